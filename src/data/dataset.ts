@@ -1,0 +1,48 @@
+/**
+ * A data set in memory, and how its samples become a model's inputs.
+ *
+ * Images are kept as they were stored (planar uint8, 0..255): normalising happens a batch at a time.
+ */
+import type { Feeds } from '../method.ts'
+
+export interface Field {
+  /** Shape of one sample, without the batch axis. Images: [channels, height, width]. */
+  readonly shape: readonly number[]
+  /** All samples in order, dense. */
+  readonly data: Uint8Array | Int8Array | Int32Array | Float32Array
+  /** `image` data is 0..255 and goes through the preprocessing; `values` are fed as they are. */
+  readonly kind: 'image' | 'values'
+}
+
+export interface Dataset {
+  /** The spec it came from, such as `mnist:data/mnist`, and the split. */
+  readonly id: string
+  readonly length: number
+  /** By the name of the model input that they feed; a single field may have any name. */
+  readonly fields: Readonly<Record<string, Field>>
+  /** A class index a sample. */
+  readonly labels?: Int32Array
+  /** Number of classes, where there are labels. */
+  readonly classes?: number
+  readonly classNames?: readonly string[]
+}
+
+/** The two halves of a data spec. `train` may be used for calibration, search and training; `test` only to report. */
+export interface Splits {
+  readonly train: Dataset
+  readonly test: Dataset
+  /** What a person should know about how the split came about. */
+  readonly note?: string
+}
+
+/** From stored pixels to a model's input: x/255 stretched to the range, then (x - mean) / std per channel. */
+export interface Preprocess {
+  /** Where 0..255 is mapped to. */
+  readonly range: readonly [number, number]
+  readonly mean?: readonly number[]
+  readonly std?: readonly number[]
+  readonly layout: 'NCHW' | 'NHWC'
+}
+
+/** Gives the inputs of samples `indices` (order kept) as one batch. */
+export type Batcher = (dataset: Dataset, indices: ArrayLike<number>) => Feeds

@@ -1,0 +1,57 @@
+/** A method is `Model → Model` with an option table. Called directly, or named in a recipe. */
+import type { Model } from './model.ts'
+import { checkOptions, type OptionsOf, type OptionTable } from './options.ts'
+
+/** One batch of inputs by name, as ONNX Runtime takes them. */
+export type Feeds = Readonly<Record<string, Value>>
+
+export interface Value {
+  readonly dtype: string
+  readonly dims: readonly number[]
+  readonly data:
+    | Float32Array
+    | Float64Array
+    | Int32Array
+    | BigInt64Array
+    | Uint8Array
+    | Int8Array
+    | Uint16Array
+    | Int16Array
+    | Uint32Array
+    | BigUint64Array
+}
+
+/** What a method may use beside the model. */
+export interface Context {
+  /** Batches of calibration inputs (never test data). A fresh iterator a call. */
+  readonly calibration?: () => Iterable<Feeds>
+  /** Seeds every random draw. */
+  readonly seed?: number
+  /** Told how far a long step is, as a share of 1. */
+  readonly progress?: (done: number, what: string) => void
+  /** Told what a person should know about the result. */
+  readonly warn?: (message: string) => void
+  readonly signal?: AbortSignal
+}
+
+export interface MethodSpec<T extends OptionTable> {
+  /** Kebab-case, the name of its file. */
+  readonly id: string
+  /** One line for lists. */
+  readonly help: string
+  readonly options: T
+  run(model: Model, options: OptionsOf<T>, context: Context): Model | Promise<Model>
+}
+
+export type Method<T extends OptionTable = OptionTable> = ((
+  model: Model,
+  options?: Partial<OptionsOf<T>>,
+  context?: Context,
+) => Promise<Model>) & { readonly id: string; readonly help: string; readonly options: T }
+
+/** Makes a method of its spec: options are filled in and checked before it runs. */
+export function defineMethod<const T extends OptionTable>(spec: MethodSpec<T>): Method<T> {
+  const method = async (model: Model, options: Partial<OptionsOf<T>> = {}, context: Context = {}): Promise<Model> =>
+    spec.run(model, checkOptions(spec.id, spec.options, options), context)
+  return Object.assign(method, { id: spec.id, help: spec.help, options: spec.options })
+}

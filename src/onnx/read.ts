@@ -1,0 +1,260 @@
+/**
+ * ONNX bytes to a `Model`. Tensors are views into the bytes: opening a model costs the size of its graph, not of its
+ * weights. Only integers that the file holds as varints (int32_data, int64_data, uint64_data) are unpacked, to at most
+ * 8 bytes for each byte of the file.
+ */
+import { UnsupportedError } from '../errors.ts'
+import type {
+  Attribute,
+  Dim,
+  FunctionDef,
+  Graph,
+  Int,
+  Model,
+  Node,
+  OpsetId,
+  StringEntry,
+  Tensor,
+  ValueInfo,
+} from '../model.ts'
+import { opsetOf } from '../model.ts'
+import { byteLengthOf, bytesOf, checkSize, type DataType, dataTypeOf, dataTypes } from '../tensor/dtype.ts'
+import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
+import { concat, decode, encode, type Message, varints } from './wire.ts'
+
+/** The operator set versions that coppice has read and tested. */
+export const supportedOpsets = { oldest: 7, newest: 26 } as const
+
+export interface ReadOptions {
+  /** Gives the bytes of an external data file by its `location`, which is relative to the model's folder. */
+  readonly external?: (location: string) => Uint8Array
+}
+
+/**
+ * Reads a model. The result shares memory with `bytes`: do not change them afterwards.
+ * Throws one sentence where the bytes are not ONNX, are cut short, or contradict themselves.
+ */
+export function readModel(bytes: Uint8Array, options: ReadOptions = {}): Model {
+  const proto = decode(ModelProto, bytes)
+  if (!proto.graph) throw new Error('onnx: no graph in it; expected an ONNX model')
+  const model: Model = {
+    ...(proto as object),
+    irVersion: Number(proto.irVersion ?? 0),
+    opsets: list(proto.opsets).map((o) => liftOpset(o)),
+    graph: liftGraph(proto.graph as Message, options),
+    ...(proto.metadata ? { metadata: list(proto.metadata).map(liftEntry) } : {}),
+    ...(proto.functions ? { functions: list(proto.functions).map((f) => liftFunction(f, options)) } : {}),
+  }
+  if (model.opsets.length === 0) throw new Error('onnx: no operator set named in it; expected an ONNX model')
+  if (opsetOf(model) < supportedOpsets.oldest) {
+    throw new UnsupportedError(
+      `onnx: operator set ${opsetOf(model)} is older than coppice reads; expected ${supportedOpsets.oldest} or newer (onnx.version_converter can raise it)`,
+    )
+  }
+  return model
+}
+
+function list(value: unknown): Message[] {
+  return (value ?? []) as Message[]
+}
+
+function liftOpset(proto: Message): OpsetId {
+  return { ...proto, domain: (proto.domain as string) ?? '', version: Number(proto.version ?? 0) }
+}
+
+function liftEntry(proto: Message): StringEntry {
+  return { ...proto, key: (proto.key as string) ?? '', value: (proto.value as string) ?? '' }
+}
+
+function liftGraph(proto: Message, options: ReadOptions): Graph {
+  const initializers = new Map<string, Tensor>()
+  for (const t of list(proto.initializers)) {
+    const tensor = liftTensor(t, options)
+    if (initializers.has(tensor.name))
+      throw new Error(`onnx: two initialisers are named "${tensor.name}"; expected one`)
+    initializers.set(tensor.name, tensor)
+  }
+  return {
+    ...(proto as object),
+    name: (proto.name as string) ?? '',
+    nodes: list(proto.nodes).map((n) => liftNode(n, options)),
+    initializers,
+    inputs: list(proto.inputs).map(liftValueInfo),
+    outputs: list(proto.outputs).map(liftValueInfo),
+    ...(proto.valueInfo ? { valueInfo: list(proto.valueInfo).map(liftValueInfo) } : {}),
+  }
+}
+
+function liftNode(proto: Message, options: ReadOptions): Node {
+  const attributes: Record<string, Attribute> = {}
+  for (const a of list(proto.attributes)) attributes[(a.name as string) ?? ''] = liftAttribute(a, options)
+  return {
+    ...(proto as object),
+    op: (proto.op as string) ?? '',
+    inputs: (proto.inputs as string[]) ?? [],
+    outputs: (proto.outputs as string[]) ?? [],
+    attributes,
+  }
+}
+
+function liftFunction(proto: Message, options: ReadOptions): FunctionDef {
+  return {
+    ...(proto as object),
+    name: (proto.name as string) ?? '',
+    domain: (proto.domain as string) ?? '',
+    inputs: (proto.inputs as string[]) ?? [],
+    outputs: (proto.outputs as string[]) ?? [],
+    nodes: list(proto.nodes).map((n) => liftNode(n, options)),
+    opsets: list(proto.opsets).map(liftOpset),
+    ...(proto.valueInfo ? { valueInfo: list(proto.valueInfo).map(liftValueInfo) } : {}),
+  } as FunctionDef
+}
+
+/** AttributeProto.AttributeType, by its number. */
+const attributeTypes: Record<number, Attribute['type']> = {
+  1: 'float',
+  2: 'int',
+  3: 'string',
+  4: 'tensor',
+  5: 'graph',
+  6: 'floats',
+  7: 'ints',
+  8: 'strings',
+  9: 'tensors',
+  10: 'graphs',
+}
+
+function liftAttribute(proto: Message, options: ReadOptions): Attribute {
+  if (proto.refAttrName) {
+    return { type: 'reference', value: proto.refAttrName as string, attributeType: Number(proto.type ?? 0) }
+  }
+  // Files older than IR version 3 may leave the type out: the field that is there tells it.
+  const type = proto.type === undefined ? typeByField(proto) : attributeTypes[Number(proto.type)]
+  switch (type) {
+    case 'float':
+      return { type, value: (proto.f as number) ?? 0 }
+    case 'int':
+      return { type, value: (proto.i as Int) ?? 0 }
+    case 'string':
+      return { type, value: (proto.s as string | Uint8Array) ?? '' }
+    case 'tensor':
+      return { type, value: liftTensor(need(proto, 't'), options) }
+    case 'graph':
+      return { type, value: liftGraph(need(proto, 'g'), options) }
+    case 'floats':
+      return { type, value: (proto.floats as number[]) ?? [] }
+    case 'ints':
+      return { type, value: (proto.ints as Int[]) ?? [] }
+    case 'strings':
+      return { type, value: (proto.strings as (string | Uint8Array)[]) ?? [] }
+    case 'tensors':
+      return { type, value: list(proto.tensors).map((t) => liftTensor(t, options)) }
+    case 'graphs':
+      return { type, value: list(proto.graphs).map((g) => liftGraph(g, options)) }
+    default:
+      return { type: 'opaque', value: concat(encode(AttributeProto, proto).chunks) }
+  }
+}
+
+function typeByField(proto: Message): Attribute['type'] | undefined {
+  const fields = {
+    f: 'float',
+    i: 'int',
+    s: 'string',
+    t: 'tensor',
+    g: 'graph',
+    floats: 'floats',
+    ints: 'ints',
+    strings: 'strings',
+    tensors: 'tensors',
+    graphs: 'graphs',
+  } as const
+  for (const [field, type] of Object.entries(fields)) if (proto[field] !== undefined) return type
+  return undefined
+}
+
+function need(proto: Message, field: string): Message {
+  const value = proto[field]
+  if (!value)
+    throw new Error(`onnx: attribute "${proto.name}" says it holds a value of type ${proto.type} and holds none`)
+  return value as Message
+}
+
+function liftTensor(proto: Message, options: ReadOptions): Tensor {
+  const name = (proto.name as string) ?? ''
+  const code = Number(proto.dataType ?? 0)
+  const dtype = dataTypeOf(code)
+  if (!dtype) throw new UnsupportedError(`tensor "${name}": element type ${code} is not one that coppice knows`)
+  if (proto.segment)
+    throw new UnsupportedError(`tensor "${name}": it is stored in segments, which no known tool writes`)
+  const dims = ((proto.dims as Int[]) ?? []).map(Number)
+  let size = 1
+  for (const d of dims) {
+    size *= d
+    if (d < 0 || !Number.isSafeInteger(d) || !Number.isSafeInteger(size)) {
+      throw new Error(`tensor "${name}": shape [${dims.join(',')}] is not possible`)
+    }
+  }
+  const { unknown, docString } = proto as { unknown?: Uint8Array; docString?: string }
+  const kept = { name, dtype, dims, ...(unknown ? { unknown } : {}), ...(docString !== undefined ? { docString } : {}) }
+  if (dtype === 'string') {
+    const strings = (proto.stringData as Uint8Array[]) ?? []
+    if (strings.length !== size) throw new Error(`tensor "${name}": ${strings.length} strings; expected ${size}`)
+    return { ...kept, data: new Uint8Array(0), strings }
+  }
+  return checkSize({ ...kept, data: tensorBytes(proto, name, dtype, size, options) })
+}
+
+/** Wherever the elements are, as raw_data would hold them. */
+function tensorBytes(proto: Message, name: string, dtype: DataType, size: number, options: ReadOptions): Uint8Array {
+  if (Number(proto.dataLocation ?? 0) === 1) return externalBytes(proto, name, byteLengthOf(dtype, size), options)
+  if (proto.rawData) return proto.rawData as Uint8Array
+  if (proto.floatData) return proto.floatData as Uint8Array
+  if (proto.doubleData) return proto.doubleData as Uint8Array
+  const packed = (proto.int64Data ?? proto.uint64Data ?? proto.int32Data) as Uint8Array | undefined
+  if (!packed) return new Uint8Array(0)
+  const { bits } = dataTypes[dtype]
+  // int32_data holds one element a number, or for 4-bit types one byte (two elements).
+  const values = varints(packed, bits < 8 ? byteLengthOf(dtype, size) : size)
+  if (bits === 64) return bytesOf(values)
+  if (bits === 32) return bytesOf(Int32Array.from(values, (v) => Number(BigInt.asIntN(32, v))))
+  if (bits === 16) return bytesOf(Uint16Array.from(values, (v) => Number(BigInt.asUintN(16, v))))
+  return Uint8Array.from(values, (v) => Number(BigInt.asUintN(8, v)))
+}
+
+function externalBytes(proto: Message, name: string, byteLength: number, options: ReadOptions): Uint8Array {
+  const entries = new Map(list(proto.externalData).map((e) => [e.key as string, e.value as string]))
+  const location = entries.get('location')
+  if (!location) throw new Error(`tensor "${name}": its data is in another file, which is not named`)
+  if (!options.external) throw new Error(`tensor "${name}": its data is in the file "${location}", which was not given`)
+  const file = options.external(location)
+  const offset = Number(entries.get('offset') ?? 0)
+  const length = Number(entries.get('length') ?? byteLength)
+  if (!(offset >= 0) || length !== byteLength || offset + length > file.byteLength) {
+    throw new Error(
+      `tensor "${name}": bytes ${offset} to ${offset + length} of "${location}"; expected ${byteLength} within its ${file.byteLength}`,
+    )
+  }
+  return file.subarray(offset, offset + length)
+}
+
+function liftValueInfo(proto: Message): ValueInfo {
+  const { type, ...rest } = proto
+  const info = { ...(rest as object), name: (proto.name as string) ?? '' }
+  if (!type) return info
+  const opaque = { ...info, opaqueType: type as Uint8Array }
+  const decoded = decode(TypeProto, type as Uint8Array)
+  const tensor = decoded.tensorType as Message | undefined
+  if (!tensor || decoded.unknown || tensor.unknown) return opaque // a sequence, or a denotation: keep every byte
+  const dtype = dataTypeOf(Number(tensor.elemType ?? 0))
+  const shapeProto = tensor.shape as Message | undefined
+  const dims = list(shapeProto?.dims)
+  if (!dtype || shapeProto?.unknown || dims.some((d) => d.unknown))
+    return { ...opaque, ...(dtype ? { dtype } : {}), ...(shapeProto ? { shape: dims.map(liftDim) } : {}) }
+  return { ...info, dtype, ...(shapeProto ? { shape: dims.map(liftDim) } : {}) }
+}
+
+function liftDim(proto: Message): Dim {
+  if (proto.value !== undefined) return Number(proto.value)
+  return (proto.param as string) || undefined
+}

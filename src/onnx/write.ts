@@ -1,0 +1,126 @@
+/** A `Model` to ONNX bytes. Tensors are written as raw_data, whatever form the file had that they came from. */
+import type { Attribute, Dim, FunctionDef, Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
+import { dataTypes } from '../tensor/dtype.ts'
+import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
+import { concat, decode, type Encoded, encode, type Message } from './wire.ts'
+
+export interface WriteOptions {
+  /** Tensors of at least `minBytes` go to a file of the name `location` beside the model. */
+  readonly external?: { readonly location: string; readonly minBytes: number }
+}
+
+/** The model's file, and the external data file where one was asked for, as chunks that share the tensors' memory. */
+export interface WrittenModel {
+  readonly model: Encoded
+  readonly external?: Encoded
+}
+
+/** Protobuf's limit for one message. */
+const maxBytes = 2 ** 31 - 1
+
+/** The model as one array of bytes. Throws where it would be over protobuf's 2 GiB. */
+export function writeModel(model: Model): Uint8Array {
+  const { chunks } = writeModelChunks(model).model
+  // One chunk may be a view of the caller's memory: always hand out a copy.
+  return chunks.length === 1 ? chunks[0].slice() : concat(chunks)
+}
+
+/** The model as chunks, for writing to a file without a second copy in memory. */
+export function writeModelChunks(model: Model, options: WriteOptions = {}): WrittenModel {
+  const external = options.external && { ...options.external, chunks: [] as Uint8Array[], byteLength: 0 }
+  const lowerTensor = (tensor: Tensor): Message => {
+    const { dtype, dims, data, strings, ...rest } = tensor
+    const message: Message = { ...rest, dims: [...dims], dataType: dataTypes[dtype].code }
+    if (strings) message.stringData = strings
+    else if (external && data.byteLength >= external.minBytes) {
+      const padding = (4096 - (external.byteLength % 4096)) % 4096 // page-aligned, so that a runtime can map it
+      if (padding > 0) external.chunks.push(new Uint8Array(padding))
+      const offset = external.byteLength + padding
+      external.chunks.push(data)
+      external.byteLength = offset + data.byteLength
+      message.dataLocation = 1
+      message.externalData = [
+        { key: 'location', value: external.location },
+        { key: 'offset', value: String(offset) },
+        { key: 'length', value: String(data.byteLength) },
+      ]
+    } else message.rawData = data
+    return message
+  }
+  const lowerGraph = (graph: Graph): Message => ({
+    ...(graph as object),
+    nodes: graph.nodes.map(lowerNode),
+    initializers: [...graph.initializers.values()].map(lowerTensor),
+    inputs: graph.inputs.map(lowerValueInfo),
+    outputs: graph.outputs.map(lowerValueInfo),
+    valueInfo: graph.valueInfo?.map(lowerValueInfo),
+  })
+  const lowerNode = (node: Node): Message => ({
+    ...(node as object),
+    attributes: Object.entries(node.attributes).map(([name, a]) => lowerAttribute(name, a)),
+  })
+  const lowerAttribute = (name: string, a: Attribute): Message => {
+    switch (a.type) {
+      case 'float':
+        return { name, type: 1, f: a.value }
+      case 'int':
+        return { name, type: 2, i: a.value }
+      case 'string':
+        return { name, type: 3, s: a.value }
+      case 'tensor':
+        return { name, type: 4, t: lowerTensor(a.value) }
+      case 'graph':
+        return { name, type: 5, g: lowerGraph(a.value) }
+      case 'floats':
+        return { name, type: 6, floats: a.value }
+      case 'ints':
+        return { name, type: 7, ints: a.value }
+      case 'strings':
+        return { name, type: 8, strings: a.value }
+      case 'tensors':
+        return { name, type: 9, tensors: a.value.map(lowerTensor) }
+      case 'graphs':
+        return { name, type: 10, graphs: a.value.map(lowerGraph) }
+      case 'reference':
+        return { name, type: a.attributeType, refAttrName: a.value }
+      case 'opaque':
+        return decode(AttributeProto, a.value)
+    }
+  }
+  const lowerFunction = (fn: FunctionDef): Message => ({
+    ...(fn as object),
+    nodes: fn.nodes.map(lowerNode),
+    valueInfo: fn.valueInfo?.map(lowerValueInfo),
+  })
+  const encoded = encode(ModelProto, {
+    ...(model as object),
+    graph: lowerGraph(model.graph),
+    functions: model.functions?.map(lowerFunction),
+  })
+  if (encoded.byteLength > maxBytes) {
+    throw new Error(
+      `onnx: the model takes ${encoded.byteLength} bytes; one file holds at most ${maxBytes}; write it with external data`,
+    )
+  }
+  return {
+    model: encoded,
+    ...(external ? { external: { chunks: external.chunks, byteLength: external.byteLength } } : {}),
+  }
+}
+
+function lowerValueInfo(info: ValueInfo): Message {
+  const { dtype, shape, opaqueType, ...rest } = info
+  const message: Message = { ...rest }
+  if (opaqueType) message.type = opaqueType
+  else if (dtype) {
+    const tensorType: Message = { elemType: dataTypes[dtype].code }
+    if (shape) tensorType.shape = { dims: shape.map(lowerDim) }
+    message.type = concat(encode(TypeProto, { tensorType }).chunks)
+  }
+  return message
+}
+
+function lowerDim(dim: Dim): Message {
+  if (typeof dim === 'number') return { value: dim }
+  return dim === undefined ? {} : { param: dim }
+}

@@ -1,0 +1,96 @@
+/**
+ * The only file that knows ONNX Runtime: onnxruntime-node in Node, onnxruntime-web in browsers (package.json, "#ort").
+ * `run` in Node computes on the calling thread and blocks it.
+ */
+import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
+import { UnsupportedError } from '../errors.ts'
+import type { Feeds, Value } from '../method.ts'
+import type { Model } from '../model.ts'
+import { writeModel } from '../onnx/write.ts'
+
+export type { Feeds, Value } from '../method.ts'
+
+export interface SessionOptions {
+  /** Threads inside an operator; default: ONNX Runtime's own choice. */
+  readonly threads?: number
+  /** Graph optimisation; default `all`. */
+  readonly optimize?: 'disabled' | 'basic' | 'extended' | 'all'
+  /** Names the model in errors. */
+  readonly name?: string
+}
+
+export interface Session {
+  readonly inputNames: readonly string[]
+  readonly outputNames: readonly string[]
+  /** Computes the named outputs (all by default). `fetches` may hold arrays to write an output into. */
+  run(feeds: Feeds, outputs?: readonly string[]): Promise<Record<string, Value>>
+  release(): Promise<void>
+}
+
+type Ort = typeof import('onnxruntime-common')
+let loaded: Promise<Ort> | undefined
+
+/** ONNX Runtime's module, loaded once. */
+export async function loadOrt(): Promise<Ort> {
+  loaded ??= import('#ort').then((m: Ort & { default?: Ort }) => (m.InferenceSession ? m : (m.default as Ort)))
+  try {
+    return await loaded
+  } catch (cause) {
+    loaded = undefined
+    throw new Error(
+      'onnxruntime: it is not installed; install the peer dependency onnxruntime-node (or onnxruntime-web in a page)',
+      { cause },
+    )
+  }
+}
+
+/** Opens a model (or its bytes) in ONNX Runtime. Throws one sentence where the runtime refuses it. */
+export async function openSession(model: Model | Uint8Array, options: SessionOptions = {}): Promise<Session> {
+  const ort = await loadOrt()
+  const bytes = model instanceof Uint8Array ? model : writeModel(model)
+  let session: InferenceSession
+  try {
+    session = await ort.InferenceSession.create(bytes, {
+      executionProviders: 'process' in globalThis ? ['cpu'] : ['wasm'],
+      graphOptimizationLevel: options.optimize ?? 'all',
+      logSeverityLevel: 4,
+      ...(options.threads ? { intraOpNumThreads: options.threads, interOpNumThreads: 1 } : {}),
+    })
+  } catch (cause) {
+    throw new UnsupportedError(`${options.name ?? 'model'}: ONNX Runtime cannot load it: ${plain(cause)}`, { cause })
+  }
+  return {
+    inputNames: session.inputNames,
+    outputNames: session.outputNames,
+    async run(feeds, outputs) {
+      const tensors: Record<string, OrtTensor> = {}
+      for (const [name, v] of Object.entries(feeds)) tensors[name] = toOrt(ort, v)
+      let results: InferenceSession.ReturnType
+      try {
+        results = outputs ? await session.run(tensors, outputs) : await session.run(tensors)
+      } catch (cause) {
+        throw new Error(`${options.name ?? 'model'}: ONNX Runtime failed to run it: ${plain(cause)}`, { cause })
+      }
+      const values: Record<string, Value> = {}
+      for (const [name, t] of Object.entries(results))
+        values[name] = { dtype: t.type, dims: t.dims, data: t.data as Value['data'] }
+      return values
+    },
+    release: () => session.release(),
+  }
+}
+
+function toOrt(ort: Ort, value: Value): OrtTensor {
+  return new ort.Tensor(value.dtype as 'float32', value.data as Float32Array, value.dims)
+}
+
+/** The runtime's message as one line, without its error code and source paths. */
+function plain(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : String(cause)
+  return text
+    .replace(/\s+/g, ' ')
+    .replace(/^Error: /, '')
+    .replace(/\/[^\s:]*onnxruntime[^\s:]*:\d+ [^\n]*?\) /g, '')
+    .slice(0, 300)
+    .trim()
+}

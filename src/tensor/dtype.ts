@@ -1,0 +1,208 @@
+/**
+ * ONNX's element types, and typed views of a tensor's bytes.
+ *
+ * `data` is little-endian at any alignment. `floats` and `integers` give typed arrays that share memory where the
+ * alignment allows it and copy where not; treat them as readonly.
+ */
+import { UnsupportedError } from '../errors.ts'
+import type { Tensor } from '../model.ts'
+
+interface TypeInfo {
+  /** TensorProto.DataType */
+  readonly code: number
+  /** Bits an element; 0 for strings. */
+  readonly bits: number
+  readonly kind: 'float' | 'int' | 'uint' | 'bool' | 'complex' | 'string' | 'tiny-float'
+}
+
+export const dataTypes = {
+  float32: { code: 1, bits: 32, kind: 'float' },
+  uint8: { code: 2, bits: 8, kind: 'uint' },
+  int8: { code: 3, bits: 8, kind: 'int' },
+  uint16: { code: 4, bits: 16, kind: 'uint' },
+  int16: { code: 5, bits: 16, kind: 'int' },
+  int32: { code: 6, bits: 32, kind: 'int' },
+  int64: { code: 7, bits: 64, kind: 'int' },
+  string: { code: 8, bits: 0, kind: 'string' },
+  bool: { code: 9, bits: 8, kind: 'bool' },
+  float16: { code: 10, bits: 16, kind: 'float' },
+  float64: { code: 11, bits: 64, kind: 'float' },
+  uint32: { code: 12, bits: 32, kind: 'uint' },
+  uint64: { code: 13, bits: 64, kind: 'uint' },
+  complex64: { code: 14, bits: 64, kind: 'complex' },
+  complex128: { code: 15, bits: 128, kind: 'complex' },
+  bfloat16: { code: 16, bits: 16, kind: 'float' },
+  float8e4m3fn: { code: 17, bits: 8, kind: 'tiny-float' },
+  float8e4m3fnuz: { code: 18, bits: 8, kind: 'tiny-float' },
+  float8e5m2: { code: 19, bits: 8, kind: 'tiny-float' },
+  float8e5m2fnuz: { code: 20, bits: 8, kind: 'tiny-float' },
+  uint4: { code: 21, bits: 4, kind: 'uint' },
+  int4: { code: 22, bits: 4, kind: 'int' },
+  float4e2m1: { code: 23, bits: 4, kind: 'tiny-float' },
+  float8e8m0: { code: 24, bits: 8, kind: 'tiny-float' },
+  uint2: { code: 25, bits: 2, kind: 'uint' },
+  int2: { code: 26, bits: 2, kind: 'int' },
+} as const satisfies Record<string, TypeInfo>
+
+export type DataType = keyof typeof dataTypes
+
+const byCode = new Map<number, DataType>(
+  (Object.keys(dataTypes) as DataType[]).map((name) => [dataTypes[name].code, name]),
+)
+
+/** The type of ONNX's number for it, or undefined. */
+export function dataTypeOf(code: number): DataType | undefined {
+  return byCode.get(code)
+}
+
+/** The number of elements of a shape; a scalar ([]) has one. */
+export function sizeOf(dims: readonly number[]): number {
+  let size = 1
+  for (const d of dims) size *= d
+  return size
+}
+
+/** Bytes that `size` elements take, packed as `raw_data` packs them. */
+export function byteLengthOf(dtype: DataType, size: number): number {
+  return Math.ceil((size * dataTypes[dtype].bits) / 8)
+}
+
+export function isFloat(dtype: DataType | undefined): boolean {
+  return dtype !== undefined && dataTypes[dtype].kind === 'float'
+}
+
+type TypedArrayConstructor<T> = {
+  new (buffer: ArrayBufferLike, offset: number, length: number): T
+  BYTES_PER_ELEMENT: number
+}
+
+/** The bytes as a typed array: a view where aligned, else a copy. (Every platform JavaScript runs on is little-endian.) */
+function view<T>(bytes: Uint8Array, type: TypedArrayConstructor<T>): T {
+  const width = type.BYTES_PER_ELEMENT
+  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice()
+  return new type(aligned.buffer, aligned.byteOffset, Math.floor(bytes.byteLength / width))
+}
+
+/** The elements of a float tensor (float32, float64, float16, bfloat16) as float32; a view for float32. */
+export function floats(tensor: Tensor): Float32Array {
+  const { data } = tensor
+  switch (tensor.dtype) {
+    case 'float32':
+      return view(data, Float32Array)
+    case 'float64':
+      return Float32Array.from(view(data, Float64Array))
+    case 'float16':
+      return Float32Array.from(view(data, Uint16Array), halfToFloat)
+    case 'bfloat16': {
+      const out = new Uint32Array(data.byteLength / 2)
+      view(data, Uint16Array).forEach((bits, i) => {
+        out[i] = bits << 16
+      })
+      return new Float32Array(out.buffer)
+    }
+    default:
+      throw new UnsupportedError(`tensor "${tensor.name}": ${tensor.dtype} cannot be read as floats`)
+  }
+}
+
+/** The elements of an integer or bool tensor as numbers (4- and 2-bit types unpacked; 64-bit values beyond 2^53 clamped). */
+export function integers(
+  tensor: Tensor,
+): Int32Array | Float64Array | Int8Array | Uint8Array | Int16Array | Uint16Array | Uint32Array {
+  const { data } = tensor
+  switch (tensor.dtype) {
+    case 'int8':
+      return view(data, Int8Array)
+    case 'uint8':
+    case 'bool':
+      return data
+    case 'int16':
+      return view(data, Int16Array)
+    case 'uint16':
+      return view(data, Uint16Array)
+    case 'int32':
+      return view(data, Int32Array)
+    case 'uint32':
+      return view(data, Uint32Array)
+    case 'int64':
+      return Float64Array.from(view(data, BigInt64Array), clampToSafe)
+    case 'uint64':
+      return Float64Array.from(view(data, BigUint64Array), clampToSafe)
+    case 'int4':
+    case 'uint4':
+    case 'int2':
+    case 'uint2': {
+      const { bits, kind } = dataTypes[tensor.dtype]
+      const perByte = 8 / bits
+      const half = kind === 'int' ? 1 << (bits - 1) : 1 << bits
+      return Int32Array.from({ length: sizeOf(tensor.dims) }, (_, i) => {
+        const value = (data[Math.floor(i / perByte)] >> ((i % perByte) * bits)) & ((1 << bits) - 1)
+        return value >= half ? value - (1 << bits) : value
+      })
+    }
+    default:
+      throw new UnsupportedError(`tensor "${tensor.name}": ${tensor.dtype} cannot be read as integers`)
+  }
+}
+
+function clampToSafe(value: bigint): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) return Number.MAX_SAFE_INTEGER
+  if (value < BigInt(Number.MIN_SAFE_INTEGER)) return Number.MIN_SAFE_INTEGER
+  return Number(value)
+}
+
+/** IEEE 754 binary16 to a number. */
+export function halfToFloat(bits: number): number {
+  const exponent = (bits >> 10) & 31
+  const fraction = bits & 1023
+  const sign = bits & 0x8000 ? -1 : 1
+  if (exponent === 0) return sign * fraction * 2 ** -24
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
+}
+
+/** The bytes under a typed array. */
+export function bytesOf(array: ArrayBufferView): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+}
+
+/** A float32 tensor. `values` is used as it is, not copied. */
+export function floatTensor(name: string, dims: readonly number[], values: Float32Array | readonly number[]): Tensor {
+  const array = values instanceof Float32Array ? values : Float32Array.from(values)
+  return checkSize({ name, dtype: 'float32', dims, data: bytesOf(array) })
+}
+
+const integerArrays = {
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  bool: Uint8Array,
+} as const
+
+/** An integer tensor of whole numbers (int64 and uint64 too). */
+export function integerTensor(
+  name: string,
+  dtype: keyof typeof integerArrays | 'int64' | 'uint64',
+  dims: readonly number[],
+  values: ArrayLike<number>,
+): Tensor {
+  const array =
+    dtype === 'int64' || dtype === 'uint64'
+      ? BigInt64Array.from({ length: values.length }, (_, i) => BigInt(values[i]))
+      : integerArrays[dtype].from(values)
+  return checkSize({ name, dtype, dims, data: bytesOf(array) })
+}
+
+/** The tensor, if its bytes fit its shape; else an error that names it. */
+export function checkSize(tensor: Tensor): Tensor {
+  const want = byteLengthOf(tensor.dtype, sizeOf(tensor.dims))
+  if (tensor.dtype !== 'string' && tensor.data.byteLength !== want) {
+    throw new Error(
+      `tensor "${tensor.name}": ${tensor.data.byteLength} bytes of data; expected ${want} for ${tensor.dtype}[${tensor.dims.join(',')}]`,
+    )
+  }
+  return tensor
+}
