@@ -79,7 +79,7 @@ type TypedArrayConstructor<T> = {
 /** The bytes as a typed array: a view where aligned, else a copy. (Every platform JavaScript runs on is little-endian.) */
 function view<T>(bytes: Uint8Array, type: TypedArrayConstructor<T>): T {
   const width = type.BYTES_PER_ELEMENT
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice()
+  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes) // not slice(): Node's Buffer gives a view of that
   return new type(aligned.buffer, aligned.byteOffset, Math.floor(bytes.byteLength / width))
 }
 
