@@ -1,0 +1,2 @@
+/** The family table: methods that rewrite the graph and change no output. */
+export { foldBatchNorm } from './fold-batch-norm.ts'

@@ -1,0 +1,2 @@
+/** The family table: pruning methods. */
+export { magnitude } from './magnitude.ts'

@@ -1,0 +1,82 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { weightTensors } from '../graph/weights.ts'
+import type { Model } from '../model.ts'
+import { floats } from '../tensor/dtype.ts'
+import { modelsFolder, needsModels, outputsOf, randomFeeds, realModel } from '../testing/real-models.ts'
+import { exampleModel } from '../testing/test-method.ts'
+import { magnitude, smallest } from './magnitude.ts'
+
+const zeros = (a: Float32Array) => a.reduce((n, v) => n + (v === 0 ? 1 : 0), 0)
+const counts = (m: Model) =>
+  weightTensors(m).map((w) => ({ zero: zeros(floats(w.tensor)), of: floats(w.tensor).length }))
+
+describe('smallest', () => {
+  it('marks exactly round(share * n), none larger than one that stays, ties first come first', () => {
+    const values = fc.array(fc.oneof(fc.constantFrom(0, -0, 1, -1, 0.5), fc.float({ noNaN: true })), { maxLength: 40 })
+    fc.assert(
+      fc.property(
+        fc.array(values, { minLength: 1, maxLength: 3 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (lists, share) => {
+          const arrays = lists.map((l) => Float32Array.from(l))
+          const masks = smallest(arrays, share)
+          const flat = arrays.flatMap((a, j) =>
+            Array.from(a, (v, i) => ({ size: Math.abs(v), out: masks[j][i] === 1 })),
+          )
+          const order = flat.map((_, i) => i).sort((a, b) => flat[a].size - flat[b].size || a - b)
+          const expected = new Set(order.slice(0, Math.round(share * flat.length)))
+          expect(flat.map((e) => e.out)).toEqual(flat.map((_, i) => expected.has(i)))
+        },
+      ),
+      { seed: 1 },
+    )
+  })
+
+  it('keeps a NaN longest', () => {
+    expect(smallest([Float32Array.of(Number.NaN, 1e30, Number.POSITIVE_INFINITY)], 0.67)).toEqual([
+      Uint8Array.of(0, 1, 1),
+    ])
+  })
+})
+
+describe('magnitude', () => {
+  it('by layer: every weight tensor has exactly that share of zeros; biases and BatchNormalization are untouched', async () => {
+    const before = exampleModel()
+    const after = await magnitude(before, { sparsity: 0.7 })
+    for (const { zero, of } of counts(after)) expect(zero).toBe(Math.round(0.7 * of))
+    for (const name of ['gamma', 'b2', 'b3']) {
+      expect(after.graph.initializers.get(name)).toBe(before.graph.initializers.get(name))
+    }
+  })
+
+  it('global: one threshold over all, so the shares differ and the total is exact', async () => {
+    const after = counts(await magnitude(exampleModel(), { sparsity: 0.6, scope: 'global' }))
+    const total = after.reduce((n, c) => n + c.of, 0)
+    expect(after.reduce((n, c) => n + c.zero, 0)).toBe(Math.round(0.6 * total))
+    expect(new Set(after.map((c) => (c.zero / c.of).toFixed(2))).size).toBeGreaterThan(1)
+  })
+
+  it('counts zeros that are there already: pruning again changes nothing', async () => {
+    const once = await magnitude(exampleModel(), { sparsity: 0.5 })
+    expect(counts(await magnitude(once, { sparsity: 0.5 }))).toEqual(counts(once))
+    expect(counts(await magnitude(once, { sparsity: 0.25 }))).toEqual(counts(once))
+  })
+
+  it('leaves alone what is excluded or small', async () => {
+    const after = await magnitude(exampleModel(), { sparsity: 1, exclude: ['w1'], minElements: 100 })
+    expect(counts(after).map((c) => c.zero / c.of)).toEqual([0, 1, 0])
+    await expect(magnitude(exampleModel(), { exclude: ['w11'] })).rejects.toThrow('did you mean "w1"?')
+  })
+})
+
+describe.skipIf(!modelsFolder)(`magnitude on real models${needsModels}`, () => {
+  it('prunes weights in Constant nodes of nested graphs, and those that reach their layer rearranged', async () => {
+    const after = await magnitude(realModel('silero_vad'), { sparsity: 0.5 })
+    expect(counts(after).every((c) => c.zero === Math.round(0.5 * c.of))).toBe(true)
+    const mnist = await magnitude(realModel('mnist-8'), { sparsity: 0.9, scope: 'global' })
+    const total = counts(mnist).reduce((n, c) => n + c.of, 0)
+    expect(counts(mnist).reduce((n, c) => n + c.zero, 0)).toBe(Math.round(0.9 * total))
+    expect(Object.keys(await outputsOf(mnist, randomFeeds(mnist)))).toEqual(['Plus214_Output_0'])
+  })
+})

@@ -1,0 +1,2 @@
+/** The family table: quantisation methods. */
+export {}
