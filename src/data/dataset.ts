@@ -12,6 +12,8 @@ export interface Field {
   readonly data: Uint8Array | Int8Array | Int32Array | Float32Array
   /** `image` data is 0..255 and goes through the preprocessing; `values` are fed as they are. */
   readonly kind: 'image' | 'values'
+  /** One value for the whole set (such as a sampling rate): `data` holds it once, and no batch axis is added. */
+  readonly constant?: boolean
 }
 
 export interface Dataset {

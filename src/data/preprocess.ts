@@ -1,0 +1,85 @@
+/**
+ * How stored pixels (0..255) become a model's input: x/255 stretched to a range, then (x - mean) / std per channel.
+ * The layout is read off the model's input shape where only one fits; whatever was assumed is put in words.
+ */
+import type { ValueInfo } from '../model.ts'
+import type { Dataset, Field, Preprocess } from './dataset.ts'
+
+export interface PreprocessOptions {
+  /** What 0..255 is mapped to; default [0, 1]. */
+  readonly range?: readonly [number, number]
+  /** Subtracted after the range, one number or one a channel. */
+  readonly mean?: readonly number[]
+  /** Divided by after that. */
+  readonly std?: readonly number[]
+  readonly layout?: Preprocess['layout']
+}
+
+export interface GuessedPreprocess extends Preprocess {
+  /** Sentences for the user: what was assumed, and which option changes it. */
+  readonly notes: readonly string[]
+}
+
+/** Fills in what the options leave open from the model's inputs (initialisers left out) and the data set. */
+export function guessPreprocess(
+  inputs: readonly ValueInfo[],
+  dataset: Dataset,
+  options: PreprocessOptions = {},
+): GuessedPreprocess {
+  const notes: string[] = []
+  const image = Object.values(dataset.fields).find((field) => field.kind === 'image')
+  const { mean, std } = options
+  if (image) checkChannels(image.shape[0], { mean, std })
+  if (image && !options.range) {
+    const then = mean || std ? ', then mean and std' : ''
+    notes.push(`pixels are mapped to 0..1${then} (the default; --input-range changes it)`)
+  }
+  const layout = options.layout ?? (image ? guessLayout(inputs, image, notes) : 'NCHW')
+  return {
+    range: options.range ?? [0, 1],
+    ...(mean ? { mean } : {}),
+    ...(std ? { std } : {}),
+    layout,
+    notes,
+  }
+}
+
+function checkChannels(channels: number, given: { mean?: readonly number[]; std?: readonly number[] }): void {
+  for (const [name, values] of Object.entries(given)) {
+    if (values && values.length !== 1 && values.length !== channels) {
+      throw new Error(`preprocessing: ${name} has ${values.length} values; expected 1 or ${channels}, one a channel`)
+    }
+    if (values?.some((v) => !Number.isFinite(v) || (name === 'std' && v === 0))) {
+      throw new Error(
+        `preprocessing: ${name} must be finite${name === 'std' ? ' and not 0' : ''}, got ${values.join(', ')}`,
+      )
+    }
+  }
+}
+
+function guessLayout(inputs: readonly ValueInfo[], image: Field, notes: string[]): Preprocess['layout'] {
+  const [channels, height, width] = image.shape
+  if (channels === 1)
+    return inputs.some((i) => fits(i, [height, width, 1]) && !fits(i, [1, height, width])) ? 'NHWC' : 'NCHW'
+  const input = inputs.find((i) => i.shape?.length === 4)
+  if (!input) return 'NCHW'
+  const planar = fits(input, [channels, height, width])
+  const interleaved = fits(input, [height, width, channels])
+  const shape = `"${input.name}" [${input.shape!.map((d) => d ?? '?').join(',')}]`
+  if (interleaved && !planar) {
+    notes.push(`input ${shape} is read as batch, height, width, channels (--layout NCHW changes it)`)
+    return 'NHWC'
+  }
+  if (interleaved && planar) {
+    notes.push(
+      `input ${shape} does not tell its layout; batch, channels, height, width is assumed (--layout NHWC changes it)`,
+    )
+  }
+  return 'NCHW'
+}
+
+/** Whether an input takes samples of the shape, as far as its dimensions are known. */
+function fits(input: ValueInfo, sample: readonly number[]): boolean {
+  const dims = input.shape
+  return dims?.length === 4 && sample.every((s, i) => typeof dims[i + 1] !== 'number' || dims[i + 1] === s)
+}
