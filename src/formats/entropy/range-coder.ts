@@ -1,0 +1,106 @@
+/**
+ * Binary range coder: bits and their probabilities to bytes, and back.
+ *
+ * A 32-bit range split by 16-bit probabilities (Martin 1979; renormalised by bytes as in LZMA, without its leading
+ * zero byte). Integer arithmetic only, so that every machine makes the same bytes. Past the end of its input the decoder
+ * reads zeros, and the encoder leaves trailing zeros out.
+ *
+ * One class codes in both directions: a model calls `code(bit, p)` and uses the bit that it returns, so that the encoder
+ * and the decoder cannot drift apart.
+ */
+
+export class BinaryCoder {
+  private low = 0
+  private range = 0xffffffff
+  private value = 0
+  private at = 0
+  private bytes: Uint8Array
+  readonly decoding: boolean
+
+  /** A decoder of `input`; an encoder where there is none. */
+  constructor(input?: Uint8Array) {
+    this.decoding = input !== undefined
+    this.bytes = input ?? new Uint8Array(1024)
+    if (input) for (let i = 0; i < 4; i++) this.value = ((this.value << 8) | this.next()) >>> 0
+  }
+
+  private next(): number {
+    return this.at < this.bytes.length ? this.bytes[this.at++] : (this.at++, 0)
+  }
+
+  /** Bytes that a decoder has asked for beyond the end of its input: more than 4 mean that the input is damaged. */
+  get overrun(): number {
+    return Math.max(0, this.at - this.bytes.length)
+  }
+
+  /** Codes one bit; `p` is the probability of a 1, in 1..65535 of 65536. Returns the bit. */
+  code(bit: number, p: number): number {
+    const bound = Math.imul(this.range >>> 16, p) >>> 0
+    if (this.decoding) {
+      if (this.value < bound) {
+        this.range = bound
+        bit = 1
+      } else {
+        this.value = (this.value - bound) >>> 0
+        this.range = (this.range - bound) >>> 0
+        bit = 0
+      }
+      while (this.range < 0x1000000) {
+        this.value = ((this.value << 8) | this.next()) >>> 0
+        this.range = (this.range << 8) >>> 0
+      }
+      return bit
+    }
+    if (bit) this.range = bound
+    else {
+      const low = (this.low + bound) >>> 0
+      if (low < this.low) this.carry()
+      this.low = low
+      this.range = (this.range - bound) >>> 0
+    }
+    while (this.range < 0x1000000) {
+      this.put(this.low >>> 24)
+      this.low = (this.low << 8) >>> 0
+      this.range = (this.range << 8) >>> 0
+    }
+    return bit
+  }
+
+  /** Codes the low `count` (0..32) bits of a number as they are, the highest first. */
+  codeRaw(value: number, count: number): number {
+    let out = 0
+    for (let i = count - 1; i >= 0; i--) out = (out << 1) | this.code((value >>> i) & 1, 32768)
+    return out >>> 0
+  }
+
+  private put(byte: number): void {
+    if (this.at === this.bytes.length) {
+      const grown = new Uint8Array(this.bytes.length * 2)
+      grown.set(this.bytes)
+      this.bytes = grown
+    }
+    this.bytes[this.at++] = byte
+  }
+
+  private carry(): void {
+    let i = this.at - 1
+    while (i >= 0 && this.bytes[i] === 255) this.bytes[i--] = 0
+    this.bytes[i]++
+  }
+
+  /** Ends an encoder's stream: the fewest bytes that name a number within the final range. */
+  finish(): Uint8Array {
+    const last = this.low + this.range - 1
+    for (const unit of [0x1000000, 0x10000, 0x100, 1]) {
+      // The multiples of `unit` within [low, last], if any: it needs 1, 2, 3 or 4 bytes.
+      const value = Math.ceil(this.low / unit) * unit
+      if (value > last) continue
+      if (value >= 2 ** 32) this.carry()
+      for (let shift = 24, rest = value >>> 0; rest !== 0; shift -= 8, rest = (rest << 8) >>> 0) this.put(rest >>> 24)
+      break
+    }
+    let end = this.at
+    while (end > 0 && this.bytes[end - 1] === 0) end--
+    return this.bytes.slice(0, end)
+  }
+}
