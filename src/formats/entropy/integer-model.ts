@@ -80,11 +80,15 @@ export class IntegerModel {
   private meanSum = Math.floor(0.7 * one)
   private meanCount = 1.5
   private previousRow = -1
+  private readonly mode: Mode
 
-  constructor(readonly mode: Mode) {
+  constructor(mode: Mode) {
+    this.mode = mode
     this.contexts = mode === 'fast' ? 1 : 6
     this.probability = new Int32Array(this.contexts * slots).fill(1 << 31)
-    this.weights = new Int32Array(decisions * 16 * this.contexts).fill(mode === 'fast' ? 65536 : Math.floor(72000 / this.contexts))
+    this.weights = new Int32Array(decisions * 16 * this.contexts).fill(
+      mode === 'fast' ? 65536 : Math.floor(72000 / this.contexts),
+    )
   }
 
   /** One decision under `count` contexts; `set` picks the mixing weights. */
@@ -102,7 +106,7 @@ export class IntegerModel {
       dot += Math.imul(weights[base + j], s) >> 4
     }
     dot >>= 12
-    const x = dot > stretchLimit ? stretchLimit : dot < -stretchLimit ? -stretchLimit : dot
+    const x = Math.max(-stretchLimit, Math.min(stretchLimit, dot))
     const p = squashTable[x + stretchLimit]
     bit = coder.code(bit, p)
     const error = (bit << 16) - p
@@ -116,8 +120,7 @@ export class IntegerModel {
 
   private decideOne(coder: BinaryCoder, at: number, bit: number, limit: number): number {
     const state = this.probability[at]
-    let p = state >>> 16
-    p = p < 24 ? 24 : p > 65512 ? 65512 : p
+    const p = Math.max(24, Math.min(65512, state >>> 16))
     bit = coder.code(bit, p)
     update(this.probability, at, bit, limit)
     return bit
@@ -160,7 +163,13 @@ export class IntegerModel {
         const mC = taps > 1 ? magnitude(channel) << 14 : rowMean
         const tapScale = Math.imul(Math.min(tapRatio, 16383), mean >> 6) >> 4
         const neighbours = Math.imul(mL + mU, 737) + Math.imul(magnitude(left2) + magnitude(up2), 492)
-        const energy = (Math.imul(main >> 6, 635) >> 4) + (Math.imul(recent >> 6, 123) >> 4) + (Math.imul(tapScale >> 6, 82) >> 4) + neighbours + (Math.imul(mC >> 6, 31) >> 4) + 8
+        const energy =
+          (Math.imul(main >> 6, 635) >> 4) +
+          (Math.imul(recent >> 6, 123) >> 4) +
+          (Math.imul(tapScale >> 6, 82) >> 4) +
+          neighbours +
+          (Math.imul(mC >> 6, 31) >> 4) +
+          8
         const bin = energyBin(energy)
         const coarse = bin >> 1
         const set = fast ? 0 : Math.min(15, Math.floor(bin / 3))
@@ -168,29 +177,46 @@ export class IntegerModel {
         if (!fast) {
           slot[1] = (tensor * 6 + Math.min(5, Math.floor(bin / 6))) * decisions
           slot[2] = (size5(left) * 5 + size5(up) + 25 * coarse) * decisions
-          slot[3] = (taps > 1 ? Math.min(k, 24) * 20 + coarse + size5(above) * 512 : size5(left2) * 20 + coarse + 5 * 512 + size5(up2) * 128) * decisions
+          slot[3] =
+            (taps > 1
+              ? Math.min(k, 24) * 20 + coarse + size5(above) * 512
+              : size5(left2) * 20 + coarse + 5 * 512 + size5(up2) * 128) * decisions
           slot[4] = (energyBin(recent) * 40 + energyBin(tapScale)) * decisions
-          slot[5] = (energyBin(rowMean) * 40 + energyBin(Math.imul(Math.min(columnRatio, 16383), mean >> 6) >> 4)) * decisions
+          slot[5] =
+            (energyBin(rowMean) * 40 + energyBin(Math.imul(Math.min(columnRatio, 16383), mean >> 6) >> 4)) * decisions
         }
         const value = values[at]
         const a = value < 0 ? -value : value
         let result = 0
-        if (fast ? this.decideOne(coder, slot[0], a !== 0 ? 1 : 0, 500) : this.decide(coder, slot, 0, set, a !== 0 ? 1 : 0)) {
+        if (
+          fast
+            ? this.decideOne(coder, slot[0], a !== 0 ? 1 : 0, 500)
+            : this.decide(coder, slot, 0, set, a !== 0 ? 1 : 0)
+        ) {
           if (fast) {
-            signSlot[0] = (taps > 1 ? 27 + sign(above) * 9 : 0) * decisions + (sign(channel) * 9 + sign(up) * 3) * decisions
+            signSlot[0] =
+              (taps > 1 ? 27 + sign(above) * 9 : 0) * decisions + (sign(channel) * 9 + sign(up) * 3) * decisions
           } else {
-            signSlot[0] = (taps > 1 ? 81 + (k % width ? sign(left) : 0) * 27 + sign(above) * 9 + sign(channel) * 3 + sign(up) : sign(left) * 9 + sign(left2) * 3 + sign(up)) * decisions
+            signSlot[0] =
+              (taps > 1
+                ? 81 + (k % width ? sign(left) : 0) * 27 + sign(above) * 9 + sign(channel) * 3 + sign(up)
+                : sign(left) * 9 + sign(left2) * 3 + sign(up)) * decisions
             signSlot[1] = tensor * 6 * decisions
             signSlot[2] = (sign(up) * 9 + sign(up2) * 3 + sign(left)) * decisions
             signSlot[3] = (Math.min(k, 24) * 3 + sign(above)) * decisions
             signSlot[4] = (sign(channel) * 5 + size5(channel) + 15 * coarse) * decisions
             signSlot[5] = (sign(above) * 5 + size5(above) + 15 * coarse) * decisions
           }
-          const negative = fast ? this.decideOne(coder, signSlot[0] + 1, value < 0 ? 1 : 0, 500) : this.decide(coder, signSlot, 1, 0, value < 0 ? 1 : 0)
+          const negative = fast
+            ? this.decideOne(coder, signSlot[0] + 1, value < 0 ? 1 : 0, 500)
+            : this.decide(coder, signSlot, 1, 0, value < 0 ? 1 : 0)
           let m = 1
           while (m < unaryBins) {
             const more = a > m ? 1 : 0
-            if (!(fast ? this.decideOne(coder, slot[0] + m + 1, more, 500) : this.decide(coder, slot, m + 1, set, more))) break
+            if (
+              !(fast ? this.decideOne(coder, slot[0] + m + 1, more, 500) : this.decide(coder, slot, m + 1, set, more))
+            )
+              break
             m++
           }
           if (m === unaryBins) m = this.codeEscape(coder, a)
@@ -200,10 +226,14 @@ export class IntegerModel {
         const A = magnitude(result)
         rowSum += A
         rowMean = Math.floor(((rowSum << 8) + Math.imul(prior >> 6, 6)) / (p + 7)) << 6
-        recent += ((A << 14) - recent) * 3 >> 5
+        recent += (((A << 14) - recent) * 3) >> 5
         const relative = Math.min(Math.imul(A, inverse), 1 << 20)
-        tapMean[p] = tapMean[p] < 0 ? Math.floor((1536 + relative) * 2 / 5) : tapMean[p] + ((relative - tapMean[p]) * 13 >> 7)
-        columnMean[i] = columnMean[i] < 0 ? Math.floor((10240 + relative * 3) / 13) : columnMean[i] + ((relative - columnMean[i]) * (taps > 1 ? 4 : 10) >> 7)
+        tapMean[p] =
+          tapMean[p] < 0 ? Math.floor(((1536 + relative) * 2) / 5) : tapMean[p] + (((relative - tapMean[p]) * 13) >> 7)
+        columnMean[i] =
+          columnMean[i] < 0
+            ? Math.floor((10240 + relative * 3) / 13)
+            : columnMean[i] + (((relative - columnMean[i]) * (taps > 1 ? 4 : 10)) >> 7)
         this.meanSum += A << 14
         this.meanCount += 1
         if (this.meanCount > 3000) {
@@ -227,7 +257,7 @@ export class IntegerModel {
     for (; n < 31; n++) {
       const state = this.escape[n]
       const p = state >>> 16
-      const bit = coder.code(n < length ? 1 : 0, p < 32 ? 32 : p > 65504 ? 65504 : p)
+      const bit = coder.code(n < length ? 1 : 0, Math.max(32, Math.min(65504, p)))
       update(this.escape, n, bit, 60)
       if (!bit) break
     }
@@ -237,8 +267,7 @@ export class IntegerModel {
 }
 
 function magnitude(v: number): number {
-  const a = v < 0 ? -v : v
-  return a > 255 ? 255 : a
+  return Math.min(v < 0 ? -v : v, 255)
 }
 
 /** Moves a probability (22 bits, with a 10-bit count below) towards a bit; the count sets the rate, down to 1 / limit. */

@@ -16,7 +16,7 @@ export const stretchTable = makeStretch()
 export const reciprocalTable = Int32Array.from({ length: 1024 }, (_, n) => Math.floor(163840 / (10 * n + 16)))
 
 function makeSquash(): Uint16Array {
-  const root = 1.003913889338347573443609603903460281 // e^(1/256)
+  const root = 1.0039138893383475 // e^(1/256)
   const table = new Uint16Array(2 * stretchLimit + 1)
   for (let x = 0, power = 1; x <= stretchLimit; x++, power *= root) {
     const p = Math.floor((65536 * power) / (1 + power) + 0.5)

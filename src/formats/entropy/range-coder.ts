@@ -25,10 +25,12 @@ export class BinaryCoder {
   }
 
   private next(): number {
-    return this.at < this.bytes.length ? this.bytes[this.at++] : (this.at++, 0)
+    const byte = this.at < this.bytes.length ? this.bytes[this.at] : 0
+    this.at++
+    return byte
   }
 
-  /** Bytes that a decoder has asked for beyond the end of its input: more than 4 mean that the input is damaged. */
+  /** Bytes that a decoder has asked for beyond the end of its input: more than 12 mean that the input is damaged. */
   get overrun(): number {
     return Math.max(0, this.at - this.bytes.length)
   }
@@ -96,11 +98,12 @@ export class BinaryCoder {
       const value = Math.ceil(this.low / unit) * unit
       if (value > last) continue
       if (value >= 2 ** 32) this.carry()
-      for (let shift = 24, rest = value >>> 0; rest !== 0; shift -= 8, rest = (rest << 8) >>> 0) this.put(rest >>> 24)
+      for (let rest = value >>> 0; rest !== 0; rest = (rest << 8) >>> 0) this.put(rest >>> 24)
       break
     }
+    // Not more than a few, so that a decoder can tell the end of its input from a missing part.
     let end = this.at
-    while (end > 0 && this.bytes[end - 1] === 0) end--
+    while (end > 0 && end > this.at - 8 && this.bytes[end - 1] === 0) end--
     return this.bytes.slice(0, end)
   }
 }

@@ -1,0 +1,54 @@
+/** Raw bits to bytes and back, the highest bit of a byte first. */
+import type { BitReader, BitWriter } from './coding/coding.ts'
+
+export function bitWriter(): BitWriter & { finish(): Uint8Array } {
+  let bytes = new Uint8Array(1024)
+  let used = 0
+  let pending = 0
+  let count = 0
+  const put = (byte: number): void => {
+    if (used === bytes.length) {
+      const grown = new Uint8Array(used * 2)
+      grown.set(bytes)
+      bytes = grown
+    }
+    bytes[used++] = byte
+  }
+  return {
+    write(value, bits) {
+      for (let left = bits; left > 0; ) {
+        const take = Math.min(left, 8 - count)
+        pending = (pending << take) | ((value >>> (left - take)) & ((1 << take) - 1))
+        count += take
+        left -= take
+        if (count === 8) {
+          put(pending)
+          pending = count = 0
+        }
+      }
+    },
+    finish() {
+      if (count > 0) put(pending << (8 - count))
+      return bytes.slice(0, used)
+    },
+  }
+}
+
+export function bitReader(bytes: Uint8Array): BitReader & { atEnd(): boolean } {
+  let at = 0
+  return {
+    read(bits) {
+      if (at + bits > bytes.length * 8) throw new Error('cop: raw bits end too soon; the file is damaged')
+      let out = 0
+      for (let left = bits; left > 0; ) {
+        const offset = at & 7
+        const take = Math.min(left, 8 - offset)
+        out = (out << take) | ((bytes[at >> 3] >> (8 - offset - take)) & ((1 << take) - 1))
+        at += take
+        left -= take
+      }
+      return out >>> 0
+    },
+    atEnd: () => bytes.length - Math.ceil(at / 8) === 0,
+  }
+}

@@ -1,0 +1,25 @@
+/** Every element has the same bytes: the head holds one. */
+import { dataTypes } from '../../tensor/dtype.ts'
+import { type Coding, damaged } from './coding.ts'
+
+export const constant: Coding = {
+  name: 'constant',
+  parameterCount: 0,
+  hasTable: true,
+  hasIntegers: false,
+  encode({ dtype, size }, data) {
+    const width = dataTypes[dtype].bits / 8
+    if (width < 1 || size < 2) return undefined
+    for (let i = width; i < data.length; i++) if (data[i] !== data[i - width]) return undefined
+    return { coded: { parameters: [], table: data.slice(0, width) }, bits: 6 * width }
+  },
+  decode({ dtype, byteLength }, { table }) {
+    const width = dataTypes[dtype].bits / 8
+    if (!table || table.length !== width || width < 1) throw damaged('a constant tensor without its one element')
+    const out = new Uint8Array(byteLength)
+    if (byteLength === 0) return out
+    out.set(table)
+    for (let done = width; done < byteLength; done *= 2) out.copyWithin(done, 0, Math.min(done, byteLength - done))
+    return out
+  },
+}

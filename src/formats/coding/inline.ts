@@ -1,0 +1,22 @@
+/** The bytes as they are, in the head, where small tensors (shapes, scalars) repeat each other. */
+import { dataTypes } from '../../tensor/dtype.ts'
+import { type Coding, damaged } from './coding.ts'
+
+/** Elements up to which a tensor may be coded in the head. */
+const maxSize = 16
+
+export const inline: Coding = {
+  name: 'inline',
+  parameterCount: 0,
+  hasTable: true,
+  hasIntegers: false,
+  encode({ dtype, size }, data) {
+    if (size > maxSize) return undefined
+    const isFloat = dataTypes[dtype].kind === 'float'
+    return { coded: { parameters: [], table: data }, bits: data.length * (isFloat ? 7 : 1) }
+  },
+  decode({ byteLength }, { table }) {
+    if (!table || table.length !== byteLength) throw damaged('an inline tensor of another size than its shape')
+    return table
+  },
+}

@@ -1,0 +1,104 @@
+/**
+ * A byte- and number-oriented context mixer for the small, highly structured part of a file: graph, names, shapes.
+ *
+ * Each bit is predicted from up to `maxContexts` hashed contexts, whose adaptive probabilities are mixed in the logistic
+ * domain (Mahoney, PAQ). The caller says what the contexts are; the order in which they are given matters.
+ * Like BinaryCoder, one object codes in both directions: values go in when encoding, come out in both cases.
+ */
+import { reciprocalTable, squashTable, stretchLimit, stretchTable } from './logistic.ts'
+import type { BinaryCoder } from './range-coder.ts'
+
+export const maxContexts = 10
+const slotBits = 16
+const mask = (1 << slotBits) - 1
+const weightSets = 1024
+
+export class ContextMixer {
+  private coder: BinaryCoder
+  private readonly probability = new Int32Array(maxContexts << slotBits).fill(1 << 31)
+  private readonly weights = new Int32Array(weightSets * maxContexts).fill(20000)
+  private readonly slot = new Int32Array(maxContexts)
+  private readonly stretched = new Int32Array(maxContexts)
+  private readonly final = new Int32Array(weightSets << 6)
+
+  constructor(coder: BinaryCoder) {
+    this.coder = coder
+    for (let i = 0; i < this.final.length; i++) {
+      const x = ((i & 63) - 32) * 96
+      this.final[i] = squashTable[x + stretchLimit] << 14
+    }
+  }
+
+  /** Goes on with another coder, keeping what was learnt. */
+  continueWith(coder: BinaryCoder): void {
+    this.coder = coder
+  }
+
+  get decoding(): boolean {
+    return this.coder.decoding
+  }
+
+  /** Codes one bit. `node` tells apart the decisions of one symbol; `set` (0..1023) picks the mixing weights. */
+  bit(value: number, contexts: readonly number[], node: number, set: number): number {
+    const { probability, slot, stretched, weights } = this
+    const n = contexts.length
+    const base = set * maxContexts
+    let dot = 0
+    for (let j = 0; j < n; j++) {
+      const at = (j << slotBits) | (hash(contexts[j], node) & mask)
+      slot[j] = at
+      const state = probability[at]
+      const count = state & 1023
+      const s = count === 0 ? 0 : stretchTable[state >>> 20]
+      stretched[j] = count > 3 ? s + (s >> 1) : s
+      dot += Math.imul(weights[base + j], stretched[j]) >> 4
+    }
+    dot >>= 12
+    const x = Math.max(-2047, Math.min(2047, dot))
+    const p = squashTable[x + stretchLimit]
+    value = this.coder.code(value, p)
+    const error = (value << 16) - p
+    for (let j = 0; j < n; j++) {
+      weights[base + j] += (Math.imul(error, stretched[j]) + 0x2000) >> 14
+      const at = slot[j]
+      const state = probability[at]
+      const count = state & 1023
+      const q = state >>> 10
+      const moved = q + (Math.imul(((value ? 4194303 : 0) - q) >> 5, reciprocalTable[count]) >> 9)
+      probability[at] = (moved << 10) | (count < 60 ? count + 1 : count)
+    }
+    return value
+  }
+
+  /** Codes a number of `count` bits, the highest first, as a binary tree. */
+  symbol(value: number, count: number, contexts: readonly number[], set: number): number {
+    let node = 1
+    for (let i = count - 1; i >= 0; i--) node = (node << 1) | this.bit((value >> i) & 1, contexts, node, set)
+    return node - (1 << count)
+  }
+
+  /** Codes a whole number from 0 to 2^53 - 1: its length in adaptive unary, then its bits. */
+  number(value: number, contexts: readonly number[], set: number): number {
+    const target = this.decoding ? 0 : bitLength(value + 1) - 1
+    let length = 0
+    while (length < 53 && this.bit(length < target ? 1 : 0, contexts, length + 1, set)) length++
+    let out = 1
+    for (let i = length - 1; i >= 0; i--) {
+      const bit = Math.floor((value + 1) / 2 ** i) % 2
+      // The highest bits are worth a context of their own; the lower ones share one a position.
+      out = out * 2 + this.bit(bit, contexts, out < 4096 ? 64 + (length << 12) + out : 32 + i, set)
+    }
+    return out - 1
+  }
+}
+
+function bitLength(value: number): number {
+  return value < 2 ** 32 ? 32 - Math.clz32(value) : 32 + bitLength(Math.floor(value / 2 ** 32))
+}
+
+/** Mixes two 32-bit numbers into one. */
+export function hash(a: number, b: number): number {
+  let h = Math.imul(a, 0x2c1b3c6d) ^ Math.imul(b + 0x7f4a7c15, 0x297a2d39)
+  h = Math.imul(h ^ (h >>> 15), 0x85ebca6b)
+  return h ^ (h >>> 13)
+}

@@ -1,0 +1,76 @@
+/**
+ * Integers of tensors to bytes and back. What is learnt on one tensor of a stream helps the next, so a stream should
+ * hold as many as may be decoded together.
+ */
+import { IntegerModel, type Mode } from './integer-model.ts'
+import { BinaryCoder } from './range-coder.ts'
+
+export type { Mode } from './integer-model.ts'
+
+export interface IntegerEncoder {
+  /** Appends a tensor; `values` holds as many integers as the shape says. */
+  encodeTensor(values: Int32Array, shape: readonly number[]): void
+  /** The stream's bytes. The encoder is used up. */
+  finish(): Uint8Array
+}
+
+export interface IntegerDecoder {
+  /** The next tensor of the stream; shapes must come as they did when encoding. Throws where the bytes end too soon. */
+  decodeTensor(shape: readonly number[]): Int32Array
+}
+
+/**
+ * Weights that one byte may stand for, at most: a decision costs at least log2(65536 / 65535) bits, and a weight takes at
+ * least one. A decoder that checks this before it allocates cannot be made to allocate without bytes to show for it.
+ */
+export const maxWeightsPerByte = 2 ** 19
+
+export function beginEncoding(mode: Mode = 'default'): IntegerEncoder {
+  const coder = new BinaryCoder()
+  const model = new IntegerModel(mode)
+  return {
+    encodeTensor(values, shape) {
+      checkCount(values.length, shape)
+      model.code(coder, values, shape)
+    },
+    finish: () => coder.finish(),
+  }
+}
+
+export function beginDecoding(bytes: Uint8Array, mode: Mode = 'default'): IntegerDecoder {
+  const coder = new BinaryCoder(bytes)
+  const model = new IntegerModel(mode)
+  let left = (bytes.length + 16) * maxWeightsPerByte
+  return {
+    decodeTensor(shape) {
+      const size = shape.reduce((a, b) => a * b, 1)
+      left -= size
+      if (!(left >= 0))
+        throw new Error(`integers: ${size} of them cannot come from ${bytes.length} bytes; the data is damaged`)
+      const values = new Int32Array(size)
+      model.code(coder, values, shape)
+      return values
+    },
+  }
+}
+
+/** One tensor as a stream of its own. */
+export function encodeIntegers(
+  values: Int32Array,
+  shape: readonly number[],
+  options: { mode?: Mode } = {},
+): Uint8Array {
+  const encoder = beginEncoding(options.mode)
+  encoder.encodeTensor(values, shape)
+  return encoder.finish()
+}
+
+/** The tensor that `encodeIntegers` coded, given the same shape and mode. */
+export function decodeIntegers(bytes: Uint8Array, shape: readonly number[], options: { mode?: Mode } = {}): Int32Array {
+  return beginDecoding(bytes, options.mode).decodeTensor(shape)
+}
+
+function checkCount(count: number, shape: readonly number[]): void {
+  const size = shape.reduce((a, b) => a * b, 1)
+  if (count !== size) throw new Error(`integers: ${count} values; expected ${size} for the shape [${shape.join(',')}]`)
+}

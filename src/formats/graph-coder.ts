@@ -1,0 +1,215 @@
+/**
+ * An ONNX message tree (onnx/schema.ts) to and from the head stream of a packed file.
+ *
+ * Nothing of protobuf's framing is coded: lengths and tags follow from the tree. Fields are predicted from what the same
+ * field held the last time in the same place (for an attribute: the same attribute of the same operator); names are
+ * references to names seen before wherever they can be, else text, predicted from text seen before.
+ * Tensors' data is handed to `codeTensor`. Coding is symmetrical: encoding takes the tree, decoding makes it.
+ */
+import { AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto } from '../onnx/schema.ts'
+import { concat, decode, encode, type FieldDef, type Message, type Schema } from '../onnx/wire.ts'
+import { type ContextMixer, hash } from './entropy/context-mixer.ts'
+import { type NameTable, nameTable } from './name-coder.ts'
+
+export interface GraphCoderOptions {
+  /** Codes a tensor's bytes: `message` has its dims and dataType already. Called in the order of the tree. */
+  readonly codeTensor: (message: Message, data: Uint8Array | undefined) => void
+  /** Called for every value coded, so that damaged input can be stopped. */
+  readonly check: (cost: number) => void
+}
+
+/** The order in which fields are coded, where it is not that of their numbers: what tells the most comes first. */
+const fieldOrder = new Map<Schema, readonly number[]>([
+  [NodeProto, [4, 7, 8, 1, 2, 3, 5, 6]],
+  [AttributeProto, [1, 20, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 21]],
+  [TensorProto, [8, 2, 1, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14]],
+  [GraphProto, [2, 1, 5, 10, 11, 12, 13]],
+])
+
+/** Fields whose strings are names of values, and so refer to each other. */
+const valueNames = new Map<Schema, readonly string[]>([
+  [NodeProto, ['inputs', 'outputs']],
+  [TensorProto, ['name']],
+  [ValueInfoProto, ['name']],
+])
+
+const maxDepth = 100
+
+const sets = { presence: 0, count: 64, int: 128, sign: 192, float: 256, bytes: 320, type: 384 } as const
+
+export function codeMessage(
+  mixer: ContextMixer,
+  schema: Schema,
+  message: Message | undefined,
+  options: GraphCoderOptions,
+): Message {
+  const state: State = { mixer, names: nameTable(mixer, options.check), last: new Map(), previous: 0, options }
+  return codeTree(state, schema, message, 1, 0)
+}
+
+interface State {
+  readonly mixer: ContextMixer
+  readonly names: NameTable
+  /** What a place held the last time, by the hash of the place. */
+  readonly last: Map<number, number>
+  /** The number coded before. */
+  previous: number
+  readonly options: GraphCoderOptions
+}
+
+function codeTree(state: State, schema: Schema, message: Message | undefined, place: number, depth: number): Message {
+  if (depth > maxDepth) throw new Error(`cop: messages nested more than ${maxDepth} deep; the file is damaged`)
+  const fields = schema.fields()
+  const order = fieldOrder.get(schema) ?? Object.keys(fields).map(Number)
+  const out: Message = {}
+  let scope = hash(place, text(schema.message))
+  let history = state.last.get(scope) ?? 0
+  const maskPlace = scope
+  let presence = 0
+  for (const number of order) {
+    const def = fields[number]
+    const here = hash(scope, number)
+    const present = flag(
+      state,
+      message && message[def.name] !== undefined,
+      here,
+      hash(here, history),
+      hash(here, presence),
+    )
+    presence = (presence << 1) | present
+    if (!present) continue
+    const value = message?.[def.name]
+    out[def.name] = def.repeated
+      ? codeList(state, schema, def, value as unknown[] | undefined, here, out, depth)
+      : codeValue(state, schema, def, value, here, out, depth)
+    // What follows in a node depends on its operator; in an attribute, on its name.
+    if ((schema === NodeProto && number === 4) || (schema === AttributeProto && number === 1)) {
+      scope = hash(scope, keyOf(out[def.name] as Uint8Array))
+      history = state.last.get(scope) ?? 0
+    }
+  }
+  state.last.set(maskPlace, presence)
+  state.last.set(scope, presence)
+  const unknown = flag(state, message && message.unknown !== undefined, hash(scope, 9999), 0, 0)
+  if (unknown) out.unknown = state.names.bytes(message?.unknown, hash(scope, 9998), false)
+  return out
+}
+
+function flag(state: State, value: boolean | undefined, a: number, b: number, c: number): number {
+  state.options.check(0)
+  return state.mixer.bit(value ? 1 : 0, [a, b, c], 1, sets.presence)
+}
+
+function codeList(
+  state: State,
+  schema: Schema,
+  def: FieldDef,
+  values: unknown[] | undefined,
+  place: number,
+  parent: Message,
+  depth: number,
+): unknown[] {
+  const before = state.last.get(place) ?? 0
+  const count = state.mixer.number(values?.length ?? 0, [place, hash(place, before)], sets.count)
+  state.last.set(place, count)
+  const out: unknown[] = []
+  for (let i = 0; i < count; i++) {
+    state.options.check(1)
+    // Of messages, all share what they learn; of numbers and names, each position has its own.
+    const here = typeof def.kind === 'object' ? place : hash(place, Math.min(i, 7) + 1)
+    out.push(codeValue(state, schema, def, values?.[i], here, parent, depth))
+  }
+  return out
+}
+
+function codeValue(
+  state: State,
+  schema: Schema,
+  def: FieldDef,
+  value: unknown,
+  place: number,
+  parent: Message,
+  depth: number,
+): unknown {
+  const { kind } = def
+  state.options.check(1)
+  if (typeof kind === 'object') {
+    return codeTree(state, kind, value as Message | undefined, hash(place, text(schema.message)), depth + 1)
+  }
+  if (kind === 'int') return codeInt(state, value as number | bigint | undefined, place)
+  if (kind === 'float') return codeFloat(state, value as number | undefined, place)
+  if (schema === TensorProto && def.name === 'rawData') {
+    state.options.codeTensor(parent, value as Uint8Array | undefined)
+    return new Uint8Array(0)
+  }
+  if (schema === ValueInfoProto && def.name === 'type')
+    return codeType(state, value as Uint8Array | undefined, place, depth)
+  const bytes = typeof value === 'string' ? toUtf8.encode(value) : (value as Uint8Array | undefined)
+  const isName = valueNames.get(schema)?.includes(def.name) ?? false
+  const role = schema === NodeProto ? (def.name === 'inputs' ? 1 : 2) : schema === TensorProto ? 3 : 4
+  return isName ? state.names.name(bytes, place, role) : state.names.bytes(bytes, place, true)
+}
+
+const toUtf8 = new TextEncoder()
+
+/** A value's type: as a tree where that gives the same bytes back. */
+function codeType(state: State, value: Uint8Array | undefined, place: number, depth: number): Uint8Array {
+  let tree: Message | undefined
+  if (value) {
+    const decoded = decode(TypeProto, value)
+    const again = concat(encode(TypeProto, decoded).chunks)
+    if (again.length === value.length && again.every((b, i) => b === value[i])) tree = decoded
+  }
+  const isTree = state.mixer.bit(tree ? 1 : 0, [place], 1, sets.type)
+  if (!isTree) return state.names.bytes(value, place, false)
+  return concat(encode(TypeProto, codeTree(state, TypeProto, tree, place, depth + 1)).chunks)
+}
+
+function codeInt(state: State, value: number | bigint | undefined, place: number): number | bigint {
+  const { mixer } = state
+  const before = state.last.get(place) ?? 0
+  const contexts = [place, hash(place, before), hash(place, state.previous), hash(state.previous, before)]
+  const big = BigInt(value ?? 0)
+  const negative = mixer.bit(big < 0n ? 1 : 0, contexts, 1, sets.sign)
+  const size = negative ? -1n - big : big
+  const wide = mixer.bit(size >= 2n ** 52n ? 1 : 0, contexts, 2, sets.sign)
+  let magnitude: bigint
+  if (wide) {
+    const high = mixer.number(Number(size >> 32n), contexts, sets.int)
+    const low = mixer.number(Number(size & 0xffffffffn), contexts, sets.int + 1)
+    magnitude = (BigInt(high) << 32n) | BigInt(low)
+  } else magnitude = BigInt(mixer.number(Number(size), contexts, sets.int))
+  const result = BigInt.asIntN(64, negative ? -1n - magnitude : magnitude)
+  const folded = Number(BigInt.asIntN(32, result))
+  state.last.set(place, folded)
+  state.previous = folded
+  return Number.isSafeInteger(Number(result)) ? Number(result) : result
+}
+
+const scratch = new DataView(new ArrayBuffer(4))
+
+function codeFloat(state: State, value: number | undefined, place: number): number {
+  if (value !== undefined) scratch.setFloat32(0, value)
+  const bits = value === undefined ? 0 : scratch.getUint32(0)
+  const before = state.last.get(place) ?? 0
+  let out = 0
+  for (let shift = 24; shift >= 0; shift -= 8) {
+    const contexts = [hash(place, shift), hash(hash(place, shift), before), hash(shift, out)]
+    out = (out << 8) | state.mixer.symbol((bits >>> shift) & 255, 8, contexts, sets.float)
+  }
+  state.last.set(place, out)
+  scratch.setUint32(0, out >>> 0)
+  return scratch.getFloat32(0)
+}
+
+function keyOf(bytes: Uint8Array): number {
+  let h = 0
+  for (const b of bytes) h = hash(h, b)
+  return h
+}
+
+function text(s: string): number {
+  let h = 0
+  for (let i = 0; i < s.length; i++) h = hash(h, s.charCodeAt(i))
+  return h
+}

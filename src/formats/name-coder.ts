@@ -1,0 +1,233 @@
+/**
+ * Text of a graph in the head stream: operator and attribute names, value names, documentation.
+ *
+ * A value's name is mostly one seen before: the one that followed its predecessor the last time, the next one of its
+ * role in the order of first mention, or a recent one (move-to-front). A new one is text, byte by byte, with the contexts
+ * of PAQ's text models: the last bytes, the string so far, what stood in the strings before, the longest match.
+ */
+import { type ContextMixer, hash } from './entropy/context-mixer.ts'
+
+/** Mixing weights 448 up are this file's. */
+const sets = { how: 448, rank: 449, text: 512 } as const
+
+export interface NameTable {
+  /** A value's name. `role`: 1 node input, 2 node output, 3 tensor, 4 value info. */
+  name(bytes: Uint8Array | undefined, place: number, role: number): Uint8Array
+  /** Any other bytes; `repeats` where the same text may come back in the same place. */
+  bytes(bytes: Uint8Array | undefined, place: number, repeats: boolean): Uint8Array
+}
+
+interface Entry {
+  readonly key: string
+  readonly bytes: Uint8Array
+  /** A bit for each role it had. */
+  roles: number
+  /** The entry that came after it the last time. */
+  next?: Entry
+}
+
+const how = { isNew: 0, inOrder: 1, follower: 2, recent: 3 } as const
+
+export function nameTable(mixer: ContextMixer, check: (cost: number) => void): NameTable {
+  const text = textCoder(mixer, check)
+  const entries = new Map<string, Entry>()
+  const ordered: Entry[] = []
+  const recent: Entry[] = []
+  /** Where in the order of first mention each role has got to. */
+  const cursor = [0, 0, 0, 0, 0]
+  const lastHow = new Map<number, number>()
+  let last: Entry | undefined
+
+  /** The next name of the order that fits a role: a tensor is no node's output, a value info is one. */
+  const inOrder = (role: number): number => {
+    for (let i = cursor[role]; i < ordered.length; i++) {
+      const { roles } = ordered[i]
+      if (roles & (1 << role)) continue
+      if (role === 3 ? !(roles & 4) : role === 4 ? roles & 4 : roles === 2) return i
+    }
+    return -1
+  }
+
+  const name: NameTable['name'] = (bytes, place, role) => {
+    const key = bytes && keyOf(bytes)
+    const known = key === undefined ? undefined : entries.get(key)
+    const orderAt = inOrder(role)
+    const ordering = orderAt >= 0 ? ordered[orderAt] : undefined
+    const follower = last?.next
+    const before = lastHow.get(place) ?? 0
+    const lastAny = lastHow.get(-1) ?? 0
+    const can = (ordering ? 1 : 0) | (follower ? 2 : 0) | (follower && follower === ordering ? 4 : 0)
+    const contexts = [
+      hash(place, can),
+      hash(place, before * 8 + can),
+      hash(role * 8 + can, lastAny),
+      hash(place, lastAny),
+    ]
+    let choice = 0
+    if (key !== undefined) {
+      choice = !known ? how.isNew : known === ordering ? how.inOrder : known === follower ? how.follower : how.recent
+    }
+    choice = mixer.symbol(choice, 2, contexts, sets.how)
+    lastHow.set(place, (before * 4 + choice) & 63)
+    lastHow.set(-1, (lastAny * 4 + choice) & 255)
+    let entry: Entry | undefined
+    if (choice === how.isNew) {
+      const fresh = text(bytes, place, true)
+      const freshKey = keyOf(fresh)
+      entry = entries.get(freshKey)
+      if (!entry) {
+        entry = { key: freshKey, bytes: fresh, roles: 0 }
+        entries.set(freshKey, entry)
+        ordered.push(entry)
+      }
+    } else if (choice === how.inOrder) entry = ordering
+    else if (choice === how.follower) entry = follower
+    else {
+      const rank = known ? recent.length - 1 - recent.lastIndexOf(known) : 0
+      const at = mixer.number(rank, [place, hash(role, before), hash(role, 77)], sets.rank)
+      entry = recent[recent.length - 1 - at]
+      check(0)
+    }
+    if (!entry) throw new Error('cop: a name refers to one that is not there; the file is damaged')
+    if (choice === how.inOrder) cursor[role] = orderAt + 1
+    entry.roles |= 1 << role
+    const index = recent.lastIndexOf(entry)
+    if (index >= 0) recent.splice(index, 1)
+    recent.push(entry)
+    if (last) last.next = entry
+    last = entry
+    return entry.bytes
+  }
+
+  const previous = new Map<number, Uint8Array>()
+  const bytes: NameTable['bytes'] = (value, place, repeats) => {
+    if (!repeats) return text(value, place, false)
+    const before = previous.get(place)
+    const same = before && mixer.bit(value && equal(value, before) ? 1 : 0, [place, hash(place, 3)], 5, sets.how)
+    if (before && same) return before
+    const out = text(value, place, false)
+    previous.set(place, out)
+    return out
+  }
+  return { name, bytes }
+}
+
+/** Codes bytes one by one, ended by a 0; 0 and 1 themselves are written after a 1. */
+function textCoder(mixer: ContextMixer, check: (cost: number) => void) {
+  let history = new Uint8Array(1 << 12)
+  let used = 0
+  let stringStart = 0
+  /** The last position after each hash of four bytes. */
+  const positions = new Int32Array(1 << 16)
+  /** Start of the last string in each place. */
+  const starts = new Map<number, number>()
+  let previousStart = 0
+  let match = 0
+  let matched = 0
+  /** Hashes of the string so far and of its last run of letters. */
+  let whole = 0
+  let word = 0
+
+  const put = (byte: number): void => {
+    if (used === history.length) {
+      const grown = new Uint8Array(used * 2)
+      grown.set(history)
+      history = grown
+    }
+    history[used++] = byte
+  }
+
+  const codeByte = (value: number, place: number, aligned: number, before: number): number => {
+    const i = used
+    const c1 = i > stringStart ? history[i - 1] : 0
+    const c2 = i > stringStart + 1 ? history[i - 2] : 0
+    const c3 = i > stringStart + 2 ? history[i - 3] : 0
+    const c4 = i > stringStart + 3 ? history[i - 4] : 0
+    const expected = match > 0 ? history[match] : 0
+    const length = match > 0 ? Math.min(matched, 15) : 0
+    const other = history[aligned] ?? 0
+    const contexts = [
+      hash(1, place),
+      hash(2, c1 | (place << 8)),
+      hash(3, c1 | (c2 << 8)),
+      hash(4, c1 | (c2 << 8) | (c3 << 16)),
+      hash(5, c1 | (c2 << 8) | (c3 << 16) | (c4 << 24)),
+      hash(6, expected | (length << 8)),
+      hash(7, whole),
+      hash(8, other | (c1 << 8) | (before << 16)),
+      hash(9, word),
+    ]
+    return mixer.symbol(
+      value,
+      8,
+      contexts,
+      sets.text + Math.min(length, 15) * 4 + (i === stringStart ? 0 : before ? 1 : 2),
+    )
+  }
+
+  return (bytes: Uint8Array | undefined, place: number, isName: boolean): Uint8Array => {
+    const out: number[] = []
+    const lastStart = starts.get(place) ?? 0
+    let alongPrevious = isName ? previousStart : lastStart
+    let alongPlace = lastStart
+    previousStart = used
+    starts.set(place, used)
+    stringStart = used
+    match = 0
+    matched = 0
+    whole = place
+    word = 0
+    let escaped = false
+    for (let at = 0; ; ) {
+      const source = bytes && at < bytes.length ? bytes[at] : 0
+      const needsEscape = bytes !== undefined && at < bytes.length && source < 2
+      const symbol = !bytes ? 0 : at >= bytes.length ? 0 : needsEscape && !escaped ? 1 : source
+      const same = alongPlace === lastStart + (used - stringStart) ? 1 : 0
+      const byte = codeByte(symbol, place, alongPlace || alongPrevious, same)
+      check(0.125)
+      // The strings read alongside: step while they go on.
+      if (alongPlace > 0) alongPlace = history[alongPlace] === 0 ? alongPlace : alongPlace + 1
+      if (alongPrevious > 0) alongPrevious = history[alongPrevious] === 0 ? alongPrevious : alongPrevious + 1
+      put(byte)
+      whole = hash(whole, byte)
+      word = isLetter(byte) ? hash(word, byte) : 0
+      if (match > 0 && history[match] === byte) {
+        match++
+        matched++
+      } else match = matched = 0
+      const i = used
+      if (i - stringStart >= 3) {
+        const h = hash(history[i - 1] | (history[i - 2] << 8) | (history[i - 3] << 16), 11) & 0xffff
+        if (match === 0) match = positions[h]
+        positions[h] = i
+      } else {
+        const h = hash(place, i - stringStart === 1 ? history[i - 1] : history[i - 1] | (history[i - 2] << 8)) & 0xffff
+        if (match === 0) match = positions[h]
+        positions[h] = i
+      }
+      if (byte === 0 && !escaped) break
+      if (byte === 1 && !escaped) {
+        escaped = true
+        continue
+      }
+      escaped = false
+      out.push(byte)
+      at++
+    }
+    return Uint8Array.from(out)
+  }
+}
+
+function isLetter(c: number): boolean {
+  return (c >= 97 && c <= 122) || (c >= 65 && c <= 90)
+}
+
+const latin1 = new TextDecoder('latin1')
+
+function keyOf(bytes: Uint8Array): string {
+  return latin1.decode(bytes)
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((v, i) => v === b[i])
+}

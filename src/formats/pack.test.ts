@@ -1,0 +1,20 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { brotliCompressSync } from 'node:zlib'
+import { describe, expect, it } from 'vitest'
+import { readModel } from '../onnx/read.ts'
+import { writeModel } from '../onnx/write.ts'
+import { packModel } from './pack.ts'
+import { unpackModel } from './unpack.ts'
+
+const folder = process.env.COPPICE_MODELS
+
+describe.skipIf(!folder)('packing real models (set COPPICE_MODELS)', () => {
+  const files = folder ? readdirSync(folder).filter((f) => f.endsWith('.onnx')) : []
+  it.each(files)('%s comes back byte for byte, smaller than brotli makes it', (file) => {
+    const onnx = writeModel(readModel(readFileSync(join(folder as string, file))))
+    const packed = packModel(readModel(onnx))
+    expect(Buffer.compare(writeModel(unpackModel(packed)), onnx)).toBe(0)
+    if (onnx.length < 500_000) expect(packed.length).toBeLessThan(brotliCompressSync(onnx).length)
+  })
+})

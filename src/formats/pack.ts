@@ -1,0 +1,87 @@
+/**
+ * A model to a packed file. Nothing is lost: unpacking gives every tensor bit for bit and the same graph; what comes out
+ * is, byte for byte, what `writeModel` makes of the model.
+ */
+import type { Model } from '../model.ts'
+import { ModelProto } from '../onnx/schema.ts'
+import { decode, type Message } from '../onnx/wire.ts'
+import { writeModel } from '../onnx/write.ts'
+import { bitWriter } from './bits.ts'
+import { type Group, groupSize, writeContainer } from './container.ts'
+import { ContextMixer } from './entropy/context-mixer.ts'
+import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
+import { BinaryCoder } from './entropy/range-coder.ts'
+import { codeMessage } from './graph-coder.ts'
+import { type CodedTensor, chooseCoding, infoOf, tensorCoder } from './tensor-coder.ts'
+
+export interface PackOptions {
+  /** `fast` decodes several times faster, `max` is smallest and slowest. */
+  readonly mode?: Mode
+  /** Called with the share done, 0 to 1. */
+  readonly progress?: (share: number) => void
+}
+
+interface Job extends CodedTensor {
+  readonly data: Uint8Array
+}
+
+/** Packs a model. Throws where ONNX could not hold it (over 2 GiB). */
+export function packModel(model: Model, options: PackOptions = {}): Uint8Array {
+  return packOnnx(writeModel(model), options)
+}
+
+/** Packs the bytes that `writeModel` made. */
+export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackOptions = {}): Uint8Array {
+  const coder = new BinaryCoder()
+  const mixer = new ContextMixer(coder)
+  const describe = tensorCoder(mixer, () => {})
+  const jobs: Job[] = []
+  let tensorBytes = 0
+  codeMessage(mixer, ModelProto, decode(ModelProto, onnx), {
+    check: () => {},
+    codeTensor: (message: Message, data) => {
+      const info = infoOf(message)
+      if (data?.length !== info.byteLength)
+        throw new Error(`pack: tensor "${message.name}" has ${data?.length} bytes; expected ${info.byteLength}`)
+      const tensor = chooseCoding(info, data)
+      describe.code(tensor, info)
+      jobs.push({ ...tensor, data })
+      tensorBytes += info.byteLength
+      progress?.((0.5 * tensorBytes) / onnx.length)
+    },
+  })
+  const head = coder.finish()
+  const groups = encodeGroups(jobs, mode, (share) => progress?.(0.5 + 0.5 * share))
+  return writeContainer({ mode, byteLength: onnx.length, graphByteLength: onnx.length - tensorBytes, head, groups })
+}
+
+function encodeGroups(jobs: readonly Job[], mode: Mode, progress: (share: number) => void): Group[] {
+  const groups: Group[] = []
+  for (const members of splitIntoGroups(jobs)) {
+    const integers = beginEncoding(mode)
+    const bits = bitWriter()
+    for (const { info, coding, coded, data } of members) {
+      if (coded.integers) integers.encodeTensor(coded.integers, info.dims)
+      coding.writeRaw?.(info, data, coded, bits)
+    }
+    groups.push({ integers: integers.finish(), raw: bits.finish() })
+    progress(jobs.indexOf(members[members.length - 1]) / jobs.length)
+  }
+  return groups
+}
+
+/** Tensors that have a payload, in order, a new group after each `groupSize` elements. */
+export function splitIntoGroups<T extends CodedTensor>(tensors: readonly T[]): T[][] {
+  const groups: T[][] = []
+  let size = groupSize
+  for (const tensor of tensors) {
+    if (!tensor.coding.hasIntegers && !tensor.coding.writeRaw) continue
+    if (size >= groupSize) {
+      groups.push([])
+      size = 0
+    }
+    groups[groups.length - 1].push(tensor)
+    size += tensor.info.size
+  }
+  return groups
+}

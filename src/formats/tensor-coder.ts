@@ -1,0 +1,102 @@
+/** How a tensor is coded, in the head stream: which coding, its parameters and its table. */
+import { byteLengthOf, dataTypeOf } from '../tensor/dtype.ts'
+import { type Coded, type Coding, damaged, type TensorInfo } from './coding/coding.ts'
+import { codings } from './coding/codings.ts'
+import { type ContextMixer, hash } from './entropy/context-mixer.ts'
+
+/** Mixing weights 960 up are this file's. */
+const sets = { coding: 960, parameter: 961, length: 962, table: 968 } as const
+
+export interface CodedTensor {
+  readonly info: TensorInfo
+  readonly coding: Coding
+  readonly coded: Coded
+}
+
+/** Remembers what helps to predict the next tensor's description. */
+export interface TensorCoder {
+  code(tensor: CodedTensor | undefined, info: TensorInfo): CodedTensor
+}
+
+/** Shape and type of a TensorProto in the head. */
+export function infoOf(message: { [field: string]: unknown }): TensorInfo {
+  const dtype = dataTypeOf(Number(message.dataType ?? 0))
+  if (!dtype) throw damaged(`element type ${message.dataType}`)
+  const dims = ((message.dims ?? []) as (number | bigint)[]).map(Number)
+  let size = 1
+  for (const d of dims) {
+    size *= d
+    if (!(d >= 0) || !Number.isSafeInteger(size)) throw damaged(`shape [${dims.join(',')}]`)
+  }
+  return { dtype, dims, size, byteLength: byteLengthOf(dtype, size) }
+}
+
+/** The cheapest coding of a tensor. */
+export function chooseCoding(info: TensorInfo, data: Uint8Array): CodedTensor {
+  let best: { tensor: CodedTensor; bits: number } | undefined
+  for (const coding of codings) {
+    const found = coding.encode(info, data)
+    if (found && (!best || found.bits < best.bits))
+      best = { tensor: { info, coding, coded: found.coded }, bits: found.bits }
+  }
+  return (best as { tensor: CodedTensor }).tensor
+}
+
+export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void): TensorCoder {
+  const tables = new Map<number, Uint8Array>()
+  const lastCoding = new Map<number, number>()
+  const lastParameter = new Map<number, number>()
+
+  const codeTable = (table: Uint8Array | undefined, place: number): Uint8Array => {
+    const before = tables.get(place)
+    const length = mixer.number(table?.length ?? 0, [place, hash(place, before?.length ?? 0)], sets.length)
+    budget(length)
+    const out = new Uint8Array(length)
+    let whole = hash(place, length)
+    for (let i = 0; i < length; i++) {
+      const column = i & 3
+      const up = i >= 4 ? out[i - 4] : 0
+      const contexts = [
+        hash(place, column),
+        hash(whole, 1),
+        hash(hash(column, 2), before && i < before.length ? before[i] : -1),
+        hash(hash(column, 3), up | ((i > 0 ? out[i - 1] : 0) << 8)),
+        hash(hash(column, 4), up | ((i >= 8 ? out[i - 8] : 0) << 8)),
+        hash(hash(column, 5), i > 0 ? out[i - 1] : 0),
+      ]
+      out[i] = mixer.symbol(table?.[i] ?? 0, 8, contexts, sets.table + column)
+      whole = hash(whole, out[i])
+    }
+    tables.set(place, out)
+    return out
+  }
+
+  return {
+    code(tensor, info) {
+      const kind = hash(info.dtype.length * 31 + info.dtype.charCodeAt(info.dtype.length - 1), info.dims.length)
+      const sized = hash(kind, Math.min(info.size, 64))
+      const before = lastCoding.get(kind) ?? 0
+      const choice = mixer.symbol(
+        tensor ? codings.indexOf(tensor.coding) : 0,
+        3,
+        [kind, sized, hash(sized, before)],
+        sets.coding,
+      )
+      lastCoding.set(kind, choice)
+      const coding = codings[choice]
+      if (!coding) throw damaged(`tensor coding ${choice}`)
+      const parameters: number[] = []
+      for (let i = 0; i < coding.parameterCount; i++) {
+        const place = hash(choice * 8 + i, kind)
+        const contexts = [place, hash(place, lastParameter.get(place) ?? 0), hash(place, parameters[0] ?? 0)]
+        const value = mixer.number(tensor?.coded.parameters[i] ?? 0, contexts, sets.parameter)
+        lastParameter.set(place, value)
+        parameters.push(value)
+      }
+      const table = coding.hasTable
+        ? codeTable(tensor?.coded.table, hash(choice, coding.name === 'inline' ? sized : kind))
+        : undefined
+      return { info, coding, coded: tensor?.coded ?? { parameters, table } }
+    },
+  }
+}
