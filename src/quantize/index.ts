@@ -1,2 +1,2 @@
 /** The family table: quantisation methods. */
-export {}
+export { int8 } from './int8.ts'

@@ -1,0 +1,112 @@
+/** Making layers' constants plain: weights that are computed from constants are stored, biases that are added apart join. */
+import type { Graph, Model, Node, Tensor } from '../model.ts'
+import { withGraph } from '../model.ts'
+import { openSession } from '../runtime/session.ts'
+import { bytesOf, floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
+import { nameSource, valueInfo } from './build.ts'
+import { dropUnused } from './drop-unused.ts'
+import { capturedBy, constantOf, consumersOf, producersOf, subgraphsOf } from './walk.ts'
+
+const layerOps = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul'])
+
+/**
+ * Stores what a layer's weight or bias comes to, where nodes compute it from constants alone (a Reshape, a Transpose,
+ * a Slice and Concat of gates). ONNX Runtime computes it, once.
+ */
+export async function settleWeights(model: Model): Promise<Model> {
+  const { graph } = model
+  const producers = producersOf(graph)
+  const wanted = new Set<string>()
+  for (const node of graph.nodes) {
+    if (!layerOps.has(node.op) || node.domain) continue
+    for (const name of node.inputs.slice(1)) {
+      if (name && !constantOf(graph, name, producers) && isComputedFromConstants(graph, name, producers))
+        wanted.add(name)
+    }
+  }
+  if (wanted.size === 0) return model
+  const outputs = [...wanted].map((name) => valueInfo(name, 'float32'))
+  const alone = withGraph(model, dropUnused({ ...graph, inputs: [], outputs }))
+  const session = await openSession(alone, { threads: 1, name: 'constants' })
+  try {
+    const values = await session.run({})
+    const initializers = new Map(graph.initializers)
+    for (const name of wanted) {
+      const { data, dims } = values[name]
+      if (data instanceof Float32Array)
+        initializers.set(name, { name, dtype: 'float32', dims, data: bytesOf(data.slice()) })
+      else wanted.delete(name)
+    }
+    const nodes = graph.nodes.filter((n) => !n.outputs.some((o) => wanted.has(o)))
+    return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+  } finally {
+    await session.release()
+  }
+}
+
+function isComputedFromConstants(graph: Graph, name: string, producers: ReadonlyMap<string, Node>): boolean {
+  const pending = [name]
+  const seen = new Set<string>()
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    if (!at || seen.has(at) || graph.initializers.has(at)) continue
+    seen.add(at)
+    const node = producers.get(at)
+    if (!node || subgraphsOf(node).length > 0 || /^Random|^Multinomial|^Bernoulli/.test(node.op)) return false
+    pending.push(...node.inputs, ...capturedBy(node))
+  }
+  return true
+}
+
+/** Conv, then Add of one constant a channel: the constant becomes the convolution's bias. Outputs agree up to rounding. */
+export function joinBiases(model: Model): Model {
+  const { graph } = model
+  const producers = producersOf(graph)
+  const consumers = consumersOf(graph)
+  const fresh = nameSource(graph)
+  const initializers = new Map(graph.initializers)
+  const replaced = new Map<Node, Node | undefined>()
+  for (const add of graph.nodes) {
+    if (add.op !== 'Add' || add.domain) continue
+    const found = biasOf(graph, add, producers)
+    if (!found || replaced.has(found.conv)) continue
+    const { conv, bias } = found
+    if ((consumers.get(conv.outputs[0]) ?? []).length !== 1) continue
+    if (graph.outputs.some((o) => o.name === conv.outputs[0])) continue
+    const name = fresh(`${conv.outputs[0]}_bias`)
+    initializers.set(name, floatTensor(name, [bias.length], bias))
+    replaced.set(conv, { ...conv, inputs: [conv.inputs[0], conv.inputs[1], name], outputs: add.outputs })
+    replaced.set(add, undefined)
+  }
+  if (replaced.size === 0) return model
+  const nodes = graph.nodes.flatMap((n) => (replaced.has(n) ? (replaced.get(n) ?? []) : n))
+  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+}
+
+function biasOf(
+  graph: Graph,
+  add: Node,
+  producers: ReadonlyMap<string, Node>,
+): { conv: Node; bias: Float32Array } | undefined {
+  const side = producers.get(add.inputs[0])?.op === 'Conv' ? 0 : 1
+  const conv = producers.get(add.inputs[side])
+  const added = constantOf(graph, add.inputs[1 - side], producers)
+  if (conv?.op !== 'Conv' || conv.domain || added?.dtype !== 'float32') return undefined
+  const weight = constantOf(graph, conv.inputs[1], producers)
+  const before = conv.inputs[2] ? constantOf(graph, conv.inputs[2], producers) : undefined
+  if (!weight || (conv.inputs[2] && before?.dtype !== 'float32')) return undefined
+  if (!isPerChannel(added, weight)) return undefined
+  const values = floats(added)
+  const bias = Float32Array.from({ length: weight.dims[0] }, (_, c) => {
+    return values[values.length === 1 ? 0 : c] + (before ? floats(before)[c] : 0)
+  })
+  return { conv, bias }
+}
+
+/** [C, 1, 1] or [1, C, 1, 1] for a weight [C, ...] of four axes, or a single value that adds no axis. */
+function isPerChannel(added: Tensor, weight: Tensor): boolean {
+  const rank = weight.dims.length
+  if (added.dims.length > rank) return false
+  if (sizeOf(added.dims) === 1) return true
+  const padded = [...Array<number>(rank - added.dims.length).fill(1), ...added.dims]
+  return padded.every((d, i) => d === (i === 1 ? weight.dims[0] : 1))
+}

@@ -1,0 +1,75 @@
+/**
+ * Empirical bias correction (Nagel et al. 2019, arXiv:1906.04721, section 4.2): the mean over calibration inputs of what
+ * rounding a layer's weights and input adds to each output channel, taken off its bias.
+ *
+ * Each layer is compared with itself on the float model's own values, so that one run over one model serves all layers
+ * and no layer corrects the shift that an earlier one already takes off.
+ */
+import { nameSource, node } from '../graph/build.ts'
+import type { Context, Feeds } from '../method.ts'
+import { type Model, type Node, opsetOf, type Tensor, withGraph } from '../model.ts'
+import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { runInner } from './_calibrate.ts'
+import type { Range } from './_histogram.ts'
+import type { Plan } from './_plan.ts'
+import { activationScale, dequantizeWeight, type QuantizedLayer } from './_qdq.ts'
+
+/** For each layer that has a bias or can get one: what to add to it, a value a channel. */
+export async function biasCorrections(
+  model: Model,
+  parts: { plan: Plan; ranges: ReadonlyMap<string, Range>; layers: ReadonlyMap<Node, QuantizedLayer> },
+  options: { batches: Iterable<Feeds>; context: Context; subject: string },
+): Promise<Map<Node, Float32Array>> {
+  const { graph } = model
+  const fresh = nameSource(graph)
+  const initializers = new Map(graph.initializers)
+  const store = (t: Tensor): string => {
+    initializers.set(t.name, t)
+    return t.name
+  }
+  const nodes: Node[] = [...graph.nodes]
+  const layerOf = new Map<string, Node>()
+  for (const [layer, quantized] of parts.layers) {
+    if (layer.op === 'MatMul') continue
+    const [x, y] = [layer.inputs[0], layer.outputs[0]]
+    const { scale, zeroPoint } = activationScale(parts.ranges.get(parts.plan.values.get(x) as string) as Range)
+    const parameters = [
+      store(floatTensor(fresh(`${x}_scale`), [], [scale])),
+      store(integerTensor(fresh(`${x}_zero_point`), 'uint8', [], [zeroPoint])),
+    ]
+    const weight = store({
+      ...dequantizeWeight(quantized.weight, quantized, quantized.axis),
+      name: fresh(`${y}_rounded_weight`),
+    })
+    const [integers, rounded, result, difference, mean] = ['quantized', 'rounded', 'result', 'difference', 'mean'].map(
+      (s) => fresh(`${y}_${s}`),
+    )
+    const axes = layer.op === 'Conv' ? spatialAxes(quantized.weight.dims.length) : [0]
+    nodes.push(
+      node('QuantizeLinear', [x, ...parameters], [integers]),
+      node('DequantizeLinear', [integers, ...parameters], [rounded]),
+      { ...layer, name: fresh(`${y}_rounded`), inputs: [rounded, weight, ...layer.inputs.slice(2)], outputs: [result] },
+      node('Sub', [y, result], [difference]),
+      opsetOf(model) < 18
+        ? node('ReduceMean', [difference], [mean], { axes, keepdims: 0 })
+        : node('ReduceMean', [difference, store(integerTensor(fresh('axes'), 'int64', [axes.length], axes))], [mean], {
+            keepdims: 0,
+          }),
+    )
+    layerOf.set(mean, layer)
+  }
+  const sums = new Map<Node, Float64Array>()
+  const measured = withGraph(model, { nodes, initializers })
+  const count = await runInner(measured, [...layerOf.keys()], options, (name, values) => {
+    const layer = layerOf.get(name) as Node
+    const sum = sums.get(layer) ?? new Float64Array(values.length)
+    for (let c = 0; c < sum.length; c++) sum[c] += values[c]
+    sums.set(layer, sum)
+  })
+  return new Map([...sums].map(([layer, sum]) => [layer, Float32Array.from(sum, (s) => s / count)]))
+}
+
+/** Every axis of a convolution's output but the channels. */
+function spatialAxes(rank: number): number[] {
+  return Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 1)
+}

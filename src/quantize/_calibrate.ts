@@ -1,0 +1,57 @@
+/** Ranges of a model's inner values, seen on calibration inputs. */
+import { valueInfo } from '../graph/build.ts'
+import type { Context, Feeds } from '../method.ts'
+import { type Model, withGraph } from '../model.ts'
+import { openSession } from '../runtime/session.ts'
+import { addToHistogram, emptyHistogram, type Histogram } from './_histogram.ts'
+
+/** The model with inner float values as outputs too. */
+export function exposeValues(model: Model, names: Iterable<string>): Model {
+  const present = new Set(model.graph.outputs.map((o) => o.name))
+  const added = [...names].filter((name) => !present.has(name))
+  return withGraph(model, { outputs: [...model.graph.outputs, ...added.map((name) => valueInfo(name, 'float32'))] })
+}
+
+/** Runs the model on every batch and hands over the named inner values; model inputs may be named too. */
+export async function runInner(
+  model: Model,
+  names: readonly string[],
+  options: { batches: Iterable<Feeds>; context: Context; subject: string },
+  visit: (name: string, values: Float32Array, dims: readonly number[]) => void,
+): Promise<number> {
+  const { batches, context, subject } = options
+  const inputs = new Set(model.graph.inputs.map((i) => i.name))
+  const inner = names.filter((name) => !inputs.has(name))
+  const session = await openSession(exposeValues(model, inner), { name: subject })
+  let count = 0
+  try {
+    for (const feeds of batches) {
+      context.signal?.throwIfAborted()
+      const results = await session.run(feeds, inner)
+      for (const name of names) {
+        const value = results[name] ?? feeds[name]
+        if (!value) throw new Error(`${subject}: calibration gives no input "${name}"; expected one in every batch`)
+        if (!(value.data instanceof Float32Array)) {
+          throw new Error(`${subject}: value "${name}" is ${value.dtype}; expected float32`)
+        }
+        visit(name, value.data, value.dims)
+      }
+      count++
+    }
+  } finally {
+    await session.release()
+  }
+  if (count === 0) throw new Error(`${subject}: the calibration data is empty; expected at least one batch`)
+  return count
+}
+
+/** A histogram for each named value over all batches. */
+export async function collectHistograms(
+  model: Model,
+  names: readonly string[],
+  options: { batches: Iterable<Feeds>; context: Context; subject: string },
+): Promise<Map<string, Histogram>> {
+  const histograms = new Map(names.map((name) => [name, emptyHistogram()]))
+  await runInner(model, names, options, (name, values) => addToHistogram(histograms.get(name)!, values))
+  return histograms
+}

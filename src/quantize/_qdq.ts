@@ -1,0 +1,231 @@
+/**
+ * Affine quantisation of tensors, and the QuantizeLinear / DequantizeLinear form of a graph.
+ *
+ * Activations: q = clamp(round(x / s) + z, 0, 255), per tensor. Weights: q = clamp(round(w / s), -127, 127), s per output
+ * channel, z = 0. Biases: int32 at s_x * s_w, the scale in which an integer kernel accumulates.
+ * Krishnamoorthi 2018, arXiv:1806.08342; ONNX operators QuantizeLinear and DequantizeLinear.
+ */
+import { nameSource, node } from '../graph/build.ts'
+import { dropUnused } from '../graph/drop-unused.ts'
+import { constantOf, intAttribute, producersOf } from '../graph/walk.ts'
+import { type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import type { Range } from './_histogram.ts'
+import type { Plan } from './_plan.ts'
+
+export interface ActivationScale {
+  readonly scale: number
+  readonly zeroPoint: number
+}
+
+/** Step and zero point of a uint8 value; the range must contain zero. A range of no width gets a step of 1. */
+export function activationScale({ min, max }: Range): ActivationScale {
+  const scale = Math.fround((max - min) / 255)
+  if (!(scale > 0)) return { scale: 1, zeroPoint: 0 }
+  return { scale, zeroPoint: Math.min(255, Math.max(0, Math.round(-min / scale))) }
+}
+
+export interface QuantizedWeight {
+  readonly values: Int8Array
+  /** One for each channel along the axis, or one in all. */
+  readonly scales: Float32Array
+}
+
+export interface WeightOptions {
+  /** The output-channel axis; undefined for one scale in all. */
+  readonly axis?: number
+  /** Largest integer: 127, or 64 for kernels that add products in 16 bits. */
+  readonly limit?: number
+  /** Scales to be no smaller than these (a bias may not fit its 32 bits otherwise). */
+  readonly atLeast?: ArrayLike<number>
+}
+
+/** Symmetric int8 weights, each channel's scale from its largest magnitude. An all-zero channel gets `atLeast`, or 1. */
+export function quantizeWeight(tensor: Tensor, { axis, limit = 127, atLeast }: WeightOptions = {}): QuantizedWeight {
+  const w = floats(tensor)
+  const channels = axis === undefined ? 1 : tensor.dims[axis]
+  const inner = axis === undefined ? w.length : sizeOf(tensor.dims.slice(axis + 1))
+  const largest = new Float64Array(channels)
+  for (let i = 0; i < w.length; i++) {
+    if (!Number.isFinite(w[i])) throw new Error(`int8: weight "${tensor.name}" holds ${w[i]}; expected finite numbers`)
+    const c = Math.floor(i / inner) % channels
+    largest[c] = Math.max(largest[c], Math.abs(w[i]))
+  }
+  const scales = Float32Array.from(largest, (m, c) => Math.max(m / limit, atLeast?.[c] ?? 0) || 1)
+  const values = new Int8Array(w.length)
+  for (let i = 0; i < w.length; i++) {
+    values[i] = Math.max(-limit, Math.min(limit, Math.round(w[i] / scales[Math.floor(i / inner) % channels])))
+  }
+  return { values, scales }
+}
+
+/** What the integers stand for, as floats. */
+export function dequantizeWeight(
+  tensor: Tensor,
+  { values, scales }: QuantizedWeight,
+  axis: number | undefined,
+): Tensor {
+  const inner = axis === undefined ? values.length : sizeOf(tensor.dims.slice(axis + 1))
+  return floatTensor(
+    tensor.name,
+    tensor.dims,
+    Float32Array.from(values, (q, i) => q * scales[Math.floor(i / inner) % scales.length]),
+  )
+}
+
+/** A layer ready to be written: integers, scales and the axis along which they lie. */
+export interface QuantizedLayer extends QuantizedWeight {
+  readonly weight: Tensor
+  readonly axis: number
+  readonly bias?: Float32Array
+}
+
+export interface LayerOptions {
+  readonly inputScale: number
+  readonly limit: number
+  /** Added to the bias (bias correction); a layer without bias gets one. */
+  readonly correction?: Float32Array
+}
+
+/** A layer's integers. The weight's scale grows where the bias would not fit 32 bits at s_x * s_w. */
+export function quantizeLayer(
+  graph: Graph,
+  layer: Node,
+  { inputScale, limit, correction }: LayerOptions,
+): QuantizedLayer {
+  const producers = producersOf(graph)
+  const weight = constantOf(graph, layer.inputs[1], producers) as Tensor
+  const axis = layer.op === 'Conv' || intAttribute(layer, 'transB', 0) ? 0 : 1
+  const stored = layer.op === 'MatMul' || !layer.inputs[2] ? undefined : constantOf(graph, layer.inputs[2], producers)
+  const channels = weight.dims[axis]
+  let bias =
+    stored && Float32Array.from({ length: channels }, (_, c) => floats(stored)[sizeOf(stored.dims) === 1 ? 0 : c])
+  if (correction && layer.op !== 'MatMul') bias = Float32Array.from(correction, (d, c) => (bias?.[c] ?? 0) + d)
+  // 2^30 rather than 2^31 - 1: the products are added to it.
+  const atLeast = bias && Float64Array.from(bias, (b) => Math.abs(b) / inputScale / 2 ** 30)
+  return { weight, axis, ...(bias ? { bias } : {}), ...quantizeWeight(weight, { axis, limit, atLeast }) }
+}
+
+export interface QdqParts {
+  readonly plan: Plan
+  readonly ranges: ReadonlyMap<string, Range>
+  readonly layers: ReadonlyMap<Node, QuantizedLayer>
+}
+
+/** The model with the planned values and weights held as integers. Every value keeps its name. */
+export function writeQdq(model: Model, { plan, ranges, layers }: QdqParts): Model {
+  const { graph } = model
+  const fresh = nameSource(graph)
+  const initializers = new Map(graph.initializers)
+  const store = (t: Tensor): string => {
+    initializers.set(t.name, t)
+    return t.name
+  }
+  const producers = producersOf(graph)
+  const madeOnIntegers = (name: string): boolean => {
+    const producer = producers.get(name)
+    return producer !== undefined && plan.nodes.has(producer)
+  }
+  const scales = new Map<string, readonly [string, string]>()
+  const scalesOf = (root: string): readonly [string, string] => {
+    const known = scales.get(root)
+    if (known) return known
+    const { scale, zeroPoint } = activationScale(ranges.get(root) as Range)
+    const made = [
+      store(floatTensor(fresh(`${root}_scale`), [], [scale])),
+      store(integerTensor(fresh(`${root}_zero_point`), 'uint8', [], [zeroPoint])),
+    ] as const
+    scales.set(root, made)
+    return made
+  }
+  // A value made on integers keeps its name after dequantising, so that whatever reads it needs no change and the
+  // producer's float result has a single reader, as fusing needs. A value made in float keeps its exact readers.
+  const exact = new Map<string, string>()
+  const rounded = new Map<string, string>()
+  const nodes: Node[] = []
+  const roundTrip = (name: string): void => {
+    const parameters = scalesOf(plan.values.get(name) as string)
+    const integers = fresh(`${name}_quantized`)
+    nodes.push(
+      node(
+        'QuantizeLinear',
+        [exact.get(name) ?? name, ...parameters],
+        [integers],
+        {},
+        { name: fresh(`${name}_quantize`) },
+      ),
+      node(
+        'DequantizeLinear',
+        [integers, ...parameters],
+        [rounded.get(name) ?? name],
+        {},
+        { name: fresh(`${name}_dequantize`) },
+      ),
+    )
+  }
+  for (const name of plan.values.keys()) {
+    if (madeOnIntegers(name)) exact.set(name, fresh(`${name}_float`))
+    else rounded.set(name, fresh(`${name}_dequantized`))
+  }
+  for (const { name } of graph.inputs) if (plan.values.has(name)) roundTrip(name)
+  for (const original of graph.nodes) {
+    let inputs = original.inputs
+    if (plan.nodes.has(original)) inputs = inputs.map((name) => rounded.get(name) ?? name)
+    const layer = layers.get(original)
+    if (layer)
+      inputs = writeLayer(original, inputs, {
+        layer,
+        fresh,
+        store,
+        nodes,
+        inputScale: inputScaleOf(original, { plan, ranges }),
+      })
+    nodes.push({ ...original, inputs, outputs: original.outputs.map((name) => exact.get(name) ?? name) })
+    for (const name of original.outputs) if (plan.values.has(name)) roundTrip(name)
+  }
+  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+}
+
+/** The step of a layer's input. */
+export function inputScaleOf(layer: Node, { plan, ranges }: Omit<QdqParts, 'layers'>): number {
+  return activationScale(ranges.get(plan.values.get(layer.inputs[0]) as string) as Range).scale
+}
+
+interface LayerTarget {
+  readonly layer: QuantizedLayer
+  readonly inputScale: number
+  readonly fresh: (base: string) => string
+  readonly store: (t: Tensor) => string
+  readonly nodes: Node[]
+}
+
+/** Stores a layer's integers with their DequantizeLinear; gives the layer's new inputs. */
+function writeLayer(original: Node, inputs: readonly string[], target: LayerTarget): readonly string[] {
+  const { layer, inputScale, fresh, store, nodes } = target
+  const { weight, axis, values, scales, bias } = layer
+  const base = original.inputs[1]
+  const stored = [
+    store(integerTensor(fresh(`${base}_quantized`), 'int8', weight.dims, values)),
+    store(floatTensor(fresh(`${base}_scale`), [scales.length], scales)),
+    store(integerTensor(fresh(`${base}_zero_point`), 'int8', [scales.length], new Int8Array(scales.length))),
+  ]
+  const w = fresh(`${base}_dequantized`)
+  nodes.push(node('DequantizeLinear', stored, [w], { axis }, { name: fresh(`${base}_dequantize`) }))
+  if (!bias) return [inputs[0], w]
+  const biasScales = Float32Array.from(scales, (s) => Math.fround(s * inputScale))
+  const biasBase = original.inputs[2] || `${base}_bias`
+  const storedBias = [
+    store(
+      integerTensor(
+        fresh(`${biasBase}_quantized`),
+        'int32',
+        [bias.length],
+        bias.map((b, c) => Math.round(b / biasScales[c])),
+      ),
+    ),
+    store(floatTensor(fresh(`${biasBase}_scale`), [bias.length], biasScales)),
+  ]
+  const b = fresh(`${biasBase}_dequantized`)
+  nodes.push(node('DequantizeLinear', storedBias, [b], { axis: 0 }, { name: fresh(`${biasBase}_dequantize`) }))
+  return [inputs[0], w, b]
+}

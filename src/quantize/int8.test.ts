@@ -1,0 +1,194 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { InferenceSession } from 'onnxruntime-node'
+import { describe, expect, it } from 'vitest'
+import { model, node, valueInfo } from '../graph/build.ts'
+import { weightTensors } from '../graph/weights.ts'
+import type { Feeds } from '../method.ts'
+import { type Model, withGraph } from '../model.ts'
+import { readModel } from '../onnx/read.ts'
+import { writeModel } from '../onnx/write.ts'
+import { floats, floatTensor, integers } from '../tensor/dtype.ts'
+import { modelsFolder, needsModels, outputsOf, randomFeeds, realModel } from '../testing/real-models.ts'
+import { exampleBatches, exampleModel } from '../testing/test-method.ts'
+import { int8 } from './int8.ts'
+
+const calibration = () => exampleBatches(5)
+
+/** Signal to noise of the first output, in dB. */
+async function snr(a: Model, b: Model, feeds: Feeds): Promise<number> {
+  const [x] = Object.values(await outputsOf(a, feeds)).map((v) => v.data as Float32Array)
+  const [y] = Object.values(await outputsOf(b, feeds)).map((v) => v.data as Float32Array)
+  let signal = 0
+  let noise = 0
+  for (let i = 0; i < x.length; i++) {
+    signal += x[i] ** 2
+    noise += (x[i] - y[i]) ** 2
+  }
+  return 10 * Math.log10(signal / noise)
+}
+
+/** How often each operator is in the graph that ONNX Runtime makes of a model. */
+async function optimizedOps(m: Model): Promise<Record<string, number>> {
+  const folder = mkdtempSync(join(tmpdir(), 'coppice-'))
+  try {
+    const file = join(folder, 'optimized.onnx')
+    const session = await InferenceSession.create(writeModel(m), { optimizedModelFilePath: file, logSeverityLevel: 4 })
+    await session.release()
+    const counts: Record<string, number> = {}
+    for (const n of readModel(readFileSync(file)).graph.nodes) counts[n.op] = (counts[n.op] ?? 0) + 1
+    return counts
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+describe('int8', () => {
+  it.each(['min-max', 'percentile', 'mse', 'entropy'] as const)(
+    '%s: the output stays near the float one',
+    async (range) => {
+      const before = exampleModel()
+      const after = await int8(before, { calibration: range }, { calibration })
+      const [feeds] = exampleBatches(9)
+      expect(await snr(before, after, feeds)).toBeGreaterThan(20)
+    },
+  )
+
+  it('becomes integer kernels in ONNX Runtime, the Relu and the BatchNormalization gone', async () => {
+    const ops = await optimizedOps(await int8(exampleModel(), {}, { calibration }))
+    expect(ops).toMatchObject({
+      QLinearConv: 2,
+      QLinearAdd: 1,
+      QLinearGlobalAveragePool: 1,
+      QGemm: 1,
+      QuantizeLinear: 1,
+    })
+    for (const op of ['Conv', 'Gemm', 'Relu', 'Add', 'DequantizeLinear']) expect(ops[op]).toBeUndefined()
+  })
+
+  it('keeps excluded nodes in float, and refuses names that no node has', async () => {
+    const ops = await optimizedOps(await int8(exampleModel(), { exclude: ['second'] }, { calibration }))
+    expect(ops).toMatchObject({ QLinearConv: 1, QGemm: 1 })
+    expect((ops.Conv ?? 0) + (ops.FusedConv ?? 0)).toBe(1)
+    await expect(int8(exampleModel(), { exclude: ['secnd'] })).rejects.toThrow('did you mean "second"?')
+  })
+
+  it('rounds each weight to the nearest step of its channel, and its largest to 127 (64 with reduceRange)', async () => {
+    for (const [reduceRange, limit] of [
+      [false, 127],
+      [true, 64],
+    ] as const) {
+      const after = await int8(exampleModel(), { reduceRange, biasCorrection: false }, { calibration })
+      const w = floats(exampleModel().graph.initializers.get('w2')!)
+      const q = integers(after.graph.initializers.get('w2_quantized')!)
+      const s = floats(after.graph.initializers.get('w2_scale')!)
+      for (let c = 0; c < 8; c++) {
+        const rows = [...q.slice(c * 72, (c + 1) * 72)]
+        expect(Math.max(...rows.map(Math.abs))).toBe(limit)
+        const errors = rows.map((v, i) => Math.abs(v * s[c] - w[c * 72 + i]))
+        expect(Math.max(...errors)).toBeLessThanOrEqual(s[c] * 0.5001)
+      }
+    }
+  })
+
+  it('keeps the bias of a channel without weights, and of one with tiny weights and a huge bias', async () => {
+    const weight = floatTensor('w', [3, 1, 1, 1], [0, 1e-9, 1])
+    const before = model({
+      nodes: [node('Conv', ['x', 'w', 'b'], ['y'])],
+      initializers: new Map([weight, floatTensor('b', [3], [0.7311, 50, 0.25])].map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', [1, 1, 4, 4])],
+      outputs: [valueInfo('y', 'float32', [1, 3, 4, 4])],
+    })
+    const feeds = randomFeeds(before)
+    const after = await int8(before, { calibration: 'min-max', biasCorrection: false }, { calibration: () => [feeds] })
+    const { y } = await outputsOf(after, feeds)
+    const step = 52 / 255
+    expect(Math.abs((y.data as Float32Array)[0] - 0.7311)).toBeLessThan(step)
+    expect(Math.abs((y.data as Float32Array)[16] - 50)).toBeLessThan(step)
+  })
+
+  it('bias correction: the mean of each output over the calibration inputs comes nearer to the float one', async () => {
+    const before = exampleModel()
+    const means = async (m: Model): Promise<number[]> => {
+      const sums = new Array<number>(5).fill(0)
+      for (const feeds of calibration()) {
+        const { y } = await outputsOf(m, feeds)
+        const values = y.data as Float32Array
+        for (let i = 0; i < values.length; i++) sums[i % 5] += values[i]
+      }
+      return sums
+    }
+    const float = await means(before)
+    const distance = async (biasCorrection: boolean): Promise<number> => {
+      const settings = { biasCorrection, calibration: 'min-max', reduceRange: true } as const
+      const got = await means(await int8(before, settings, { calibration }))
+      return got.reduce((sum, v, i) => sum + Math.abs(v - float[i]), 0)
+    }
+    expect(await distance(true)).toBeLessThan(0.7 * (await distance(false)))
+  })
+
+  it('without calibration: only weights become integers, under their own names, within half a step', async () => {
+    const before = exampleModel()
+    const warnings: string[] = []
+    const after = await int8(before, {}, { warn: (w) => warnings.push(w) })
+    expect(warnings.join()).toMatch(/only weights/)
+    expect(weightTensors(after)).toHaveLength(1) // the dense layer's 40 elements are too few to gain
+    const [feeds] = exampleBatches(9)
+    expect(await snr(before, after, feeds)).toBeGreaterThan(30)
+  })
+
+  it('returns a model that computes on integers already as it is, and says so', async () => {
+    const once = await int8(exampleModel(), {}, { calibration })
+    const warnings: string[] = []
+    expect(await int8(once, {}, { calibration, warn: (w) => warnings.push(w) })).toBe(once)
+    expect(warnings.join()).toMatch(/already/)
+  })
+
+  it('refuses operator sets without scales by channel, and empty calibration data', async () => {
+    const old = { ...exampleModel(), opsets: [{ domain: '', version: 12 }] }
+    await expect(int8(old, {}, { calibration })).rejects.toThrow('operator set 12; expected 13')
+    await expect(int8(exampleModel(), {}, { calibration: () => [] })).rejects.toThrow('the calibration data is empty')
+  })
+
+  it('an inner value that is also an output of the model keeps its name, and float readers of an input see it exactly', async () => {
+    const base = exampleModel()
+    const before = withGraph(base, {
+      nodes: [...base.graph.nodes, node('Neg', ['x'], ['negative'])],
+      outputs: [...base.graph.outputs, valueInfo('r1', 'float32'), valueInfo('negative', 'float32')],
+    })
+    const after = await int8(before, {}, { calibration })
+    const [feeds] = exampleBatches(9)
+    const results = await outputsOf(after, feeds)
+    expect(Object.keys(results)).toEqual(['y', 'r1', 'negative'])
+    expect(results.negative.data).toEqual((feeds.x.data as Float32Array).map((v) => -v))
+  })
+})
+
+describe.skipIf(!modelsFolder)(`int8 on real models${needsModels}`, () => {
+  it.each([
+    ['cifar10-resnet20', { QLinearConv: 19, QLinearAdd: 9, QLinearGlobalAveragePool: 1, QGemm: 1 }],
+    ['mlperf-tiny-ic-resnet8', { QLinearConv: 9, QLinearAdd: 3, QLinearAveragePool: 1, QGemm: 1 }],
+    ['mlperf-tiny-kws-dscnn', { QLinearConv: 9, QLinearAveragePool: 1, QGemm: 1 }],
+  ])('%s: every layer becomes an integer kernel', async (name, expected) => {
+    const before = realModel(name)
+    const after = await int8(before, {}, { calibration: () => [randomFeeds(before, { batch: 4 })] })
+    const ops = await optimizedOps(after)
+    expect(ops).toMatchObject(expected)
+    for (const op of ['Conv', 'FusedConv', 'Gemm', 'Add', 'Relu', 'BatchNormalization']) expect(ops[op]).toBeUndefined()
+  })
+
+  it('silero_vad: weights in Constant nodes of nested graphs become int8, a quarter of the bytes', async () => {
+    const before = realModel('silero_vad')
+    const after = await int8(before)
+    expect(writeModel(after).length).toBeLessThan(0.33 * writeModel(before).length)
+    const session = await InferenceSession.create(writeModel(after), { logSeverityLevel: 4 })
+    expect(session.inputNames).toEqual(before.graph.inputs.map((i) => i.name))
+    await session.release()
+  })
+
+  it('shufflenet-v2-12-int8: returned as it is', async () => {
+    const before = realModel('shufflenet-v2-12-int8')
+    expect(await int8(before)).toBe(before)
+  })
+})

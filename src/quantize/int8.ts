@@ -1,0 +1,162 @@
+/**
+ * int8: weights, and with calibration inputs activations too, as 8-bit integers in QuantizeLinear / DequantizeLinear
+ * form, which any ONNX runtime runs and ONNX Runtime fuses into integer kernels.
+ *
+ * Krishnamoorthi 2018, arXiv:1806.08342. Weights are int8, symmetric, one scale an output channel; activations uint8,
+ * asymmetric, one scale a tensor: with int8 activations ONNX Runtime's CPU kernels fall back to float.
+ */
+import { didYouMean, UnsupportedError } from '../errors.ts'
+import { foldBatchNorms } from '../graph/fold-batch-norm.ts'
+import { joinBiases, settleWeights } from '../graph/settle.ts'
+import { describe, graphsOf } from '../graph/walk.ts'
+import { type Context, defineMethod } from '../method.ts'
+import { type Model, type Node, opsetOf } from '../model.ts'
+import type { OptionsOf } from '../options.ts'
+import { biasCorrections } from './_bias-correction.ts'
+import { collectHistograms } from './_calibrate.ts'
+import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, type Range } from './_histogram.ts'
+import { nodeName, type Plan, planInt8 } from './_plan.ts'
+import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
+import { quantizeWeightsOnly } from './_weight-only.ts'
+
+const options = {
+  calibration: {
+    type: 'choice',
+    of: ['min-max', 'percentile', 'mse', 'entropy'],
+    default: 'mse',
+    help: 'how an activation range is chosen from the values seen on calibration inputs',
+  },
+  percentile: {
+    type: 'number',
+    default: 99.99,
+    min: 50,
+    max: 100,
+    help: 'for percentile: the share in % of values that each end of the range keeps',
+  },
+  biasCorrection: {
+    type: 'boolean',
+    default: true,
+    help: 'take the mean error of each output channel, seen on calibration inputs, off its bias',
+  },
+  reduceRange: {
+    type: 'boolean',
+    default: false,
+    help: 'keep weights within 7 bits: x86 processors without VNNI add products in 16 bits, which 8-bit weights overflow',
+  },
+  exclude: { type: 'strings', default: [], help: 'nodes to keep in float, by name (or first output)' },
+} as const
+
+export type Int8Options = OptionsOf<typeof options>
+
+export const int8 = defineMethod({
+  id: 'int8',
+  help: 'stores weights as 8-bit integers, and computes on integers where calibration inputs are given',
+  options,
+  async run(model, settings, context) {
+    const already = integerNode(model)
+    if (already) {
+      context.warn?.(`int8: ${describe(already)} computes on integers already; the model is returned as it is`)
+      return model
+    }
+    checkNames(model, settings.exclude)
+    if (opsetOf(model) < 13) {
+      throw new UnsupportedError(
+        `int8: the model uses operator set ${opsetOf(model)}; expected 13 or newer, which has a scale for each channel`,
+      )
+    }
+    if (!context.calibration) {
+      context.warn?.('int8: no calibration data, so only weights become integers; that saves size, not time')
+      return quantizeWeightsOnly(model, settings)
+    }
+    const prepared = await prepareInt8(model)
+    const calibrated = await calibrateInt8(prepared, settings, context)
+    return quantizeInt8(prepared, calibrated, settings)
+  },
+})
+
+const integerOps =
+  /^(QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|QGemm)$/
+
+function integerNode(model: Model): Node | undefined {
+  for (const graph of graphsOf(model)) {
+    const found = graph.nodes.find((n) => integerOps.test(n.op))
+    if (found) return found
+  }
+  return undefined
+}
+
+function checkNames(model: Model, names: readonly string[]): void {
+  const known = new Set([...graphsOf(model)].flatMap((g) => g.nodes.map(nodeName)))
+  const wrong = names.find((name) => !known.has(name))
+  if (wrong === undefined) return
+  throw new Error(`int8: exclude names "${wrong}", which is no node of the model${didYouMean(wrong, known)}`)
+}
+
+/** The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers. */
+export async function prepareInt8(model: Model): Promise<Model> {
+  return foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(model))))
+}
+
+/** What calibration learnt of a prepared model: enough to quantise it with any choice of layers kept in float. */
+export interface Calibrated {
+  /** For every value that may be held as uint8. */
+  readonly ranges: ReadonlyMap<string, Range>
+  /** What to add to each layer's bias, by the layer's name. */
+  readonly corrections: ReadonlyMap<string, Float32Array>
+}
+
+/** Runs a prepared model on the calibration inputs and chooses the ranges of its values. */
+export async function calibrateInt8(model: Model, settings: Int8Options, context: Context): Promise<Calibrated> {
+  const { calibration } = context
+  if (!calibration) throw new Error('int8: calibration needs calibration inputs in the context')
+  const plan = planInt8(model.graph)
+  // A layer kept in float makes values that only moved before begin a range of their own, so all are measured.
+  const names = new Set([...plan.values.keys(), ...planInt8(model.graph, new Set(settings.exclude)).values.keys()])
+  context.progress?.(0, 'calibrating')
+  const histograms = await collectHistograms(model, [...names], { batches: calibration(), context, subject: 'int8' })
+  const ranges = new Map([...histograms].map(([name, h]) => [name, chooseRange(h, settings)] as const))
+  context.progress?.(0.5, 'calibrating')
+  if (!settings.biasCorrection) return { ranges, corrections: new Map() }
+  const layers = quantizeLayers(model, { plan, ranges, corrections: new Map() }, settings)
+  const corrections = await biasCorrections(
+    model,
+    { plan, ranges, layers },
+    { batches: calibration(), context, subject: 'int8' },
+  )
+  context.progress?.(1, 'calibrating')
+  return { ranges, corrections: new Map([...corrections].map(([node, c]) => [nodeName(node), c])) }
+}
+
+function chooseRange(h: Histogram, { calibration, percentile }: Int8Options): Range {
+  switch (calibration) {
+    case 'percentile':
+      return percentileRange(h, percentile)
+    case 'mse':
+      return mseRange(h)
+    case 'entropy':
+      return entropyRange(h)
+    default:
+      return minMaxRange(h)
+  }
+}
+
+/** The prepared model on integers, but for the nodes in `settings.exclude`. */
+export function quantizeInt8(model: Model, calibrated: Calibrated, settings: Int8Options): Model {
+  const plan = planInt8(model.graph, new Set(settings.exclude))
+  const layers = quantizeLayers(model, { plan, ...calibrated }, settings)
+  return writeQdq(model, { plan, ranges: calibrated.ranges, layers })
+}
+
+function quantizeLayers(
+  model: Model,
+  { plan, ranges, corrections }: { plan: Plan } & Calibrated,
+  { reduceRange }: Int8Options,
+): Map<Node, QuantizedLayer> {
+  return new Map(
+    plan.layers.map((layer) => {
+      const inputScale = inputScaleOf(layer, { plan, ranges })
+      const correction = corrections.get(nodeName(layer))
+      return [layer, quantizeLayer(model.graph, layer, { inputScale, limit: reduceRange ? 64 : 127, correction })]
+    }),
+  )
+}
