@@ -1,0 +1,68 @@
+/**
+ * A model for one input size: every shape a number, shape arithmetic folded into constants, operators in the one form
+ * that backward rules know.
+ */
+import { UnsupportedError } from '../errors.ts'
+import { describe } from '../graph/walk.ts'
+import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import type { ValueType } from '../ops/grad/emit.ts'
+import { inferShapes, type Known, type Shapes } from '../ops/shape.ts'
+import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import type { TypedGraph } from './backward.ts'
+import { upgrade } from './upgrade.ts'
+
+/**
+ * `inputShapes` gives the whole shape of each input, batch axis included.
+ * Throws an UnsupportedError that names the first node whose shape stays unknown.
+ */
+export function specialize(
+  model: Model,
+  inputShapes: Readonly<Record<string, readonly number[]>>,
+): TypedGraph & { readonly model: Model } {
+  const modern = upgrade(model, checked(inferShapes(model, { inputShapes })))
+  const shapes = checked(inferShapes(modern, { inputShapes }))
+  const initializers = new Map<string, Tensor>(modern.graph.initializers)
+  const nodes: Node[] = []
+  for (const node of modern.graph.nodes) {
+    const folded = node.outputs.map((name) => constantFrom(name, shapes.values.get(name)))
+    if (folded.length > 0 && folded.every((t) => t !== undefined)) {
+      for (const tensor of folded) initializers.set(tensor.name, tensor)
+    } else nodes.push(node)
+  }
+  const types = new Map<string, ValueType>()
+  for (const [name, tensor] of initializers) types.set(name, { dtype: tensor.dtype, shape: tensor.dims })
+  for (const input of modern.graph.inputs) setType(types, input.name, shapes.values.get(input.name))
+  for (const node of nodes) {
+    for (const name of node.outputs) {
+      if (name && !setType(types, name, shapes.values.get(name)))
+        throw new UnsupportedError(`${describe(node)}: the shape of "${name}" is not known before it runs`)
+    }
+  }
+  const used = new Set(nodes.flatMap((n) => n.inputs))
+  for (const output of modern.graph.outputs) used.add(output.name)
+  for (const name of initializers.keys()) if (!used.has(name)) initializers.delete(name)
+  const { graph } = withGraph(modern, { nodes, initializers })
+  return { graph, types, model: { ...modern, graph } }
+}
+
+function checked(shapes: Shapes): Shapes {
+  if (shapes.problems.length > 0) throw new Error(shapes.problems[0])
+  return shapes
+}
+
+function setType(types: Map<string, ValueType>, name: string, known: Known | undefined): boolean {
+  if (!known?.dtype || !known.shape?.every((d) => typeof d === 'number')) return false
+  types.set(name, { dtype: known.dtype, shape: known.shape as number[] })
+  return true
+}
+
+/** A small value that follows from constants and shapes alone, as a tensor. */
+function constantFrom(name: string, known: Known | undefined): Tensor | undefined {
+  if (!name || !known?.dtype || !known.value?.every((v) => typeof v === 'number')) return undefined
+  const dims = known.shape as number[]
+  const values = known.value as number[]
+  if (known.dtype === 'float32') return floatTensor(name, dims, values)
+  if (known.dtype === 'int64' || known.dtype === 'int32' || known.dtype === 'bool')
+    return integerTensor(name, known.dtype, dims, values)
+  return undefined
+}

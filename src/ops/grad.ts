@@ -1,0 +1,52 @@
+/**
+ * How operators are differentiated: one table, a row an operator, merged from its families.
+ *
+ * Rules emit standard ONNX nodes and a few macros (domain `coppice`) for what machines compute in different ways.
+ * Operators of `flatOperators` are constant almost everywhere, or give no numbers: nothing flows through them.
+ */
+import { convRules } from './grad/conv.ts'
+import { elementwiseRules } from './grad/elementwise.ts'
+import { layoutRules } from './grad/layout.ts'
+import { matmulRules } from './grad/matmul.ts'
+import { normRules } from './grad/norm.ts'
+import { poolRules } from './grad/pool.ts'
+import { quantizeRules } from './grad/quantize.ts'
+import { reduceRules } from './grad/reduce.ts'
+import type { GradRule } from './grad/rule.ts'
+
+export const gradRules: Readonly<Record<string, GradRule>> = {
+  ...elementwiseRules,
+  ...reduceRules,
+  ...matmulRules,
+  ...convRules,
+  ...poolRules,
+  ...normRules,
+  ...layoutRules,
+  ...quantizeRules,
+}
+
+export const flatOperators: ReadonlySet<string> = new Set([
+  'And',
+  'ArgMax',
+  'ArgMin',
+  'Ceil',
+  'ConstantOfShape',
+  'Equal',
+  'Floor',
+  'Greater',
+  'GreaterOrEqual',
+  'IsInf',
+  'IsNaN',
+  'Less',
+  'LessOrEqual',
+  'NonZero',
+  'Not',
+  'OneHot',
+  'Or',
+  'Range',
+  'Round',
+  'Shape',
+  'Sign',
+  'Size',
+  'Xor',
+])

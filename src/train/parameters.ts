@@ -1,0 +1,69 @@
+/** Which stored tensors of a model are trained. */
+import { consumersOf } from '../graph/walk.ts'
+import type { Graph, Node } from '../model.ts'
+import { sizeOf } from '../tensor/dtype.ts'
+
+/** The inputs of each operator that are weights by their place. */
+const weightInputs: Readonly<Record<string, readonly number[]>> = {
+  Conv: [1, 2],
+  ConvTranspose: [1, 2],
+  Gemm: [0, 1, 2],
+  MatMul: [0, 1],
+  BatchNormalization: [1, 2],
+  LayerNormalization: [1, 2],
+  InstanceNormalization: [1, 2],
+  PRelu: [1],
+}
+
+/** Operators that a weight passes through on its way to its layer, by the input it comes in at. */
+const passages: Readonly<Record<string, readonly number[]>> = {
+  Identity: [0],
+  Reshape: [0],
+  Flatten: [0],
+  Transpose: [0],
+  Squeeze: [0],
+  Unsqueeze: [0],
+  Slice: [0],
+  Concat: [0, 1, 2, 3, 4, 5, 6, 7],
+  Gather: [0],
+  QuantizeLinear: [0],
+  DequantizeLinear: [0],
+  Mul: [0, 1],
+  Add: [0, 1],
+}
+
+/**
+ * The float32 initialisers that are weights: what convolutions, products and normalisations multiply with or add,
+ * directly or through reshapes, codebooks (Gather), quantisers and sums; and vectors added to what such a layer makes.
+ */
+export function trainableNames(graph: Graph): string[] {
+  const consumers = consumersOf(graph)
+  const layers = new Set<string>()
+  for (const n of graph.nodes) if (weightInputs[n.op] || bypass(n, layers)) for (const o of n.outputs) layers.add(o)
+  const constant = constantValues(graph)
+  const isWeight = (name: string, seen: ReadonlySet<string>): boolean =>
+    (consumers.get(name) ?? []).some((n) => {
+      const places = n.inputs.flatMap((input, i) => (input === name ? [i] : []))
+      if (places.some((i) => weightInputs[n.op]?.includes(i))) return true
+      if (n.op === 'Add' && n.inputs.some((other) => other !== name && layers.has(other))) return true
+      if (!places.some((i) => passages[n.op]?.includes(i)) || !constant.has(n.outputs[0])) return false
+      return !seen.has(n.outputs[0]) && isWeight(n.outputs[0], new Set([...seen, n.outputs[0]]))
+    })
+  return [...graph.initializers.values()]
+    .filter((t) => t.dtype === 'float32' && t.dims.length > 0 && sizeOf(t.dims) > 1 && isWeight(t.name, new Set()))
+    .map((t) => t.name)
+}
+
+/** A reshape of a layer's output still is a layer's output. */
+function bypass(n: Node, layers: ReadonlySet<string>): boolean {
+  return ['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identity'].includes(n.op) && layers.has(n.inputs[0])
+}
+
+/** Values that follow from initialisers alone. */
+function constantValues(graph: Graph): Set<string> {
+  const constant = new Set(graph.initializers.keys())
+  for (const n of graph.nodes) {
+    if (n.inputs.every((i) => !i || constant.has(i))) for (const o of n.outputs) constant.add(o)
+  }
+  return constant
+}

@@ -1,0 +1,271 @@
+/**
+ * One training step as one ONNX model: forward, loss, backward and the optimiser's update.
+ *
+ * State goes in and comes out, step after step: weights and optimiser slots. Small parameters share one flat vector,
+ * since each tensor that crosses into the runtime costs time; large ones are on their own, since joining copies them.
+ */
+import { backward, grown } from '../grad/backward.ts'
+import type { Engine, StoredParameter } from '../grad/engine.ts'
+import { specialize } from '../grad/specialize.ts'
+import { type DropoutMask, logitsOf, type RunningStatistics, trainingForm } from '../grad/training-form.ts'
+import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
+import type { Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
+import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
+import { floats, sizeOf } from '../tensor/dtype.ts'
+import { type Loss, type LossName, logitLosses, losses } from './losses.ts'
+import type { Optimizer } from './optimizers.ts'
+import { trainableNames } from './parameters.ts'
+import type { Projection, Term } from './terms.ts'
+
+export interface StepOptions {
+  readonly inputShapes: Readonly<Record<string, Shape>>
+  readonly loss: LossName | Loss
+  readonly optimizer: Optimizer
+  readonly engine: Engine
+  readonly terms?: readonly Term[]
+  readonly projections?: readonly Projection[]
+  /** Names of the parameters to train; default: all weights. */
+  readonly parameters?: readonly string[]
+  /** Keeps BatchNormalization at its stored statistics. */
+  readonly frozenStatistics?: boolean
+  /** Which parameters weight decay applies to; default: those with two axes or more. */
+  readonly decays?: (name: string, shape: Shape) => boolean
+  /** Scales the gradient down where its norm over all parameters is larger. */
+  readonly clipNorm?: number
+}
+
+/** A vector of state: several parameters, or one slot of the optimiser for them. */
+export interface StateVector {
+  /** The step model's input and output. */
+  readonly input: string
+  readonly output: string
+  readonly size: number
+  /** `weight` or the slot's name. */
+  readonly slot: string
+  readonly parts: readonly { readonly parameter: StoredParameter; readonly offset: number; readonly size: number }[]
+}
+
+export interface StepGraph {
+  readonly model: Model
+  /** The initial weights, by name. */
+  readonly weights: ReadonlyMap<string, Tensor>
+  readonly state: readonly StateVector[]
+  readonly target: ValueInfo
+  readonly lossOutput: string
+  /** What the loss reads. */
+  readonly output: string
+  /** One vector of every BatchNormalization's mean and variance, in the order of `statistics`; absent without any. */
+  readonly statisticsOutput?: string
+  readonly statistics: readonly RunningStatistics[]
+  readonly masks: readonly DropoutMask[]
+  readonly parameters: readonly StoredParameter[]
+  readonly scalarInput: (name: string) => string
+}
+
+/** Elements from which a parameter gets a vector of its own. */
+const ownVector = 1 << 20
+
+export function buildStep(model: Model, options: StepOptions): StepGraph {
+  const special = specialize(model, options.inputShapes)
+  const names = options.parameters ?? trainableNames(special.graph)
+  const form = trainingForm(special, options)
+  const output = lossInput(special.graph, options, form.types.get(model.graph.outputs[0].name)?.shape.length ?? 0)
+  const forward = createEmitter(form.types, nameSource(form.graph))
+  const shape = forward.shape(output)
+  const target = valueInfo(forward.fresh('target'), 'float32', shape)
+  forward.types.set(target.name, { dtype: 'float32', shape })
+  const loss = emitLoss(forward, options, { output, target: target.name, names })
+  const result = backward(grown(form, forward), loss, names)
+  const trained = names.flatMap((name) => {
+    const gradient = result.gradients.get(name)
+    return gradient ? [{ name, gradient }] : []
+  })
+  if (trained.length === 0) throw new Error('train: the loss depends on no parameter; expected a model with weights')
+  const lowered = options.engine.lower(result, trained)
+  const g = createEmitter(lowered.types, nameSource(lowered.graph))
+  const update = emitUpdate(g, lowered.parameters, { ...options, weights: special.graph.initializers })
+  const vectors = form.statistics.flatMap((s) => [s.batchMean, s.batchVariance])
+  const statisticsOutput = vectors.length > 0 ? concat(g, vectors, 0) : undefined
+  const graph = grown(lowered, g).graph
+  const stateInputs = update.state.map((s) => valueInfo(s.input, 'float32', [s.size]))
+  const scalars = Object.values(update.scalars).map((name) => valueInfo(name, 'float32', []))
+  const termInputs = (options.terms ?? []).flatMap((t) => t.inputs ?? [])
+  const fed = form.graph.inputs.filter((i) => !graph.initializers.has(i.name))
+  const batchInputs = fed.map((i) => valueInfo(i.name, i.dtype ?? 'float32', form.types.get(i.name)?.shape))
+  const outputs = [loss, output, ...(statisticsOutput ? [statisticsOutput] : []), ...update.state.map((s) => s.output)]
+  const step = makeModel(
+    {
+      name: 'training step',
+      nodes: [...update.head, ...graph.nodes],
+      initializers: usedInitializers([...update.head, ...graph.nodes], graph),
+      inputs: [...batchInputs, target, ...termInputs, ...scalars, ...stateInputs],
+      outputs: outputs.map((name) => valueInfo(name, 'float32', g.shape(name))),
+    },
+    special.model.opsets.find((o) => o.domain === '')?.version,
+  )
+  const extra = special.model.opsets.filter((o) => o.domain !== '')
+  const weights = new Map(trained.map(({ name }) => [name, special.graph.initializers.get(name) as Tensor]))
+  return {
+    model: { ...step, irVersion: 9, opsets: [...step.opsets, ...extra, ...(lowered.opsets ?? [])] },
+    weights,
+    state: update.state,
+    target,
+    lossOutput: loss,
+    output,
+    statisticsOutput,
+    statistics: form.statistics,
+    masks: form.masks,
+    parameters: lowered.parameters,
+    scalarInput: (name) => update.scalars[name],
+  }
+}
+
+function lossInput(graph: Graph, { loss }: StepOptions, rank: number): string {
+  const output = graph.outputs[0].name
+  return typeof loss === 'string' && logitLosses.has(loss) ? logitsOf(graph, output, rank) : output
+}
+
+interface LossParts {
+  readonly output: string
+  readonly target: string
+  readonly names: readonly string[]
+}
+
+function emitLoss(g: Emitter, { loss, terms = [] }: StepOptions, { output, target, names }: LossParts): string {
+  const main = typeof loss === 'string' ? losses[loss] : loss
+  let total = main(g, output, target)
+  const value = (name: string): string => {
+    g.shape(name) // throws where there is none of that name
+    return name
+  }
+  for (const term of terms) {
+    for (const input of term.inputs ?? []) {
+      g.types.set(input.name, { dtype: input.dtype ?? 'float32', shape: (input.shape ?? []) as number[] })
+    }
+    total = g.op('Add', [total, term.emit(g, { output, value, parameters: names })])
+  }
+  return reshape(g, total, [])
+}
+
+interface Update {
+  /** Nodes that take the state apart; they come before all others. */
+  readonly head: Emitter['nodes']
+  readonly state: readonly StateVector[]
+  /** The input of each of the optimiser's scalars. */
+  readonly scalars: Readonly<Record<string, string>>
+}
+
+type UpdateOptions = Pick<StepOptions, 'optimizer' | 'engine' | 'projections' | 'decays' | 'clipNorm'> & {
+  readonly weights: ReadonlyMap<string, Tensor>
+}
+
+function emitUpdate(g: Emitter, parameters: readonly StoredParameter[], options: UpdateOptions): Update {
+  const { optimizer, engine } = options
+  const groups = groupsOf(parameters, options)
+  const scalars = Object.fromEntries(
+    Object.keys(optimizer.scalars(0, 0)).map((name) => {
+      const input = g.fresh(`scalar_${name}`)
+      g.types.set(input, { dtype: 'float32', shape: [] })
+      return [name, input]
+    }),
+  )
+  const head: Emitter['nodes'] = []
+  const gradients = groups.map((group) =>
+    concat(
+      g,
+      group.members.map((p) => reshape(g, p.gradient, [sizeOf(p.storedShape)])),
+      0,
+    ),
+  )
+  const clipped = options.clipNorm ? clipByNorm(g, gradients, options.clipNorm) : gradients
+  const state: StateVector[] = []
+  groups.forEach(({ members, decays }, i) => {
+    const size = members.reduce((n, p) => n + sizeOf(p.storedShape), 0)
+    const input = (slot: string): string => {
+      const name = g.fresh(`state_${slot}`)
+      g.types.set(name, { dtype: 'float32', shape: [size] })
+      return name
+    }
+    const weight = input('weight')
+    const slots = optimizer.slots.map(input)
+    const before = g.nodes.length
+    takeApart(g, weight, members)
+    head.push(...g.nodes.splice(before))
+    const updated = optimizer.update(g, { engine, weight, gradient: clipped[i], slots, scalars, decays })
+    const mask = maskOf(members, options)
+    const masked = mask ? mul(g, updated.weight, g.constant(mask, 'float32', [size])) : updated.weight
+    const parts = partsOf(members)
+    const outputs = [masked, ...updated.slots].map((name) => reshape(g, name, [size]))
+    const names = ['weight', ...optimizer.slots]
+    outputs.forEach((output, k) => {
+      state.push({ input: [weight, ...slots][k], output, size, slot: names[k], parts })
+    })
+  })
+  return { head, state, scalars }
+}
+
+/** The gradients, scaled by min(1, limit / norm). */
+function clipByNorm(g: Emitter, gradients: readonly string[], limit: number): string[] {
+  const squares = gradients.map((v) => sum(g, mul(g, v, v)))
+  const norm = g.op('Sqrt', [squares.reduce((a, b) => g.op('Add', [a, b]))])
+  const factor = g.op('Min', [g.op('Div', [g.constant(limit), norm]), g.constant(1)])
+  return gradients.map((v) => mul(g, v, factor))
+}
+
+function groupsOf(parameters: readonly StoredParameter[], options: UpdateOptions) {
+  const decays = options.decays ?? ((_: string, shape: Shape) => shape.length >= 2)
+  const own = parameters.filter((p) => sizeOf(p.storedShape) >= ownVector)
+  const shared = parameters.filter((p) => sizeOf(p.storedShape) < ownVector)
+  const groups = own.map((p) => ({ members: [p], decays: decays(p.name, p.shape) }))
+  for (const kind of [true, false]) {
+    const members = shared.filter((p) => decays(p.name, p.shape) === kind)
+    if (members.length > 0) groups.push({ members, decays: kind })
+  }
+  return groups
+}
+
+function partsOf(members: readonly StoredParameter[]): StateVector['parts'] {
+  let offset = 0
+  return members.map((parameter) => {
+    const size = sizeOf(parameter.storedShape)
+    offset += size
+    return { parameter, offset: offset - size, size }
+  })
+}
+
+/** Emits the nodes that give each parameter its value out of the vector. */
+function takeApart(g: Emitter, vector: string, members: readonly StoredParameter[]): void {
+  const sizes = members.map((p) => sizeOf(p.storedShape))
+  const types = sizes.map((size) => ({ dtype: 'float32', shape: [size] }) as const)
+  const pieces =
+    members.length === 1 ? [vector] : g.ops('Split', [vector, g.ints(sizes)], types, { attributes: { axis: 0 } })
+  members.forEach((p, i) => {
+    g.nodes.push({ op: 'Reshape', inputs: [pieces[i], g.ints(p.storedShape)], outputs: [p.value], attributes: {} })
+  })
+}
+
+function maskOf(members: readonly StoredParameter[], options: UpdateOptions): Float32Array | undefined {
+  const parts = members.map((p) => {
+    const tensor = options.weights.get(p.name)
+    const values = tensor ? floats(tensor) : new Float32Array(sizeOf(p.shape))
+    let mask: Float32Array | undefined
+    for (const projection of options.projections ?? []) {
+      const more = projection.mask?.(p.name, values, p.shape)
+      if (more) mask = mask ? mask.map((v, i) => v * more[i]) : more
+    }
+    return mask && p.pack(mask)
+  })
+  if (parts.every((m) => m === undefined)) return undefined
+  const size = members.reduce((n, p) => n + sizeOf(p.storedShape), 0)
+  const whole = new Float32Array(size).fill(1)
+  partsOf(members).forEach(({ offset }, i) => {
+    const part = parts[i]
+    if (part) whole.set(part, offset)
+  })
+  return whole
+}
+
+function usedInitializers(nodes: readonly Node[], graph: Graph): Map<string, Tensor> {
+  const used = new Set(nodes.flatMap((n) => n.inputs))
+  return new Map([...graph.initializers].filter(([name]) => used.has(name)))
+}

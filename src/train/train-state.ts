@@ -1,0 +1,135 @@
+/** What changes while training: weights and slots (in the session's buffers), running statistics, averages, the best. */
+import { replaceTensors } from '../graph/weights.ts'
+import type { Model, Tensor } from '../model.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
+import type { ResidentSession } from './resident.ts'
+import type { StateVector, StepGraph } from './step-graph.ts'
+
+export interface TrainState {
+  /** Takes in the batch's statistics, and the new weights into their average. `step` counts from 0. */
+  afterStep(results: Readonly<Record<string, Float32Array>>, step: number): void
+  /** The model with the present weights (their average where one is kept), or with the best. */
+  model(which: 'now' | 'best'): Model
+  /** Remembers what `model('now')` would give. */
+  keepBest(): void
+  /** Lets a function change the weights in place, by name, in the model's order of elements. */
+  editWeights(edit: (weights: ReadonlyMap<string, Float32Array>) => void): void
+  /** Everything that goes on from step to step, by unique names. */
+  arrays(): Map<string, Float32Array>
+  load(arrays: ReadonlyMap<string, Float32Array>): void
+}
+
+export function createTrainState(
+  model: Model,
+  step: StepGraph,
+  session: ResidentSession,
+  averageDecay: number | undefined,
+): TrainState {
+  const statistics = new Map<string, Float32Array>()
+  for (const { mean, variance } of step.statistics)
+    for (const name of [mean, variance]) statistics.set(name, floats(storedTensor(model, name)).slice())
+  const vectorOf = (s: StateVector): Float32Array => session.state(s.input)
+  const weightVectors = step.state.filter((s) => s.slot === 'weight')
+  for (const s of weightVectors) {
+    for (const { parameter, offset } of s.parts)
+      vectorOf(s).set(parameter.pack(floats(step.weights.get(parameter.name) as Tensor)), offset)
+  }
+  const average = averageDecay === undefined ? undefined : unpacked(weightVectors, vectorOf, true)
+  let best: Map<string, Float32Array> | undefined
+  const given = (): Map<string, Float32Array> =>
+    new Map([...(average ?? unpacked(weightVectors, vectorOf)), ...statistics])
+  const copied = (): Map<string, Float32Array> => new Map([...given()].map(([name, v]) => [name, v.slice()]))
+  return {
+    afterStep(results, at) {
+      if (step.statisticsOutput) takeStatistics(step, results[step.statisticsOutput], statistics)
+      if (!average || averageDecay === undefined) return
+      // While there is little to average over, the present counts for more.
+      const decay = Math.min(averageDecay, (1 + at) / (10 + at))
+      for (const [name, values] of unpacked(weightVectors, vectorOf)) {
+        const mean = average.get(name) as Float32Array
+        for (let i = 0; i < mean.length; i++) mean[i] += (1 - decay) * (values[i] - mean[i])
+      }
+    },
+    model(which) {
+      const values = which === 'best' && best ? best : copied()
+      return replaceTensors(
+        model,
+        new Map(
+          [...values].map(([name, v]) => {
+            const old = storedTensor(model, name)
+            return [old, floatTensor(name, old.dims, v)]
+          }),
+        ),
+      )
+    },
+    keepBest() {
+      best = copied()
+    },
+    editWeights(edit) {
+      const weights = unpacked(weightVectors, vectorOf, true)
+      edit(weights)
+      for (const s of weightVectors) {
+        for (const { parameter, offset } of s.parts)
+          vectorOf(s).set(parameter.pack(weights.get(parameter.name) as Float32Array), offset)
+      }
+    },
+    arrays() {
+      const arrays = new Map<string, Float32Array>()
+      for (const slot of new Set(step.state.map((s) => s.slot))) {
+        const vectors = step.state.filter((s) => s.slot === slot)
+        for (const [name, values] of unpacked(vectors, vectorOf)) arrays.set(`${slot}/${name}`, values)
+      }
+      for (const [name, values] of statistics) arrays.set(`statistics/${name}`, values)
+      for (const [name, values] of average ?? []) arrays.set(`average/${name}`, values)
+      for (const [name, values] of best ?? []) arrays.set(`best/${name}`, values)
+      return arrays
+    },
+    load(arrays) {
+      for (const s of step.state) {
+        for (const { parameter, offset } of s.parts)
+          vectorOf(s).set(parameter.pack(arrays.get(`${s.slot}/${parameter.name}`) as Float32Array), offset)
+      }
+      for (const [name, values] of statistics) values.set(arrays.get(`statistics/${name}`) as Float32Array)
+      for (const [name, values] of average ?? []) values.set(arrays.get(`average/${name}`) as Float32Array)
+      const kept = [...arrays].filter(([name]) => name.startsWith('best/'))
+      if (kept.length > 0) best = new Map(kept.map(([name, values]) => [name.slice('best/'.length), values.slice()]))
+    },
+  }
+}
+
+/** Parameters in the model's order of elements; views of the state where that is how it is kept, unless copies are asked for. */
+function unpacked(
+  vectors: readonly StateVector[],
+  vectorOf: (s: StateVector) => Float32Array,
+  copy = false,
+): Map<string, Float32Array> {
+  const values = new Map<string, Float32Array>()
+  for (const s of vectors) {
+    for (const { parameter, offset, size } of s.parts) {
+      const view = parameter.unpack(vectorOf(s).subarray(offset, offset + size))
+      values.set(parameter.name, copy ? view.slice() : view)
+    }
+  }
+  return values
+}
+
+/** running = momentum · running + (1 - momentum) · batch. */
+function takeStatistics(step: StepGraph, batch: Float32Array, statistics: ReadonlyMap<string, Float32Array>): void {
+  let offset = 0
+  for (const { mean, variance, momentum } of step.statistics) {
+    for (const name of [mean, variance]) {
+      const running = statistics.get(name) as Float32Array
+      for (let i = 0; i < running.length; i++) running[i] = momentum * running[i] + (1 - momentum) * batch[offset + i]
+      offset += running.length
+    }
+  }
+}
+
+/** The tensor of the model that a value is: an initialiser, or what a Constant node holds. */
+function storedTensor(model: Model, name: string): Tensor {
+  const initializer = model.graph.initializers.get(name)
+  if (initializer) return initializer
+  const value = model.graph.nodes.find((n) => n.op === 'Constant' && n.outputs[0] === name)?.attributes.value
+  if (value?.type !== 'tensor') throw new Error(`train: the model stores no tensor "${name}"`)
+  return value.value
+}

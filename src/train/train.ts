@@ -1,0 +1,367 @@
+/**
+ * The training loop: the only one. Everything that trains gives it data (loss terms, projections, a schedule).
+ *
+ * Batches are of one size, since a step graph has static shapes: what is left of an epoch after its last full batch
+ * is not seen in it (the shuffle differs each epoch). The same model, data, options and thread count give the same bytes.
+ */
+import { type AugmentOptions, augment as augmentSamples } from '../data/augment.ts'
+import { batches } from '../data/batches.ts'
+import type { Batcher, Dataset } from '../data/dataset.ts'
+import { AbortError } from '../errors.ts'
+import { type Engine, plainEngine } from '../grad/engine.ts'
+import type { Feeds, Value } from '../method.ts'
+import type { Model } from '../model.ts'
+import { sizeOf } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
+import { type Loss, type LossName, oneHot } from './losses.ts'
+import { type Optimizer, sgd } from './optimizers.ts'
+import { openResident, type ResidentSession } from './resident.ts'
+import { constant, type Schedule } from './schedules.ts'
+import { buildStep, type StepGraph } from './step-graph.ts'
+import type { Projection, Term } from './terms.ts'
+import { createTrainState, type TrainState } from './train-state.ts'
+import { type Validation, validate } from './validate.ts'
+
+export interface TrainOptions {
+  /** Makes the model's inputs of samples. */
+  readonly batcher: Batcher
+  readonly epochs: number
+  readonly batchSize: number
+  readonly learningRate: number
+  /** Default `cross-entropy`. */
+  readonly loss?: LossName | Loss
+  /** Share of each target that is spread over all classes; default 0. */
+  readonly labelSmoothing?: number
+  /** What the loss compares with, for data without labels: the output's elements, sample by sample. */
+  readonly targets?: (indices: ArrayLike<number>) => Float32Array
+  /** Default: SGD with momentum 0.9. */
+  readonly optimizer?: Optimizer
+  /** Default: constant. */
+  readonly schedule?: Schedule
+  readonly terms?: readonly Term[]
+  readonly project?: readonly Projection[]
+  readonly augment?: AugmentOptions
+  /** Seeds shuffling, augmentation and dropout; default 0. */
+  readonly seed?: number
+  /** Data that training does not see, measured after each epoch. */
+  readonly validation?: Dataset
+  /** Stops after so many epochs without a better validation loss, and gives the best epoch's weights. */
+  readonly patience?: number
+  /** Decay of an exponential average of the weights, which is then what is validated and given; such as 0.999. */
+  readonly averageDecay?: number
+  readonly checkpoint?: CheckpointOptions
+  readonly parameters?: readonly string[]
+  readonly decays?: (name: string, shape: readonly number[]) => boolean
+  readonly frozenStatistics?: boolean
+  readonly clipNorm?: number
+  readonly engine?: Engine
+  /** Default: the runtime's own choice. */
+  readonly threads?: number
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: Progress) => void
+}
+
+export interface CheckpointOptions {
+  readonly store: CheckpointStore
+  /** Default: once an epoch. */
+  readonly everySteps?: number
+}
+
+export interface Progress {
+  /** From 0. */
+  readonly epoch: number
+  readonly epochs: number
+  /** Steps done of all. */
+  readonly step: number
+  readonly steps: number
+  /** Means over the epoch so far. */
+  readonly loss: number
+  readonly accuracy?: number
+  readonly samplesPerSecond: number
+  readonly secondsLeft: number
+  /** The epoch's record, once it is over. */
+  readonly finished?: EpochRecord
+}
+
+export interface EpochRecord {
+  readonly epoch: number
+  readonly loss: number
+  readonly accuracy?: number
+  readonly learningRate: number
+  readonly validation?: Validation
+}
+
+export interface Trained {
+  readonly model: Model
+  readonly history: readonly EpochRecord[]
+  /** The epoch whose weights these are. */
+  readonly epoch: number
+}
+
+/** What is saved beside the arrays. */
+interface Saved {
+  readonly history: readonly EpochRecord[]
+  readonly lossSum: number
+  readonly correct: number
+  readonly best?: { readonly epoch: number; readonly loss: number }
+}
+
+/** Everything of a run that does not change. */
+interface Run {
+  readonly model: Model
+  readonly data: Dataset
+  readonly options: TrainOptions
+  readonly optimizer: Optimizer
+  readonly seed: number
+  readonly step: StepGraph
+  readonly session: ResidentSession
+  readonly state: TrainState
+  readonly stepsPerEpoch: number
+  readonly fingerprint: string
+}
+
+/** Trains the model's weights on labelled data (or on `targets`). Throws before the first step where it cannot. */
+export async function train(model: Model, data: Dataset, options: TrainOptions): Promise<Trained> {
+  check(data, options)
+  const { batchSize } = options
+  const first = options.batcher(
+    data,
+    Uint32Array.from({ length: batchSize }, (_, i) => i),
+  )
+  const optimizer = options.optimizer ?? sgd()
+  const step = buildStep(model, {
+    ...options,
+    inputShapes: Object.fromEntries(Object.entries(first).map(([name, v]) => [name, v.dims])),
+    loss: options.loss ?? 'cross-entropy',
+    optimizer,
+    engine: options.engine ?? plainEngine,
+    projections: options.project,
+  })
+  const session = await openResident(step.model, { state: step.state, threads: options.threads })
+  try {
+    const state = createTrainState(model, step, session, options.averageDecay)
+    const stepsPerEpoch = Math.floor(data.length / batchSize)
+    const seed = options.seed ?? 0
+    const fingerprint = fingerprintOf({ data, options, optimizer, state })
+    return await loop({ model, data, options, optimizer, seed, step, session, state, stepsPerEpoch, fingerprint })
+  } finally {
+    await session.release()
+  }
+}
+
+function check(data: Dataset, { batchSize, epochs, targets, patience, validation }: TrainOptions): void {
+  for (const [name, value] of Object.entries({ batchSize, epochs })) {
+    if (!(Number.isInteger(value) && value > 0))
+      throw new Error(`train: ${name} must be a whole number above 0, got ${value}`)
+  }
+  if (data.length < batchSize)
+    throw new Error(`${data.id}: ${data.length} samples; expected at least one batch of ${batchSize}`)
+  if (!data.labels && !targets) throw new Error(`${data.id}: it has no labels; expected labels or targets to train on`)
+  if (patience !== undefined && !validation) throw new Error('train: early stopping needs validation data')
+}
+
+/** What must be the same for a checkpoint to go on. */
+function fingerprintOf({
+  data,
+  options,
+  optimizer,
+  state,
+}: Pick<Run, 'data' | 'options' | 'optimizer' | 'state'>): string {
+  const { batchSize, seed = 0, learningRate, labelSmoothing = 0, augment } = options
+  const arrays = [...state.arrays()].map(([name, values]) => [name, values.length])
+  return JSON.stringify([
+    data.id,
+    data.length,
+    batchSize,
+    seed,
+    learningRate,
+    labelSmoothing,
+    augment,
+    optimizer.id,
+    arrays,
+  ])
+}
+
+async function loop(run: Run): Promise<Trained> {
+  const { options, state, stepsPerEpoch } = run
+  const resumed = await resume(run)
+  let at = resumed?.step ?? 0
+  let saved: Saved = resumed?.saved ?? { history: [], lossSum: 0, correct: 0 }
+  const everySteps = options.checkpoint?.everySteps ?? stepsPerEpoch
+  const clock = { startedAt: performance.now(), startedFrom: at }
+  const isOver = (): boolean => at >= stepsPerEpoch * options.epochs || exhausted(saved, options.patience)
+  while (!isOver()) {
+    const epoch = Math.floor(at / stepsPerEpoch)
+    const order = [...batches(run.data, options.batchSize, { shuffleSeed: mix(run.seed, epoch), dropLast: true })]
+    for (const indices of order.slice(at % stepsPerEpoch)) {
+      if (options.signal?.aborted) throw new AbortError('train: stopped on request')
+      const { loss, correct } = await runStep(run, at, indices)
+      at++
+      saved = { ...saved, lossSum: saved.lossSum + loss, correct: saved.correct + correct }
+      if (at % stepsPerEpoch !== 0) options.onProgress?.(progressOf(run, { at, saved, clock }))
+      if (at % everySteps === 0 && at % stepsPerEpoch !== 0) await save(run, at, saved)
+    }
+    saved = await finishEpoch(run, { at, saved, clock })
+    if (at % everySteps === 0 || isOver()) await save(run, at, saved)
+  }
+  const last = saved.history.length - 1
+  const best = options.patience === undefined ? undefined : saved.best
+  return { model: state.model(best ? 'best' : 'now'), history: saved.history, epoch: best ? best.epoch : last }
+}
+
+function exhausted({ history, best }: Saved, patience: number | undefined): boolean {
+  return patience !== undefined && best !== undefined && history.length - 1 - best.epoch >= patience
+}
+
+async function runStep(run: Run, at: number, indices: Uint32Array): Promise<{ loss: number; correct: number }> {
+  const { options, step, session, state, data } = run
+  const feeds = await feedsOf(run, at, indices)
+  const results = await session.run(feeds)
+  const loss = results[step.lossOutput][0]
+  if (!Number.isFinite(loss)) {
+    const kept = options.checkpoint ? '; the last good checkpoint is kept' : ''
+    throw new Error(
+      `train: the loss became ${loss} at step ${at}; expected it finite; a lower learning rate may help${kept}`,
+    )
+  }
+  state.afterStep(results, at)
+  project(run, at)
+  return { loss, correct: data.labels ? countCorrect(results[step.output], data.labels, indices) : 0 }
+}
+
+async function feedsOf(run: Run, at: number, indices: Uint32Array): Promise<Feeds> {
+  const { options, data, step, optimizer, stepsPerEpoch, seed } = run
+  const { batcher, augment, terms = [], schedule = constant } = options
+  const augmented = augment && augmentSamples(data, indices, { ...augment, rng: random(mix(seed, at, 1)) })
+  const feeds: Record<string, Value> = {
+    ...(augmented
+      ? batcher(
+          augmented,
+          indices.map((_, i) => i),
+        )
+      : batcher(data, indices)),
+  }
+  feeds[step.target.name] = { dtype: 'float32', dims: step.target.shape as number[], data: targetsOf(run, indices) }
+  const factor = schedule({ step: at, stepsPerEpoch, epochs: options.epochs })
+  for (const [name, value] of Object.entries(optimizer.scalars(options.learningRate * factor, at)))
+    feeds[step.scalarInput(name)] = { dtype: 'float32', dims: [], data: Float32Array.of(value) }
+  step.masks.forEach(({ input, shape, ratio }, i) => {
+    const rng = random(mix(seed, at, 2 + i))
+    const keep = Math.fround(1 / (1 - ratio))
+    const mask = new Float32Array(sizeOf(shape))
+    for (let j = 0; j < mask.length; j++) mask[j] = rng.next() < ratio ? 0 : keep
+    feeds[input] = { dtype: 'float32', dims: shape, data: mask }
+  })
+  for (const term of terms) Object.assign(feeds, await term.feeds?.(at, indices))
+  return feeds
+}
+
+function targetsOf({ options, data, step }: Run, indices: Uint32Array): Float32Array {
+  const shape = step.target.shape as number[]
+  const classes = shape[shape.length - 1]
+  if (!options.targets) {
+    const labels = indices.map((i) => (data.labels as Int32Array)[i])
+    return oneHot(labels, classes, options.labelSmoothing)
+  }
+  const targets = options.targets(indices)
+  if (targets.length !== sizeOf(shape))
+    throw new Error(`train: ${targets.length} target values; expected ${sizeOf(shape)} for output [${shape}]`)
+  return targets
+}
+
+function project({ options, state }: Run, at: number): void {
+  const due = (options.project ?? []).filter((p) => p.apply && (at + 1) % (p.every ?? 1) === 0)
+  if (due.length > 0) {
+    state.editWeights((weights) => {
+      for (const projection of due) projection.apply?.(weights, at + 1)
+    })
+  }
+}
+
+interface Moment {
+  /** Steps done. */
+  readonly at: number
+  readonly saved: Saved
+  readonly clock: { readonly startedAt: number; readonly startedFrom: number }
+}
+
+function progressOf({ options, stepsPerEpoch, data }: Run, { at, saved, clock }: Moment): Progress {
+  const inEpoch = ((at - 1) % stepsPerEpoch) + 1
+  const seconds = (performance.now() - clock.startedAt) / 1000
+  const steps = stepsPerEpoch * options.epochs
+  return {
+    epoch: Math.floor((at - 1) / stepsPerEpoch),
+    epochs: options.epochs,
+    step: at,
+    steps,
+    loss: saved.lossSum / inEpoch,
+    ...(data.labels ? { accuracy: saved.correct / (inEpoch * options.batchSize) } : {}),
+    samplesPerSecond: ((at - clock.startedFrom) * options.batchSize) / seconds,
+    secondsLeft: (seconds / (at - clock.startedFrom)) * (steps - at),
+  }
+}
+
+async function finishEpoch(run: Run, moment: Moment): Promise<Saved> {
+  const { options, state, stepsPerEpoch } = run
+  const { at, saved } = moment
+  const progress = progressOf(run, moment)
+  const validation = options.validation && (await validate(state.model('now'), options.validation, options))
+  const factor = (options.schedule ?? constant)({ step: at - 1, stepsPerEpoch, epochs: options.epochs })
+  const record: EpochRecord = {
+    epoch: progress.epoch,
+    loss: progress.loss,
+    ...(progress.accuracy === undefined ? {} : { accuracy: progress.accuracy }),
+    learningRate: options.learningRate * factor,
+    ...(validation ? { validation } : {}),
+  }
+  const better = validation !== undefined && !(saved.best && saved.best.loss <= validation.loss)
+  if (better && options.patience !== undefined) state.keepBest()
+  options.onProgress?.({ ...progress, finished: record })
+  return {
+    history: [...saved.history, record],
+    lossSum: 0,
+    correct: 0,
+    ...(better ? { best: { epoch: record.epoch, loss: validation.loss } } : saved.best ? { best: saved.best } : {}),
+  }
+}
+
+async function save({ options, state, fingerprint }: Run, step: number, saved: Saved): Promise<void> {
+  if (!options.checkpoint) return
+  const arrays = state.arrays()
+  for (const [name, values] of arrays) {
+    if (!values.every(Number.isFinite))
+      throw new Error(`train: "${name}" is no longer finite at step ${step}; the last good checkpoint is kept`)
+  }
+  await options.checkpoint.store.save(encodeCheckpoint({ fingerprint, step, progress: saved, arrays }))
+}
+
+async function resume({ options, state, fingerprint }: Run): Promise<{ step: number; saved: Saved } | undefined> {
+  const bytes = await options.checkpoint?.store.load()
+  if (!bytes) return undefined
+  const checkpoint = decodeCheckpoint(bytes)
+  if (checkpoint.fingerprint !== fingerprint)
+    throw new Error(
+      'checkpoint: it is of another run (model, data or options differ); expected that of this run, or none',
+    )
+  state.load(checkpoint.arrays)
+  return { step: checkpoint.step, saved: checkpoint.progress as Saved }
+}
+
+function countCorrect(output: Float32Array, labels: Int32Array, indices: Uint32Array): number {
+  const classes = output.length / indices.length
+  let correct = 0
+  for (let i = 0; i < indices.length; i++) {
+    let best = 0
+    for (let c = 1; c < classes; c++) if (output[i * classes + c] > output[i * classes + best]) best = c
+    if (best === labels[indices[i]]) correct++
+  }
+  return correct
+}
+
+/** One seed of several numbers: each is stirred in. */
+function mix(...numbers: readonly number[]): number {
+  let state = 0x9e3779b9
+  for (const n of numbers) state = Math.floor(random(state ^ n).next() * 2 ** 32)
+  return state
+}

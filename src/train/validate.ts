@@ -1,0 +1,55 @@
+/** Loss and accuracy of a model in inference form on data that training does not see. */
+import { batches } from '../data/batches.ts'
+import type { Batcher, Dataset } from '../data/dataset.ts'
+import type { Model } from '../model.ts'
+import { openSession } from '../runtime/session.ts'
+
+export interface Validation {
+  /** Mean cross-entropy of the labels (of the probabilities, where the model ends in a softmax). */
+  readonly loss: number
+  readonly accuracy: number
+}
+
+export interface ValidateOptions {
+  readonly batcher: Batcher
+  readonly batchSize: number
+  readonly threads?: number
+}
+
+/** Needs labels. Works in batches of `batchSize`, the last one smaller where the model's batch axis is free. */
+export async function validate(model: Model, data: Dataset, options: ValidateOptions): Promise<Validation> {
+  const { labels } = data
+  if (!labels) throw new Error(`${data.id}: it has no labels; expected labelled validation data`)
+  const session = await openSession(model, { threads: options.threads })
+  const output = model.graph.outputs[0].name
+  const isProbability = model.graph.nodes.some((n) => n.op === 'Softmax' && n.outputs[0] === output)
+  const fixed = model.graph.inputs.some(
+    (i) => typeof i.shape?.[0] === 'number' && !model.graph.initializers.has(i.name),
+  )
+  let loss = 0
+  let correct = 0
+  let seen = 0
+  try {
+    for (const indices of batches(data, options.batchSize, { dropLast: fixed })) {
+      const scores = (await session.run(options.batcher(data, indices), [output]))[output].data as Float32Array
+      const classes = scores.length / indices.length
+      for (let i = 0; i < indices.length; i++) {
+        const row = scores.subarray(i * classes, (i + 1) * classes)
+        const label = labels[indices[i]]
+        loss += isProbability ? -Math.log(Math.max(row[label], 1e-30)) : crossEntropy(row, label)
+        if (row.indexOf(Math.max(...row)) === label) correct++
+      }
+      seen += indices.length
+    }
+  } finally {
+    await session.release()
+  }
+  return { loss: loss / seen, accuracy: correct / seen }
+}
+
+function crossEntropy(logits: Float32Array, label: number): number {
+  const top = Math.max(...logits)
+  let sum = 0
+  for (const v of logits) sum += Math.exp(v - top)
+  return top + Math.log(sum) - logits[label]
+}
