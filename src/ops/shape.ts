@@ -64,10 +64,12 @@ export interface Shapes {
 export interface ShapeOptions {
   /** Shapes of graph inputs, instead of the declared ones; symbols take the sizes that these give them. */
   readonly inputShapes?: Readonly<Record<string, readonly Dim[]>>
+  /** The elements of small integer inputs on which shapes or branches depend. */
+  readonly inputValues?: Readonly<Record<string, readonly number[]>>
 }
 
-/** Nodes that may be looked at in one model: nested calls of local functions could otherwise double without end. */
-const maxVisits = 2_000_000
+/** Nodes that may be looked at in nested graphs and local functions, whose calls could otherwise double without end. */
+const maxVisits = 200_000
 
 interface Walk {
   readonly functions: ReadonlyMap<string, FunctionDef>
@@ -92,7 +94,7 @@ interface Scope {
  * contradictions in `problems`. Throws where `inputShapes` names no input or does not fit the declared rank.
  */
 export function inferShapes(model: Model, options: ShapeOptions = {}): Shapes {
-  const { inputs, overridden, symbols } = applyInputShapes(model, options.inputShapes ?? {})
+  const { inputs, overridden, symbols } = applyInputShapes(model, options)
   const walk: Walk = {
     functions: new Map((model.functions ?? []).map((f) => [functionKey(f.domain, f.name, f.overload), f])),
     nested: new Map(),
@@ -112,7 +114,7 @@ export function inferShapes(model: Model, options: ShapeOptions = {}): Shapes {
   }
 }
 
-function applyInputShapes(model: Model, given: Readonly<Record<string, readonly Dim[]>>) {
+function applyInputShapes(model: Model, { inputShapes: given = {}, inputValues = {} }: ShapeOptions) {
   const symbols = new Map<string, Dim>()
   let overridden = false
   const known = new Map(model.graph.inputs.map((info) => [info.name, info]))
@@ -133,7 +135,8 @@ function applyInputShapes(model: Model, given: Readonly<Record<string, readonly 
   }
   const inputs = model.graph.inputs.map((info): Known => {
     const declared = declaredOf(info, symbols)
-    return Object.hasOwn(given, info.name) ? { dtype: declared.dtype, shape: given[info.name] } : declared
+    const value = Object.hasOwn(inputValues, info.name) ? { value: inputValues[info.name] } : {}
+    return { ...declared, ...(Object.hasOwn(given, info.name) ? { shape: given[info.name] } : {}), ...value }
   })
   return { inputs, overridden, symbols }
 }
@@ -175,7 +178,7 @@ function inferNodes(
   let makers: Set<string> | undefined
   const madeHere = (name: string): boolean => (makers ??= new Set(nodes.flatMap((n) => n.outputs))).has(name)
   for (const node of nodes) {
-    if (++walk.visits > maxVisits) {
+    if (scope.depth > 0 && ++walk.visits > maxVisits) {
       walk.problems.add(`model: its local functions and nested graphs unfold to more than ${maxVisits} nodes`)
       return
     }

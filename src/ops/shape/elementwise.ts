@@ -172,7 +172,7 @@ export const elementwise: Record<string, Rule> = {
   'com.microsoft.QuickGelu': like,
   'com.microsoft.BiasGelu': like,
   Identity: unary(identity),
-  Neg: unary((a) => -a),
+  Neg: unary((a) => 0 - a), // never -0, which integers do not have
   Abs: unary(Math.abs),
   Floor: unary(Math.floor),
   Ceil: unary(Math.ceil),

@@ -170,3 +170,22 @@ export const like: Rule = ({ in: input }) => {
 export function typed(call: Call, shape: readonly Dim[] | undefined, i = 0): Known {
   return { dtype: call.in(i).dtype, shape }
 }
+
+/** The elements of a rearranged tensor: `from` says where in the input the element at an index of the output lies. */
+export function rearrange(
+  known: Known,
+  shape: readonly Dim[],
+  from: (index: readonly number[]) => readonly number[],
+): Dim[] | undefined {
+  const count = countOf(shape)
+  if (!known.value || count === undefined || count > maxElements || countOf(known.shape) === undefined) return undefined
+  const [out, own] = [shape as readonly number[], known.shape as readonly number[]]
+  const index = new Array<number>(out.length)
+  return Array.from({ length: count }, (_, i) => {
+    for (let d = out.length - 1, rest = i; d >= 0; d--) {
+      index[d] = rest % out[d]
+      rest = Math.floor(rest / out[d])
+    }
+    return known.value?.[from(index).reduce((at, k, d) => at * own[d] + k, 0)]
+  })
+}

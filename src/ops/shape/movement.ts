@@ -13,6 +13,7 @@ import {
   multiply,
   numbers,
   type Rule,
+  rearrange,
   same,
   show,
   typed,
@@ -93,7 +94,10 @@ const transpose: Rule = (call) => {
     order.some((i) => !(i >= 0 && i < shape.length))
   )
     fail(`perm [${order}] is no order of its ${shape.length} dimensions`)
-  return [{ dtype, shape: order.map((i) => shape[i]) }]
+  const out = order.map((i) => shape[i])
+  return [
+    { dtype, shape: out, value: rearrange(call.in(0), out, (index) => shape.map((_, i) => index[order.indexOf(i)])) },
+  ]
 }
 
 const expand: Rule = (call) => {
@@ -170,7 +174,7 @@ function bounds(d: number, start: number, end: number, step: number): [number, n
 }
 
 const slice: Rule = (call) => {
-  const { dtype, shape, value } = call.in(0)
+  const { dtype, shape } = call.in(0)
   const list = (name: string, i: number): readonly Dim[] | undefined =>
     intsAttribute(call.node, name) ?? (call.has(i) ? call.in(i).value : undefined)
   const [starts, ends] = [list('starts', 1), list('ends', 2)]
@@ -187,12 +191,20 @@ const slice: Rule = (call) => {
   axes.forEach((a, i) => {
     out[a] = sliced(shape[a], starts?.[i], ends?.[i], steps?.[i])
   })
-  const [start, end, step] = [starts?.[0], ends?.[0], steps?.[0]]
-  const known1 =
-    shape.length === 1 && axes.length === 1 && value && typeof out[0] === 'number' && typeof step === 'number'
-  if (!known1 || typeof start !== 'number' || typeof end !== 'number') return [{ dtype, shape: out }]
-  const [from] = bounds(value.length, start, end, step)
-  return [{ dtype, shape: out, value: Array.from({ length: out[0] as number }, (_, i) => value[from + i * step]) }]
+  const moves = axes.map((a, i) => {
+    const [d, start, end, step] = [shape[a], starts?.[i], ends?.[i], steps?.[i]]
+    if (typeof d !== 'number' || typeof start !== 'number' || typeof end !== 'number') return undefined
+    return typeof step === 'number' ? { from: bounds(d, start, end, step)[0], step } : undefined
+  })
+  if (moves.includes(undefined)) return [{ dtype, shape: out }]
+  const source = (index: readonly number[]): number[] => {
+    const at = [...index]
+    moves.forEach((m, i) => {
+      if (m) at[axes[i]] = m.from + index[axes[i]] * m.step
+    })
+    return at
+  }
+  return [{ dtype, shape: out, value: rearrange(call.in(0), out, source) }]
 }
 
 const pad: Rule = (call) => {

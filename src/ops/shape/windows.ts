@@ -57,7 +57,8 @@ function slide(spatial: readonly Dim[], w: Window, ceil = false): Dim[] {
     const [begin, end] = w.autoPad === 'VALID' ? [0, 0] : [w.pads[i], w.pads[i + spatial.length]]
     // A size that is not known stays what it is where the window keeps it.
     if (typeof size !== 'number') return stride === 1 && begin + end === extent - 1 ? size : undefined
-    if (size + begin + end < extent) fail(`a window of ${extent} does not fit ${size} + ${begin + end} of padding`)
+    if (size + begin + end < extent)
+      fail(`its window of ${extent} does not fit its input: spatial size ${show(spatial)}, padded by ${begin + end}`)
     const steps = (size + begin + end - extent) / stride
     // A last window that would start in the end padding is left out.
     const last = ceil && Math.ceil(steps) * stride >= size + begin ? Math.ceil(steps) - 1 : Math.ceil(steps)
