@@ -1,0 +1,178 @@
+/**
+ * Seeded inputs for any model. What the model's input types leave open (symbolic and unknown sizes, integer settings
+ * such as a sampling rate) is guessed from the graph where it tells, then tried in ONNX Runtime, likeliest first.
+ */
+import { requiredInputs } from '../data/batcher.ts'
+import { UnsupportedError } from '../errors.ts'
+import { constantOf, producersOf } from '../graph/walk.ts'
+import type { Feeds, Value } from '../method.ts'
+import type { Graph, Model, Node, ValueInfo } from '../model.ts'
+import type { Session } from '../runtime/session.ts'
+import { floats, integers, sizeOf } from '../tensor/dtype.ts'
+import { type Random, random } from '../tensor/random.ts'
+
+export interface RandomInputOptions {
+  /** Samples a call, where the model leaves that open; default 1. */
+  readonly batchSize?: number
+}
+
+export interface RandomInputs {
+  /** Whether the model takes the batch size that was asked for (else it takes its own, of the shapes below). */
+  readonly batchSizeTaken: boolean
+  readonly shapes: Readonly<Record<string, readonly number[]>>
+  /** Inputs drawn by the seed: floats standard normal, integers within what the graph allows. */
+  make(seed: number): Feeds
+}
+
+/** What the sizes left open are set to, in the order they are tried. */
+const sizeLadder = [224, 32, 512, 256, 128, 64, 16, 1, 1024]
+const channelLadder = [3, 1]
+
+/** Finds shapes that the model runs with. Throws one sentence, with the runtime's reason, where none is found. */
+export async function findRandomInputs(
+  model: Model,
+  session: Session,
+  options: RandomInputOptions = {},
+): Promise<RandomInputs> {
+  const { batchSize = 1 } = options
+  const inputs = requiredInputs(model)
+  const ranges = new Map(inputs.map((input) => [input.name, integerRange(model.graph, input)]))
+  let failure: unknown
+  for (const shapes of candidateShapes(inputs, batchSize)) {
+    const make = (seed: number): Feeds => {
+      const rng = random(seed)
+      const feeds: Record<string, Value> = {}
+      inputs.forEach((input, i) => {
+        feeds[input.name] = draw(input, shapes[i], ranges.get(input.name)!, rng)
+      })
+      return feeds
+    }
+    try {
+      await session.run(make(0))
+    } catch (cause) {
+      if (cause instanceof UnsupportedError) throw cause
+      failure = cause
+      continue
+    }
+    return {
+      batchSizeTaken: inputs.every((input, i) => shapes[i][batchAxis(input)] === batchSize || shapes[i].length === 0),
+      shapes: Object.fromEntries(inputs.map((input, i) => [input.name, shapes[i]])),
+      make,
+    }
+  }
+  const reason = failure instanceof Error ? failure.message : String(failure)
+  throw new UnsupportedError(`random inputs: no shape was found that the model runs with (${reason})`, {
+    cause: failure,
+  })
+}
+
+/** Where an input's samples are counted: axis 0, or the first open axis where axis 0 is fixed and others are open. */
+function batchAxis(input: ValueInfo): number {
+  const dims = input.shape ?? []
+  if (isOpen(dims[0])) return 0
+  const first = dims.findIndex(isOpen)
+  return first > 0 && dims.length > 2 && !spatial(input, first) ? first : 0
+}
+
+/** Height and width of an image. */
+function spatial({ shape = [] }: ValueInfo, axis: number): boolean {
+  return shape.length === 4 && axis >= 2
+}
+
+function isOpen(dim: number | string | undefined): boolean {
+  return typeof dim !== 'number' || dim <= 0
+}
+
+/** Shapes for all inputs, likeliest first. The same symbol has the same size everywhere. */
+function* candidateShapes(inputs: readonly ValueInfo[], batchSize: number): Generator<number[][]> {
+  const seen = new Set<string>()
+  for (const size of sizeLadder) {
+    for (const channels of channelLadder) {
+      const shapes = inputs.map((input) => shapeWith(input, { size, channels, batchSize }))
+      const key = JSON.stringify(shapes)
+      if (seen.has(key)) continue
+      seen.add(key)
+      yield shapes
+    }
+  }
+}
+
+function shapeWith(
+  input: ValueInfo,
+  { size, channels, batchSize }: { readonly size: number; readonly channels: number; readonly batchSize: number },
+): number[] {
+  const dims = input.shape ?? [undefined, undefined, undefined, undefined] // of unknown rank: perhaps an image
+  const batch = batchAxis({ ...input, shape: dims })
+  return dims.map((dim, axis) => {
+    if (!isOpen(dim)) return dim as number
+    if (axis === batch || (typeof dim === 'string' && /batch/i.test(dim))) return batchSize
+    if (dims.length === 4 && axis === 1) return channels
+    return size
+  })
+}
+
+/** Whole numbers [from, to] that an integer input may take. */
+type Range = readonly [from: number, to: number]
+
+/** What the graph tells about an integer input: a table it indexes, or a constant that it is compared with. */
+function integerRange(graph: Graph, input: ValueInfo): Range {
+  const producers = producersOf(graph)
+  const reads = (node: Node): boolean => {
+    let name = input.name
+    for (let hop = 0; hop < 4; hop++) {
+      if (node.inputs.includes(name)) return true
+      const alias = graph.nodes.find((n) => (n.op === 'Cast' || n.op === 'Identity') && n.inputs[0] === name)
+      if (!alias) return false
+      name = alias.outputs[0]
+    }
+    return false
+  }
+  for (const node of graph.nodes.filter(reads)) {
+    if (node.op === 'Gather' && node.inputs[1] !== undefined) {
+      const rows = constantOf(graph, node.inputs[0], producers)?.dims[0]
+      if (rows) return [0, rows - 1]
+    }
+    if (/^(Equal|Less|Greater)/.test(node.op)) {
+      const other = node.inputs.map((name) => constantOf(graph, name, producers)).find((t) => t && sizeOf(t.dims) === 1)
+      if (other) {
+        const value = Number(other.dtype.startsWith('float') ? floats(other)[0] : integers(other)[0])
+        return [value, value]
+      }
+    }
+  }
+  return input.shape?.length === 0 ? [1, 1] : [0, 1]
+}
+
+function draw(input: ValueInfo, dims: readonly number[], [from, to]: Range, rng: Random): Value {
+  const dtype = input.dtype ?? 'float32'
+  const size = sizeOf(dims)
+  const whole = (): number => from + rng.below(to - from + 1)
+  switch (dtype) {
+    case 'float32':
+      return { dtype, dims, data: Float32Array.from({ length: size }, () => rng.normal()) }
+    case 'float64':
+      return { dtype, dims, data: Float64Array.from({ length: size }, () => rng.normal()) }
+    case 'float16':
+      return { dtype, dims, data: Uint16Array.from({ length: size }, () => halfOf(rng.normal())) }
+    case 'int64':
+      return { dtype, dims, data: BigInt64Array.from({ length: size }, () => BigInt(whole())) }
+    case 'int32':
+      return { dtype, dims, data: Int32Array.from({ length: size }, whole) }
+    case 'uint8':
+      return { dtype, dims, data: Uint8Array.from({ length: size }, () => rng.below(256)) }
+    case 'int8':
+      return { dtype, dims, data: Int8Array.from({ length: size }, () => rng.below(256) - 128) }
+    case 'bool':
+      return { dtype, dims, data: Uint8Array.from({ length: size }, () => rng.below(2)) }
+    default:
+      throw new UnsupportedError(`random inputs: input "${input.name}" takes ${dtype}, which cannot be drawn`)
+  }
+}
+
+/** A number of moderate size as IEEE 754 binary16, rounded toward zero: enough for drawn inputs. */
+function halfOf(value: number): number {
+  const bits = new Uint32Array(Float32Array.of(value).buffer)[0]
+  const exponent = ((bits >>> 23) & 255) - 112
+  if (exponent <= 0) return 0
+  return ((bits >>> 16) & 0x8000) | (exponent << 10) | ((bits >>> 13) & 1023)
+}

@@ -1,0 +1,196 @@
+/** Files on disk: whole reads, atomic writes, and ONNX models with their external data. */
+import { closeSync, fstatSync, lstatSync, openSync, readSync, realpathSync, unlinkSync } from 'node:fs'
+import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
+import { basename, dirname, isAbsolute, join, sep, win32 } from 'node:path'
+import { UnsupportedError } from '../errors.ts'
+import { tensorsOf } from '../graph/walk.ts'
+import type { Model } from '../model.ts'
+import { readModel } from '../onnx/read.ts'
+import { writeModelChunks } from '../onnx/write.ts'
+
+/** What one read or write call moves at most: Node's own limit is 2 GiB - 1. */
+const chunkBytes = 2 ** 30
+
+/** The file's bytes. Each failure is one sentence that begins with the path. */
+export function readFileBytes(path: string): Uint8Array {
+  let file: number
+  try {
+    file = openSync(path, 'r')
+  } catch (cause) {
+    throw fileError(path, cause)
+  }
+  try {
+    const info = fstatSync(file)
+    if (info.isDirectory()) throw new Error(`${path}: it is a folder; expected a file`)
+    if (!info.isFile()) throw new Error(`${path}: it is not a regular file`)
+    const bytes = new Uint8Array(info.size)
+    let at = 0
+    while (at < bytes.length) {
+      const count = readSync(file, bytes, at, Math.min(chunkBytes, bytes.length - at), at)
+      if (count === 0) throw new Error(`${path}: it became shorter while it was read`)
+      at += count
+    }
+    return bytes
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** A system error as one sentence. */
+function fileError(path: string, cause: unknown): Error {
+  const code = (cause as NodeJS.ErrnoException).code
+  const known: Record<string, string> = {
+    ENOENT: 'there is no such file',
+    EACCES: 'permission denied',
+    EISDIR: 'it is a folder; expected a file',
+    ENOTDIR: 'a part of its path is not a folder',
+    ENOSPC: 'the disk is full',
+    EROFS: 'the disk is read-only',
+  }
+  const text = known[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause))
+  return new Error(`${path}: ${text}`, { cause })
+}
+
+/** Temporary files that a crash or Ctrl-C must not leave behind. */
+const temporaries = new Set<string>()
+let counter = 0
+
+function removeTemporaries(): void {
+  for (const path of temporaries) {
+    try {
+      unlinkSync(path)
+    } catch {
+      // It was renamed or removed meanwhile.
+    }
+  }
+  temporaries.clear()
+}
+
+/** On a deadly signal: clean up, then die by it. Where the program handles the signal itself, its exit cleans up. */
+function onSignal(signal: NodeJS.Signals): void {
+  if (process.listenerCount(signal) > 1) return
+  removeTemporaries()
+  process.off(signal, onSignal)
+  process.kill(process.pid, signal)
+}
+
+const signals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
+
+function guard(path: string): void {
+  if (temporaries.size === 0) {
+    process.on('exit', removeTemporaries)
+    for (const signal of signals) process.on(signal, onSignal)
+  }
+  temporaries.add(path)
+}
+
+function unguard(path: string): void {
+  temporaries.delete(path)
+  if (temporaries.size > 0) return
+  process.off('exit', removeTemporaries)
+  for (const signal of signals) process.off(signal, onSignal)
+}
+
+/**
+ * Writes a file so that `path` holds either what it held before or all of the new bytes: into a temporary file beside
+ * it, flushed to the disk, then renamed. The temporary file is removed on failure, exit and Ctrl-C.
+ */
+export async function writeFileAtomic(path: string, chunks: Uint8Array | Iterable<Uint8Array>): Promise<void> {
+  const before = await stat(path).catch(() => undefined)
+  if (before?.isDirectory()) throw new Error(`${path}: it is a folder; expected a file to write`)
+  if (before && !before.isFile()) throw new Error(`${path}: it is not a regular file, so it is not replaced`)
+  const temporary = join(dirname(path), `.${basename(path)}.tmp-${process.pid}-${++counter}`)
+  guard(temporary)
+  let file: FileHandle | undefined
+  try {
+    file = await open(temporary, 'wx')
+    for (const chunk of chunks instanceof Uint8Array ? [chunks] : chunks) await writeAll(file, chunk)
+    await file.sync()
+    await file.close()
+    file = undefined
+    await rename(temporary, path)
+    unguard(temporary)
+    await syncFolder(dirname(path))
+  } catch (cause) {
+    await file?.close().catch(() => undefined)
+    await unlink(temporary).catch(() => undefined)
+    unguard(temporary)
+    throw (cause as NodeJS.ErrnoException).code ? fileError(path, cause) : cause
+  }
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let at = 0; at < chunk.byteLength; ) {
+    const { bytesWritten } = await file.write(chunk, at, Math.min(chunkBytes, chunk.byteLength - at))
+    at += bytesWritten
+  }
+}
+
+/** Makes the rename itself durable, where the system can flush a folder. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r').catch(() => undefined)
+  await folder?.sync().catch(() => undefined)
+  await folder?.close()
+}
+
+/** Opens an ONNX model, with external data files from its own folder and nowhere else. */
+export function openModel(path: string): Model {
+  const bytes = readFileBytes(path)
+  if (bytes.length === 0) throw new Error(`${path}: it is empty; expected an ONNX model`)
+  const opened = new Map<string, Uint8Array>()
+  const external = (location: string): Uint8Array => {
+    let file = opened.get(location)
+    if (!file) opened.set(location, (file = readFileBytes(confine(dirname(path), location))))
+    return file
+  }
+  try {
+    return readModel(bytes, { external })
+  } catch (cause) {
+    const message = `${path}: ${cause instanceof Error ? cause.message : String(cause)}`
+    throw cause instanceof UnsupportedError ? new UnsupportedError(message, { cause }) : new Error(message, { cause })
+  }
+}
+
+/** The real path of an external data file; throws where it is outside the folder, by any trick of dots or links. */
+function confine(folder: string, location: string): string {
+  const parts = location.split(/[/\\]/)
+  if (isAbsolute(location) || win32.isAbsolute(location) || parts.includes('..') || /^[a-z]:/i.test(location)) {
+    throw new Error(`external data "${location}" is outside the model's folder, so it is not read`)
+  }
+  const path = join(folder, ...parts)
+  let real: string
+  let root: string
+  try {
+    lstatSync(path)
+    root = realpathSync(folder)
+    real = realpathSync(path)
+  } catch (cause) {
+    throw fileError(`external data "${location}"`, cause)
+  }
+  if (!real.startsWith(root.endsWith(sep) ? root : root + sep)) {
+    throw new Error(`external data "${location}" is a link out of the model's folder, so it is not read`)
+  }
+  return real
+}
+
+export interface SaveOptions {
+  /** From this many bytes of tensors on, they go to a file of their own; default 2 GB, near protobuf's limit. */
+  readonly externalFromBytes?: number
+}
+
+/** Saves a model, its tensors in `<name>.data` beside it where they are over 2 GB. Returns the files written. */
+export async function saveModel(path: string, model: Model, options: SaveOptions = {}): Promise<string[]> {
+  const { externalFromBytes = 2e9 } = options
+  let tensorBytes = 0
+  for (const { tensor } of tensorsOf(model)) tensorBytes += tensor.data.byteLength
+  if (tensorBytes < externalFromBytes) {
+    await writeFileAtomic(path, writeModelChunks(model).model.chunks)
+    return [path]
+  }
+  const location = `${basename(path)}.data`
+  const written = writeModelChunks(model, { external: { location, minBytes: 1024 } })
+  const dataPath = join(dirname(path), location)
+  await writeFileAtomic(dataPath, written.external!.chunks)
+  await writeFileAtomic(path, written.model.chunks)
+  return [path, dataPath]
+}
