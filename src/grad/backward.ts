@@ -9,9 +9,10 @@ import { nameSource } from '../graph/build.ts'
 import { capturedBy, constantOf, describe, producersOf } from '../graph/walk.ts'
 import type { Graph, Node } from '../model.ts'
 import { createEmitter, type Emitter, type Types } from '../ops/grad/emit.ts'
-import { type At, type GradRule, ruleKey } from '../ops/grad/rule.ts'
+import { type At, type GradRule, macroDomain, ruleKey } from '../ops/grad/rule.ts'
 import { flatOperators, gradRules } from '../ops/grad.ts'
 import { floats, integers } from '../tensor/dtype.ts'
+import { lowerPlain } from './lower-plain.ts'
 
 /** A graph and the type of each of its values. */
 export interface TypedGraph {
@@ -28,7 +29,8 @@ export interface Backward extends TypedGraph {
  * Appends the gradients of `of` (a scalar; else the sum of its elements) with respect to the values `wrt`.
  * Throws an UnsupportedError naming operator and node where a rule is missing.
  */
-export function backward({ graph, types }: TypedGraph, of: string, wrt: readonly string[]): Backward {
+export function backward(source: TypedGraph, of: string, wrt: readonly string[]): Backward {
+  const { graph, types } = withRules(source)
   const path = nodesBetween(graph, wrt, of)
   const g = createEmitter(types, nameSource(graph))
   const parts = new Map<string, string[]>([[of, [g.constant(1, g.dtype(of), g.shape(of))]]])
@@ -57,6 +59,12 @@ export function backward({ graph, types }: TypedGraph, of: string, wrt: readonly
   }
   for (const name of wrt) total(name)
   return { ...grown({ graph, types }, g), gradients }
+}
+
+/** The macros of a first backward pass have rules only where that is quicker: else they are differentiated expanded. */
+function withRules(source: TypedGraph): TypedGraph {
+  const lacks = source.graph.nodes.some((n) => n.domain === macroDomain && !gradRules[ruleKey(n)])
+  return lacks ? lowerPlain(source) : source
 }
 
 /** The graph with what an emitter collected. */

@@ -81,10 +81,7 @@ function convGradX(g: Emitter, node: Node): readonly string[] {
   const reach = kernel.map((k, i) => dilations[i] * (k - 1))
   if (strides.every((s) => s === 1)) {
     const turnedPads = [...reach, ...reach].map((r, i) => r - pads[i])
-    const crop = turnedPads.map((p) => Math.min(0, p))
-    const trimmed = pad(g, dy, [0, 0, ...crop.slice(0, rank), 0, 0, ...crop.slice(rank)])
-    const padded = turnedPads.map((p) => Math.max(0, p))
-    return [conv(g, trimmed, turnedWeights(g, w, group), { ...geometry, pads: padded, shape })]
+    return [conv(g, dy, turnedWeights(g, w, group), { ...geometry, pads: turnedPads, shape })]
   }
   // Rows of x beyond the last window get no gradient: output_padding where they are fewer than a stride, else padding.
   const natural = kernel.map((_, i) => (g.shape(dy)[i + 2] - 1) * strides[i] + reach[i] + 1 - pads[i])
@@ -192,18 +189,22 @@ function clipGrad(g: Emitter, node: Node): readonly string[] {
   return [gradient]
 }
 
-/** With momentum 0 the running statistics that training_mode gives out are the batch's. */
+/**
+ * With momentum 0 the running statistics that training_mode gives out are the batch's. ONNX Runtime
+ * writes those over the inputs that they continue, so each input is a value of its own, and no constant.
+ */
 function batchNormTrain(g: Emitter, node: Node): readonly string[] {
   const [x, gamma, beta] = node.inputs
   const vector = { dtype: g.dtype(gamma), shape: g.shape(gamma) }
-  const zero = g.constant(0, vector.dtype, vector.shape)
+  const zero = g.constant(0, vector.dtype)
+  const [meanIn, varianceIn] = [mul(g, gamma, zero), mul(g, beta, zero)]
   const attributes = {
     training_mode: 1,
     momentum: { type: 'float', value: 0 },
     epsilon: { type: 'float', value: floatAttribute(node, 'epsilon', 1e-5) },
   } as const
   const outputs = [{ dtype: g.dtype(x), shape: g.shape(x) }, vector, vector]
-  return g.ops('BatchNormalization', [x, gamma, beta, zero, zero], outputs, { attributes })
+  return g.ops('BatchNormalization', [x, gamma, beta, meanIn, varianceIn], outputs, { attributes })
 }
 
 const expansions: Readonly<Record<string, Expansion>> = {

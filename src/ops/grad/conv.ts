@@ -8,7 +8,7 @@
  */
 import { intAttribute, intsAttribute, stringAttribute } from '../../graph/walk.ts'
 import type { Node } from '../../model.ts'
-import { type Emitter, type Shape, sum } from './emit.ts'
+import { type Emitter, pad, type Shape, sum } from './emit.ts'
 import { type GradRule, macroDomain } from './rule.ts'
 
 /** A sliding window's geometry, with every default and auto_pad resolved. */
@@ -55,8 +55,14 @@ const attributesOf = ({ kernel, strides, dilations, pads, group }: ConvGeometry)
   group,
 })
 
-export const conv = (g: Emitter, x: string, w: string, options: ConvGeometry & { readonly shape: Shape }): string =>
-  g.op('Conv', [x, w], { attributes: attributesOf(options), shape: options.shape })
+/** Negative pads, which Conv does not take, crop x. */
+export function conv(g: Emitter, x: string, w: string, options: ConvGeometry & { readonly shape: Shape }): string {
+  const rank = options.kernel.length
+  const crop = options.pads.map((p) => Math.min(0, p))
+  const trimmed = pad(g, x, [0, 0, ...crop.slice(0, rank), 0, 0, ...crop.slice(rank)])
+  const attributes = attributesOf({ ...options, pads: options.pads.map((p) => Math.max(0, p)) })
+  return g.op('Conv', [trimmed, w], { attributes, shape: options.shape })
+}
 
 export const convGradX = (g: Emitter, w: string, dy: string, options: ConvGeometry & { shape: Shape }): string =>
   g.op('ConvGradX', [w, dy], { attributes: attributesOf(options), shape: options.shape, domain: macroDomain })

@@ -5,7 +5,7 @@
  * the batch, var by N as ONNX has it. Running statistics are kept by the training loop.
  */
 import { floatAttribute, intAttribute } from '../../graph/walk.ts'
-import { add, div, type Emitter, mul, reduce, reshape, type Shape, scale, shift, sub, sum } from './emit.ts'
+import { add, div, type Emitter, expand, mul, reduce, reshape, type Shape, scale, shift, sub, sum } from './emit.ts'
 import { type At, type GradRule, macroDomain } from './rule.ts'
 
 /** A [C] vector as [C, 1, 1...], to go with [N, C, ...]. */
@@ -60,24 +60,56 @@ export function batchNormGrad(g: Emitter, { x, gamma, mean, variance, dy, epsilo
   return [dx, dScale, dBias]
 }
 
+/** What the batch's mean and variance pass back to x: dMean/m + dVar·2(x - mean)/m. */
+function statisticsGrad(
+  g: Emitter,
+  x: string,
+  dMean: string | undefined,
+  dVar: string | undefined,
+): string | undefined {
+  const shape = g.shape(x)
+  const axes = channelAxes(shape)
+  const m = shape.reduce((n, d) => n * d, 1) / shape[1]
+  const wide = (v: string): string => perChannel(g, v, shape.length)
+  const fromMean = dMean && expand(g, wide(scale(g, dMean, 1 / m)), shape)
+  if (!dVar) return fromMean
+  const centred = sub(g, x, reduce(g, 'ReduceMean', x, { axes, keepDims: true }))
+  const fromVar = mul(g, centred, wide(scale(g, dVar, 2 / m)))
+  return fromMean ? add(g, fromMean, fromVar) : fromVar
+}
+
+const joined = (g: Emitter, a: string | undefined, b: string | undefined): string | undefined =>
+  a && b ? add(g, a, b) : (a ?? b)
+
 const batchNormTrain: GradRule = (g, at) => {
   const [x, gamma] = at.x
+  const more = statisticsGrad(g, x, at.dys[1], at.dys[2])
+  if (!at.dys[0]) return [more]
   const vector = { dtype: g.dtype(gamma), shape: g.shape(gamma) }
   const outputs = [{ dtype: g.dtype(x), shape: g.shape(x) }, vector, vector]
   const attributes = { epsilon: at.node.attributes.epsilon }
   const inputs = [x, gamma, at.y[1], at.y[2], at.dy]
-  return g.ops('BatchNormTrainGrad', inputs, outputs, { attributes, domain: macroDomain })
+  const [dx, dScale, dBias] = g.ops('BatchNormTrainGrad', inputs, outputs, { attributes, domain: macroDomain })
+  return [joined(g, dx, more), dScale, dBias]
 }
 
-/** A BatchNormalization that was read in training form: its statistics are the batch's. */
+/** In training form: the statistics are the batch's, and what is left of them goes into the running ones. */
 const batchNormalization: GradRule = (g, at) => {
   if (intAttribute(at.node, 'training_mode', 0) === 0) return frozen(g, at)
   const [x, gamma] = at.x
   const axes = channelAxes(g.shape(x))
+  const momentum = floatAttribute(at.node, 'momentum', 0.9)
+  const taken = (dy: string | undefined): string | undefined => dy && scale(g, dy, 1 - momentum)
+  const kept = (dy: string | undefined): string | undefined => dy && scale(g, dy, momentum)
+  const more = statisticsGrad(g, x, taken(at.dys[1]), taken(at.dys[2]))
+  const running = [kept(at.dys[1]), kept(at.dys[2])]
+  if (!at.dys[0]) return [more, undefined, undefined, ...running]
   const mean = reduce(g, 'ReduceMean', x, { axes })
   const centred = sub(g, x, perChannel(g, mean, g.shape(x).length))
   const variance = reduce(g, 'ReduceMean', mul(g, centred, centred), { axes })
-  return batchNormGrad(g, { x, gamma, mean, variance, dy: at.dy, epsilon: floatAttribute(at.node, 'epsilon', 1e-5) })
+  const epsilon = floatAttribute(at.node, 'epsilon', 1e-5)
+  const [dx, dScale, dBias] = batchNormGrad(g, { x, gamma, mean, variance, dy: at.dy, epsilon })
+  return [joined(g, dx, more), dScale, dBias, ...running]
 }
 
 /** Normalises over `axes`; x̂ and r as above, with dŷ = dy·scale: dx = r·(dŷ - mean(dŷ) - x̂·mean(dŷ·x̂)). */
