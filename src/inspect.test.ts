@@ -1,0 +1,171 @@
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { runInspect } from './cli/commands/inspect.ts'
+import { model, node, valueInfo } from './graph/build.ts'
+import { inspectModel } from './inspect.ts'
+import type { Graph, Node, Tensor } from './model.ts'
+import { floatTensor, integerTensor } from './tensor/dtype.ts'
+import { modelsFolder, needsModels, realModel } from './testing/real-models.ts'
+
+const tensors = (...list: Tensor[]): Map<string, Tensor> => new Map(list.map((t) => [t.name, t]))
+
+function around(nodes: Node[], initializers: Map<string, Tensor>, shape: (number | string)[]) {
+  return model({ nodes, initializers, inputs: [valueInfo('x', 'float32', shape)], outputs: [{ name: 'y' }] })
+}
+
+describe('multiply-adds', () => {
+  test('a convolution with groups, stride, dilation and padding: as many as a plain loop makes', () => {
+    const w = floatTensor('w', [6, 2, 3, 2], new Float32Array(72))
+    const conv = node('Conv', ['x', 'w'], ['y'], { group: 2, strides: [2, 1], dilations: [1, 2], pads: [1, 0, 1, 0] })
+    let macs = 0
+    for (let channel = 0; channel < 6; channel++)
+      for (let row = 0; row + 3 <= 9 + 2; row += 2) for (let column = 0; column + 3 <= 7; column++) macs += 2 * 3 * 2
+    const { layers, totals } = inspectModel(around([conv], tensors(w), ['N', 4, 9, 7]))
+    expect(layers[0]).toMatchObject({
+      outputShape: ['N', 6, 5, 5],
+      macs,
+      params: 72,
+      bytes: 288,
+      sparsity: 1,
+      distinct: 1,
+    })
+    expect(totals.macs).toBe(macs)
+  })
+
+  test('matrix products and recurrent layers', () => {
+    const zeros = (name: string, ...dims: number[]): Tensor =>
+      floatTensor(name, dims, new Float32Array(dims.reduce((a, b) => a * b)))
+    const macsOf = (n: Node, init: Tensor[], shape: number[]): number | null =>
+      inspectModel(around([n], tensors(...init), shape)).totals.macs
+    expect(macsOf(node('MatMul', ['x', 'w'], ['y']), [zeros('w', 5, 7)], [2, 3, 5])).toBe(2 * 3 * 5 * 7)
+    expect(macsOf(node('Gemm', ['x', 'w'], ['y'], { transA: 1 }), [zeros('w', 5, 7)], [5, 3])).toBe(3 * 5 * 7)
+    expect(macsOf(node('ConvTranspose', ['x', 'w'], ['y'], { strides: [2] }), [zeros('w', 4, 3, 2)], [1, 4, 5])).toBe(
+      4 * 5 * 3 * 2,
+    )
+    const lstm = node('LSTM', ['x', 'w', 'r'], ['y'], { hidden_size: 4 })
+    expect(macsOf(lstm, [zeros('w', 1, 16, 3), zeros('r', 1, 16, 4)], [5, 2, 3])).toBe(5 * 2 * 16 * (3 + 4))
+    expect(macsOf(node('Einsum', ['x', 'w'], ['y'], { equation: 'ij,jk->ik' }), [zeros('w', 3, 4)], [2, 3])).toBe(24)
+  })
+})
+
+describe('parameters belong to the layer that computes with them', () => {
+  test('through a codebook, through DequantizeLinear, and only once', () => {
+    const init = tensors(
+      floatTensor('book', [3], [0, 0.5, -1]),
+      integerTensor('index', 'uint8', [4, 2], [0, 1, 2, 0, 0, 1, 1, 0]),
+      integerTensor('q', 'int8', [2, 3], [0, 5, 5, -3, 0, 1]),
+      floatTensor('scale', [], [0.1]),
+    )
+    const nodes = [
+      node('Cast', ['index'], ['index32'], { to: 6 }),
+      node('Gather', ['book', 'index32'], ['w1']),
+      node('DequantizeLinear', ['q', 'scale'], ['w2']),
+      node('MatMul', ['x', 'w1'], ['a'], {}, { name: 'shared' }),
+      node('MatMul', ['a', 'w2'], ['b'], {}, { name: 'integers' }),
+      node('MatMul', ['x', 'w1'], ['y'], {}, { name: 'again' }),
+    ]
+    const { layers, totals } = inspectModel(around(nodes, init, [1, 4]))
+    expect(
+      layers.map(({ name, params, bytes, sparsity, distinct }) => ({ name, params, bytes, sparsity, distinct })),
+    ).toEqual([
+      { name: 'shared', params: 8, bytes: 12 + 8, sparsity: 0.5, distinct: 3 },
+      { name: 'integers', params: 6, bytes: 6 + 4, sparsity: 2 / 6, distinct: 4 },
+      { name: 'again', params: 0, bytes: 0, sparsity: 0.5, distinct: 3 },
+    ])
+    expect(totals).toEqual({ layers: 3, params: 14, macs: 8 + 6 + 8, bytes: 30 })
+  })
+
+  test('in nested graphs, from outside and inside; a branch costs its dearer side', () => {
+    const branch = (op: string, inner: boolean): Graph => ({
+      name: op,
+      nodes: [
+        ...(inner ? [node('Constant', [], ['k'], { value: floatTensor('', [4, 5], new Float32Array(20)) })] : []),
+        node('MatMul', ['x', inner ? 'k' : 'w'], [`${op}_y`], {}, { name: op }),
+      ],
+      initializers: new Map(),
+      inputs: [],
+      outputs: [{ name: `${op}_y` }],
+    })
+    const choose = node(
+      'If',
+      ['c'],
+      ['y'],
+      {
+        then_branch: { type: 'graph', value: branch('yes', false) },
+        else_branch: { type: 'graph', value: branch('no', true) },
+      },
+      { name: 'if' },
+    )
+    const m = around([choose], tensors(floatTensor('w', [4, 2], new Float32Array(8))), [1, 4])
+    const inputs = [...m.graph.inputs, valueInfo('c', 'bool', [])]
+    const { layers, totals } = inspectModel({ ...m, graph: { ...m.graph, inputs } })
+    expect(layers.map((l) => [l.name, l.params, l.macs, l.bytes])).toEqual([
+      ['if', 0, 20, 0],
+      ['if/yes', 8, 8, 32],
+      ['if/no', 20, 20, 80],
+    ])
+    expect(totals).toEqual({ layers: 3, params: 28, macs: 20, bytes: 112 })
+  })
+
+  test('running statistics are no parameters', () => {
+    const part = (name: string): Tensor => floatTensor(name, [4], [1, 2, 3, 4])
+    const norm = node('BatchNormalization', ['x', 's', 'b', 'm', 'v'], ['y'])
+    const { layers } = inspectModel(around([norm], tensors(part('s'), part('b'), part('m'), part('v')), [1, 4, 2, 2]))
+    expect(layers[0]).toMatchObject({ params: 8, bytes: 64, macs: 0 })
+  })
+})
+
+describe.skipIf(!modelsFolder)(`real models${needsModels}`, () => {
+  // He et al. 2016 (ResNets, with the shortcut that has no parameters) and the MLPerf Tiny model cards.
+  test.each([
+    ['cifar10-resnet20', 269_722, 40_551_040],
+    ['cifar10-resnet56', 853_018, 125_485_696],
+    ['mlperf-tiny-ic-resnet8', 77_706, 12_501_632],
+    ['mnist-8', 5994, 786_560],
+  ])('%s: %d parameters, %d multiply-adds', (name, params, macs) => {
+    const { totals, unsupported, problems } = inspectModel(realModel(name))
+    expect({ params: totals.params, macs: totals.macs, unsupported, problems }).toEqual({
+      params,
+      macs,
+      unsupported: [],
+      problems: [],
+    })
+  })
+
+  test('silero_vad: its weights, in Constant nodes of nested graphs, are found', () => {
+    const { layers, totals } = inspectModel(realModel('silero_vad'))
+    expect(totals.params).toBeGreaterThan(800_000)
+    expect(layers.reduce((sum, l) => sum + l.bytes, 0) / totals.bytes).toBeGreaterThan(0.99)
+    expect(layers.some((l) => l.name.startsWith('If_0/') && l.op === 'LSTM' && l.params > 100_000)).toBe(true)
+  })
+
+  const bad = (file: string): string => join(modelsFolder as string, 'not-loadable', file)
+  test('a model of an old operator set, a contradiction and foreign operators: one sentence each', async () => {
+    await expect(runInspect(bad('mnist-opset1.onnx'))).rejects.toThrow(/operator set 1 is older than coppice reads/)
+    const pp = await runInspect(bad('ppocrv3_det_en.onnx'))
+    expect(pp.error?.message).toMatch(
+      /it cannot run: Conv "p2o.Conv.2": its window of 1 does not fit its input: spatial size \[0, 0\]/,
+    )
+    const foreign = await runInspect(bad('supres.onnx'), { json: true })
+    expect(foreign.error?.message).toMatch(/no rule for the operators ai.onnx.contrib.SuperResolutionPreProcess/)
+    expect(JSON.parse(foreign.output).unsupported).toHaveLength(2)
+    for (const e of [pp.error, foreign.error]) expect(e?.message).not.toMatch(/\n|corrupt|damaged/)
+  })
+
+  test('the table is aligned and ends in the total', async () => {
+    const { output, error } = await runInspect(join(modelsFolder as string, 'mnist-8.onnx'))
+    expect(error).toBeUndefined()
+    expect(output.split('\n').slice(4, -1).join('\n')).toMatchInlineSnapshot(`
+      "layer           op      output           params     MACs   bytes  zeros  distinct
+      --------------  ------  ---------------  ------  -------  ------  -----  --------
+      Convolution28   Conv    [1, 8, 28, 28]      200  156,800     800   0.0%       200
+      Plus30          Add     [1, 8, 28, 28]        8        0      32   0.0%         8
+      Convolution110  Conv    [1, 16, 14, 14]   3,200  627,200  12,800   0.0%     3,200
+      Plus112         Add     [1, 16, 14, 14]      16        0      64   0.0%        16
+      Times212        MatMul  [1, 10]           2,560    2,560  10,256   0.0%     2,560
+      Plus214         Add     [1, 10]              10        0      40   0.0%        10
+      --------------  ------  ---------------  ------  -------  ------  -----  --------
+      total                                     5,994  786,560  24,008"
+    `)
+  })
+})

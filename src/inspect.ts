@@ -1,0 +1,301 @@
+/**
+ * Looking inside a model: its layers with shapes, parameters, multiply-adds, bytes, sparsity and distinct values, and
+ * what coppice has no rule for. Plain data, ready for JSON.
+ *
+ * Parameters belong to the layer that computes with them: a constant is followed through nodes that have only constant
+ * inputs (Cast, DequantizeLinear, Gather from a codebook, Mul by a scale, ...), into nested graphs as well.
+ */
+import { subgraphsOf, tensorsOf } from './graph/walk.ts'
+import { type Dim, type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from './model.ts'
+import { type Lookup, macsOf, macsOfGraph } from './ops/cost.ts'
+import { countOf, type Known } from './ops/shape/known.ts'
+import { inferShapes, type ShapeOptions, type Shapes, type Unsupported } from './ops/shape.ts'
+import { type DataType, dataTypes, floats, integers, sizeOf } from './tensor/dtype.ts'
+
+/** A dimension in JSON: null where it is not known. */
+type JsonDim = number | string | null
+
+export interface LayerInfo {
+  /** The node's name, or its first output; after the name of the node whose graph it is in, and a slash. */
+  readonly name: string
+  readonly op: string
+  readonly outputShape: readonly JsonDim[] | null
+  /** Numbers that the layer multiplies or adds. Not: BatchNormalization's running statistics, scales, single constants. */
+  readonly params: number
+  /** Multiply-adds for one input (batch 1); null where shapes are not known. */
+  readonly macs: number | null
+  /** Stored bytes of all of its constants; a tensor that several layers share counts for the first. */
+  readonly bytes: number
+  /** Share of zeros in the layer's largest constant (its weight); null where it has none. */
+  readonly sparsity: number | null
+  /** Distinct values of the layer's largest constant. */
+  readonly distinct: number | null
+}
+
+export interface ValueSummary {
+  readonly name: string
+  readonly dtype: DataType | null
+  readonly shape: readonly JsonDim[] | null
+}
+
+export interface Inspection {
+  readonly opset: number
+  readonly irVersion: number
+  readonly inputs: readonly ValueSummary[]
+  readonly outputs: readonly ValueSummary[]
+  readonly layers: readonly LayerInfo[]
+  readonly totals: {
+    readonly layers: number
+    readonly params: number
+    readonly macs: number | null
+    /** All stored tensors. */
+    readonly bytes: number
+  }
+  readonly unsupported: readonly Unsupported[]
+  readonly problems: readonly string[]
+}
+
+/** Inspects a model. Shapes are shown as they are inferred; multiply-adds are for batch 1 unless `inputShapes` says. */
+export function inspectModel(model: Model, options: ShapeOptions = {}): Inspection {
+  const shapes = inferShapes(model, options)
+  const single = inferShapes(model, { ...options, inputShapes: { ...batchOfOne(model), ...options.inputShapes } })
+  const walk: Walk = { shapes, single, layers: [], countedValues: new Set(), countedTensors: new Set() }
+  inspectGraph(walk, model.graph, { prefix: '', constants: new Map(), shape: () => undefined, batch: () => undefined })
+  let bytes = 0
+  for (const { tensor } of tensorsOf(model)) bytes += bytesOfTensor(tensor)
+  const given = model.graph.inputs.filter((i) => !model.graph.initializers.has(i.name))
+  return {
+    opset: opsetOf(model),
+    irVersion: model.irVersion,
+    inputs: given.map((i) => summary(i.name, shapes.values.get(i.name))),
+    outputs: model.graph.outputs.map((o) => summary(o.name, shapes.values.get(o.name))),
+    layers: walk.layers,
+    totals: {
+      layers: walk.layers.length,
+      params: walk.layers.reduce((sum, l) => sum + l.params, 0),
+      macs: macsOfGraph(model.graph, single) ?? null,
+      bytes,
+    },
+    unsupported: shapes.unsupported,
+    problems: shapes.problems,
+  }
+}
+
+/** Inputs whose first dimension is open, with 1 there. */
+function batchOfOne(model: Model): Record<string, readonly Dim[]> {
+  const open = model.graph.inputs.filter((i) => i.shape?.length && typeof i.shape[0] !== 'number')
+  return Object.fromEntries(open.map((i) => [i.name, [1, ...(i.shape ?? []).slice(1)]]))
+}
+
+function summary(name: string, known: Known | undefined): ValueSummary {
+  return { name, dtype: known?.dtype ?? null, shape: jsonShape(known?.shape) }
+}
+
+function jsonShape(shape: readonly Dim[] | undefined): JsonDim[] | null {
+  return shape ? shape.map((d) => d ?? null) : null
+}
+
+function bytesOfTensor(tensor: Tensor): number {
+  return (tensor.strings ?? []).reduce((sum, s) => sum + s.byteLength, tensor.data.byteLength)
+}
+
+interface Walk {
+  readonly shapes: Shapes
+  readonly single: Shapes
+  readonly layers: LayerInfo[]
+  readonly countedValues: Set<Constant>
+  readonly countedTensors: Set<Tensor>
+}
+
+/** A value that constants alone decide: the node that computes it, or the stored tensor. */
+interface Constant {
+  readonly tensor?: Tensor
+  readonly node?: Node
+  readonly from: readonly (Constant | undefined)[]
+  readonly known: Known
+}
+
+interface Scope {
+  readonly prefix: string
+  readonly constants: ReadonlyMap<string, Constant>
+  readonly shape: Lookup
+  readonly batch: Lookup
+}
+
+function inspectGraph(walk: Walk, graph: Graph, outer: Scope): void {
+  const values = walk.shapes.nested.get(graph) ?? walk.shapes.values
+  const single = walk.single.nested.get(graph) ?? walk.single.values
+  const constants = new Map(outer.constants)
+  for (const { name } of graph.inputs) constants.delete(name)
+  for (const [name, tensor] of graph.initializers)
+    constants.set(name, { tensor, from: [], known: { dtype: tensor.dtype, shape: tensor.dims } })
+  const scope: Scope = {
+    prefix: outer.prefix,
+    constants,
+    shape: (name) => values.get(name) ?? outer.shape(name),
+    batch: (name) => single.get(name) ?? outer.batch(name),
+  }
+  for (const node of graph.nodes) {
+    const constant = constantBy(node, scope)
+    for (const [i, name] of node.outputs.entries()) {
+      if (constant && i === 0) constants.set(name, constant)
+      else constants.delete(name)
+    }
+    if (constant || isShapeArithmetic(node, scope)) continue
+    const layer = inspectNode(walk, node, scope)
+    walk.layers.push(layer)
+    for (const inner of subgraphsOf(node)) inspectGraph(walk, inner, { ...scope, prefix: `${layer.name}/` })
+  }
+}
+
+/** The node's first output as a constant, where it is one. */
+function constantBy(node: Node, { constants, shape }: Scope): Constant | undefined {
+  const known = shape(node.outputs[0] ?? '') ?? {}
+  if (node.op === 'Constant') {
+    const value = node.attributes.value
+    return { ...(value?.type === 'tensor' ? { tensor: value.value } : {}), from: [], known }
+  }
+  if (/^Random|^Multinomial|^Bernoulli/.test(node.op) || subgraphsOf(node).length > 0) return undefined
+  const from = node.inputs.map((name) => (name ? constants.get(name) : undefined))
+  if (from.length === 0 || node.inputs.some((name, i) => name && !from[i])) return undefined
+  return { node, from, known }
+}
+
+/** Shape, and what is computed from it: no layer a person would look for. */
+function isShapeArithmetic(node: Node, { shape }: Scope): boolean {
+  return node.op === 'Shape' || node.outputs.every((name) => shape(name)?.value !== undefined)
+}
+
+function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
+  const inputs = node.inputs.map((name) => (name ? scope.constants.get(name) : undefined))
+  let params = 0
+  let bytes = 0
+  let weight: Constant | undefined
+  for (const [i, constant] of inputs.entries()) {
+    if (!constant) continue
+    bytes += storedBytes(constant, walk.countedTensors)
+    if (!isParameter(node, i, constant.known)) continue
+    if (!walk.countedValues.has(constant)) params += countOf(constant.known.shape) ?? 0
+    walk.countedValues.add(constant)
+    if ((countOf(constant.known.shape) ?? 0) > (weight ? (countOf(weight.known.shape) ?? 0) : 0)) weight = constant
+  }
+  for (const a of Object.values(node.attributes)) {
+    for (const t of a.type === 'tensor' ? [a.value] : a.type === 'tensors' ? a.value : []) bytes += bytesOfTensor(t)
+  }
+  const zeroAt = zeroPoints[node.op]
+  const numbers =
+    weight && (zeroAt ? centred(elements(weight), inputs[zeroAt] && elements(inputs[zeroAt])) : elements(weight))
+  return {
+    name: scope.prefix + (node.name || node.outputs.find((o) => o) || node.op),
+    op: isOnnxDomain(node.domain) ? node.op : `${node.domain}.${node.op}`,
+    outputShape: jsonShape(scope.shape(node.outputs[0] ?? '')?.shape),
+    params,
+    macs: macsOf(node, walk.single, scope.batch) ?? null,
+    bytes,
+    ...spread(numbers),
+  }
+}
+
+function storedBytes(constant: Constant, counted: Set<Tensor>): number {
+  let bytes = 0
+  const pending: (Constant | undefined)[] = [constant]
+  const seen = new Set<Constant>()
+  for (let at = pending.pop(); at || pending.length > 0; at = pending.pop()) {
+    if (!at || seen.has(at)) continue
+    seen.add(at)
+    if (at.tensor && !counted.has(at.tensor)) bytes += bytesOfTensor(at.tensor)
+    if (at.tensor) counted.add(at.tensor)
+    pending.push(...at.from)
+  }
+  return bytes
+}
+
+/** Inputs that say how, not what: running statistics, scales and zero points, sizes, bounds. */
+const settings: Record<string, readonly number[]> = {
+  BatchNormalization: [3, 4],
+  QuantizeLinear: [1, 2],
+  DequantizeLinear: [1, 2],
+  QLinearConv: [1, 2, 4, 5, 6, 7],
+  QLinearMatMul: [1, 2, 4, 5, 6, 7],
+  'com.microsoft.QLinearAdd': [1, 2, 4, 5, 6, 7],
+  'com.microsoft.QLinearMul': [1, 2, 4, 5, 6, 7],
+  'com.microsoft.QGemm': [1, 2, 4, 5, 7, 8],
+  Resize: [1, 2, 3],
+  Upsample: [1],
+  Clip: [1, 2],
+  Pad: [1, 2, 3],
+  OneHot: [1, 2],
+}
+const arithmetic = new Set([
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Pow',
+  'Min',
+  'Max',
+  'Where',
+  'Equal',
+  'Less',
+  'Greater',
+  'Mod',
+])
+
+function isParameter(node: Node, input: number, { dtype, shape }: Known): boolean {
+  const op = isOnnxDomain(node.domain) ? node.op : `${node.domain}.${node.op}`
+  if (!dtype || (Object.hasOwn(settings, op) && settings[op].includes(input))) return false
+  if (arithmetic.has(op) && countOf(shape) === 1) return false
+  const { kind, bits } = dataTypes[dtype]
+  if (kind === 'float' || kind === 'tiny-float') return true
+  // Wider integers are shapes, axes and indices, but for the biases of integer layers.
+  return (kind === 'int' || kind === 'uint') && (bits <= 8 || (dtype === 'int32' && /QLinear|QGemm|Integer/.test(op)))
+}
+
+/** Nodes that only rearrange or retype: zeros stay zeros, distinct values stay distinct. */
+const keepers = new Set(['Identity', 'Cast', 'Reshape', 'Transpose', 'Squeeze', 'Unsqueeze', 'Flatten', 'Mul'])
+
+/** The numbers of a constant, up to a factor and their order; undefined where it is computed in some other way. */
+function elements(constant: Constant): ArrayLike<number> | undefined {
+  if (constant.tensor) {
+    const { kind } = dataTypes[constant.tensor.dtype]
+    if (kind === 'float') return floats(constant.tensor)
+    return kind === 'int' || kind === 'uint' ? integers(constant.tensor) : undefined
+  }
+  const [data, second, third] = constant.from
+  const op = constant.node?.op ?? ''
+  if (!data) return undefined
+  if (op === 'Gather' && second) {
+    const [book, indices] = [elements(data), elements(second)]
+    const rows = book && book.length === sizeOf((data.known.shape ?? []).filter((d) => typeof d === 'number'))
+    if (!book || !indices || !rows || data.known.shape?.length !== 1) return undefined
+    return Array.from(indices, (i) => book[i < 0 ? i + book.length : i])
+  }
+  if (op === 'DequantizeLinear') {
+    return centred(elements(data), third ? elements(third) : [0])
+  }
+  return keepers.has(op) ? elements(data) : undefined
+}
+
+/** Where integer layers have their weight's zero point. */
+const zeroPoints: Record<string, number> = { QLinearConv: 5, QLinearMatMul: 5 }
+
+/** Integers less their zero point, where that is the same for each channel (symmetric weights have 0). */
+function centred(
+  quantized: ArrayLike<number> | undefined,
+  zero: ArrayLike<number> = [0],
+): ArrayLike<number> | undefined {
+  const point = zero[0] ?? 0
+  if (!quantized || Array.from(zero).some((z) => z !== point)) return undefined
+  return point === 0 ? quantized : Array.from(quantized, (q) => q - point)
+}
+
+function spread(numbers: ArrayLike<number> | undefined): { sparsity: number | null; distinct: number | null } {
+  if (!numbers || numbers.length === 0) return { sparsity: null, distinct: null }
+  let zeros = 0
+  const seen = new Set<number>()
+  for (let i = 0; i < numbers.length; i++) {
+    if (numbers[i] === 0) zeros++
+    seen.add(numbers[i])
+  }
+  return { sparsity: zeros / numbers.length, distinct: seen.size }
+}
