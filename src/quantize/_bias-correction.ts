@@ -12,7 +12,7 @@ import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { runInner } from './_calibrate.ts'
 import type { Range } from './_histogram.ts'
 import type { Plan } from './_plan.ts'
-import { activationScale, dequantizeWeight, type QuantizedLayer } from './_qdq.ts'
+import { dequantizeWeight, type QuantizedLayer, scaleOfValue } from './_qdq.ts'
 
 /** For each layer that has a bias or can get one: what to add to it, a value a channel. */
 export async function biasCorrections(
@@ -32,7 +32,7 @@ export async function biasCorrections(
   for (const [layer, quantized] of parts.layers) {
     if (layer.op === 'MatMul') continue
     const [x, y] = [layer.inputs[0], layer.outputs[0]]
-    const { scale, zeroPoint } = activationScale(parts.ranges.get(parts.plan.values.get(x) as string) as Range)
+    const { scale, zeroPoint } = scaleOfValue(x, parts.plan, parts.ranges)
     const parameters = [
       store(floatTensor(fresh(`${x}_scale`), [], [scale])),
       store(integerTensor(fresh(`${x}_zero_point`), 'uint8', [], [zeroPoint])),

@@ -6,7 +6,7 @@
  */
 import { constantOf, consumersOf, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Graph, Node } from '../model.ts'
-import { floats } from '../tensor/dtype.ts'
+import { floats, sizeOf } from '../tensor/dtype.ts'
 
 /** Layers with constant float weights: they start the integer parts of a graph. */
 const layerOps = new Set(['Conv', 'Gemm', 'MatMul'])
@@ -103,6 +103,10 @@ function whyNot(graph: Graph, producers: ReadonlyMap<string, Node>, node: Node):
     const scales = ['alpha', 'beta'].some((name) => (node.attributes[name]?.value ?? 1) !== 1)
     if (scales) return 'it scales its result'
     if (node.inputs[2] && bias?.dtype !== 'float32') return 'its bias is computed'
+    const size = sizeOf(bias?.dims ?? [])
+    if (size > 1 && (bias?.dims.at(-1) !== size || size !== weight.dims[intAttribute(node, 'transB', 0) ? 0 : 1])) {
+      return 'its bias differs by row'
+    }
   }
   if (node.op === 'Conv' && node.inputs[2] && constantOf(graph, node.inputs[2], producers)?.dtype !== 'float32') {
     return 'its bias is computed'

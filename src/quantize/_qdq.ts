@@ -18,6 +18,13 @@ export interface ActivationScale {
   readonly zeroPoint: number
 }
 
+/** The step and zero point of a planned value, from its range or that of the value it is moved from. */
+export function scaleOfValue(name: string, plan: Plan, ranges: ReadonlyMap<string, Range>): ActivationScale {
+  const range = ranges.get(plan.values.get(name) ?? '')
+  if (!range) throw new Error(`int8: value "${name}" has no range; expected one from calibration`)
+  return activationScale(range)
+}
+
 /** Step and zero point of a uint8 value; the range must contain zero. A range of no width gets a step of 1. */
 export function activationScale({ min, max }: Range): ActivationScale {
   const scale = Math.fround((max - min) / 255)
@@ -113,119 +120,135 @@ export interface QdqParts {
 }
 
 /** The model with the planned values and weights held as integers. Every value keeps its name. */
-export function writeQdq(model: Model, { plan, ranges, layers }: QdqParts): Model {
+export function writeQdq(model: Model, parts: QdqParts): Model {
   const { graph } = model
-  const fresh = nameSource(graph)
-  const initializers = new Map(graph.initializers)
-  const store = (t: Tensor): string => {
-    initializers.set(t.name, t)
-    return t.name
-  }
-  const producers = producersOf(graph)
-  const madeOnIntegers = (name: string): boolean => {
-    const producer = producers.get(name)
-    return producer !== undefined && plan.nodes.has(producer)
-  }
-  const scales = new Map<string, readonly [string, string]>()
-  const scalesOf = (root: string): readonly [string, string] => {
-    const known = scales.get(root)
-    if (known) return known
-    const { scale, zeroPoint } = activationScale(ranges.get(root) as Range)
-    const made = [
-      store(floatTensor(fresh(`${root}_scale`), [], [scale])),
-      store(integerTensor(fresh(`${root}_zero_point`), 'uint8', [], [zeroPoint])),
-    ] as const
-    scales.set(root, made)
-    return made
-  }
-  // A value made on integers keeps its name after dequantising, so that whatever reads it needs no change and the
-  // producer's float result has a single reader, as fusing needs. A value made in float keeps its exact readers.
-  const exact = new Map<string, string>()
-  const rounded = new Map<string, string>()
-  const nodes: Node[] = []
-  const roundTrip = (name: string): void => {
-    const parameters = scalesOf(plan.values.get(name) as string)
-    const integers = fresh(`${name}_quantized`)
-    nodes.push(
-      node(
-        'QuantizeLinear',
-        [exact.get(name) ?? name, ...parameters],
-        [integers],
-        {},
-        { name: fresh(`${name}_quantize`) },
-      ),
-      node(
-        'DequantizeLinear',
-        [integers, ...parameters],
-        [rounded.get(name) ?? name],
-        {},
-        { name: fresh(`${name}_dequantize`) },
-      ),
-    )
-  }
-  for (const name of plan.values.keys()) {
-    if (madeOnIntegers(name)) exact.set(name, fresh(`${name}_float`))
-    else rounded.set(name, fresh(`${name}_dequantized`))
-  }
-  for (const { name } of graph.inputs) if (plan.values.has(name)) roundTrip(name)
-  for (const original of graph.nodes) {
-    let inputs = original.inputs
-    if (plan.nodes.has(original)) inputs = inputs.map((name) => rounded.get(name) ?? name)
-    const layer = layers.get(original)
-    if (layer)
-      inputs = writeLayer(original, inputs, {
-        layer,
-        fresh,
-        store,
-        nodes,
-        inputScale: inputScaleOf(original, { plan, ranges }),
-      })
-    nodes.push({ ...original, inputs, outputs: original.outputs.map((name) => exact.get(name) ?? name) })
-    for (const name of original.outputs) if (plan.values.has(name)) roundTrip(name)
-  }
+  const writer = writerFor(graph, parts)
+  for (const { name } of graph.inputs) if (parts.plan.values.has(name)) quantizeValue(writer, name)
+  for (const original of graph.nodes) writeNode(writer, original)
+  const { nodes, initializers } = writer
   return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
 }
 
 /** The step of a layer's input. */
 export function inputScaleOf(layer: Node, { plan, ranges }: Omit<QdqParts, 'layers'>): number {
-  return activationScale(ranges.get(plan.values.get(layer.inputs[0]) as string) as Range).scale
+  return scaleOfValue(layer.inputs[0], plan, ranges).scale
 }
 
-interface LayerTarget {
-  readonly layer: QuantizedLayer
-  readonly inputScale: number
+interface Writer {
+  readonly parts: QdqParts
   readonly fresh: (base: string) => string
-  readonly store: (t: Tensor) => string
+  readonly initializers: Map<string, Tensor>
   readonly nodes: Node[]
+  /**
+   * A value made on integers keeps its name after dequantising, so that whatever reads it needs no change and the
+   * producer's float result, which gets this name, has a single reader, as fusing needs.
+   */
+  readonly exact: ReadonlyMap<string, string>
+  /** A value made in float keeps its name and exact readers; those on integers read this name. */
+  readonly rounded: ReadonlyMap<string, string>
+  /** The uint8 form of each value that has one so far. */
+  readonly integers: Map<string, string>
+  /** Names of scale and zero point by the value whose range they are from. */
+  readonly scales: Map<string, readonly [string, string]>
+}
+
+function writerFor(graph: Graph, parts: QdqParts): Writer {
+  const fresh = nameSource(graph)
+  const made = new Set([...parts.plan.nodes].flatMap((n) => n.outputs))
+  const exact = new Map<string, string>()
+  const rounded = new Map<string, string>()
+  for (const name of parts.plan.values.keys()) {
+    if (made.has(name)) exact.set(name, fresh(`${name}_float`))
+    else rounded.set(name, fresh(`${name}_dequantized`))
+  }
+  const initializers = new Map(graph.initializers)
+  return { parts, fresh, initializers, nodes: [], exact, rounded, integers: new Map(), scales: new Map() }
+}
+
+function store({ initializers }: Writer, tensor: Tensor): string {
+  initializers.set(tensor.name, tensor)
+  return tensor.name
+}
+
+function scalesOf(writer: Writer, name: string): readonly [string, string] {
+  const { parts, fresh, scales } = writer
+  const root = parts.plan.values.get(name) ?? name
+  const known = scales.get(root)
+  if (known) return known
+  const { scale, zeroPoint } = scaleOfValue(name, parts.plan, parts.ranges)
+  const made = [
+    store(writer, floatTensor(fresh(`${root}_scale`), [], [scale])),
+    store(writer, integerTensor(fresh(`${root}_zero_point`), 'uint8', [], [zeroPoint])),
+  ] as const
+  scales.set(root, made)
+  return made
+}
+
+function quantizeValue(writer: Writer, name: string): void {
+  const integers = writer.fresh(`${name}_quantized`)
+  const source = writer.exact.get(name) ?? name
+  const label = { name: writer.fresh(`${name}_quantize`) }
+  writer.nodes.push(node('QuantizeLinear', [source, ...scalesOf(writer, name)], [integers], {}, label))
+  dequantizeValue(writer, name, integers)
+}
+
+function dequantizeValue(writer: Writer, name: string, integers: string): void {
+  writer.integers.set(name, integers)
+  const label = { name: writer.fresh(`${name}_dequantize`) }
+  const result = writer.rounded.get(name) ?? name
+  writer.nodes.push(node('DequantizeLinear', [integers, ...scalesOf(writer, name)], [result], {}, label))
+}
+
+function writeNode(writer: Writer, original: Node): void {
+  const { parts, exact, rounded, nodes } = writer
+  const onIntegers = parts.plan.nodes.has(original)
+  if (onIntegers && original.op === 'Pad' && (original.attributes.mode?.value ?? 'constant') === 'constant') {
+    writePad(writer, original)
+    return
+  }
+  let inputs = onIntegers ? original.inputs.map((name) => rounded.get(name) ?? name) : original.inputs
+  const layer = parts.layers.get(original)
+  if (layer) inputs = writeLayer(writer, original, { layer, input: inputs[0] })
+  nodes.push({ ...original, inputs, outputs: original.outputs.map((name) => exact.get(name) ?? name) })
+  for (const name of original.outputs) if (parts.plan.values.has(name)) quantizeValue(writer, name)
+}
+
+/** Padding with zero is padding the integers with their zero point; ONNX Runtime does not make that of it by itself. */
+function writePad(writer: Writer, original: Node): void {
+  const [x, pads, , ...axes] = original.inputs
+  const [y] = original.outputs
+  const integers = writer.fresh(`${y}_quantized`)
+  const inputs = [writer.integers.get(x) as string, pads, scalesOf(writer, x)[1], ...axes]
+  writer.nodes.push({ ...original, inputs, outputs: [integers] })
+  dequantizeValue(writer, y, integers)
 }
 
 /** Stores a layer's integers with their DequantizeLinear; gives the layer's new inputs. */
-function writeLayer(original: Node, inputs: readonly string[], target: LayerTarget): readonly string[] {
-  const { layer, inputScale, fresh, store, nodes } = target
+function writeLayer(
+  writer: Writer,
+  original: Node,
+  { layer, input }: { layer: QuantizedLayer; input: string },
+): readonly string[] {
+  const { fresh, nodes, parts } = writer
   const { weight, axis, values, scales, bias } = layer
   const base = original.inputs[1]
   const stored = [
-    store(integerTensor(fresh(`${base}_quantized`), 'int8', weight.dims, values)),
-    store(floatTensor(fresh(`${base}_scale`), [scales.length], scales)),
-    store(integerTensor(fresh(`${base}_zero_point`), 'int8', [scales.length], new Int8Array(scales.length))),
+    store(writer, integerTensor(fresh(`${base}_quantized`), 'int8', weight.dims, values)),
+    store(writer, floatTensor(fresh(`${base}_scale`), [scales.length], scales)),
+    store(writer, integerTensor(fresh(`${base}_zero_point`), 'int8', [scales.length], new Int8Array(scales.length))),
   ]
   const w = fresh(`${base}_dequantized`)
   nodes.push(node('DequantizeLinear', stored, [w], { axis }, { name: fresh(`${base}_dequantize`) }))
-  if (!bias) return [inputs[0], w]
-  const biasScales = Float32Array.from(scales, (s) => Math.fround(s * inputScale))
+  if (!bias) return [input, w]
+  const inputScale = inputScaleOf(original, parts)
+  const biasScales = Float32Array.from(scales, (s) => s * inputScale)
   const biasBase = original.inputs[2] || `${base}_bias`
+  const rounded = Array.from(bias, (b, c) => Math.round(b / biasScales[c]))
   const storedBias = [
-    store(
-      integerTensor(
-        fresh(`${biasBase}_quantized`),
-        'int32',
-        [bias.length],
-        bias.map((b, c) => Math.round(b / biasScales[c])),
-      ),
-    ),
-    store(floatTensor(fresh(`${biasBase}_scale`), [bias.length], biasScales)),
+    store(writer, integerTensor(fresh(`${biasBase}_quantized`), 'int32', [bias.length], rounded)),
+    store(writer, floatTensor(fresh(`${biasBase}_scale`), [bias.length], biasScales)),
   ]
   const b = fresh(`${biasBase}_dequantized`)
   nodes.push(node('DequantizeLinear', storedBias, [b], { axis: 0 }, { name: fresh(`${biasBase}_dequantize`) }))
-  return [inputs[0], w, b]
+  return [input, w, b]
 }

@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest'
+import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
+import { model, node, valueInfo } from './build.ts'
+import { joinBiases, settleWeights } from './settle.ts'
+
+const rng = random(3)
+const draw = (name: string, dims: number[]) =>
+  floatTensor(
+    name,
+    dims,
+    Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => rng.normal()),
+  )
+
+describe('settleWeights', () => {
+  it('stores a weight that nodes compute from constants; the outputs are bit-equal', async () => {
+    const before = model({
+      nodes: [
+        node('Reshape', ['w', 'shape'], ['flat']),
+        node('Transpose', ['flat'], ['turned']),
+        node('MatMul', ['x', 'turned'], ['y']),
+      ],
+      initializers: new Map(
+        [draw('w', [3, 2, 2]), integerTensor('shape', 'int64', [2], [3, 4])].map((t) => [t.name, t]),
+      ),
+      inputs: [valueInfo('x', 'float32', [5, 4])],
+      outputs: [valueInfo('y', 'float32', [5, 3])],
+    })
+    const after = await settleWeights(before)
+    expect(after.graph.nodes.map((n) => n.op)).toEqual(['MatMul'])
+    expect([...after.graph.initializers.keys()]).toEqual(['turned'])
+    const feeds = randomFeeds(before)
+    expect((await outputsOf(after, feeds)).y.data).toEqual((await outputsOf(before, feeds)).y.data)
+  })
+
+  it('leaves a model without such weights, and weights that depend on an input, as they are', async () => {
+    const before = model({
+      nodes: [node('Transpose', ['x'], ['t']), node('MatMul', ['x', 't'], ['y'])],
+      initializers: new Map(),
+      inputs: [valueInfo('x', 'float32', [2, 2])],
+      outputs: [valueInfo('y', 'float32')],
+    })
+    expect(await settleWeights(before)).toBe(before)
+  })
+})
+
+describe('joinBiases', () => {
+  const conv = (added: ReturnType<typeof draw>, bias: boolean, outputs = ['y']) =>
+    model({
+      nodes: [
+        node('Conv', ['x', 'w', ...(bias ? ['b'] : [])], ['c'], { pads: [1, 1, 1, 1] }),
+        node('Add', ['added', 'c'], ['y']),
+      ],
+      initializers: new Map([draw('w', [3, 2, 3, 3]), draw('b', [3]), added].map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', [1, 2, 3, 3])],
+      outputs: outputs.map((name) => valueInfo(name, 'float32')),
+    })
+
+  it.each([
+    ['[3,1,1]', conv(draw('added', [3, 1, 1]), false)],
+    ['[1,3,1,1], beside a bias', conv(draw('added', [1, 3, 1, 1]), true)],
+    ['one value', conv(draw('added', [1]), true)],
+  ])('%s: becomes the bias', async (_, before) => {
+    const after = joinBiases(before)
+    expect(after.graph.nodes.map((n) => n.op)).toEqual(['Conv'])
+    const feeds = randomFeeds(before)
+    expect(largestDifference(await outputsOf(before, feeds), await outputsOf(after, feeds))).toBeLessThan(1e-6)
+  })
+
+  it.each([
+    ['along the width', conv(draw('added', [3]), false)],
+    ['a whole map', conv(draw('added', [3, 3, 3]), false)],
+    ['the sum before it is an output', conv(draw('added', [3, 1, 1]), false, ['y', 'c'])],
+  ])('%s: is left alone', (_, before) => {
+    expect(joinBiases(before)).toBe(before)
+  })
+})

@@ -1,0 +1,237 @@
+/**
+ * For speed: an int8 model that keeps layers in float where integers cost accuracy, or time in a measured run.
+ *
+ * Accuracy: each layer alone on integers shows how much noise it adds to the output; the noisiest go back to float,
+ * as few as bring the score within the allowed loss. Time: layers are grouped by the kernel that they use, and a group
+ * goes back to float where that is faster by more than the margin; a processor's integer kernels differ that much.
+ */
+import { intAttribute, producersOf } from '../graph/walk.ts'
+import type { Context, Feeds } from '../method.ts'
+import type { Graph, Model, Node } from '../model.ts'
+import { checkOptions } from '../options.ts'
+import { openSession } from '../runtime/session.ts'
+import { nodeName, planInt8 } from './_plan.ts'
+import { type Calibrated, calibrateInt8, type Int8Options, int8, prepareInt8, quantizeInt8 } from './int8.ts'
+
+export interface FastOptions extends Context {
+  readonly calibration: () => Iterable<Feeds>
+  /** A score of a model on held-back data (never test data), higher is better, such as accuracy in percent. */
+  readonly validate: (model: Model) => Promise<number>
+  /** Times of the models relative to each other (any unit), from one interleaved run. */
+  readonly latency: (models: readonly Model[]) => Promise<readonly number[]>
+  /** How far the score may fall below the float model's, in the score's unit. */
+  readonly maxLoss: number
+  readonly int8?: Partial<Int8Options>
+  /** A group goes back to float only where the whole model is faster by this share; default 0.03. */
+  readonly margin?: number
+}
+
+export interface KeptFloat {
+  /** The layer's name (its first output where it has none). */
+  readonly node: string
+  readonly why: string
+}
+
+export interface FastResult {
+  readonly model: Model
+  readonly keptFloat: readonly KeptFloat[]
+  /** Time of the float model / time of this one, from the last interleaved run. */
+  readonly speedup: number
+  /** The score of the float model and of this one. */
+  readonly score: { readonly before: number; readonly after: number }
+  /** What a person should know, such as that the result is not faster. */
+  readonly notes: readonly string[]
+}
+
+/** Finds the fast int8 form of a float model. Throws where the model computes on integers already. */
+export async function makeFast(model: Model, options: FastOptions): Promise<FastResult> {
+  const { validate, latency, maxLoss, margin = 0.03 } = options
+  const settings = checkOptions(int8.id, int8.options, options.int8)
+  const prepared = await prepareInt8(model)
+  const calibrated = await calibrateInt8(prepared, settings, options)
+  const search: Search = { prepared, calibrated, settings, options }
+  const before = await validate(model)
+  const kept = new Map<string, string>(settings.exclude.map((name) => [name, 'asked for']))
+  for (const [name, why] of await keepForAccuracy(search, { kept, floor: before - maxLoss })) kept.set(name, why)
+  for (const [name, why] of await keepForSpeed(search, { kept, margin })) kept.set(name, why)
+  const result = build(search, kept.keys())
+  const after = await validate(result)
+  const [float, fast] = await latency([model, result])
+  const speedup = float / fast
+  const layers = planInt8(prepared.graph).layers.length
+  const keptLayers = planInt8(prepared.graph).layers.filter((n) => kept.has(nodeName(n))).length
+  const notes = [`${layers - keptLayers} of ${layers} layers compute on integers`]
+  if (speedup <= 1) {
+    notes.push(`the result is not faster: it takes ${(1 / speedup).toFixed(2)} x the time of the float model`)
+  } else if (speedup < 1 + margin) {
+    notes.push(`the result is hardly faster: by ${((speedup - 1) * 100).toFixed(1)} %`)
+  }
+  if (before - after > maxLoss) {
+    notes.push(`the score fell by ${(before - after).toFixed(2)}, more than the ${maxLoss} allowed`)
+  }
+  return {
+    model: result,
+    keptFloat: [...kept].map(([node, why]) => ({ node, why })),
+    speedup,
+    score: { before, after },
+    notes,
+  }
+}
+
+interface Search {
+  readonly prepared: Model
+  readonly calibrated: Calibrated
+  readonly settings: Int8Options
+  readonly options: FastOptions
+}
+
+function build({ prepared, calibrated, settings }: Search, kept: Iterable<string>): Model {
+  return quantizeInt8(prepared, calibrated, { ...settings, exclude: [...kept] })
+}
+
+/** The fewest layers, noisiest first, without which the score stays at or above the floor. */
+async function keepForAccuracy(
+  search: Search,
+  { kept, floor }: { kept: ReadonlyMap<string, string>; floor: number },
+): Promise<[string, string][]> {
+  const { options } = search
+  const enough = async (names: readonly string[]): Promise<boolean> =>
+    (await options.validate(build(search, [...kept.keys(), ...names]))) >= floor
+  if (await enough([])) return []
+  const ranked = (await layerNoise(search.prepared, search.calibrated, { ...search, ...options })).filter(
+    (l) => !kept.has(l.node),
+  )
+  const names = ranked.map((l) => l.node)
+  // Double until it is enough, then halve the gap: scores are noisy, but more float layers seldom score lower.
+  let high = 1
+  let low = 0
+  while (high < names.length && !(await enough(names.slice(0, high)))) {
+    low = high
+    high = Math.min(names.length, high * 2)
+  }
+  while (high - low > 1) {
+    const middle = (low + high) >> 1
+    if (await enough(names.slice(0, middle))) high = middle
+    else low = middle
+  }
+  return ranked.slice(0, high).map((l) => [l.node, `accuracy: alone on integers it gives ${l.snrDb.toFixed(1)} dB`])
+}
+
+/** Groups of layers and of elementwise operators that are faster in float, found one at a time, best first. */
+async function keepForSpeed(
+  search: Search,
+  { kept, margin }: { kept: ReadonlyMap<string, string>; margin: number },
+): Promise<[string, string][]> {
+  const { prepared, options } = search
+  const more: [string, string][] = []
+  const groups = kernelGroups(prepared.graph, new Set(kept.keys()))
+  // A single group is all of it: without it nothing would be left on integers.
+  while (groups.size > 1) {
+    options.signal?.throwIfAborted()
+    const names = [...kept.keys(), ...more.map(([name]) => name)]
+    const candidates = [...groups].map(([, members]) => build(search, [...names, ...members]))
+    const [now, ...times] = await options.latency([build(search, names), ...candidates])
+    const best = times.indexOf(Math.min(...times))
+    if (!(times[best] < now * (1 - margin))) break
+    // The best of several noisy times flatters: it must hold in a run of its own.
+    const [again, alone] = await options.latency([build(search, names), candidates[best]])
+    const ratio = alone / again
+    const [label, members] = [...groups][best]
+    if (!(ratio < 1 - margin)) {
+      groups.delete(label)
+      continue
+    }
+    const why = `speed: with ${label} in float the model takes ${ratio.toFixed(2)} x the time`
+    more.push(...members.map((name): [string, string] => [name, why]))
+    groups.delete(label)
+  }
+  return more
+}
+
+/** Nodes on integers by the kernel that they use. */
+function kernelGroups(graph: Graph, kept: ReadonlySet<string>): Map<string, string[]> {
+  const plan = planInt8(graph, kept)
+  const groups = new Map<string, string[]>()
+  const producers = producersOf(graph)
+  for (const node of plan.nodes) {
+    const label = kernelOf(graph, node, producers)
+    if (label) groups.set(label, [...(groups.get(label) ?? []), nodeName(node)])
+  }
+  return groups
+}
+
+function kernelOf(graph: Graph, node: Node, producers: ReadonlyMap<string, Node>): string | undefined {
+  if (node.op === 'Gemm' || node.op === 'MatMul') return 'dense layers'
+  if (node.op === 'Conv') {
+    const dims = graph.initializers.get(node.inputs[1])?.dims ?? []
+    const group = intAttribute(node, 'group', 1)
+    if (!producers.has(node.inputs[0])) return 'the first convolution'
+    if (group > 1) return dims[1] === 1 ? 'depthwise convolutions' : 'grouped convolutions'
+    return dims.slice(2).every((d) => d === 1) ? '1x1 convolutions' : 'convolutions'
+  }
+  const elementwise = new Set(['Mul', 'Sigmoid', 'LeakyRelu', 'Concat', 'AveragePool', 'GlobalAveragePool', 'MaxPool'])
+  return elementwise.has(node.op) ? `${node.op} nodes` : undefined
+}
+
+export interface LayerNoise {
+  readonly node: string
+  /** Signal to noise of the model's outputs, in dB, when this layer alone is on integers. */
+  readonly snrDb: number
+}
+
+/** Every quantisable layer, the one that adds most noise first. */
+export async function layerNoise(
+  prepared: Model,
+  calibrated: Calibrated,
+  options: { settings: Int8Options; calibration: () => Iterable<Feeds>; batches?: number } & Context,
+): Promise<LayerNoise[]> {
+  const feeds = first(options.calibration(), options.batches ?? 1)
+  const exact = await floatOutputs(prepared, feeds)
+  const { layers, nodes } = planInt8(prepared.graph)
+  // Relu and Clip are left out: alone they never start on integers, and a layer's own must stay folded into it.
+  const others = [...nodes].filter((n) => n.op !== 'Relu' && n.op !== 'Clip').map(nodeName)
+  const noise: LayerNoise[] = []
+  for (const [i, layer] of layers.entries()) {
+    options.signal?.throwIfAborted()
+    options.progress?.(i / layers.length, 'measuring each layer alone')
+    const exclude = others.filter((name) => name !== nodeName(layer))
+    const alone = quantizeInt8(prepared, calibrated, { ...options.settings, exclude })
+    noise.push({ node: nodeName(layer), snrDb: snr(exact, await floatOutputs(alone, feeds)) })
+  }
+  return noise.sort((a, b) => a.snrDb - b.snrDb)
+}
+
+function first(batches: Iterable<Feeds>, count: number): Feeds[] {
+  const taken: Feeds[] = []
+  for (const feeds of batches) {
+    taken.push(feeds)
+    if (taken.length >= count) break
+  }
+  return taken
+}
+
+async function floatOutputs(model: Model, batches: readonly Feeds[]): Promise<Float32Array[]> {
+  const session = await openSession(model, { name: 'int8' })
+  try {
+    const outputs: Float32Array[] = []
+    for (const feeds of batches) {
+      const values = Object.values(await session.run(feeds))
+      outputs.push(...values.map((v) => v.data).filter((d): d is Float32Array => d instanceof Float32Array))
+    }
+    return outputs
+  } finally {
+    await session.release()
+  }
+}
+
+function snr(exact: readonly Float32Array[], noisy: readonly Float32Array[]): number {
+  let signal = 0
+  let noise = 0
+  exact.forEach((x, k) => {
+    for (let i = 0; i < x.length; i++) {
+      signal += x[i] ** 2
+      noise += (x[i] - noisy[k][i]) ** 2
+    }
+  })
+  return 10 * Math.log10(signal / (noise || Number.MIN_VALUE))
+}
