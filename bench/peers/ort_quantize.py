@@ -1,7 +1,7 @@
 """The peer of bench/int8.mts: ONNX Runtime's own static quantiser (onnxruntime.quantization, QDQ, per channel).
 
 Usage: ort_quantize.py FLOAT.onnx CALIBRATION.npz METHOD OUT.onnx
-CALIBRATION.npz holds one array for each input, samples along its first axis; METHOD is MinMax, Entropy or Percentile.
+CALIBRATION.npz holds one array for each input, samples along its first axis; METHOD is MinMax or Percentile.
 Needs: pip install onnx onnxruntime numpy
 """
 

@@ -58,6 +58,7 @@ export async function biasCorrections(
     )
     layerOf.set(mean, layer)
   }
+  if (layerOf.size === 0) return new Map()
   const sums = new Map<Node, Float64Array>()
   const measured = withGraph(model, { nodes, initializers })
   const count = await runInner(measured, [...layerOf.keys()], options, (name, values) => {

@@ -89,7 +89,7 @@ export function planInt8(graph: Graph, keepFloat: ReadonlySet<string> = new Set(
 function whyNot(graph: Graph, producers: ReadonlyMap<string, Node>, node: Node): string | undefined {
   if (node.domain) return undefined
   if (node.op === 'ConvTranspose' || node.op === 'LSTM' || node.op === 'GRU' || node.op === 'RNN') {
-    return 'ONNX Runtime has no integer kernel for it'
+    return 'there is no integer kernel for it'
   }
   if (!layerOps.has(node.op)) return undefined
   const weight = constantOf(graph, node.inputs[1], producers)

@@ -150,6 +150,8 @@ interface Writer {
   readonly integers: Map<string, string>
   /** Names of scale and zero point by the value whose range they are from. */
   readonly scales: Map<string, readonly [string, string]>
+  /** Weights written so far, by what they were: layers that share a weight go on sharing it. */
+  readonly weights: Map<Tensor, { readonly layer: QuantizedLayer; readonly name: string }>
 }
 
 function writerFor(graph: Graph, parts: QdqParts): Writer {
@@ -162,7 +164,17 @@ function writerFor(graph: Graph, parts: QdqParts): Writer {
     else rounded.set(name, fresh(`${name}_dequantized`))
   }
   const initializers = new Map(graph.initializers)
-  return { parts, fresh, initializers, nodes: [], exact, rounded, integers: new Map(), scales: new Map() }
+  return {
+    parts,
+    fresh,
+    initializers,
+    nodes: [],
+    exact,
+    rounded,
+    integers: new Map(),
+    scales: new Map(),
+    weights: new Map(),
+  }
 }
 
 function store({ initializers }: Writer, tensor: Tensor): string {
@@ -187,16 +199,14 @@ function scalesOf(writer: Writer, name: string): readonly [string, string] {
 function quantizeValue(writer: Writer, name: string): void {
   const integers = writer.fresh(`${name}_quantized`)
   const source = writer.exact.get(name) ?? name
-  const label = { name: writer.fresh(`${name}_quantize`) }
-  writer.nodes.push(node('QuantizeLinear', [source, ...scalesOf(writer, name)], [integers], {}, label))
+  writer.nodes.push(node('QuantizeLinear', [source, ...scalesOf(writer, name)], [integers]))
   dequantizeValue(writer, name, integers)
 }
 
 function dequantizeValue(writer: Writer, name: string, integers: string): void {
   writer.integers.set(name, integers)
-  const label = { name: writer.fresh(`${name}_dequantize`) }
   const result = writer.rounded.get(name) ?? name
-  writer.nodes.push(node('DequantizeLinear', [integers, ...scalesOf(writer, name)], [result], {}, label))
+  writer.nodes.push(node('DequantizeLinear', [integers, ...scalesOf(writer, name)], [result]))
 }
 
 function writeNode(writer: Writer, original: Node): void {
@@ -230,15 +240,9 @@ function writeLayer(
   { layer, input }: { layer: QuantizedLayer; input: string },
 ): readonly string[] {
   const { fresh, nodes, parts } = writer
-  const { weight, axis, values, scales, bias } = layer
+  const { scales, bias } = layer
   const base = original.inputs[1]
-  const stored = [
-    store(writer, integerTensor(fresh(`${base}_quantized`), 'int8', weight.dims, values)),
-    store(writer, floatTensor(fresh(`${base}_scale`), [scales.length], scales)),
-    store(writer, integerTensor(fresh(`${base}_zero_point`), 'int8', [scales.length], new Int8Array(scales.length))),
-  ]
-  const w = fresh(`${base}_dequantized`)
-  nodes.push(node('DequantizeLinear', stored, [w], { axis }, { name: fresh(`${base}_dequantize`) }))
+  const w = writeWeight(writer, base, layer)
   if (!bias) return [input, w]
   const inputScale = inputScaleOf(original, parts)
   const biasScales = Float32Array.from(scales, (s) => s * inputScale)
@@ -249,6 +253,23 @@ function writeLayer(
     store(writer, floatTensor(fresh(`${biasBase}_scale`), [bias.length], biasScales)),
   ]
   const b = fresh(`${biasBase}_dequantized`)
-  nodes.push(node('DequantizeLinear', storedBias, [b], { axis: 0 }, { name: fresh(`${biasBase}_dequantize`) }))
+  nodes.push(node('DequantizeLinear', storedBias, [b], { axis: 0 }))
   return [input, w, b]
+}
+
+/** Gives the name of the dequantised weight. */
+function writeWeight(writer: Writer, base: string, layer: QuantizedLayer): string {
+  const { fresh, nodes, weights } = writer
+  const { weight, axis, values, scales } = layer
+  const before = weights.get(weight)
+  if (before?.layer.axis === axis && before.layer.scales.every((s, c) => s === scales[c])) return before.name
+  const stored = [
+    store(writer, integerTensor(fresh(`${base}_quantized`), 'int8', weight.dims, values)),
+    store(writer, floatTensor(fresh(`${base}_scale`), [scales.length], scales)),
+    store(writer, integerTensor(fresh(`${base}_zero_point`), 'int8', [scales.length], new Int8Array(scales.length))),
+  ]
+  const name = fresh(`${base}_dequantized`)
+  nodes.push(node('DequantizeLinear', stored, [name], { axis }))
+  weights.set(weight, { layer, name })
+  return name
 }

@@ -71,7 +71,6 @@ function partsOf({ name, tensor, outputAxis }: WeightTensor, limit: number, fres
   const axis = outputAxis === undefined ? {} : { axis: outputAxis }
   return {
     stored: [integers, scale],
-    dequantize: (output: string): Node =>
-      node('DequantizeLinear', [integers.name, scale.name], [output], axis, { name: fresh(`${name}_dequantize`) }),
+    dequantize: (output: string): Node => node('DequantizeLinear', [integers.name, scale.name], [output], axis),
   }
 }

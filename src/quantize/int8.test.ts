@@ -145,6 +145,33 @@ describe('int8', () => {
     expect(warnings.join()).toMatch(/already/)
   })
 
+  it('keeps what has no integer kernel in float, and says so; layers that share a weight still share it', async () => {
+    const w = floatTensor(
+      'w',
+      [4, 4, 1, 1],
+      Float32Array.from({ length: 16 }, (_, i) => Math.sin(i)),
+    )
+    const before = model({
+      nodes: [
+        node('Conv', ['x', 'w'], ['a']),
+        node('Conv', ['a', 'w'], ['b']),
+        node('ConvTranspose', ['b', 'w'], ['y'], {}, { name: 'up' }),
+      ],
+      initializers: new Map([['w', w]]),
+      inputs: [valueInfo('x', 'float32', [1, 4, 5, 5])],
+      outputs: [valueInfo('y', 'float32')],
+    })
+    const warnings: string[] = []
+    const feeds = randomFeeds(before)
+    const settings = { biasCorrection: false }
+    const after = await int8(before, settings, { calibration: () => [feeds], warn: (m) => warnings.push(m) })
+    expect(warnings).toEqual(['int8: ConvTranspose "up" stays in float: there is no integer kernel for it'])
+    expect(
+      [...after.graph.initializers.values()].filter((t) => t.dtype === 'int8' && t.dims.length === 4),
+    ).toHaveLength(1)
+    expect(await snr(before, after, feeds)).toBeGreaterThan(25)
+  })
+
   it('refuses operator sets without scales by channel, and empty calibration data', async () => {
     const old = { ...exampleModel(), opsets: [{ domain: '', version: 12 }] }
     await expect(int8(old, {}, { calibration })).rejects.toThrow('operator set 12; expected 13')

@@ -69,6 +69,7 @@ export const int8 = defineMethod({
       return quantizeWeightsOnly(model, settings)
     }
     const prepared = await prepareInt8(model)
+    warnOfLeft(prepared, context)
     const calibrated = await calibrateInt8(prepared, settings, context)
     return quantizeInt8(prepared, calibrated, settings)
   },
@@ -83,6 +84,15 @@ function integerNode(model: Model): Node | undefined {
     if (found) return found
   }
   return undefined
+}
+
+function warnOfLeft(prepared: Model, { warn }: Context): void {
+  const byReason = new Map<string, Node[]>()
+  for (const [node, why] of planInt8(prepared.graph).left) byReason.set(why, [...(byReason.get(why) ?? []), node])
+  for (const [why, [first, ...more]] of byReason) {
+    const which = more.length > 0 ? `${describe(first)} and ${more.length} more stay` : `${describe(first)} stays`
+    warn?.(`int8: ${which} in float: ${why}`)
+  }
 }
 
 function checkNames(model: Model, names: readonly string[]): void {
