@@ -59,15 +59,18 @@ export async function biasCorrections(
     layerOf.set(mean, layer)
   }
   if (layerOf.size === 0) return new Map()
-  const sums = new Map<Node, Float64Array>()
+  const sums = new Map<Node, { sum: Float64Array; samples: number }>()
   const measured = withGraph(model, { nodes, initializers })
-  const count = await runInner(measured, [...layerOf.keys()], options, (name, values) => {
+  await runInner(measured, [...layerOf.keys()], options, (name, values, feeds) => {
     const layer = layerOf.get(name) as Node
-    const sum = sums.get(layer) ?? new Float64Array(values.length)
-    for (let c = 0; c < sum.length; c++) sum[c] += values[c]
-    sums.set(layer, sum)
+    const entry = sums.get(layer) ?? { sum: new Float64Array(values.length), samples: 0 }
+    // The last batch may be smaller: a mean counts as often as it has samples.
+    const samples = Object.values(feeds)[0].dims[0] ?? 1
+    for (let c = 0; c < values.length; c++) entry.sum[c] += values[c] * samples
+    entry.samples += samples
+    sums.set(layer, entry)
   })
-  return new Map([...sums].map(([layer, sum]) => [layer, Float32Array.from(sum, (s) => s / count)]))
+  return new Map([...sums].map(([layer, { sum, samples }]) => [layer, Float32Array.from(sum, (s) => s / samples)]))
 }
 
 /** Every axis of a convolution's output but the channels. */

@@ -17,8 +17,8 @@ export async function runInner(
   model: Model,
   names: readonly string[],
   options: { batches: Iterable<Feeds>; context: Context; subject: string },
-  visit: (name: string, values: Float32Array, dims: readonly number[]) => void,
-): Promise<number> {
+  visit: (name: string, values: Float32Array, feeds: Feeds) => void,
+): Promise<void> {
   const { batches, context, subject } = options
   const inputs = new Set(model.graph.inputs.map((i) => i.name))
   const inner = names.filter((name) => !inputs.has(name))
@@ -34,7 +34,7 @@ export async function runInner(
         if (!(value.data instanceof Float32Array)) {
           throw new Error(`${subject}: value "${name}" is ${value.dtype}; expected float32`)
         }
-        visit(name, value.data, value.dims)
+        visit(name, value.data, feeds)
       }
       count++
     }
@@ -42,7 +42,6 @@ export async function runInner(
     await session.release()
   }
   if (count === 0) throw new Error(`${subject}: the calibration data is empty; expected at least one batch`)
-  return count
 }
 
 /** A histogram for each named value over all batches. */

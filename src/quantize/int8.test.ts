@@ -71,6 +71,10 @@ describe('int8', () => {
     const ops = await optimizedOps(await int8(exampleModel(), { exclude: ['second'] }, { calibration }))
     expect(ops).toMatchObject({ QLinearConv: 1, QGemm: 1 })
     expect((ops.Conv ?? 0) + (ops.FusedConv ?? 0)).toBe(1)
+    const nameless = exampleModel()
+    const nodes = nameless.graph.nodes.map(({ name, ...rest }) => rest)
+    const first = await int8(withGraph(nameless, { nodes }), { exclude: ['c1'] }, { calibration })
+    expect(await optimizedOps(first)).toMatchObject({ QLinearConv: 1, QGemm: 1 })
     await expect(int8(exampleModel(), { exclude: ['secnd'] })).rejects.toThrow('did you mean "second"?')
   })
 

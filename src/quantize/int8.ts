@@ -7,16 +7,16 @@
  */
 import { didYouMean, UnsupportedError } from '../errors.ts'
 import { foldBatchNorms } from '../graph/fold-batch-norm.ts'
-import { joinBiases, settleWeights } from '../graph/settle.ts'
 import { describe, graphsOf } from '../graph/walk.ts'
 import { type Context, defineMethod } from '../method.ts'
-import { type Model, type Node, opsetOf } from '../model.ts'
+import { type Model, type Node, opsetOf, withGraph } from '../model.ts'
 import type { OptionsOf } from '../options.ts'
 import { biasCorrections } from './_bias-correction.ts'
 import { collectHistograms } from './_calibrate.ts'
 import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, type Range } from './_histogram.ts'
 import { nodeName, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
+import { joinBiases, settleWeights } from './_settle.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'
 
 const options = {
@@ -104,7 +104,9 @@ function checkNames(model: Model, names: readonly string[]): void {
 
 /** The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers. */
 export async function prepareInt8(model: Model): Promise<Model> {
-  return foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(model))))
+  // Folding hands outputs on to other nodes: a node without a name is named now, as options know it by its output.
+  const nodes = model.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
+  return foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(withGraph(model, { nodes })))))
 }
 
 /** What calibration learnt of a prepared model: enough to quantise it with any choice of layers kept in float. */

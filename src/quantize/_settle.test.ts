@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { model, node, valueInfo } from '../graph/build.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
-import { model, node, valueInfo } from './build.ts'
-import { joinBiases, settleWeights } from './settle.ts'
+import { joinBiases, settleWeights } from './_settle.ts'
 
 const rng = random(3)
 const draw = (name: string, dims: number[]) =>

@@ -1,11 +1,12 @@
 /** Making layers' constants plain: weights that are computed from constants are stored, biases that are added apart join. */
+
+import { nameSource, valueInfo } from '../graph/build.ts'
+import { dropUnused } from '../graph/drop-unused.ts'
+import { capturedBy, constantOf, consumersOf, producersOf, subgraphsOf } from '../graph/walk.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { withGraph } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 import { bytesOf, floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
-import { nameSource, valueInfo } from './build.ts'
-import { dropUnused } from './drop-unused.ts'
-import { capturedBy, constantOf, consumersOf, producersOf, subgraphsOf } from './walk.ts'
 
 const layerOps = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul'])
 
