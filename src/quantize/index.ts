@@ -1,2 +1,5 @@
 /** The family table: quantisation methods. */
+export { compact } from './compact.ts'
 export { int8 } from './int8.ts'
+export { share } from './share.ts'
+export { uniform } from './uniform.ts'

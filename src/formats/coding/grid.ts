@@ -52,7 +52,7 @@ function coded(values: Float32Array, steps: Float32Array) {
 }
 
 /** The float32 step of which every value is a float32-rounded whole multiple, or undefined. All zeros: 0. */
-function findStep(values: Float32Array): number | undefined {
+export function findStep(values: Float32Array): number | undefined {
   const magnitudes = new Set<number>()
   for (const v of values) {
     if (v === 0 ? Object.is(v, -0) : !Number.isFinite(v)) return undefined

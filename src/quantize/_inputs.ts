@@ -1,0 +1,211 @@
+/**
+ * What a layer's inputs look like: the second moments H = E[x xᵀ] and the mean of the vectors x that its weight matrix
+ * multiplies (for a convolution, the patches under the kernel), sampled from calibration batches.
+ */
+
+import { f, model, node, valueInfo } from '../graph/build.ts'
+import { describe, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
+import type { Node } from '../model.ts'
+import { openSession, type Session, type Value } from '../runtime/session.ts'
+import { type Random, random } from '../tensor/random.ts'
+
+/** How a node multiplies its input with a weight matrix: `groups` matrices of `rows` x `columns`. */
+export interface MatrixShape {
+  readonly groups: number
+  /** Outputs a group. */
+  readonly rows: number
+  /** Inputs a group. */
+  readonly columns: number
+  /** The weight tensor is stored as columns x rows (MatMul, Gemm without transB). */
+  readonly transposed: boolean
+}
+
+/** The matrix form of a weight tensor at a node's input 1; undefined where the node is no plain product. */
+export function matrixShapeOf(node: Node, dims: readonly number[]): MatrixShape | undefined {
+  if (node.domain) return undefined
+  if (node.op === 'Conv' && (dims.length === 3 || dims.length === 4)) {
+    const groups = intAttribute(node, 'group', 1)
+    const columns = dims.slice(1).reduce((a, b) => a * b, 1)
+    return { groups, rows: dims[0] / groups, columns, transposed: false }
+  }
+  if (node.op === 'Gemm' && dims.length === 2 && intAttribute(node, 'transA', 0) === 0) {
+    return intAttribute(node, 'transB', 0) === 1
+      ? { groups: 1, rows: dims[0], columns: dims[1], transposed: false }
+      : { groups: 1, rows: dims[1], columns: dims[0], transposed: true }
+  }
+  if (node.op === 'MatMul' && dims.length === 2) return { groups: 1, rows: dims[1], columns: dims[0], transposed: true }
+  return undefined
+}
+
+/** Above this many inputs, blocks of them are treated as independent: H takes k² numbers and its factor k³ steps. */
+export const maxBlock = 1024
+
+/** Second moments of the inputs `from` to `from + size` of a group. */
+export interface MomentBlock {
+  readonly from: number
+  readonly size: number
+  /** E[x xᵀ], size x size. */
+  readonly second: Float64Array
+}
+
+/** Moments of a layer's inputs, a group at a time. */
+export interface Moments {
+  readonly blocks: readonly (readonly MomentBlock[])[]
+  /** E[x] of each group. */
+  readonly mean: readonly Float64Array[]
+}
+
+/** The blocks that `columns` inputs fall into. */
+export function blocksOf(columns: number): { readonly from: number; readonly size: number }[] {
+  return Array.from({ length: Math.ceil(columns / maxBlock) }, (_, b) => ({
+    from: b * maxBlock,
+    size: Math.min(maxBlock, columns - b * maxBlock),
+  }))
+}
+
+export interface MomentSampler {
+  /** Takes samples from one batch of the node's input 0. */
+  add(value: Value): void
+  finish(): Promise<Moments>
+}
+
+/** Samples at most `limit` vectors, spread over `batches` batches. The same seed picks the same positions. */
+export function sampleMoments(
+  node: Node,
+  weightDims: readonly number[],
+  options: { readonly limit: number; readonly batches: number; readonly seed: number },
+): MomentSampler {
+  const shape = matrixShapeOf(node, weightDims)
+  if (!shape) throw new Error(`${describe(node)}: no matrix form for weights [${weightDims.join(',')}]`)
+  const perBatch = Math.max(1, Math.floor(options.limit / options.batches))
+  const rng = random(options.seed)
+  const parts: Float32Array[][] = Array.from({ length: shape.groups }, () => [])
+  return {
+    add(value) {
+      const x = value.data as Float32Array
+      const gathered =
+        node.op === 'Conv'
+          ? patches(node, weightDims, x, value.dims, perBatch, rng)
+          : vectors(x, shape.columns, perBatch, rng)
+      for (const [i, g] of gathered.entries()) parts[i].push(g)
+    },
+    async finish() {
+      const moments = { blocks: [] as MomentBlock[][], mean: [] as Float64Array[] }
+      for (const part of parts) {
+        const total = part.reduce((n, p) => n + p.length / shape.columns, 0)
+        const blocks = blocksOf(shape.columns).map((b) => ({ ...b, second: new Float64Array(b.size * b.size) }))
+        const mean = new Float64Array(shape.columns)
+        for (const p of part) {
+          const n = p.length / shape.columns
+          for (const b of blocks) await addGram(p.subarray(b.from * n, (b.from + b.size) * n), total, b)
+          for (let c = 0; c < shape.columns; c++) {
+            let sum = 0
+            for (let i = c * n; i < (c + 1) * n; i++) sum += p[i]
+            mean[c] += sum / total
+          }
+        }
+        moments.blocks.push(blocks)
+        moments.mean.push(mean)
+      }
+      return moments
+    },
+  }
+}
+
+/** Random rows of a [.., columns] array, as columns x samples. */
+function vectors(x: Float32Array, columns: number, count: number, rng: Random): Float32Array[] {
+  const available = x.length / columns
+  const n = Math.min(count, available)
+  const out = new Float32Array(columns * n)
+  for (let s = 0; s < n; s++) {
+    const row = n === available ? s : rng.below(available)
+    for (let c = 0; c < columns; c++) out[c * n + s] = x[row * columns + c]
+  }
+  return [out]
+}
+
+/** Random patches under a convolution's kernel, as columns x samples for each group. */
+function patches(
+  node: Node,
+  weightDims: readonly number[],
+  x: Float32Array,
+  dims: readonly number[],
+  count: number,
+  rng: Random,
+): Float32Array[] {
+  const groups = intAttribute(node, 'group', 1)
+  const one = dims.length === 3 // 1-D: a second spatial axis of size 1
+  const [batch, channels, height] = dims
+  const width = one ? 1 : dims[3]
+  const [kh, kw] = one ? [weightDims[2], 1] : [weightDims[2], weightDims[3]]
+  const strides = intsAttribute(node, 'strides') ?? [1, 1]
+  const dilations = intsAttribute(node, 'dilations') ?? [1, 1]
+  const [sh, sw] = one ? [strides[0], 1] : strides
+  const [dh, dw] = one ? [dilations[0], 1] : dilations
+  const [top, left, bottom, right] = paddingOf(node, [height, width], [kh, kw], [sh, sw], [dh, dw], one)
+  const outHeight = Math.floor((height + top + bottom - dh * (kh - 1) - 1) / sh) + 1
+  const outWidth = Math.floor((width + left + right - dw * (kw - 1) - 1) / sw) + 1
+  const positions = batch * outHeight * outWidth
+  const n = Math.min(count, positions)
+  const perGroup = channels / groups
+  const out = Array.from({ length: groups }, () => new Float32Array(perGroup * kh * kw * n))
+  for (let s = 0; s < n; s++) {
+    const at = n === positions ? s : rng.below(positions)
+    const image = Math.floor(at / (outHeight * outWidth))
+    const y0 = (Math.floor(at / outWidth) % outHeight) * sh - top
+    const x0 = (at % outWidth) * sw - left
+    for (let c = 0; c < channels; c++) {
+      const to = out[Math.floor(c / perGroup)]
+      let column = (c % perGroup) * kh * kw
+      const plane = (image * channels + c) * height
+      for (let i = 0; i < kh; i++) {
+        const yy = y0 + i * dh
+        for (let j = 0; j < kw; j++, column++) {
+          const xx = x0 + j * dw
+          if (yy >= 0 && yy < height && xx >= 0 && xx < width) to[column * n + s] = x[(plane + yy) * width + xx]
+        }
+      }
+    }
+  }
+  return out
+}
+
+/** [top, left, bottom, right], `auto_pad` resolved. */
+function paddingOf(
+  node: Node,
+  size: number[],
+  kernel: number[],
+  stride: number[],
+  dilation: number[],
+  one: boolean,
+): number[] {
+  const auto = stringAttribute(node, 'auto_pad', 'NOTSET')
+  if (auto === 'NOTSET') {
+    const pads = intsAttribute(node, 'pads')
+    if (!pads) return [0, 0, 0, 0]
+    return one ? [pads[0], 0, pads[1], 0] : pads
+  }
+  if (auto === 'VALID') return [0, 0, 0, 0]
+  const total = size.map((n, i) =>
+    Math.max(0, (Math.ceil(n / stride[i]) - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 - n),
+  )
+  const small = total.map((t) => Math.floor(t / 2))
+  const large = total.map((t, i) => t - small[i])
+  return auto === 'SAME_UPPER' ? [...small, ...large] : [...large, ...small]
+}
+
+let gramSession: Promise<Session> | undefined
+
+/** Adds A·Aᵀ / total to the block's second moments, for A of size x n; ONNX Runtime does the product. */
+async function addGram(a: Float32Array, total: number, { size, second }: MomentBlock): Promise<void> {
+  gramSession ??= openSession(
+    model({
+      nodes: [node('Gemm', ['a', 'a'], ['g'], { transB: 1, alpha: f(1) })],
+      initializers: new Map(),
+      inputs: [valueInfo('a', 'float32', ['k', 'n'])],
+      outputs: [valueInfo('g', 'float32', ['k', 'k'])],
+    }),
+  )
+  const { g } = await (await gramSession).run({ a: { dtype: 'float32', dims: [size, a.length / size], data: a } })
+  for (let i = 0; i < second.length; i++) second[i] += (g.data as Float32Array)[i] / total
+}

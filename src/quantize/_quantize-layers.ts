@@ -1,0 +1,237 @@
+/**
+ * Rate-distortion quantisation of a whole model, a layer at a time: sensitivities to steps, error feedback from the
+ * layers' real inputs, and biases corrected for the mean error that is left.
+ *
+ * The weights stay float32, on the grid q·step; `compact` turns them into integers afterwards.
+ */
+import { describe } from '../graph/walk.ts'
+import { replaceTensors, type WeightTensor, weightTensors } from '../graph/weights.ts'
+import type { Feeds } from '../method.ts'
+import { type Model, type Tensor, withGraph } from '../model.ts'
+import { openSession } from '../runtime/session.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
+import { inverseCholesky } from '../tensor/linalg.ts'
+import { blocksOf, type MatrixShape, type MomentBlock, type Moments, matrixShapeOf, sampleMoments } from './_inputs.ts'
+import { type InputFactor, quantizeMatrix } from './_rate-distortion.ts'
+
+/** A weight that a single kind of product uses, and what its inputs look like. */
+export interface Layer {
+  readonly weight: WeightTensor
+  /** Undefined for recurrent and transposed-convolution weights: they are quantised without error feedback. */
+  readonly shape?: MatrixShape
+}
+
+/** The float weights of at least `minSize` elements. */
+export function layersOf(model: Model, minSize = 64): Layer[] {
+  return weightTensors(model)
+    .filter((w) => w.tensor.dtype === 'float32' && floats(w.tensor).length >= minSize)
+    .map((weight) => {
+      const [use] = weight.uses
+      const plain = weight.uses.length === 1 && use.input === 1 && !weight.constant
+      const shape = plain ? matrixShapeOf(use.node, weight.tensor.dims) : undefined
+      return { weight, ...(shape ? { shape } : {}) }
+    })
+}
+
+/** Moments of the inputs of each layer that has a matrix form and lies in the main graph, by the weight's name. */
+export async function momentsOf(
+  model: Model,
+  layers: readonly Layer[],
+  calibration: () => Iterable<Feeds>,
+  options: { readonly samples: number; readonly seed: number },
+): Promise<Map<string, Moments>> {
+  const result = new Map<string, Moments>()
+  const visible = layers.filter((l) => l.shape && model.graph.nodes.includes(l.weight.uses[0].node))
+  if (visible.length === 0) return result
+  const batches = [...calibration()]
+  const names = [...new Set(visible.map((l) => l.weight.uses[0].node.inputs[0]))]
+  const given = new Set(model.graph.inputs.map((i) => i.name))
+  const fetched = names.filter((n) => !given.has(n))
+  const outputs = [...model.graph.outputs]
+  for (const name of fetched) if (!outputs.some((o) => o.name === name)) outputs.push({ name, dtype: 'float32' })
+  const session = await openSession(withGraph(model, { outputs }))
+  const samplers = visible.map((l) =>
+    sampleMoments(l.weight.uses[0].node, l.weight.tensor.dims, {
+      limit: options.samples,
+      batches: batches.length,
+      seed: options.seed,
+    }),
+  )
+  for (const feeds of batches) {
+    const values = { ...feeds, ...(fetched.length > 0 ? await session.run(feeds, fetched) : {}) }
+    for (const [i, l] of visible.entries()) samplers[i].add(values[l.weight.uses[0].node.inputs[0]])
+  }
+  await session.release()
+  for (const [i, l] of visible.entries()) result.set(l.weight.name, await samplers[i].finish())
+  return result
+}
+
+/** Error-feedback factors of a layer, a group (and block of columns) at a time. */
+export interface LayerFactor {
+  readonly blocks: readonly { readonly from: number; readonly factor: InputFactor }[][]
+  /** Geometric mean over columns of 1/d²: the squared output error that a squared weight error of 1 leaves. */
+  readonly gain: number
+}
+
+/** Factors of E[x xᵀ] + 1 % of its mean diagonal; without moments, weights count alike. */
+export function factorOf(shape: MatrixShape, moments?: Moments): LayerFactor {
+  let logSum = 0
+  const blocks = Array.from({ length: shape.groups }, (_, g) =>
+    (moments?.blocks[g] ?? blocksOf(shape.columns)).map((block) => {
+      const factor =
+        'second' in block ? blockFactor(block as MomentBlock) : { diagonal: new Float64Array(block.size).fill(1) }
+      for (const d of factor.diagonal) logSum -= 2 * Math.log(d)
+      return { from: block.from, factor }
+    }),
+  )
+  return { blocks, gain: Math.exp(logSum / (shape.groups * shape.columns)) }
+}
+
+function blockFactor({ second, size }: MomentBlock): InputFactor {
+  const h = second.slice()
+  let trace = 0
+  for (let i = 0; i < size; i++) trace += h[i * size + i]
+  // Damped relative to the mean diagonal; an absolute floor for inputs that never fire.
+  const damping = Math.max(1e-8, (0.01 * trace) / size)
+  for (let i = 0; i < size; i++) h[i * size + i] += damping
+  const u = inverseCholesky(h, size)
+  return { u, diagonal: Float64Array.from({ length: size }, (_, i) => u[i * size + i]) }
+}
+
+export interface LayerPlan {
+  /** Distance of the levels. */
+  readonly step: number
+  /** Squared output error that one bit is worth. */
+  readonly lambda: number
+  /** Distance of the bias's levels; undefined leaves the bias as it is. */
+  readonly biasStep?: number
+}
+
+export interface QuantizedLayer {
+  readonly tensor: Tensor
+  /** Sum over outputs of the mean squared error of the layer's output. */
+  readonly error: number
+  readonly bits: number
+}
+
+/** Puts a weight tensor on the grid of its plan. */
+export function quantizeLayer(layer: Layer, plan: LayerPlan, factor?: LayerFactor): QuantizedLayer {
+  const { tensor } = layer.weight
+  const values = floats(tensor)
+  const shape = layer.shape ?? {
+    groups: 1,
+    rows: tensor.dims[0],
+    columns: values.length / tensor.dims[0],
+    transposed: false,
+  }
+  const { blocks } = factor ?? factorOf(shape)
+  const { rows, columns, transposed } = shape
+  const out = new Float32Array(values.length)
+  const step = Math.fround(plan.step)
+  let error = 0
+  let bits = 0
+  for (let g = 0; g < shape.groups; g++) {
+    const base = g * rows * columns
+    const index = (r: number, c: number) => (transposed ? c * rows + r : base + r * columns + c)
+    for (const { from, factor: f } of blocks[g]) {
+      const n = f.diagonal.length
+      const matrix = new Float64Array(rows * n)
+      for (let r = 0; r < rows; r++) for (let c = 0; c < n; c++) matrix[r * n + c] = values[index(r, from + c)]
+      const q = quantizeMatrix(matrix, rows, f, { step, lambda: plan.lambda, maxLevel: 32767 })
+      error += q.error
+      bits += q.bits
+      for (let r = 0; r < rows; r++) for (let c = 0; c < n; c++) out[index(r, from + c)] = q.levels[r * n + c] * step
+    }
+  }
+  return { tensor: floatTensor(tensor.name, tensor.dims, out), error, bits }
+}
+
+/** The float32 bias that a layer's node alone reads, one element an output; undefined where there is none. */
+function biasOf(model: Model, layer: Layer): Tensor | undefined {
+  const { node } = layer.weight.uses[0]
+  const bias = node.op === 'MatMul' ? undefined : model.graph.initializers.get(node.inputs[2] ?? '')
+  const { shape } = layer
+  if (!bias || !shape || bias.dtype !== 'float32' || bias.data.length !== 4 * shape.groups * shape.rows)
+    return undefined
+  return model.graph.nodes.some((n) => n !== node && n.inputs.includes(bias.name)) ? undefined : bias
+}
+
+/** How far the layer's mean outputs move: W·E[x] - Ŵ·E[x̂], where x̂ are the inputs after quantising what comes before. */
+function meanShift(layer: Layer, quantized: Tensor, before: Moments, now: Moments): Float64Array {
+  const { rows, columns, transposed, groups } = layer.shape as MatrixShape
+  const w = floats(layer.weight.tensor)
+  const v = floats(quantized)
+  const shift = new Float64Array(groups * rows)
+  for (let g = 0; g < groups; g++) {
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < columns; c++) {
+        const i = transposed ? c * rows + r : (g * rows + r) * columns + c
+        shift[g * rows + r] += w[i] * before.mean[g][c] - v[i] * now.mean[g][c]
+      }
+    }
+  }
+  return shift
+}
+
+/** The bias that keeps the layer's mean output, on the plan's grid. */
+function correctedBias(bias: Tensor, shift: Float64Array | undefined, step: number | undefined): Tensor {
+  const grid = step === undefined ? undefined : Math.fround(step)
+  const corrected = Float32Array.from(floats(bias), (b, i) => {
+    const value = b + (shift?.[i] ?? 0)
+    return grid ? Math.round(value / grid) * grid || 0 : value
+  })
+  return floatTensor(bias.name, bias.dims, corrected)
+}
+
+export interface QuantizeModelOptions {
+  readonly plan: ReadonlyMap<string, LayerPlan>
+  readonly calibration?: () => Iterable<Feeds>
+  /** Moments of the float model's inputs, by weight name. */
+  readonly moments: ReadonlyMap<string, Moments>
+  /** Factors of the moments, by weight name, where they are at hand; not with stages. */
+  readonly factors?: ReadonlyMap<string, LayerFactor>
+  /** How often the inputs are taken anew from the model as quantised so far; 0 keeps the float model's. */
+  readonly stages: number
+  readonly samples: number
+  readonly seed: number
+  readonly progress?: (done: number, what: string) => void
+}
+
+/** Quantises every layer that the plan names, in the graph's order. */
+export async function quantizeModel(
+  model: Model,
+  options: QuantizeModelOptions,
+): Promise<{ model: Model; bits: number; errors: Map<string, number> }> {
+  const all = layersOf(model, 1).filter((l) => options.plan.has(l.weight.name))
+  const stageCount = Math.max(1, Math.min(options.stages, all.length))
+  const perStage = Math.ceil(all.length / stageCount)
+  const errors = new Map<string, number>()
+  let current = model
+  let bits = 0
+  for (let from = 0; from < all.length; from += perStage) {
+    const stage = all.slice(from, from + perStage)
+    // Weights do not change the nodes, so the layers of the original model still name the right places.
+    const fresh =
+      options.stages > 0 && options.calibration
+        ? await momentsOf(current, stage, options.calibration, options)
+        : options.moments
+    const replaced = new Map<Tensor, Tensor>()
+    for (const layer of stage) {
+      const { name } = layer.weight
+      const now = fresh.get(name)
+      const plan = options.plan.get(name) as LayerPlan
+      const factor = options.factors?.get(name) ?? (layer.shape && factorOf(layer.shape, now))
+      const result = quantizeLayer(layer, plan, factor)
+      bits += result.bits
+      errors.set(name, result.error)
+      replaced.set(layer.weight.tensor, result.tensor)
+      const before = options.moments.get(name)
+      const bias = biasOf(current, layer)
+      const shift = before && now && bias ? meanShift(layer, result.tensor, before, now) : undefined
+      if (bias && (shift || plan.biasStep)) replaced.set(bias, correctedBias(bias, shift, plan.biasStep))
+      options.progress?.((from + stage.indexOf(layer) + 1) / all.length, describe(layer.weight.uses[0].node))
+    }
+    current = replaceTensors(current, replaced)
+  }
+  return { model: current, bits, errors }
+}

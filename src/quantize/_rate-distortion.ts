@@ -1,0 +1,129 @@
+/**
+ * Rate-distortion optimised scalar quantisation of one weight matrix, with error feedback.
+ *
+ * Columns are quantised in order. Each weight takes the integer q that minimises
+ *   ((w - q·step) / d_j)² + lambda · bits(q)
+ * and its error is fed to the columns not yet quantised: w_j' -= (w - q·step) / d_j · U_jj', where U is the upper
+ * Cholesky factor of the inverse of H = E[x xᵀ] over the layer's inputs and d_j = U_jj. That sum of squares is the mean squared error
+ * of the layer's output (Optimal Brain Surgeon: Hassibi, Stork 1993; in this order: Frantar et al. 2022, arXiv:2210.17323).
+ * bits(q) is what an adaptive coder would pay: a discretised Laplacian around the running mean magnitudes of the row
+ * and the column.
+ */
+
+/** What is known of a layer's inputs: U (k x k, upper, row-major), or only its diagonal where no input was seen. */
+export interface InputFactor {
+  readonly u?: Float64Array
+  readonly diagonal: Float64Array
+}
+
+export interface QuantizedMatrix {
+  /** Row-major, as the weights were. */
+  readonly levels: Int32Array
+  /** Sum over rows of the mean squared output error. */
+  readonly error: number
+  /** Estimated bits. */
+  readonly bits: number
+}
+
+/**
+ * Quantises `weights` (rows x k, row-major, not changed).
+ * `step` > 0; `lambda` >= 0 in squared output error a bit; levels are kept within [-maxLevel, maxLevel].
+ */
+export function quantizeMatrix(
+  weights: ArrayLike<number>,
+  rows: number,
+  factor: InputFactor,
+  options: { readonly step: number; readonly lambda: number; readonly maxLevel: number },
+): QuantizedMatrix {
+  const { u, diagonal } = factor
+  const { step, lambda, maxLevel } = options
+  const k = diagonal.length
+  const levels = new Int32Array(rows * k)
+  // Column-major work copy, so that a column's update runs over contiguous rows.
+  const w = new Float64Array(rows * k)
+  for (let r = 0; r < rows; r++) for (let j = 0; j < k; j++) w[j * rows + r] = weights[r * k + j]
+  const scaledError = new Float64Array(rows)
+  const rowSum = new Float64Array(rows)
+  let tensorSum = 0
+  let tensorCount = 0
+  for (let i = 0; i < w.length; i++) tensorSum += Math.abs(w[i])
+  const guess = Math.max(0.02, (0.8 * tensorSum) / Math.max(1, w.length) / step)
+  tensorSum = guess * 32
+  tensorCount = 32
+  let error = 0
+  let bits = 0
+  for (let j = 0; j < k; j++) {
+    const at = j * rows
+    const weight = 1 / (diagonal[j] * diagonal[j])
+    const mean = tensorSum / tensorCount
+    let columnSum = 4 * mean
+    for (let r = 0; r < rows; r++) {
+      const x = w[at + r] / step
+      const rowMean = (rowSum[r] + 6 * mean) / (j + 6)
+      const expected = rowMean * Math.sqrt(columnSum / (r + 4) / mean)
+      const price = bitTable[bucketOf(expected)]
+      const q = choose(x, weight * step * step, lambda, price, maxLevel)
+      const magnitude = q < 0 ? -q : q
+      levels[r * k + j] = q
+      bits += price[magnitude < tableSize ? magnitude : tableSize - 1]
+      rowSum[r] += magnitude
+      columnSum += magnitude
+      const e = ((x - q) * step) / diagonal[j]
+      scaledError[r] = e
+      error += e * e
+    }
+    tensorSum += columnSum - 4 * mean
+    tensorCount += rows
+    if (u) feedBack(w, scaledError, u, j, rows, k)
+  }
+  return { levels, error, bits }
+}
+
+/** Moves column j's error onto the columns after it. */
+function feedBack(w: Float64Array, e: Float64Array, u: Float64Array, j: number, rows: number, k: number): void {
+  for (let next = j + 1; next < k; next++) {
+    const factor = u[j * k + next]
+    if (factor === 0) continue
+    const to = next * rows
+    for (let r = 0; r < rows; r++) w[to + r] -= e[r] * factor
+  }
+}
+
+/** The cheapest of the two integers around x, the next one towards zero, and zero. */
+function choose(x: number, weight: number, lambda: number, price: Float64Array, maxLevel: number): number {
+  const sign = x < 0 ? -1 : 1
+  const a = x * sign
+  let best = 0
+  let bestCost = a * a * weight + lambda * price[0]
+  const top = Math.min(Math.floor(a) + 1, maxLevel)
+  for (let q = Math.max(1, top - 2); q <= top; q++) {
+    const cost = (a - q) * (a - q) * weight + lambda * price[q < tableSize ? q : tableSize - 1]
+    if (cost < bestCost) {
+      bestCost = cost
+      best = q
+    }
+  }
+  return best * sign
+}
+
+const tableSize = 256
+const bucketCount = 96
+
+/** Buckets are an eighth of an octave of expected magnitude wide, from 2^-6. */
+function bucketOf(expected: number): number {
+  const b = Math.floor((Math.log2(expected) + 6) * 8)
+  return b < 0 ? 0 : b >= bucketCount ? bucketCount - 1 : b
+}
+
+/** Bits of a magnitude (and its sign) under a two-sided geometric distribution of each bucket's mean magnitude. */
+const bitTable: readonly Float64Array[] = Array.from({ length: bucketCount }, (_, b) => {
+  const mean = 2 ** ((b + 0.5) / 8 - 6)
+  // P(0) = (1-t)/(1+t), P(±n) = P(0)·tⁿ: mean magnitude 2t/(1-t²).
+  const t = (Math.sqrt(1 + mean * mean) - 1) / mean
+  const table = new Float64Array(tableSize)
+  const zero = -Math.log2((1 - t) / (1 + t))
+  const more = -Math.log2(t)
+  // A floor of the price of a zero: no adaptive coder gets below it.
+  for (let q = 0; q < tableSize; q++) table[q] = Math.max(0.01, zero) + q * more
+  return table
+})

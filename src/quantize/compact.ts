@@ -1,0 +1,118 @@
+/**
+ * Stores float weights that take few values as integers: those on a uniform grid as w = Cast(q) · step with q in int8
+ * or int16, those of a codebook as w = codebook[Cast(index)] with a uint8 index.
+ *
+ * Nothing changes but the file: runtimes fold the two nodes into the same float32 weights when they load the model,
+ * so it runs as fast as before. (DequantizeLinear would say the same, but ONNX Runtime keeps that for its integer
+ * kernels and computes it again at every call, and it needs operator set 10; docs/notes/compact.md.)
+ */
+import { findStep } from '../formats/coding/grid.ts'
+import { nameSource, node } from '../graph/build.ts'
+import { subgraphsOf } from '../graph/walk.ts'
+import { weightTensors } from '../graph/weights.ts'
+import { defineMethod } from '../method.ts'
+import { type Attribute, type Graph, type Node, opsetOf, type Tensor } from '../model.ts'
+import { floats, floatTensor, integerTensor } from '../tensor/dtype.ts'
+
+export const compact = defineMethod({
+  id: 'compact',
+  help: 'stores weights that take few values as integers (a grid or a codebook): a smaller .onnx, the same results',
+  options: {
+    minSize: {
+      type: 'number',
+      default: 256,
+      min: 1,
+      integer: true,
+      help: 'tensors with fewer elements stay float: two nodes cost more than they save',
+    },
+  },
+  run(model, { minSize }) {
+    if (opsetOf(model) < 7) return model
+    const stored = new Map<Tensor, Stored>()
+    for (const { tensor, constant } of weightTensors(model)) {
+      if (constant || tensor.dtype !== 'float32') continue
+      const values = floats(tensor)
+      const form = values.length >= minSize ? smaller(onGrid(values), inCodebook(values)) : undefined
+      if (form) stored.set(tensor, form)
+    }
+    return stored.size === 0
+      ? model
+      : { ...model, irVersion: Math.max(4, model.irVersion), graph: rewrite(model.graph, stored) }
+  },
+})
+
+/** A grid of at most 255 levels before a codebook, a codebook before a wide grid. */
+function smaller(grid: Stored | undefined, codebook: Stored | undefined): Stored | undefined {
+  return grid?.dtype === 'int8' ? grid : (codebook ?? grid)
+}
+
+/** Where a tensor's integers go, and the float that the second node combines them with. */
+interface Stored {
+  readonly levels: ArrayLike<number>
+  readonly dtype: 'int8' | 'int16' | 'uint8'
+  /** The step of a grid, or a codebook. */
+  readonly step?: number
+  readonly codebook?: Float32Array
+}
+
+function onGrid(values: Float32Array): Stored | undefined {
+  const step = findStep(values)
+  if (!step) return undefined
+  const levels = Int32Array.from(values, (v) => Math.round(v / step))
+  let largest = 0
+  for (const q of levels) largest = Math.max(largest, Math.abs(q))
+  if (largest > 32767) return undefined
+  return { levels, step, dtype: largest <= 127 ? 'int8' : 'int16' }
+}
+
+/** By bits, so that -0 and NaN stay what they are. */
+function inCodebook(values: Float32Array): Stored | undefined {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
+  const index = new Map<number, number>()
+  for (const b of bits) {
+    if (!index.has(b)) index.set(b, index.size)
+    if (index.size > 256 || index.size > values.length / 8) return undefined
+  }
+  const codebook = new Float32Array(Uint32Array.from(index.keys()).sort().buffer)
+  new Uint32Array(codebook.buffer).forEach((b, i) => {
+    index.set(b, i)
+  })
+  return { levels: Uint8Array.from(bits, (b) => index.get(b) as number), codebook, dtype: 'uint8' }
+}
+
+function rewrite(graph: Graph, stored: ReadonlyMap<Tensor, Stored>): Graph {
+  const fresh = nameSource(graph)
+  const initializers = new Map<string, Tensor>()
+  const made: Node[] = []
+  for (const [name, tensor] of graph.initializers) {
+    const form = stored.get(tensor)
+    if (!form) {
+      initializers.set(name, tensor)
+      continue
+    }
+    const [q, cast, values] = [fresh(`${name}_q`), fresh(`${name}_f`), fresh(`${name}_s`)]
+    initializers.set(q, integerTensor(q, form.dtype, tensor.dims, form.levels))
+    if (form.codebook) {
+      initializers.set(values, floatTensor(values, [form.codebook.length], form.codebook))
+      made.push(node('Cast', [q], [cast], { to: 6 }), node('Gather', [values, cast], [name]))
+    } else {
+      initializers.set(values, floatTensor(values, [], [form.step as number]))
+      made.push(node('Cast', [q], [cast], { to: 1 }), node('Mul', [cast, values], [name]))
+    }
+  }
+  const nodes = graph.nodes.map((n) => (subgraphsOf(n).length > 0 ? rewriteInside(n, stored) : n))
+  if (made.length === 0) return { ...graph, nodes }
+  // A weight that is computed is no input that a caller could override.
+  const inputs = graph.inputs.filter((i) => initializers.has(i.name) || !graph.initializers.has(i.name))
+  return { ...graph, nodes: [...made, ...nodes], initializers, inputs }
+}
+
+function rewriteInside(n: Node, stored: ReadonlyMap<Tensor, Stored>): Node {
+  const attributes: Record<string, Attribute> = {}
+  for (const [name, a] of Object.entries(n.attributes)) {
+    if (a.type === 'graph') attributes[name] = { ...a, value: rewrite(a.value, stored) }
+    else if (a.type === 'graphs') attributes[name] = { ...a, value: a.value.map((g) => rewrite(g, stored)) }
+    else attributes[name] = a
+  }
+  return { ...n, attributes }
+}

@@ -1,0 +1,241 @@
+/**
+ * Uniform scalar quantisation for size: every tensor gets the step that its effect on the output allows.
+ *
+ * One number, lambda, sets everything: how much the output may diverge to save one bit. For a layer whose output error E
+ * (mean square) makes the model's output diverge by s·E, theory of high-rate entropy-coded quantisation gives the
+ * step at which all layers trade bits at the same price, step² = C²·12·lambda / (2·ln 2·s·gain), with `gain` the output
+ * error of a squared weight error (_quantize-layers.ts). s is measured: each layer alone is quantised and the outputs
+ * compared on calibration inputs (Kullback-Leibler divergence for class scores, relative squared error for others).
+ * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
+ */
+import { replaceTensors } from '../graph/weights.ts'
+import { type Context, defineMethod, type Feeds } from '../method.ts'
+import type { Model } from '../model.ts'
+import { openSession, type Value } from '../runtime/session.ts'
+import { floats } from '../tensor/dtype.ts'
+import type { Moments } from './_inputs.ts'
+import {
+  factorOf,
+  type Layer,
+  type LayerFactor,
+  type LayerPlan,
+  layersOf,
+  momentsOf,
+  quantizeLayer,
+  quantizeModel,
+} from './_quantize-layers.ts'
+
+const stepFactor = 1.6
+const decisionShare = 0.12
+/** 12 / (2 ln 2) */
+const highRate = 8.656
+
+export const uniform = defineMethod({
+  id: 'uniform',
+  help: 'puts weights on uniform grids for a small packed file, each tensor as coarse as the output allows',
+  options: {
+    lambda: {
+      type: 'number',
+      default: 1e-8,
+      min: 0,
+      max: 1,
+      help: 'divergence of the output that one bit is worth; larger is smaller and worse',
+    },
+    minSize: { type: 'number', default: 64, min: 1, integer: true, help: 'tensors with fewer elements are left alone' },
+    samples: {
+      type: 'number',
+      default: 8192,
+      min: 256,
+      integer: true,
+      help: 'input vectors sampled a layer for the second moments',
+    },
+    exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
+  },
+  async run(model, options, context) {
+    const prepared = await prepareUniform(model, options, context)
+    return (await quantizeAt(prepared, options.lambda)).model
+  },
+})
+
+export interface PreparedUniform {
+  readonly model: Model
+  readonly layers: readonly Layer[]
+  readonly moments: ReadonlyMap<string, Moments>
+  readonly factors: ReadonlyMap<string, LayerFactor>
+  /** Divergence of the model's output for a squared error of 1 of the layer's output, by weight name. */
+  readonly sensitivity: ReadonlyMap<string, number>
+  /** Whether calibration inputs were seen; without them every tensor gets the same signal-to-noise ratio. */
+  readonly calibrated: boolean
+}
+
+/** Everything about a model that does not depend on lambda. */
+export async function prepareUniform(
+  model: Model,
+  options: { readonly minSize: number; readonly samples: number; readonly exclude: readonly string[] },
+  context: Context,
+): Promise<PreparedUniform> {
+  const layers = layersOf(model, options.minSize).filter((l) => !options.exclude.includes(l.weight.name))
+  const seed = context.seed ?? 0
+  const moments = context.calibration
+    ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed })
+    : new Map<string, Moments>()
+  context.progress?.(0.2, 'measuring inputs')
+  const factors = new Map<string, LayerFactor>()
+  for (const { weight, shape } of layers) if (shape) factors.set(weight.name, factorOf(shape, moments.get(weight.name)))
+  const sensitivity = context.calibration
+    ? await measureSensitivity(model, layers, factors, context)
+    : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
+  return { model, layers, moments, factors, sensitivity, calibrated: context.calibration !== undefined }
+}
+
+function meanSquare(values: Float32Array): number {
+  let sum = 0
+  for (const v of values) sum += v * v
+  return sum / Math.max(1, values.length)
+}
+
+/** The plan of every layer at a price. */
+export function planAt(
+  { layers, factors, sensitivity, calibrated }: PreparedUniform,
+  lambda: number,
+): Map<string, LayerPlan> {
+  return new Map(
+    layers.map(({ weight: { name } }) => {
+      const price = lambda / (sensitivity.get(name) as number)
+      const step = stepOf(price, factors.get(name))
+      // A bias error is the same everywhere, so it gets half the step that a random error would.
+      const biasStep = calibrated ? 0.5 * Math.sqrt(highRate * price) : undefined
+      return [name, { step, lambda: decisionShare * price, ...(biasStep ? { biasStep } : {}) }]
+    }),
+  )
+}
+
+function stepOf(price: number, factor: LayerFactor | undefined): number {
+  return Math.max(1e-30, stepFactor * Math.sqrt((highRate * price) / (factor?.gain ?? 1)))
+}
+
+/** The model quantised at a price, the estimated bits of its weights, and each layer's output error. */
+export function quantizeAt(
+  prepared: PreparedUniform,
+  lambda: number,
+): Promise<{ model: Model; bits: number; errors: Map<string, number> }> {
+  const { model, moments, factors } = prepared
+  return quantizeModel(model, { plan: planAt(prepared, lambda), moments, factors, stages: 0, samples: 0, seed: 0 })
+}
+
+/** About the price at which sensitivities are measured: they depend on it little, but noise far coarser saturates. */
+const referencePrice = 2e-8
+/** The calibration samples that sensitivities are measured on. */
+const sensitivitySamples = 256
+
+/** Divergence by squared layer-output error, from quantising each layer alone: coarsely first, then at the step that this suggests. */
+async function measureSensitivity(
+  model: Model,
+  layers: readonly Layer[],
+  factors: ReadonlyMap<string, LayerFactor>,
+  context: Context,
+): Promise<Map<string, number>> {
+  const batches = firstSamples((context.calibration as () => Iterable<Feeds>)(), sensitivitySamples)
+  const reference = await outputsOf(model, batches)
+  const sensitivity = new Map<string, number>()
+  const steps = layers.length * 2
+  for (let pass = 0; pass < 2; pass++) {
+    for (const [i, layer] of layers.entries()) {
+      if (context.signal?.aborted) throw new Error('uniform: stopped')
+      const { name, tensor } = layer.weight
+      const factor = factors.get(name)
+      const step =
+        pass === 0
+          ? Math.sqrt(meanSquare(floats(tensor))) || 1
+          : stepOf(referencePrice / (sensitivity.get(name) as number), factor)
+      const quantized = quantizeLayer(layer, { step, lambda: 0 }, factor)
+      const outputs = await outputsOf(replaceTensors(model, new Map([[tensor, quantized.tensor]])), batches)
+      const divergence = divergenceOf(reference, outputs)
+      // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.
+      const floor = 1e-12 / Math.max(1e-30, quantized.error)
+      const measured = quantized.error > 0 ? divergence / quantized.error : 0
+      sensitivity.set(name, Math.max(measured, floor, 1e-12))
+      context.progress?.(0.2 + (0.8 * (pass * layers.length + i + 1)) / steps, 'measuring sensitivity')
+    }
+  }
+  return sensitivity
+}
+
+/** Whole batches until there are enough samples (batches without a leading axis count as one). */
+function firstSamples(batches: Iterable<Feeds>, count: number): Feeds[] {
+  const taken: Feeds[] = []
+  let samples = 0
+  for (const feeds of batches) {
+    taken.push(feeds)
+    samples += Object.values(feeds)[0]?.dims[0] ?? 1
+    if (samples >= count) break
+  }
+  return taken
+}
+
+async function outputsOf(model: Model, batches: readonly Feeds[]): Promise<Value[][]> {
+  const session = await openSession(model)
+  try {
+    const all: Value[][] = []
+    for (const feeds of batches) {
+      const values = await session.run(feeds)
+      all.push(session.outputNames.map((name) => values[name]))
+    }
+    return all
+  } finally {
+    await session.release()
+  }
+}
+
+/** Mean over samples and sum over outputs: KL divergence of class scores, else squared error relative to the signal. */
+export function divergenceOf(reference: readonly Value[][], other: readonly Value[][]): number {
+  let total = 0
+  for (let o = 0; o < reference[0].length; o++) {
+    let sum = 0
+    let weight = 0
+    for (let b = 0; b < reference.length; b++) {
+      const p = reference[b][o]
+      const q = other[b][o]
+      if (!(p.data instanceof Float32Array) || !(q.data instanceof Float32Array)) continue
+      if (p.dims.length === 2 && p.dims[1] > 1) {
+        sum += klDivergence(p.data, q.data, p.dims[1])
+        weight += p.dims[0]
+      } else {
+        for (let i = 0; i < p.data.length; i++) {
+          sum += (p.data[i] - q.data[i]) ** 2
+          weight += p.data[i] ** 2
+        }
+      }
+    }
+    if (weight > 0) total += sum / weight
+  }
+  return total
+}
+
+/** Sum over rows of KL(p ‖ q); rows that are no distribution are taken as logits. */
+function klDivergence(p: Float32Array, q: Float32Array, width: number): number {
+  let sum = 0
+  for (let row = 0; row < p.length; row += width) {
+    const a = logProbabilities(p, row, width)
+    const b = logProbabilities(q, row, width)
+    for (let c = 0; c < width; c++) sum += Math.exp(a[c]) * (a[c] - b[c])
+  }
+  return sum
+}
+
+function logProbabilities(x: Float32Array, row: number, width: number): Float64Array {
+  const out = Float64Array.from(x.subarray(row, row + width))
+  let sum = 0
+  let max = Number.NEGATIVE_INFINITY
+  let negative = false
+  for (const v of out) {
+    sum += v
+    max = Math.max(max, v)
+    negative ||= v < 0
+  }
+  if (!negative && Math.abs(sum - 1) < 1e-3) return out.map((v) => Math.log(Math.max(v, 1e-12)))
+  let z = 0
+  for (const v of out) z += Math.exp(v - max)
+  const logZ = max + Math.log(z)
+  return out.map((v) => v - logZ)
+}
