@@ -35,8 +35,13 @@ export interface Lowered extends TypedGraph {
 
 export interface Engine {
   readonly id: 'plain' | 'blocked'
-  /** The parameters become values that the graph only reads; their initialisers are gone. */
-  lower(graph: TypedGraph, trained: readonly Trained[]): Lowered
+  /**
+   * The parameters become values that the graph only reads; their initialisers are gone. The values `wanted` keep their
+   * names, in standard layout.
+   */
+  lower(graph: TypedGraph, trained: readonly Trained[], wanted: readonly string[]): Lowered
+  /** Vectors of state are padded to a multiple of so many elements. */
+  readonly alignment: number
   /** a·x + y for a scalar a and flat vectors x and y. */
   axpy(g: Emitter, a: string, x: string, y: string): string
 }
@@ -44,6 +49,7 @@ export interface Engine {
 /** Standard operators in standard layout: every runtime. */
 export const plainEngine: Engine = {
   id: 'plain',
+  alignment: 1,
   lower(graph, trained) {
     const lowered = lowerPlain(graph)
     const initializers = new Map(lowered.graph.initializers)

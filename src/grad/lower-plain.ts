@@ -34,15 +34,19 @@ export function lowerPlain({ graph, types }: TypedGraph): TypedGraph {
       g.nodes.push(node)
       continue
     }
-    const expansion = expansions[node.op]
-    if (!expansion) throw new UnsupportedError(`${describe(node)}: the plain lowering does not know it`)
-    const results = expansion(g, node)
-    results.forEach((result, i) => {
+    expandMacro(g, node).forEach((result, i) => {
       if (node.outputs[i]) renameOutput(g, result, node.outputs[i])
     })
   }
   const initializers = new Map([...graph.initializers, ...g.initializers])
   return { graph: { ...graph, nodes: g.nodes, initializers }, types: g.types }
+}
+
+/** Emits one macro with standard operators; gives the values of its outputs. */
+export function expandMacro(g: Emitter, node: Node): readonly string[] {
+  const expansion = expansions[node.op]
+  if (!expansion) throw new UnsupportedError(`${describe(node)}: the plain lowering does not know it`)
+  return expansion(g, node)
 }
 
 /** Lets the node that makes `from` make `to` instead. (An Identity where an expansion gives a value that existed.) */

@@ -81,10 +81,10 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     return gradient ? [{ name, gradient }] : []
   })
   if (trained.length === 0) throw new Error('train: the loss depends on no parameter; expected a model with weights')
-  const lowered = options.engine.lower(result, trained)
+  const vectors = form.statistics.flatMap((s) => [s.batchMean, s.batchVariance])
+  const lowered = options.engine.lower(result, trained, [loss, output, ...vectors])
   const g = createEmitter(lowered.types, nameSource(lowered.graph))
   const update = emitUpdate(g, lowered.parameters, { ...options, weights: special.graph.initializers })
-  const vectors = form.statistics.flatMap((s) => [s.batchMean, s.batchVariance])
   const statisticsOutput = vectors.length > 0 ? concat(g, vectors, 0) : undefined
   const graph = grown(lowered, g).graph
   const stateInputs = update.state.map((s) => valueInfo(s.input, 'float32', [s.size]))
@@ -170,17 +170,14 @@ function emitUpdate(g: Emitter, parameters: readonly StoredParameter[], options:
     }),
   )
   const head: Emitter['nodes'] = []
-  const gradients = groups.map((group) =>
-    concat(
-      g,
-      group.members.map((p) => reshape(g, p.gradient, [sizeOf(p.storedShape)])),
-      0,
-    ),
-  )
+  const gradients = groups.map(({ members, padding }) => {
+    const parts = members.map((p) => reshape(g, p.gradient, [sizeOf(p.storedShape)]))
+    return concat(g, padding > 0 ? [...parts, g.constant(0, 'float32', [padding])] : parts, 0)
+  })
   const clipped = options.clipNorm ? clipByNorm(g, gradients, options.clipNorm) : gradients
   const state: StateVector[] = []
-  groups.forEach(({ members, decays }, i) => {
-    const size = members.reduce((n, p) => n + sizeOf(p.storedShape), 0)
+  groups.forEach(({ members, decays, padding }, i) => {
+    const size = members.reduce((n, p) => n + sizeOf(p.storedShape), padding)
     const input = (slot: string): string => {
       const name = g.fresh(`state_${slot}`)
       g.types.set(name, { dtype: 'float32', shape: [size] })
@@ -189,10 +186,10 @@ function emitUpdate(g: Emitter, parameters: readonly StoredParameter[], options:
     const weight = input('weight')
     const slots = optimizer.slots.map(input)
     const before = g.nodes.length
-    takeApart(g, weight, members)
+    takeApart(g, weight, members, padding)
     head.push(...g.nodes.splice(before))
     const updated = optimizer.update(g, { engine, weight, gradient: clipped[i], slots, scalars, decays })
-    const mask = maskOf(members, options)
+    const mask = maskOf(members, size, options)
     const masked = mask ? mul(g, updated.weight, g.constant(mask, 'float32', [size])) : updated.weight
     const parts = partsOf(members)
     const outputs = [masked, ...updated.slots].map((name) => reshape(g, name, [size]))
@@ -221,7 +218,10 @@ function groupsOf(parameters: readonly StoredParameter[], options: UpdateOptions
     const members = shared.filter((p) => decays(p.name, p.shape) === kind)
     if (members.length > 0) groups.push({ members, decays: kind })
   }
-  return groups
+  return groups.map((group) => {
+    const size = group.members.reduce((n, p) => n + sizeOf(p.storedShape), 0)
+    return { ...group, padding: -size & (options.engine.alignment - 1) }
+  })
 }
 
 function partsOf(members: readonly StoredParameter[]): StateVector['parts'] {
@@ -233,18 +233,18 @@ function partsOf(members: readonly StoredParameter[]): StateVector['parts'] {
   })
 }
 
-/** Emits the nodes that give each parameter its value out of the vector. */
-function takeApart(g: Emitter, vector: string, members: readonly StoredParameter[]): void {
-  const sizes = members.map((p) => sizeOf(p.storedShape))
+/** Emits the nodes that give each parameter its value out of the vector, which ends in `padding` zeros. */
+function takeApart(g: Emitter, vector: string, members: readonly StoredParameter[], padding: number): void {
+  const sizes = [...members.map((p) => sizeOf(p.storedShape)), ...(padding > 0 ? [padding] : [])]
   const types = sizes.map((size) => ({ dtype: 'float32', shape: [size] }) as const)
   const pieces =
-    members.length === 1 ? [vector] : g.ops('Split', [vector, g.ints(sizes)], types, { attributes: { axis: 0 } })
+    sizes.length === 1 ? [vector] : g.ops('Split', [vector, g.ints(sizes)], types, { attributes: { axis: 0 } })
   members.forEach((p, i) => {
     g.nodes.push({ op: 'Reshape', inputs: [pieces[i], g.ints(p.storedShape)], outputs: [p.value], attributes: {} })
   })
 }
 
-function maskOf(members: readonly StoredParameter[], options: UpdateOptions): Float32Array | undefined {
+function maskOf(members: readonly StoredParameter[], size: number, options: UpdateOptions): Float32Array | undefined {
   const parts = members.map((p) => {
     const tensor = options.weights.get(p.name)
     const values = tensor ? floats(tensor) : new Float32Array(sizeOf(p.shape))
@@ -256,7 +256,6 @@ function maskOf(members: readonly StoredParameter[], options: UpdateOptions): Fl
     return mask && p.pack(mask)
   })
   if (parts.every((m) => m === undefined)) return undefined
-  const size = members.reduce((n, p) => n + sizeOf(p.storedShape), 0)
   const whole = new Float32Array(size).fill(1)
   partsOf(members).forEach(({ offset }, i) => {
     const part = parts[i]
