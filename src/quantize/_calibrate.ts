@@ -27,7 +27,7 @@ export async function runInner(
   try {
     for (const feeds of batches) {
       context.signal?.throwIfAborted()
-      const results = await session.run(feeds, inner)
+      const results = inner.length > 0 ? await session.run(feeds, inner) : {}
       for (const name of names) {
         const value = results[name] ?? feeds[name]
         if (!value) throw new Error(`${subject}: calibration gives no input "${name}"; expected one in every batch`)

@@ -176,6 +176,22 @@ describe('int8', () => {
     expect(await snr(before, after, feeds)).toBeGreaterThan(25)
   })
 
+  it('takes a single dense layer, and returns a model without layers as it is', async () => {
+    const dense = model({
+      nodes: [node('Gemm', ['x', 'w'], ['y'])],
+      initializers: new Map([['w', floatTensor('w', [4, 3], [1, 2, 3, -1, -2, -3, 0, 1, 0, 4, 5, 6])]]),
+      inputs: [valueInfo('x', 'float32', [2, 4])],
+      outputs: [valueInfo('y', 'float32')],
+    })
+    const feeds = randomFeeds(dense)
+    const after = await int8(dense, {}, { calibration: () => [feeds] })
+    expect(await optimizedOps(after)).toMatchObject({ QGemm: 1 })
+    expect(await snr(dense, after, feeds)).toBeGreaterThan(35)
+    const bare = withGraph(dense, { nodes: [node('Neg', ['x'], ['y'])], initializers: new Map() })
+    expect(await int8(bare, {}, { calibration: () => [feeds] })).toBe(bare)
+    expect(await int8(bare)).toBe(bare)
+  })
+
   it('refuses operator sets without scales by channel, and empty calibration data', async () => {
     const old = { ...exampleModel(), opsets: [{ domain: '', version: 12 }] }
     await expect(int8(old, {}, { calibration })).rejects.toThrow('operator set 12; expected 13')

@@ -59,17 +59,16 @@ export const int8 = defineMethod({
       return model
     }
     checkNames(model, settings.exclude)
-    if (opsetOf(model) < 13) {
-      throw new UnsupportedError(
-        `int8: the model uses operator set ${opsetOf(model)}; expected 13 or newer, which has a scale for each channel`,
-      )
-    }
     if (!context.calibration) {
       context.warn?.('int8: no calibration data, so only weights become integers; that saves size, not time')
-      return quantizeWeightsOnly(model, settings)
+      return quantizeWeightsOnly(withChannelScales(model), settings)
     }
     const prepared = await prepareInt8(model)
     warnOfLeft(prepared, context)
+    if (planInt8(prepared.graph, new Set(settings.exclude)).layers.length === 0) {
+      context.warn?.('int8: no layer is left to compute on integers; the model is returned as it is')
+      return model
+    }
     const calibrated = await calibrateInt8(prepared, settings, context)
     return quantizeInt8(prepared, calibrated, settings)
   },
@@ -78,12 +77,21 @@ export const int8 = defineMethod({
 const integerOps =
   /^(QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|QGemm)$/
 
-function integerNode(model: Model): Node | undefined {
+/** A node of the model that computes on integers already. */
+export function integerNode(model: Model): Node | undefined {
   for (const graph of graphsOf(model)) {
     const found = graph.nodes.find((n) => integerOps.test(n.op))
     if (found) return found
   }
   return undefined
+}
+
+/** The model in an operator set whose DequantizeLinear has a scale for each channel. */
+function withChannelScales(model: Model): Model {
+  if (opsetOf(model) >= 13) return model
+  throw new UnsupportedError(
+    `int8: the model uses operator set ${opsetOf(model)}; expected 13 or newer, which has a scale for each channel`,
+  )
 }
 
 function warnOfLeft(prepared: Model, { warn }: Context): void {
@@ -105,8 +113,9 @@ function checkNames(model: Model, names: readonly string[]): void {
 /** The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers. */
 export async function prepareInt8(model: Model): Promise<Model> {
   // Folding hands outputs on to other nodes: a node without a name is named now, as options know it by its output.
-  const nodes = model.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
-  return foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(withGraph(model, { nodes })))))
+  const raised = withChannelScales(model)
+  const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
+  return foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(withGraph(raised, { nodes })))))
 }
 
 /** What calibration learnt of a prepared model: enough to quantise it with any choice of layers kept in float. */

@@ -5,13 +5,21 @@
  * as few as bring the score within the allowed loss. Time: layers are grouped by the kernel that they use, and a group
  * goes back to float where that is faster by more than the margin; a processor's integer kernels differ that much.
  */
-import { intAttribute, producersOf } from '../graph/walk.ts'
+import { describe, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Graph, Model, Node } from '../model.ts'
 import { checkOptions } from '../options.ts'
 import { openSession } from '../runtime/session.ts'
 import { nodeName, planInt8 } from './_plan.ts'
-import { type Calibrated, calibrateInt8, type Int8Options, int8, prepareInt8, quantizeInt8 } from './int8.ts'
+import {
+  type Calibrated,
+  calibrateInt8,
+  type Int8Options,
+  int8,
+  integerNode,
+  prepareInt8,
+  quantizeInt8,
+} from './int8.ts'
 
 export interface FastOptions extends Context {
   readonly calibration: () => Iterable<Feeds>
@@ -43,10 +51,16 @@ export interface FastResult {
   readonly notes: readonly string[]
 }
 
-/** Finds the fast int8 form of a float model. Throws where the model computes on integers already. */
+/** Finds the fast int8 form of a float model; one that computes on integers already comes back as it is, with a note. */
 export async function makeFast(model: Model, options: FastOptions): Promise<FastResult> {
   const { validate, latency, maxLoss, margin = 0.03 } = options
   const settings = checkOptions(int8.id, int8.options, options.int8)
+  const already = integerNode(model)
+  if (already) {
+    const score = await validate(model)
+    const notes = [`the model is left as it is: ${describe(already)} computes on integers already`]
+    return { model, keptFloat: [], speedup: 1, score: { before: score, after: score }, notes }
+  }
   const prepared = await prepareInt8(model)
   const calibrated = await calibrateInt8(prepared, settings, options)
   const search: Search = { prepared, calibrated, settings, options }
