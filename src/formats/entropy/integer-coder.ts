@@ -2,7 +2,7 @@
  * Integers of tensors to bytes and back. What is learnt on one tensor of a stream helps the next, so a stream should
  * hold as many as may be decoded together.
  */
-import { IntegerModel, type Mode } from './integer-model.ts'
+import { IntegerModel, layoutOf, type Mode } from './integer-model.ts'
 import { BinaryCoder } from './range-coder.ts'
 
 export type { Mode } from './integer-model.ts'
@@ -31,7 +31,7 @@ export function beginEncoding(mode: Mode = 'default'): IntegerEncoder {
   return {
     encodeTensor(values, shape) {
       checkCount(values.length, shape)
-      model.code(coder, values, shape)
+      model.code(coder, values, layoutOf(shape))
     },
     finish: () => coder.finish(),
   }
@@ -48,7 +48,7 @@ export function beginDecoding(bytes: Uint8Array, mode: Mode = 'default'): Intege
       if (!(left >= 0))
         throw new Error(`integers: ${size} of them cannot come from ${bytes.length} bytes; the data is damaged`)
       const values = new Int32Array(size)
-      model.code(coder, values, shape)
+      model.code(coder, values, layoutOf(shape))
       return values
     },
   }
