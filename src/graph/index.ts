@@ -1,2 +1,3 @@
 /** The family table: methods that rewrite the graph and change no output. */
 export { foldBatchNorm } from './fold-batch-norm.ts'
+export { removeUnused } from './remove-unused.ts'

@@ -1,0 +1,154 @@
+/** `coppice compress`: the main job. */
+import { basename } from 'node:path'
+import { type CompressOptions, compress } from '../../compress/compress.ts'
+import type { Mode } from '../../formats/entropy/integer-coder.ts'
+import { packModel } from '../../formats/pack.ts'
+import { unpackOnnx } from '../../formats/unpack.ts'
+import type { Model } from '../../model.ts'
+import { brotli11, gzip9 } from '../../node/compress.ts'
+import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
+import { readModel } from '../../onnx/read.ts'
+import { renderHtml } from '../../report/html.ts'
+import { compareModels, latencyOf, layerRows } from '../../report/measure.ts'
+import type { Report } from '../../report/report.ts'
+import { renderText } from '../../report/text.ts'
+import { openSession } from '../../runtime/session.ts'
+import { bindData, type DataFlags, seedOf } from '../data-options.ts'
+import { environment } from '../environment.ts'
+import { type Io, numberOption } from '../io.ts'
+
+export interface CompressFlags extends DataFlags {
+  readonly output: string
+  readonly goal: string
+  readonly maxLoss: string
+  readonly pack?: string
+  readonly packMode: string
+  readonly report?: string
+  readonly recipe?: string
+  readonly latency: boolean
+}
+
+export async function runCompress(path: string, flags: CompressFlags, io: Io, signal: AbortSignal): Promise<void> {
+  const goal = oneOf('--goal', flags.goal, ['size', 'speed'] as const)
+  const packMode = oneOf('--pack-mode', flags.packMode, ['fast', 'default', 'max'] as const) as Mode
+  const maxLoss = numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 })
+  const seed = seedOf(flags)
+  const original = readFileBytes(path)
+  const model = openModel(path)
+  const data = await bindData(model, flags, io, signal)
+  const warnings: string[] = []
+  const options: CompressOptions = {
+    goal,
+    maxLoss,
+    seed,
+    data,
+    calibration: data?.spec,
+    packMode,
+    progress: (done, what) => io.progress(0.7 * done, what),
+    warn: (message) => warnings.push(message),
+    signal,
+    latency: (models) => latencies(models, { data, seed, signal }),
+  }
+  if (!data)
+    warnings.push(
+      'no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC',
+    )
+  const result = await compress(model, original, options)
+  // What is measured is what a user gets: the model decoded from the packed file.
+  const decoded = unpackOnnx(result.packed)
+  const comparison = await compareModels(
+    { name: basename(path), model, onnx: original, packed: packModel(model, { mode: packMode }) },
+    { name: basename(flags.output), model: result.model, onnx: decoded, packed: result.packed },
+    {
+      data,
+      seed,
+      gzip: gzip9,
+      brotli: brotli11,
+      skipLatency: !flags.latency,
+      signal,
+      progress: (done, what) => io.progress(0.7 + 0.3 * done, what),
+    },
+  )
+  const { speedUp, agreement } = comparison
+  if (speedUp && speedUp.median < 0.95)
+    warnings.push(`the result is slower: ${(1 / speedUp.median).toFixed(2)} x the time of the original in this run`)
+  const { top1: top1Before = 0 } = comparison.before
+  const { top1: top1After = 0 } = comparison.after
+  if (100 * (top1Before - top1After) > maxLoss) {
+    warnings.push(
+      `on the test set ${(100 * (top1Before - top1After)).toFixed(2)} points were lost, more than the ${maxLoss} allowed`,
+    )
+  }
+  const report: Report = {
+    title: `${basename(path)}, compressed for ${goal}`,
+    goal,
+    before: comparison.before,
+    after: { ...comparison.after, bytes: result.onnx.byteLength },
+    agreement,
+    ...(speedUp ? { speedUp } : {}),
+    ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
+    heldBack: result.heldBack,
+    layers: layerRows(model, result.model, result.sensitivity),
+    recipe: result.recipe,
+    notes: result.notes,
+    warnings,
+    environment: environment(),
+  }
+  const files = await writeResults(path, flags, { ...result, report })
+  io.finish()
+  io.result(`${renderText(report)}\n\n${files.map((f) => `wrote ${f}`).join('\n')}`, { ...report, files })
+}
+
+async function writeResults(
+  path: string,
+  flags: CompressFlags,
+  { onnx, packed, recipe, report }: { onnx: Uint8Array; packed: Uint8Array; recipe: object; report: Report },
+): Promise<string[]> {
+  const recipePath = flags.recipe ?? `${flags.output.replace(/\.onnx$/, '')}.recipe.json`
+  const text = (value: string): Uint8Array => new TextEncoder().encode(value)
+  const outputs: [string, Uint8Array][] = [
+    [flags.output, onnx],
+    ...(flags.pack ? [[flags.pack, packed] as [string, Uint8Array]] : []),
+    [recipePath, text(`${JSON.stringify(recipe, null, 2)}\n`)],
+    ...(flags.report ? [[flags.report, text(renderHtml(report))] as [string, Uint8Array]] : []),
+  ]
+  const names = outputs.map(([name]) => name)
+  const twice = names.find((name, i) => names.indexOf(name) !== i || name === path)
+  if (twice) throw new Error(`${twice}: it would be written over; expected a name of its own for each output`)
+  for (const [name, bytes] of outputs) await writeFileAtomic(name, bytes)
+  return names
+}
+
+async function latencies(
+  models: readonly Model[],
+  { data, seed, signal }: Pick<CompressOptions, 'data' | 'seed' | 'signal'>,
+): Promise<number[]> {
+  const [first, ...others] = models
+  const a = await openSession(first)
+  const times: number[] = []
+  for (const [i, other] of others.entries()) {
+    const b = await openSession(other)
+    const [before, after] = await latencyOf(first, { a, b }, { data, seed, signal })
+    if (i === 0) times.push(before.latencyMs.median)
+    // As a ratio of the same run, so that drift between runs does not count.
+    times.push(times[0] / after.speedUp.median)
+    await b.release()
+  }
+  await a.release()
+  return times
+}
+
+function oneOf<T extends string>(flag: string, value: string, known: readonly T[]): T {
+  if (!known.includes(value as T)) throw new Error(`${flag}: "${value}"; expected ${known.join(' or ')}`)
+  return value as T
+}
+
+/** Also used by `evaluate`. */
+export function modelOf(path: string): { model: Model; onnx: Uint8Array } {
+  const bytes = readFileBytes(path)
+  if (bytes.length >= 4 && bytes[0] === 0x63 && bytes[1] === 0x6f && bytes[2] === 0x70) {
+    const onnx = unpackOnnx(bytes)
+    return { model: readModel(onnx), onnx }
+  }
+  return { model: openModel(path), onnx: bytes }
+}

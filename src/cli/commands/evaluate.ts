@@ -1,0 +1,80 @@
+/** `coppice evaluate`: accuracy on labelled data, agreement with a reference, latency, sizes. */
+import { basename } from 'node:path'
+import { evaluateAccuracy, fedBatches } from '../../evaluate/accuracy.ts'
+import { measureLatency } from '../../evaluate/latency.ts'
+import { findRandomInputs } from '../../evaluate/random-inputs.ts'
+import { packModel } from '../../formats/pack.ts'
+import { brotli11, gzip9 } from '../../node/compress.ts'
+import { count, milliseconds, percent } from '../../report/format.ts'
+import { compareModels } from '../../report/measure.ts'
+import { renderText } from '../../report/text.ts'
+import { openSession } from '../../runtime/session.ts'
+import { bindData, type DataFlags, seedOf } from '../data-options.ts'
+import { environment } from '../environment.ts'
+import { type Io, numberOption } from '../io.ts'
+import { modelOf } from './compress.ts'
+
+export interface EvaluateFlags extends DataFlags {
+  readonly against?: string
+  readonly threads?: string
+}
+
+export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, signal: AbortSignal): Promise<void> {
+  const seed = seedOf(flags)
+  const threads =
+    flags.threads === undefined
+      ? undefined
+      : numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
+  const { model, onnx } = modelOf(path)
+  const packed = packModel(model)
+  const data = await bindData(model, flags, io, signal)
+  const shared = { data, seed, threads, gzip: gzip9, brotli: brotli11, signal, progress: io.progress }
+  if (flags.against) {
+    const reference = modelOf(flags.against)
+    const comparison = await compareModels(
+      { name: basename(flags.against), ...reference, packed: packModel(reference.model) },
+      { name: basename(path), model, onnx, packed },
+      shared,
+    )
+    const report = {
+      title: `${basename(path)} against ${basename(flags.against)}`,
+      ...comparison,
+      ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
+      layers: [],
+      notes: [],
+      warnings: [],
+      environment: environment(),
+    }
+    io.finish()
+    io.result(renderText(report), report)
+    return
+  }
+  const session = await openSession(onnx, { name: path, threads })
+  const sizes = {
+    bytes: onnx.byteLength,
+    gzip: (await gzip9(onnx)).byteLength,
+    brotli: (await brotli11(onnx)).byteLength,
+    packed: packed.byteLength,
+  }
+  const accuracy = data?.splits.test.labels
+    ? await evaluateAccuracy(session, data.batcher, data.splits.test, { signal, progress: io.progress, batchSize: 250 })
+    : undefined
+  const feeds = data
+    ? [...fedBatches(data.batcher, data.splits.test, 1)].slice(0, 1)[0].feeds
+    : (await findRandomInputs(model, session)).make(seed)
+  const [{ latencyMs }] = await measureLatency([{ name: path, session, feeds }], { maxMs: 10_000, signal })
+  await session.release()
+  io.finish()
+  io.result(
+    [
+      ...(accuracy
+        ? [
+            `top-1 ${percent(accuracy.top1)}${accuracy.top5 === undefined ? '' : `, top-5 ${percent(accuracy.top5)}`} on ${count(accuracy.count)} test samples of ${data?.splits.test.id}`,
+          ]
+        : []),
+      `latency ${milliseconds(latencyMs)} a call (median, 10th to 90th percentile)`,
+      `bytes ${count(sizes.bytes)}, gzip ${count(sizes.gzip)}, brotli ${count(sizes.brotli)}, packed ${count(sizes.packed)}`,
+    ].join('\n'),
+    { model: path, ...(accuracy ? { accuracy } : {}), latencyMs, sizes, environment: environment() },
+  )
+}

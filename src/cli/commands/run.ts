@@ -1,0 +1,38 @@
+/** `coppice run`: applies a recipe to a model; the same recipe, model and data give the same bytes. */
+import { calibrationFeeds } from '../../compress/held-back.ts'
+import { openModel, readFileBytes, saveModel } from '../../node/files.ts'
+import { parseRecipe, runSteps } from '../../recipe.ts'
+import { bindSpec } from '../data-options.ts'
+import type { Io } from '../io.ts'
+
+export async function runRecipe(
+  recipePath: string,
+  path: string,
+  flags: { output: string; data?: string },
+  io: Io,
+  signal: AbortSignal,
+): Promise<void> {
+  const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
+  if (flags.output === path) throw new Error(`${path}: it would be written over; expected another name for the result`)
+  const model = openModel(path)
+  const { calibration, seed } = recipe
+  const bound =
+    calibration &&
+    (await bindSpec(model, { ...calibration, data: flags.data ?? calibration.data }, { seed, io, signal }))
+  const warnings: string[] = []
+  const result = await runSteps(model, recipe.steps, {
+    seed,
+    signal,
+    progress: io.progress,
+    warn: (message) => warnings.push(message),
+    ...(bound ? { calibration: () => calibrationFeeds(bound, seed) } : {}),
+  })
+  const files = await saveModel(flags.output, result)
+  io.finish()
+  io.result([...warnings.map((w) => `warning: ${w}`), ...files.map((f) => `wrote ${f}`)].join('\n'), {
+    recipe: recipePath,
+    model: path,
+    files,
+    warnings,
+  })
+}

@@ -1,0 +1,105 @@
+/** The options that commands share which take data: the spec, the preprocessing, the seed. */
+import type { Command } from 'commander'
+import type { BoundData } from '../compress/held-back.ts'
+import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import { guessPreprocess, type PreprocessOptions } from '../data/preprocess.ts'
+import type { Model } from '../model.ts'
+import { dataForms, loadData } from '../node/data.ts'
+import type { CalibrationSpec } from '../recipe.ts'
+import { type Io, numberList, numberOption } from './io.ts'
+
+export interface DataFlags {
+  readonly data?: string
+  readonly inputRange?: string
+  readonly mean?: string
+  readonly std?: string
+  readonly layout?: string
+  readonly seed: string
+}
+
+export function addDataOptions(command: Command): Command {
+  return command
+    .option('--data <spec>', `data: ${dataForms.join(', ')}`)
+    .option('--input-range <range>', 'what pixels 0..255 are mapped to: 0..1, 0..255 or -1..1 (default: 0..1)')
+    .option('--mean <numbers>', 'subtracted after the range, one number or one a channel, between commas')
+    .option('--std <numbers>', 'divided by after that')
+    .option('--layout <layout>', 'NCHW or NHWC (default: read off the model where only one fits)')
+    .option('--seed <n>', 'seeds every random draw', '0')
+}
+
+export function seedOf(flags: DataFlags): number {
+  return numberOption(flags.seed, '--seed', { min: 0, max: 2 ** 32 - 1, integer: true })
+}
+
+const ranges: Record<string, readonly [number, number]> = { '0..1': [0, 1], '0..255': [0, 255], '-1..1': [-1, 1] }
+
+export function preprocessOptions(flags: DataFlags): PreprocessOptions {
+  const { inputRange, mean, std, layout } = flags
+  if (inputRange !== undefined && !ranges[inputRange]) {
+    throw new Error(`--input-range: "${inputRange}"; expected ${Object.keys(ranges).join(', ')}`)
+  }
+  if (layout !== undefined && layout !== 'NCHW' && layout !== 'NHWC')
+    throw new Error(`--layout: "${layout}"; expected NCHW or NHWC`)
+  return {
+    ...(inputRange ? { range: ranges[inputRange] } : {}),
+    ...(mean ? { mean: numberList(mean, '--mean') } : {}),
+    ...(std ? { std: numberList(std, '--std') } : {}),
+    ...(layout ? { layout } : {}),
+  }
+}
+
+/** Loads the data of the flags and binds it to the model's inputs; undefined without --data. Says what it assumed. */
+export async function bindData(
+  model: Model,
+  flags: DataFlags,
+  io: Io,
+  signal?: AbortSignal,
+): Promise<(BoundData & { spec: Omit<CalibrationSpec, 'samples' | 'batchSize'> }) | undefined> {
+  if (!flags.data) {
+    for (const [flag, value] of Object.entries({
+      'input-range': flags.inputRange,
+      mean: flags.mean,
+      std: flags.std,
+      layout: flags.layout,
+    })) {
+      if (value !== undefined)
+        throw new Error(`--${flag}: it says how data is read, and there is none; expected --data SPEC with it`)
+    }
+    return undefined
+  }
+  const options = preprocessOptions(flags)
+  return bindSpec(model, { data: flags.data, ...options }, { seed: seedOf(flags), io, signal })
+}
+
+/** The same from a recipe's words. */
+export async function bindSpec(
+  model: Model,
+  spec: Omit<CalibrationSpec, 'samples' | 'batchSize'>,
+  { seed, io, signal }: { seed: number; io: Io; signal?: AbortSignal },
+): Promise<BoundData & { spec: Omit<CalibrationSpec, 'samples' | 'batchSize'> }> {
+  const inputs = requiredInputs(model)
+  const splits = await loadData(spec.data, { seed, signal, imageSize: imageSizeOf(inputs), progress: io.progress })
+  const preprocess = guessPreprocess(inputs, splits.test, spec)
+  const batcher = batcherFor(inputs, splits.test, preprocess)
+  for (const note of [...(splits.note ? [splits.note] : []), ...preprocess.notes, ...batcher.notes])
+    io.say(`data: ${note}`)
+  const { range, mean, std, layout } = preprocess
+  return {
+    splits,
+    batcher,
+    spec: { data: spec.data, range, layout, ...(mean ? { mean } : {}), ...(std ? { std } : {}) },
+  }
+}
+
+/** The picture size that the model's first four-dimensional input takes, where it says. */
+function imageSizeOf(
+  inputs: ReturnType<typeof requiredInputs>,
+): { height: number; width: number; channels: number } | undefined {
+  const shape = inputs.find((i) => i.shape?.length === 4)?.shape
+  if (!shape) return undefined
+  const planar = shape[1] === 1 || shape[1] === 3
+  const [channels, height, width] = planar ? shape.slice(1) : [shape[3], shape[1], shape[2]]
+  return typeof height === 'number' && typeof width === 'number' && typeof channels === 'number'
+    ? { height, width, channels }
+    : undefined
+}

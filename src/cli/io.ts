@@ -1,0 +1,85 @@
+/** How the command line speaks: results on stdout, progress on stderr, one sentence and exit code 1 where it fails. */
+
+export interface Io {
+  readonly json: boolean
+  /** The result: text for people, or with --json one object. */
+  result(text: string, value: unknown): void
+  /** Something worth saying at once (never with --json: it belongs to the object). */
+  say(text: string): void
+  /** How far a long step is, as a share of 1. */
+  progress(done: number, what: string): void
+  /** Ends the progress line. */
+  finish(): void
+}
+
+const firstReportMs = 1000
+const plainIntervalMs = 5000
+
+/** Progress: a line that is rewritten on a terminal, a line every five seconds elsewhere, JSON lines with --json. */
+export function createIo(json: boolean, now: () => number = () => performance.now()): Io {
+  const start = now()
+  const tty = process.stderr.isTTY === true
+  let last = -1
+  let open = false
+  const clear = (): void => {
+    if (open) process.stderr.write('\r\u001b[K')
+    open = false
+  }
+  return {
+    json,
+    result(text, value) {
+      clear()
+      process.stdout.write(json ? `${JSON.stringify(value)}\n` : `${text}\n`)
+    },
+    say(text) {
+      clear()
+      if (!json) process.stderr.write(`${text}\n`)
+    },
+    progress(done, what) {
+      const elapsed = now() - start
+      const interval = tty && !json ? 100 : plainIntervalMs
+      if (elapsed < firstReportMs || (last >= 0 && elapsed - last < interval)) return
+      last = elapsed
+      const leftMs = done > 0.01 ? (elapsed / done) * (1 - done) : undefined
+      if (json) {
+        process.stderr.write(
+          `${JSON.stringify({ event: 'progress', done: Number(done.toFixed(4)), what, elapsedMs: Math.round(elapsed), ...(leftMs === undefined ? {} : { leftMs: Math.round(leftMs) }) })}\n`,
+        )
+        return
+      }
+      const left = leftMs === undefined ? '' : `, about ${duration(leftMs)} left`
+      const line = `${Math.floor(100 * done)} % ${what}, ${duration(elapsed)}${left}`
+      if (tty) {
+        process.stderr.write(`\r\u001b[K${line}`)
+        open = true
+      } else process.stderr.write(`${line}\n`)
+    },
+    finish: clear,
+  }
+}
+
+function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+}
+
+/** A list of numbers from an option's text: `0.485,0.456,0.406`. */
+export function numberList(text: string, subject: string): number[] {
+  const values = text.split(',').map((t) => (t.trim() === '' ? Number.NaN : Number(t)))
+  if (values.some((v) => !Number.isFinite(v))) throw new Error(`${subject}: "${text}"; expected numbers between commas`)
+  return values
+}
+
+/** One number from an option's text, within bounds. */
+export function numberOption(
+  text: string,
+  subject: string,
+  { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, integer = false } = {},
+): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text)
+  if (!(value >= min && value <= max) || (integer && !Number.isInteger(value))) {
+    const kind = integer ? 'a whole number' : 'a number'
+    throw new Error(`${subject}: "${text}"; expected ${kind} within [${min}, ${max}]`)
+  }
+  return value
+}

@@ -1,0 +1,108 @@
+#!/usr/bin/env node
+/** The command line: flags, help, errors. What a command does is in commands/, loaded when it is called. */
+import { Command, CommanderError } from 'commander'
+import { addDataOptions } from './data-options.ts'
+import { version } from './environment.ts'
+import { createIo, type Io } from './io.ts'
+
+const program = new Command('coppice')
+  .description('Makes neural networks small and fast: ONNX in; ONNX, a packed file and an honest report out.')
+  .version(version())
+  .showHelpAfterError('(coppice --help lists the commands)')
+  .exitOverride()
+
+const stop = new AbortController()
+
+/** A command's flags that every command has, and how its failure is told. */
+function command(name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option('--json', 'print one JSON object on stdout and nothing else; progress as JSON lines on stderr')
+    .option('--debug', 'print the stack of an error')
+}
+
+type Flags = { json?: boolean; debug?: boolean }
+
+/** Runs a command's work; one sentence and exit code 1 where it fails. */
+async function run(flags: Flags, work: (io: Io) => Promise<unknown>): Promise<void> {
+  const io = createIo(flags.json === true)
+  process.once('SIGINT', () => {
+    stop.abort()
+    io.finish()
+    process.stderr.write('stopped\n')
+    process.exit(130) // temporary files are removed on exit
+  })
+  try {
+    await work(io)
+  } catch (error) {
+    io.finish()
+    fail(error, flags)
+  }
+}
+
+function fail(error: unknown, flags: Flags): void {
+  const message = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`${flags.debug && error instanceof Error ? error.stack : message}\n`)
+  process.exitCode = 1
+}
+
+command('inspect <model>', 'show the layers: shapes, parameters, multiply-adds, bytes, zeros, distinct values').action(
+  (model: string, flags) =>
+    run(flags, async () => {
+      const { runInspect } = await import('./commands/inspect.ts')
+      const { output, error } = await runInspect(model, flags)
+      process.stdout.write(`${output}\n`)
+      if (error) throw error
+    }),
+)
+
+addDataOptions(command('compress <model>', 'make a model small (or fast), prove what it kept, and say so in a report'))
+  .requiredOption('-o, --output <file>', 'the compressed model (.onnx)')
+  .option('--goal <goal>', 'size or speed', 'size')
+  .option('--max-loss <points>', 'points of accuracy (or agreement) that may be lost', '0.5')
+  .option('--pack <file>', 'also write the packed file (.cop)')
+  .option('--pack-mode <mode>', 'fast, default or max', 'default')
+  .option('--report <file>', 'also write the report (.html)')
+  .option('--recipe <file>', 'where the recipe is written (default: beside the output)')
+  .option('--no-latency', 'do not measure latency')
+  .action((model: string, flags) =>
+    run(flags, async (io) => (await import('./commands/compress.ts')).runCompress(model, flags, io, stop.signal)),
+  )
+
+addDataOptions(
+  command('evaluate <model>', 'measure accuracy, agreement with a reference, latency and sizes (.onnx or .cop)'),
+)
+  .option('--against <reference>', 'a model to compare with, side by side')
+  .option('--threads <n>', 'threads of ONNX Runtime (default: its own choice)')
+  .action((model: string, flags) =>
+    run(flags, async (io) => (await import('./commands/evaluate.ts')).runEvaluate(model, flags, io, stop.signal)),
+  )
+
+command('pack <model>', 'store a model losslessly in fewer bytes')
+  .requiredOption('-o, --output <file>', 'the packed file (.cop)')
+  .option('--mode <mode>', 'fast, default or max', 'default')
+  .action((model: string, flags) =>
+    run(flags, async (io) => (await import('./commands/pack.ts')).runPack(model, flags, io)),
+  )
+
+command('unpack <file>', 'get the model back, bit for bit')
+  .requiredOption('-o, --output <file>', 'the model (.onnx)')
+  .action((file: string, flags) =>
+    run(flags, async (io) => (await import('./commands/pack.ts')).runUnpack(file, flags, io)),
+  )
+
+command('run <recipe> <model>', 'apply a recipe: the same recipe, model and data give the same bytes')
+  .requiredOption('-o, --output <file>', 'the result (.onnx)')
+  .option('--data <spec>', 'calibration data, instead of what the recipe names')
+  .action((recipe: string, model: string, flags) =>
+    run(flags, async (io) => (await import('./commands/run.ts')).runRecipe(recipe, model, flags, io, stop.signal)),
+  )
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error
+  // Help and version end well; a wrong flag or a missing argument is a usage error.
+  process.exitCode = error.exitCode === 0 ? 0 : 2
+}

@@ -1,0 +1,106 @@
+/**
+ * The search for size: the price of a bit (uniform's lambda) is raised until the loss on held-back data reaches its limit.
+ * Everything that does not depend on the price (second moments of inputs, sensitivities) is measured once.
+ */
+
+import { AbortError } from '../errors.ts'
+import { foldBatchNorm } from '../graph/fold-batch-norm.ts'
+import { removeUnused } from '../graph/remove-unused.ts'
+import type { Context } from '../method.ts'
+import type { Model } from '../model.ts'
+import { checkOptions } from '../options.ts'
+import { compact } from '../quantize/compact.ts'
+import { planAt, prepareUniform, quantizeAt, uniform } from '../quantize/uniform.ts'
+import type { Step } from '../recipe.ts'
+import type { Scorer } from './score.ts'
+
+export interface SmallResult {
+  readonly model: Model
+  readonly steps: readonly Step[]
+  /** Loss on held-back data, in the scorer's unit. */
+  readonly loss: number
+  /** Divergence of the output for a squared error of the layer's output, by weight name. */
+  readonly sensitivity: ReadonlyMap<string, number>
+  /** Distance of each tensor's levels, by weight name. */
+  readonly gridSteps: ReadonlyMap<string, number>
+}
+
+/** Halvings of the price's bracket, in octaves, after it is found: within 9 % of the limit's price. */
+const bisections = 3
+const mostOctaves = 16
+
+export async function makeSmall(
+  model: Model,
+  scorer: Scorer,
+  options: Context & { readonly maxLoss: number },
+): Promise<SmallResult> {
+  const { maxLoss, progress, signal } = options
+  const limit = scorer.limitOf(maxLoss)
+  const settings = checkOptions(uniform.id, uniform.options)
+  const folded = await foldBatchNorm(await removeUnused(model))
+  const prepared = await prepareUniform(folded, settings, {
+    ...options,
+    progress: (done, what) => progress?.(0.6 * done, what),
+  })
+  const before: Step[] = [
+    ['remove-unused', {}],
+    ['fold-batch-norm', {}],
+  ]
+  if (prepared.layers.length === 0) {
+    return {
+      model: folded,
+      steps: before,
+      loss: await scorer.lossOf(folded),
+      sensitivity: new Map(),
+      gridSteps: new Map(),
+    }
+  }
+  let tries = 0
+  const lossAt = async (lambda: number): Promise<number> => {
+    if (signal?.aborted) throw new AbortError('compress: stopped')
+    const { model: quantized } = await quantizeAt(prepared, lambda)
+    progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `price ${lambda.toExponential(1)} a bit`)
+    return scorer.lossOf(quantized)
+  }
+  const lambda = await highestPrice(lossAt, limit, options.calibration ? settings.lambda : 1e-5)
+  const { model: quantized } = await quantizeAt(prepared, lambda)
+  const compacted = await compact(quantized)
+  return {
+    model: compacted,
+    steps: [...before, ['uniform', { lambda }], ['compact', {}]],
+    loss: await scorer.lossOf(compacted),
+    sensitivity: prepared.sensitivity,
+    gridSteps: new Map([...planAt(prepared, lambda)].map(([name, { step }]) => [name, step])),
+  }
+}
+
+/** The highest price whose loss is within the limit: octaves up or down from a start, then bisection between two. */
+async function highestPrice(
+  lossAt: (lambda: number) => Promise<number>,
+  limit: number,
+  start: number,
+): Promise<number> {
+  const holds = async (lambda: number): Promise<boolean> => (await lossAt(lambda)) <= limit
+  let good = start
+  let octaves = 0
+  if (await holds(start)) {
+    while (octaves++ < mostOctaves && (await holds(short(good * 2)))) good = short(good * 2)
+  } else {
+    do {
+      good = short(good / 2)
+      if (++octaves > mostOctaves) {
+        throw new Error('compress: even the finest steps tried lose more than is allowed; expected a larger --max-loss')
+      }
+    } while (!(await holds(good)))
+  }
+  for (let i = 1; i <= bisections; i++) {
+    const middle = short(good * 2 ** (0.5 ** i))
+    if (await holds(middle)) good = middle
+  }
+  return good
+}
+
+/** Few digits, so that the recipe's text says exactly what was run. */
+function short(x: number): number {
+  return Number(x.toPrecision(3))
+}

@@ -1,0 +1,183 @@
+/** Measuring two models side by side for a report: sizes, accuracy on the whole test set, agreement, latency. */
+import type { BoundData } from '../compress/held-back.ts'
+import { evaluateAccuracy, fedBatches } from '../evaluate/accuracy.ts'
+import { measureAgreement } from '../evaluate/agreement.ts'
+import { type Latency, measureLatency } from '../evaluate/latency.ts'
+import { findRandomInputs } from '../evaluate/random-inputs.ts'
+import type { Compressor } from '../evaluate/size.ts'
+import { packedTensorBytes } from '../formats/tensor-bytes.ts'
+import { tensorsOf } from '../graph/walk.ts'
+import { weightTensors } from '../graph/weights.ts'
+import { inspectModel } from '../inspect.ts'
+import type { Context, Feeds } from '../method.ts'
+import type { Model, Tensor } from '../model.ts'
+import { openSession, type Session } from '../runtime/session.ts'
+import { dataTypes, floats, integers, sizeOf } from '../tensor/dtype.ts'
+import type { Agreement, LayerRow, Side } from './report.ts'
+
+export interface Subject {
+  readonly name: string
+  readonly model: Model
+  /** The file's bytes. */
+  readonly onnx: Uint8Array
+  readonly packed: Uint8Array
+}
+
+export interface MeasureOptions extends Pick<Context, 'progress' | 'signal'> {
+  readonly data?: BoundData
+  readonly seed: number
+  readonly threads?: number
+  readonly gzip: Compressor
+  readonly brotli: Compressor
+  readonly skipLatency?: boolean
+}
+
+export interface Comparison {
+  readonly before: Side
+  readonly after: Side
+  readonly agreement: Agreement
+  readonly speedUp?: { readonly median: number; readonly p10: number; readonly p90: number }
+}
+
+export async function compareModels(before: Subject, after: Subject, options: MeasureOptions): Promise<Comparison> {
+  const { data, threads, progress, signal } = options
+  const a = await openSession(before.onnx, { name: before.name, threads })
+  const b = await openSession(after.onnx, { name: after.name, threads })
+  try {
+    const labelled = data?.splits.test.labels !== undefined
+    const [accuracyBefore, accuracyAfter] = labelled
+      ? [await accuracyOf(a, data, options, 0), await accuracyOf(b, data, options, 0.4)]
+      : []
+    const agreement = await agreementOf(before.model, { a, b }, options)
+    progress?.(0.85, 'measuring latency')
+    const latency = options.skipLatency
+      ? undefined
+      : await latencyOf(before.model, { a, b }, { data, signal, seed: options.seed })
+    return {
+      before: {
+        ...(await sideOf(before, options)),
+        ...accuracyBefore,
+        ...(latency ? { latencyMs: latency[0].latencyMs } : {}),
+      },
+      after: {
+        ...(await sideOf(after, options)),
+        ...accuracyAfter,
+        ...(latency ? { latencyMs: latency[1].latencyMs } : {}),
+      },
+      agreement,
+      ...(latency ? { speedUp: latency[1].speedUp } : {}),
+    }
+  } finally {
+    await a.release()
+    await b.release()
+  }
+}
+
+async function accuracyOf(
+  session: Session,
+  { splits, batcher }: BoundData,
+  { progress, signal }: MeasureOptions,
+  from: number,
+) {
+  const { top1, top5 } = await evaluateAccuracy(session, batcher, splits.test, {
+    batchSize: 250,
+    signal,
+    progress: (done, what) => progress?.(from + 0.4 * done, what),
+  })
+  return { top1, ...(top5 === undefined ? {} : { top5 }) }
+}
+
+const agreementSamples = 2000
+
+async function agreementOf(
+  model: Model,
+  { a, b }: { a: Session; b: Session },
+  { data, seed, signal }: MeasureOptions,
+): Promise<Agreement> {
+  let on: string
+  let inputs: Iterable<{ feeds: Feeds; count?: number }>
+  if (data) {
+    const { test } = data.splits
+    const batches = [...fedBatches(data.batcher, test, 250)]
+    const per = batches[0].count
+    inputs = batches.slice(0, Math.ceil(agreementSamples / per))
+    on = `${Math.min(test.length, Math.ceil(agreementSamples / per) * per)} test samples`
+  } else {
+    const random = await findRandomInputs(model, a)
+    inputs = Array.from({ length: 8 }, (_, i) => ({ feeds: random.make(seed + 1000 + i) }))
+    on = '8 random inputs'
+  }
+  const { outputs } = await measureAgreement(a, b, inputs, { signal })
+  const worst = outputs.reduce((w, o) => (o.snrDb < w.snrDb ? o : w))
+  return {
+    on,
+    snrDb: worst.snrDb,
+    maxAbsDiff: Math.max(...outputs.map((o) => o.maxAbsDiff)),
+    ...(data && outputs[0].top1 !== undefined ? { top1: outputs[0].top1 } : {}),
+  }
+}
+
+/** Latency at batch 1, both models in turn on the same input. */
+export async function latencyOf(
+  model: Model,
+  { a, b }: { a: Session; b: Session },
+  { data, signal, seed }: { data?: BoundData; signal?: AbortSignal; seed: number },
+): Promise<Latency[]> {
+  const feeds = data
+    ? [...fedBatches(data.batcher, data.splits.test, 1)].slice(0, 1)[0].feeds
+    : (await findRandomInputs(model, a)).make(seed)
+  const contenders = [
+    { name: 'before', session: a, feeds },
+    { name: 'after', session: b, feeds },
+  ]
+  return measureLatency(contenders, { rounds: 50, maxMs: 10_000, signal })
+}
+
+async function sideOf({ name, model, onnx, packed }: Subject, { gzip, brotli }: MeasureOptions): Promise<Side> {
+  const { layers, totals } = inspectModel(model)
+  const zeros = layers.reduce((sum, l) => sum + (l.sparsity ?? 0) * l.params, 0)
+  return {
+    name,
+    bytes: onnx.byteLength,
+    gzip: (await gzip(onnx)).byteLength,
+    brotli: (await brotli(onnx)).byteLength,
+    packed: packed.byteLength,
+    params: totals.params,
+    nonZero: Math.round(totals.params - zeros),
+    macs: totals.macs,
+    layers,
+  }
+}
+
+/** A row for each weight: what it took and what it takes. Weights are paired by name (or the names `compact` makes of it). */
+export function layerRows(before: Model, after: Model, sensitivity: ReadonlyMap<string, number>): LayerRow[] {
+  const stored = new Map<string, Tensor>()
+  for (const { tensor, node } of tensorsOf(after)) stored.set(node ? node.outputs[0] : tensor.name, tensor)
+  return weightTensors(before).flatMap(({ name, tensor, uses }) => {
+    const now =
+      stored.get(`${tensor.name}_q`) ?? stored.get(`${tensor.name}_quantized`) ?? stored.get(tensor.name || name)
+    if (!now) return []
+    const weights = sizeOf(tensor.dims)
+    const bytesAfter = packedTensorBytes(now)
+    const s = sensitivity.get(name)
+    return [
+      {
+        name,
+        op: uses[0].node.op,
+        weights,
+        bytesBefore: tensor.data.byteLength,
+        bytesAfter,
+        bitsPerWeight: (8 * bytesAfter) / Math.max(1, weights),
+        sparsity: zeroShare(now),
+        ...(s === undefined ? {} : { sensitivity: s }),
+      },
+    ]
+  })
+}
+
+function zeroShare(tensor: Tensor): number {
+  const values = dataTypes[tensor.dtype].kind === 'float' ? floats(tensor) : integers(tensor)
+  let zeros = 0
+  for (const v of values) if (v === 0) zeros++
+  return zeros / Math.max(1, values.length)
+}

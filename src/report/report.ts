@@ -1,0 +1,62 @@
+/** What a report says, as plain data: the table and the page are drawn from it. */
+import type { LayerInfo } from '../inspect.ts'
+import type { Recipe } from '../recipe.ts'
+
+export interface Side {
+  readonly name: string
+  /** Bytes of the .onnx, as it is, gzipped (level 9), with brotli (level 11), and packed by coppice. */
+  readonly bytes: number
+  readonly gzip: number
+  readonly brotli: number
+  readonly packed: number
+  readonly params: number
+  /** Parameters that are not zero. */
+  readonly nonZero: number
+  /** Multiply-adds at batch 1; null where shapes are not known. */
+  readonly macs: number | null
+  /** Shares of 1, on the whole test set. */
+  readonly top1?: number
+  readonly top5?: number
+  /** Milliseconds a call: median, 10th and 90th percentile. */
+  readonly latencyMs?: { readonly median: number; readonly p10: number; readonly p90: number }
+  readonly layers: readonly LayerInfo[]
+}
+
+export interface Agreement {
+  /** What the outputs were compared on. */
+  readonly on: string
+  /** Share of 1 with the same top class; left out where outputs are no class scores. */
+  readonly top1?: number
+  readonly snrDb: number
+  readonly maxAbsDiff: number
+}
+
+export interface LayerRow {
+  readonly name: string
+  readonly op: string
+  readonly weights: number
+  readonly bytesBefore: number
+  /** In the packed file, coded alone. */
+  readonly bytesAfter: number
+  readonly bitsPerWeight: number
+  readonly sparsity: number
+  readonly sensitivity?: number
+}
+
+export interface Report {
+  readonly title: string
+  readonly goal?: string
+  readonly before: Side
+  readonly after: Side
+  /** Time of `before` over time of `after`, from one interleaved run: above 1 is faster. */
+  readonly speedUp?: { readonly median: number; readonly p10: number; readonly p90: number }
+  readonly testSet?: { readonly id: string; readonly samples: number }
+  readonly agreement?: Agreement
+  /** What was held against the limit while searching, on data that is not test data. */
+  readonly heldBack?: { readonly what: string; readonly unit: string; readonly loss: number; readonly limit: number }
+  readonly layers: readonly LayerRow[]
+  readonly recipe?: Recipe
+  readonly notes: readonly string[]
+  readonly warnings: readonly string[]
+  readonly environment: readonly string[]
+}
