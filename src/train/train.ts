@@ -8,12 +8,13 @@ import { type AugmentOptions, augment as augmentSamples } from '../data/augment.
 import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import { AbortError } from '../errors.ts'
-import { type Engine, plainEngine } from '../grad/engine.ts'
+import type { Engine } from '../grad/engine.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
+import { chooseEngine, type EngineChoice } from './choose-engine.ts'
 import { type Loss, type LossName, oneHot } from './losses.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
 import { openResident, type ResidentSession } from './resident.ts'
@@ -55,6 +56,7 @@ export interface TrainOptions {
   readonly decays?: (name: string, shape: readonly number[]) => boolean
   readonly frozenStatistics?: boolean
   readonly clipNorm?: number
+  /** Default: the quickest that this machine has (`chooseEngine`). */
   readonly engine?: Engine
   /** Default: the runtime's own choice. */
   readonly threads?: number
@@ -97,6 +99,9 @@ export interface Trained {
   readonly history: readonly EpochRecord[]
   /** The epoch whose weights these are. */
   readonly epoch: number
+  readonly engine: Engine['id']
+  /** Why the plain engine was taken, where it was. */
+  readonly engineReason?: string
 }
 
 /** What is saved beside the arrays. */
@@ -130,12 +135,13 @@ export async function train(model: Model, data: Dataset, options: TrainOptions):
     Uint32Array.from({ length: batchSize }, (_, i) => i),
   )
   const optimizer = options.optimizer ?? sgd()
+  const choice: EngineChoice = options.engine ? { engine: options.engine } : await chooseEngine()
   const step = buildStep(model, {
     ...options,
     inputShapes: Object.fromEntries(Object.entries(first).map(([name, v]) => [name, v.dims])),
     loss: options.loss ?? 'cross-entropy',
     optimizer,
-    engine: options.engine ?? plainEngine,
+    engine: choice.engine,
     projections: options.project,
   })
   const session = await openResident(step.model, { state: step.state, threads: options.threads })
@@ -144,7 +150,19 @@ export async function train(model: Model, data: Dataset, options: TrainOptions):
     const stepsPerEpoch = Math.floor(data.length / batchSize)
     const seed = options.seed ?? 0
     const fingerprint = fingerprintOf({ data, options, optimizer, state })
-    return await loop({ model, data, options, optimizer, seed, step, session, state, stepsPerEpoch, fingerprint })
+    const result = await loop({
+      model,
+      data,
+      options,
+      optimizer,
+      seed,
+      step,
+      session,
+      state,
+      stepsPerEpoch,
+      fingerprint,
+    })
+    return { ...result, engine: choice.engine.id, ...(choice.reason ? { engineReason: choice.reason } : {}) }
   } finally {
     await session.release()
   }
@@ -183,7 +201,7 @@ function fingerprintOf({
   ])
 }
 
-async function loop(run: Run): Promise<Trained> {
+async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
   const { options, state, stepsPerEpoch } = run
   const resumed = await resume(run)
   let at = resumed?.step ?? 0
