@@ -17,15 +17,25 @@ export interface RandomInputOptions {
 }
 
 export interface RandomInputs {
-  /** Whether the model takes the batch size that was asked for (else it takes its own, of the shapes below). */
+  /** Whether the inputs are `batchSize` samples; if not, the model's shapes are fixed. */
   readonly batchSizeTaken: boolean
   readonly shapes: Readonly<Record<string, readonly number[]>>
   /** Inputs drawn by the seed: floats standard normal, integers within what the graph allows. */
   make(seed: number): Feeds
 }
 
-/** What the sizes left open are set to, in the order they are tried. */
-const sizeLadder = [224, 32, 512, 256, 128, 64, 16, 1, 1024]
+/** What the sizes left open are set to, in the order they are tried: the sides of images, and any other length. */
+const sizeLadder = [
+  { side: 224, length: 512 },
+  { side: 32, length: 128 },
+  { side: 512, length: 224 },
+  { side: 256, length: 256 },
+  { side: 128, length: 64 },
+  { side: 64, length: 32 },
+  { side: 16, length: 16 },
+  { side: 1, length: 1 },
+  { side: 1024, length: 1024 },
+]
 const channelLadder = [3, 1]
 
 /** Finds shapes that the model runs with. Throws one sentence, with the runtime's reason, where none is found. */
@@ -55,7 +65,7 @@ export async function findRandomInputs(
       continue
     }
     return {
-      batchSizeTaken: inputs.every((input, i) => shapes[i][batchAxis(input)] === batchSize || shapes[i].length === 0),
+      batchSizeTaken: batchSize === 1 || inputs.every(takesBatches),
       shapes: Object.fromEntries(inputs.map((input, i) => [input.name, shapes[i]])),
       make,
     }
@@ -72,6 +82,11 @@ function batchAxis(input: ValueInfo): number {
   if (isOpen(dims[0])) return 0
   const first = dims.findIndex(isOpen)
   return first > 0 && dims.length > 2 && !spatial(input, first) ? first : 0
+}
+
+function takesBatches(input: ValueInfo): boolean {
+  const { shape } = input
+  return !shape || shape.length === 0 || isOpen(shape[batchAxis(input)])
 }
 
 /** Height and width of an image. */
@@ -99,7 +114,15 @@ function* candidateShapes(inputs: readonly ValueInfo[], batchSize: number): Gene
 
 function shapeWith(
   input: ValueInfo,
-  { size, channels, batchSize }: { readonly size: number; readonly channels: number; readonly batchSize: number },
+  {
+    size,
+    channels,
+    batchSize,
+  }: {
+    readonly size: { readonly side: number; readonly length: number }
+    readonly channels: number
+    readonly batchSize: number
+  },
 ): number[] {
   const dims = input.shape ?? [undefined, undefined, undefined, undefined] // of unknown rank: perhaps an image
   const batch = batchAxis({ ...input, shape: dims })
@@ -107,7 +130,7 @@ function shapeWith(
     if (!isOpen(dim)) return dim as number
     if (axis === batch || (typeof dim === 'string' && /batch/i.test(dim))) return batchSize
     if (dims.length === 4 && axis === 1) return channels
-    return size
+    return dims.length === 4 ? size.side : size.length
   })
 }
 
