@@ -65,7 +65,9 @@ export interface Node extends Extra {
 /** A whole number: a bigint only where a double cannot hold it. */
 export type Int = number | bigint
 
-export type Attribute =
+export type Attribute = Extra & AttributeValue
+
+export type AttributeValue =
   | { readonly type: 'float'; readonly value: number }
   | { readonly type: 'int'; readonly value: Int }
   | { readonly type: 'string'; readonly value: string | Uint8Array }
@@ -104,7 +106,7 @@ export interface ValueInfo extends Extra {
   readonly dtype?: DataType
   /** Undefined where even the rank is not known. */
   readonly shape?: readonly Dim[]
-  /** A type that is not a plain tensor (sequence, map, optional, sparse), as its own bytes. */
+  /** A type that is not a plain tensor (sequence, map, optional, sparse; a tensor with denotations), as its own bytes. */
   readonly opaqueType?: Uint8Array
   readonly docString?: string
 }

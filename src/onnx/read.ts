@@ -6,6 +6,7 @@
 import { UnsupportedError } from '../errors.ts'
 import type {
   Attribute,
+  AttributeValue,
   Dim,
   FunctionDef,
   Graph,
@@ -86,14 +87,14 @@ function liftGraph(proto: Message, options: ReadOptions): Graph {
 }
 
 function liftNode(proto: Message, options: ReadOptions): Node {
-  const attributes: Record<string, Attribute> = {}
-  for (const a of list(proto.attributes)) attributes[(a.name as string) ?? ''] = liftAttribute(a, options)
+  const entries = list(proto.attributes).map((a) => [(a.name as string) ?? '', liftAttribute(a, options)] as const)
   return {
     ...(proto as object),
     op: (proto.op as string) ?? '',
     inputs: (proto.inputs as string[]) ?? [],
     outputs: (proto.outputs as string[]) ?? [],
-    attributes,
+    // Own properties whatever their name is: a file may say __proto__.
+    attributes: Object.fromEntries(entries),
   }
 }
 
@@ -110,6 +111,9 @@ function liftFunction(proto: Message, options: ReadOptions): FunctionDef {
   } as FunctionDef
 }
 
+/** Far above what any runtime takes. */
+const maxRank = 255
+
 /** AttributeProto.AttributeType, by its number. */
 const attributeTypes: Record<number, Attribute['type']> = {
   1: 'float',
@@ -125,6 +129,11 @@ const attributeTypes: Record<number, Attribute['type']> = {
 }
 
 function liftAttribute(proto: Message, options: ReadOptions): Attribute {
+  const value = liftAttributeValue(proto, options)
+  return proto.unknown && value.type !== 'opaque' ? { ...value, unknown: proto.unknown } : value
+}
+
+function liftAttributeValue(proto: Message, options: ReadOptions): AttributeValue {
   if (proto.refAttrName) {
     return { type: 'reference', value: proto.refAttrName as string, attributeType: Number(proto.type ?? 0) }
   }
@@ -188,6 +197,7 @@ function liftTensor(proto: Message, options: ReadOptions): Tensor {
   if (proto.segment)
     throw new UnsupportedError(`tensor "${name}": it is stored in segments, which no known tool writes`)
   const dims = ((proto.dims as Int[]) ?? []).map(Number)
+  if (dims.length > maxRank) throw new Error(`tensor "${name}": ${dims.length} dimensions; expected at most ${maxRank}`)
   let size = 1
   for (const d of dims) {
     size *= d
@@ -242,16 +252,20 @@ function liftValueInfo(proto: Message): ValueInfo {
   const { type, ...rest } = proto
   const info = { ...(rest as object), name: (proto.name as string) ?? '' }
   if (!type) return info
-  const opaque = { ...info, opaqueType: type as Uint8Array }
   const decoded = decode(TypeProto, type as Uint8Array)
   const tensor = decoded.tensorType as Message | undefined
-  if (!tensor || decoded.unknown || tensor.unknown) return opaque // a sequence, or a denotation: keep every byte
+  // A sequence or map: its bytes alone. A tensor with denotations: its bytes and what they say.
+  if (!tensor) return { ...info, opaqueType: type as Uint8Array }
   const dtype = dataTypeOf(Number(tensor.elemType ?? 0))
-  const shapeProto = tensor.shape as Message | undefined
-  const dims = list(shapeProto?.dims)
-  if (!dtype || shapeProto?.unknown || dims.some((d) => d.unknown))
-    return { ...opaque, ...(dtype ? { dtype } : {}), ...(shapeProto ? { shape: dims.map(liftDim) } : {}) }
-  return { ...info, dtype, ...(shapeProto ? { shape: dims.map(liftDim) } : {}) }
+  const shape = tensor.shape as Message | undefined
+  const dims = list(shape?.dims)
+  const plain = dtype && ![decoded, tensor, shape, ...dims].some((m) => m?.unknown)
+  return {
+    ...info,
+    ...(dtype ? { dtype } : {}),
+    ...(shape ? { shape: dims.map(liftDim) } : {}),
+    ...(plain ? {} : { opaqueType: type as Uint8Array }),
+  }
 }
 
 function liftDim(proto: Message): Dim {

@@ -186,8 +186,10 @@ function skip(schema: Schema, wireType: number, reader: Reader, end: number, dep
   if (wireType === 0) readInt(schema, reader, end)
   else if (wireType === 1) reader.at += 8
   else if (wireType === 5) reader.at += 4
-  else if (wireType === 2) reader.at += readLength(schema, reader, end, 'an unknown field')
-  else throw damaged(schema, start, `wire type ${wireType} at depth ${depth}`)
+  else if (wireType === 2) {
+    const length = readLength(schema, reader, end, 'an unknown field') // moves the reader itself: not within +=
+    reader.at += length
+  } else throw damaged(schema, start, `wire type ${wireType} at depth ${depth}`)
   if (reader.at > end) throw damaged(schema, start, 'the file ends inside a field')
 }
 

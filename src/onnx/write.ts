@@ -60,6 +60,10 @@ export function writeModelChunks(model: Model, options: WriteOptions = {}): Writ
     attributes: Object.entries(node.attributes).map(([name, a]) => lowerAttribute(name, a)),
   })
   const lowerAttribute = (name: string, a: Attribute): Message => {
+    const value = lowerAttributeValue(name, a)
+    return a.unknown ? { ...value, unknown: a.unknown } : value
+  }
+  const lowerAttributeValue = (name: string, a: Attribute): Message => {
     switch (a.type) {
       case 'float':
         return { name, type: 1, f: a.value }
@@ -111,12 +115,15 @@ export function writeModelChunks(model: Model, options: WriteOptions = {}): Writ
 function lowerValueInfo(info: ValueInfo): Message {
   const { dtype, shape, opaqueType, ...rest } = info
   const message: Message = { ...rest }
-  if (opaqueType) message.type = opaqueType
-  else if (dtype) {
-    const tensorType: Message = { elemType: dataTypes[dtype].code }
-    if (shape) tensorType.shape = { dims: shape.map(lowerDim) }
-    message.type = concat(encode(TypeProto, { tensorType }).chunks)
-  }
+  if (dtype) {
+    // Denotations stay with a tensor type whose shape was changed.
+    const proto = opaqueType ? decode(TypeProto, opaqueType) : {}
+    const before = (proto.tensorType ?? {}) as { shape?: { dims?: Message[] } }
+    const kept = before.shape?.dims?.length === shape?.length ? before.shape?.dims : undefined
+    const dims = shape?.map((d, i) => ({ ...lowerDim(d), ...(kept?.[i].unknown ? { unknown: kept[i].unknown } : {}) }))
+    const tensorType: Message = { ...before, elemType: dataTypes[dtype].code, shape: dims && { ...before.shape, dims } }
+    message.type = concat(encode(TypeProto, { ...proto, tensorType }).chunks)
+  } else if (opaqueType) message.type = opaqueType
   return message
 }
 
