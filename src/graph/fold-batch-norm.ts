@@ -40,7 +40,9 @@ export function foldBatchNorms(model: Model, skipped: (node: Node, why: string) 
   if (replaced.size === 0) return model
   const nodes = graph.nodes.flatMap((n) => (replaced.has(n) ? (replaced.get(n) ?? []) : n))
   const initializers = new Map([...graph.initializers, ...tensors])
-  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+  // Before IR version 4 every initialiser had to be an input too; the new ones are not.
+  const irVersion = Math.max(4, model.irVersion)
+  return withGraph({ ...model, irVersion }, dropUnused({ ...graph, nodes, initializers }))
 }
 
 interface View {

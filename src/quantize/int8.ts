@@ -88,7 +88,8 @@ export function integerNode(model: Model): Node | undefined {
 
 /** The model in an operator set whose DequantizeLinear has a scale for each channel. */
 function withChannelScales(model: Model): Model {
-  if (opsetOf(model) >= 13) return model
+  // IR version 7 came with that operator set; below 4, initialisers had to be inputs, which integer weights are not.
+  if (opsetOf(model) >= 13) return model.irVersion >= 7 ? model : { ...model, irVersion: 7 }
   throw new UnsupportedError(
     `int8: the model uses operator set ${opsetOf(model)}; expected 13 or newer, which has a scale for each channel`,
   )
