@@ -140,8 +140,10 @@ async function keepForSpeed(
   const more: [string, string][] = []
   const groups = kernelGroups(prepared.graph, new Set(kept.keys()))
   // A single group is all of it: without it nothing would be left on integers.
+  const kinds = groups.size
   while (groups.size > 1) {
     options.signal?.throwIfAborted()
+    options.progress?.(1 - groups.size / kinds, 'measuring kinds of layers in float')
     const names = [...kept.keys(), ...more.map(([name]) => name)]
     const candidates = [...groups].map(([, members]) => build(search, [...names, ...members]))
     const [now, ...times] = await options.latency([build(search, names), ...candidates])
