@@ -58,7 +58,7 @@ export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackO
 function encodeGroups(jobs: readonly Job[], mode: Mode, progress: (share: number) => void): Group[] {
   const groups: Group[] = []
   for (const members of splitIntoGroups(jobs)) {
-    const integers = beginEncoding(mode)
+    const integers = beginEncoding({ mode })
     const bits = bitWriter()
     for (const { info, coding, coded, data } of members) {
       if (coded.integers) integers.encodeTensor(coded.integers, info.dims)

@@ -12,7 +12,7 @@ export function packedTensorBytes(tensor: Tensor, mode: Mode = 'default'): numbe
   const { coding, coded } = chooseCoding(info, tensor.data)
   let bytes = coded.table?.byteLength ?? 0
   if (coded.integers) {
-    const encoder = beginEncoding(mode)
+    const encoder = beginEncoding({ mode })
     encoder.encodeTensor(coded.integers, info.dims)
     bytes += encoder.finish().byteLength
   }

@@ -32,7 +32,7 @@ export function unpackOnnx(bytes: Uint8Array): Uint8Array {
   }
   groups.forEach((members, index) => {
     const { integers, raw } = checkGroup(container, index)
-    const decoder = beginDecoding(integers, container.mode)
+    const decoder = beginDecoding(integers, { mode: container.mode })
     const bits = bitReader(raw)
     for (const { coding, coded, info, message } of members) {
       const values = coding.hasIntegers ? decoder.decodeTensor(info.dims) : undefined

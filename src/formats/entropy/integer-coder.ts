@@ -2,6 +2,8 @@
  * Integers of tensors to bytes and back. What is learnt on one tensor of a stream helps the next, so a stream should
  * hold as many as may be decoded together.
  */
+
+import { openStream, type Stream, wasmAvailable } from '../wasm/instance.ts'
 import { IntegerModel, layoutOf, type Mode } from './integer-model.ts'
 import { BinaryCoder } from './range-coder.ts'
 
@@ -25,21 +27,28 @@ export interface IntegerDecoder {
  */
 export const maxWeightsPerByte = 2 ** 19
 
-export function beginEncoding(mode: Mode = 'default'): IntegerEncoder {
-  const coder = new BinaryCoder()
-  const model = new IntegerModel(mode)
+export interface CoderOptions {
+  readonly mode?: Mode
+  /** WebAssembly where there is any; the bytes are the same without it. */
+  readonly wasm?: boolean
+}
+
+export function beginEncoding({ mode = 'default', wasm = true }: CoderOptions = {}): IntegerEncoder {
+  const stream = wasm && wasmAvailable() ? openStream(mode) : openPlainStream(mode)
   return {
     encodeTensor(values, shape) {
-      checkCount(values.length, shape)
-      model.code(coder, values, layoutOf(shape))
+      const size = shape.reduce((a, b) => a * b, 1)
+      if (values.length !== size) {
+        throw new Error(`integers: ${values.length} values; expected ${size} for the shape [${shape.join(',')}]`)
+      }
+      stream.code(values, layoutOf(shape))
     },
-    finish: () => coder.finish(),
+    finish: () => stream.finish(),
   }
 }
 
-export function beginDecoding(bytes: Uint8Array, mode: Mode = 'default'): IntegerDecoder {
-  const coder = new BinaryCoder(bytes)
-  const model = new IntegerModel(mode)
+export function beginDecoding(bytes: Uint8Array, { mode = 'default', wasm = true }: CoderOptions = {}): IntegerDecoder {
+  const stream = wasm && wasmAvailable() ? openStream(mode, bytes) : openPlainStream(mode, bytes)
   let left = (bytes.length + 16) * maxWeightsPerByte
   return {
     decodeTensor(shape) {
@@ -48,29 +57,26 @@ export function beginDecoding(bytes: Uint8Array, mode: Mode = 'default'): Intege
       if (!(left >= 0))
         throw new Error(`integers: ${size} of them cannot come from ${bytes.length} bytes; the data is damaged`)
       const values = new Int32Array(size)
-      model.code(coder, values, layoutOf(shape))
+      stream.code(values, layoutOf(shape))
       return values
     },
   }
 }
 
+function openPlainStream(mode: Mode, input?: Uint8Array): Stream {
+  const coder = new BinaryCoder(input)
+  const model = new IntegerModel(mode)
+  return { code: (values, layout) => model.code(coder, values, layout), finish: () => coder.finish() }
+}
+
 /** One tensor as a stream of its own. */
-export function encodeIntegers(
-  values: Int32Array,
-  shape: readonly number[],
-  options: { mode?: Mode } = {},
-): Uint8Array {
-  const encoder = beginEncoding(options.mode)
+export function encodeIntegers(values: Int32Array, shape: readonly number[], options: CoderOptions = {}): Uint8Array {
+  const encoder = beginEncoding(options)
   encoder.encodeTensor(values, shape)
   return encoder.finish()
 }
 
 /** The tensor that `encodeIntegers` coded, given the same shape and mode. */
-export function decodeIntegers(bytes: Uint8Array, shape: readonly number[], options: { mode?: Mode } = {}): Int32Array {
-  return beginDecoding(bytes, options.mode).decodeTensor(shape)
-}
-
-function checkCount(count: number, shape: readonly number[]): void {
-  const size = shape.reduce((a, b) => a * b, 1)
-  if (count !== size) throw new Error(`integers: ${count} values; expected ${size} for the shape [${shape.join(',')}]`)
+export function decodeIntegers(bytes: Uint8Array, shape: readonly number[], options: CoderOptions = {}): Int32Array {
+  return beginDecoding(bytes, options).decodeTensor(shape)
 }

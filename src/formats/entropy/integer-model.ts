@@ -236,7 +236,7 @@ export class IntegerModel {
     let m = 1
     while (m < unaryBins && mixer.code(coder, slots, m + 1, sets, bin, a > m ? 1 : 0)) m++
     if (m === unaryBins) m = this.codeEscape(coder, a)
-    return negative ? -m : m
+    return (negative ? -m : m) | 0
   }
 
   private codeFast(coder: BinaryCoder, value: number): number {
@@ -248,7 +248,7 @@ export class IntegerModel {
     let m = 1
     while (m < unaryBins && codeOne(coder, table, at + m + 1, a > m ? 1 : 0, 500)) m++
     if (m === unaryBins) m = this.codeEscape(coder, a)
-    return negative ? -m : m
+    return (negative ? -m : m) | 0
   }
 
   /** A magnitude of at least `unaryBins`, as Exp-Golomb: how many bits in adaptive unary, then the bits. */

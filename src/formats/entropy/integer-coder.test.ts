@@ -1,0 +1,91 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { random } from '../../tensor/random.ts'
+import { wasmAvailable } from '../wasm/instance.ts'
+import { beginDecoding, beginEncoding, decodeIntegers, encodeIntegers, type Mode } from './integer-coder.ts'
+
+const modes: Mode[] = ['fast', 'default', 'max']
+const shapes = [
+  [],
+  [0],
+  [1],
+  [7],
+  [1000],
+  [3, 5],
+  [40, 50],
+  [0, 4],
+  [16, 8, 3, 3],
+  [8, 1, 3, 3],
+  [4, 6, 5],
+  [2, 3, 2, 2, 2],
+]
+
+/** Laplace-like weights with a scale for each row, as trained networks have. */
+function weights(shape: readonly number[], scale: number, seed: number): Int32Array {
+  const rng = random(seed)
+  const size = shape.reduce((a, b) => a * b, 1)
+  const row = size / (shape[0] || 1)
+  const scales = Array.from({ length: shape[0] || 1 }, () => scale * Math.exp(rng.normal() * 0.7))
+  return Int32Array.from({ length: size }, (_, i) => {
+    return Math.round(rng.normal() * Math.abs(rng.normal()) * scales[Math.floor(i / row)])
+  })
+}
+
+describe.each(modes)('integer coder, %s', (mode) => {
+  it('has WebAssembly here', () => expect(wasmAvailable()).toBe(true))
+
+  it.each([0, 0.1, 1, 12, 3000, 1e8])(
+    'codes many tensors at scale %d in one stream, the same in both implementations',
+    (scale) => {
+      const tensors = shapes.map((shape, i) => ({ shape, values: weights(shape, scale, i + 1) }))
+      const streams = [true, false].map((wasm) => {
+        const encoder = beginEncoding({ mode, wasm })
+        for (const { values, shape } of tensors) encoder.encodeTensor(values, shape)
+        return encoder.finish()
+      })
+      expect(streams[0]).toEqual(streams[1])
+      for (const wasm of [true, false]) {
+        const decoder = beginDecoding(streams[0], { mode, wasm })
+        for (const { values, shape } of tensors) expect(decoder.decodeTensor(shape)).toEqual(values)
+      }
+    },
+  )
+
+  it('codes any int32', () => {
+    const values = fc.array(
+      fc.oneof(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), fc.integer({ min: -20, max: 20 })),
+      { maxLength: 60 },
+    )
+    fc.assert(
+      fc.property(values, fc.boolean(), (list, wasm) => {
+        const bytes = encodeIntegers(Int32Array.from(list), [list.length], { mode, wasm })
+        expect([...decodeIntegers(bytes, [list.length], { mode, wasm: !wasm })]).toEqual(list)
+      }),
+      { seed: 7, numRuns: 60 },
+    )
+  })
+
+  it('ends its streams so that every last bit comes back', () => {
+    // Short streams exercise the end: each of these ends in another state of the coder.
+    for (let n = 1; n < 400; n += mode === 'fast' ? 1 : 4) {
+      const values = weights([n], (n % 7) * 0.7, n)
+      const bytes = encodeIntegers(values, [n], { mode })
+      expect(decodeIntegers(bytes, [n], { mode, wasm: n % 3 !== 0 })).toEqual(values)
+    }
+  })
+
+  it('needs few bytes for zeros', () => {
+    const bytes = encodeIntegers(new Int32Array(1_000_000), [1000, 1000], { mode })
+    expect(bytes.length).toBeLessThan(80)
+    expect(decodeIntegers(bytes, [1000, 1000], { mode }).every((v) => v === 0)).toBe(true)
+  })
+
+  it('stops where the bytes end too soon', () => {
+    const values = weights([200, 100], 10, 5)
+    const bytes = encodeIntegers(values, [200, 100], { mode })
+    for (const wasm of [true, false]) {
+      expect(() => decodeIntegers(bytes.subarray(0, bytes.length / 2), [200, 100], { mode, wasm })).toThrow(/damaged/)
+      expect(() => decodeIntegers(bytes.subarray(0, 3), [1e6, 1e6], { mode, wasm })).toThrow(/damaged/)
+    }
+  })
+})
