@@ -43,7 +43,12 @@ export function printModel(model: Model, options: PrintOptions = {}): string {
 const keywords = new Set(['in', 'out', 'value', 'opset', 'attributes'])
 
 function name(text: string): string {
-  return /^[A-Za-z0-9_./]+$/.test(text) && !keywords.has(text) ? text : JSON.stringify(text)
+  return /^[A-Za-z0-9_./]+$/.test(text) ? text : JSON.stringify(text)
+}
+
+/** A name at the beginning of a line. */
+function first(text: string): string {
+  return keywords.has(text) ? JSON.stringify(text) : name(text)
 }
 
 function names(list: readonly string[]): string {
@@ -54,7 +59,7 @@ function printGraph(graph: Graph, values: number, indent: string): string {
   const lines = [
     ...graph.inputs.map((i) => `in ${typed(i)}`),
     ...graph.outputs.map((o) => `out ${typed(o)}`),
-    ...[...graph.initializers.values()].map((t) => `${name(t.name)}: ${tensorText(t, values, ' = ')}`),
+    ...[...graph.initializers.values()].map((t) => `${first(t.name)}: ${tensorText(t, values, ' = ')}`),
     ...graph.nodes.map((n) => nodeText(n, values, `${indent}  `)),
     ...(graph.valueInfo ?? []).map((v) => `value ${typed(v)}`),
   ]
@@ -101,8 +106,9 @@ function symbol(text: string): string {
 function nodeText(node: Node, values: number, indent: string): string {
   const entries = Object.entries(node.attributes)
   const attributes = entries.map(([key, a]) => `${name(key)}: ${attributeText(a, values, indent)}`).join(', ')
+  const outputs = [first(node.outputs[0] ?? ''), ...node.outputs.slice(1).map(name)].join(', ')
   const call = `${operator(node.domain, node.op, node.overload)}(${names(node.inputs)})`
-  return `${names(node.outputs) || '""'} = ${call}${attributes && ` {${attributes}}`}${node.name ? ` @${name(node.name)}` : ''}`
+  return `${outputs} = ${call}${attributes && ` {${attributes}}`}${node.name ? ` @${name(node.name)}` : ''}`
 }
 
 function attributeText(a: Attribute, values: number, indent: string): string {
@@ -181,9 +187,9 @@ function elements(tensor: Tensor): string[] {
   if (tensor.strings) return tensor.strings.map(hex)
   if (data.byteLength === 0) return []
   if (dtype === 'float32') return Array.from(floats(tensor), float32Text)
-  if (dtype === 'float64') return Array.from(new Float64Array(data.slice().buffer), decimal)
-  if (dtype === 'int64') return Array.from(new BigInt64Array(data.slice().buffer), String)
-  if (dtype === 'uint64') return Array.from(new BigUint64Array(data.slice().buffer), String)
+  if (dtype === 'float64') return Array.from(new Float64Array(new Uint8Array(data).buffer), decimal)
+  if (dtype === 'int64') return Array.from(new BigInt64Array(new Uint8Array(data).buffer), String)
+  if (dtype === 'uint64') return Array.from(new BigUint64Array(new Uint8Array(data).buffer), String)
   const { kind } = dataTypes[dtype]
   if (kind === 'int' || kind === 'uint' || kind === 'bool') return Array.from(integers(tensor), String)
   return [hex(data)]

@@ -122,9 +122,15 @@ function lowerValueInfo(info: ValueInfo): Message {
     const kept = before.shape?.dims?.length === shape?.length ? before.shape?.dims : undefined
     const dims = shape?.map((d, i) => ({ ...lowerDim(d), ...(kept?.[i].unknown ? { unknown: kept[i].unknown } : {}) }))
     const tensorType: Message = { ...before, elemType: dataTypes[dtype].code, shape: dims && { ...before.shape, dims } }
-    message.type = concat(encode(TypeProto, { ...proto, tensorType }).chunks)
+    const type = concat(encode(TypeProto, { ...proto, tensorType }).chunks)
+    const unchanged = opaqueType && sameBytes(type, concat(encode(TypeProto, proto).chunks))
+    message.type = unchanged ? opaqueType : type
   } else if (opaqueType) message.type = opaqueType
   return message
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
 
 function lowerDim(dim: Dim): Message {
