@@ -70,7 +70,7 @@ interface Measured {
 
 function measure(tensors: readonly Weights[], mode: Mode): Measured {
   const count = tensors.reduce((n, t) => n + t.values.length, 0)
-  let bytes = new Uint8Array(0)
+  let bytes: Uint8Array = new Uint8Array(0)
   const encode = seconds(() => {
     const encoder = beginEncoding({ mode })
     for (const { values, shape } of tensors) encoder.encodeTensor(values, shape)

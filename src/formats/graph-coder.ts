@@ -6,9 +6,19 @@
  * references to names seen before wherever they can be, else text, predicted from text seen before.
  * Tensors' data is handed to `codeTensor`. Coding is symmetrical: encoding takes the tree, decoding makes it.
  */
-import { AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto } from '../onnx/schema.ts'
+import {
+  AttributeProto,
+  GraphProto,
+  ModelProto,
+  NodeProto,
+  TensorProto,
+  TypeProto,
+  ValueInfoProto,
+} from '../onnx/schema.ts'
 import { concat, decode, encode, type FieldDef, type Message, type Schema } from '../onnx/wire.ts'
 import { type ContextMixer, hash } from './entropy/context-mixer.ts'
+import { BinaryCoder } from './entropy/range-coder.ts'
+import { primer } from './graph-primer.ts'
 import { type NameTable, nameTable } from './name-coder.ts'
 
 export interface GraphCoderOptions {
@@ -44,7 +54,18 @@ export function codeMessage(
   options: GraphCoderOptions,
 ): Message {
   const state: State = { mixer, names: nameTable(mixer, options.check), last: new Map(), previous: 0, options }
+  prime(state)
   return codeTree(state, schema, message, 1, 0)
+}
+
+/** Codes the primer to nowhere: what is learnt from it stays, its names do not. */
+function prime(state: State): void {
+  const { mixer } = state
+  const free: GraphCoderOptions = { check: () => {}, codeTensor: () => {} }
+  const real = mixer.continueWith(new BinaryCoder())
+  codeTree({ ...state, options: free }, ModelProto, primer(), 1, 0)
+  mixer.continueWith(real)
+  state.names.forget()
 }
 
 interface State {
@@ -143,7 +164,7 @@ function codeValue(
     return new Uint8Array(0)
   }
   if (schema === ValueInfoProto && def.name === 'type')
-    return codeType(state, value as Uint8Array | undefined, place, depth)
+    return codeType(state, value as Uint8Array | Message | undefined, place, depth)
   const bytes = typeof value === 'string' ? toUtf8.encode(value) : (value as Uint8Array | undefined)
   const isName = valueNames.get(schema)?.includes(def.name) ?? false
   const role = schema === NodeProto ? (def.name === 'inputs' ? 1 : 2) : schema === TensorProto ? 3 : 4
@@ -153,15 +174,16 @@ function codeValue(
 const toUtf8 = new TextEncoder()
 
 /** A value's type: as a tree where that gives the same bytes back. */
-function codeType(state: State, value: Uint8Array | undefined, place: number, depth: number): Uint8Array {
+function codeType(state: State, value: Uint8Array | Message | undefined, place: number, depth: number): Uint8Array {
   let tree: Message | undefined
-  if (value) {
+  if (value && !(value instanceof Uint8Array)) tree = value
+  else if (value) {
     const decoded = decode(TypeProto, value)
     const again = concat(encode(TypeProto, decoded).chunks)
     if (again.length === value.length && again.every((b, i) => b === value[i])) tree = decoded
   }
   const isTree = state.mixer.bit(tree ? 1 : 0, [place], 1, sets.type)
-  if (!isTree) return state.names.bytes(value, place, false)
+  if (!isTree) return state.names.bytes(value as Uint8Array | undefined, place, false)
   return concat(encode(TypeProto, codeTree(state, TypeProto, tree, place, depth + 1)).chunks)
 }
 

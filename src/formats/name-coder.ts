@@ -15,6 +15,8 @@ export interface NameTable {
   name(bytes: Uint8Array | undefined, place: number, role: number): Uint8Array
   /** Any other bytes; `repeats` where the same text may come back in the same place. */
   bytes(bytes: Uint8Array | undefined, place: number, repeats: boolean): Uint8Array
+  /** Drops the names; what was learnt about text and habits stays. */
+  forget(): void
 }
 
 interface Entry {
@@ -109,7 +111,14 @@ export function nameTable(mixer: ContextMixer, check: (cost: number) => void): N
     previous.set(place, out)
     return out
   }
-  return { name, bytes }
+  const forget = (): void => {
+    entries.clear()
+    ordered.length = 0
+    recent.length = 0
+    cursor.fill(0)
+    last = undefined
+  }
+  return { name, bytes, forget }
 }
 
 /** Codes bytes one by one, ended by a 0; 0 and 1 themselves are written after a 1. */

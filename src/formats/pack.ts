@@ -12,7 +12,7 @@ import { ContextMixer } from './entropy/context-mixer.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { codeMessage } from './graph-coder.ts'
-import { type CodedTensor, chooseCoding, infoOf, tensorCoder } from './tensor-coder.ts'
+import { type CodedTensor, chooser, infoOf, tensorCoder } from './tensor-coder.ts'
 
 export interface PackOptions {
   /** `fast` decodes several times faster, `max` is smallest and slowest. */
@@ -35,6 +35,7 @@ export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackO
   const coder = new BinaryCoder()
   const mixer = new ContextMixer(coder)
   const describe = tensorCoder(mixer, () => {})
+  const choose = chooser()
   const jobs: Job[] = []
   let tensorBytes = 0
   codeMessage(mixer, ModelProto, decode(ModelProto, onnx), {
@@ -43,7 +44,7 @@ export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackO
       const info = infoOf(message)
       if (data?.length !== info.byteLength)
         throw new Error(`pack: tensor "${message.name}" has ${data?.length} bytes; expected ${info.byteLength}`)
-      const tensor = chooseCoding(info, data)
+      const tensor = choose(info, data)
       describe.code(tensor, info)
       jobs.push({ ...tensor, data })
       tensorBytes += info.byteLength
@@ -61,7 +62,9 @@ function encodeGroups(jobs: readonly Job[], mode: Mode, progress: (share: number
     const integers = beginEncoding({ mode })
     const bits = bitWriter()
     for (const { info, coding, coded, data } of members) {
-      if (coded.integers) integers.encodeTensor(coded.integers, info.dims)
+      const { integers: values, lowBits = 0 } = coded
+      if (values) integers.encodeTensor(lowBits > 0 ? values.map((v) => v >> lowBits) : values, info.dims)
+      if (values && lowBits > 0) for (const v of values) bits.write(v, lowBits)
       coding.writeRaw?.(info, data, coded, bits)
     }
     groups.push({ integers: integers.finish(), raw: bits.finish() })

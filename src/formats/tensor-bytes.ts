@@ -13,8 +13,9 @@ export function packedTensorBytes(tensor: Tensor, mode: Mode = 'default'): numbe
   let bytes = coded.table?.byteLength ?? 0
   if (coded.integers) {
     const encoder = beginEncoding({ mode })
-    encoder.encodeTensor(coded.integers, info.dims)
-    bytes += encoder.finish().byteLength
+    const { integers, lowBits = 0 } = coded
+    encoder.encodeTensor(lowBits > 0 ? integers.map((v) => v >> lowBits) : integers, info.dims)
+    bytes += encoder.finish().byteLength + Math.ceil((integers.length * lowBits) / 8)
   }
   if (coding.writeRaw) {
     const bits = bitWriter()

@@ -1,11 +1,14 @@
 /** How a tensor is coded, in the head stream: which coding, its parameters and its table. */
 import { byteLengthOf, dataTypeOf } from '../tensor/dtype.ts'
+import { crc32 } from './checksum.ts'
 import { type Coded, type Coding, damaged, type TensorInfo } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
+import { copy } from './coding/copy.ts'
+import { lowBitsOf } from './coding/low-bits.ts'
 import { type ContextMixer, hash } from './entropy/context-mixer.ts'
 
 /** Mixing weights 960 up are this file's. */
-const sets = { coding: 960, parameter: 961, length: 962, table: 968 } as const
+const sets = { coding: 960, parameter: 961, length: 962, lowBits: 963, table: 968 } as const
 
 export interface CodedTensor {
   readonly info: TensorInfo
@@ -31,6 +34,21 @@ export function infoOf(message: { [field: string]: unknown }): TensorInfo {
   return { dtype, dims, size, byteLength: byteLengthOf(dtype, size) }
 }
 
+/** A chooser that finds repeated tensors, too: call it for the tensors in order. */
+export function chooser(): (info: TensorInfo, data: Uint8Array) => CodedTensor {
+  const seen = new Map<string, { index: number; data: Uint8Array }[]>()
+  let index = 0
+  return (info, data) => {
+    const here = index++
+    if (info.byteLength < 16) return chooseCoding(info, data)
+    const key = `${info.dtype} ${info.byteLength} ${crc32(data)}`
+    const earlier = seen.get(key)?.find((e) => data.every((b, i) => b === e.data[i]))
+    if (earlier) return { info, coding: copy, coded: { parameters: [here - earlier.index] } }
+    seen.set(key, [...(seen.get(key) ?? []), { index: here, data }])
+    return chooseCoding(info, data)
+  }
+}
+
 /** The cheapest coding of a tensor. */
 export function chooseCoding(info: TensorInfo, data: Uint8Array): CodedTensor {
   let best: { tensor: CodedTensor; bits: number } | undefined
@@ -39,7 +57,9 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): CodedTensor {
     if (found && (!best || found.bits < best.bits))
       best = { tensor: { info, coding, coded: found.coded }, bits: found.bits }
   }
-  return (best as { tensor: CodedTensor }).tensor
+  const { tensor } = best as { tensor: CodedTensor }
+  const { integers } = tensor.coded
+  return integers ? { ...tensor, coded: { ...tensor.coded, lowBits: lowBitsOf(integers) } } : tensor
 }
 
 export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void): TensorCoder {
@@ -93,10 +113,13 @@ export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void
         lastParameter.set(place, value)
         parameters.push(value)
       }
+      const lowPlace = hash(choice, 0x10b175)
+      const lowBits = coding.hasIntegers ? mixer.number(tensor?.coded.lowBits ?? 0, [lowPlace, kind], sets.lowBits) : 0
+      if (lowBits > 31) throw damaged(`${lowBits} low bits`)
       const table = coding.hasTable
         ? codeTable(tensor?.coded.table, hash(choice, coding.name === 'inline' ? sized : kind))
         : undefined
-      return { info, coding, coded: tensor?.coded ?? { parameters, table } }
+      return { info, coding, coded: tensor?.coded ?? { parameters, table, lowBits } }
     },
   }
 }

@@ -5,6 +5,7 @@ import { ModelProto } from '../onnx/schema.ts'
 import { concat, encode, type Message } from '../onnx/wire.ts'
 import { bitReader } from './bits.ts'
 import { damaged } from './coding/coding.ts'
+import { copy } from './coding/copy.ts'
 import { type Container, checkGroup, readContainer } from './container.ts'
 import { ContextMixer } from './entropy/context-mixer.ts'
 import { beginDecoding } from './entropy/integer-coder.ts'
@@ -28,7 +29,8 @@ export function unpackOnnx(bytes: Uint8Array): Uint8Array {
   const none = bitReader(new Uint8Array(0))
   for (const tensor of tensors) {
     const { coding, coded, info } = tensor
-    if (!coding.hasIntegers && !coding.writeRaw) tensor.message.rawData = coding.decode(info, coded, none)
+    if (!coding.hasIntegers && !coding.writeRaw && coding !== copy)
+      tensor.message.rawData = coding.decode(info, coded, none)
   }
   groups.forEach((members, index) => {
     const { integers, raw } = checkGroup(container, index)
@@ -36,8 +38,19 @@ export function unpackOnnx(bytes: Uint8Array): Uint8Array {
     const bits = bitReader(raw)
     for (const { coding, coded, info, message } of members) {
       const values = coding.hasIntegers ? decoder.decodeTensor(info.dims) : undefined
+      const { lowBits = 0 } = coded
+      if (values && lowBits > 0)
+        for (let i = 0; i < values.length; i++) values[i] = (values[i] << lowBits) | bits.read(lowBits)
       message.rawData = coding.decode(info, { ...coded, integers: values }, bits)
     }
+  })
+  tensors.forEach(({ coding, coded, info, message }, index) => {
+    if (coding !== copy) return
+    const source = tensors[index - coded.parameters[0]]
+    const data = source?.message.rawData as Uint8Array | undefined
+    if (!data || source.info.dtype !== info.dtype || data.length !== info.byteLength)
+      throw damaged('a copy of no tensor')
+    message.rawData = data
   })
   const { chunks, byteLength } = encode(ModelProto, message)
   if (byteLength !== container.byteLength)

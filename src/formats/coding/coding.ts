@@ -21,6 +21,8 @@ export interface Coded {
   readonly table?: Uint8Array
   /** As many as `info.size`, for codings that have integers. */
   readonly integers?: Int32Array
+  /** Low bits of the integers that are among the raw bits. */
+  readonly lowBits?: number
 }
 
 /** Raw bits of a group, in order. */

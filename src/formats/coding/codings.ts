@@ -2,10 +2,11 @@
 import { codebook } from './codebook.ts'
 import type { Coding } from './coding.ts'
 import { constant } from './constant.ts'
+import { copy } from './copy.ts'
 import { floats } from './floats.ts'
 import { grid } from './grid.ts'
 import { inline } from './inline.ts'
 import { integers } from './integers.ts'
 import { raw } from './raw.ts'
 
-export const codings: readonly Coding[] = [raw, inline, constant, integers, grid, codebook, floats]
+export const codings: readonly Coding[] = [raw, inline, constant, integers, grid, codebook, floats, copy]

@@ -29,9 +29,11 @@ export class ContextMixer {
     }
   }
 
-  /** Goes on with another coder, keeping what was learnt. */
-  continueWith(coder: BinaryCoder): void {
+  /** Goes on with another coder, keeping what was learnt; returns the one before. */
+  continueWith(coder: BinaryCoder): BinaryCoder {
+    const before = this.coder
     this.coder = coder
+    return before
   }
 
   get decoding(): boolean {
