@@ -1,0 +1,248 @@
+/**
+ * Raising a model's operator set without changing what it computes. Only operators whose every step is known to be safe
+ * are taken; any other is an error that names the node. Source: onnx/docs/Changelog.md.
+ */
+import { UnsupportedError } from '../errors.ts'
+import { type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from '../model.ts'
+import { knownTensor } from '../ops/shape/known.ts'
+import { inferShapes, type Known } from '../ops/shape.ts'
+import { type DataType, floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { node as makeNode, nameSource } from './build.ts'
+import { mapGraphs } from './fold.ts'
+import { describe, floatAttribute, intAttribute, intsAttribute, stringAttribute } from './walk.ts'
+
+/** What `upgradeOpset` can reach. */
+export const upgradeTargets = { oldest: 8, newest: 17 } as const
+
+interface Step {
+  readonly node: Node
+  readonly known: (name: string) => Known
+  /** Stores a constant and gives its name. */
+  readonly constant: (base: string, make: (name: string) => Tensor) => string
+  readonly fresh: (base: string) => string
+}
+
+/** The node as the version it is listed under has it; several nodes where one does not do. */
+type Change = (step: Step) => Node | readonly Node[]
+
+/** The model in operator set `target`, with the same outputs. It is returned as it is where it has that or a newer one. */
+export function upgradeOpset(model: Model, target: number): Model {
+  if (!Number.isInteger(target) || target < upgradeTargets.oldest || target > upgradeTargets.newest) {
+    throw new Error(
+      `operator set: ${target} cannot be a target; expected ${upgradeTargets.oldest} to ${upgradeTargets.newest}`,
+    )
+  }
+  const from = opsetOf(model)
+  if (from >= target) return model
+  const { values, nested } = inferShapes(model)
+  const fresh = nameSource(model.graph)
+  const constants: Tensor[] = []
+  const made = new Map<string, Known>()
+  const constant: Step['constant'] = (base, make) => {
+    const tensor = make(fresh(base))
+    constants.push(tensor)
+    made.set(tensor.name, knownTensor(tensor))
+    return tensor.name
+  }
+  const upgradeGraph = (graph: Graph, outer: (name: string) => Known | undefined): Graph => {
+    const own = nested.get(graph) ?? (graph === model.graph ? values : new Map<string, Known>())
+    const known = (name: string): Known => own.get(name) ?? outer(name) ?? made.get(name) ?? {}
+    const nodes = graph.nodes.flatMap((node) => {
+      const inside = mapGraphs(node, (inner) => upgradeGraph(inner, known))
+      return upgradeNode({ node: inside, known, constant, fresh }, from, target)
+    })
+    return { ...graph, nodes }
+  }
+  const graph = upgradeGraph(model.graph, () => undefined)
+  const initializers = new Map([...graph.initializers, ...constants.map((t) => [t.name, t] as const)])
+  const opsets = model.opsets.map((o) => (isOnnxDomain(o.domain) ? { ...o, version: target } : o))
+  return {
+    ...model,
+    irVersion: Math.max(model.irVersion, irVersionOf(target)),
+    opsets,
+    graph: { ...graph, initializers },
+  }
+}
+
+/** The oldest file format that may hold an operator set (onnx/docs/Versioning.md), and constants that are no inputs. */
+function irVersionOf(opset: number): number {
+  return opset <= 9 ? 4 : opset === 10 ? 5 : opset === 11 ? 6 : opset <= 14 ? 7 : 8
+}
+
+function upgradeNode(step: Step, from: number, target: number): readonly Node[] {
+  const { node } = step
+  if (!isOnnxDomain(node.domain)) return [node]
+  if (unchanged.has(node.op)) return [node]
+  if (!Object.hasOwn(changed, node.op)) {
+    throw new UnsupportedError(`${describe(node)}: no known way to operator set ${target}`)
+  }
+  // A change may give the node another operator (Upsample becomes Resize), whose own later changes are then due.
+  let nodes: readonly Node[] = [node]
+  for (let version = from + 1; version <= target; version++) {
+    nodes = nodes.flatMap((n) => changedTo(version, { ...step, node: n }))
+  }
+  return nodes
+}
+
+function changedTo(version: number, step: Step): readonly Node[] {
+  const change = Object.hasOwn(changed, step.node.op) ? changed[step.node.op][version] : undefined
+  const result = change ? change(step) : step.node
+  return Array.isArray(result) ? result : [result as Node]
+}
+
+/** Versions up to 17 only took more types, spelled out a default or added an attribute with the old behaviour as default. */
+const unchanged = new Set(
+  `Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool Cast Ceil Concat Constant ConstantOfShape Conv ConvInteger
+  ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU
+  Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual HardSigmoid
+  HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LSTM LeakyRelu Less LessOrEqual Log Loop LpNormalization
+  MatMul MatMulInteger Max MaxPool Mean Min Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv
+  QLinearMatMul QuantizeLinear RNN Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean
+  ReduceMin ReduceProd ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin
+  Size Softplus Softsign SpaceToDepth Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose Where Xor`.split(/\s+/),
+)
+
+/** The node without an attribute. */
+function without(node: Node, ...names: string[]): Node {
+  return {
+    ...node,
+    attributes: Object.fromEntries(Object.entries(node.attributes).filter(([n]) => !names.includes(n))),
+  }
+}
+
+function ints(step: Step, name: string, list: readonly number[]): string {
+  // The largest int64 stands for "to the end"; a double holds it only nearly.
+  const values = list.map((v) => Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, v)))
+  return step.constant(`${step.node.outputs[0]}_${name}`, (n) => integerTensor(n, 'int64', [values.length], values))
+}
+
+/** A list attribute that becomes the next input. */
+const toInput =
+  (name: string): Change =>
+  (step) => {
+    const values = intsAttribute(step.node, name)
+    if (!values) return step.node
+    return { ...without(step.node, name), inputs: [...step.node.inputs, ints(step, name, values)] }
+  }
+
+/** A scalar of the type of the node's first input. */
+function scalar(step: Step, name: string, value: number): string {
+  const dtype: DataType | undefined = step.known(step.node.inputs[0]).dtype
+  if (dtype !== 'float32')
+    throw new UnsupportedError(`${describe(step.node)}: its "${name}" for ${dtype ?? 'an unknown type'}`)
+  return step.constant(`${step.node.outputs[0]}_${name}`, (n) => floatTensor(n, [], [value]))
+}
+
+const slice: Change = (step) => {
+  const { node } = step
+  const [starts, ends] = [intsAttribute(node, 'starts') ?? [], intsAttribute(node, 'ends') ?? []]
+  const axes = intsAttribute(node, 'axes') ?? starts.map((_, i) => i)
+  const lists = [ints(step, 'starts', starts), ints(step, 'ends', ends), ints(step, 'axes', axes)]
+  return { ...without(node, 'starts', 'ends', 'axes'), inputs: [node.inputs[0], ...lists] }
+}
+
+const clip: Change = (step) => {
+  const { node } = step
+  const bounds = ['min', 'max'].map((n) => (node.attributes[n] ? scalar(step, n, floatAttribute(node, n, 0)) : ''))
+  return { ...without(node, 'min', 'max'), inputs: [node.inputs[0], ...bounds] }
+}
+
+const pad: Change = (step) => {
+  const { node } = step
+  const pads = ints(step, 'pads', intsAttribute(node, 'pads') ?? [])
+  const value = floatAttribute(node, 'value', 0)
+  const inputs = [node.inputs[0], pads, ...(value === 0 ? [] : [scalar(step, 'value', value)])]
+  return { ...without(node, 'pads', 'value'), inputs }
+}
+
+/** Upsample and Resize of 10 divide to find the nearest, rounded down to enlarge and up to shrink: the newer one is told. */
+const resize: Change = (step) => {
+  const { node } = step
+  const scales = step.known(node.inputs[1]).value as number[] | undefined
+  const [shrinks, grows] = [scales?.some((v) => v < 1), scales?.some((v) => v > 1)]
+  if (stringAttribute(node, 'mode', 'nearest') === 'nearest' && (!scales || (shrinks && grows))) {
+    throw new UnsupportedError(`${describe(node)}: scales that ${scales ? 'shrink and enlarge' : 'are computed'}`)
+  }
+  const roi = step.constant(`${node.outputs[0]}_roi`, (n) => floatTensor(n, [0], []))
+  const told = { coordinate_transformation_mode: 'asymmetric', nearest_mode: shrinks ? 'ceil' : 'floor' }
+  const { attributes } = makeNode('Resize', [], [], told)
+  return {
+    ...node,
+    op: 'Resize',
+    inputs: [node.inputs[0], roi, node.inputs[1]],
+    attributes: { ...node.attributes, ...attributes },
+  }
+}
+
+const upsample: Change = (step) => {
+  const scales = step.node.attributes.scales
+  if (scales?.type !== 'floats') throw new UnsupportedError(`${describe(step.node)}: its scales are missing`)
+  const name = step.constant(`${step.node.outputs[0]}_scales`, (n) =>
+    floatTensor(n, [scales.value.length], scales.value),
+  )
+  return { ...without(step.node, 'scales'), inputs: [step.node.inputs[0], name] }
+}
+
+/** Outputs that newer versions give another meaning. */
+const onlyFirst =
+  (change: Change): Change =>
+  (step) => {
+    if (step.node.outputs.slice(1).some((o) => o))
+      throw new UnsupportedError(`${describe(step.node)}: its outputs after the first changed their meaning`)
+    return change(step)
+  }
+
+const dropout: Change = onlyFirst((step) => {
+  const ratio = step.constant(`${step.node.outputs[0]}_ratio`, (n) =>
+    floatTensor(n, [], [floatAttribute(step.node, 'ratio', 0.5)]),
+  )
+  return { ...without(step.node, 'ratio'), inputs: [step.node.inputs[0], ratio] }
+})
+
+const batchNormalization: Change = onlyFirst(({ node }) => {
+  if (intAttribute(node, 'spatial', 1) !== 1)
+    throw new UnsupportedError(`${describe(node)}: statistics for each position`)
+  return without(node, 'spatial')
+})
+
+const topK: Change = (step) => ({
+  ...without(step.node, 'k'),
+  inputs: [step.node.inputs[0], ints(step, 'k', [intAttribute(step.node, 'k', 1)])],
+})
+
+/** Before 13 all axes from `axis` on were one; from 13 on `axis` is the only one. */
+const softmax: Change = (step) => {
+  const { node } = step
+  const shape = step.known(node.inputs[0]).shape
+  const given = intAttribute(node, 'axis', 1)
+  const axis = given < 0 && shape ? given + shape.length : given
+  const only = shape?.slice(axis + 1).every((d) => d === 1)
+  if (only || given === -1) return { ...node, attributes: { ...node.attributes, axis: { type: 'int', value: axis } } }
+  const [size, flat, soft] = ['shape', 'flat', 'soft'].map((n) => step.fresh(`${node.outputs[0]}_${n}`))
+  return [
+    makeNode('Shape', [node.inputs[0]], [size]),
+    makeNode('Flatten', [node.inputs[0]], [flat], { axis: given }),
+    { ...node, inputs: [flat], outputs: [soft], attributes: { axis: { type: 'int', value: 1 } } },
+    makeNode('Reshape', [soft, size], node.outputs),
+  ]
+}
+
+/** By operator, the versions at which a node must be written differently. */
+const changed: Readonly<Record<string, Readonly<Record<number, Change>>>> = {
+  BatchNormalization: { 9: batchNormalization, 14: onlyFirst(({ node }) => node) },
+  Clip: { 11: clip },
+  Dropout: { 10: onlyFirst(({ node }) => node), 12: dropout },
+  Hardmax: { 13: softmax },
+  LogSoftmax: { 13: softmax },
+  Pad: { 11: pad },
+  ReduceSum: { 13: toInput('axes') },
+  Resize: { 11: resize },
+  Scatter: { 11: ({ node }) => ({ ...node, op: 'ScatterElements' }) },
+  Slice: { 10: slice },
+  Softmax: { 13: softmax },
+  Split: { 13: toInput('split') },
+  Squeeze: { 13: toInput('axes') },
+  TopK: { 10: topK },
+  Unsqueeze: { 13: toInput('axes') },
+  Upsample: { 9: upsample, 10: ({ node }) => ({ ...node, op: 'Resize' }) },
+}
