@@ -6,6 +6,7 @@ import { model as buildModel, f, node, valueInfo } from '../graph/build.ts'
 import { subgraphsOf } from '../graph/walk.ts'
 import type { Feeds, Value } from '../method.ts'
 import { type Dim, type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import { parseModel } from '../onnx/parse-text.ts'
 import { readModel } from '../onnx/read.ts'
 import { openSession } from '../runtime/session.ts'
 import { type DataType, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
@@ -573,9 +574,65 @@ describe('contradictions are one sentence that names the node', () => {
   })
 })
 
+describe('graphs within graphs', () => {
+  const run = async (body: string): Promise<void> => {
+    const model = parseModel(body)
+    const { values, problems, unsupported } = inferShapes(model)
+    expect({ problems, unsupported }).toEqual({ problems: [], unsupported: [] })
+    for (const [name, real] of Object.entries(await runAll(model, { x: feed('float32', [4, 3]) }))) {
+      const known = values.get(name)
+      const shape = known?.shape?.map((d, i) => d ?? real.dims[i])
+      expect({ name, dtype: known?.dtype, shape }).toEqual({ name, dtype: real.dtype, shape: [...real.dims] })
+    }
+  }
+  const head = 'ir 8\nopset 17\ngraph g {\n in x: float32[4, 3]\n out y: float32\n'
+
+  test('a Loop whose state keeps its shape, and one whose state grows', () =>
+    run(`${head}
+      n: int64[] = {3}
+      go: bool[] = {1}
+      y, rows = Loop(n, go, x) {body: graph b {
+        in i: int64[] in c: bool[] in s: float32
+        out c2: bool[] out s2: float32 out row: float32
+        c2 = Identity(c)
+        s2 = Neg(s)
+        row = ReduceMax(s) {axes: [1], keepdims: 0}
+      }}
+      grown = Loop(n, go, x) {body: graph b2 {
+        in i: int64[] in c: bool[] in s: float32
+        out c3: bool[] out s3: float32
+        c3 = Identity(c)
+        s3 = Concat(s, s) {axis: 0}
+      }}
+      after = Relu(grown)
+    }`))
+
+  test('a Scan over rows', () =>
+    run(`${head}
+      zero: float32[3] = {0, 0, 0}
+      y, all = Scan(zero, x) {num_scan_inputs: 1, body: graph b {
+        in s: float32 in row: float32
+        out s2: float32 out row2: float32
+        s2 = Add(s, row)
+        row2 = Identity(s2)
+      }}
+    }`))
+
+  test('a local function with an attribute of its caller', () =>
+    run(`${head.replace('opset 17', 'opset 17\nopset "my.ops" 1')}
+      y = my.ops::rows(x) {by: 1}
+    }
+    function my.ops::rows(a) -> (b) {
+      attributes by
+      opset 17
+      s = Softmax(a)
+      b = Flatten(s) {axis: $by 2}
+    }`))
+})
+
 test('every rule is compared with ONNX Runtime, here or as a twin of one that is', () => {
   const tested = new Set(cases.map((c) => (c.node.domain ? `${c.node.domain}.` : '') + c.node.op))
-  // ONNX Runtime 1.30 has no kernel for some, and control flow is compared below.
+  // ONNX Runtime 1.30 has no kernel for some, and control flow is compared above.
   expect(shapeRules().filter((op) => !tested.has(op))).toMatchInlineSnapshot(`
     [
       "If",
