@@ -68,7 +68,26 @@ describe('joinBiases', () => {
     expect(largestDifference(await outputsOf(before, feeds), await outputsOf(after, feeds))).toBeLessThan(1e-6)
   })
 
+  const dense = (shape: (string | number)[], added: ReturnType<typeof draw>) =>
+    model({
+      nodes: [node('MatMul', ['x', 'w'], ['p']), node('Add', ['p', 'added'], ['y'])],
+      initializers: new Map([draw('w', [4, 3]), added].map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', shape)],
+      outputs: [valueInfo('y', 'float32')],
+    })
+
+  it.each([[[3]], [[1, 3]], [[1]]])('a matrix product and %j become a Gemm', async (dims) => {
+    const before = dense([2, 4], draw('added', dims))
+    const after = joinBiases(before)
+    expect(after.graph.nodes.map((n) => n.op)).toEqual(['Gemm'])
+    const feeds = randomFeeds(before)
+    expect(largestDifference(await outputsOf(before, feeds), await outputsOf(after, feeds))).toBeLessThan(1e-6)
+  })
+
   it.each([
+    ['a stack of matrices', dense([2, 5, 4], draw('added', [3]))],
+    ['a bias for each row', dense([2, 4], draw('added', [2, 3]))],
+    ['a bias that adds an axis', dense([2, 4], draw('added', [1, 1, 3]))],
     ['along the width', conv(draw('added', [3]), false)],
     ['a whole map', conv(draw('added', [3, 3, 3]), false)],
     ['the sum before it is an output', conv(draw('added', [3, 1, 1]), false, ['y', 'c'])],

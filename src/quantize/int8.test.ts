@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Feeds } from '../method.ts'
-import { type Model, withGraph } from '../model.ts'
+import { type Model, opsetOf, withGraph } from '../model.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats, floatTensor, integers } from '../tensor/dtype.ts'
@@ -192,9 +192,15 @@ describe('int8', () => {
     expect(await int8(bare)).toBe(bare)
   })
 
-  it('refuses operator sets without scales by channel, and empty calibration data', async () => {
-    const old = { ...exampleModel(), opsets: [{ domain: '', version: 12 }] }
-    await expect(int8(old, {}, { calibration })).rejects.toThrow('operator set 12; expected 13')
+  it('raises operator sets without scales by channel, and refuses empty calibration data', async () => {
+    const old = { ...exampleModel(), irVersion: 3, opsets: [{ domain: '', version: 8 }] }
+    for (const context of [{}, { calibration }]) {
+      const after = await int8(old, {}, context)
+      expect(opsetOf(after)).toBe(13)
+      expect(after.irVersion).toBeGreaterThanOrEqual(7)
+      const [feeds] = exampleBatches(9)
+      expect(await snr(exampleModel(), after, feeds)).toBeGreaterThan(20)
+    }
     await expect(int8(exampleModel(), {}, { calibration: () => [] })).rejects.toThrow('the calibration data is empty')
   })
 
@@ -216,6 +222,7 @@ describe.skipIf(!modelsFolder)(`int8 on real models${needsModels}`, () => {
   it.each([
     ['cifar10-resnet20', { QLinearConv: 19, QLinearAdd: 9, QLinearGlobalAveragePool: 1, QGemm: 1 }],
     ['mlperf-tiny-ic-resnet8', { QLinearConv: 9, QLinearAdd: 3, QLinearAveragePool: 1, QGemm: 1 }],
+    ['mnist-8', { QLinearConv: 2, QGemm: 1 }],
     ['mlperf-tiny-kws-dscnn', { QLinearConv: 9, QLinearAveragePool: 1, QGemm: 1 }],
   ])('%s: every layer becomes an integer kernel', async (name, expected) => {
     const before = realModel(name)

@@ -5,8 +5,9 @@
  * Krishnamoorthi 2018, arXiv:1806.08342. Weights are int8, symmetric, one scale an output channel; activations uint8,
  * asymmetric, one scale a tensor: with int8 activations ONNX Runtime's CPU kernels fall back to float.
  */
-import { didYouMean, UnsupportedError } from '../errors.ts'
+import { didYouMean } from '../errors.ts'
 import { foldBatchNorms } from '../graph/fold-batch-norm.ts'
+import { upgradeOpset } from '../graph/upgrade.ts'
 import { describe, graphsOf } from '../graph/walk.ts'
 import { type Context, defineMethod } from '../method.ts'
 import { type Model, type Node, opsetOf, withGraph } from '../model.ts'
@@ -88,11 +89,9 @@ export function integerNode(model: Model): Node | undefined {
 
 /** The model in an operator set whose DequantizeLinear has a scale for each channel. */
 function withChannelScales(model: Model): Model {
+  const raised = opsetOf(model) < 13 ? upgradeOpset(model, 13) : model
   // IR version 7 came with that operator set; below 4, initialisers had to be inputs, which integer weights are not.
-  if (opsetOf(model) >= 13) return model.irVersion >= 7 ? model : { ...model, irVersion: 7 }
-  throw new UnsupportedError(
-    `int8: the model uses operator set ${opsetOf(model)}; expected 13 or newer, which has a scale for each channel`,
-  )
+  return raised.irVersion >= 7 ? raised : { ...raised, irVersion: 7 }
 }
 
 function warnOfLeft(prepared: Model, { warn }: Context): void {
