@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { addDataOptions } from './data-options.ts'
 import { version } from './environment.ts'
 import { createIo, type Io } from './io.ts'
+import { addTrainOptions } from './train-options.ts'
 
 const program = new Command('coppice')
   .description('Makes neural networks small and fast: ONNX in; ONNX, a packed file and an honest report out.')
@@ -97,6 +98,22 @@ command('run <recipe> <model>', 'apply a recipe: the same recipe, model and data
   .option('--data <spec>', 'calibration data, instead of what the recipe names')
   .action((recipe: string, model: string, flags) =>
     run(flags, async (io) => (await import('./commands/run.ts')).runRecipe(recipe, model, flags, io, stop.signal)),
+  )
+
+addTrainOptions(command('train <net>', 'train a network of the zoo from its start'), { epochs: '10', rate: '0.05' })
+  .option('--classes <n>', 'classes (default: those of the net)')
+  .option('--input <shape>', 'CHANNELS,HEIGHT,WIDTH (default: those of the net)')
+  .option('--width <factor>', "factor on every layer's channels")
+  .option('--stem <stem>', 'imagenet or cifar: the form for small images')
+  .action((net: string, flags) =>
+    run(flags, async (io) => (await import('./commands/train.ts')).runTrain(net, flags, io, stop.signal)),
+  )
+
+addTrainOptions(command('finetune <model>', 'train a model on'), { epochs: '1', rate: '0.001' })
+  .option('--keep <what>', 'zeros: weights that are zero stay zero')
+  .option('--freeze-statistics', 'BatchNormalization keeps its stored statistics')
+  .action((model: string, flags) =>
+    run(flags, async (io) => (await import('./commands/finetune.ts')).runFinetune(model, flags, io, stop.signal)),
   )
 
 try {

@@ -1,0 +1,9 @@
+/** `coppice finetune`: trains the weights of a model on, pruned zeros kept where asked. */
+import { openModel } from '../../node/files.ts'
+import type { Io } from '../io.ts'
+import { trainModel } from '../train-model.ts'
+import type { TrainFlags } from '../train-options.ts'
+
+export async function runFinetune(path: string, flags: TrainFlags, io: Io, signal: AbortSignal): Promise<void> {
+  await trainModel(openModel(path), flags, io, signal)
+}

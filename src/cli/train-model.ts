@@ -1,0 +1,131 @@
+/** What `coppice train` and `coppice finetune` share: a run from data spec to written model. */
+import { splitDataset } from '../data/batches.ts'
+import type { Model } from '../model.ts'
+import { checkpointFile } from '../node/checkpoint-file.ts'
+import { saveModel, writeFileAtomic } from '../node/files.ts'
+import { count, percent } from '../report/format.ts'
+import { chooseEngine } from '../train/choose-engine.ts'
+import { adam, type Optimizer, sgd } from '../train/optimizers.ts'
+import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/schedules.ts'
+import { keepZeros } from '../train/terms.ts'
+import { type EpochRecord, type Progress, type TrainOptions, train } from '../train/train.ts'
+import { validate } from '../train/validate.ts'
+import { bindData, seedOf } from './data-options.ts'
+import { type Io, numberList, numberOption } from './io.ts'
+import type { TrainFlags } from './train-options.ts'
+
+export interface TrainReport {
+  readonly model: string
+  readonly epochs: number
+  readonly engine: string
+  readonly history: readonly EpochRecord[]
+  /** Whole test set. */
+  readonly test?: { readonly samples: number; readonly before: number; readonly after: number }
+}
+
+/** Trains `model` on the flags' data, writes it, and tells accuracy on the test set before and after. */
+export async function trainModel(model: Model, flags: TrainFlags, io: Io, signal: AbortSignal): Promise<TrainReport> {
+  const data = await bindData(model, flags, io, signal)
+  if (!data) throw new Error('train: there is no data; expected --data SPEC')
+  const options = await readFlags(flags, io)
+  const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
+  const [training, heldBack] = share > 0 ? splitDataset(data.splits.train, share, seedOf(flags)) : [data.splits.train]
+  const measured = { batcher: data.batcher, batchSize: options.batchSize, threads: options.threads }
+  const { test } = data.splits
+  const before = test.labels ? (await validate(model, test, measured)).accuracy : undefined
+  const result = await train(model, training, {
+    ...options,
+    batcher: data.batcher,
+    ...(heldBack ? { validation: heldBack } : {}),
+    signal,
+    onProgress: (p) => tell(p, io),
+  })
+  const after = test.labels ? (await validate(result.model, test, measured)).accuracy : undefined
+  await saveModel(flags.output, result.model)
+  const report: TrainReport = {
+    model: flags.output,
+    epochs: result.history.length,
+    engine: result.engine,
+    history: result.history,
+    ...(before === undefined || after === undefined ? {} : { test: { samples: test.length, before, after } }),
+  }
+  if (flags.history)
+    await writeFileAtomic(flags.history, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`))
+  io.finish()
+  io.result(describe(report), report)
+  return report
+}
+
+function describe({ model, epochs, test, history }: TrainReport): string {
+  const last = history[history.length - 1]
+  const lines = [`${epochs} epochs, training loss ${last.loss.toFixed(4)}`]
+  if (test)
+    lines.push(`top-1 ${percent(test.after)} on ${count(test.samples)} test samples (before: ${percent(test.before)})`)
+  return [...lines, `written: ${model}`].join('\n')
+}
+
+function tell(p: Progress, io: Io): void {
+  const accuracy = p.accuracy === undefined ? '' : `, accuracy ${percent(p.accuracy)}`
+  const what = `epoch ${p.epoch + 1}/${p.epochs}: loss ${p.loss.toFixed(4)}${accuracy}, ${count(Math.round(p.samplesPerSecond))} samples/s`
+  io.progress(p.step / p.steps, what)
+  const { finished } = p
+  if (!finished) return
+  const { validation } = finished
+  const held = validation
+    ? `; held back: loss ${validation.loss.toFixed(4)}, accuracy ${percent(validation.accuracy)}`
+    : ''
+  io.say(`${what}${held}`)
+}
+
+async function readFlags(flags: TrainFlags, io: Io): Promise<Omit<TrainOptions, 'batcher'>> {
+  const whole = { min: 1, max: 1e6, integer: true }
+  const positive = { min: 0, max: 1e6 }
+  const optional = <T>(text: string | undefined, read: (text: string) => T): T | undefined =>
+    text === undefined ? undefined : read(text)
+  if (flags.keep !== undefined && flags.keep !== 'zeros') throw new Error(`--keep: "${flags.keep}"; expected zeros`)
+  if (!['auto', 'plain', 'blocked'].includes(flags.engine))
+    throw new Error(`--engine: "${flags.engine}"; expected auto, blocked or plain`)
+  const { engine, reason } = await chooseEngine(flags.engine as 'auto')
+  if (reason && flags.engine === 'auto') io.say(`the plain engine trains: ${reason}`)
+  return {
+    engine,
+    epochs: numberOption(flags.epochs, '--epochs', whole),
+    batchSize: numberOption(flags.batch, '--batch', whole),
+    learningRate: numberOption(flags.rate, '--rate', positive),
+    optimizer: optimizerOf(flags),
+    schedule: scheduleOf(flags),
+    labelSmoothing: numberOption(flags.smoothing, '--smoothing', { min: 0, max: 0.99 }),
+    seed: seedOf(flags),
+    patience: optional(flags.patience, (t) => numberOption(t, '--patience', whole)),
+    averageDecay: optional(flags.average, (t) => numberOption(t, '--average', { min: 0, max: 1 })),
+    threads: optional(flags.threads, (t) => numberOption(t, '--threads', { min: 1, max: 1024, integer: true })),
+    frozenStatistics: flags.freezeStatistics,
+    project: flags.keep === 'zeros' ? [keepZeros()] : [],
+    ...augmentation(flags),
+    ...(flags.checkpoint ? { checkpoint: { store: checkpointFile(flags.checkpoint) } } : {}),
+  }
+}
+
+function augmentation(flags: TrainFlags): Pick<TrainOptions, 'augment'> {
+  const crop = numberOption(flags.crop, '--crop', { min: 0, max: 1000, integer: true })
+  return crop > 0 || flags.flip ? { augment: { crop, flip: flags.flip === true } } : {}
+}
+
+function optimizerOf(flags: TrainFlags): Optimizer {
+  const weightDecay = numberOption(flags.decay, '--decay', { min: 0, max: 1 })
+  if (flags.optimizer === 'adam') return adam({ weightDecay })
+  if (flags.optimizer !== 'sgd') throw new Error(`--optimizer: "${flags.optimizer}"; expected sgd or adam`)
+  const momentum = numberOption(flags.momentum, '--momentum', { min: 0, max: 1 })
+  return sgd({ momentum, nesterov: flags.nesterov === true, weightDecay })
+}
+
+function scheduleOf({ schedule, warmUp: rise }: TrainFlags): Schedule {
+  const form = (): Schedule => {
+    if (schedule === 'constant') return constant
+    if (schedule === 'cosine') return cosine()
+    if (schedule.startsWith('step:')) return stepDecay(numberList(schedule.slice('step:'.length), '--schedule'))
+    throw new Error(`--schedule: "${schedule}"; expected constant, cosine or step:EPOCH,EPOCH`)
+  }
+  const epochs = numberOption(rise, '--warm-up', { min: 0, max: 1e6 })
+  return epochs > 0 ? warmUp(epochs, form()) : form()
+}

@@ -1,0 +1,57 @@
+/** The flags of `coppice train` and `coppice finetune`. */
+import type { Command } from 'commander'
+import { addDataOptions, type DataFlags } from './data-options.ts'
+
+export interface TrainFlags extends DataFlags {
+  readonly output: string
+  readonly epochs: string
+  readonly batch: string
+  readonly rate: string
+  readonly optimizer: string
+  readonly momentum: string
+  readonly nesterov?: boolean
+  readonly decay: string
+  readonly schedule: string
+  readonly warmUp: string
+  readonly smoothing: string
+  readonly crop: string
+  readonly flip?: boolean
+  readonly validation: string
+  readonly patience?: string
+  readonly average?: string
+  readonly checkpoint?: string
+  readonly history?: string
+  readonly engine: string
+  readonly threads?: string
+  readonly keep?: string
+  readonly freezeStatistics?: boolean
+}
+
+interface Defaults {
+  readonly epochs: string
+  readonly rate: string
+}
+
+export function addTrainOptions(command: Command, { epochs, rate }: Defaults): Command {
+  return addDataOptions(command)
+    .requiredOption('-o, --output <file>', 'the trained model (.onnx)')
+    .option('--epochs <n>', 'passes over the training data', epochs)
+    .option('--batch <n>', 'samples a step', '64')
+    .option('--rate <number>', 'learning rate', rate)
+    .option('--optimizer <name>', 'sgd or adam', 'sgd')
+    .option('--momentum <number>', 'of sgd', '0.9')
+    .option('--nesterov', 'of sgd: look ahead')
+    .option('--decay <number>', 'weight decay; not of biases and normalisations', '0')
+    .option('--schedule <form>', 'constant, cosine, or step:EPOCH,EPOCH (times 0.1 at each)', 'cosine')
+    .option('--warm-up <epochs>', 'epochs over which the rate rises to its full value', '0')
+    .option('--smoothing <share>', 'label smoothing', '0')
+    .option('--crop <pixels>', 'augment: pad so much and crop at random', '0')
+    .option('--flip', 'augment: flip left and right at random')
+    .option('--validation <share>', 'share of the training data that is held back and measured', '0')
+    .option('--patience <epochs>', 'stop after so many epochs without a better validation loss; keep the best')
+    .option('--average <decay>', 'exponential average of the weights, such as 0.999')
+    .option('--checkpoint <file>', 'saved each epoch; a run with the same options goes on from it')
+    .option('--history <file>', 'also write loss and accuracy of each epoch (.json)')
+    .option('--engine <engine>', 'auto, blocked or plain', 'auto')
+    .option('--threads <n>', 'threads of ONNX Runtime (default: its own choice)')
+}
