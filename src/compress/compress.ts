@@ -32,6 +32,8 @@ export interface Compressed {
   readonly recipe: Recipe
   /** Loss on held-back data and its limit. */
   readonly heldBack: { readonly what: string; readonly unit: string; readonly loss: number; readonly limit: number }
+  /** The model with its BatchNormalization folded and its weights in float: whose weights `sensitivity` names. */
+  readonly floatForm: Model
   /** Divergence of the output by layer, where it was measured. */
   readonly sensitivity: ReadonlyMap<string, number>
   readonly notes: readonly string[]
@@ -50,7 +52,7 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
   const context = { ...options, seed, calibration: heldBack?.calibration }
   const found: Found =
     goal === 'size'
-      ? { notes: [], ...(await makeSmall(model, scorer, { ...context, maxLoss })) }
+      ? await makeSmall(model, scorer, { ...context, maxLoss })
       : await makeFaster(model, scorer, { ...context, maxLoss })
   const written = writeModel(found.model)
   const grew = written.byteLength >= original.byteLength
@@ -63,6 +65,7 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
     packed: packModel(keep ? model : found.model, { mode: options.packMode }),
     recipe: recipeOf(found.steps, keep, options),
     heldBack: { what: scorer.what, unit: scorer.unit, loss: found.loss, limit: scorer.limitOf(maxLoss) },
+    floatForm: found.floatForm,
     sensitivity: found.sensitivity,
     notes,
   }
@@ -72,6 +75,7 @@ interface Found {
   readonly model: Model
   readonly steps: readonly Step[]
   readonly loss: number
+  readonly floatForm: Model
   readonly sensitivity: ReadonlyMap<string, number>
   readonly notes: readonly string[]
 }

@@ -19,6 +19,7 @@ export async function makeFaster(
   steps: readonly Step[]
   loss: number
   sensitivity: ReadonlyMap<string, number>
+  floatForm: Model
   notes: readonly string[]
 }> {
   const { calibration, maxLoss, latency } = options
@@ -43,6 +44,7 @@ export async function makeFaster(
     ],
     loss: -fast.score.after,
     sensitivity: new Map(),
+    floatForm: folded,
     notes: [...fast.notes, ...fast.keptFloat.map((k) => `${k.node} stays in float: ${k.why}`)],
   }
 }

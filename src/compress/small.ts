@@ -10,7 +10,7 @@ import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { checkOptions } from '../options.ts'
 import { compact } from '../quantize/compact.ts'
-import { planAt, prepareUniform, quantizeAt, uniform } from '../quantize/uniform.ts'
+import { prepareUniform, quantizeAt, uniform } from '../quantize/uniform.ts'
 import type { Step } from '../recipe.ts'
 import type { Scorer } from './score.ts'
 
@@ -21,8 +21,9 @@ export interface SmallResult {
   readonly loss: number
   /** Divergence of the output for a squared error of the layer's output, by weight name. */
   readonly sensitivity: ReadonlyMap<string, number>
-  /** Distance of each tensor's levels, by weight name. */
-  readonly gridSteps: ReadonlyMap<string, number>
+  /** The model as it was before quantising: BatchNormalization folded, weights in float. */
+  readonly floatForm: Model
+  readonly notes: readonly string[]
 }
 
 /** Halvings of the price's bracket, in octaves, after it is found: within 9 % of the limit's price. */
@@ -46,15 +47,11 @@ export async function makeSmall(
     ['remove-unused', {}],
     ['fold-batch-norm', {}],
   ]
-  if (prepared.layers.length === 0) {
-    return {
-      model: folded,
-      steps: before,
-      loss: await scorer.lossOf(folded),
-      sensitivity: new Map(),
-      gridSteps: new Map(),
-    }
+  const unquantized = async (notes: readonly string[]): Promise<SmallResult> => {
+    const loss = await scorer.lossOf(folded)
+    return { model: folded, steps: before, loss, sensitivity: new Map(), floatForm: folded, notes }
   }
+  if (prepared.layers.length === 0) return unquantized(['the model has no float weights to quantise'])
   let tries = 0
   const lossAt = async (lambda: number): Promise<number> => {
     if (signal?.aborted) throw new AbortError('compress: stopped')
@@ -63,6 +60,8 @@ export async function makeSmall(
     return scorer.lossOf(quantized)
   }
   const lambda = await highestPrice(lossAt, limit, options.calibration ? settings.lambda : 1e-5)
+  if (lambda === undefined)
+    return unquantized(['even the finest steps tried lose more than is allowed, so weights keep their precision'])
   const { model: quantized } = await quantizeAt(prepared, lambda)
   const compacted = await compact(quantized)
   return {
@@ -70,16 +69,17 @@ export async function makeSmall(
     steps: [...before, ['uniform', { lambda }], ['compact', {}]],
     loss: await scorer.lossOf(compacted),
     sensitivity: prepared.sensitivity,
-    gridSteps: new Map([...planAt(prepared, lambda)].map(([name, { step }]) => [name, step])),
+    floatForm: folded,
+    notes: [],
   }
 }
 
-/** The highest price whose loss is within the limit: octaves up or down from a start, then bisection between two. */
+/** The highest price whose loss is within the limit (undefined: none tried): octaves up or down from a start, then bisection. */
 async function highestPrice(
   lossAt: (lambda: number) => Promise<number>,
   limit: number,
   start: number,
-): Promise<number> {
+): Promise<number | undefined> {
   const holds = async (lambda: number): Promise<boolean> => (await lossAt(lambda)) <= limit
   let good = start
   let octaves = 0
@@ -88,9 +88,7 @@ async function highestPrice(
   } else {
     do {
       good = short(good / 2)
-      if (++octaves > mostOctaves) {
-        throw new Error('compress: even the finest steps tried lose more than is allowed; expected a larger --max-loss')
-      }
+      if (++octaves > mostOctaves) return undefined
     } while (!(await holds(good)))
   }
   for (let i = 1; i <= bisections; i++) {

@@ -10,7 +10,7 @@
  */
 import { replaceTensors } from '../graph/weights.ts'
 import { type Context, defineMethod, type Feeds } from '../method.ts'
-import type { Model } from '../model.ts'
+import type { Model, Tensor } from '../model.ts'
 import { openSession, type Value } from '../runtime/session.ts'
 import { floats } from '../tensor/dtype.ts'
 import type { Moments } from './_inputs.ts'
@@ -100,14 +100,24 @@ export function planAt(
   lambda: number,
 ): Map<string, LayerPlan> {
   return new Map(
-    layers.map(({ weight: { name } }) => {
+    layers.map(({ weight: { name, tensor } }) => {
       const price = lambda / (sensitivity.get(name) as number)
-      const step = stepOf(price, factors.get(name))
+      const step = Math.max(stepOf(price, factors.get(name)), leastStep(tensor))
       // A bias error is the same everywhere, so it gets half the step that a random error would.
       const biasStep = calibrated ? 0.5 * Math.sqrt(highRate * price) : undefined
       return [name, { step, lambda: decisionShare * price, ...(biasStep ? { biasStep } : {}) }]
     }),
   )
+}
+
+/** Levels are kept within 16 bits, so that they can be stored as such. */
+export const maxLevel = 32767
+
+/** The finest step that keeps the largest weight within the levels. */
+function leastStep(tensor: Tensor): number {
+  let largest = 0
+  for (const v of floats(tensor)) largest = Math.max(largest, Math.abs(v))
+  return largest / (maxLevel - 1)
 }
 
 function stepOf(price: number, factor: LayerFactor | undefined): number {

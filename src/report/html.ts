@@ -1,4 +1,6 @@
 /** The report as one HTML file that needs nothing else: no script, no network. */
+
+import type { Recipe } from '../recipe.ts'
 import { bytes, count, decibels, percent } from './format.ts'
 import type { LayerRow, Report } from './report.ts'
 import { comparisonRows } from './rows.ts'
@@ -66,9 +68,14 @@ ${report.recipe ? `<h3>Recipe</h3><pre>${escapeHtml(recipeText(report.recipe))}<
 `
 }
 
-/** One line a step. */
-function recipeText(recipe: object): string {
-  return JSON.stringify(recipe, (_, v) => v, 1).replace(/\n\s{2,}/g, ' ')
+/** JSON with a line for each key and each step. */
+function recipeText(recipe: Recipe): string {
+  const lines = Object.entries(recipe).map(([key, value]) =>
+    key === 'steps'
+      ? `  "steps": [\n${recipe.steps.map((s) => `    ${JSON.stringify(s)}`).join(',\n')}\n  ]`
+      : `  "${key}": ${JSON.stringify(value)}`,
+  )
+  return `{\n${lines.join(',\n')}\n}`
 }
 
 function tile(value: string, what: string, more: string): string {
@@ -117,5 +124,5 @@ th:first-child,td:first-child{text-align:left;padding-left:0}th{font-weight:500}
 .layers td:nth-child(2){text-align:left;color:var(--soft)}.layers{font-size:.88rem}.bar{width:26%;min-width:140px}.bar svg{display:block;width:100%;height:12px}
 .before{fill:var(--bark)}.after{fill:var(--leaf)}.swatch{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-left:.6em}.swatch.before{background:var(--bark);margin-left:0}.swatch.after{background:var(--leaf)}
 .legend{color:var(--soft);font-size:.88rem;margin:0 0 .75rem}.scroll{overflow-x:auto}.dot{display:inline-block;width:.65em;height:.65em;border-radius:50%;background:var(--leaf);margin-right:.4em}
-.warnings{background:var(--warnground);color:var(--warn)}ul{margin:0;padding-left:1.2rem}pre{background:var(--ground);border-radius:8px;padding:.75rem 1rem;overflow-x:auto;font-size:.82rem;margin:0}
+.warnings{background:var(--warnground);color:var(--warn)}ul{margin:0;padding-left:1.2rem}pre{background:var(--ground);border-radius:8px;padding:.75rem 1rem;overflow-x:auto;font-size:.82rem;margin:0;white-space:pre-wrap;overflow-wrap:anywhere}
 footer{color:var(--soft);font-size:.82rem}`

@@ -149,7 +149,10 @@ async function sideOf({ name, model, onnx, packed }: Subject, { gzip, brotli }: 
   }
 }
 
-/** A row for each weight: what it took and what it takes. Weights are paired by name (or the names `compact` makes of it). */
+/**
+ * A row for each weight of the float form that was quantised: what it took and what it takes in the packed file. Weights
+ * are paired by name, or by the names that `compact` and `int8` make of it.
+ */
 export function layerRows(before: Model, after: Model, sensitivity: ReadonlyMap<string, number>): LayerRow[] {
   const stored = new Map<string, Tensor>()
   for (const { tensor, node } of tensorsOf(after)) stored.set(node ? node.outputs[0] : tensor.name, tensor)

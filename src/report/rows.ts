@@ -63,13 +63,18 @@ export function comparisonRows({ before, after, speedUp, agreement, testSet }: R
   if (agreement?.top1 !== undefined)
     rows.push({ what: 'same top class', before: '', after: percent(agreement.top1), change: '' })
   if (before.latencyMs && after.latencyMs && speedUp) {
-    const faster = speedUp.median
     rows.push({
       what: 'latency a call (10-90 %)',
       before: milliseconds(before.latencyMs),
       after: milliseconds(after.latencyMs),
-      change: faster >= 1 ? `${faster.toFixed(2)} x faster` : `${(1 / faster).toFixed(2)} x slower`,
+      change: speedInWords(speedUp.median),
     })
   }
   return rows
+}
+
+/** A median ratio of times; a few per cent either way is no difference. */
+function speedInWords(speedUp: number): string {
+  if (speedUp > 0.95 && speedUp < 1.05) return 'the same within 5 %'
+  return speedUp >= 1 ? `${speedUp.toFixed(2)} x faster` : `${(1 / speedUp).toFixed(2)} x slower`
 }

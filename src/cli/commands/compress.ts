@@ -88,7 +88,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     ...(speedUp ? { speedUp } : {}),
     ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
     heldBack: result.heldBack,
-    layers: layerRows(model, result.model, result.sensitivity),
+    layers: layerRows(result.floatForm, result.model, result.sensitivity),
     recipe: result.recipe,
     notes: result.notes,
     warnings,
