@@ -7,12 +7,12 @@ import { ModelProto } from '../onnx/schema.ts'
 import { decode, type Message } from '../onnx/wire.ts'
 import { writeModel } from '../onnx/write.ts'
 import { bitWriter } from './bits.ts'
-import { type Group, groupSize, writeContainer } from './container.ts'
+import { type Group, writeContainer } from './container.ts'
 import { ContextMixer } from './entropy/context-mixer.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { codeMessage } from './graph-coder.ts'
-import { type CodedTensor, chooser, infoOf, tensorCoder } from './tensor-coder.ts'
+import { type CodedTensor, chooser, infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface PackOptions {
   /** `fast` decodes several times faster, `max` is smallest and slowest. */
@@ -69,22 +69,6 @@ function encodeGroups(jobs: readonly Job[], mode: Mode, progress: (share: number
     }
     groups.push({ integers: integers.finish(), raw: bits.finish() })
     progress(jobs.indexOf(members[members.length - 1]) / jobs.length)
-  }
-  return groups
-}
-
-/** Tensors that have a payload, in order, a new group after each `groupSize` elements. */
-export function splitIntoGroups<T extends CodedTensor>(tensors: readonly T[]): T[][] {
-  const groups: T[][] = []
-  let size = groupSize
-  for (const tensor of tensors) {
-    if (!tensor.coding.hasIntegers && !tensor.coding.writeRaw) continue
-    if (size >= groupSize) {
-      groups.push([])
-      size = 0
-    }
-    groups[groups.length - 1].push(tensor)
-    size += tensor.info.size
   }
   return groups
 }

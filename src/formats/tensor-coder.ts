@@ -5,6 +5,7 @@ import { type Coded, type Coding, damaged, type TensorInfo } from './coding/codi
 import { codings } from './coding/codings.ts'
 import { copy } from './coding/copy.ts'
 import { lowBitsOf } from './coding/low-bits.ts'
+import { groupSize } from './container.ts'
 import { type ContextMixer, hash } from './entropy/context-mixer.ts'
 
 /** Mixing weights 960 up are this file's. */
@@ -98,7 +99,7 @@ export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void
       const before = lastCoding.get(kind) ?? 0
       const choice = mixer.symbol(
         tensor ? codings.indexOf(tensor.coding) : 0,
-        3,
+        4,
         [kind, sized, hash(sized, before)],
         sets.coding,
       )
@@ -122,4 +123,20 @@ export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void
       return { info, coding, coded: tensor?.coded ?? { parameters, table, lowBits } }
     },
   }
+}
+
+/** Tensors that have a payload, in order, a new group after each `groupSize` elements. */
+export function splitIntoGroups<T extends CodedTensor>(tensors: readonly T[]): T[][] {
+  const groups: T[][] = []
+  let size = groupSize
+  for (const tensor of tensors) {
+    if (!tensor.coding.hasIntegers && !tensor.coding.writeRaw) continue
+    if (size >= groupSize) {
+      groups.push([])
+      size = 0
+    }
+    groups[groups.length - 1].push(tensor)
+    size += tensor.info.size
+  }
+  return groups
 }

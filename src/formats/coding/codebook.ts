@@ -23,7 +23,7 @@ export const codebook: Coding = {
       if (!first.has(w)) first.set(w, i)
     })
     const sorted = [...first].map(([key, at]) => {
-      const bytes = data.slice(at * width, (at + 1) * width)
+      const bytes = new Uint8Array(data.subarray(at * width, (at + 1) * width))
       return { key, bytes, value: numberOf(dtype, bytes), negative: bytes[width - 1] >> 7 }
     })
     // NaNs last; -0 before 0.
@@ -59,7 +59,7 @@ export const codebook: Coding = {
 }
 
 function keysOf(data: Uint8Array, width: number): (string | number)[] | Uint32Array | Uint16Array {
-  const copy = data.slice().buffer
+  const copy = new Uint8Array(data).buffer
   if (width === 4) return new Uint32Array(copy)
   if (width === 2) return new Uint16Array(copy)
   return Array.from(new BigUint64Array(copy), String)

@@ -8,5 +8,6 @@ import { grid } from './grid.ts'
 import { inline } from './inline.ts'
 import { integers } from './integers.ts'
 import { raw } from './raw.ts'
+import { repeats } from './repeats.ts'
 
-export const codings: readonly Coding[] = [raw, inline, constant, integers, grid, codebook, floats, copy]
+export const codings: readonly Coding[] = [raw, inline, constant, integers, grid, codebook, floats, copy, repeats]

@@ -15,7 +15,7 @@ export const grid: Coding = {
   hasIntegers: true,
   encode({ dtype, dims, size }, data) {
     if (dtype !== 'float32' || size < 8) return undefined
-    const values = new Float32Array(data.slice().buffer)
+    const values = new Float32Array(new Uint8Array(data).buffer)
     const whole = findStep(values)
     if (whole !== undefined) return coded(values, Float32Array.of(whole))
     const rows = dims.length > 1 ? dims[0] : 0
@@ -30,7 +30,7 @@ export const grid: Coding = {
     return coded(values, steps)
   },
   decode({ byteLength, size, dims }, { table, integers }) {
-    const steps = table && table.length % 4 === 0 ? new Float32Array(table.slice().buffer) : undefined
+    const steps = table && table.length % 4 === 0 ? new Float32Array(new Uint8Array(table).buffer) : undefined
     const rows = steps?.length ?? 0
     if (!integers || !steps || (rows !== 1 && rows !== dims[0])) throw damaged('a grid without its steps')
     const out = new Float32Array(byteLength / 4)

@@ -1,0 +1,62 @@
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { build } from 'vite'
+import { describe, expect, it } from 'vitest'
+import { packOnnx } from './formats/pack.ts'
+import type { Model } from './model.ts'
+import { writeModel } from './onnx/write.ts'
+import { decodeCop, loadCop } from './runtime-only.ts'
+import { floatTensor } from './tensor/dtype.ts'
+
+const model: Model = {
+  irVersion: 8,
+  opsets: [{ domain: '', version: 17 }],
+  graph: {
+    name: 'g',
+    nodes: [{ op: 'Gemm', inputs: ['x', 'w'], outputs: ['y'], attributes: {} }],
+    initializers: new Map([
+      [
+        'w',
+        floatTensor(
+          'w',
+          [40, 30],
+          Float32Array.from({ length: 1200 }, (_, i) => Math.sin(i)),
+        ),
+      ],
+    ]),
+    inputs: [{ name: 'x', dtype: 'float32', shape: ['n', 40] }],
+    outputs: [{ name: 'y', dtype: 'float32', shape: ['n', 30] }],
+  },
+}
+
+describe('coppice/runtime', () => {
+  it('decodes and loads', async () => {
+    const onnx = writeModel(model)
+    const packed = packOnnx(onnx)
+    expect(decodeCop(packed)).toEqual(onnx)
+    const fetch = async (url: string) =>
+      new Response(url === '/a.cop' ? new Uint8Array(packed) : 'no', { status: url === '/a.cop' ? 200 : 404 })
+    expect(await loadCop('/a.cop', { fetch })).toEqual(onnx)
+    await expect(loadCop('/b.cop', { fetch })).rejects.toThrow('/b.cop answered 404')
+  })
+
+  it('is at most 30 KB, gzipped, with its WebAssembly', async () => {
+    const result = await build({
+      configFile: false,
+      logLevel: 'silent',
+      build: {
+        write: false,
+        lib: {
+          entry: fileURLToPath(new URL('runtime-only.ts', import.meta.url)),
+          formats: ['es'],
+          fileName: 'runtime',
+        },
+      },
+    })
+    const outputs = (Array.isArray(result) ? result : [result]) as { output: { code?: string }[] }[]
+    const code = outputs.flatMap((r) => r.output.map((o) => o.code ?? '')).join('')
+    expect(code.length).toBeGreaterThan(10_000)
+    expect(gzipSync(code).length).toBeLessThan(30 * 1024)
+    console.log(`runtime: ${gzipSync(code).length} bytes gzipped`)
+  })
+})
