@@ -42,7 +42,7 @@ export function readNpy(bytes: Uint8Array, subject: string): NpyArray {
 }
 
 function elements(body: Uint8Array, descr: string, size: number, subject: string): NpyArray['data'] {
-  const bytes = body.slice() // .npy data lies at any alignment
+  const bytes = new Uint8Array(body) // a copy: .npy data lies at any alignment (a Buffer's slice would not copy)
   const { buffer } = bytes
   switch (descr) {
     case '|u1':

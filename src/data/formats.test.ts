@@ -1,0 +1,210 @@
+import { gzipSync } from 'node:zlib'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { cifarDataset } from './cifar.ts'
+import { csvDataset, parseCsv } from './csv.ts'
+import { idxDataset, readIdx } from './idx.ts'
+import { inflate } from './inflate.ts'
+import { type NpyArray, readNpy, readNpz, writeNpy, writeNpz } from './npy.ts'
+import { npzSplits } from './npz-dataset.ts'
+import { crc32, readZip, writeZip } from './zip.ts'
+
+/** An IDX file by hand, big-endian. */
+function idx(type: number, dims: readonly number[], body: Uint8Array): Uint8Array {
+  const header = new DataView(new ArrayBuffer(4 + 4 * dims.length))
+  header.setUint8(2, type)
+  header.setUint8(3, dims.length)
+  dims.forEach((d, i) => {
+    header.setUint32(4 + 4 * i, d)
+  })
+  return Buffer.concat([new Uint8Array(header.buffer), body])
+}
+
+describe('inflate', () => {
+  it('stops at the bytes that are allowed', async () => {
+    const bomb = gzipSync(new Uint8Array(1e6))
+    await expect(inflate(bomb, 'gzip', { maxBytes: 1e5, subject: 'x.gz' })).rejects.toThrow('x.gz: it unpacks to more')
+    expect((await inflate(bomb, 'gzip', { maxBytes: 1e6, subject: 'x.gz' })).length).toBe(1e6)
+  })
+})
+
+describe('IDX', () => {
+  const pixels = Uint8Array.from({ length: 24 }, (_, i) => i * 10)
+
+  it('reads every element type, plain and gzipped', async () => {
+    for (const file of [idx(8, [2, 3, 4], pixels), gzipSync(idx(8, [2, 3, 4], pixels))]) {
+      expect(await readIdx(file, 'a')).toEqual({ dims: [2, 3, 4], data: pixels })
+    }
+    const at = Uint8Array.of(0xff, 0xfe, 0x01, 0x02)
+    expect((await readIdx(idx(9, [4], at), 'a')).data).toEqual(Int8Array.of(-1, -2, 1, 2))
+    expect((await readIdx(idx(11, [2], at), 'a')).data).toEqual(Int32Array.of(-2, 0x102))
+    expect((await readIdx(idx(12, [1], at), 'a')).data).toEqual(Int32Array.of(-130814))
+    expect((await readIdx(idx(13, [1], Uint8Array.of(0x40, 0x49, 0, 0)), 'a')).data).toEqual(Float32Array.of(3.140625))
+  })
+
+  it('refuses what is cut short or contradicts itself, in one sentence', async () => {
+    const good = idx(8, [2, 3, 4], pixels)
+    for (let length = 0; length < good.length; length++) {
+      await expect(readIdx(good.slice(0, length), 'a.idx')).rejects.toThrow(/^a\.idx: /)
+    }
+    await expect(readIdx(idx(8, [0xffffffff, 0xffffffff], pixels), 'a.idx')).rejects.toThrow('24 bytes of data')
+    await expect(readIdx(gzipSync(good).subarray(0, 30), 'a.idx')).rejects.toThrow('damaged or cut short')
+    await expect(readIdx(idx(14, [1], new Uint8Array(8)), 'a.idx')).rejects.toThrow('type 0xe')
+  })
+
+  it('makes a data set, and checks labels', async () => {
+    const images = await readIdx(idx(8, [2, 3, 4], pixels), 'a')
+    const labels = await readIdx(idx(8, [2], Uint8Array.of(9, 3)), 'b')
+    const set = idxDataset(images, labels, { id: 'x', classes: 10 })
+    expect(set).toMatchObject({ length: 2, classes: 10, labels: Int32Array.of(9, 3) })
+    expect(set.fields.image.shape).toEqual([1, 3, 4])
+    expect(() => idxDataset(images, labels, { id: 'x', classes: 5 })).toThrow('x: label 9 is out of range')
+  })
+})
+
+describe('CIFAR', () => {
+  it('reads records of either kind over several files', () => {
+    const record = (labels: readonly number[], value: number) =>
+      Buffer.concat([Uint8Array.from(labels), new Uint8Array(3072).fill(value)])
+    const files = [1, 2].map((i) => ({ name: `f${i}`, bytes: record([i], 50 * i) }))
+    const set = cifarDataset(files, { id: 'c', classes: 10 })
+    expect([set.length, [...set.labels!], set.fields.image.data[0], set.fields.image.data[3072]]).toEqual([
+      2,
+      [1, 2],
+      50,
+      100,
+    ])
+    expect([...cifarDataset([{ name: 'f', bytes: record([19, 99], 1) }], { id: 'c', classes: 100 }).labels!]).toEqual([
+      99,
+    ])
+    expect(() => cifarDataset([{ name: 'f', bytes: new Uint8Array(3072) }], { id: 'c', classes: 10 })).toThrow(
+      /^f: 3072 bytes/,
+    )
+  })
+})
+
+describe('ZIP and npz', () => {
+  const arrays: Record<string, NpyArray> = {
+    bytes: { shape: [2, 3], data: Uint8Array.of(1, 2, 3, 4, 5, 6) },
+    floats: { shape: [2], data: Float32Array.of(0.5, -0) },
+    one: { shape: [], data: Int32Array.of(16000) },
+  }
+
+  it('knows the CRC of the check string', () => {
+    expect(crc32(new TextEncoder().encode('123456789'))).toBe(0xcbf43926)
+  })
+
+  it('round-trips, stored and deflated, with the same bytes each time', async () => {
+    for (const packed of [false, true]) {
+      const file = await writeNpz(arrays, packed)
+      expect(Buffer.compare(file, await writeNpz(arrays, packed))).toBe(0)
+      expect(Object.fromEntries(await readNpz(file, 'a.npz'))).toEqual(arrays)
+    }
+  })
+
+  it('refuses any archive that is damaged, and never hangs', async () => {
+    const file = await writeNpz(arrays, true)
+    await fc.assert(
+      fc.asyncProperty(fc.nat(file.length - 1), fc.integer({ min: 1, max: 255 }), async (at, change) => {
+        const damaged = file.slice()
+        damaged[at] ^= change
+        try {
+          // What survives must be what was written, but for fields that nothing checks (names, dates).
+          const back = await readNpz(damaged, 'a.npz')
+          expect([...back.values()]).toEqual(Object.values(arrays))
+        } catch (error) {
+          if (!/^a\.npz: /.test((error as Error).message)) throw error
+        }
+      }),
+      { seed: 1, numRuns: 300 },
+    )
+    for (let length = 0; length < file.length; length += 7) {
+      await expect(readZip(file.slice(0, length), 'a.npz')).rejects.toThrow(/^a\.npz: /)
+    }
+  })
+
+  it('believes no size that the data does not bear out', async () => {
+    const file = await writeZip([{ name: 'a', bytes: new Uint8Array(1000) }], true)
+    const view = new DataView(file.buffer)
+    const list = view.getUint32(file.length - 6, true)
+    view.setUint32(list + 24, 10, true)
+    await expect(readZip(file, 'z')).rejects.toThrow('unpacks to more than the 10 bytes')
+  })
+
+  it('reads what NumPy writes: column-major, wide and half types', () => {
+    const npy = (header: string, body: ArrayBufferView) => {
+      const plain = writeNpy({ shape: [0], data: new Uint8Array(0) })
+      const text = new TextEncoder().encode(`${header.padEnd(117)}\n`)
+      const bytes = new Uint8Array(body.buffer, body.byteOffset, body.byteLength)
+      return Buffer.concat([plain.subarray(0, 8), Uint8Array.of(118, 0), text, bytes])
+    }
+    const make = (descr: string, shape: string, body: ArrayBufferView, fortran = 'False') =>
+      readNpy(npy(`{'descr': '${descr}', 'fortran_order': ${fortran}, 'shape': ${shape}, }`, body), 'a.npy')
+    expect(make('|u1', '(2, 3)', Uint8Array.of(1, 4, 2, 5, 3, 6), 'True').data).toEqual(Uint8Array.of(1, 2, 3, 4, 5, 6))
+    expect(make('<i8', '(2,)', BigInt64Array.of(7n, -9n)).data).toEqual(Int32Array.of(7, -9))
+    expect(make('<f8', '()', Float64Array.of(0.5))).toEqual({ shape: [], data: Float32Array.of(0.5) })
+    expect(make('<f2', '(2,)', Uint16Array.of(0x3c00, 0xc000)).data).toEqual(Float32Array.of(1, -2))
+    expect(() => make('<i8', '(1,)', BigInt64Array.of(2n ** 40n))).toThrow('does not fit 32 bits')
+    expect(() => make('>f4', '(1,)', Float32Array.of(1))).toThrow('element type ">f4"')
+    expect(() => make('<f4', '(3,)', Float32Array.of(1))).toThrow('4 bytes of data; expected 12')
+    expect(() => readNpy(new Uint8Array(40), 'a.npy')).toThrow('a.npy: it is not a .npy array')
+  })
+
+  it('becomes data: named arrays with constants, or the four of Keras', () => {
+    const whole = npzSplits(
+      new Map<string, NpyArray>([
+        ['input', { shape: [4, 2], data: new Float32Array(8) }],
+        ['sr', arrays.one],
+        ['labels', { shape: [4], data: Int32Array.of(0, 1, 2, 1) }],
+      ]),
+      'n',
+    )
+    expect(whole).toMatchObject({
+      whole: { length: 4, classes: 3, fields: { input: { shape: [2] }, sr: { constant: true } } },
+    })
+    const images: NpyArray = { shape: [1, 2, 2, 3], data: Uint8Array.from({ length: 12 }, (_, i) => i) }
+    const labels = { shape: [1], data: Uint8Array.of(4) }
+    const keras = npzSplits(
+      new Map<string, NpyArray>([
+        ['x_train', images],
+        ['y_train', labels],
+        ['x_test', images],
+        ['y_test', labels],
+      ]),
+      'k',
+    )
+    expect(keras).toMatchObject({ train: { classes: 5, length: 1 } })
+    if ('train' in keras) {
+      expect(keras.train.fields.x).toMatchObject({ shape: [3, 2, 2], kind: 'image' })
+      expect([...keras.train.fields.x.data]).toEqual([0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11])
+    }
+  })
+})
+
+describe('CSV', () => {
+  it('reads back any table that is quoted as RFC 4180 says', () => {
+    const cell = fc.stringMatching(/^[a-z,"\n]{0,6}$/).map((s) => `x${s}x`)
+    fc.assert(
+      fc.property(fc.array(fc.array(cell, { minLength: 2, maxLength: 4 }), { minLength: 1 }), (rows) => {
+        const text = rows.map((row) => row.map((c) => `"${c.replaceAll('"', '""')}"`).join(',')).join('\r\n')
+        expect(parseCsv(text, 'a')).toEqual(rows)
+      }),
+      { seed: 2 },
+    )
+  })
+
+  it('takes the label column by its name, as indices or names', () => {
+    const set = csvDataset('a,class,b\n1,cat,2\n3,ant,4\n', 't')
+    expect(set).toMatchObject({ length: 2, labels: Int32Array.of(1, 0), classNames: ['ant', 'cat'], classes: 2 })
+    expect([...set.fields.values.data]).toEqual([1, 2, 3, 4])
+    expect(csvDataset('y,a\n3,1\n0,2\n', 't')).toMatchObject({ labels: Int32Array.of(3, 0), classes: 4 })
+    expect(csvDataset('1,2\n3,4\n', 't').labels).toBeUndefined()
+  })
+
+  it('names the row that is wrong', () => {
+    expect(() => csvDataset('a,b\n1,2\n3\n', 't')).toThrow('t: row 3 has 1 cells; expected 2')
+    expect(() => csvDataset('a,b\n1,\n', 't')).toThrow('t: row 2 holds "" where a number is expected')
+    expect(() => csvDataset('"a', 't')).toThrow('a quoted cell has no end')
+    expect(() => csvDataset('', 't')).toThrow('t: it holds no rows')
+  })
+})

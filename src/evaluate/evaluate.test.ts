@@ -1,0 +1,234 @@
+import { readdirSync } from 'node:fs'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import { describe, expect, it } from 'vitest'
+import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { guessPreprocess } from '../data/preprocess.ts'
+import { f, model, node, valueInfo } from '../graph/build.ts'
+import type { Dim, Model } from '../model.ts'
+import { brotli11, gzip9 } from '../node/compress.ts'
+import { loadData } from '../node/data.ts'
+import { openModel } from '../node/files.ts'
+import { openSession, type Session } from '../runtime/session.ts'
+import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { evaluateAccuracy, fedBatches } from './accuracy.ts'
+import { measureAgreement } from './agreement.ts'
+import { measureLatency, spreadOf } from './latency.ts'
+import { findRandomInputs } from './random-inputs.ts'
+import { measureSizes } from './size.ts'
+
+/** y = x + bias, on [batch, 6]. */
+function adds(bias: readonly number[], batch: Dim = 'N', output = 'y'): Model {
+  return model({
+    nodes: [node('Add', ['x', 'b'], [output])],
+    initializers: new Map([['b', floatTensor('b', [6], bias)]]),
+    inputs: [valueInfo('x', 'float32', [batch, 6])],
+    outputs: [valueInfo(output, 'float32', [batch, 6])],
+  })
+}
+
+const zero = [0, 0, 0, 0, 0, 0]
+/** Seven samples whose scores put class 2 first, class 0 last. */
+const ranked: Dataset = {
+  id: 'ranked',
+  length: 7,
+  fields: {
+    x: { shape: [6], data: Float32Array.from({ length: 42 }, (_, i) => [0, 4, 9, 3, 2, 1][i % 6]), kind: 'values' },
+  },
+  labels: Int32Array.of(2, 2, 2, 0, 0, 5, 1),
+  classes: 6,
+}
+
+async function withSession<T>(net: Model, run: (session: Session) => Promise<T>): Promise<T> {
+  const session = await openSession(net, { threads: 1 })
+  try {
+    return await run(session)
+  } finally {
+    await session.release()
+  }
+}
+
+const accuracy = (net: Model, dataset = ranked, batchSize = 3) =>
+  withSession(net, (session) => {
+    const inputs = requiredInputs(net)
+    return evaluateAccuracy(session, batcherFor(inputs, dataset, guessPreprocess(inputs, dataset)), dataset, {
+      batchSize,
+      keepLogits: true,
+    })
+  })
+
+describe('evaluateAccuracy', () => {
+  it.each([['N'], [1], [4]])('counts top-1 and top-5 over the whole set, for batch %s', async (batch) => {
+    const result = await accuracy(adds(zero, batch))
+    expect(result).toMatchObject({ top1: 3 / 7, top5: 5 / 7, correct: 3, count: 7 })
+    expect([...result.logits!]).toEqual([...ranked.fields.x.data])
+  })
+
+  it('gives ties to the first class, and counts scores that are no numbers as wrong', async () => {
+    const flat = { ...ranked, fields: { x: { ...ranked.fields.x, data: new Float32Array(42) } } }
+    expect((await accuracy(adds(zero), flat)).correct).toBe(2)
+    expect((await accuracy(adds([0, 0, 0, 0, 0, Number.NaN]))).correct).toBe(0)
+  })
+
+  it('says what is missing', async () => {
+    const { labels: _, ...unlabelled } = ranked
+    await expect(accuracy(adds(zero), unlabelled)).rejects.toThrow('ranked: it has no labels')
+    await expect(accuracy(adds(zero), { ...ranked, classes: 9 })).rejects.toThrow('at least 9 classes')
+  })
+
+  const { COPPICE_MODELS, COPPICE_DATA } = process.env
+  it.skipIf(!COPPICE_MODELS || !COPPICE_DATA)(
+    'finds the known accuracy of mnist-8 (needs COPPICE_MODELS, COPPICE_DATA)',
+    async () => {
+      const net = openModel(`${COPPICE_MODELS}/mnist-8.onnx`)
+      const { test } = await loadData(`mnist:${COPPICE_DATA}/mnist`, { seed: 0 })
+      const result = await withSession(net, (session) => {
+        const inputs = requiredInputs(net)
+        return evaluateAccuracy(
+          session,
+          batcherFor(inputs, test, guessPreprocess(inputs, test, { range: [0, 255] })),
+          test,
+        )
+      })
+      expect(result.correct).toBe(9891)
+    },
+  )
+})
+
+describe('measureAgreement', () => {
+  const compare = (a: Model, b: Model, batch?: number) =>
+    withSession(a, (reference) =>
+      withSession(b, (other) => {
+        const inputs = requiredInputs(a)
+        const batcher = batcherFor(inputs, ranked, guessPreprocess(inputs, ranked))
+        return measureAgreement(reference, other, fedBatches(batcher, ranked, batch))
+      }),
+    )
+
+  it('is perfect for the same model, under any names and batch size', async () => {
+    for (const other of [adds(zero), adds(zero, 'N', 'z')]) {
+      const { outputs } = await compare(adds(zero), other, 3)
+      expect(outputs).toEqual([{ output: 'y', snrDb: Number.POSITIVE_INFINITY, maxAbsDiff: 0, top1: 1, count: 42 }])
+    }
+    expect((await compare(adds(zero, 4), adds(zero, 4))).outputs[0].count).toBe(42)
+  })
+
+  it('gives signal to noise, the largest difference and top-1 agreement by their formulas', async () => {
+    const { outputs } = await compare(adds(zero), adds([0, 6, 0, 0, 0, 1]))
+    const signal = 7 * (16 + 81 + 9 + 4 + 1)
+    expect(outputs[0]).toMatchObject({ maxAbsDiff: 6, top1: 0 })
+    expect(outputs[0].snrDb).toBeCloseTo(10 * Math.log10(signal / (7 * 37)), 10)
+  })
+
+  it('does not hide what is no number', async () => {
+    const { outputs } = await compare(adds(zero), adds([Number.NaN, 0, 0, 0, 0, 0]))
+    expect(outputs[0]).toMatchObject({ maxAbsDiff: Number.POSITIVE_INFINITY, snrDb: Number.NEGATIVE_INFINITY })
+  })
+})
+
+describe('measureLatency', () => {
+  it('takes turns and compares with the first', async () => {
+    const calls: string[] = []
+    const slow = (name: string, ms: number) => {
+      const run = async () => {
+        calls.push(name)
+        await new Promise((resolve) => setTimeout(resolve, ms))
+        return {}
+      }
+      return { name, feeds: {}, session: { inputNames: [], outputNames: [], run, release: async () => {} } }
+    }
+    const [a, b] = await measureLatency([slow('a', 40), slow('b', 5)], { rounds: 6, warmUps: 1 })
+    expect(a.speedUp).toEqual({ median: 1, p10: 1, p90: 1 })
+    expect(a.latencyMs.median).toBeGreaterThan(39)
+    expect(b.speedUp.median).toBeGreaterThan(2)
+    expect([a.rounds, b.rounds]).toEqual([6, 6])
+    expect(calls.slice(4).join('')).toBe('abbaabbaabba')
+  })
+
+  it('has percentiles between ranks', () => {
+    expect(spreadOf([3, 1, 2, 5, 4])).toEqual({ median: 3, p10: 1.4, p90: 4.6 })
+    expect(spreadOf([2])).toEqual({ median: 2, p10: 2, p90: 2 })
+  })
+})
+
+describe('measureSizes', () => {
+  it('is what zlib gives back', async () => {
+    const bytes = new TextEncoder().encode('coppice '.repeat(500))
+    const [gzip, brotli] = [await gzip9(bytes), await brotli11(bytes)]
+    expect(gunzipSync(gzip).length).toBe(brotliDecompressSync(brotli).length)
+    const pack = () => new Uint8Array(7)
+    expect(await measureSizes(bytes, { gzip: gzip9, brotli: brotli11, pack })).toEqual({
+      rawBytes: 4000,
+      gzipBytes: gzip.length,
+      brotliBytes: brotli.length,
+      packedBytes: 7,
+    })
+    expect(await measureSizes(bytes)).toEqual({ rawBytes: 4000 })
+  })
+})
+
+describe('findRandomInputs', () => {
+  it('draws by the seed, and says whether the batch size was taken', async () => {
+    await withSession(adds(zero), async (session) => {
+      const found = await findRandomInputs(adds(zero), session, { batchSize: 5 })
+      expect([found.shapes, found.batchSizeTaken]).toEqual([{ x: [5, 6] }, true])
+      expect(found.make(1)).toEqual(found.make(1))
+      expect(found.make(1)).not.toEqual(found.make(2))
+    })
+    await withSession(adds(zero, 2), async (session) => {
+      const found = await findRandomInputs(adds(zero, 2), session, { batchSize: 5 })
+      expect([found.shapes, found.batchSizeTaken]).toEqual([{ x: [2, 6] }, false])
+    })
+  })
+
+  it('reads integers off the graph: rows of a table, a constant that is compared with', async () => {
+    const net = model({
+      nodes: [
+        node('Gather', ['table', 'ids'], ['rows']),
+        node('Equal', ['rate', 'known'], ['same']),
+        node('Where', ['same', 'rows', 'nan'], ['y']),
+      ],
+      initializers: new Map([
+        ['table', floatTensor('table', [3, 2], [1, 2, 3, 4, 5, 6])],
+        ['known', integerTensor('known', 'int64', [], [44100])],
+        ['nan', floatTensor('nan', [], [Number.NaN])],
+      ]),
+      inputs: [valueInfo('ids', 'int64', ['N', 'length']), valueInfo('rate', 'int64', [])],
+      outputs: [valueInfo('y', 'float32')],
+    })
+    await withSession(net, async (session) => {
+      const { make, shapes } = await findRandomInputs(net, session)
+      expect(shapes).toEqual({ ids: [1, 512], rate: [] })
+      const y = (await session.run(make(3))).y.data as Float32Array
+      expect([...new Set(y)].sort()).toEqual([1, 2, 3, 4, 5, 6])
+    })
+  })
+
+  it('finds a size that a later layer forces, and gives up with the reason', async () => {
+    const net = (reshape: readonly number[]) =>
+      model({
+        nodes: [node('Reshape', ['x', 'shape'], ['r']), node('Elu', ['r'], ['y'], { alpha: f(1) })],
+        initializers: new Map([['shape', integerTensor('shape', 'int64', [reshape.length], reshape)]]),
+        inputs: [valueInfo('x', 'float32', ['N', 3, 'h', 'w'])],
+        outputs: [valueInfo('y', 'float32')],
+      })
+    await withSession(net([3 * 64 * 64]), async (session) => {
+      expect((await findRandomInputs(net([3 * 64 * 64]), session)).shapes).toEqual({ x: [1, 3, 64, 64] })
+    })
+    await withSession(net([7]), async (session) => {
+      await expect(findRandomInputs(net([7]), session)).rejects.toThrow(/^random inputs: no shape was found/)
+    })
+  })
+
+  const { COPPICE_MODELS } = process.env
+  it.skipIf(!COPPICE_MODELS)('works for every real model (needs COPPICE_MODELS)', async () => {
+    for (const file of readdirSync(COPPICE_MODELS!).filter((name) => name.endsWith('.onnx'))) {
+      const net = openModel(`${COPPICE_MODELS}/${file}`)
+      await withSession(net, async (session) => {
+        const { make } = await findRandomInputs(net, session)
+        const outputs = Object.values(await session.run(make(1)))
+        for (const { data } of outputs) expect(Array.from(data as Float32Array).some(Number.isNaN), file).toBe(false)
+      })
+    }
+  })
+})

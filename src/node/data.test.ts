@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { writeNpz } from '../data/npy.ts'
+import { loadData } from './data.ts'
+import { download } from './download.ts'
+import { readTar } from './tar.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'coppice-data-'))
+afterAll(() => rmSync(root, { recursive: true }))
+const seed = 1
+
+describe('loadData', () => {
+  it('helps with specs that it does not know', async () => {
+    await expect(loadData('mnst:x', { seed })).rejects.toThrow('did you mean "mnist"?')
+    await expect(loadData('npz', { seed })).rejects.toThrow('npz: the file is missing; expected npz:FILE')
+    await expect(loadData('mnist:/nowhere', { seed })).rejects.toThrow('there is no folder /nowhere')
+    await expect(loadData(`mnist:${root}`, { seed })).rejects.toThrow('there is no train-images-idx3-ubyte.gz or')
+    await expect(loadData('digits:none', { seed })).rejects.toThrow('digits: the number of images')
+  })
+
+  it('draws digits, and different ones for testing', async () => {
+    const { train, test } = await loadData('digits:100', { seed })
+    expect([train.length, test.length]).toEqual([100, 25])
+    expect(test.fields.image.data.subarray(0, 784)).not.toEqual(train.fields.image.data.subarray(0, 784))
+    expect((await loadData('digits:100', { seed })).train).toEqual(train)
+  })
+
+  it('cuts what comes in one piece in two, and says so', async () => {
+    const path = join(root, 'a.npz')
+    const labels = Int32Array.from({ length: 40 }, (_, i) => i % 4)
+    const data = Float32Array.from({ length: 80 }, (_, i) => i)
+    writeFileSync(path, await writeNpz({ input: { shape: [40, 2], data }, y: { shape: [40], data: labels } }))
+    const { train, test, note } = await loadData(`npz:${path}`, { seed })
+    expect([train.length, test.length, train.classes]).toEqual([20, 20, 4])
+    expect([...train.fields.input.data, ...test.fields.input.data].sort((a, b) => a - b)).toEqual([...data])
+    expect(note).toContain('comes in one piece: half (20)')
+    const csv = join(root, 'a.csv')
+    writeFileSync(csv, 'a,label\n1,0\n2,0\n3,1\n4,1\n')
+    expect((await loadData(`csv:${csv}`, { seed })).test.length).toBe(2)
+  })
+
+  it('reads image folders, scaled to the size that is asked for', async () => {
+    const dir = join(root, 'images')
+    const colours = { blue: [0, 0, 255], red: [255, 0, 0] }
+    for (const split of ['train', 'test']) {
+      for (const [name, [r, g, b]] of Object.entries(colours)) {
+        mkdirSync(join(dir, split, name), { recursive: true })
+        const create = { width: 8, height: 6, channels: 3 as const, background: { r, g, b } }
+        await sharp({ create })
+          .png()
+          .toFile(join(dir, split, name, 'a.png'))
+      }
+    }
+    const { train, test, note } = await loadData(`images:${dir}`, { seed })
+    expect([train.length, test.length, note, train.classNames]).toEqual([2, 2, undefined, ['blue', 'red']])
+    expect(train.fields.image.shape).toEqual([3, 6, 8])
+    const imageSize = { channels: 3, height: 4, width: 4 }
+    const small = await loadData(`images:${dir}`, { seed, imageSize })
+    expect([...small.test.fields.image.data.subarray(0, 48)]).toEqual([
+      ...new Array(32).fill(0),
+      ...new Array(16).fill(255),
+    ])
+    const grey = await loadData(`images:${dir}`, { seed, imageSize: { ...imageSize, channels: 1 } })
+    expect(grey.train.fields.image.shape).toEqual([1, 4, 4])
+    const whole = await loadData(`images:${join(dir, 'train')}`, { seed })
+    expect([whole.train.length + whole.test.length, whole.note]).toEqual([2, expect.stringContaining('one piece')])
+    writeFileSync(join(dir, 'train', 'red', 'b.png'), 'no image')
+    await expect(loadData(`images:${dir}`, { seed })).rejects.toThrow(/b\.png: /)
+  })
+
+  const { COPPICE_DATA, COPPICE_CIFAR10 } = process.env
+  it.skipIf(!COPPICE_DATA)('reads MNIST and Fashion-MNIST (needs COPPICE_DATA)', async () => {
+    for (const kind of ['mnist', 'fashion-mnist']) {
+      const { train, test } = await loadData(`${kind}:${COPPICE_DATA}/${kind}`, { seed })
+      expect([train.length, test.length, train.labels!.length, train.classes]).toEqual([60000, 10000, 60000, 10])
+    }
+  })
+  it.skipIf(!COPPICE_CIFAR10)('reads CIFAR-10 (needs COPPICE_CIFAR10)', async () => {
+    const { train, test } = await loadData(`cifar10:${COPPICE_CIFAR10}`, { seed })
+    expect([train.length, test.length]).toEqual([50000, 10000])
+    for (let c = 0; c < 10; c++) expect(test.labels!.filter((l) => l === c).length).toBe(1000)
+  })
+})
+
+describe('tar', () => {
+  it('reads ustar files and refuses damaged ones', () => {
+    const header = Buffer.alloc(512)
+    header.write('folder/a.bin', 0)
+    header.write('00000000003\0', 124)
+    header.write('0', 156)
+    header.fill(' ', 148, 156)
+    header.write(
+      header
+        .reduce((s, b) => s + b, 0)
+        .toString(8)
+        .padStart(6, '0'),
+      148,
+    )
+    const file = Buffer.concat([header, Buffer.from('abc'.padEnd(512, '\0')), Buffer.alloc(1024)])
+    expect(Buffer.from(readTar(file, 't').get('a.bin')!).toString()).toBe('abc')
+    expect(() => readTar(file.subarray(0, 513), 't')).toThrow('t: it is cut short')
+    file[0] ^= 1
+    expect(() => readTar(file, 't')).toThrow('not a tar archive')
+  })
+})
+
+describe('download', () => {
+  const body = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 3)
+  const sha256 = createHash('sha256').update(body).digest('hex')
+  const requests: string[] = []
+  let server: Server
+  let at = ''
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const { range } = request.headers
+      requests.push(`${request.url} ${range ?? ''}`.trim())
+      if (request.url === '/missing') return response.writeHead(404).end()
+      if (request.url === '/wrong') return response.end('something else')
+      if (request.url === '/breaks') {
+        response.writeHead(200, { 'content-length': body.length })
+        response.write(body.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 100))
+        return
+      }
+      const from = request.url === '/no-ranges' ? 0 : Number(range?.slice(6, -1) ?? 0)
+      if (from >= body.length) return response.writeHead(416).end()
+      response.writeHead(from > 0 ? 206 : 200, { 'content-length': body.length - from })
+      response.end(body.subarray(from))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  })
+  afterAll(() => server.close())
+  const fresh = (name: string) => {
+    requests.length = 0
+    return join(root, name)
+  }
+  const get = (folder: string, ...paths: string[]) =>
+    download({ name: 'sub/f.bin', urls: paths.map((p) => at + p), sha256 }, { folder })
+
+  it('fetches once, then uses the cache', async () => {
+    const folder = fresh('cache')
+    const shares: number[] = []
+    const file = { name: 'f.bin', urls: [`${at}/good`], sha256 }
+    const path = await download(file, { folder, progress: (share) => shares.push(share) })
+    expect(Buffer.compare(readFileSync(path), body)).toBe(0)
+    expect(await download(file, { folder })).toBe(path)
+    expect([requests, shares.at(-1)]).toEqual([['/good'], 1])
+    writeFileSync(path, 'damaged')
+    expect(readFileSync(await download(file, { folder })).length).toBe(body.length)
+  })
+
+  it('tries the next address after a missing, wrong or broken one, and goes on where it stopped', async () => {
+    const folder = fresh('next')
+    const path = await get(folder, '/missing', '/wrong', '/breaks', '/good')
+    expect(Buffer.compare(readFileSync(path), body)).toBe(0)
+    expect(requests.at(-1)).toBe('/good bytes=100000-')
+    expect(existsSync(`${path}.part`)).toBe(false)
+  })
+
+  it('starts again where the server has no ranges, or the partial file is wrong or already whole', async () => {
+    for (const [partial, address] of [
+      [body.subarray(0, 5000), '/no-ranges'],
+      [new Uint8Array(5000), '/good'],
+      [body, '/good'],
+      [new Uint8Array(400_000), '/good'],
+    ] as const) {
+      const folder = fresh(`part-${partial.length}-${partial[9]}-${address.slice(1)}`)
+      mkdirSync(join(folder, 'sub'), { recursive: true })
+      writeFileSync(join(folder, 'sub', 'f.bin.part'), partial)
+      expect(Buffer.compare(readFileSync(await get(folder, address)), body)).toBe(0)
+    }
+  })
+
+  it('says what each address gave, keeps no wrong file, and stops when told', async () => {
+    const folder = fresh('fails')
+    await expect(get(folder, '/missing', '/wrong')).rejects.toThrow(/could not be downloaded.*404.*SHA-256 is/)
+    expect(existsSync(join(folder, 'sub', 'f.bin'))).toBe(false)
+    const file = { name: 'g.bin', urls: [`${at}/good`], sha256 }
+    await expect(download(file, { folder, signal: AbortSignal.abort() })).rejects.toThrow('the download was stopped')
+  })
+})
