@@ -6,7 +6,7 @@
  *
  * Without COPPICE_PYTHON (a Python with onnx and onnxruntime) the peer is left out. Writes bench/results/int8.json.
  */
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,24 +31,38 @@ interface Row {
   readonly speedUp?: Latency['speedUp']
 }
 
-async function peerModels(c: Case): Promise<{ models: Record<string, Uint8Array>; version?: string }> {
+interface Peers {
+  readonly models: Record<string, Uint8Array>
+  readonly version?: string
+  /** What the peer could not do, with its own last line. */
+  readonly failures: readonly string[]
+}
+
+async function peerModels(c: Case): Promise<Peers> {
   const python = process.env.COPPICE_PYTHON
-  if (!python) return { models: {} }
+  if (!python) return { models: {}, failures: [] }
   const folder = mkdtempSync(join(tmpdir(), 'coppice-'))
+  const script = new URL('./peers/ort_quantize.py', import.meta.url).pathname
+  const models: Record<string, Uint8Array> = {}
+  const failures: string[] = []
+  let version = ''
+  const quantize = (name: string, method: string, scales: string): boolean => {
+    const [float, calibration, out] = ['float.onnx', 'calibration.npz', 'out.onnx'].map((f) => join(folder, f))
+    const run = spawnSync(python, [script, float, calibration, method, scales, out], { encoding: 'utf8' })
+    if (run.status !== 0) failures.push(`${name}: ${run.stderr.trim().split('\n').at(-1)}`)
+    else models[name] = readFileSync(out)
+    version = run.stdout.trim().split('\n').at(-1) || version
+    return run.status === 0
+  }
   try {
     writeFileSync(join(folder, 'float.onnx'), writeModel(c.model))
     writeFileSync(join(folder, 'calibration.npz'), await calibrationFile(c))
-    const models: Record<string, Uint8Array> = {}
-    let version = ''
     // Its Entropy is left out: with its default of 128 bins for 128 levels it has one range to choose from.
     for (const method of ['MinMax', 'Percentile']) {
-      const script = new URL('./peers/ort_quantize.py', import.meta.url).pathname
-      const files = ['float.onnx', 'calibration.npz'].map((f) => join(folder, f))
-      const out = join(folder, `${method}.onnx`)
-      version = execFileSync(python, [script, ...files, method, out], { encoding: 'utf8', stdio: 'pipe' }).trim()
-      models[`onnxruntime.quantization ${method}`] = readFileSync(out)
+      const name = `onnxruntime.quantization ${method}`
+      if (!quantize(name, method, 'per-channel')) quantize(`${name} per-tensor`, method, 'per-tensor')
     }
-    return { models, version: version.split('\n').at(-1) }
+    return { models, version, failures }
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -104,6 +118,7 @@ async function bench(id: string): Promise<Record<string, unknown>> {
     ...(c.note ? { note: c.note } : {}),
     warnings,
     peer: peers.version,
+    peerFailures: peers.failures,
     rows,
   }
 }
@@ -111,13 +126,13 @@ async function bench(id: string): Promise<Record<string, unknown>> {
 const ids = process.argv.slice(2)
 const old = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, 'utf8')) : {}
 const results: Record<string, unknown> = ids.length > 0 ? { ...old.results } : {}
-for (const id of ids.length > 0 ? ids : caseIds) results[id] = await bench(id)
 const { version } = JSON.parse(
   readFileSync(new URL('../node_modules/onnxruntime-node/package.json', import.meta.url), 'utf8'),
 )
 const machine = `${cpus()[0].model}, ${cpus().length} cores, onnxruntime-node ${version}, Node ${process.version}`
 const settings = { threads, batch: 1, rounds, calibrationSamples }
-writeFileSync(
-  resultFile,
-  `${JSON.stringify({ command: 'npx tsx bench/int8.mts', machine, settings, results }, null, 2)}\n`,
-)
+for (const id of ids.length > 0 ? ids : caseIds) {
+  results[id] = await bench(id)
+  const found = { command: 'npx tsx bench/int8.mts', machine, settings, results }
+  writeFileSync(resultFile, `${JSON.stringify(found, null, 2)}\n`)
+}

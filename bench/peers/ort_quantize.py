@@ -1,7 +1,8 @@
-"""The peer of bench/int8.mts: ONNX Runtime's own static quantiser (onnxruntime.quantization, QDQ, per channel).
+"""The peer of bench/int8.mts: ONNX Runtime's own static quantiser (onnxruntime.quantization, QDQ).
 
-Usage: ort_quantize.py FLOAT.onnx CALIBRATION.npz METHOD OUT.onnx
-CALIBRATION.npz holds one array for each input, samples along its first axis; METHOD is MinMax or Percentile.
+Usage: ort_quantize.py FLOAT.onnx CALIBRATION.npz METHOD SCALES OUT.onnx
+CALIBRATION.npz holds one array for each input, samples along its first axis; METHOD is MinMax or Percentile;
+SCALES is per-channel or per-tensor.
 Needs: pip install onnx onnxruntime numpy
 """
 
@@ -26,7 +27,7 @@ class Samples(CalibrationDataReader):
         return next(self.batches, None)
 
 
-def main(source, calibration, method, target):
+def main(source, calibration, method, scales, target):
     model = onnx.load(source)
     if model.opset_import[0].version < 13:
         model = version_converter.convert_version(model, 13)
@@ -40,7 +41,7 @@ def main(source, calibration, method, target):
         target,
         Samples(arrays, first.dim_value or 64),
         quant_format=QuantFormat.QDQ,
-        per_channel=True,
+        per_channel=scales == "per-channel",
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=getattr(CalibrationMethod, method),
