@@ -6,6 +6,7 @@ import { inspectModel } from './inspect.ts'
 import type { Graph, Node, Tensor } from './model.ts'
 import { floatTensor, integerTensor } from './tensor/dtype.ts'
 import { modelsFolder, needsModels, realModel } from './testing/real-models.ts'
+import { zoo } from './zoo/index.ts'
 
 const tensors = (...list: Tensor[]): Map<string, Tensor> => new Map(list.map((t) => [t.name, t]))
 
@@ -45,6 +46,16 @@ describe('multiply-adds', () => {
     const lstm = node('LSTM', ['x', 'w', 'r'], ['y'], { hidden_size: 4 })
     expect(macsOf(lstm, [zeros('w', 1, 16, 3), zeros('r', 1, 16, 4)], [5, 2, 3])).toBe(5 * 2 * 16 * (3 + 4))
     expect(macsOf(node('Einsum', ['x', 'w'], ['y'], { equation: 'ij,jk->ik' }), [zeros('w', 3, 4)], [2, 3])).toBe(24)
+  })
+})
+
+test('multiply-adds and parameters of MobileNetV2 are those of its paper and torchvision', () => {
+  const { totals, problems, unsupported } = inspectModel(zoo.mobilenetV2.build())
+  expect({ params: totals.params, macs: totals.macs, problems, unsupported }).toEqual({
+    params: 3_504_872,
+    macs: 300_774_272,
+    problems: [],
+    unsupported: [],
   })
 })
 

@@ -28,7 +28,7 @@ export interface LayerInfo {
   readonly bytes: number
   /** Share of zeros in the layer's largest constant (its weight); null where it has none. */
   readonly sparsity: number | null
-  /** Distinct values of the layer's largest constant. */
+  /** Distinct values of the layer's largest constant; null where it has none, or more than 65,536. */
   readonly distinct: number | null
 }
 
@@ -224,6 +224,7 @@ const settings: Record<string, readonly number[]> = {
   Upsample: [1],
   Clip: [1, 2],
   Pad: [1, 2, 3],
+  Dropout: [1, 2],
   OneHot: [1, 2],
 }
 const arithmetic = new Set([
@@ -289,13 +290,16 @@ function centred(
   return point === 0 ? quantized : Array.from(quantized, (q) => q - point)
 }
 
+/** Beyond this a weight is as good as continuous, and counting on is slow. */
+const maxDistinct = 65_536
+
 function spread(numbers: ArrayLike<number> | undefined): { sparsity: number | null; distinct: number | null } {
   if (!numbers || numbers.length === 0) return { sparsity: null, distinct: null }
   let zeros = 0
   const seen = new Set<number>()
   for (let i = 0; i < numbers.length; i++) {
     if (numbers[i] === 0) zeros++
-    seen.add(numbers[i])
+    if (seen.size <= maxDistinct) seen.add(numbers[i])
   }
-  return { sparsity: zeros / numbers.length, distinct: seen.size }
+  return { sparsity: zeros / numbers.length, distinct: seen.size <= maxDistinct ? seen.size : null }
 }
