@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest'
+import { type Model, withWeights } from '../model.ts'
+import { writeModel } from '../onnx/write.ts'
+import { magnitude } from '../prune/magnitude.ts'
+import { openSession } from '../runtime/session.ts'
+import { bytesOf, floats, floatTensor } from '../tensor/dtype.ts'
+import { exampleBatches, exampleModel } from '../testing/test-method.ts'
+import { compact } from './compact.ts'
+import { share } from './share.ts'
+
+const base = exampleModel()
+const w2 = base.graph.initializers.get('w2') as NonNullable<ReturnType<typeof base.graph.initializers.get>>
+
+async function outputs(model: Model): Promise<Uint8Array[]> {
+  const session = await openSession(model, { threads: 1 })
+  const all: Uint8Array[] = []
+  for (const feeds of exampleBatches()) all.push(bytesOf((await session.run(feeds)).y.data).slice())
+  await session.release()
+  return all
+}
+
+describe('compact', () => {
+  it.each([
+    ['int8', 0.01],
+    ['int16', 0.002],
+  ])('a grid becomes %s, and the outputs stay bit for bit', async (dtype, step) => {
+    const s = Math.fround(step)
+    const grid = floatTensor(
+      'w2',
+      w2.dims,
+      floats(w2).map((v) => Math.round(v / s) * s || 0),
+    )
+    const model = withWeights(base, [grid])
+    const small = await compact(model)
+    expect(small.graph.initializers.get('w2_q')?.dtype).toBe(dtype)
+    expect(small.graph.initializers.has('w2')).toBe(false)
+    expect(writeModel(small).length).toBeLessThan(writeModel(model).length)
+    expect(await outputs(small)).toEqual(await outputs(model))
+  })
+
+  it('a codebook becomes uint8 indices, and the outputs stay bit for bit', async () => {
+    const model = await share(base, { values: 16 })
+    const small = await compact(model)
+    expect(small.graph.initializers.get('w2_q')?.dtype).toBe('uint8')
+    expect(small.graph.initializers.get('w2_s')?.dims[0]).toBeLessThanOrEqual(16)
+    expect(await outputs(small)).toEqual(await outputs(model))
+  })
+
+  it('leaves weights alone that take many values', async () => {
+    expect(await compact(base)).toBe(base)
+  })
+})
+
+describe('share', () => {
+  it('keeps at most the asked number of values, and zero exact', async () => {
+    const pruned = await magnitude(base, { sparsity: 0.7 })
+    const shared = await share(pruned, { values: 8 })
+    const before = floats(pruned.graph.initializers.get('w2') as never)
+    const after = floats(shared.graph.initializers.get('w2') as never)
+    expect(new Set(after.filter((v) => v !== 0)).size).toBeLessThanOrEqual(8)
+    for (let i = 0; i < before.length; i++) expect(after[i] === 0).toBe(before[i] === 0)
+  })
+
+  it('one codebook for all', async () => {
+    const shared = await share(base, { values: 12, scope: 'global', minSize: 8 })
+    const values = ['w1', 'w2', 'w3'].flatMap((name) => [...floats(shared.graph.initializers.get(name) as never)])
+    expect(new Set(values).size).toBeLessThanOrEqual(12)
+  })
+
+  it('more values leave less error', async () => {
+    const error = async (values: number): Promise<number> => {
+      const shared = floats((await share(base, { values })).graph.initializers.get('w2') as never)
+      return floats(w2).reduce((sum, v, i) => sum + (v - shared[i]) ** 2, 0)
+    }
+    const errors = [await error(2), await error(8), await error(32)]
+    expect(errors[1]).toBeLessThan(0.3 * errors[0])
+    expect(errors[2]).toBeLessThan(0.3 * errors[1])
+  })
+})

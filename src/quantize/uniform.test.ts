@@ -1,0 +1,156 @@
+import { describe, expect, it } from 'vitest'
+import { weightTensors } from '../graph/weights.ts'
+import type { Model } from '../model.ts'
+import { openSession } from '../runtime/session.ts'
+import { floats } from '../tensor/dtype.ts'
+import { inverseCholesky } from '../tensor/linalg.ts'
+import { random } from '../tensor/random.ts'
+import { exampleBatches, exampleModel } from '../testing/test-method.ts'
+import { quantizeMatrix } from './_rate-distortion.ts'
+import { divergenceOf, maxLevel, planAt, prepareUniform, quantizeAt, uniform } from './uniform.ts'
+
+const settings = { minSize: 8, samples: 4096, exclude: [] }
+
+async function divergence(model: Model, other: Model): Promise<number> {
+  const run = async (m: Model) => {
+    const session = await openSession(m, { threads: 1 })
+    const all = []
+    for (const feeds of exampleBatches(9, 8)) all.push(Object.values(await session.run(feeds)))
+    await session.release()
+    return all
+  }
+  return divergenceOf(await run(model), await run(other))
+}
+
+describe('inverseCholesky', () => {
+  it('gives U with UᵀU the inverse', () => {
+    const k = 12
+    const rng = random(3)
+    const a = Float64Array.from({ length: k * 40 }, () => rng.normal())
+    const h = new Float64Array(k * k)
+    for (let i = 0; i < k; i++)
+      for (let j = 0; j < k; j++) for (let s = 0; s < 40; s++) h[i * k + j] += a[i * 40 + s] * a[j * 40 + s]
+    const u = inverseCholesky(h, k)
+    for (let i = 0; i < k; i++) {
+      for (let j = 0; j < k; j++) {
+        let product = 0 // (H · UᵀU)[i][j]
+        for (let p = 0; p < k; p++) for (let q = 0; q < k; q++) product += h[i * k + p] * u[q * k + p] * u[q * k + j]
+        expect(product).toBeCloseTo(i === j ? 1 : 0, 9)
+      }
+      for (let j = 0; j < i; j++) expect(u[i * k + j]).toBe(0)
+    }
+  })
+
+  it('says where a matrix is not positive definite', () => {
+    expect(() => inverseCholesky(Float64Array.of(1, 2, 2, 1), 2)).toThrow(
+      /^linalg: the matrix is not positive definite/,
+    )
+  })
+})
+
+describe('quantizeMatrix', () => {
+  /** Correlated inputs, as neighbouring pixels are. */
+  function correlated(k: number): Float64Array {
+    return Float64Array.from({ length: k * k }, (_, i) => 0.9 ** Math.abs(Math.floor(i / k) - (i % k)))
+  }
+  /** Sum over rows of e H eᵀ. */
+  function outputError(
+    weights: Float64Array,
+    levels: Int32Array,
+    { h, k, step }: { h: Float64Array; k: number; step: number },
+  ): number {
+    let sum = 0
+    for (let r = 0; r < weights.length / k; r++) {
+      for (let i = 0; i < k; i++) {
+        for (let j = 0; j < k; j++) {
+          sum +=
+            (weights[r * k + i] - levels[r * k + i] * step) *
+            h[i * k + j] *
+            (weights[r * k + j] - levels[r * k + j] * step)
+        }
+      }
+    }
+    return sum
+  }
+  const k = 24
+  const rows = 16
+  const rng = random(5)
+  const weights = Float64Array.from({ length: rows * k }, () => rng.normal())
+  const h = correlated(k)
+  const u = inverseCholesky(h, k)
+  const factor = { u, diagonal: Float64Array.from({ length: k }, (_, i) => u[i * k + i]) }
+  const step = 0.7
+
+  it('reports the error that the levels really make', () => {
+    const { levels, error } = quantizeMatrix(weights, rows, factor, { step, lambda: 0, maxLevel })
+    expect(error).toBeCloseTo(outputError(weights, levels, { h, k, step }), 6)
+  })
+
+  it('feeding errors back leaves less output error than rounding', () => {
+    const { error } = quantizeMatrix(weights, rows, factor, { step, lambda: 0, maxLevel })
+    const rounded = Int32Array.from(weights, (w) => Math.round(w / step))
+    expect(error).toBeLessThan(0.7 * outputError(weights, rounded, { h, k, step }))
+  })
+
+  it('without inputs and at no price, it rounds', () => {
+    const plain = { diagonal: new Float64Array(k).fill(1) }
+    const { levels } = quantizeMatrix(weights, rows, plain, { step, lambda: 0, maxLevel })
+    expect([...levels]).toEqual([...weights].map((w) => Math.round(w / step) || 0))
+  })
+
+  it('a higher price gives fewer bits and more error', () => {
+    const at = (lambda: number) => quantizeMatrix(weights, rows, factor, { step, lambda, maxLevel })
+    expect(at(0.05).bits).toBeLessThan(at(0).bits)
+    expect(at(0.05).error).toBeGreaterThan(at(0).error)
+    expect(at(0.2).bits).toBeLessThan(at(0.05).bits)
+  })
+})
+
+describe('uniform', () => {
+  const model = exampleModel()
+  const context = { calibration: () => exampleBatches(3, 16), seed: 1 }
+
+  it('puts every weight on its grid, within 16 bits', async () => {
+    const prepared = await prepareUniform(model, settings, context)
+    for (const lambda of [1e-12, 1e-6, 1e-3]) {
+      const { model: quantized } = await quantizeAt(prepared, lambda)
+      const plan = planAt(prepared, lambda)
+      const names = weightTensors(model).map((w) => w.name)
+      expect(names.length).toBe(3)
+      for (const name of names) {
+        const step = Math.fround(plan.get(name)?.step as number)
+        const values = floats(quantized.graph.initializers.get(name) as never)
+        for (const v of values) {
+          const level = Math.round(v / step)
+          expect(Math.fround(level * step)).toBe(v)
+          expect(Math.abs(level)).toBeLessThanOrEqual(maxLevel)
+        }
+      }
+    }
+  })
+
+  it('costs less accuracy than the same bits spent evenly', async () => {
+    const prepared = await prepareUniform(model, settings, context)
+    const even = await prepareUniform(model, settings, { seed: 1 })
+    const smart = await quantizeAt(prepared, 1e-5)
+    // The uninformed quantiser, given at least as many bits.
+    let lambda = 1
+    let plain = await quantizeAt(even, lambda)
+    while (plain.bits < smart.bits) plain = await quantizeAt(even, (lambda /= 1.2))
+    expect(await divergence(model, smart.model)).toBeLessThan(await divergence(model, plain.model))
+  })
+
+  it('the higher the price, the fewer bits and the larger the divergence', async () => {
+    const prepared = await prepareUniform(model, settings, context)
+    const fine = await quantizeAt(prepared, 1e-7)
+    const coarse = await quantizeAt(prepared, 1e-4)
+    expect(coarse.bits).toBeLessThan(0.75 * fine.bits)
+    expect(await divergence(model, coarse.model)).toBeGreaterThan(await divergence(model, fine.model))
+  })
+
+  it('leaves excluded weights alone', async () => {
+    const quantized = await uniform(model, { exclude: ['w2'], minSize: 8 }, context)
+    expect(quantized.graph.initializers.get('w2')).toBe(model.graph.initializers.get('w2'))
+    expect(quantized.graph.initializers.get('w1')).not.toBe(model.graph.initializers.get('w1'))
+  })
+})
