@@ -82,7 +82,7 @@ export async function bindSpec(
   const preprocess = guessPreprocess(inputs, splits.test, spec)
   const batcher = batcherFor(inputs, splits.test, preprocess)
   for (const note of [...(splits.note ? [splits.note] : []), ...preprocess.notes, ...batcher.notes])
-    io.say(`data: ${note}`)
+    io.say(`note: ${note}`)
   const { range, mean, std, layout } = preprocess
   return {
     splits,

@@ -1,5 +1,5 @@
 /** `coppice compress`: the main job. */
-import { basename } from 'node:path'
+import { basename, relative, resolve } from 'node:path'
 import { type CompressOptions, compress } from '../../compress/compress.ts'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
@@ -33,6 +33,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   const packMode = oneOf('--pack-mode', flags.packMode, ['fast', 'default', 'max'] as const) as Mode
   const maxLoss = numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 })
   const seed = seedOf(flags)
+  const names = outputNames(path, flags)
   const original = readFileBytes(path)
   const model = openModel(path)
   const data = await bindData(model, flags, io, signal)
@@ -94,29 +95,38 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     warnings,
     environment: environment(),
   }
-  const files = await writeResults(path, flags, { ...result, report })
+  const files = await writeResults(names, { ...result, report })
   io.finish()
   io.result(`${renderText(report)}\n\n${files.map((f) => `wrote ${f}`).join('\n')}`, { ...report, files })
 }
 
+interface OutputNames {
+  readonly onnx: string
+  readonly recipe: string
+  readonly pack?: string
+  readonly report?: string
+}
+
+/** Checked before the work begins: each output has a name of its own, and none is the input's. */
+function outputNames(path: string, { output, pack, report, recipe }: CompressFlags): OutputNames {
+  const names = { onnx: output, pack, recipe: recipe ?? `${output.replace(/\.onnx$/, '')}.recipe.json`, report }
+  const given = Object.values(names).flatMap((name) => (name === undefined ? [] : [resolve(name)]))
+  const twice = given.find((name, i) => given.indexOf(name) !== i || name === resolve(path))
+  if (twice)
+    throw new Error(`${relative('.', twice)}: it would be written over; expected a name of its own for each output`)
+  return names
+}
+
 async function writeResults(
-  path: string,
-  flags: CompressFlags,
+  names: OutputNames,
   { onnx, packed, recipe, report }: { onnx: Uint8Array; packed: Uint8Array; recipe: object; report: Report },
 ): Promise<string[]> {
-  const recipePath = flags.recipe ?? `${flags.output.replace(/\.onnx$/, '')}.recipe.json`
   const text = (value: string): Uint8Array => new TextEncoder().encode(value)
-  const outputs: [string, Uint8Array][] = [
-    [flags.output, onnx],
-    ...(flags.pack ? [[flags.pack, packed] as [string, Uint8Array]] : []),
-    [recipePath, text(`${JSON.stringify(recipe, null, 2)}\n`)],
-    ...(flags.report ? [[flags.report, text(renderHtml(report))] as [string, Uint8Array]] : []),
-  ]
-  const names = outputs.map(([name]) => name)
-  const twice = names.find((name, i) => names.indexOf(name) !== i || name === path)
-  if (twice) throw new Error(`${twice}: it would be written over; expected a name of its own for each output`)
-  for (const [name, bytes] of outputs) await writeFileAtomic(name, bytes)
-  return names
+  await writeFileAtomic(names.onnx, onnx)
+  if (names.pack) await writeFileAtomic(names.pack, packed)
+  await writeFileAtomic(names.recipe, text(`${JSON.stringify(recipe, null, 2)}\n`))
+  if (names.report) await writeFileAtomic(names.report, text(renderHtml(report)))
+  return Object.values(names).filter((name) => name !== undefined)
 }
 
 async function latencies(
