@@ -22,6 +22,7 @@ export function blockedEngine(block: number): Engine {
     id: 'blocked',
     alignment: block,
     lower: (graph, trained, wanted) => lower(graph, trained, { wanted, block }),
+    vectorShape: (size) => vectorShape(size, block),
     axpy: (g, a, x, y) => axpy(g, a, [x, y], block),
   }
 }
@@ -78,12 +79,14 @@ function storeParameter(l: Lowering, { name, gradient }: Trained, block: number)
   }
 }
 
+/** Vectors of some size are images of B channels, for `axpy`. */
+function vectorShape(size: number, block: number): Shape {
+  return size % block === 0 && size >= 1 << 14 ? [1, block, size / block, 1] : [size]
+}
+
 /** a·x + y in one pass: a depthwise 1x1 convolution of B channels that takes y in as its sum. */
 function axpy(g: Emitter, a: string, [x, y]: readonly [string, string], block: number): string {
-  const [size] = g.shape(x)
-  if (size % block !== 0 || size < 1 << 14) return plainEngine.axpy(g, a, x, y)
-  const image = [1, block, size / block, 1]
+  if (g.shape(x).length !== 4) return plainEngine.axpy(g, a, x, y)
   const weight = g.op('Expand', [reshape(g, a, [1, 1, 1, 1]), g.ints([block, 1, 1, 1])], { shape: [block, 1, 1, 1] })
-  const sum = blockedConv(g, reshape(g, x, image), weight, { sum: reshape(g, y, image), group: block })
-  return reshape(g, sum, [size])
+  return blockedConv(g, x, weight, { sum: y, group: block })
 }

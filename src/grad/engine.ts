@@ -42,7 +42,9 @@ export interface Engine {
   lower(graph: TypedGraph, trained: readonly Trained[], wanted: readonly string[]): Lowered
   /** Vectors of state are padded to a multiple of so many elements. */
   readonly alignment: number
-  /** a·x + y for a scalar a and flat vectors x and y. */
+  /** The shape in which a state vector crosses into the runtime and is updated: one that needs no copy to be used. */
+  vectorShape(size: number): Shape
+  /** a·x + y for a scalar a and vectors x and y of `vectorShape`. */
   axpy(g: Emitter, a: string, x: string, y: string): string
 }
 
@@ -61,5 +63,6 @@ export const plainEngine: Engine = {
     })
     return { ...lowered, graph: { ...lowered.graph, initializers }, parameters }
   },
+  vectorShape: (size) => [size],
   axpy: (g, a, x, y) => add(g, mul(g, x, a), y),
 }

@@ -19,6 +19,7 @@ export interface ResidentVector {
   readonly input: string
   readonly output: string
   readonly size: number
+  readonly shape: readonly number[]
 }
 
 export interface ResidentSession {
@@ -83,8 +84,8 @@ export async function openResident(model: Model, { state, threads }: ResidentOpt
       const fetches: Record<string, OrtTensor | null> = inNode ? { [stopper]: null } : {}
       for (const o of others) fetches[o.name] = tensor(o.data, o.dims)
       for (const s of state) {
-        inputs[s.input] = tensor(bufferOf(s.input, now), [s.size])
-        fetches[s.output] = tensor(bufferOf(s.input, 1 - now), [s.size])
+        inputs[s.input] = tensor(bufferOf(s.input, now), s.shape)
+        fetches[s.output] = tensor(bufferOf(s.input, 1 - now), s.shape)
       }
       const returned = await runOnce(session, inputs, fetches)
       now = 1 - now

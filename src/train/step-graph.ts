@@ -40,6 +40,7 @@ export interface StateVector {
   readonly input: string
   readonly output: string
   readonly size: number
+  readonly shape: Shape
   /** `weight` or the slot's name. */
   readonly slot: string
   readonly parts: readonly { readonly parameter: StoredParameter; readonly offset: number; readonly size: number }[]
@@ -63,7 +64,7 @@ export interface StepGraph {
 }
 
 /** Elements from which a parameter gets a vector of its own. */
-const ownVector = 1 << 20
+const ownVector = 1 << 16
 
 export function buildStep(model: Model, options: StepOptions): StepGraph {
   const special = specialize(model, options.inputShapes)
@@ -87,7 +88,7 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const update = emitUpdate(g, lowered.parameters, { ...options, weights: special.graph.initializers })
   const statisticsOutput = vectors.length > 0 ? concat(g, vectors, 0) : undefined
   const graph = grown(lowered, g).graph
-  const stateInputs = update.state.map((s) => valueInfo(s.input, 'float32', [s.size]))
+  const stateInputs = update.state.map((s) => valueInfo(s.input, 'float32', s.shape))
   const scalars = Object.values(update.scalars).map((name) => valueInfo(name, 'float32', []))
   const termInputs = (options.terms ?? []).flatMap((t) => t.inputs ?? [])
   const fed = form.graph.inputs.filter((i) => !graph.initializers.has(i.name))
@@ -172,30 +173,32 @@ function emitUpdate(g: Emitter, parameters: readonly StoredParameter[], options:
   const head: Emitter['nodes'] = []
   const gradients = groups.map(({ members, padding }) => {
     const parts = members.map((p) => reshape(g, p.gradient, [sizeOf(p.storedShape)]))
-    return concat(g, padding > 0 ? [...parts, g.constant(0, 'float32', [padding])] : parts, 0)
+    const whole = concat(g, padding > 0 ? [...parts, g.constant(0, 'float32', [padding])] : parts, 0)
+    return reshape(g, whole, engine.vectorShape(g.shape(whole)[0]))
   })
   const clipped = options.clipNorm ? clipByNorm(g, gradients, options.clipNorm) : gradients
   const state: StateVector[] = []
   groups.forEach(({ members, decays, padding }, i) => {
     const size = members.reduce((n, p) => n + sizeOf(p.storedShape), padding)
+    const shape = engine.vectorShape(size)
     const input = (slot: string): string => {
       const name = g.fresh(`state_${slot}`)
-      g.types.set(name, { dtype: 'float32', shape: [size] })
+      g.types.set(name, { dtype: 'float32', shape })
       return name
     }
     const weight = input('weight')
     const slots = optimizer.slots.map(input)
     const before = g.nodes.length
-    takeApart(g, weight, members, padding)
+    takeApart(g, reshape(g, weight, [size]), members, padding)
     head.push(...g.nodes.splice(before))
     const updated = optimizer.update(g, { engine, weight, gradient: clipped[i], slots, scalars, decays })
     const mask = maskOf(members, size, options)
-    const masked = mask ? mul(g, updated.weight, g.constant(mask, 'float32', [size])) : updated.weight
+    const masked = mask ? mul(g, updated.weight, g.constant(mask, 'float32', shape)) : updated.weight
     const parts = partsOf(members)
-    const outputs = [masked, ...updated.slots].map((name) => reshape(g, name, [size]))
+    const outputs = [masked, ...updated.slots]
     const names = ['weight', ...optimizer.slots]
     outputs.forEach((output, k) => {
-      state.push({ input: [weight, ...slots][k], output, size, slot: names[k], parts })
+      state.push({ input: [weight, ...slots][k], output, size, shape, slot: names[k], parts })
     })
   })
   return { head, state, scalars }
