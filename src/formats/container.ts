@@ -25,6 +25,9 @@ export interface Container {
   readonly groups: readonly Group[]
 }
 
+/** Bytes of graph that a byte of the head may stand for. */
+export const maxGraphExpansion = 4096
+
 /** Elements after which a group ends. */
 export const groupSize = 1 << 20
 

@@ -7,7 +7,7 @@ import { ModelProto } from '../onnx/schema.ts'
 import { decode, type Message } from '../onnx/wire.ts'
 import { writeModel } from '../onnx/write.ts'
 import { bitWriter } from './bits.ts'
-import { type Group, writeContainer } from './container.ts'
+import { type Group, maxGraphExpansion, writeContainer } from './container.ts'
 import { ContextMixer } from './entropy/context-mixer.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
@@ -51,9 +51,17 @@ export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackO
       progress?.((0.5 * tensorBytes) / onnx.length)
     },
   })
-  const head = coder.finish()
+  const head = padded(coder.finish(), onnx.length - tensorBytes)
   const groups = encodeGroups(jobs, mode, (share) => progress?.(0.5 + 0.5 * share))
+  progress?.(1)
   return writeContainer({ mode, byteLength: onnx.length, graphByteLength: onnx.length - tensorBytes, head, groups })
+}
+
+/** The head with zeros that the decoder ignores, where a graph packs so well that the decoder would take it for a bomb. */
+function padded(head: Uint8Array, graphByteLength: number): Uint8Array {
+  const out = new Uint8Array(Math.max(head.length, Math.ceil(graphByteLength / maxGraphExpansion)))
+  out.set(head)
+  return out
 }
 
 function encodeGroups(jobs: readonly Job[], mode: Mode, progress: (share: number) => void): Group[] {
@@ -68,7 +76,7 @@ function encodeGroups(jobs: readonly Job[], mode: Mode, progress: (share: number
       coding.writeRaw?.(info, data, coded, bits)
     }
     groups.push({ integers: integers.finish(), raw: bits.finish() })
-    progress(jobs.indexOf(members[members.length - 1]) / jobs.length)
+    progress((jobs.indexOf(members[members.length - 1]) + 1) / jobs.length)
   }
   return groups
 }

@@ -3,6 +3,7 @@ import { byteLengthOf, dataTypeOf } from '../tensor/dtype.ts'
 import { crc32 } from './checksum.ts'
 import { type Coded, type Coding, damaged, type TensorInfo } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
+import { constant } from './coding/constant.ts'
 import { copy } from './coding/copy.ts'
 import { lowBitsOf } from './coding/low-bits.ts'
 import { groupSize } from './container.ts'
@@ -52,6 +53,8 @@ export function chooser(): (info: TensorInfo, data: Uint8Array) => CodedTensor {
 
 /** The cheapest coding of a tensor. */
 export function chooseCoding(info: TensorInfo, data: Uint8Array): CodedTensor {
+  const same = constant.encode(info, data)
+  if (same && info.size > 64) return { info, coding: constant, coded: same.coded }
   let best: { tensor: CodedTensor; bits: number } | undefined
   for (const coding of codings) {
     const found = coding.encode(info, data)
@@ -125,12 +128,17 @@ export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void
   }
 }
 
+/** Whether a tensor has integers or raw bits in a group. */
+export function hasPayload({ coding }: CodedTensor): boolean {
+  return coding.hasIntegers || coding.writeRaw !== undefined
+}
+
 /** Tensors that have a payload, in order, a new group after each `groupSize` elements. */
 export function splitIntoGroups<T extends CodedTensor>(tensors: readonly T[]): T[][] {
   const groups: T[][] = []
   let size = groupSize
   for (const tensor of tensors) {
-    if (!tensor.coding.hasIntegers && !tensor.coding.writeRaw) continue
+    if (!hasPayload(tensor)) continue
     if (size >= groupSize) {
       groups.push([])
       size = 0

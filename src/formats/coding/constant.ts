@@ -11,7 +11,7 @@ export const constant: Coding = {
     const width = dataTypes[dtype].bits / 8
     if (width < 1 || size < 2) return undefined
     for (let i = width; i < data.length; i++) if (data[i] !== data[i - width]) return undefined
-    return { coded: { parameters: [], table: new Uint8Array(data.subarray(0, width)) }, bits: 6 * width }
+    return { coded: { parameters: [], table: new Uint8Array(data.subarray(0, width)) }, bits: 2 * width }
   },
   decode({ dtype, byteLength }, { table }) {
     const width = dataTypes[dtype].bits / 8
