@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { f, model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { Model, Node, Tensor } from '../model.ts'
-import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
+import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
 import { sgd } from '../train/optimizers.ts'
@@ -27,6 +27,7 @@ interface Builder {
   norm(x: string, channels: number): string
   op(kind: string, inputs: readonly string[], attributes?: Parameters<typeof node>[3]): string
   constant(value: number): string
+  ints(values: readonly number[]): string
 }
 
 /** Every gradient of the first step, by parameter. */
@@ -80,6 +81,11 @@ function build({ input, layers }: Net): Model {
     constant: (value) => {
       const name = `k${initializers.size}`
       initializers.set(name, floatTensor(name, [], [value]))
+      return name
+    },
+    ints: (values) => {
+      const name = `k${initializers.size}`
+      initializers.set(name, integerTensor(name, 'int64', [values.length], values))
       return name
     },
     conv: (x, dims, attributes = {}, bias = true) => {
@@ -218,6 +224,16 @@ const nets: readonly Net[] = [
         { axis: 1 },
       )
       return b.conv(b.op('Sigmoid', [joined]), [6, 48, 1, 1])
+    },
+  },
+  {
+    name: 'every second row and column',
+    input: [3, 16, 9, 8],
+    layers: (b) => {
+      const x = b.op('Tanh', [b.conv('x', [20, 16, 1, 1])])
+      const far = b.ints([1000, 1000])
+      const thin = b.op('Slice', [x, b.ints([0, 0]), far, b.ints([2, 3]), b.ints([2, 2])])
+      return b.op('Add', [b.conv(x, [20, 20, 3, 3], { strides: [2, 2], pads: [1, 1, 1, 1] }), thin])
     },
   },
   {

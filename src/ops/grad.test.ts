@@ -314,6 +314,20 @@ const cases: readonly GradientCase[] = [
     inputs: [[7, 6]],
     constants: [{ ints: [5, -1] }, { ints: [0, -100] }, { ints: [0, 1] }, { ints: [-2, -1] }],
   },
+  {
+    op: 'Slice',
+    name: 'every second row and third column',
+    inputs: [[2, 3, 7, 8]],
+    constants: [{ ints: [0, 0] }, { ints: [1000, 1000] }, { ints: [2, 3] }, { ints: [2, 3] }],
+    float32: true,
+  },
+  {
+    op: 'Slice',
+    name: 'some of every second row',
+    inputs: [[2, 3, 7, 8]],
+    constants: [{ ints: [0] }, { ints: [4] }, { ints: [2] }, { ints: [2] }],
+    float32: true,
+  },
   { op: 'Pad', inputs: [[2, 3]], constants: [{ ints: [1, 0, 0, 2] }] },
   { op: 'Pad', name: 'crops', inputs: [[4, 3]], constants: [{ ints: [-1, 1, 0, 0] }] },
   {

@@ -13,6 +13,7 @@ import {
   depthwiseGradX,
   dotToChannels,
   firstGradW,
+  meanOfChannels,
   scaleChannels,
   sumToChannels,
 } from './kernels.ts'
@@ -89,7 +90,7 @@ const batchNormTrain: Handler = (l, node) => {
   const [n, c, h, w] = l.shape(x)
   const value = l.blocked(x)
   const m = n * h * w
-  const mean = scale(g, sumToChannels(g, value), 1 / m)
+  const mean = meanOfChannels(g, value)
   const square = scale(g, dotToChannels(g, value, value), 1 / m)
   const variance = g.op('Relu', [sub(g, square, mul(g, mean, mean))]) // rounding may take it below zero
   const epsilon = floatAttribute(node, 'epsilon', 1e-5)
@@ -117,14 +118,14 @@ const batchNormTrainGrad: Handler = (l, node) => {
   const [n, c, h, w] = l.shape(x)
   const m = n * h * w
   const [value, dy] = [l.blocked(x), l.blocked(dyName)]
-  const dBias = sumToChannels(g, dy)
-  const dScale = mul(g, sub(g, dotToChannels(g, value, dy), mul(g, mean, dBias)), inverse)
-  const am = scale(g, a, 1 / m)
-  const b = neg(g, mul(g, mul(g, am, inverse), dScale))
-  const offset = neg(g, g.op('Add', [mul(g, am, dBias), mul(g, b, mean)]))
+  // Means over the batch instead of sums: dBias/m and dScale/m.
+  const bias = meanOfChannels(g, dy)
+  const slope = mul(g, sub(g, scale(g, dotToChannels(g, value, dy), 1 / m), mul(g, mean, bias)), inverse)
+  const b = mul(g, mul(g, a, inverse), slope)
   const [dx, dGamma, dBeta] = node.outputs
-  const rest = scaleChannels(g, value, b, { shift: offset })
+  const rest = scaleChannels(g, value, neg(g, b), { shift: sub(g, mul(g, b, mean), mul(g, a, bias)) })
   l.setBlocked(dx, scaleChannels(g, dy, a, { sum: rest }))
+  const [dScale, dBias] = [scale(g, slope, m), scale(g, bias, m)]
   l.setPlain(dGamma, l.cropVector(dScale, c))
   l.setPlain(dBeta, l.cropVector(dBias, c))
   return true
@@ -176,9 +177,20 @@ function isSafe(l: Lowering, node: Node): boolean {
   return keepsZero.has(node.op)
 }
 
+/** clamp(alpha·x, 0, 1), as a convolution: quicker than the operator. */
+function clamped(l: Lowering, x: string, alpha: number): string {
+  const slope = l.g.constant(alpha, 'float32', [l.g.shape(x)[1]])
+  return scaleChannels(l.g, x, slope, { activation: { kind: 'Clip', params: [0, 1] } })
+}
+
 const elementwise: Handler = (l, node) => {
   const [x, ...others] = node.inputs
   if (l.shape(x).length !== 4 || !l.isBlocked(x) || !isSafe(l, node)) return false
+  const alpha = floatAttribute(node, 'alpha', 0.2)
+  if (node.op === 'HardSigmoid' && floatAttribute(node, 'beta', 0.5) === 0) {
+    l.setBlocked(node.outputs[0], clamped(l, l.blocked(x), alpha))
+    return true
+  }
   const inputs = [l.blocked(x), ...others.map((o) => (o ? l.plain(o) : ''))]
   const value = l.g.op(node.op, inputs, { attributes: node.attributes, shape: l.g.shape(inputs[0]) })
   l.setBlocked(node.outputs[0], value)
@@ -307,6 +319,25 @@ const concatChannels: Handler = (l, node) => {
   return true
 }
 
+/** Every s-th row and column from the first: a pointwise depthwise convolution of ones with that stride. */
+const sliceRows: Handler = (l, node) => {
+  const [x, starts, , axes, steps] = node.inputs
+  const shape = l.shape(x)
+  const [from, along, by] = [starts, axes, steps].map((name) => l.integers(name ?? ''))
+  if (shape.length !== 4 || !l.isBlocked(x) || !from || !along || !by) return false
+  const strides = [1, 1]
+  for (let i = 0; i < along.length; i++) {
+    if (from[i] !== 0 || along[i] < 2 || by[i] < 1) return false
+    strides[along[i] - 2] = by[i]
+  }
+  const out = l.shape(node.outputs[0])
+  if (out[2] !== Math.ceil(shape[2] / strides[0]) || out[3] !== Math.ceil(shape[3] / strides[1])) return false
+  const value = l.blocked(x)
+  const one = l.g.constant(1, 'float32', [l.g.shape(value)[1]])
+  l.setBlocked(node.outputs[0], scaleChannels(l.g, value, one, { strides }))
+  return true
+}
+
 const maxPool: Handler = (l, node) => {
   const [x] = node.inputs
   const [y, indices] = node.outputs
@@ -367,12 +398,16 @@ const maxPoolGrad: Handler = (l, node) => {
     return true
   }
   if (!isTiling(node, l.shape(x), l.shape(y))) return false
-  // 1 where x is its window's maximum: clamp(2^100·(x - max) + 1). Equal winners share the gradient.
+  // 1 where x is its window's maximum: clamp(2^90·(x - max) + 1, 0, 1). Equal winners share the gradient.
   const { kernel } = poolWindow(node, l.shape(x), l.shape(y))
   const attributes = { scales: [1, 1, ...kernel], mode: 'nearest' }
   const widen = (v: string): string => g.op('Upsample', [v], { domain: blockedDomain, attributes, shape })
-  const steep = { alpha: { type: 'float', value: 2 ** 100 }, beta: { type: 'float', value: 1 } } as const
-  const winners = g.op('HardSigmoid', [sub(g, l.blocked(x), widen(best))], { attributes: steep })
+  const number = (v: number): string => g.constant(v, 'float32', [shape[1]])
+  const winners = scaleChannels(g, l.blocked(x), number(2 ** 90), {
+    shift: number(1),
+    sum: widen(scaleChannels(g, best, number(-(2 ** 90)))),
+    activation: { kind: 'Clip', params: [0, 1] },
+  })
   const pool = { kernel_shape: kernel, strides: kernel, pads: [0, 0, 0, 0], dilations: [1, 1], count_include_pad: 1 }
   const share = g.op('AveragePool', [winners], { domain: blockedDomain, attributes: pool, shape: g.shape(best) })
   const each = g.op('Div', [scale(g, gradient, 1 / (kernel[0] * kernel[1])), share])
@@ -416,4 +451,5 @@ export const handlers: Readonly<Record<string, Handler>> = {
   ReduceSum: reduceSum,
   Concat: concatChannels,
   MaxPool: maxPool,
+  Slice: sliceRows,
 }

@@ -8,6 +8,7 @@ import {
   type Emitter,
   matMul,
   pad,
+  reduce,
   reshape,
   type Shape,
   slice,
@@ -78,6 +79,13 @@ export function sumToChannels(g: Emitter, x: string): string {
   if (h * w === 1) return sum(g, reshape(g, x, [n, c]), [0])
   const mean = g.op('GlobalAveragePool', [x], { domain: blockedDomain, shape: [n, c, 1, 1] })
   return g.op('Mul', [sum(g, reshape(g, mean, [n, c]), [0]), g.constant(h * w)])
+}
+
+/** The mean over N, H, W: [Cp]. */
+export function meanOfChannels(g: Emitter, x: string): string {
+  const [n, c, h, w] = g.shape(x)
+  const means = h * w === 1 ? x : g.op('GlobalAveragePool', [x], { domain: blockedDomain, shape: [n, c, 1, 1] })
+  return reduce(g, 'ReduceMean', reshape(g, means, [n, c]), { axes: [0] })
 }
 
 /** Σ over N, H, W of x·y: [Cp]. Each channel of each sample is an image, and the other tensor's its kernel. */

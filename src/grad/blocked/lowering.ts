@@ -7,7 +7,7 @@
 import { consumersOf } from '../../graph/walk.ts'
 import type { Node, Tensor } from '../../model.ts'
 import { type Emitter, pad, type Shape, slice } from '../../ops/grad/emit.ts'
-import { bytesOf, floats } from '../../tensor/dtype.ts'
+import { bytesOf, floats, integers } from '../../tensor/dtype.ts'
 import type { TypedGraph } from '../backward.ts'
 import type { Activation } from './kernels.ts'
 import {
@@ -56,6 +56,8 @@ export interface Lowering {
   cropVector(value: string, size: number): string
   /** An initialiser's values, for what must be known before it runs. */
   constant(name: string): Float32Array | undefined
+  /** The same for whole numbers. */
+  integers(name: string): readonly number[] | undefined
   /** The kind that a trained weight is stored as; undefined where it is plain. */
   storedKind(name: string): WeightKind | undefined
   /** Remembers something under a name, such as what a backward pass can use again. */
@@ -160,6 +162,10 @@ export function createLowering(
     constant: (name) => {
       const tensor = graph.initializers.get(name)
       return tensor && !trained.has(name) ? floats(tensor) : undefined
+    },
+    integers: (name) => {
+      const tensor = graph.initializers.get(name)
+      return tensor?.dtype === 'int64' ? Array.from(integers(tensor)) : undefined
     },
     storedKind: (name) => kinds.get(name),
   }

@@ -2,6 +2,7 @@
 
 import { UnsupportedError } from '../../errors.ts'
 import { describe, intAttribute, stringAttribute } from '../../graph/walk.ts'
+import { convGradX } from './conv.ts'
 import {
   concat,
   type Emitter,
@@ -10,6 +11,7 @@ import {
   matMul,
   pad,
   reshape,
+  type Shape,
   slice,
   sum,
   transpose,
@@ -66,12 +68,36 @@ const sliceRule: GradRule = (g, at) => {
   const starts = at.ints(1) ?? []
   const axes = at.ints(3) ?? starts.map((_, i) => i)
   const steps = at.ints(4) ?? starts.map(() => 1)
+  if (isThinning(from, { starts, axes, steps })) return [thinningBack(g, at.dy, from, { axes, steps })]
   let dy = at.dy
   axes.forEach((given, i) => {
     const axis = given < 0 ? given + from.length : given
     dy = sliceBack(g, dy, { axis, size: from[axis], start: starts[i], step: steps[i] })
   })
   return [dy]
+}
+
+interface Thinning {
+  readonly axes: readonly number[]
+  readonly steps: readonly number[]
+}
+
+/** Every s-th row and column of an image, from the first: the shortcut of CIFAR ResNets. */
+function isThinning(from: Shape, { starts, axes, steps }: Thinning & { readonly starts: readonly number[] }): boolean {
+  const along = axes.every((axis) => axis >= 2) && steps.some((s) => s > 1)
+  return from.length === 4 && along && starts.every((s) => s === 0) && steps.every((s) => s > 0)
+}
+
+/** It is a pointwise convolution, channel by channel, with ones; so is its gradient's. */
+function thinningBack(g: Emitter, dy: string, from: Shape, { axes, steps }: Thinning): string {
+  const strides = [2, 3].map((axis) => (axes.includes(axis) ? steps[axes.indexOf(axis)] : 1))
+  const [, , h, w] = g.shape(dy)
+  const whole = h === Math.ceil(from[2] / strides[0]) && w === Math.ceil(from[3] / strides[1])
+  const shape = whole ? from : [from[0], from[1], (h - 1) * strides[0] + 1, (w - 1) * strides[1] + 1]
+  const ones = g.constant(1, g.dtype(dy), [from[1], 1, 1, 1])
+  const geometry = { kernel: [1, 1], strides, dilations: [1, 1], pads: [0, 0, 0, 0], group: from[1] }
+  const dx = convGradX(g, ones, dy, { ...geometry, shape })
+  return pad(g, dx, [0, 0, 0, 0, 0, 0, from[2] - shape[2], from[3] - shape[3]])
 }
 
 interface Cut {
