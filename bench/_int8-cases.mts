@@ -54,7 +54,7 @@ export async function loadCase(id: string): Promise<Case> {
 }
 
 /** real value = 0.5847029 * (q - 83), as the data's README says. */
-function keywords(): Dataset {
+export function keywords(): Dataset {
   const at = join(folder('COPPICE_DATA'), 'kws01')
   const raw = readFileSync(join(at, 'features_int8_1000x49x10.bin'))
   const data = Float32Array.from(Int8Array.from(raw), (q) => 0.5847029 * (q - 83))

@@ -1,0 +1,90 @@
+/**
+ * What does `coppice compress` make of real models? Size at an allowed loss of 0.5 points, accuracy on the whole test set.
+ *
+ * Needs COPPICE_MODELS and COPPICE_DATA (folders of the models and data sets named below) and COPPICE_CIFAR10.
+ * Run: npm run build && npx tsx bench/compress.mts [MODEL ...]; writes bench/results/compress.json.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { writeNpz } from '../src/data/npy.ts'
+import { caseIds, keywords } from './_int8-cases.mts'
+
+const main = join(import.meta.dirname, '../dist/cli/main.js')
+const resultFile = join(import.meta.dirname, 'results/compress.json')
+const folder = mkdtempSync(join(tmpdir(), 'coppice-bench-'))
+
+/** The data flags of a case, with the folders as the environment names them. */
+async function dataFlags(id: string): Promise<string[]> {
+  const { COPPICE_DATA = '', COPPICE_CIFAR10 = '' } = process.env
+  if (id === 'mnist-8') return ['--data', `mnist:${join(COPPICE_DATA, 'mnist')}`, '--input-range', '0..255']
+  if (id === 'mlperf-tiny-kws-dscnn') {
+    const file = join(folder, 'kws.npz')
+    const { fields, labels, length } = keywords()
+    const [{ shape, data }] = Object.values(fields)
+    writeFileSync(
+      file,
+      await writeNpz({ input: { shape: [length, ...shape], data }, labels: { shape: [length], data: labels! } }),
+    )
+    return ['--data', `npz:${file}`]
+  }
+  const cifar = ['--data', `cifar10:${COPPICE_CIFAR10}`]
+  return id === 'mlperf-tiny-ic-resnet8'
+    ? [...cifar, '--input-range', '0..255']
+    : [...cifar, '--mean', '.485,.456,.406', '--std', '.229,.224,.225']
+}
+
+const ids = process.argv.length > 2 ? process.argv.slice(2) : caseIds
+const results: Record<string, unknown> = existsSync(resultFile)
+  ? JSON.parse(readFileSync(resultFile, 'utf8')).results
+  : {}
+for (const id of ids) {
+  const flags = await dataFlags(id)
+  const model = join(process.env.COPPICE_MODELS ?? '', `${id}.onnx`)
+  const start = performance.now()
+  const output = execFileSync(
+    process.execPath,
+    [main, 'compress', model, ...flags, '-o', join(folder, 'out.onnx'), '--json'],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      maxBuffer: 1 << 26,
+    },
+  )
+  const { before, after, agreement, heldBack, speedUp, warnings, recipe } = JSON.parse(output.toString())
+  const bytes = ({ bytes, gzip, brotli, packed, top1, nonZero, params }: typeof before) => ({
+    bytes,
+    gzip,
+    brotli,
+    packed,
+    top1,
+    params,
+    nonZero,
+  })
+  results[id] = {
+    before: bytes(before),
+    after: bytes(after),
+    ratio: Number((before.bytes / after.packed).toFixed(2)),
+    lostPoints: Number((100 * (before.top1 - after.top1)).toFixed(2)),
+    snrDb: agreement.snrDb,
+    heldBack: { ...heldBack, what: heldBack.what.replace(/ of .*/, '') },
+    speedUp,
+    warnings,
+    steps: recipe.steps,
+    wallSeconds: Number(((performance.now() - start) / 1000).toFixed(1)),
+  }
+  console.log(
+    id,
+    before.bytes,
+    '->',
+    after.packed,
+    `${(before.bytes / after.packed).toFixed(1)} x`,
+    before.top1,
+    '->',
+    after.top1,
+  )
+  writeFileSync(
+    resultFile,
+    `${JSON.stringify({ command: 'npm run build && npx tsx bench/compress.mts', machine: `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.version}`, maxLoss: 0.5, results }, null, 2)}\n`,
+  )
+}

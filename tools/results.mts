@@ -1,0 +1,136 @@
+/**
+ * Writes the tables of README.md and docs/ from the committed result files, between their `<!-- results:NAME -->` marks, so
+ * that no number is typed by hand. `npm run results` rewrites them; `--check` fails where they differ (a test runs that).
+ */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { count, percent } from '../src/report/format.ts'
+
+const root = join(import.meta.dirname, '..')
+
+// biome-ignore lint/suspicious/noExplicitAny: result files are data of many shapes
+type Json = any
+
+function result(name: string): Json | undefined {
+  const path = join(root, 'bench/results', `${name}.json`)
+  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n')
+}
+
+const speed = ({ median, p10, p90 }: Json): string => `${median.toFixed(2)} (${p10.toFixed(2)}-${p90.toFixed(2)})`
+
+const tables: Record<string, () => string | undefined> = {
+  compress: () => {
+    const r = result('compress')
+    return (
+      r &&
+      table(
+        ['model', '.onnx before', 'packed after', 'ratio', 'top-1 before', 'top-1 after', 'points lost', 'seconds'],
+        Object.entries<Json>(r.results).map(([id, x]) => [
+          id,
+          count(x.before.bytes),
+          count(x.after.packed),
+          `**${x.ratio.toFixed(1)} x**`,
+          percent(x.before.top1),
+          percent(x.after.top1),
+          x.lostPoints.toFixed(2),
+          x.wallSeconds.toFixed(0),
+        ]),
+      )
+    )
+  },
+  int8: () => {
+    const r = result('int8')
+    const rows = Object.entries<Json>(r?.results ?? {}).flatMap(([id, x]) =>
+      Object.entries<Json>(x.rows).map(([who, row]) => [
+        id,
+        who,
+        row.bytes === undefined ? '' : count(row.bytes),
+        row.accuracy === undefined ? 'failed' : `${row.accuracy.toFixed(2)} %`,
+        row.speedUp ? speed(row.speedUp) : '',
+      ]),
+    )
+    return r && table(['model', 'form', 'bytes', 'top-1', 'speed-up over float (10-90 %)'], rows)
+  },
+  compact: () => {
+    const r = result('compact')
+    return (
+      r &&
+      table(
+        ['weights stored as', 'bytes', 'ms a call', 'speed-up over float (10-90 %)'],
+        r.results.map((x: Json) => [x.name, count(x.bytes), x.latencyMs.median.toFixed(2), speed(x.speedUp)]),
+      )
+    )
+  },
+  'weight-integers': () => {
+    const r = result('weight-integers')
+    return (
+      r &&
+      table(
+        [
+          'mode',
+          'bytes / NNCodec best, geometric mean',
+          'largest of the cases',
+          'decode, M weights/s',
+          'encode',
+          'decode without WebAssembly',
+        ],
+        Object.entries<Json>(r.summary).map(([mode, s]) => [
+          mode,
+          s.geometricMeanRatio.toFixed(3),
+          s.largestRatio.toFixed(3),
+          s.medianDecodeMps.toFixed(1),
+          s.medianEncodeMps.toFixed(1),
+          s.medianPlainDecodeMps.toFixed(1),
+        ]),
+      )
+    )
+  },
+  'train-step': () => {
+    const r = result('train-step')
+    return (
+      r &&
+      table(
+        ['network', 'batch', 'coppice ms', 'PyTorch contiguous ms', 'PyTorch channels_last ms', 'ratio to the faster'],
+        Object.entries<Json>(r.rows).map(([id, x]) => {
+          const peers = [x.stepMs.contiguous?.median, x.stepMs.channels_last?.median].filter(
+            (m: number | undefined) => m !== undefined,
+          )
+          const ours = x.stepMs.coppice.median
+          return [
+            id,
+            String(x.batch),
+            ours.toFixed(1),
+            ...[x.stepMs.contiguous, x.stepMs.channels_last].map((m: Json) => m?.median.toFixed(1) ?? ''),
+            peers.length > 0 ? `**${(ours / Math.min(...peers)).toFixed(2)}**` : '',
+          ]
+        }),
+      )
+    )
+  },
+}
+
+const check = process.argv.includes('--check')
+const pages = [
+  'README.md',
+  ...readdirSync(join(root, 'docs'), { recursive: true }).map((f) => join('docs', String(f))),
+].filter((f) => f.endsWith('.md'))
+for (const page of pages) {
+  const path = join(root, page)
+  const text = readFileSync(path, 'utf8')
+  const written = text.replace(
+    /(<!-- results:([\w-]+) -->\n)[\s\S]*?(<!-- end -->)/g,
+    (_, start: string, name: string, end: string) => {
+      const made = tables[name]
+      if (!made) throw new Error(`${page}: there is no table "${name}"; expected ${Object.keys(tables).join(', ')}`)
+      return `${start}${made() ?? `no result yet`}\n${end}`
+    },
+  )
+  if (written === text) continue
+  if (check) throw new Error(`${page}: its numbers are not those of bench/results; run npm run results`)
+  writeFileSync(path, written)
+}
