@@ -16,10 +16,10 @@ import {
   ValueInfoProto,
 } from '../onnx/schema.ts'
 import { concat, decode, encode, type FieldDef, type Message, type Schema } from '../onnx/wire.ts'
-import { type ContextMixer, hash } from './entropy/context-mixer.ts'
+import { ContextMixer, hash, type MixerMemory } from './entropy/context-mixer.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { primer } from './graph-primer.ts'
-import { type NameTable, nameTable } from './name-coder.ts'
+import { type NameMemory, type NameTable, nameMemory, nameTable } from './name-coder.ts'
 
 export interface GraphCoderOptions {
   /** Codes a tensor's bytes: `message` has its dims and dataType already. Called in the order of the tree. */
@@ -53,19 +53,31 @@ export function codeMessage(
   message: Message | undefined,
   options: GraphCoderOptions,
 ): Message {
-  const state: State = { mixer, names: nameTable(mixer, options.check), last: new Map(), previous: 0, options }
-  prime(state)
+  primed ??= prime()
+  mixer.restore(primed.mixer)
+  const names = nameTable(mixer, options.check, nameMemory(primed.names))
+  const state: State = { mixer, names, last: new Map(primed.last), previous: primed.previous, options }
   return codeTree(state, schema, message, 1, 0)
 }
 
-/** Codes the primer to nowhere: what is learnt from it stays, its names do not. */
-function prime(state: State): void {
-  const { mixer } = state
-  const free: GraphCoderOptions = { check: () => {}, codeTensor: () => {} }
-  const real = mixer.continueWith(new BinaryCoder())
-  codeTree({ ...state, options: free }, ModelProto, primer(), 1, 0)
-  mixer.continueWith(real)
-  state.names.forget()
+/** What is learnt from the primer, which is the same for every file. */
+interface Primed {
+  readonly mixer: MixerMemory
+  readonly names: NameMemory
+  readonly last: ReadonlyMap<number, number>
+  readonly previous: number
+}
+
+let primed: Primed | undefined
+
+/** Codes the primer to nowhere. */
+function prime(): Primed {
+  const mixer = new ContextMixer(new BinaryCoder())
+  const options: GraphCoderOptions = { check: () => {}, codeTensor: () => {} }
+  const names = nameMemory()
+  const state: State = { mixer, names: nameTable(mixer, options.check, names), last: new Map(), previous: 0, options }
+  codeTree(state, ModelProto, primer(), 1, 0)
+  return { mixer: mixer.save(), names, last: state.last, previous: state.previous }
 }
 
 interface State {

@@ -15,8 +15,6 @@ export interface NameTable {
   name(bytes: Uint8Array | undefined, place: number, role: number): Uint8Array
   /** Any other bytes; `repeats` where the same text may come back in the same place. */
   bytes(bytes: Uint8Array | undefined, place: number, repeats: boolean): Uint8Array
-  /** Drops the names; what was learnt about text and habits stays. */
-  forget(): void
 }
 
 interface Entry {
@@ -30,14 +28,50 @@ interface Entry {
 
 const how = { isNew: 0, inOrder: 1, follower: 2, recent: 3 } as const
 
-export function nameTable(mixer: ContextMixer, check: (cost: number) => void): NameTable {
-  const text = textCoder(mixer, check)
+/** What text has been coded. */
+interface TextMemory {
+  /** All strings, each with its 0. */
+  history: Uint8Array
+  used: number
+  /** The last position after each hash of the bytes before. */
+  readonly positions: Int32Array
+  /** Start of the last string in each place. */
+  readonly starts: Map<number, number>
+  previousStart: number
+}
+
+/** What is learnt besides probabilities, and stays when names are forgotten. */
+export interface NameMemory {
+  readonly text: TextMemory
+  /** How names in each place were last found. */
+  readonly lastHow: Map<number, number>
+  /** The last text in each place. */
+  readonly previous: Map<number, Uint8Array>
+}
+
+export function nameMemory(from?: NameMemory): NameMemory {
+  const text = from?.text
+  return {
+    text: {
+      history: text?.history.slice() ?? new Uint8Array(1 << 12),
+      used: text?.used ?? 0,
+      positions: text?.positions.slice() ?? new Int32Array(1 << 16),
+      starts: new Map(text?.starts),
+      previousStart: text?.previousStart ?? 0,
+    },
+    lastHow: new Map(from?.lastHow),
+    previous: new Map(from?.previous),
+  }
+}
+
+export function nameTable(mixer: ContextMixer, check: (cost: number) => void, memory: NameMemory): NameTable {
+  const text = textCoder(mixer, check, memory.text)
+  const { lastHow, previous } = memory
   const entries = new Map<string, Entry>()
   const ordered: Entry[] = []
   const recent: Entry[] = []
   /** Where in the order of first mention each role has got to. */
   const cursor = [0, 0, 0, 0, 0]
-  const lastHow = new Map<number, number>()
   let last: Entry | undefined
 
   /** The next name of the order that fits a role: a tensor is no node's output, a value info is one. */
@@ -101,7 +135,6 @@ export function nameTable(mixer: ContextMixer, check: (cost: number) => void): N
     return entry.bytes
   }
 
-  const previous = new Map<number, Uint8Array>()
   const bytes: NameTable['bytes'] = (value, place, repeats) => {
     if (!repeats) return text(value, place, false)
     const before = previous.get(place)
@@ -111,26 +144,13 @@ export function nameTable(mixer: ContextMixer, check: (cost: number) => void): N
     previous.set(place, out)
     return out
   }
-  const forget = (): void => {
-    entries.clear()
-    ordered.length = 0
-    recent.length = 0
-    cursor.fill(0)
-    last = undefined
-  }
-  return { name, bytes, forget }
+  return { name, bytes }
 }
 
 /** Codes bytes one by one, ended by a 0; 0 and 1 themselves are written after a 1. */
-function textCoder(mixer: ContextMixer, check: (cost: number) => void) {
-  let history = new Uint8Array(1 << 12)
-  let used = 0
+function textCoder(mixer: ContextMixer, check: (cost: number) => void, memory: TextMemory) {
+  const { positions, starts } = memory
   let stringStart = 0
-  /** The last position after each hash of four bytes. */
-  const positions = new Int32Array(1 << 16)
-  /** Start of the last string in each place. */
-  const starts = new Map<number, number>()
-  let previousStart = 0
   let match = 0
   let matched = 0
   /** Hashes of the string so far and of its last run of letters. */
@@ -138,23 +158,23 @@ function textCoder(mixer: ContextMixer, check: (cost: number) => void) {
   let word = 0
 
   const put = (byte: number): void => {
-    if (used === history.length) {
-      const grown = new Uint8Array(used * 2)
-      grown.set(history)
-      history = grown
+    if (memory.used === memory.history.length) {
+      const grown = new Uint8Array(memory.used * 2)
+      grown.set(memory.history)
+      memory.history = grown
     }
-    history[used++] = byte
+    memory.history[memory.used++] = byte
   }
 
   const codeByte = (value: number, place: number, aligned: number, before: number): number => {
-    const i = used
-    const c1 = i > stringStart ? history[i - 1] : 0
-    const c2 = i > stringStart + 1 ? history[i - 2] : 0
-    const c3 = i > stringStart + 2 ? history[i - 3] : 0
-    const c4 = i > stringStart + 3 ? history[i - 4] : 0
-    const expected = match > 0 ? history[match] : 0
+    const i = memory.used
+    const c1 = i > stringStart ? memory.history[i - 1] : 0
+    const c2 = i > stringStart + 1 ? memory.history[i - 2] : 0
+    const c3 = i > stringStart + 2 ? memory.history[i - 3] : 0
+    const c4 = i > stringStart + 3 ? memory.history[i - 4] : 0
+    const expected = match > 0 ? memory.history[match] : 0
     const length = match > 0 ? Math.min(matched, 15) : 0
-    const other = history[aligned] ?? 0
+    const other = memory.history[aligned] ?? 0
     const contexts = [
       hash(1, place),
       hash(2, c1 | (place << 8)),
@@ -177,11 +197,11 @@ function textCoder(mixer: ContextMixer, check: (cost: number) => void) {
   return (bytes: Uint8Array | undefined, place: number, isName: boolean): Uint8Array => {
     const out: number[] = []
     const lastStart = starts.get(place) ?? 0
-    let alongPrevious = isName ? previousStart : lastStart
+    let alongPrevious = isName ? memory.previousStart : lastStart
     let alongPlace = lastStart
-    previousStart = used
-    starts.set(place, used)
-    stringStart = used
+    memory.previousStart = memory.used
+    starts.set(place, memory.used)
+    stringStart = memory.used
     match = 0
     matched = 0
     whole = place
@@ -191,26 +211,31 @@ function textCoder(mixer: ContextMixer, check: (cost: number) => void) {
       const source = bytes && at < bytes.length ? bytes[at] : 0
       const needsEscape = bytes !== undefined && at < bytes.length && source < 2
       const symbol = !bytes ? 0 : at >= bytes.length ? 0 : needsEscape && !escaped ? 1 : source
-      const same = alongPlace === lastStart + (used - stringStart) ? 1 : 0
+      const same = alongPlace === lastStart + (memory.used - stringStart) ? 1 : 0
       const byte = codeByte(symbol, place, alongPlace || alongPrevious, same)
       check(0.125)
       // The strings read alongside: step while they go on.
-      if (alongPlace > 0) alongPlace = history[alongPlace] === 0 ? alongPlace : alongPlace + 1
-      if (alongPrevious > 0) alongPrevious = history[alongPrevious] === 0 ? alongPrevious : alongPrevious + 1
+      if (alongPlace > 0) alongPlace = memory.history[alongPlace] === 0 ? alongPlace : alongPlace + 1
+      if (alongPrevious > 0) alongPrevious = memory.history[alongPrevious] === 0 ? alongPrevious : alongPrevious + 1
       put(byte)
       whole = hash(whole, byte)
       word = isLetter(byte) ? hash(word, byte) : 0
-      if (match > 0 && history[match] === byte) {
+      if (match > 0 && memory.history[match] === byte) {
         match++
         matched++
       } else match = matched = 0
-      const i = used
+      const i = memory.used
       if (i - stringStart >= 3) {
-        const h = hash(history[i - 1] | (history[i - 2] << 8) | (history[i - 3] << 16), 11) & 0xffff
+        const h =
+          hash(memory.history[i - 1] | (memory.history[i - 2] << 8) | (memory.history[i - 3] << 16), 11) & 0xffff
         if (match === 0) match = positions[h]
         positions[h] = i
       } else {
-        const h = hash(place, i - stringStart === 1 ? history[i - 1] : history[i - 1] | (history[i - 2] << 8)) & 0xffff
+        const h =
+          hash(
+            place,
+            i - stringStart === 1 ? memory.history[i - 1] : memory.history[i - 1] | (memory.history[i - 2] << 8),
+          ) & 0xffff
         if (match === 0) match = positions[h]
         positions[h] = i
       }

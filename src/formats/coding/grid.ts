@@ -1,6 +1,7 @@
 /**
  * float32 tensors on a uniform grid, w = fround(q * step), as uniform quantisation and dequantisation make them: one step
- * a tensor, or one for each index of the first dimension. The table holds the steps, float32.
+ * a tensor, or one for each index of the first dimension. The table holds the steps, float32. Rounding makes -0 as easily
+ * as 0: where there is one (parameter 1), each zero has its sign among the raw bits.
  */
 import { type Coding, damaged, estimateBits } from './coding.ts'
 
@@ -10,32 +11,42 @@ const maxDistinct = 1 << 16
 
 export const grid: Coding = {
   name: 'grid',
-  parameterCount: 0,
+  parameterCount: 1,
   hasTable: true,
   hasIntegers: true,
   encode({ dtype, dims, size }, data) {
     if (dtype !== 'float32' || size < 8) return undefined
     const values = new Float32Array(new Uint8Array(data).buffer)
-    const whole = findStep(values)
+    const whole = findStep(values, true)
     if (whole !== undefined) return coded(values, Float32Array.of(whole))
     const rows = dims.length > 1 ? dims[0] : 0
     const length = size / rows
     if (rows < 2 || length < 8) return undefined
     const steps = new Float32Array(rows)
     for (let r = 0; r < rows; r++) {
-      const step = findStep(values.subarray(r * length, (r + 1) * length))
+      const step = findStep(values.subarray(r * length, (r + 1) * length), true)
       if (step === undefined) return undefined
       steps[r] = step
     }
     return coded(values, steps)
   },
-  decode({ byteLength, size, dims }, { table, integers }) {
+  writeRaw(_info, data, { parameters, integers }, out) {
+    if (parameters[0] === 0) return
+    integers?.forEach((q, i) => {
+      if (q === 0) out.write(data[4 * i + 3] >> 7, 1)
+    })
+  },
+  decode({ byteLength, size, dims }, { parameters, table, integers }, raw) {
     const steps = table && table.length % 4 === 0 ? new Float32Array(new Uint8Array(table).buffer) : undefined
     const rows = steps?.length ?? 0
     if (!integers || !steps || (rows !== 1 && rows !== dims[0])) throw damaged('a grid without its steps')
     const out = new Float32Array(byteLength / 4)
     const length = size / rows
-    for (let i = 0; i < size; i++) out[i] = integers[i] * steps[Math.floor(i / length)]
+    for (let i = 0; i < size; i++) {
+      const q = integers[i]
+      const negativeZero = q === 0 && parameters[0] !== 0 && raw.read(1) === 1
+      out[i] = negativeZero ? -0 : q * steps[Math.floor(i / length)]
+    }
     return new Uint8Array(out.buffer)
   },
 }
@@ -48,14 +59,17 @@ function coded(values: Float32Array, steps: Float32Array) {
     integers[i] = step === 0 ? 0 : Math.round(values[i] / step)
   }
   const table = new Uint8Array(steps.buffer)
-  return { coded: { parameters: [], table, integers }, bits: estimateBits(integers) + table.length * 7 }
+  const signs = values.some((v) => Object.is(v, -0)) ? 1 : 0
+  const zeros = signs && integers.reduce((n, q) => n + (q === 0 ? 1 : 0), 0)
+  const bits = estimateBits(integers) + table.length * 7 + zeros
+  return { coded: { parameters: [signs], table, integers }, bits }
 }
 
-/** The float32 step of which every value is a float32-rounded whole multiple, or undefined. All zeros: 0. */
-export function findStep(values: Float32Array): number | undefined {
+/** The float32 step of which every value is a float32-rounded whole multiple, or undefined. All zeros: 0. A -0 is no multiple unless allowed. */
+export function findStep(values: Float32Array, allowNegativeZero = false): number | undefined {
   const magnitudes = new Set<number>()
   for (const v of values) {
-    if (v === 0 ? Object.is(v, -0) : !Number.isFinite(v)) return undefined
+    if (v === 0 ? !allowNegativeZero && Object.is(v, -0) : !Number.isFinite(v)) return undefined
     magnitudes.add(Math.abs(v))
     if (magnitudes.size > maxDistinct || magnitudes.size > 64 + values.length / 2) return undefined
   }
@@ -87,11 +101,19 @@ function refine(sorted: Float64Array, guess: number): number | undefined {
     high = Math.min(high, (v + half) / q)
     if (low > high) return undefined
   }
-  for (const step of [Math.fround((low + high) / 2), Math.fround(low), Math.fround(high)]) {
+  // The float32s from the middle of the interval outwards: the first that gives every value is as good as any.
+  word.setFloat32(0, (low + high) / 2)
+  const middle = word.getInt32(0)
+  for (let i = 0; i < 64; i++) {
+    word.setInt32(0, middle + (i % 2 ? (i + 1) / 2 : -i / 2))
+    const step = word.getFloat32(0)
+    if (i > 2 && (step < low * 0.999999 || step > high * 1.000001)) break
     if (step > 0 && sorted.every((v) => Math.fround(Math.round(v / step) * step) === v)) return step
   }
   return undefined
 }
+
+const word = new DataView(new ArrayBuffer(4))
 
 /** The distance of a positive float32 to the next. */
 function ulp(v: number): number {

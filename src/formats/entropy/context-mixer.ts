@@ -13,27 +13,30 @@ const slotBits = 16
 const mask = (1 << slotBits) - 1
 const weightSets = 1024
 
+export interface MixerMemory {
+  readonly probability: Int32Array
+  readonly weights: Int32Array
+}
+
 export class ContextMixer {
-  private coder: BinaryCoder
+  private readonly coder: BinaryCoder
   private readonly probability = new Int32Array(maxContexts << slotBits).fill(1 << 31)
   private readonly weights = new Int32Array(weightSets * maxContexts).fill(20000)
   private readonly slot = new Int32Array(maxContexts)
   private readonly stretched = new Int32Array(maxContexts)
-  private readonly final = new Int32Array(weightSets << 6)
 
   constructor(coder: BinaryCoder) {
     this.coder = coder
-    for (let i = 0; i < this.final.length; i++) {
-      const x = ((i & 63) - 32) * 96
-      this.final[i] = squashTable[x + stretchLimit] << 14
-    }
   }
 
-  /** Goes on with another coder, keeping what was learnt; returns the one before. */
-  continueWith(coder: BinaryCoder): BinaryCoder {
-    const before = this.coder
-    this.coder = coder
-    return before
+  /** What was learnt, to `restore` in another mixer. */
+  save(): MixerMemory {
+    return { probability: this.probability.slice(), weights: this.weights.slice() }
+  }
+
+  restore({ probability, weights }: MixerMemory): void {
+    this.probability.set(probability)
+    this.weights.set(weights)
   }
 
   get decoding(): boolean {

@@ -1,0 +1,9 @@
+/** The words of a bit stream as a field of a format. */
+import { maxBits } from './_bits.ts'
+import type { FieldReader } from './_fields.ts'
+
+/** Reads the words that `bits` bits fill. */
+export function readWords(input: FieldReader, bits: number): Uint32Array {
+  if (bits > maxBits) throw input.fail(`a stream of ${bits} bits; expected at most ${maxBits}`)
+  return input.ints(Math.ceil(bits / 32), 4) as Uint32Array
+}

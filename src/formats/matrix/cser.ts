@@ -1,0 +1,118 @@
+/**
+ * CSER (compressed shared elements row; Wiedemann, Müller, Samek 2018, arXiv:1805.10692), here by column, as our product
+ * goes: the distinct values by frequency, and for each column the values that it has, each with the rows where they are.
+ * The most frequent value is not listed anywhere. A product adds the inputs of a value first and multiplies once.
+ */
+import { alphabetOf } from './_alphabet.ts'
+import { widthFor } from './_fields.ts'
+import { readArray, startsOf, writeArray } from './_sparse.ts'
+import { defineFormat } from './matrix.ts'
+
+export const cser = defineFormat({
+  id: 'cser',
+  code: 7,
+  help: 'for each column, the rows of each value; a product multiplies once a value',
+  write(out, { rows, columns, bits }) {
+    const alphabet = alphabetOf(bits)
+    const groupsOfColumn = new Uint32Array(columns)
+    const valueOfGroup: number[] = []
+    const sizeOfGroup: number[] = []
+    const listed = new Uint32Array(bits.length - (alphabet.counts[0] ?? 0))
+    const order = new Uint32Array(rows)
+    for (let column = 0, at = 0; column < columns; column++) {
+      const numbers = alphabet.indices.subarray(column * rows, (column + 1) * rows)
+      const used = sortRows(numbers, order)
+      for (let i = 0; i < used; i++) {
+        const number = numbers[order[i]]
+        if (i === 0 || number !== numbers[order[i - 1]]) {
+          groupsOfColumn[column]++
+          valueOfGroup.push(number)
+          sizeOfGroup.push(0)
+        }
+        sizeOfGroup[sizeOfGroup.length - 1]++
+        listed[at++] = order[i]
+      }
+    }
+    out.u32(alphabet.bits.length)
+    out.ints(alphabet.bits, 4)
+    writeArray(out, groupsOfColumn)
+    out.ints(valueOfGroup, widthFor(alphabet.bits.length))
+    writeArray(out, Uint32Array.from(sizeOfGroup))
+    out.ints(listed, widthFor(rows))
+  },
+  read(input, { rows, columns }) {
+    const k = input.u32()
+    if (k === 0 && rows * columns > 0) throw input.fail('no values at all')
+    const codebook = input.ints(k, 4) as Uint32Array
+    const values = new Float32Array(codebook.buffer)
+    const groups = startsOf(readArray(input, columns))
+    const valueOfGroup = input.wide(groups[columns], widthFor(k))
+    const starts = startsOf(readArray(input, groups[columns]))
+    const listed = input.ints(starts[groups[columns]], widthFor(rows))
+    const implicit = codebook[0] ?? 0
+    const dense = new Uint32Array(rows)
+    const fill = (column: number): void => {
+      dense.fill(implicit)
+      for (let group = groups[column]; group < groups[column + 1]; group++) {
+        const number = valueOfGroup[group]
+        if (number === 0 || number >= k) throw input.fail(`value ${number} of ${k} in column ${column}`)
+        for (let at = starts[group]; at < starts[group + 1]; at++) {
+          if (listed[at] >= rows || dense[listed[at]] !== implicit)
+            throw input.fail(`row ${listed[at]} twice or outside of ${rows} rows in column ${column}`)
+          dense[listed[at]] = codebook[number]
+        }
+      }
+    }
+    return {
+      walk(entries, visit) {
+        for (let column = 0; column < columns; column++) {
+          fill(column)
+          let count = 0
+          for (let row = 0; row < rows; row++) {
+            if (dense[row] === 0) continue
+            entries.rows[count] = row
+            entries.bits[count++] = dense[row]
+          }
+          entries.count = count
+          visit(column)
+        }
+      },
+      matvec(x) {
+        const y = new Float32Array(columns)
+        let all = 0
+        if (implicit !== 0) for (let row = 0; row < rows; row++) all += x[row]
+        for (let column = 0; column < columns; column++) {
+          let sum = 0
+          let others = 0
+          for (let group = groups[column]; group < groups[column + 1]; group++) {
+            let inputs = 0
+            for (let at = starts[group]; at < starts[group + 1]; at++) inputs += x[listed[at]]
+            sum += inputs * values[valueOfGroup[group]]
+            others += inputs
+          }
+          const count = starts[groups[column + 1]] - starts[groups[column]]
+          if (implicit !== 0 && count < rows) sum += (all - others) * values[0]
+          y[column] = sum
+        }
+        return y
+      },
+    }
+  },
+  bound({ rows, columns, density, distinct }) {
+    const entries = rows * columns
+    const k = distinct + (density < 1 ? 1 : 0)
+    // The most frequent of k values leaves at most 1 - 1/k of the entries to list; +0 among them leaves the density.
+    const listed = Math.min(1 - 1 / k, density < 1 ? Math.max(density, 0) : 1)
+    const groups = Math.min(columns * Math.max(0, k - 1), listed * entries)
+    const groupBits = 8 * widthFor(k) + 8 * widthFor(rows)
+    return listed * 8 * widthFor(rows) + (groupBits * groups + 8 * widthFor(k) * columns + 32 + 32 * k + 16) / entries
+  },
+})
+
+/** The rows whose number is not 0, by number and then by row (counting sort where numbers are few); how many. */
+function sortRows(numbers: Uint32Array, order: Uint32Array): number {
+  let used = 0
+  for (let row = 0; row < numbers.length; row++) if (numbers[row] !== 0) order[used++] = row
+  order.subarray(0, used).sort((a, b) => numbers[a] - numbers[b] || a - b)
+  return used
+}
