@@ -21,10 +21,18 @@ export interface Value {
     | BigUint64Array
 }
 
+/** A batch of inputs and the class of each of its samples. */
+export interface LabelledFeeds {
+  readonly feeds: Feeds
+  readonly labels: ArrayLike<number>
+}
+
 /** What a method may use beside the model. */
 export interface Context {
   /** Batches of calibration inputs (never test data). A fresh iterator a call. */
   readonly calibration?: () => Iterable<Feeds>
+  /** Labelled training samples (never test data), for methods that need gradients. A fresh iterator a call. */
+  readonly labelled?: () => Iterable<LabelledFeeds>
   /** Seeds every random draw. */
   readonly seed?: number
   /** Told how far a long step is, as a share of 1. */

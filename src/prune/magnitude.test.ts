@@ -5,7 +5,8 @@ import type { Model } from '../model.ts'
 import { floats } from '../tensor/dtype.ts'
 import { modelsFolder, needsModels, outputsOf, randomFeeds, realModel } from '../testing/real-models.ts'
 import { exampleModel } from '../testing/test-method.ts'
-import { magnitude, smallest } from './magnitude.ts'
+import { smallest } from './_select.ts'
+import { magnitude } from './magnitude.ts'
 
 const zeros = (a: Float32Array) => a.reduce((n, v) => n + (v === 0 ? 1 : 0), 0)
 const counts = (m: Model) =>
@@ -68,6 +69,47 @@ describe('magnitude', () => {
     expect(counts(after).map((c) => c.zero / c.of)).toEqual([0, 1, 0])
     await expect(magnitude(exampleModel(), { exclude: ['w11'] })).rejects.toThrow('did you mean "w1"?')
   })
+})
+
+describe('magnitude, other ways to choose', () => {
+  it('by name: only the named weights, each with its own share', async () => {
+    const after = counts(await magnitude(exampleModel(), { sparsities: { w1: 0.25, w3: 0.9 } }))
+    expect(after.map((c) => c.zero)).toEqual([Math.round(0.25 * after[0].of), 0, Math.round(0.9 * after[2].of)])
+    await expect(magnitude(exampleModel(), { sparsities: { w9: 0.1 } })).rejects.toThrow('no weight of the model')
+    await expect(magnitude(exampleModel(), { sparsities: { w1: 1.1 } })).rejects.toThrow('within [0, 1]')
+  })
+
+  it('by quality: zero is what lies below q standard deviations of its tensor, and nothing else', async () => {
+    const before = weightTensors(exampleModel())
+    const after = weightTensors(await magnitude(exampleModel(), { quality: 0.8 }))
+    before.forEach(({ tensor }, i) => {
+      const values = floats(tensor)
+      const mean = values.reduce((a, v) => a + v, 0) / values.length
+      const limit = 0.8 * Math.sqrt(values.reduce((a, v) => a + (v - mean) ** 2, 0) / values.length)
+      expect(Array.from(floats(after[i].tensor))).toEqual(Array.from(values, (v) => (Math.abs(v) < limit ? 0 : v)))
+    })
+  })
+
+  it.each(['l1', 'l2'] as const)(
+    'by filter (%s): whole output channels of the smallest norms, shapes kept',
+    async (norm) => {
+      const before = weightTensors(exampleModel())
+      const after = weightTensors(await magnitude(exampleModel(), { unit: 'filter', sparsity: 0.5, norm }))
+      after.forEach(({ tensor }, i) => {
+        expect(tensor.dims).toEqual(before[i].tensor.dims)
+        const size = floats(tensor).length / tensor.dims[0]
+        const rows = (t: typeof tensor) =>
+          Array.from({ length: t.dims[0] }, (_, r) => floats(t).subarray(r * size, (r + 1) * size))
+        const norms = rows(before[i].tensor).map((r) =>
+          r.reduce((a, v) => a + (norm === 'l1' ? Math.abs(v) : v * v), 0),
+        )
+        const gone = rows(tensor).map((r) => r.every((v) => v === 0))
+        expect(gone.filter(Boolean).length).toBe(Math.round(0.5 * tensor.dims[0]))
+        const largestGone = Math.max(...norms.filter((_, r) => gone[r]))
+        expect(norms.every((n, r) => gone[r] || n >= largestGone)).toBe(true)
+      })
+    },
+  )
 })
 
 describe.skipIf(!modelsFolder)(`magnitude on real models${needsModels}`, () => {

@@ -2,96 +2,101 @@
  * Magnitude pruning: the smallest weights become zero. Han et al. 2015, arXiv:1506.02626.
  *
  * With n weights competing, exactly round(sparsity * n) are zero afterwards; weights that were zero already count.
- * Equal magnitudes fall in the order in which they are stored, so the same model gives the same bytes.
+ * By quality (Han's threshold) a weight goes where |w| < quality * standard deviation of its tensor.
+ * By filter, whole slices of the output axis are zeroed by their L1 or L2 norm; the tensor keeps its shape.
  */
-import { didYouMean } from '../errors.ts'
-import { replaceTensors, type WeightTensor, weightTensors } from '../graph/weights.ts'
+import type { WeightTensor } from '../graph/weights.ts'
+import { replaceTensors, weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
-import type { Tensor } from '../model.ts'
-import { dataTypes, floats, sizeOf } from '../tensor/dtype.ts'
+import { floats, sizeOf } from '../tensor/dtype.ts'
+import { checkNames, prunableWeights, selectOptions, smallest, zeroed } from './_select.ts'
 
 export const magnitude = defineMethod({
   id: 'magnitude',
   help: 'zeroes the smallest weights',
   options: {
-    sparsity: { type: 'number', default: 0.5, min: 0, max: 1, help: 'share of the weights that are zero afterwards' },
-    scope: {
-      type: 'choice',
-      of: ['layer', 'global'],
-      default: 'layer',
-      help: 'where weights compete: within each tensor, or over all of them',
+    ...selectOptions,
+    sparsities: {
+      type: 'numbers-by-name',
+      default: {},
+      help: 'share of zeros for each named weight, instead of sparsity and scope; weights without a name are left alone',
     },
-    minElements: {
+    quality: {
       type: 'number',
       default: 0,
       min: 0,
-      integer: true,
-      help: 'tensors with fewer elements are left alone',
+      max: 100,
+      help: 'above 0: zeroes |w| below this many standard deviations of the tensor, instead of sparsity and scope',
     },
-    exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
+    unit: {
+      type: 'choice',
+      of: ['element', 'filter'],
+      default: 'element',
+      help: 'what goes at once: single weights, or all weights of an output channel',
+    },
+    norm: { type: 'choice', of: ['l1', 'l2'], default: 'l2', help: 'how a filter is measured' },
   },
-  run(model, { sparsity, scope, minElements, exclude }) {
-    const all = weightTensors(model)
-    checkNames(all, exclude)
-    const weights = all.filter((w) => sizeOf(w.tensor.dims) >= minElements && !exclude.includes(w.name))
-    const groups = scope === 'global' ? [weights] : weights.map((w) => [w])
-    const pruned = groups.flatMap((group) => {
-      const tensors = group.map((w) => w.tensor)
-      const masks = smallest(tensors.map(floats), sparsity)
-      return tensors.map((tensor, i) => [tensor, zeroed(tensor, masks[i])] as const)
+  run(model, { sparsity, scope, sparsities, quality, unit, norm, minElements, exclude }) {
+    checkShares(weightTensors(model), sparsities)
+    if (Object.keys(sparsities).length > 0 && quality > 0)
+      throw new Error('magnitude: sparsities and quality are both given; expected one of them')
+    if (unit === 'filter' && quality > 0)
+      throw new Error('magnitude: quality is a threshold on single weights; expected unit element with it')
+    const byName = Object.keys(sparsities).length > 0
+    const weights = prunableWeights(model, 'magnitude', { minElements, exclude }).filter(
+      (w) => !byName || w.name in sparsities,
+    )
+    const scores = weights.map((w) => (unit === 'filter' ? filterNorms(w, norm) : floats(w.tensor)))
+    const groups = scope === 'global' && !byName ? [scores] : scores.map((s) => [s])
+    const masks = groups.flatMap((group, i) => {
+      if (quality > 0) return group.map((s) => below(s, quality * deviation(s)))
+      return smallest(group, byName ? sparsities[weights[i].name] : sparsity)
     })
-    return replaceTensors(model, new Map(pruned))
+    return replaceTensors(
+      model,
+      new Map(weights.map((w, i) => [w.tensor, zeroed(w.tensor, unit === 'filter' ? spread(w, masks[i]) : masks[i])])),
+    )
   },
 })
 
-function checkNames(weights: readonly WeightTensor[], names: readonly string[]): void {
-  const known = new Set(weights.map((w) => w.name))
-  const wrong = names.find((name) => !known.has(name))
-  if (wrong === undefined) return
-  throw new Error(`magnitude: exclude names "${wrong}", which is no weight of the model${didYouMean(wrong, known)}`)
-}
-
-/** Marks (with 1) the round(share * n) values that are nearest to zero among all arrays; NaN counts as the largest. */
-export function smallest(arrays: readonly Float32Array[], share: number): Uint8Array[] {
-  const count = arrays.reduce((n, a) => n + a.length, 0)
-  const remove = Math.round(share * count)
-  // Non-negative floats order as their bits do, so the k-th smallest is found on integers, without sorting indices.
-  const keys = new Uint32Array(count)
-  let at = 0
-  for (const a of arrays) {
-    const bits = new Uint32Array(a.buffer, a.byteOffset, a.length)
-    for (let i = 0; i < bits.length; i++) keys[at++] = bits[i] & 0x7fffffff
+function checkShares(weights: readonly WeightTensor[], sparsities: Readonly<Record<string, number>>): void {
+  checkNames('magnitude: sparsities', weights, Object.keys(sparsities))
+  for (const [name, share] of Object.entries(sparsities)) {
+    if (!(share >= 0 && share <= 1))
+      throw new Error(`magnitude: sparsities.${name} must be within [0, 1], got ${share}`)
   }
-  const sorted = keys.slice().sort()
-  const limit = remove > 0 ? sorted[remove - 1] : 0
-  let ties = remove > 0 ? remove - lowerBound(sorted, limit) : 0
-  at = 0
-  return arrays.map((a) =>
-    Uint8Array.from(a, () => {
-      const key = keys[at++]
-      if (remove === 0 || key > limit) return 0
-      if (key < limit) return 1
-      return ties-- > 0 ? 1 : 0
-    }),
-  )
 }
 
-/** The first place in a sorted array that does not come before `value`. */
-function lowerBound(sorted: Uint32Array, value: number): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (sorted[middle] < value) low = middle + 1
-    else high = middle
+/** Marks (with 1) what is nearer to zero than `limit`, and what is zero. */
+function below(values: Float32Array, limit: number): Uint8Array {
+  return Uint8Array.from(values, (v) => (v === 0 || Math.abs(v) < limit ? 1 : 0))
+}
+
+function deviation(values: Float32Array): number {
+  const mean = values.reduce((a, v) => a + v, 0) / values.length
+  return Math.sqrt(values.reduce((a, v) => a + (v - mean) ** 2, 0) / values.length)
+}
+
+/** Strides of the output axis: element i is of filter floor(i / inner) % filters. */
+function filtersOf({ tensor, outputAxis = 0 }: WeightTensor): { filters: number; inner: number } {
+  return { filters: tensor.dims[outputAxis], inner: sizeOf(tensor.dims.slice(outputAxis + 1)) }
+}
+
+/** Mean |w| or root mean square of each filter, so that filters of different sizes compare. */
+function filterNorms(w: WeightTensor, norm: 'l1' | 'l2' | string): Float32Array {
+  const { filters, inner } = filtersOf(w)
+  const values = floats(w.tensor)
+  const sums = new Float64Array(filters)
+  for (let i = 0; i < values.length; i++) {
+    sums[Math.floor(i / inner) % filters] += norm === 'l1' ? Math.abs(values[i]) : values[i] ** 2
   }
-  return low
+  return Float32Array.from(sums, (s) => {
+    const mean = (s * filters) / values.length
+    return norm === 'l1' ? mean : Math.sqrt(mean)
+  })
 }
 
-/** The tensor, of the same type, with the marked elements zero (positive zero: every bit clear). */
-function zeroed(tensor: Tensor, mask: Uint8Array): Tensor {
-  const width = dataTypes[tensor.dtype].bits / 8
-  const data = Uint8Array.from(tensor.data)
-  for (let i = 0; i < mask.length; i++) if (mask[i]) data.fill(0, i * width, (i + 1) * width)
-  return { ...tensor, data }
+function spread(w: WeightTensor, mask: Uint8Array): Uint8Array {
+  const { filters, inner } = filtersOf(w)
+  return Uint8Array.from({ length: sizeOf(w.tensor.dims) }, (_, i) => mask[Math.floor(i / inner) % filters])
 }

@@ -1,0 +1,162 @@
+/**
+ * Gradients of the cross-entropy at a model's weights, in inference form (BatchNormalization at its stored statistics,
+ * no dropout), and products of its Hessian with vectors by a second backward pass (Pearlmutter 1994).
+ */
+import { backward, grown } from '../grad/backward.ts'
+import { lowerPlain } from '../grad/lower-plain.ts'
+import { specialize } from '../grad/specialize.ts'
+import { logitsOf, trainingForm } from '../grad/training-form.ts'
+import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
+import type { WeightTensor } from '../graph/weights.ts'
+import type { Context, Feeds, LabelledFeeds, Value } from '../method.ts'
+import type { Model } from '../model.ts'
+import { add, createEmitter, mul, sum } from '../ops/grad/emit.ts'
+import { openSession } from '../runtime/session.ts'
+import { sizeOf } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { losses, oneHot } from '../train/losses.ts'
+
+export interface Gradients {
+  /** dL/dw of each weight for the mean loss over the batch; with `vectors`, the Hessian's product with them instead. */
+  of(batch: LabelledFeeds, vectors?: readonly Float32Array[]): Promise<Float32Array[]>
+  release(): Promise<void>
+}
+
+export interface GradientOptions {
+  /** Shapes of every input, batch axis included. */
+  readonly inputShapes: Readonly<Record<string, readonly number[]>>
+  /** 2: Hessian-vector products. */
+  readonly order?: 1 | 2
+}
+
+/** Builds and opens the graph that gives them. Throws an UnsupportedError naming the node where a rule is missing. */
+export async function openGradients(
+  model: Model,
+  weights: readonly WeightTensor[],
+  { inputShapes, order = 1 }: GradientOptions,
+): Promise<Gradients> {
+  const names = weights.map((w) => w.name)
+  const special = specialize(model, inputShapes)
+  const form = trainingForm(special, { frozenStatistics: true })
+  const rank = form.types.get(model.graph.outputs[0].name)?.shape.length ?? 0
+  const logits = logitsOf(form.graph, model.graph.outputs[0].name, rank)
+  const g = createEmitter(form.types, nameSource(form.graph))
+  const shape = g.shape(logits)
+  const target = g.fresh('target')
+  g.types.set(target, { dtype: 'float32', shape })
+  const loss = losses['cross-entropy'](g, logits, target)
+  let result = backward(grown(form, g), loss, names)
+  const vectors: string[] = []
+  if (order === 2) {
+    const first = names.map((n) => result.gradients.get(n))
+    const e = createEmitter(result.types, nameSource(result.graph))
+    const parts = first.flatMap((gradient, i) => {
+      const vector = e.fresh(`vector_${i}`)
+      e.types.set(vector, { dtype: 'float32', shape: e.shape(names[i]) })
+      vectors.push(vector)
+      return gradient ? [sum(e, mul(e, gradient, vector))] : []
+    })
+    const product = parts.reduce((a, b) => add(e, a, b))
+    result = backward(grown(result, e), product, names)
+  }
+  const outputs = names.map((name) => result.gradients.get(name))
+  const { graph, types } = lowerPlain(result)
+  const typed = (name: string) => valueInfo(name, 'float32', types.get(name)?.shape)
+  const wanted = [...new Set(outputs.filter((o) => o !== undefined))]
+  const step = makeModel(
+    {
+      nodes: graph.nodes,
+      initializers: graph.initializers,
+      inputs: [...form.graph.inputs.filter((i) => !graph.initializers.has(i.name)), ...[target, ...vectors].map(typed)],
+      outputs: wanted.map(typed),
+    },
+    special.model.opsets.find((o) => o.domain === '')?.version,
+  )
+  const session = await openSession({ ...step, irVersion: 9 })
+  const masks = Object.fromEntries(form.masks.map((m) => [m.input, ones(m.shape)]))
+  return {
+    async of({ feeds, labels }, given = []) {
+      const data = oneHot(labels, shape[shape.length - 1])
+      const all: Record<string, Value> = { ...feeds, ...masks, [target]: { dtype: 'float32', dims: [...shape], data } }
+      vectors.forEach((name, i) => {
+        all[name] = { dtype: 'float32', dims: [...weights[i].tensor.dims], data: given[i] }
+      })
+      const found = await session.run(all, wanted)
+      return outputs.map((o, i) =>
+        o === undefined
+          ? new Float32Array(sizeOf(weights[i].tensor.dims))
+          : Float32Array.from(found[o].data as Float32Array),
+      )
+    },
+    release: () => session.release(),
+  }
+}
+
+function ones(dims: readonly number[]): Value {
+  return { dtype: 'float32', dims: [...dims], data: new Float32Array(sizeOf(dims)).fill(1) }
+}
+
+export function shapesOf(feeds: Feeds): Record<string, readonly number[]> {
+  return Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, v.dims]))
+}
+
+/**
+ * The samples that a method may take gradients on, one at a time or by the batch as they come: labelled ones, or
+ * calibration inputs with labels drawn from the model's own scores (which gives Fisher's information at its output).
+ * Undefined where the context has neither.
+ */
+export async function gradientBatches(
+  model: Model,
+  context: Context,
+  options: { readonly samples: number },
+): Promise<LabelledFeeds[] | undefined> {
+  const source = context.labelled?.() ?? (context.calibration ? await drawLabels(model, context) : undefined)
+  if (!source) return undefined
+  const batches: LabelledFeeds[] = []
+  let seen = 0
+  for (const batch of source) {
+    if (seen >= options.samples) break
+    batches.push(batch)
+    seen += batch.labels.length
+  }
+  return batches.length > 0 ? batches : undefined
+}
+
+async function drawLabels(model: Model, context: Context): Promise<LabelledFeeds[]> {
+  const session = await openSession(model)
+  const rng = random(context.seed ?? 0)
+  const out = model.graph.outputs[0].name
+  const isProbability = model.graph.nodes.some((n) => n.op === 'Softmax' && n.outputs[0] === out)
+  const batches: LabelledFeeds[] = []
+  for (const feeds of context.calibration?.() ?? []) {
+    const scores = (await session.run(feeds, [out]))[out]
+    const rows = scores.dims[0]
+    const classes = scores.data.length / rows
+    const labels = Int32Array.from({ length: rows }, (_, i) => {
+      const row = (scores.data as Float32Array).subarray(i * classes, (i + 1) * classes)
+      const top = Math.max(...row)
+      const weights = Array.from(row, (v) => (isProbability ? v : Math.exp(v - top)))
+      let left = rng.next() * weights.reduce((a, b) => a + b, 0)
+      const at = weights.findIndex((w) => {
+        left -= w
+        return left < 0
+      })
+      return at < 0 ? classes - 1 : at
+    })
+    batches.push({ feeds, labels })
+  }
+  await session.release()
+  return batches
+}
+
+/** A batch as batches of one sample. */
+export function* singles({ feeds, labels }: LabelledFeeds): Generator<LabelledFeeds> {
+  for (let i = 0; i < labels.length; i++) {
+    const one = Object.entries(feeds).map(([name, v]) => {
+      const size = v.data.length / v.dims[0]
+      const data = v.data.slice(i * size, (i + 1) * size)
+      return [name, { ...v, dims: [1, ...v.dims.slice(1)], data }] as const
+    })
+    yield { feeds: Object.fromEntries(one), labels: [labels[i]] }
+  }
+}

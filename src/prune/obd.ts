@@ -1,0 +1,98 @@
+/**
+ * Optimal Brain Damage (LeCun, Denker, Solla 1989): the score h_kk w_k² / 2, with h_kk the diagonal of the loss's Hessian.
+ *
+ * `fisher`: h_kk = mean over examples of (dl_n / dw_k)², squared for each example before averaging (Gauss-Newton).
+ * `hessian`: h_kk = E[v ⊙ Hv] over random signs v (Hutchinson 1989; Bekas et al. 2007), Hv by a second backward pass; the
+ * diagonal of a Hessian may be negative away from a minimum, where it counts as 0.
+ */
+import type { WeightTensor } from '../graph/weights.ts'
+import { defineMethod, type LabelledFeeds } from '../method.ts'
+import type { Model } from '../model.ts'
+import { sizeOf } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { gradientBatches, openGradients, shapesOf, singles } from './_gradients.ts'
+import { prunableWeights, pruneByScore, selectOptions, zerosFirst } from './_select.ts'
+
+export const obd = defineMethod({
+  id: 'obd',
+  help: 'zeroes the weights of the least saliency by the diagonal of the Hessian (needs data)',
+  options: {
+    ...selectOptions,
+    diagonal: {
+      type: 'choice',
+      of: ['fisher', 'hessian'],
+      default: 'fisher',
+      help: 'squared gradients of single examples, or products of the Hessian with random signs',
+    },
+    samples: { type: 'number', default: 256, min: 1, integer: true, help: 'samples that derivatives are taken on' },
+    probes: { type: 'number', default: 8, min: 1, integer: true, help: 'of hessian: random vectors a batch' },
+  },
+  async run(model, options, context) {
+    const weights = prunableWeights(model, 'obd', options)
+    const batches = await gradientBatches(model, context, options)
+    if (!batches)
+      context.warn?.('obd: no data was given, so the Hessian counts as the identity, which ranks by |weight|')
+    const seed = context.seed ?? 0
+    const h = !batches
+      ? undefined
+      : options.diagonal === 'fisher'
+        ? await fisherDiagonal(model, weights, batches)
+        : await hessianDiagonal(model, weights, { batches, probes: options.probes, seed })
+    const scores = weights.map((w, i) => zerosFirst(w.tensor, (v, k) => 0.5 * Math.max(0, h ? h[i][k] : 1) * v * v))
+    return pruneByScore(model, { weights, scores }, options)
+  },
+})
+
+function empty(weights: readonly WeightTensor[]): Float64Array[] {
+  return weights.map((w) => new Float64Array(sizeOf(w.tensor.dims)))
+}
+
+/** mean_n (dl_n / dw)², for each weight. */
+export async function fisherDiagonal(
+  model: Model,
+  weights: readonly WeightTensor[],
+  batches: readonly LabelledFeeds[],
+): Promise<Float64Array[]> {
+  const total = empty(weights)
+  const one = singles(batches[0]).next().value as LabelledFeeds
+  const gradients = await openGradients(model, weights, { inputShapes: shapesOf(one.feeds) })
+  let count = 0
+  for (const batch of batches) {
+    for (const example of singles(batch)) {
+      count++
+      for (const [i, g] of (await gradients.of(example)).entries()) {
+        for (let k = 0; k < g.length; k++) total[i][k] += g[k] * g[k]
+      }
+    }
+  }
+  await gradients.release()
+  for (const t of total) for (let k = 0; k < t.length; k++) t[k] /= count
+  return total
+}
+
+/** The Hessian's diagonal for each weight, estimated; unbiased. */
+export async function hessianDiagonal(
+  model: Model,
+  weights: readonly WeightTensor[],
+  {
+    batches,
+    probes,
+    seed,
+  }: { readonly batches: readonly LabelledFeeds[]; readonly probes: number; readonly seed: number },
+): Promise<Float64Array[]> {
+  const total = empty(weights)
+  const rng = random(seed)
+  const same = batches.filter((b) => b.labels.length === batches[0].labels.length)
+  const gradients = await openGradients(model, weights, { inputShapes: shapesOf(batches[0].feeds), order: 2 })
+  for (const batch of same) {
+    for (let p = 0; p < probes; p++) {
+      const signs = total.map((t) => Float32Array.from(t, () => (rng.next() < 0.5 ? -1 : 1)))
+      for (const [i, hv] of (await gradients.of(batch, signs)).entries()) {
+        for (let k = 0; k < hv.length; k++) total[i][k] += hv[k] * signs[i][k]
+      }
+    }
+  }
+  await gradients.release()
+  for (const t of total) for (let k = 0; k < t.length; k++) t[k] /= same.length * probes
+  return total
+}

@@ -1,0 +1,134 @@
+/**
+ * Optimal Brain Surgeon by layer (Hassibi & Stork 1993), as the weights of a row share H = E[x xᵀ] of the layer's inputs.
+ *
+ * Saliency w_q² / (2 [H⁻¹]_qq) chooses what goes. Then each row is gone through from left to right: a weight that goes
+ * moves those after it by -(w_q / [H⁻¹]_qq) H⁻¹ e_q, with H⁻¹ restricted to what has not been visited. With H⁻¹ = UᵀU that
+ * is row q of U (Frantar & Alistarh 2023, arXiv:2301.00774). Inputs beyond 1,024 fall into blocks that count as independent.
+ */
+import { replaceTensors } from '../graph/weights.ts'
+import { defineMethod } from '../method.ts'
+import type { Tensor } from '../model.ts'
+import { blocksOf, type MatrixShape, type Moments, matrixShapeOf } from '../quantize/_inputs.ts'
+import { type Layer, momentsOf } from '../quantize/_quantize-layers.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
+import { inverseCholesky } from '../tensor/linalg.ts'
+import { prunableWeights, selectOptions, smallest, zerosFirst } from './_select.ts'
+
+export const obs = defineMethod({
+  id: 'obs',
+  help: 'zeroes the weights that change their layer least and lets the others make up for them (needs calibration data)',
+  options: {
+    ...selectOptions,
+    samples: { type: 'number', default: 4096, min: 1, integer: true, help: 'input vectors a layer that H is made of' },
+    damping: {
+      type: 'number',
+      default: 0.01,
+      min: 1e-8,
+      max: 10,
+      help: "added to H's diagonal, as a share of its mean",
+    },
+  },
+  async run(model, options, context) {
+    const weights = prunableWeights(model, 'obs', options).filter((w) => w.tensor.dtype === 'float32')
+    const layers = weights.map((weight): Layer => {
+      const [use] = weight.uses
+      const plain = weight.uses.length === 1 && use.input === 1 && !weight.constant
+      const shape = plain ? matrixShapeOf(use.node, weight.tensor.dims) : undefined
+      return { weight, ...(shape ? { shape } : {}) }
+    })
+    const seed = context.seed ?? 0
+    if (!context.calibration)
+      context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')
+    const moments = context.calibration
+      ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed })
+      : new Map<string, Moments>()
+    const rows = layers.map((l) => l.shape && rowsOf(l.shape, moments.get(l.weight.name), options.damping))
+    const scores = weights.map((w, i) => {
+      const of = rows[i]
+      return zerosFirst(w.tensor, (v, k) => (v * v) / (2 * (of?.inverseDiagonal(k) ?? 1)))
+    })
+    const masks =
+      options.scope === 'global'
+        ? smallest(scores, options.sparsity)
+        : scores.flatMap((s) => smallest([s], options.sparsity))
+    return replaceTensors(
+      model,
+      new Map(weights.map((w, i) => [w.tensor, removeWithUpdate(w.tensor, masks[i], rows[i])])),
+    )
+  },
+})
+
+interface Block {
+  readonly from: number
+  readonly size: number
+  /** H⁻¹ = UᵀU; absent where H is the identity. */
+  readonly u?: Float64Array
+}
+
+interface Rows {
+  readonly shape: MatrixShape
+  /** By group. */
+  readonly blocks: readonly (readonly Block[])[]
+  /** [H⁻¹]_qq of the stored element k. */
+  inverseDiagonal(k: number): number
+}
+
+function rowsOf(shape: MatrixShape, moments: Moments | undefined, damping: number): Rows {
+  const { groups, rows, columns, transposed } = shape
+  const diagonals: Float64Array[] = []
+  const blocks = Array.from({ length: groups }, (_, g) => {
+    const diagonal = new Float64Array(columns).fill(1)
+    diagonals.push(diagonal)
+    const found = moments?.blocks[g]
+    if (!found) return blocksOf(columns)
+    return found.map(({ from, size, second }) => {
+      const h = second.slice()
+      let trace = 0
+      for (let i = 0; i < size; i++) trace += h[i * size + i]
+      const added = Math.max(1e-8, (damping * trace) / size)
+      for (let i = 0; i < size; i++) h[i * size + i] += added
+      const u = inverseCholesky(h, size)
+      for (let j = 0; j < size; j++) {
+        let sum = 0
+        for (let i = 0; i <= j; i++) sum += u[i * size + j] ** 2
+        diagonal[from + j] = sum
+      }
+      return { from, size, u }
+    })
+  })
+  return {
+    shape,
+    blocks,
+    inverseDiagonal(k) {
+      const column = transposed ? Math.floor(k / rows) : k % columns
+      return diagonals[transposed ? 0 : Math.floor(k / (rows * columns))][column]
+    },
+  }
+}
+
+/** The tensor with the marked weights zero and the others moved so that the layer's outputs change least. */
+function removeWithUpdate(tensor: Tensor, mask: Uint8Array, of: Rows | undefined): Tensor {
+  const w = Float64Array.from(floats(tensor))
+  if (of) {
+    const { groups, rows, columns, transposed } = of.shape
+    for (let g = 0; g < groups; g++) {
+      for (let r = 0; r < rows; r++) {
+        const at = (c: number): number => (transposed ? c * rows + r : (g * rows + r) * columns + c)
+        for (const { from, size, u } of of.blocks[g]) {
+          if (!u) continue
+          for (let j = 0; j < size; j++) {
+            const q = at(from + j)
+            if (!mask[q] || w[q] === 0) continue
+            const error = w[q] / u[j * size + j]
+            for (let i = j + 1; i < size; i++) w[at(from + i)] -= error * u[j * size + i]
+          }
+        }
+      }
+    }
+  }
+  return floatTensor(
+    tensor.name,
+    tensor.dims,
+    Float32Array.from(w, (v, k) => (mask[k] ? 0 : v)),
+  )
+}

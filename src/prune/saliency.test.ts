@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest'
+import { weightTensors } from '../graph/weights.ts'
+import type { LabelledFeeds } from '../method.ts'
+import { type Model, withWeights } from '../model.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { outputsOf } from '../testing/real-models.ts'
+import { exampleBatches, exampleModel } from '../testing/test-method.ts'
+import { openGradients, shapesOf } from './_gradients.ts'
+import { magnitude } from './magnitude.ts'
+import { fisherDiagonal, hessianDiagonal, obd } from './obd.ts'
+import { obs } from './obs.ts'
+import { taylor } from './taylor.ts'
+
+const labelled = (): LabelledFeeds[] =>
+  [...exampleBatches(5, 2)].map((feeds, b) => ({ feeds, labels: Int32Array.from([0, 1, 2, 3], (c) => (c + b) % 5) }))
+
+/** The model with one tensor moved by `by` times the direction. */
+function moved(model: Model, name: string, direction: Float32Array, by: number): Model {
+  const t = weightTensors(model).find((w) => w.name === name)!.tensor
+  return withWeights(model, [
+    floatTensor(
+      name,
+      t.dims,
+      floats(t).map((v, i) => v + by * direction[i]),
+    ),
+  ])
+}
+
+describe('derivatives at the weights', () => {
+  it('Hessian-vector products agree with differences of gradients', async () => {
+    const model = exampleModel()
+    const weights = weightTensors(model)
+    const [batch] = labelled()
+    const rng = random(3)
+    const inputShapes = shapesOf(batch.feeds)
+    const second = await openGradients(model, weights, { inputShapes, order: 2 })
+    const only = weights.findIndex((w) => w.name === 'w3')
+    const vectors = weights.map((w, i) => floats(w.tensor).map(() => (i === only ? rng.normal() : 0)))
+    const product = await second.of(batch, vectors)
+    const at = async (by: number) => {
+      const m = moved(model, 'w3', vectors[only], by)
+      const gradients = await openGradients(m, weightTensors(m), { inputShapes })
+      const [, , g3] = await gradients.of(batch)
+      await gradients.release()
+      return g3
+    }
+    const step = 3e-3
+    const [up, down] = [await at(step), await at(-step)]
+    for (let k = 0; k < up.length; k++) expect(product[only][k]).toBeCloseTo((up[k] - down[k]) / (2 * step), 3)
+    await second.release()
+  })
+
+  it('the diagonal by random signs comes near the exact one, which unit vectors give', async () => {
+    const model = exampleModel()
+    const weights = weightTensors(model).filter((w) => w.name === 'w3')
+    const [batch] = labelled()
+    const estimate = await hessianDiagonal(model, weights, { batches: [batch], probes: 400, seed: 1 })
+    const second = await openGradients(model, weights, { inputShapes: shapesOf(batch.feeds), order: 2 })
+    const exact: number[] = []
+    for (let k = 0; k < 40; k++) {
+      const unit = Float32Array.from({ length: 40 }, (_, i) => (i === k ? 1 : 0))
+      exact.push((await second.of(batch, [unit]))[0][k])
+    }
+    await second.release()
+    const scale = Math.max(...exact)
+    expect(scale).toBeGreaterThan(0)
+    for (let k = 0; k < 40; k++) expect(Math.abs(estimate[0][k] - exact[k])).toBeLessThan(0.15 * scale)
+  })
+
+  it('squares the gradient of each example before averaging', async () => {
+    const model = exampleModel()
+    const weights = weightTensors(model)
+    const [batch] = labelled()
+    const fisher = await fisherDiagonal(model, weights, [batch])
+    const whole = await openGradients(model, weights, { inputShapes: shapesOf(batch.feeds) })
+    const mean = await whole.of(batch)
+    await whole.release()
+    // By Jensen's inequality the mean of squares is at least the square of the mean, and larger somewhere.
+    let larger = 0
+    fisher.forEach((f, i) => {
+      f.forEach((h, k) => {
+        expect(h).toBeGreaterThanOrEqual(mean[i][k] ** 2 * (1 - 1e-4) - 1e-12)
+        if (h > 2 * mean[i][k] ** 2) larger++
+      })
+    })
+    expect(larger).toBeGreaterThan(10)
+  })
+})
+
+describe.each([
+  ['taylor', taylor],
+  ['obd', obd],
+  ['obs', obs],
+] as const)('%s', (_, method) => {
+  it('zeroes exactly its share, and never brings a weight back', async () => {
+    const model = exampleModel()
+    const context = { seed: 1, labelled, calibration: () => exampleBatches() }
+    const once = await method(model, { sparsity: 0.3, scope: 'global' }, context)
+    const zeros = (m: Model) => weightTensors(m).flatMap((w) => Array.from(floats(w.tensor), (v) => v === 0))
+    const total = zeros(model).length
+    expect(zeros(once).filter(Boolean).length).toBe(Math.round(0.3 * total))
+    const twice = await method(once, { sparsity: 0.5, scope: 'global' }, context)
+    zeros(once).forEach((zero, i) => {
+      if (zero) expect(zeros(twice)[i]).toBe(true)
+    })
+  })
+
+  it('says aloud where it has no data', async () => {
+    const said: string[] = []
+    await method(exampleModel(), {}, { warn: (m) => said.push(m) })
+    expect(said.join()).toMatch('no data was given')
+  })
+})
+
+describe('obs', () => {
+  it('keeps the outputs nearer to the original than removing by size does, at the same sparsity', async () => {
+    const model = exampleModel()
+    const calibration = () => exampleBatches(2, 8)
+    const [fresh] = exampleBatches(99, 1)
+    const errorOf = async (m: Model) => {
+      const [a, b] = [(await outputsOf(model, fresh)).y.data, (await outputsOf(m, fresh)).y.data]
+      return Array.from(a as Float32Array).reduce((sum, v, i) => sum + (v - Number(b[i])) ** 2, 0)
+    }
+    const bySize = await errorOf(await magnitude(model, { sparsity: 0.5 }))
+    expect(await errorOf(await obs(model, { sparsity: 0.5 }, { calibration, seed: 1 }))).toBeLessThan(0.7 * bySize)
+  })
+})
