@@ -17,6 +17,7 @@ import {
   mul,
   pad,
   reshape,
+  type Shape,
   transpose,
 } from '../ops/grad/emit.ts'
 import { scatterAdd } from '../ops/grad/layout.ts'
@@ -75,7 +76,10 @@ function turnedWeights(g: Emitter, w: string, group: number): string {
   return reshape(g, swapped, [group * i, o / group, ...kernel])
 }
 
-/** dx of a convolution: for stride 1 a convolution of dy with the turned kernels, else ConvTranspose. */
+/**
+ * dx of a convolution: a convolution of dy with the turned kernels where that is about as much work as the forward one
+ * (stride 1, maps of about one size), else ConvTranspose.
+ */
 function convGradX(g: Emitter, node: Node): readonly string[] {
   const [w, dy] = node.inputs
   const shape = g.shape(node.outputs[0])
@@ -83,7 +87,8 @@ function convGradX(g: Emitter, node: Node): readonly string[] {
   const { kernel, strides, dilations, pads, group } = geometry
   const rank = kernel.length
   const reach = kernel.map((k, i) => dilations[i] * (k - 1))
-  if (strides.every((s) => s === 1)) {
+  const area = (v: Shape): number => v.slice(2).reduce((n, d) => n * d, 1)
+  if (strides.every((s) => s === 1) && area(shape) < 1.5 * area(g.shape(dy))) {
     const turnedPads = [...reach, ...reach].map((r, i) => r - pads[i])
     return [conv(g, dy, turnedWeights(g, w, group), { ...geometry, pads: turnedPads, shape })]
   }

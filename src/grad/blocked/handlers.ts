@@ -2,7 +2,7 @@
 import { floatAttribute, intAttribute } from '../../graph/walk.ts'
 import type { Node } from '../../model.ts'
 import { convGeometry } from '../../ops/grad/conv.ts'
-import { mul, neg, reshape, type Shape, sameShape, scale, shift, sub } from '../../ops/grad/emit.ts'
+import { concat, mul, neg, reshape, type Shape, sameShape, scale, shift, sub } from '../../ops/grad/emit.ts'
 import { poolWindow } from '../../ops/grad/pool.ts'
 import {
   type Activation,
@@ -29,11 +29,19 @@ function kindOf(l: Lowering, x: string, shapes: { x: Shape; w: Shape }, group: n
   return group === c && group === o && perGroup === 1 ? 'depthwise' : undefined
 }
 
+/**
+ * Whether padding makes blocked kernels compute about twice what there is to compute, or more: then plain ones win.
+ * (LeNet-5's 20 -> 50: twice the time forward, four times for dx.)
+ */
+function isWasteful(l: Lowering, [o, i]: Shape, kind: WeightKind): boolean {
+  return kind === 'dense' && padTo(o, l.block) * padTo(i, l.block) > 1.9 * o * i
+}
+
 const conv: Handler = (l, node) => {
   const [x, w, b] = node.inputs
   const { strides, dilations, pads, group } = convGeometry(node, l.shape(x), l.shape(w))
   const kind = kindOf(l, x, { x: l.shape(x), w: l.shape(w) }, group)
-  if (!kind || pads.some((p) => p < 0)) return false
+  if (!kind || pads.some((p) => p < 0) || isWasteful(l, l.shape(w), kind)) return false
   const weight = l.stored(w, kind)
   const image = kind === 'first' ? l.plain(x) : l.blocked(x)
   const bias = b ? l.vector(b) : undefined
@@ -55,7 +63,7 @@ const convGradX: Handler = (l, node) => {
   const known = l.storedKind(w)
   const kind = group === 1 ? 'dense' : group === c && l.shape(w)[0] === c ? 'depthwise' : undefined
   if (shape.length !== 4 || !kind || (known && known !== kind) || dilations.some((d) => d !== 1)) return false
-  if (kernel.some((k, i) => k - 1 - pads[i] < 0)) return false
+  if (kernel.some((k, i) => k - 1 - pads[i] < 0) || isWasteful(l, l.shape(w), kind)) return false
   const { block } = l
   const padded = [shape[0], padTo(c, block), shape[2], shape[3]]
   const options = { kernel, strides, pads, shape: padded, block }
@@ -341,7 +349,9 @@ const sliceRows: Handler = (l, node) => {
 const maxPool: Handler = (l, node) => {
   const [x] = node.inputs
   const [y, indices] = node.outputs
-  if (l.shape(x).length !== 4 || !l.isBlocked(x) || indices) return false
+  if (l.shape(x).length !== 4 || indices) return false
+  // Windows that tile are worth a change of layout: plain kernels are slow at telling where the maximum was.
+  if (!l.isBlocked(x) && !isTiling(node, l.shape(x), l.shape(y))) return false
   const { kernel, strides, dilations, pads } = poolWindow(node, l.shape(x), l.shape(y))
   if (dilations.some((d) => d !== 1)) return false
   const value = l.blocked(x)
@@ -400,18 +410,24 @@ const maxPoolGrad: Handler = (l, node) => {
   if (!isTiling(node, l.shape(x), l.shape(y))) return false
   // 1 where x is its window's maximum: clamp(2^90·(x - max) + 1, 0, 1). Equal winners share the gradient.
   const { kernel } = poolWindow(node, l.shape(x), l.shape(y))
-  const attributes = { scales: [1, 1, ...kernel], mode: 'nearest' }
-  const widen = (v: string): string => g.op('Upsample', [v], { domain: blockedDomain, attributes, shape })
-  const number = (v: number): string => g.constant(v, 'float32', [shape[1]])
-  const winners = scaleChannels(g, l.blocked(x), number(2 ** 90), {
-    shift: number(1),
-    sum: widen(scaleChannels(g, best, number(-(2 ** 90)))),
+  const [n, c, oh, ow] = g.shape(best)
+  const rows = (n * c * oh) / l.block
+  const lanes = ow * kernel[1] * l.block
+  /** Each column `kw` times, as rows that broadcast over the window's height. */
+  const widen = (v: string): string => {
+    const columns = Array<string>(kernel[1]).fill(reshape(g, v, [rows * ow, l.block]))
+    return reshape(g, concat(g, columns, 1), [rows, 1, lanes])
+  }
+  const below = sub(g, reshape(g, l.blocked(x), [rows, kernel[0], lanes]), widen(best))
+  const winners = scaleChannels(g, reshape(g, below, shape), g.constant(2 ** 90, 'float32', [c]), {
+    shift: g.constant(1, 'float32', [c]),
     activation: { kind: 'Clip', params: [0, 1] },
   })
   const pool = { kernel_shape: kernel, strides: kernel, pads: [0, 0, 0, 0], dilations: [1, 1], count_include_pad: 1 }
   const share = g.op('AveragePool', [winners], { domain: blockedDomain, attributes: pool, shape: g.shape(best) })
   const each = g.op('Div', [scale(g, gradient, 1 / (kernel[0] * kernel[1])), share])
-  l.setBlocked(node.outputs[0], mul(g, winners, widen(each)))
+  const spread = mul(g, reshape(g, winners, [rows, kernel[0], lanes]), widen(each))
+  l.setBlocked(node.outputs[0], reshape(g, spread, shape))
   return true
 }
 
