@@ -13,7 +13,8 @@ describe.skipIf(!folder)('packing real models (set COPPICE_MODELS)', () => {
   const files = folder ? readdirSync(folder).filter((f) => f.endsWith('.onnx')) : []
   it.each(files)('%s comes back byte for byte, smaller than brotli makes it', (file) => {
     const onnx = writeModel(readModel(readFileSync(join(folder as string, file))))
-    const packed = packModel(readModel(onnx))
+    // The large ones in the fast mode: this is about exactness, and time is short.
+    const packed = packModel(readModel(onnx), { mode: onnx.length < 600_000 ? 'default' : 'fast' })
     expect(Buffer.compare(writeModel(unpackModel(packed)), onnx)).toBe(0)
     if (onnx.length < 500_000) expect(packed.length).toBeLessThan(brotliCompressSync(onnx).length)
   })

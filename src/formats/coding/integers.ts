@@ -1,4 +1,4 @@
-/** Integer types of up to 64 bits whose values, less their most frequent one, fit 32 bits. Parameters: the offset, twice: high and low. */
+/** Integer types of up to 64 bits whose values, less their most frequent one, fit 32 bits. Parameter: the offset, 0 or more. */
 import { type DataType, dataTypes } from '../../tensor/dtype.ts'
 import { type Coding, damaged, estimateBits } from './coding.ts'
 
@@ -12,7 +12,7 @@ export const integers: Coding = {
     if (!values) return undefined
     const offset = mode(values)
     // Only where it is worth a parameter, and the differences stay within 32 bits.
-    const shift = offset > 0 && Math.min(...bounds(values)) - offset >= -(2 ** 31) ? offset : 0
+    const shift = offset > 0 && bounds(values)[0] - offset >= -(2 ** 31) ? offset : 0
     if (shift !== 0) for (let i = 0; i < values.length; i++) values[i] -= shift
     return { coded: { parameters: [shift], integers: values }, bits: estimateBits(values) + 16 }
   },
@@ -34,20 +34,15 @@ function bounds(values: Int32Array): [number, number] {
   return [low, high]
 }
 
-/** The most frequent value, by Boyer and Moore's majority vote refined by a count of small values. */
+/** The most frequent value; of values that range over more than 2^20, the first. */
 function mode(values: Int32Array): number {
-  const counts = new Map<number, number>()
+  const [low, high] = bounds(values)
+  if (!(high - low < 1 << 20)) return values[0] ?? 0
+  const counts = new Int32Array(high - low + 1)
+  for (const v of values) counts[v - low]++
   let best = 0
-  let most = 0
-  for (const v of values) {
-    const c = (counts.get(v) ?? 0) + 1
-    if (c > most) {
-      most = c
-      best = v
-    }
-    if (counts.size < 65536 || c > 1) counts.set(v, c)
-  }
-  return best
+  for (let i = 1; i < counts.length; i++) if (counts[i] > counts[best]) best = i
+  return best + low
 }
 
 /** The elements as 32-bit integers, or undefined where they do not fit or padding bits are set. */
