@@ -40,7 +40,8 @@ export function upgrade(model: Model, shapes: Shapes): Model {
       if (!shape) throw new UnsupportedError(`model: the shape of "${name}" is not known`)
       return shape.length
     },
-    ints: (values) => store(integerTensor(fresh('ints'), 'int64', [values.length], values)),
+    // "To the end" is written as the largest int64, which a double rounds up beyond it.
+    ints: (values) => store(integerTensor(fresh('ints'), 'int64', [values.length], values.map(clampToSafe))),
     float: (value) => store(floatTensor(fresh('float'), [], [value])),
   }
   const nodes: Node[] = []
@@ -58,6 +59,10 @@ export function upgrade(model: Model, shapes: Shapes): Model {
   )
   const irVersion = Math.max(model.irVersion, 9)
   return { ...model, irVersion, opsets, graph: { ...model.graph, nodes, initializers } }
+}
+
+function clampToSafe(value: number): number {
+  return Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, value))
 }
 
 function without(n: Node, ...names: readonly string[]): Record<string, Attribute> {

@@ -91,7 +91,7 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const stateInputs = update.state.map((s) => valueInfo(s.input, 'float32', s.shape))
   const scalars = Object.values(update.scalars).map((name) => valueInfo(name, 'float32', []))
   const termInputs = (options.terms ?? []).flatMap((t) => t.inputs ?? [])
-  const fed = form.graph.inputs.filter((i) => !graph.initializers.has(i.name))
+  const fed = form.graph.inputs.filter((i) => !model.graph.initializers.has(i.name))
   const batchInputs = fed.map((i) => valueInfo(i.name, i.dtype ?? 'float32', form.types.get(i.name)?.shape))
   const outputs = [loss, output, ...(statisticsOutput ? [statisticsOutput] : []), ...update.state.map((s) => s.output)]
   const step = makeModel(
