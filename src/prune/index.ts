@@ -2,4 +2,5 @@
 export { magnitude } from './magnitude.ts'
 export { obd } from './obd.ts'
 export { obs } from './obs.ts'
+export { removeDead } from './remove-dead.ts'
 export { taylor } from './taylor.ts'
