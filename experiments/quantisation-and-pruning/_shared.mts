@@ -1,0 +1,26 @@
+/** What the experiments share: flags, results that grow a row at a time, models that are made once. */
+import { existsSync, readFileSync } from 'node:fs'
+import type { Model } from '../../src/model.ts'
+import { openModel, saveModel, writeFileAtomic } from '../../src/node/files.ts'
+
+/** `--name value` of the command line; throws where it is missing and has no fallback. */
+export function flag(name: string, fallback?: string): string {
+  const at = process.argv.indexOf(`--${name}`)
+  const value = at < 0 ? fallback : process.argv[at + 1]
+  if (value === undefined) throw new Error(`--${name}: it is missing; expected --${name} VALUE`)
+  return value
+}
+
+export function readResults(path: string): Record<string, unknown> {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>) : {}
+}
+
+export async function writeResults(path: string, results: Record<string, unknown>): Promise<void> {
+  await writeFileAtomic(path, new TextEncoder().encode(`${JSON.stringify(results, null, 2)}\n`))
+}
+
+/** The model of that file, made and written where it is not there yet: a run that was cut off goes on from it. */
+export async function stored(path: string, make: () => Promise<Model>): Promise<Model> {
+  if (!existsSync(path)) await saveModel(path, await make())
+  return openModel(path)
+}
