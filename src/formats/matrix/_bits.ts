@@ -10,7 +10,7 @@ export interface WordWriter {
   readonly length: number
   /** Appends the low `bits` bits of `value`; bits within [0, 32]. */
   write(value: number, bits: number): void
-  /** The words, without padding words. */
+  /** The words, without padding words. Nothing can be written after. */
   finish(): Uint32Array
 }
 

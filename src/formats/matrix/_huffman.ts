@@ -5,7 +5,7 @@
  * Stored: the number of symbols, the number of codes of each length, and the symbols in the order of their codes.
  * Within a length, codes ascend in that order, so nothing else is needed.
  */
-import { bitsFor, peek, type WordWriter } from './_bits.ts'
+import { bitsFor, type WordWriter } from './_bits.ts'
 import { type FieldReader, type FieldWriter, widthFor } from './_fields.ts'
 
 const lookupBits = 12
@@ -194,20 +194,26 @@ export function decodeRun(
     out.fill(0, 0, count)
     return at
   }
-  const shift = 32 - lookup
+  const drop = 32 - lookup
+  // Word and bit apart, and all in whole numbers: several times faster than one position up to 2^32.
+  let word = Math.floor(at / 32) | 0
+  let bit = (at % 32) | 0
   for (let i = 0; i < count; i++) {
-    const window = peek(words, at)
-    const first = window >>> shift
-    let bits = length[first]
-    if (bits > 0) out[i] = index[first]
+    const window = (words[word] << bit) | ((words[word + 1] >>> 1) >>> (31 - bit))
+    const entry = window >>> drop
+    let bits = length[entry]
+    if (bits > 0) out[i] = index[entry]
     else {
+      const unsigned = window >>> 0
       bits = lookup + 1
-      while (window >= firstCode[bits + 1]) bits++
-      out[i] = firstIndex[bits] + Math.floor((window - firstCode[bits]) / 2 ** (32 - bits))
+      while (unsigned >= firstCode[bits + 1]) bits++
+      out[i] = firstIndex[bits] + Math.floor((unsigned - firstCode[bits]) / 2 ** (32 - bits))
     }
-    at += bits
+    bit += bits
+    word += bit >>> 5
+    bit &= 31
   }
-  return at
+  return word * 32 + bit
 }
 
 /** Writes the code of symbol `index` of the alphabet. */

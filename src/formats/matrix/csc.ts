@@ -3,7 +3,7 @@
  * Rows take 1, 2 or 4 bytes, whatever their number needs; cb has columns + 1 numbers.
  */
 import { widthFor } from './_fields.ts'
-import { readRows, sparseOf, startsOf, writeArray, readArray } from './_sparse.ts'
+import { readArray, readRows, sparseOf, startsOf, writeArray } from './_sparse.ts'
 import { type ColumnMajor, defineFormat } from './matrix.ts'
 import { openKernel } from './wasm/kernel.ts'
 

@@ -5,10 +5,19 @@
  *
  * A gap g stands for g zeros and then a value; a filler has the greatest gap and the value +0.
  */
-import { alphabetOf, type Alphabet } from './_alphabet.ts'
+import { type Alphabet, alphabetOf } from './_alphabet.ts'
 import { bitsFor, padded, wordWriter } from './_bits.ts'
-import { type Decoder, decodeRun, decoderOf, huffmanOf, readHuffman, tableBits, writeCode, writeHuffman } from './_huffman.ts'
 import type { FieldReader, FieldWriter } from './_fields.ts'
+import {
+  type Decoder,
+  decodeRun,
+  decoderOf,
+  huffmanOf,
+  readHuffman,
+  tableBits,
+  writeCode,
+  writeHuffman,
+} from './_huffman.ts'
 import { readWords } from './_stream.ts'
 import { defineFormat } from './matrix.ts'
 
@@ -18,10 +27,7 @@ export interface CsrRelativeOptions {
 }
 
 /** The values, fillers among them, and the gap before each. */
-export function relativeIndices(
-  bits: Uint32Array,
-  gapBits: number,
-): { values: Uint32Array; gaps: Uint32Array } {
+export function relativeIndices(bits: Uint32Array, gapBits: number): { values: Uint32Array; gaps: Uint32Array } {
   const longest = 2 ** gapBits - 1
   const values: number[] = []
   const gaps: number[] = []

@@ -7,7 +7,16 @@
 import { alphabetOf } from './_alphabet.ts'
 import { padded, wordWriter } from './_bits.ts'
 import { widthFor } from './_fields.ts'
-import { decodeRun, decoderOf, huffmanOf, limitFor, readHuffman, tableBits, writeCode, writeHuffman } from './_huffman.ts'
+import {
+  decodeRun,
+  decoderOf,
+  huffmanOf,
+  limitFor,
+  readHuffman,
+  tableBits,
+  writeCode,
+  writeHuffman,
+} from './_huffman.ts'
 import { readArray, startsOf, writeArray } from './_sparse.ts'
 import { readWords } from './_stream.ts'
 import { defineFormat } from './matrix.ts'
@@ -34,6 +43,9 @@ export const hac = defineFormat({
     const huffman = readHuffman(input)
     if (huffman.symbols.length === 0 && rows * columns > 0) throw input.fail('no values at all')
     const starts = startsOf(readArray(input, columns))
+    // Before anything is decoded: every code has a bit at least, so a column cannot claim more rows than it has bits.
+    for (let j = 0; j < columns && huffman.symbols.length > 1; j++)
+      if (starts[j + 1] - starts[j] < rows) throw input.fail(`${starts[j + 1] - starts[j]} bits for ${rows} rows`)
     const words = padded(readWords(input, starts[columns]))
     const decoder = decoderOf(huffman)
     const symbols = new Uint32Array(rows)

@@ -73,8 +73,8 @@ export interface ColumnEntries {
 export interface Body {
   /** Visits every column in order. Also run once on opening, as the check of what fields alone do not show. */
   walk(entries: ColumnEntries, visit: (column: number) => void): void
-  /** A better way than `walk`, where there is one. */
-  matvec?(x: Float32Array): Float32Array
+  /** A better way than `walk`, where there is one and (else undefined) it fits this x. */
+  matvec?(x: Float32Array): Float32Array | undefined
   /** False where opening has checked everything without a walk. */
   readonly needsWalk?: boolean
 }
@@ -161,7 +161,7 @@ function open<Options>(spec: FormatSpec<Options>, bytes: Uint8Array, options: Op
     decode: () => decode(body, entries, { rows, columns }),
     matvec(x) {
       checkInput(subject, x, { rows, batch: 1 })
-      return body.matvec ? body.matvec(x) : product(body, entries, { x, batch: 1, rows, columns })
+      return body.matvec?.(x) ?? product(body, entries, { x, batch: 1, rows, columns })
     },
     matmat(x, batch) {
       checkInput(subject, x, { rows, batch })

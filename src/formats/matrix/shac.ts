@@ -8,7 +8,16 @@
 import { alphabetOf } from './_alphabet.ts'
 import { padded, wordWriter } from './_bits.ts'
 import { widthFor } from './_fields.ts'
-import { decodeRun, decoderOf, huffmanOf, limitFor, readHuffman, tableBits, writeCode, writeHuffman } from './_huffman.ts'
+import {
+  decodeRun,
+  decoderOf,
+  huffmanOf,
+  limitFor,
+  readHuffman,
+  tableBits,
+  writeCode,
+  writeHuffman,
+} from './_huffman.ts'
 import { readArray, readRows, sparseOf, startsOf, writeArray } from './_sparse.ts'
 import { readWords } from './_stream.ts'
 import { defineFormat } from './matrix.ts'
@@ -60,7 +69,7 @@ export const shac = defineFormat({
           visit(column)
         }
       },
-      matvec: compiled,
+      matvec: (x) => (compiled && x.every(Number.isFinite) ? compiled(x) : undefined),
     }
   },
   bound({ rows, columns, density, distinct: k }) {

@@ -1,0 +1,91 @@
+/**
+ * Products in WebAssembly. Each opened matrix has an instance and a memory of its own, made at its first product: the
+ * arrays of the matrix, then x, then y. Where WebAssembly or its SIMD is missing, callers take the TypeScript path.
+ */
+import type { OpenOptions } from '../matrix.ts'
+import { matrixWasm } from './generated/matrix.ts'
+
+type Csc = (nz: number, ri: number, cb: number, x: number, y: number, columns: number) => void
+type Shac = (
+  table: number,
+  codebook: number,
+  words: number,
+  starts: number,
+  from: number,
+  rows: number,
+  x: number,
+  y: number,
+  columns: number,
+) => void
+
+export interface Exports {
+  readonly memory: WebAssembly.Memory
+  dense(values: number, x: number, y: number, rows: number, columns: number): void
+  readonly csc8: Csc
+  readonly csc16: Csc
+  readonly csc32: Csc
+  readonly shac8: Shac
+  readonly shac16: Shac
+  readonly shac32: Shac
+}
+
+export interface Kernel {
+  /** Puts x into the memory, calls `product` with where everything lies, and gives a copy of y. */
+  run(
+    x: Float32Array,
+    product: (wasm: Exports, arrays: readonly number[], at: { readonly x: number; readonly y: number }) => void,
+  ): Float32Array
+}
+
+type Array = Uint8Array | Uint16Array | Uint32Array | Float64Array
+
+const page = 65536
+const firstByte = 4096
+let compiled: WebAssembly.Module | undefined | null
+
+function compile(): WebAssembly.Module | null {
+  try {
+    return new WebAssembly.Module(Uint8Array.from(atob(matrixWasm), (c) => c.charCodeAt(0)))
+  } catch {
+    return null // no SIMD, a content policy, or a main thread that forbids compiling in one go
+  }
+}
+
+/** A kernel over these arrays; undefined where it is not wanted or not to be had. */
+export function openKernel(
+  option: OpenOptions['kernel'],
+  arrays: readonly Array[],
+  { rows, columns }: { rows: number; columns: number },
+): Kernel | undefined {
+  if (option === 'typescript') return undefined
+  if (compiled === undefined) compiled = typeof WebAssembly === 'object' ? compile() : null
+  if (!compiled) return undefined
+  const module = compiled
+  const addresses: number[] = []
+  let end = firstByte
+  // Between two arrays lie 16 bytes or more: kernels may read a little beyond what they use.
+  const place = (byteLength: number): number => {
+    const at = end
+    end = Math.ceil((end + byteLength) / 16) * 16 + 16
+    return at
+  }
+  for (const array of arrays) addresses.push(place(array.byteLength))
+  const at = { x: place(rows * 4), y: place(columns * 4) }
+  let wasm: Exports | undefined
+  const instantiate = (): Exports => {
+    const instance = new WebAssembly.Instance(module, { env: { abort: () => {} } })
+    const made = instance.exports as unknown as Exports
+    made.memory.grow(Math.ceil(Math.max(0, end - made.memory.buffer.byteLength) / page))
+    const bytes = new Uint8Array(made.memory.buffer)
+    for (const [i, a] of arrays.entries()) bytes.set(new Uint8Array(a.buffer, a.byteOffset, a.byteLength), addresses[i])
+    return made
+  }
+  return {
+    run(x, product) {
+      wasm ??= instantiate()
+      new Float32Array(wasm.memory.buffer, at.x, rows).set(x)
+      product(wasm, addresses, at)
+      return new Float32Array(wasm.memory.buffer, at.y, columns).slice()
+    },
+  }
+}
