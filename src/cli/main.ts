@@ -116,6 +116,42 @@ addTrainOptions(command('finetune <model>', 'train a model on'), { epochs: '1', 
     run(flags, async (io) => (await import('./commands/finetune.ts')).runFinetune(model, flags, io, stop.signal)),
   )
 
+addDataOptions(
+  command('scan <model>', 'how much pruning each weight tensor alone can bear, on held-back training data'),
+)
+  .option('-o, --output <file>', 'the curves (.json), from which a later run goes on (default: beside the model)')
+  .option('--report <file>', 'also draw the curves (.html)')
+  .option('--sparsities <numbers>', 'the grid, between commas (default: 0.1 to 0.9)')
+  .option('--max-loss <points>', 'points of accuracy that a tensor alone may cost', '1')
+  .option('--samples <n>', 'training samples that are held back to measure on', '2000')
+  .option('--unit <unit>', 'element or filter: what is zeroed', 'element')
+  .option('--threads <n>', 'threads of ONNX Runtime (default: its own choice)')
+  .action((model: string, flags) =>
+    run(flags, async (io) => (await import('./commands/scan.ts')).runScan(model, flags, io, stop.signal)),
+  )
+
+addTrainOptions(
+  command('prune <model>', 'zero weights, at once or in rounds with training between, and remove dead units;'),
+  {
+    epochs: '1',
+    rate: '0.01',
+  },
+)
+  .option('--sparsity <share>', 'share of the weights that are zero at the end', '0.5')
+  .option('--scan <file>', "a scan's file: each tensor is pruned as it recommends, instead of --sparsity")
+  .option('--scope <scope>', 'layer or global: where weights compete', 'layer')
+  .option('--score <score>', 'magnitude, taylor or obd: what the smallest of goes', 'magnitude')
+  .option('--unit <unit>', 'element or filter: what is zeroed', 'element')
+  .option('--pruning <schedule>', 'one-shot, iterative (the same share of what is left) or gradual (cubic)', 'one-shot')
+  .option('--rounds <n>', 'of iterative and gradual; --epochs of training follow each', '5')
+  .option('--final-epochs <n>', 'epochs after the last round, instead of --epochs')
+  .option('--restart', 'draw all surviving weights anew before training, instead of training them on')
+  .option('--exclude <names>', 'weights to leave alone, between commas')
+  .option('--no-shrink', 'keep dead units: tensors keep their shapes')
+  .action((model: string, flags) =>
+    run(flags, async (io) => (await import('./commands/prune.ts')).runPrune(model, flags, io, stop.signal)),
+  )
+
 try {
   await program.parseAsync()
 } catch (error) {

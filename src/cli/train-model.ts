@@ -27,7 +27,7 @@ export interface TrainReport {
 export async function trainModel(model: Model, flags: TrainFlags, io: Io, signal: AbortSignal): Promise<TrainReport> {
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
-  const options = await readFlags(flags, io)
+  const options = await readTrainFlags(flags, io)
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = share > 0 ? splitDataset(data.splits.train, share, seedOf(flags)) : [data.splits.train]
   const measured = { batcher: data.batcher, batchSize: options.batchSize, threads: options.threads }
@@ -64,7 +64,7 @@ function describe({ model, epochs, test, history }: TrainReport): string {
   return [...lines, `written: ${model}`].join('\n')
 }
 
-function tell(p: Progress, io: Io): void {
+export function tell(p: Progress, io: Io): void {
   const accuracy = p.accuracy === undefined ? '' : `, accuracy ${percent(p.accuracy)}`
   const what = `epoch ${p.epoch + 1}/${p.epochs}: loss ${p.loss.toFixed(4)}${accuracy}, ${count(Math.round(p.samplesPerSecond))} samples/s`
   io.progress(p.step / p.steps, what)
@@ -77,7 +77,7 @@ function tell(p: Progress, io: Io): void {
   io.say(`${what}${held}`)
 }
 
-async function readFlags(flags: TrainFlags, io: Io): Promise<Omit<TrainOptions, 'batcher'>> {
+export async function readTrainFlags(flags: TrainFlags, io: Io): Promise<Omit<TrainOptions, 'batcher'>> {
   const whole = { min: 1, max: 1e6, integer: true }
   const positive = { min: 0, max: 1e6 }
   const optional = <T>(text: string | undefined, read: (text: string) => T): T | undefined =>

@@ -1,0 +1,110 @@
+/** `coppice scan`: how much pruning each weight tensor alone can bear, on held-back training data. */
+import { existsSync } from 'node:fs'
+import { basename } from 'node:path'
+import { subset } from '../../data/batches.ts'
+import type { Dataset } from '../../data/dataset.ts'
+import { type ScanResult, scan, scanGrid } from '../../evaluate/scan.ts'
+import { crc32 } from '../../formats/checksum.ts'
+import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
+import { writeModel } from '../../onnx/write.ts'
+import { alignColumns, count, percent } from '../../report/format.ts'
+import { renderScan } from '../../report/scan-html.ts'
+import { permutation, random } from '../../tensor/random.ts'
+import { bindData, type DataFlags, seedOf } from '../data-options.ts'
+import { type Io, numberList, numberOption } from '../io.ts'
+
+export interface ScanFlags extends DataFlags {
+  readonly output?: string
+  readonly report?: string
+  readonly sparsities?: string
+  readonly maxLoss: string
+  readonly samples: string
+  readonly unit: string
+  readonly threads?: string
+}
+
+/** What a scan's file holds: the result, and of what it is. */
+export interface ScanFile extends ScanResult {
+  readonly format: 'coppice scan 1'
+  readonly model: string
+  /** CRC-32 of the model's bytes, and everything else that a curve depends on. */
+  readonly of: string
+}
+
+export async function runScan(path: string, flags: ScanFlags, io: Io, signal: AbortSignal): Promise<void> {
+  const model = openModel(path)
+  const data = await bindData(model, flags, io, signal)
+  if (!data) throw new Error('scan: there is no data; expected --data SPEC')
+  if (flags.unit !== 'element' && flags.unit !== 'filter')
+    throw new Error(`--unit: "${flags.unit}"; expected element or filter`)
+  const samples = numberOption(flags.samples, '--samples', { min: 1, max: 1e9, integer: true })
+  const held = heldBackSamples(data.splits.train, samples, seedOf(flags))
+  const sparsities = flags.sparsities ? numberList(flags.sparsities, '--sparsities') : scanGrid
+  const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
+  const of = `${crc32(writeModel(model))} ${held.id} ${held.length} ${seedOf(flags)} ${sparsities.join()} ${flags.unit} ${JSON.stringify(data.spec)}`
+  const file = (result: ScanResult): ScanFile => ({ format: 'coppice scan 1', model: basename(path), of, ...result })
+  const write = (value: unknown): Promise<void> =>
+    writeFileAtomic(output, new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`))
+  const before = existsSync(output) ? readScan(output) : undefined
+  const done = before?.of === of ? before : undefined
+  if (before && !done) io.say(`${output}: it is of another model, data or grid; it is written anew`)
+  if (done && done.curves.length > 0) io.say(`${output}: going on after ${done.curves.length} tensors`)
+  const result = await scan(
+    model,
+    { batcher: data.batcher, data: held },
+    {
+      sparsities,
+      maxLoss: numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 }),
+      unit: flags.unit,
+      ...(flags.threads
+        ? { threads: numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true }) }
+        : {}),
+      ...(done ? { done } : {}),
+      onCurve: (so) => write(file(so)),
+      progress: io.progress,
+      signal,
+    },
+  )
+  await write(file(result))
+  if (flags.report)
+    await writeFileAtomic(
+      flags.report,
+      new TextEncoder().encode(renderScan(`Sensitivity of ${basename(path)}`, result)),
+    )
+  io.finish()
+  io.result(describe(result, [output, ...(flags.report ? [flags.report] : [])]), file(result))
+}
+
+/** Training samples to measure on; never test data. */
+export function heldBackSamples(train: Dataset, samples: number, seed: number): Dataset {
+  const order = permutation(train.length, random(seed))
+  return subset(train, order.subarray(0, Math.min(samples, train.length)))
+}
+
+/** Reads a scan's file. Throws one sentence where it is none. */
+export function readScan(path: string): ScanFile {
+  let value: Partial<ScanFile>
+  try {
+    value = JSON.parse(new TextDecoder().decode(readFileBytes(path))) as Partial<ScanFile>
+  } catch (cause) {
+    throw new Error(`${path}: it is not JSON; expected the file of a scan`, { cause })
+  }
+  if (value.format !== 'coppice scan 1' || !Array.isArray(value.curves))
+    throw new Error(`${path}: it is no scan of this version; expected format "coppice scan 1"`)
+  return value as ScanFile
+}
+
+function describe({ reference, samples, curves, maxLoss }: ScanResult, files: readonly string[]): string {
+  const rows = curves.map((c) => [
+    c.name,
+    c.op,
+    c.dims.join('x'),
+    percent(c.recommended, 0),
+    c.points.map((p) => percent(p.accuracy, 1)).join('  ') + (c.collapsed ? '  (collapsed)' : ''),
+  ])
+  return [
+    `top-1 ${percent(reference.accuracy)} on ${count(samples)} held-back training samples; at most ${maxLoss} points may go a tensor`,
+    ...alignColumns([['tensor', 'layer', 'shape', 'recommended', 'accuracy by sparsity'], ...rows]),
+    ...files.map((f) => `wrote ${f}`),
+  ].join('\n')
+}

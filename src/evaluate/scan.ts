@@ -1,0 +1,234 @@
+/**
+ * Sensitivity scan: each weight tensor pruned alone to a grid of sparsities, and what is left of accuracy and loss, without
+ * retraining (Li et al. 2017, arXiv:1608.08710, section 3.2).
+ *
+ * Work is shared: what comes before the pruned layer runs once a layer, from where the layer before was, and only the part
+ * after it runs for each sparsity. A curve that has fallen to chance is not followed further.
+ */
+import type { BoundBatcher } from '../data/batcher.ts'
+import { batches } from '../data/batches.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { AbortError } from '../errors.ts'
+import { cutBefore, dependentsOf, partBetween } from '../graph/cut.ts'
+import { type WeightTensor, weightTensors } from '../graph/weights.ts'
+import type { Model, ValueInfo } from '../model.ts'
+import { inferShapes } from '../ops/shape.ts'
+import { magnitude } from '../prune/magnitude.ts'
+import { type Feeds, openSession, type Value } from '../runtime/session.ts'
+import { fedBatches } from './accuracy.ts'
+
+export interface Score {
+  /** Top-1 accuracy, a share of 1. */
+  readonly accuracy: number
+  /** Mean cross-entropy of the labels. */
+  readonly loss: number
+}
+
+export interface ScanPoint extends Score {
+  readonly sparsity: number
+}
+
+export interface ScanCurve {
+  /** The weight's name. */
+  readonly name: string
+  readonly op: string
+  readonly dims: readonly number[]
+  /** By rising sparsity. */
+  readonly points: readonly ScanPoint[]
+  /** The curve fell to chance at its last point: larger sparsities were not measured. */
+  readonly collapsed: boolean
+  /** The largest measured sparsity within the allowed loss; 0 where there is none. */
+  readonly recommended: number
+}
+
+export interface ScanResult {
+  readonly reference: Score
+  readonly samples: number
+  readonly sparsities: readonly number[]
+  /** Points of accuracy that a tensor may cost. */
+  readonly maxLoss: number
+  readonly curves: readonly ScanCurve[]
+}
+
+export interface ScanOptions {
+  /** Each within (0, 1]; default 0.1 to 0.9. */
+  readonly sparsities?: readonly number[]
+  /** Points of accuracy that a tensor alone may cost; default 1. */
+  readonly maxLoss?: number
+  readonly unit?: 'element' | 'filter'
+  /** The weights to scan; default: all. */
+  readonly names?: readonly string[]
+  /** Samples a call; default 100. */
+  readonly batchSize?: number
+  readonly threads?: number
+  /** Most bytes of values kept between runs; default 1 GiB. */
+  readonly cacheBytes?: number
+  /** false runs the whole model each time and follows every curve to its end: for comparing. */
+  readonly share?: boolean
+  /** What an earlier run measured, to go on from. */
+  readonly done?: Partial<Pick<ScanResult, 'reference' | 'curves'>>
+  readonly onCurve?: (so: ScanResult) => void | Promise<void>
+  readonly progress?: (done: number, what: string) => void
+  readonly signal?: AbortSignal
+}
+
+export const scanGrid: readonly number[] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+/** A curve has collapsed where less than this share of the accuracy above chance is left. */
+const collapsedShare = 0.1
+
+/** Scans every weight tensor. `data` must have labels and must not be test data. */
+export async function scan(
+  model: Model,
+  { batcher, data }: { readonly batcher: BoundBatcher; readonly data: Dataset },
+  options: ScanOptions = {},
+): Promise<ScanResult> {
+  const { sparsities = scanGrid, maxLoss = 1, share = true, unit = 'element', done = {} } = options
+  check(data, sparsities)
+  const run = runnerOf(model, { batcher, data }, options)
+  const reference = done.reference ?? (await run.score(model))
+  const chance = 1 / (data.classes ?? 2)
+  const curves: ScanCurve[] = []
+  const weights = weightTensors(model).filter((w) => options.names?.includes(w.name) ?? true)
+  for (const [i, weight] of weights.entries()) {
+    const before = done.curves?.find((c) => c.name === weight.name)
+    if (before) curves.push({ ...before, recommended: recommend(before.points, reference, maxLoss) })
+    else {
+      if (share) await run.moveTo(weight)
+      const points: ScanPoint[] = []
+      let collapsed = false
+      for (const sparsity of sparsities) {
+        if (share && collapsed) break
+        options.progress?.((i + points.length / sparsities.length) / weights.length, `scanning ${weight.name}`)
+        const pruned = await magnitude(model, { sparsities: { [weight.name]: sparsity }, unit })
+        const score = await run.score(pruned)
+        points.push({ sparsity, ...score })
+        collapsed = score.accuracy - chance < collapsedShare * (reference.accuracy - chance)
+      }
+      const { op } = weight.uses[0].node
+      const recommended = recommend(points, reference, maxLoss)
+      const cut = share && collapsed && points.length < sparsities.length
+      curves.push({ name: weight.name, op, dims: weight.tensor.dims, points, collapsed: cut, recommended })
+    }
+    await options.onCurve?.({ reference, samples: data.length, sparsities, maxLoss, curves: [...curves] })
+  }
+  return { reference, samples: data.length, sparsities, maxLoss, curves }
+}
+
+function check(data: Dataset, sparsities: readonly number[]): void {
+  if (!data.labels) throw new Error(`${data.id}: it has no labels; expected a class for each sample to scan with`)
+  sparsities.forEach((s, i) => {
+    if (!(s > 0 && s <= 1) || (i > 0 && s <= sparsities[i - 1]))
+      throw new Error(`scan: sparsities ${sparsities.join(', ')}; expected rising numbers within (0, 1]`)
+  })
+}
+
+/** The largest sparsity of a curve whose accuracy is within `maxLoss` points of the reference. */
+export function recommend(points: readonly ScanPoint[], reference: Score, maxLoss: number): number {
+  // A whole sample may lie between two accuracies: half a millionth is far below that and above rounding.
+  const floor = reference.accuracy - maxLoss / 100 - 5e-7
+  return Math.max(0, ...points.filter((p) => p.accuracy >= floor).map((p) => p.sparsity))
+}
+
+interface Cache {
+  readonly infos: readonly ValueInfo[]
+  /** A batch each. */
+  readonly batches: readonly Feeds[]
+}
+
+/** Scores pruned models from the values kept at the last cut. */
+function runnerOf(model: Model, { batcher, data }: { batcher: BoundBatcher; data: Dataset }, options: ScanOptions) {
+  const { threads, batchSize = 100, cacheBytes = 2 ** 30, signal } = options
+  const [output] = model.graph.outputs
+  const types = inferShapes(model).values
+  const inputs = new Set(model.graph.inputs.map((i) => i.name))
+  const order = [...batches(data, batcher.batchSize ?? batchSize)]
+  const isProbability = model.graph.nodes.some((n) => n.op === 'Softmax' && n.outputs[0] === output.name)
+  const nothing: Cache = { infos: [], batches: [] }
+  let cache = nothing
+  let given = nothing
+
+  /** Runs a part over all batches, from kept values and, where the part reads them, inputs. `use` gives false to stop. */
+  async function overBatches(part: Model, from: Cache, use: (outputs: Feeds, batch: number) => boolean): Promise<void> {
+    const session = await openSession(part, { threads })
+    const wanted = part.graph.outputs.map((o) => o.name)
+    const fed = part.graph.inputs.some((i) => inputs.has(i.name))
+      ? fedBatches(batcher, data, batchSize)[Symbol.iterator]()
+      : undefined
+    try {
+      for (let b = 0; b < order.length; b++) {
+        if (signal?.aborted) throw new AbortError('scan: stopped')
+        const known = { ...fed?.next().value?.feeds, ...from.batches[b] }
+        const feeds = Object.fromEntries(part.graph.inputs.map(({ name }) => [name, known[name]]))
+        if (!use(await session.run(feeds, wanted), b)) return
+      }
+    } finally {
+      await session.release()
+    }
+  }
+
+  /** The values of `infos` for all batches, or undefined where they do not fit. */
+  async function keep(infos: readonly ValueInfo[]): Promise<Cache | undefined> {
+    const old = new Set(cache.infos.map((v) => v.name))
+    const fresh = infos.filter((v) => !old.has(v.name))
+    const kept: Feeds[] = []
+    let bytes = 0
+    const take = (made: Feeds, b: number): boolean => {
+      kept.push(Object.fromEntries(infos.map(({ name }) => [name, made[name] ?? cache.batches[b][name]])))
+      for (const v of Object.values(kept[b])) bytes += v.data.byteLength
+      return (bytes / kept.length) * order.length <= cacheBytes
+    }
+    if (fresh.length > 0) await overBatches(partBetween(model, cache.infos, fresh), cache, take)
+    else order.every((_, b) => take({}, b))
+    return kept.length === order.length && bytes <= cacheBytes ? { infos, batches: kept } : undefined
+  }
+
+  return {
+    /** Keeps the values before `weight`, where they fit; else what is kept from before is used. */
+    async moveTo(weight: WeightTensor): Promise<void> {
+      given = nothing
+      // Weights inside nested graphs and local functions are scanned with the whole model.
+      if (weight.graph !== model.graph || !model.graph.nodes.includes(weight.uses[0].node)) return
+      const dependents = dependentsOf(model, weight.name)
+      const cut = cutBefore(model, dependents).filter((name) => !inputs.has(name))
+      cache = (await keep(cut.map((name) => ({ name, dtype: types.get(name)?.dtype ?? 'float32' })))) ?? cache
+      // What is kept from an earlier cut may itself depend on this weight (a parallel branch).
+      given = { ...cache, infos: cache.infos.filter((v) => !dependents.has(v.name)) }
+    },
+    /** Accuracy and loss of a model that differs from the scanned one behind the cut only. */
+    async score(changed: Model): Promise<Score> {
+      const total = { correct: 0, loss: 0 }
+      await overBatches(partBetween(changed, given.infos, [output]), given, (made, b) => {
+        addScores(total, made[output.name], { data, indices: order[b], isProbability })
+        return true
+      })
+      return { accuracy: total.correct / data.length, loss: total.loss / data.length }
+    },
+  }
+}
+
+interface Labelled {
+  readonly data: Dataset
+  readonly indices: Uint32Array
+  readonly isProbability: boolean
+}
+
+function addScores(
+  total: { correct: number; loss: number },
+  scores: Value,
+  { data, indices, isProbability }: Labelled,
+) {
+  const classes = scores.data.length / scores.dims[0]
+  for (let i = 0; i < indices.length; i++) {
+    const row = (scores.data as Float32Array).subarray(i * classes, (i + 1) * classes)
+    const label = (data.labels as Int32Array)[indices[i]]
+    const top = Math.max(...row)
+    if (row.indexOf(top) === label) total.correct++
+    total.loss += isProbability ? -Math.log(Math.max(row[label], 1e-30)) : logSumExp(row, top) - row[label]
+  }
+}
+
+function logSumExp(row: Float32Array, top: number): number {
+  let sum = 0
+  for (const v of row) sum += Math.exp(v - top)
+  return top + Math.log(sum)
+}
