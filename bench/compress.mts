@@ -9,7 +9,7 @@ import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { writeNpz } from '../src/data/npy.ts'
-import { caseIds, keywords } from './_int8-cases.mts'
+import { caseIds, keywords } from './_cases.mts'
 
 const main = join(import.meta.dirname, '../dist/cli/main.js')
 const resultFile = join(import.meta.dirname, 'results/compress.json')

@@ -15,7 +15,7 @@ import { type Latency, measureLatency } from '../src/evaluate/latency.ts'
 import { writeModel } from '../src/onnx/write.ts'
 import { int8 } from '../src/quantize/int8.ts'
 import { openSession } from '../src/runtime/session.ts'
-import { accuracyOf, type Case, calibrationOf, caseIds, feedsOf, loadCase } from './_int8-cases.mts'
+import { accuracyOf, type Case, calibrationOf, caseIds, feedsOf, loadCase } from './_cases.mts'
 
 const calibrationSamples = 512
 const threads = 1

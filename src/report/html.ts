@@ -95,11 +95,11 @@ function layerSection(layers: readonly LayerRow[]): string {
         : `<span class="dot" style="opacity:${(0.1 + 0.9 * Math.sqrt(l.sensitivity / most)).toFixed(2)}"></span>${l.sensitivity.toExponential(1)}`
     return `<tr><th scope="row" title="${escapeHtml(l.name)}">${escapeHtml(shorten(l.name))}</th><td>${escapeHtml(l.op)}</td><td>${count(l.weights)}</td>
 <td class="bar"><svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="${bytes(l.bytesBefore)} bytes before, ${bytes(l.bytesAfter)} after"><rect class="before" width="${before.toFixed(2)}" height="10"/><rect class="after" width="${after.toFixed(2)}" height="10"/></svg></td>
-<td>${bytes(l.bytesBefore)}</td><td>${bytes(l.bytesAfter)}</td><td>${l.bitsPerWeight.toFixed(2)}</td><td>${percent(l.sparsity, 0)}</td><td>${sensitivity}</td></tr>`
+<td>${bytes(l.bytesBefore)}</td><td>${bytes(l.bytesAfter)}</td><td>${l.bitsPerWeight.toFixed(2)}</td><td>${percent(l.sparsity, 0)}</td>${most > 0 ? `<td>${sensitivity}</td>` : ''}</tr>`
   })
   return `<section><h2>Layer by layer</h2>
-<p class="legend"><span class="swatch before"></span> bytes before <span class="swatch after"></span> bytes in the packed file (each tensor coded alone). Sensitivity: how much the output diverges for a squared error of 1 of the layer's output.</p>
-<div class="scroll"><table class="layers"><thead><tr><th>weight</th><th>op</th><th>weights</th><th></th><th>before</th><th>after</th><th>bits / weight</th><th>zeros</th><th>sensitivity</th></tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`
+<p class="legend"><span class="swatch before"></span> bytes before <span class="swatch after"></span> bytes in the packed file (each tensor coded alone).${most > 0 ? " Sensitivity: how much the output diverges for a squared error of 1 of the layer's output." : ''}</p>
+<div class="scroll"><table class="layers"><thead><tr><th>weight</th><th>op</th><th>weights</th><th></th><th>before</th><th>after</th><th>bits / weight</th><th>zeros</th>${most > 0 ? '<th>sensitivity</th>' : ''}</tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`
 }
 
 function shorten(name: string): string {

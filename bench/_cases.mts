@@ -1,4 +1,4 @@
-/** The networks of the int8 bench with their data: real models and whole test sets, from the folders that the environment names. */
+/** Real networks with their whole test sets, for the benches: from the folders that the environment names. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
