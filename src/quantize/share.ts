@@ -1,13 +1,32 @@
 /**
- * Weight sharing: each tensor (or all of them together) keeps k values, found by k-means over its non-zero weights.
+ * Weight sharing: each tensor (or all of them together) keeps k values, found from its non-zero weights.
  * Zero is kept exact and beside the k, so that what pruning won is not lost.
- * Deep Compression: Han, Mao, Dally 2016, arXiv:1510.00149, section 3.
+ * By k-means as in Deep Compression (Han, Mao, Dally 2016, arXiv:1510.00149, section 3), or in one of the ways that
+ * Marinò et al. 2021 compare with it: probabilistic, uniform, entropy-constrained.
  */
 import { replaceTensors, weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { kmeans1d, nearest } from '../tensor/kmeans.ts'
+import { type Random, random } from '../tensor/random.ts'
+import { shareByEntropy } from './_share-entropy.ts'
+import { shareProbabilistically } from './_share-probabilistic.ts'
+import { shareUniformly } from './_share-uniform.ts'
+
+/** The shared value of a weight that is not zero. */
+export type Sharer = (w: number) => number
+
+/** Each takes the weights that are not zero, ascending, and k. */
+const sharers: Record<string, (sorted: Float64Array, k: number, rng: Random) => Sharer> = {
+  'k-means': (sorted, k) => {
+    const codebook = Float32Array.from(kmeans1d(sorted, k))
+    return (w) => codebook[nearest(codebook, w)]
+  },
+  probabilistic: shareProbabilistically,
+  uniform: shareUniformly,
+  entropy: shareByEntropy,
+}
 
 export const share = defineMethod({
   id: 'share',
@@ -21,6 +40,12 @@ export const share = defineMethod({
       integer: true,
       help: 'distinct values a codebook, zero not counted',
     },
+    method: {
+      type: 'choice',
+      of: ['k-means', 'probabilistic', 'uniform', 'entropy'],
+      default: 'k-means',
+      help: 'how the values are found: nearest mean, unbiased random rounding, even steps, or fewest bits for the error',
+    },
     scope: { type: 'choice', of: ['layer', 'global'], default: 'layer', help: 'one codebook a tensor, or one for all' },
     minSize: {
       type: 'number',
@@ -31,24 +56,33 @@ export const share = defineMethod({
     },
     exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
   },
-  run(model, { values: k, scope, minSize, exclude }) {
+  run(model, { values: k, method, scope, minSize, exclude }, { seed = 0 }) {
     const chosen = weightTensors(model)
       .filter((w) => w.tensor.dtype === 'float32' && !exclude.includes(w.name) && floats(w.tensor).length >= minSize)
       .map((w) => w.tensor)
-    const common = scope === 'global' ? codebookOf(chosen, k) : undefined
+    const rng = random(seed)
+    const sharerOf = (tensors: readonly Tensor[]): Sharer | undefined => {
+      const sorted = nonZeroWeights(tensors)
+      return sorted.length === 0 ? undefined : sharers[method](sorted, k, rng)
+    }
+    const common = scope === 'global' ? sharerOf(chosen) : undefined
     const shared = new Map<Tensor, Tensor>()
     for (const tensor of chosen) {
-      const codebook = common ?? codebookOf([tensor], k)
-      const values = floats(tensor).map((v) => (v === 0 || codebook.length === 0 ? v : codebook[nearest(codebook, v)]))
+      const sharer = common ?? sharerOf([tensor])
+      const values = floats(tensor).map((v) => (v === 0 || !sharer ? v : sharer(v)))
       shared.set(tensor, floatTensor(tensor.name, tensor.dims, values))
     }
     return replaceTensors(model, shared)
   },
 })
 
-/** At most k float32 values for the non-zero weights; empty where all are zero. */
-function codebookOf(tensors: readonly Tensor[], k: number): Float32Array {
+/** Ascending. Throws where one is not finite. */
+function nonZeroWeights(tensors: readonly Tensor[]): Float64Array {
   const values: number[] = []
   for (const tensor of tensors) for (const v of floats(tensor)) if (v !== 0) values.push(v)
-  return values.length === 0 ? new Float32Array(0) : Float32Array.from(kmeans1d(values, k))
+  const sorted = Float64Array.from(values).sort()
+  const [first, last] = [sorted[0] ?? 0, sorted[sorted.length - 1] ?? 0]
+  if (!Number.isFinite(first) || !Number.isFinite(last))
+    throw new Error(`share: weights from ${first} to ${last}; expected finite ones; in "${tensors[0].name}"`)
+  return sorted
 }
