@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { node } from '../graph/build.ts'
 import { type Model, withWeights } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { magnitude } from '../prune/magnitude.ts'
@@ -44,6 +45,19 @@ describe('compact', () => {
     expect(small.graph.initializers.get('w2_q')?.dtype).toBe('uint8')
     expect(small.graph.initializers.get('w2_s')?.dims[0]).toBeLessThanOrEqual(16)
     expect(await outputs(small)).toEqual(await outputs(model))
+  })
+
+  it('weights in Constant nodes, too', async () => {
+    const model = await share(base, { values: 16 })
+    const weight = model.graph.initializers.get('w2') as NonNullable<typeof w2>
+    const initializers = new Map(model.graph.initializers)
+    initializers.delete('w2')
+    const constant = node('Constant', [], ['w2'], { value: { type: 'tensor', value: { ...weight, name: '' } } })
+    const moved = { ...model, graph: { ...model.graph, initializers, nodes: [constant, ...model.graph.nodes] } }
+    const small = await compact(moved)
+    expect(small.graph.nodes.some((n) => n.op === 'Constant')).toBe(false)
+    expect(small.graph.initializers.get('w2_q')?.dtype).toBe('uint8')
+    expect(await outputs(small)).toEqual(await outputs(moved))
   })
 
   it('leaves weights alone that take many values', async () => {

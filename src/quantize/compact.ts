@@ -8,10 +8,10 @@
  */
 import { findStep } from '../formats/coding/grid.ts'
 import { nameSource, node } from '../graph/build.ts'
-import { subgraphsOf } from '../graph/walk.ts'
+import { mapGraphs } from '../graph/fold.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
-import { type Attribute, type Graph, type Node, opsetOf, type Tensor } from '../model.ts'
+import { type Graph, type Node, opsetOf, type Tensor } from '../model.ts'
 import { floats, floatTensor, integerTensor } from '../tensor/dtype.ts'
 
 export const compact = defineMethod({
@@ -29,15 +29,19 @@ export const compact = defineMethod({
   run(model, { minSize }) {
     if (opsetOf(model) < 7) return model
     const stored = new Map<Tensor, Stored>()
-    for (const { tensor, constant } of weightTensors(model)) {
-      if (constant || tensor.dtype !== 'float32') continue
+    for (const { tensor } of weightTensors(model)) {
+      if (tensor.dtype !== 'float32') continue
       const values = floats(tensor)
       const form = values.length >= minSize ? smaller(onGrid(values), inCodebook(values)) : undefined
       if (form) stored.set(tensor, form)
     }
     return stored.size === 0
       ? model
-      : { ...model, irVersion: Math.max(4, model.irVersion), graph: rewrite(model.graph, stored) }
+      : {
+          ...model,
+          irVersion: Math.max(4, model.irVersion),
+          graph: rewrite(model.graph, { stored, fresh: nameSource(model.graph) }),
+        }
   },
 })
 
@@ -80,39 +84,38 @@ function inCodebook(values: Float32Array): Stored | undefined {
   return { levels: Uint8Array.from(bits, (b) => index.get(b) as number), codebook, dtype: 'uint8' }
 }
 
-function rewrite(graph: Graph, stored: ReadonlyMap<Tensor, Stored>): Graph {
-  const fresh = nameSource(graph)
-  const initializers = new Map<string, Tensor>()
-  const made: Node[] = []
-  for (const [name, tensor] of graph.initializers) {
-    const form = stored.get(tensor)
-    if (!form) {
-      initializers.set(name, tensor)
-      continue
-    }
-    const [q, cast, values] = [fresh(`${name}_q`), fresh(`${name}_f`), fresh(`${name}_s`)]
-    initializers.set(q, integerTensor(q, form.dtype, tensor.dims, form.levels))
-    if (form.codebook) {
-      initializers.set(values, floatTensor(values, [form.codebook.length], form.codebook))
-      made.push(node('Cast', [q], [cast], { to: 6 }), node('Gather', [values, cast], [name]))
-    } else {
-      initializers.set(values, floatTensor(values, [], [form.step as number]))
-      made.push(node('Cast', [q], [cast], { to: 1 }), node('Mul', [cast, values], [name]))
-    }
-  }
-  const nodes = graph.nodes.map((n) => (subgraphsOf(n).length > 0 ? rewriteInside(n, stored) : n))
-  if (made.length === 0) return { ...graph, nodes }
-  // A weight that is computed is no input that a caller could override.
-  const inputs = graph.inputs.filter((i) => initializers.has(i.name) || !graph.initializers.has(i.name))
-  return { ...graph, nodes: [...made, ...nodes], initializers, inputs }
+interface Rewriting {
+  readonly stored: ReadonlyMap<Tensor, Stored>
+  /** Names that no graph of the model has. */
+  readonly fresh: (base: string) => string
 }
 
-function rewriteInside(n: Node, stored: ReadonlyMap<Tensor, Stored>): Node {
-  const attributes: Record<string, Attribute> = {}
-  for (const [name, a] of Object.entries(n.attributes)) {
-    if (a.type === 'graph') attributes[name] = { ...a, value: rewrite(a.value, stored) }
-    else if (a.type === 'graphs') attributes[name] = { ...a, value: a.value.map((g) => rewrite(g, stored)) }
-    else attributes[name] = a
+/** The graph with initialisers and Constant nodes in their stored form; a weight keeps its name as a computed value. */
+function rewrite(graph: Graph, { stored, fresh }: Rewriting): Graph {
+  const initializers = new Map<string, Tensor>()
+  const store = (name: string, dims: readonly number[], form: Stored): Node[] => {
+    const [q, cast, values] = [fresh(`${name}_q`), fresh(`${name}_f`), fresh(`${name}_s`)]
+    initializers.set(q, integerTensor(q, form.dtype, dims, form.levels))
+    if (form.codebook) {
+      initializers.set(values, floatTensor(values, [form.codebook.length], form.codebook))
+      return [node('Cast', [q], [cast], { to: 6 }), node('Gather', [values, cast], [name])]
+    }
+    initializers.set(values, floatTensor(values, [], [form.step as number]))
+    return [node('Cast', [q], [cast], { to: 1 }), node('Mul', [cast, values], [name])]
   }
-  return { ...n, attributes }
+  const first: Node[] = []
+  for (const [name, tensor] of graph.initializers) {
+    const form = stored.get(tensor)
+    if (form) first.push(...store(name, tensor.dims, form))
+    else initializers.set(name, tensor)
+  }
+  const nodes = graph.nodes.flatMap((n) => {
+    const value = n.op === 'Constant' && n.attributes.value
+    const form = value && value.type === 'tensor' && stored.get(value.value)
+    if (form) return store(n.outputs[0], value.value.dims, form)
+    return [mapGraphs(n, (inner) => rewrite(inner, { stored, fresh }))]
+  })
+  // A weight that is computed is no input that a caller could override.
+  const inputs = graph.inputs.filter((i) => initializers.has(i.name) || !graph.initializers.has(i.name))
+  return { ...graph, nodes: [...first, ...nodes], initializers, inputs }
 }
