@@ -221,3 +221,92 @@ export function shac32(
 ): void {
   shac<u32>(table, codebook, words, starts, from, rows, x, y, columns)
 }
+
+/**
+ * HAC. A table entry: the zeros before the symbol (8 bits), the symbol (8; where only zeros fit, a zero of the codebook),
+ * the bits of all (8), and the rows that they take (8), at most 12. Four columns go side by side, as in sHAC: as many
+ * steps as cannot run past the end of a column. The 12 values after x are 0.
+ */
+export function hac(
+  table: usize,
+  codebook: usize,
+  words: usize,
+  starts: usize,
+  x: usize,
+  y: usize,
+  rows: i32,
+  columns: i32,
+): void {
+  let column = 0
+  for (; column + 4 <= columns; column += 4) {
+    const c = <usize>column << 2
+    let at0 = load<u32>(starts + c)
+    let at1 = load<u32>(starts + c, 4)
+    let at2 = load<u32>(starts + c, 8)
+    let at3 = load<u32>(starts + c, 12)
+    let row0 = 0
+    let row1 = 0
+    let row2 = 0
+    let row3 = 0
+    let sum0: f64 = 0
+    let sum1: f64 = 0
+    let sum2: f64 = 0
+    let sum3: f64 = 0
+    while (true) {
+      let steps = (rows - max(max(row0, row1), max(row2, row3))) / 12
+      if (steps == 0) break
+      for (; steps > 0; steps--) {
+        const e0 = lookup(table, words, at0)
+        const e1 = lookup(table, words, at1)
+        const e2 = lookup(table, words, at2)
+        const e3 = lookup(table, words, at3)
+        sum0 += after(x, row0, e0) * second(codebook, e0)
+        sum1 += after(x, row1, e1) * second(codebook, e1)
+        sum2 += after(x, row2, e2) * second(codebook, e2)
+        sum3 += after(x, row3, e3) * second(codebook, e3)
+        at0 += (e0 >> 16) & 255
+        at1 += (e1 >> 16) & 255
+        at2 += (e2 >> 16) & 255
+        at3 += (e3 >> 16) & 255
+        row0 += <i32>(e0 >> 24)
+        row1 += <i32>(e1 >> 24)
+        row2 += <i32>(e2 >> 24)
+        row3 += <i32>(e3 >> 24)
+      }
+    }
+    store<f32>(y + c, <f32>restOfHac(table, codebook, words, at0, row0, rows, x, sum0))
+    store<f32>(y + c, <f32>restOfHac(table, codebook, words, at1, row1, rows, x, sum1), 4)
+    store<f32>(y + c, <f32>restOfHac(table, codebook, words, at2, row2, rows, x, sum2), 8)
+    store<f32>(y + c, <f32>restOfHac(table, codebook, words, at3, row3, rows, x, sum3), 12)
+  }
+  for (; column < columns; column++) {
+    const c = <usize>column << 2
+    store<f32>(y + c, <f32>restOfHac(table, codebook, words, load<u32>(starts + c), 0, rows, x, 0))
+  }
+}
+
+/** The input that the symbol of an entry meets. */
+@inline
+function after(x: usize, row: i32, entry: u32): f64 {
+  return <f64>load<f32>(x + (<usize>(row + (entry & 255)) << 2))
+}
+
+/** One column from where it stands to its end; codes past it are the next column's. */
+function restOfHac(
+  table: usize,
+  codebook: usize,
+  words: usize,
+  at: u32,
+  row: i32,
+  rows: i32,
+  x: usize,
+  sum: f64,
+): f64 {
+  while (row < rows) {
+    const e = lookup(table, words, at)
+    if (row + <i32>(e & 255) < rows) sum += after(x, row, e) * second(codebook, e)
+    at += (e >> 16) & 255
+    row += <i32>(e >> 24)
+  }
+  return sum
+}

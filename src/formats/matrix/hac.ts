@@ -20,6 +20,7 @@ import {
 import { readArray, startsOf, writeArray } from './_sparse.ts'
 import { readWords } from './_stream.ts'
 import { defineFormat } from './matrix.ts'
+import { hacKernel } from './wasm/huffman-kernels.ts'
 
 export const hac = defineFormat({
   id: 'hac',
@@ -39,7 +40,7 @@ export const hac = defineFormat({
     writeArray(out, lengths)
     out.ints(stream.finish(), 4)
   },
-  read(input, { rows, columns }) {
+  read(input, { rows, columns }, { kernel }) {
     const huffman = readHuffman(input)
     if (huffman.symbols.length === 0 && rows * columns > 0) throw input.fail('no values at all')
     const starts = startsOf(readArray(input, columns))
@@ -49,6 +50,7 @@ export const hac = defineFormat({
     const words = padded(readWords(input, starts[columns]))
     const decoder = decoderOf(huffman)
     const symbols = new Uint32Array(rows)
+    const compiled = hacKernel(kernel, { decoder, words, starts, rows, columns })
     return {
       walk(entries, visit) {
         for (let column = 0; column < columns; column++) {
@@ -65,6 +67,7 @@ export const hac = defineFormat({
           visit(column)
         }
       },
+      matvec: (x) => (compiled && x.every(Number.isFinite) ? compiled(x) : undefined),
     }
   },
   bound({ rows, columns, density, distinct }) {

@@ -1,6 +1,6 @@
 /**
  * Products in WebAssembly. Each opened matrix has an instance and a memory of its own, made at its first product: the
- * arrays of the matrix, then x, then y. Where WebAssembly or its SIMD is missing, callers take the TypeScript path.
+ * arrays of the matrix, then x and a few zeros, then y. Where WebAssembly or its SIMD is missing, callers take the TypeScript path.
  */
 import type { OpenOptions } from '../matrix.ts'
 import { matrixWasm } from './generated/matrix.ts'
@@ -21,6 +21,16 @@ type Shac = (
 export interface Exports {
   readonly memory: WebAssembly.Memory
   dense(values: number, x: number, y: number, rows: number, columns: number): void
+  hac(
+    table: number,
+    codebook: number,
+    words: number,
+    starts: number,
+    x: number,
+    y: number,
+    rows: number,
+    columns: number,
+  ): void
   readonly csc8: Csc
   readonly csc16: Csc
   readonly csc32: Csc
@@ -41,6 +51,8 @@ type Array = Uint8Array | Uint16Array | Uint32Array | Float64Array
 
 const page = 65536
 const firstByte = 4096
+/** The kernel of HAC reads so many values beyond x. */
+const zerosAfterX = 12
 let compiled: WebAssembly.Module | undefined | null
 
 function compile(): WebAssembly.Module | null {
@@ -70,7 +82,7 @@ export function openKernel(
     return at
   }
   for (const array of arrays) addresses.push(place(array.byteLength))
-  const at = { x: place(rows * 4), y: place(columns * 4) }
+  const at = { x: place((rows + zerosAfterX) * 4), y: place(columns * 4) }
   let wasm: Exports | undefined
   const instantiate = (): Exports => {
     const instance = new WebAssembly.Instance(module, { env: { abort: () => {} } })
