@@ -146,8 +146,8 @@ export function testFormat<Options extends object>(
       (m) => format.encode(m, options),
     )
     const outcomes = { error: 0, matrix: 0 }
-    for (let i = 0; i < 3000; i++) outcomes[survives(format, mutated(originals[i % 2], rng), `mutation ${i}`)]++
-    expect(outcomes.error).toBeGreaterThan(300)
+    for (let i = 0; i < 1500; i++) outcomes[survives(format, mutated(originals[i % 2], rng), `mutation ${i}`)]++
+    expect(outcomes.error).toBeGreaterThan(150)
   })
 
   it('refuses inputs and matrices of the wrong size', () => {
