@@ -64,7 +64,11 @@ function parametersOf(model: Model): { stored: number; nonzero: number } {
 
 const splits = await loadData(spec, { seed })
 for (const net of flag('nets', 'lenet300,lenet5').split(',')) {
-  const recipe = recipes[net]
+  const { decay = recipes[net].decay, rate = recipes[net].rate } = {
+    ...(flag('decay', '') ? { decay: Number(flag('decay')) } : {}),
+    ...(flag('rate', '') ? { rate: Number(flag('rate')) } : {}),
+  }
+  const recipe = { ...recipes[net], decay, rate, finalRate: rate }
   const start = zoo[net].build({ seed })
   const inputs = requiredInputs(start)
   const batcher = batcherFor(inputs, splits.test, guessPreprocess(inputs, splits.test, {}))
@@ -101,7 +105,7 @@ for (const net of flag('nets', 'lenet300,lenet5').split(',')) {
   }
   console.error(net, 'reference', before)
   for (const factor of factors) {
-    const key = `${net}, seed ${seed}, ${factor}x, ${rounds} rounds of ${epochs}, ${final} at the end`
+    const key = `${net}, seed ${seed}, ${factor}x, ${rounds} rounds of ${epochs}, ${final} at the end, rate ${rate}, decay ${decay}`
     const results = readResults(out)
     if (results[key]) continue
     const small = all.stored - weightTensors(reference).reduce((n, w) => n + floats(w.tensor).length, 0)

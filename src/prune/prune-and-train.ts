@@ -8,8 +8,10 @@
  * The mask is the zeros themselves; they only grow. Nothing but the weights passes from round to round.
  */
 import type { Dataset } from '../data/dataset.ts'
+import { weightTensors } from '../graph/weights.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
+import { floats } from '../tensor/dtype.ts'
 import { keepZeros } from '../train/terms.ts'
 import { type EpochRecord, type TrainOptions, train } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
@@ -53,7 +55,7 @@ export interface PruneRound {
   /** From 1. */
   readonly round: number
   readonly rounds: number
-  /** Aimed at, over the weights that compete. */
+  /** The share of all weights that is zero. */
   readonly sparsity: number
   readonly history: readonly EpochRecord[]
 }
@@ -84,9 +86,21 @@ export async function pruneAndTrain(model: Model, data: Dataset, options: PruneO
       current = trained.model
       history = trained.history
     }
-    await onRound?.({ round, rounds, sparsity: shareOf(options.sparsity), history }, current)
+    await onRound?.({ round, rounds, sparsity: zeroShare(current), history }, current)
   }
   return current
+}
+
+function zeroShare(model: Model): number {
+  const all = weightTensors(model).map((w) => floats(w.tensor))
+  const zeros = all.reduce((n, a) => n + a.reduce((m, v) => m + (v === 0 ? 1 : 0), 0), 0)
+  return (
+    zeros /
+    Math.max(
+      1,
+      all.reduce((n, a) => n + a.length, 0),
+    )
+  )
 }
 
 function pruneOnce(model: Model, options: PruneOptions, shareOf: (target: number) => number): Promise<Model> {

@@ -242,7 +242,7 @@ function layersFor(net: string, { options, initializers, nodes, weights }: Under
     /** The channels in two halves. */
     split(x: Val): [Val, Val] {
       const half = x.shape[0] / 2
-      const first = add('Split', [x.name, ints(`split_${half}`, [half, half])], [half, ...x.shape.slice(1)], {
+      const first = add('Split', [x.name, ints(`split.sizes_${half}`, [half, half])], [half, ...x.shape.slice(1)], {
         axis: 1,
       })
       const second = { name: `${first.name}_b`, shape: first.shape }

@@ -78,7 +78,7 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
     context: { seed, labelled, signal, warn: (message) => io.say(`warning: ${message}`) },
     onRound: (round) => {
       rounds.push(round)
-      io.say(`round ${round.round} of ${round.rounds}: ${percent(round.sparsity)} zeros aimed at`)
+      io.say(`round ${round.round} of ${round.rounds}: ${percent(round.sparsity)} of the weights are zero`)
     },
   })
   const result = flags.shrink ? await removeDead(pruned) : pruned

@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest'
+import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import { drawDigits } from '../data/digits.ts'
+import { guessPreprocess } from '../data/preprocess.ts'
+import { weightTensors } from '../graph/weights.ts'
+import type { Model } from '../model.ts'
+import { writeModel } from '../onnx/write.ts'
+import { floats } from '../tensor/dtype.ts'
+import { lenet5, mobileNet } from '../testing/small-nets.ts'
+import { restartUniform } from './_restart.ts'
+import { type PruneRound, pruneAndTrain, sparsityAt } from './prune-and-train.ts'
+
+const zerosOf = (m: Model) => weightTensors(m).map((w) => Array.from(floats(w.tensor), (v) => v === 0))
+
+describe('sparsityAt', () => {
+  it('reaches the target, iterative by the same share of survivors, gradual with most at first', () => {
+    const path = (schedule: 'iterative' | 'gradual') =>
+      [1, 2, 3, 4].map((round) => sparsityAt(schedule, 0.9, { round, rounds: 4 }))
+    const iterative = path('iterative')
+    const kept = [1, ...iterative.map((s) => 1 - s)]
+    for (let i = 1; i < 4; i++) expect(kept[i + 1] / kept[i]).toBeCloseTo(kept[i] / kept[i - 1], 10)
+    expect(iterative[3]).toBe(0.9)
+    expect(path('gradual')).toEqual([0.9 * (1 - 0.75 ** 3), 0.9 * (1 - 0.5 ** 3), 0.9 * (1 - 0.25 ** 3), 0.9])
+    expect(sparsityAt('one-shot', 0.7, { round: 1, rounds: 1 })).toBe(0.7)
+  })
+})
+
+describe('restartUniform', () => {
+  it('draws every survivor anew within its bound, keeps zeros, and resets normalisations; by the seed', () => {
+    const model = mobileNet(1)
+    const [stem] = weightTensors(model)
+    const again = restartUniform(model, 3)
+    const values = floats(weightTensors(again)[0].tensor)
+    const bound = 1 / Math.sqrt(9)
+    expect(values.every((v) => Math.abs(v) <= bound)).toBe(true)
+    expect(values.some((v, i) => v === floats(stem.tensor)[i])).toBe(false)
+    expect(Array.from(floats(again.graph.initializers.get('bn0.var')!))).toEqual(new Array(20).fill(1))
+    expect(Array.from(floats(again.graph.initializers.get('bn0.bias')!))).toEqual(new Array(20).fill(0))
+    expect(Buffer.compare(writeModel(restartUniform(model, 3)), writeModel(again))).toBe(0)
+    expect(Buffer.compare(writeModel(restartUniform(model, 4)), writeModel(again))).not.toBe(0)
+  })
+})
+
+describe('pruneAndTrain', () => {
+  it('zeros only grow, training leaves them zero and moves the others, and the end has the share that was asked for', async () => {
+    const model = lenet5(1)
+    const data = drawDigits(100, 1)
+    const inputs = requiredInputs(model)
+    const batcher = batcherFor(inputs, data, guessPreprocess(inputs, data, {}))
+    const training = { batcher, epochs: 1, batchSize: 50, learningRate: 0.01, threads: 1 }
+    const rounds: (PruneRound & { zeros: boolean[][] })[] = []
+    const result = await pruneAndTrain(model, data, {
+      sparsity: 0.8,
+      scope: 'layer',
+      schedule: 'iterative',
+      rounds: 3,
+      training,
+      onRound: (round, m) => void rounds.push({ ...round, zeros: zerosOf(m) }),
+    })
+    expect(rounds.map((r) => r.history.length)).toEqual([1, 1, 1])
+    expect(rounds[2].sparsity).toBeCloseTo(0.8, 3)
+    for (const [i, next] of rounds.slice(1).entries()) {
+      rounds[i].zeros.forEach((tensor, t) => {
+        expect(tensor.every((zero, k) => !zero || next.zeros[t][k])).toBe(true)
+      })
+    }
+    expect(zerosOf(result)).toEqual(rounds[2].zeros)
+    const before = floats(weightTensors(model)[0].tensor)
+    const kept = Array.from(floats(weightTensors(result)[0].tensor)).filter((v, k) => v !== 0 && v !== before[k])
+    expect(kept.length).toBeGreaterThan(0)
+  }, 60_000)
+})
