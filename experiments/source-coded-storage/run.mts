@@ -27,7 +27,7 @@ import { random } from '../../src/tensor/random.ts'
 
 const sparsities = [0, 0.5, 0.9, 0.95, 0.99]
 const valueCounts = [2, 32, 128, 1024]
-const rounds = 15
+const rounds = 7
 const all = Object.values(formats) as MatrixFormat[]
 const methods = ['k-means', 'probabilistic', 'uniform', 'entropy'] as const
 
@@ -97,7 +97,7 @@ function timeProducts(opened: readonly (readonly OpenedMatrix[])[], layers: read
   const rng = random(1)
   const inputs = layers.map((l) => Float32Array.from({ length: l.rows }, () => rng.normal()))
   const times: number[][] = opened.map(() => [])
-  for (let round = -3; round < rounds; round++) {
+  for (let round = -2; round < rounds; round++) {
     for (const [i, matrices] of opened.entries()) {
       const start = performance.now()
       for (const [j, matrix] of matrices.entries()) matrix.matvec(inputs[j])

@@ -5,7 +5,7 @@
  * or, where a dictionary does not pay, the values plainly. All-zero tuples are not listed in the first two.
  *
  * The paper plans groups from a sample; here sizes are exact, and a column joins the group of its left neighbours where
- * the group with it is smaller than the two apart.
+ * the group with it is smaller than the two apart (not tried where hardly any value repeats).
  */
 import { type Alphabet, alphabetOf } from './_alphabet.ts'
 import { type Group, headBytes, type ReadGroup, readGroup, sizesOf, writeGroup } from './_column-group.ts'
@@ -82,7 +82,7 @@ function planGroups({ rows, columns, bits }: ColumnMajor): Group[] {
   for (let column = 0; column < columns; column++) {
     const alone = alphabetOf(bits.subarray(column * rows, (column + 1) * rows))
     const single = groupOf({ first: column, width: 1, rows, tuples: alone, zero: alone.bits.indexOf(0) })
-    if (last && last.group.width < widestGroup) {
+    if (last && last.group.width < widestGroup && repeats(last.tuples, rows) && repeats(alone, rows)) {
       const joined = join(last, { group: single, tuples: alone }, rows)
       if (joined && joined.group.byteLength < last.group.byteLength + single.byteLength) {
         last = joined
@@ -94,6 +94,11 @@ function planGroups({ rows, columns, bits }: ColumnMajor): Group[] {
   }
   if (last) groups.push(last.group)
   return groups
+}
+
+/** Whether tuples repeat enough for a dictionary to pay: else joining is not tried, which takes long and gains nothing. */
+function repeats(tuples: Alphabet, rows: number): boolean {
+  return 2 * tuples.bits.length <= rows || rows < 8
 }
 
 interface Planned {
