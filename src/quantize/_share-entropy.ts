@@ -28,9 +28,11 @@ export function shareByEntropy(sorted: Float64Array, k: number): Sharer {
   // Between these a few values are left, or as good as all 3k.
   let low = 0
   let high = 128
-  const at = (rung: number): Quantizer =>
-    converge(sorted, prefix, { k, lambda: (squares / sorted.length) * 1e-8 * factor ** rung })
+  const at = (rung: number, bins = 3 * k): Quantizer =>
+    converge(sorted, prefix, { bins, lambda: (squares / sorted.length) * 1e-8 * factor ** rung })
   let best = at(high)
+  // Bins of one weight each are equally rare, so none dies out: few weights start from k bins.
+  if (best.centres.length > k) best = at((high = low), k)
   while (low < high) {
     const middle = (low + high) >> 1
     const quantizer = at(middle)
@@ -43,9 +45,13 @@ export function shareByEntropy(sorted: Float64Array, k: number): Sharer {
   return (w) => values[lowerBound(best.edges, w)]
 }
 
-function converge(sorted: Float64Array, prefix: Float64Array, { k, lambda }: { k: number; lambda: number }): Quantizer {
+function converge(
+  sorted: Float64Array,
+  prefix: Float64Array,
+  { bins, lambda }: { bins: number; lambda: number },
+): Quantizer {
   const n = sorted.length
-  let cuts = Array.from({ length: Math.min(3 * k, n) + 1 }, (_, i) => Math.round((i * n) / Math.min(3 * k, n)))
+  let cuts = Array.from({ length: Math.min(bins, n) + 1 }, (_, i) => Math.round((i * n) / Math.min(bins, n)))
   let quantizer: Quantizer = { centres: new Float64Array(0), edges: new Float64Array(0) }
   for (let round = 0, before = Number.POSITIVE_INFINITY; round < mostRounds; round++) {
     const centres: number[] = []

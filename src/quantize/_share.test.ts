@@ -70,6 +70,13 @@ it('entropy: at most k values, and better than uniform steps of as many bits', (
   }
 })
 
+it('entropy: at most k values also of few weights', () => {
+  for (const n of [1, 2, 33, 50, 96, 200]) {
+    const few = weights.filter((_, i) => i % Math.floor(weights.length / n) === 0).slice(0, n)
+    expect(distinct(few.map(shareByEntropy(few, 32)))).toBeLessThanOrEqual(32)
+  }
+})
+
 it('each method keeps zeros, at most k values a tensor, and follows the seed', async () => {
   const model = exampleModel()
   for (const method of ['k-means', 'probabilistic', 'uniform', 'entropy'] as const) {
