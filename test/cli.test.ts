@@ -111,6 +111,7 @@ describe('bad input gets one sentence and exit code 1, and leaves nothing behind
     ],
     ['speed without data', ['compress', digits, '-o', 'x.onnx', '--goal', 'speed'], /--data/],
     ['writing over the input', ['compress', 'copy.onnx', '-o', 'copy.onnx'], /copy\.onnx: .*another|of its own/],
+    ['results for a folder that is not there', ['compress', digits, '-o', 'none/x.onnx'], /there is no folder none/],
     ['a recipe that is none', ['run', 'table.csv', digits, '-o', 'x.onnx'], /^table\.csv: it is not JSON/],
     ['a folder that is not there', ['pack', digits, '-o', 'no/such/x.cop'], /no\/such/],
   ]

@@ -87,7 +87,7 @@ command('pack <model>', 'store a model losslessly in fewer bytes')
     run(flags, async (io) => (await import('./commands/pack.ts')).runPack(model, flags, io)),
   )
 
-command('unpack <file>', 'get the model back, bit for bit')
+command('unpack <file>', 'get the model back: every tensor bit for bit, the same graph')
   .requiredOption('-o, --output <file>', 'the model (.onnx)')
   .action((file: string, flags) =>
     run(flags, async (io) => (await import('./commands/pack.ts')).runUnpack(file, flags, io)),
@@ -109,7 +109,10 @@ addTrainOptions(command('train <net>', 'train a network of the zoo from its star
     run(flags, async (io) => (await import('./commands/train.ts')).runTrain(net, flags, io, stop.signal)),
   )
 
-addTrainOptions(command('finetune <model>', 'train a model on'), { epochs: '1', rate: '0.001' })
+addTrainOptions(command('finetune <model>', 'train a model further, from the weights it has'), {
+  epochs: '1',
+  rate: '0.001',
+})
   .option('--keep <what>', 'zeros: weights that are zero stay zero')
   .option('--freeze-statistics', 'BatchNormalization keeps its stored statistics')
   .action((model: string, flags) =>
@@ -131,7 +134,7 @@ addDataOptions(
   )
 
 addTrainOptions(
-  command('prune <model>', 'zero weights, at once or in rounds with training between, and remove dead units;'),
+  command('prune <model>', 'zero weights, at once or in rounds with training between, and remove dead units'),
   {
     epochs: '1',
     rate: '0.01',

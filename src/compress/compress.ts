@@ -49,6 +49,12 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
       : heldBack.validation.labels
         ? await accuracyScorer(model, data.batcher, heldBack.validation)
         : await agreementScorer(model, data.batcher, heldBack.validation)
+  const samples = heldBack?.validation.length ?? 0
+  if (scorer.unit !== 'dB of noise' && 100 / samples > scorer.limitOf(maxLoss)) {
+    options.warn?.(
+      `only ${samples} samples are held back to judge the loss: one of them is ${(100 / samples).toFixed(2)} points`,
+    )
+  }
   const context = { ...options, seed, calibration: heldBack?.calibration }
   const found: Found =
     goal === 'size'
@@ -59,12 +65,16 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
   const notes = [...found.notes]
   if (grew && goal === 'size') notes.push('no smaller .onnx came out, so the original file is kept')
   const keep = grew && goal === 'size'
+  const limit = scorer.limitOf(maxLoss)
+  const loss = keep ? await scorer.lossOf(model) : found.loss
+  if (loss > limit)
+    options.warn?.(`${scorer.what}: ${loss.toFixed(2)} ${scorer.unit}, more than the limit of ${limit.toFixed(2)}`)
   return {
     model: keep ? model : found.model,
     onnx: keep ? original : written,
     packed: packModel(keep ? model : found.model, { mode: options.packMode }),
     recipe: recipeOf(found.steps, keep, options),
-    heldBack: { what: scorer.what, unit: scorer.unit, loss: found.loss, limit: scorer.limitOf(maxLoss) },
+    heldBack: { what: scorer.what, unit: scorer.unit, loss, limit },
     floatForm: found.floatForm,
     sensitivity: found.sensitivity,
     notes,

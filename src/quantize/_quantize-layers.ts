@@ -21,10 +21,13 @@ export interface Layer {
   readonly shape?: MatrixShape
 }
 
-/** The float weights of at least `minSize` elements. */
+/** The float32 weights of at least `minSize` elements, all finite: there is no grid for NaN. */
 export function layersOf(model: Model, minSize = 64): Layer[] {
   return weightTensors(model)
-    .filter((w) => w.tensor.dtype === 'float32' && floats(w.tensor).length >= minSize)
+    .filter(
+      (w) =>
+        w.tensor.dtype === 'float32' && floats(w.tensor).length >= minSize && floats(w.tensor).every(Number.isFinite),
+    )
     .map((weight) => {
       const [use] = weight.uses
       const plain = weight.uses.length === 1 && use.input === 1 && !weight.constant

@@ -1,5 +1,6 @@
 /** `coppice compress`: the main job. */
-import { basename, relative, resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { basename, dirname, relative, resolve } from 'node:path'
 import { type CompressOptions, compress } from '../../compress/compress.ts'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
@@ -8,6 +9,7 @@ import type { Model } from '../../model.ts'
 import { brotli11, gzip9 } from '../../node/compress.ts'
 import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { readModel } from '../../onnx/read.ts'
+import { writeModel } from '../../onnx/write.ts'
 import { renderHtml } from '../../report/html.ts'
 import { compareModels, latencyOf, layerRows } from '../../report/measure.ts'
 import type { Report } from '../../report/report.ts'
@@ -34,8 +36,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   const maxLoss = numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 })
   const seed = seedOf(flags)
   const names = outputNames(path, flags)
-  const original = readFileBytes(path)
-  const model = openModel(path)
+  const { model, onnx: original } = modelOf(path)
   const data = await bindData(model, flags, io, signal)
   const warnings: string[] = []
   const options: CompressOptions = {
@@ -75,6 +76,8 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     warnings.push(`the result is slower: ${(1 / speedUp.median).toFixed(2)} x the time of the original in this run`)
   const { top1: top1Before = 0 } = comparison.before
   const { top1: top1After = 0 } = comparison.after
+  if (goal === 'speed' && speedUp && speedUp.median <= 1 && speedUp.median >= 0.95)
+    warnings.push(`the result is not faster: ${(1 / speedUp.median).toFixed(2)} x the time of the original in this run`)
   if (100 * (top1Before - top1After) > maxLoss) {
     warnings.push(
       `on the test set ${(100 * (top1Before - top1After)).toFixed(2)} points were lost, more than the ${maxLoss} allowed`,
@@ -114,6 +117,10 @@ function outputNames(path: string, { output, pack, report, recipe }: CompressFla
   const twice = given.find((name, i) => given.indexOf(name) !== i || name === resolve(path))
   if (twice)
     throw new Error(`${relative('.', twice)}: it would be written over; expected a name of its own for each output`)
+  for (const name of given) {
+    if (!existsSync(dirname(name)))
+      throw new Error(`${relative('.', name)}: there is no folder ${relative('.', dirname(name))}`)
+  }
   return names
 }
 
@@ -153,12 +160,23 @@ function oneOf<T extends string>(flag: string, value: string, known: readonly T[
   return value as T
 }
 
-/** Also used by `evaluate`. */
+/** Whether the file holds all of the model: none of its tensors lies in another file. */
+function isWhole(bytes: Uint8Array): boolean {
+  try {
+    readModel(bytes)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A model and all of its bytes, from an .onnx (with its external data) or a packed file. Also used by `evaluate`. */
 export function modelOf(path: string): { model: Model; onnx: Uint8Array } {
   const bytes = readFileBytes(path)
   if (bytes.length >= 4 && bytes[0] === 0x63 && bytes[1] === 0x6f && bytes[2] === 0x70) {
     const onnx = unpackOnnx(bytes)
     return { model: readModel(onnx), onnx }
   }
-  return { model: openModel(path), onnx: bytes }
+  const model = openModel(path)
+  return { model, onnx: isWhole(bytes) ? bytes : writeModel(model) }
 }

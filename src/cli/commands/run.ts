@@ -1,9 +1,10 @@
 /** `coppice run`: applies a recipe to a model; the same recipe, model and data give the same bytes. */
 import { calibrationFeeds } from '../../compress/held-back.ts'
-import { openModel, readFileBytes, saveModel } from '../../node/files.ts'
+import { openModel, readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
 import { parseRecipe, runSteps } from '../../recipe.ts'
 import { bindSpec } from '../data-options.ts'
 import type { Io } from '../io.ts'
+import { modelOf } from './compress.ts'
 
 export async function runRecipe(
   recipePath: string,
@@ -27,7 +28,9 @@ export async function runRecipe(
     warn: (message) => warnings.push(message),
     ...(bound ? { calibration: () => calibrationFeeds(bound, seed) } : {}),
   })
-  const files = await saveModel(flags.output, result)
+  // A recipe without steps stands for the original file, as it is.
+  if (recipe.steps.length === 0) await writeFileAtomic(flags.output, modelOf(path).onnx)
+  const files = recipe.steps.length === 0 ? [flags.output] : await saveModel(flags.output, result)
   io.finish()
   io.result([...warnings.map((w) => `warning: ${w}`), ...files.map((f) => `wrote ${f}`)].join('\n'), {
     recipe: recipePath,
