@@ -1,13 +1,14 @@
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { crc32 } from '../formats/checksum.ts'
 import { cifarDataset } from './cifar.ts'
 import { csvDataset, parseCsv } from './csv.ts'
 import { idxDataset, readIdx } from './idx.ts'
 import { inflate } from './inflate.ts'
 import { type NpyArray, readNpy, readNpz, writeNpy, writeNpz } from './npy.ts'
 import { npzSplits } from './npz-dataset.ts'
-import { crc32, readZip, writeZip } from './zip.ts'
+import { readZip, writeZip } from './zip.ts'
 
 /** An IDX file by hand, big-endian. */
 function idx(type: number, dims: readonly number[], body: Uint8Array): Uint8Array {

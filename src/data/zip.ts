@@ -2,7 +2,9 @@
  * ZIP archives, as far as .npz needs them: stored and deflated entries, read by the central directory, CRCs checked.
  * Source: PKWARE APPNOTE 6.3.10. Archives over 4 GiB (ZIP64) are not read.
  */
+
 import { UnsupportedError } from '../errors.ts'
+import { crc32 } from '../formats/checksum.ts'
 import { deflate, inflate } from './inflate.ts'
 
 export interface ZipEntry {
@@ -127,18 +129,4 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length
   }
   return joined
-}
-
-let table: Uint32Array | undefined
-
-/** CRC-32 as ZIP and gzip use it (polynomial 0xEDB88320, reflected). */
-export function crc32(bytes: Uint8Array): number {
-  table ??= Uint32Array.from({ length: 256 }, (_, i) => {
-    let c = i
-    for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ 0xedb88320 : c >>> 1
-    return c
-  })
-  let crc = 0xffffffff
-  for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ table[(crc ^ bytes[i]) & 255]
-  return (crc ^ 0xffffffff) >>> 0
 }

@@ -2,7 +2,7 @@
  * What a run needs to go on as if it had never stopped, as bytes: magic, header length, a JSON header, the arrays,
  * CRC-32 of all before it. Arrays are in the model's own order of elements, whatever the engine that made them.
  */
-import { crc32 } from '../data/zip.ts'
+import { crc32 } from '../formats/checksum.ts'
 
 export interface Checkpoint {
   /** Tells runs apart: a checkpoint only resumes the run it is of. */
