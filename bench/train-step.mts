@@ -27,11 +27,15 @@ interface Worker {
 
 async function start(command: string, args: readonly string[]): Promise<Worker> {
   const child: ChildProcessWithoutNullStreams = spawn(command, args)
-  child.stderr.resume()
+  child.stderr.on('data', (text) => process.stderr.write(text))
+  process.on('exit', () => child.kill())
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async () => {
     const { value, done } = await lines.next()
-    if (done) throw new Error(`train-step: ${command} ${args.join(' ')} ended before it answered`)
+    if (done) {
+      console.error(`train-step: ${command} ${args.join(' ')} ended before it answered`)
+      process.exit(1)
+    }
     return JSON.parse(value as string)
   }
   return {
@@ -40,7 +44,7 @@ async function start(command: string, args: readonly string[]): Promise<Worker> 
       child.stdin.write(`run ${steps}\n`)
       return next()
     },
-    end: () => void child.stdin.write('end\n'),
+    end: () => void child.kill(),
   }
 }
 
