@@ -24,7 +24,8 @@ const nets: Record<string, { data: string; flags: string; threads: number }> = {
   // 63x63 is the least that its pools take; 224x224 costs about 12 times the convolutions.
   alexnet: {
     data: 'fashion-mnist',
-    flags: '--input 1,64,64 --epochs 6 --rate 0.04 --batch 200 --decay 0.0005 --nesterov --warm-up 1 --flip --classes 10',
+    flags:
+      '--input 1,64,64 --epochs 6 --rate 0.04 --batch 200 --decay 0.0005 --nesterov --warm-up 1 --flip --classes 10',
     threads: 2,
   },
 }
