@@ -3,13 +3,16 @@
  * that backward rules know.
  */
 import { UnsupportedError } from '../errors.ts'
+import { upgradeOpset } from '../graph/upgrade.ts'
 import { describe } from '../graph/walk.ts'
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import type { ValueType } from '../ops/grad/emit.ts'
 import { inferShapes, type Known, type Shapes } from '../ops/shape.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import type { TypedGraph } from './backward.ts'
-import { upgrade } from './upgrade.ts'
+
+/** The operator set whose forms the backward rules know. Newer models are left as they are. */
+export const trainingOpset = 20
 
 /**
  * `inputShapes` gives the whole shape of each input, batch axis included.
@@ -19,7 +22,8 @@ export function specialize(
   model: Model,
   inputShapes: Readonly<Record<string, readonly number[]>>,
 ): TypedGraph & { readonly model: Model } {
-  const modern = upgrade(model, checked(inferShapes(model, { inputShapes })))
+  checked(inferShapes(model, { inputShapes }))
+  const modern = constantsAsInitializers(upgradeOpset(model, trainingOpset))
   const shapes = checked(inferShapes(modern, { inputShapes }))
   const initializers = new Map<string, Tensor>(modern.graph.initializers)
   const nodes: Node[] = []
@@ -43,6 +47,16 @@ export function specialize(
   for (const name of initializers.keys()) if (!used.has(name)) initializers.delete(name)
   const { graph } = withGraph(modern, { nodes, initializers })
   return { graph, types, model: { ...modern, graph } }
+}
+
+function constantsAsInitializers(model: Model): Model {
+  const initializers = new Map(model.graph.initializers)
+  const nodes = model.graph.nodes.filter(({ op, attributes: { value }, outputs: [name] }) => {
+    if (op !== 'Constant' || value?.type !== 'tensor') return true
+    initializers.set(name, { ...value.value, name })
+    return false
+  })
+  return withGraph(model, { nodes, initializers })
 }
 
 function checked(shapes: Shapes): Shapes {

@@ -30,7 +30,7 @@ async function expectSame(before: Model, after: Model): Promise<void> {
   }
 }
 
-describe('one operator, from its old form to operator set 17', () => {
+describe.each([17, 20])('one operator, from its old form to operator set %i', (target) => {
   test.each([
     [9, 'y = Slice(x) {starts: [1, -3], ends: [9223372036854775807, -1], axes: [1, 2]}'],
     [9, 'y = Slice(x) {starts: [0, 1], ends: [1, 3]}'],
@@ -68,16 +68,21 @@ describe('one operator, from its old form to operator set 17', () => {
     ],
   ])('%i: %s', async (opset, body) => {
     const m = parseModel(`ir 4\nopset ${opset}\ngraph g {\n in x: float32[1, 3, 5, 6]\n out y: float32\n ${body}\n}`)
-    const raised = upgradeOpset(m, 17)
-    expect(opsetOf(raised)).toBe(17)
+    const raised = upgradeOpset(m, target)
+    expect(opsetOf(raised)).toBe(target)
     expect(inferShapes(raised)).toMatchObject({ problems: [], unsupported: [] })
     await expectSame(m, raised)
   })
+})
 
+describe('a model', () => {
   test('what has no safe way is an error that names the node', () => {
     const graph = (op: string): Model =>
       parseModel(`ir 4\nopset 8\ngraph g {\n in x: float32[1, 3, 5, 6]\n out y: float32\n ${op} @here\n}`)
-    expect(() => upgradeOpset(graph('y, m = Dropout(x)'), 13)).toThrow(/Dropout "here": its outputs after the first/)
+    expect(() => upgradeOpset(graph('y, m = Dropout(x) @here\n z = Not(m)'), 13)).toThrow(
+      /Dropout "here": its outputs after the first/,
+    )
+    expect(upgradeOpset(graph('y, m = Dropout(x)'), 13).graph.nodes[0].outputs).toEqual(['y'])
     expect(() => upgradeOpset(graph('y = BatchNormalization(x, x, x, x, x) {spatial: 0}'), 13)).toThrow(
       /"here": statistics for each position/,
     )
@@ -86,7 +91,10 @@ describe('one operator, from its old form to operator set 17', () => {
       /"here": scales that shrink and enlarge/,
     )
     expect(() => upgradeOpset(graph('y = Mystery(x)'), 13)).toThrow(/Mystery "here": no known way to operator set 13/)
-    expect(() => upgradeOpset(graph('y = Relu(x)'), 99)).toThrow(/99 cannot be a target; expected 8 to 17/)
+    expect(() => upgradeOpset(graph('y = Relu(x)'), 99)).toThrow(/99 cannot be a target; expected 8 to 20/)
+    expect(() => upgradeOpset({ ...graph('y = Add(x, x)'), opsets: [{ domain: '', version: 6 }] }, 13)).toThrow(
+      /operator set 6 is too old to raise; expected 7 or newer/,
+    )
     expect(upgradeOpset(graph('y = Relu(x)'), 8)).toEqual(graph('y = Relu(x)'))
   })
 

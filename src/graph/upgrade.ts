@@ -3,16 +3,16 @@
  * are taken; any other is an error that names the node. Source: onnx/docs/Changelog.md.
  */
 import { UnsupportedError } from '../errors.ts'
-import { type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from '../model.ts'
+import { type Attribute, type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import { knownTensor } from '../ops/shape/known.ts'
 import { inferShapes, type Known } from '../ops/shape.ts'
 import { type DataType, floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { node as makeNode, nameSource } from './build.ts'
 import { mapGraphs } from './fold.ts'
-import { describe, floatAttribute, intAttribute, intsAttribute, stringAttribute } from './walk.ts'
+import { describe, floatAttribute, graphsOf, intAttribute, intsAttribute, stringAttribute } from './walk.ts'
 
 /** What `upgradeOpset` can reach. */
-export const upgradeTargets = { oldest: 8, newest: 17 } as const
+export const upgradeTargets = { oldest: 8, newest: 20 } as const
 
 interface Step {
   readonly node: Node
@@ -34,6 +34,9 @@ export function upgradeOpset(model: Model, target: number): Model {
   }
   const from = opsetOf(model)
   if (from >= target) return model
+  // Operators of sets before 7 broadcast by attributes.
+  if (from < 7) throw new UnsupportedError(`model: operator set ${from} is too old to raise; expected 7 or newer`)
+  const read = namesRead(model)
   const { values, nested } = inferShapes(model)
   const fresh = nameSource(model.graph)
   const constants: Tensor[] = []
@@ -49,7 +52,7 @@ export function upgradeOpset(model: Model, target: number): Model {
     const known = (name: string): Known => own.get(name) ?? outer(name) ?? made.get(name) ?? {}
     const nodes = graph.nodes.flatMap((node) => {
       const inside = mapGraphs(node, (inner) => upgradeGraph(inner, known))
-      return upgradeNode({ node: inside, known, constant, fresh }, from, target)
+      return upgradeNode({ node: withoutUnread(inside, read), known, constant, fresh }, from, target)
     })
     return { ...graph, nodes }
   }
@@ -66,8 +69,27 @@ export function upgradeOpset(model: Model, target: number): Model {
 
 /** The oldest file format that may hold an operator set (onnx/docs/Versioning.md), and constants that are no inputs. */
 function irVersionOf(opset: number): number {
-  return opset <= 9 ? 4 : opset === 10 ? 5 : opset === 11 ? 6 : opset <= 14 ? 7 : 8
+  return opset <= 9 ? 4 : opset === 10 ? 5 : opset === 11 ? 6 : opset <= 14 ? 7 : opset <= 18 ? 8 : 9
 }
+
+/** Every name that a node, or the world outside, reads. */
+function namesRead(model: Model): ReadonlySet<string> {
+  const read = new Set<string>()
+  for (const graph of graphsOf(model)) {
+    for (const node of graph.nodes) for (const name of node.inputs) read.add(name)
+    for (const { name } of graph.outputs) read.add(name)
+  }
+  return read
+}
+
+/** Old exporters name every output, such as the mask of a Dropout that nothing reads. */
+function withoutUnread(node: Node, read: ReadonlySet<string>): Node {
+  let length = node.outputs.length
+  while (length > 1 && !read.has(node.outputs[length - 1])) length--
+  return droppable.has(node.op) ? { ...node, outputs: node.outputs.slice(0, length) } : node
+}
+
+const droppable = new Set(['BatchNormalization', 'Dropout'])
 
 function upgradeNode(step: Step, from: number, target: number): readonly Node[] {
   const { node } = step
@@ -90,15 +112,14 @@ function changedTo(version: number, step: Step): readonly Node[] {
   return Array.isArray(result) ? result : [result as Node]
 }
 
-/** Versions up to 17 only took more types, spelled out a default or added an attribute with the old behaviour as default. */
+/** Versions up to 20 only took more types, spelled out a default or added an attribute with the old behaviour as default. */
 const unchanged = new Set(
   `Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool Cast Ceil Concat Constant ConstantOfShape Conv ConvInteger
   ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU
   Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual HardSigmoid
-  HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LSTM LeakyRelu Less LessOrEqual Log Loop LpNormalization
-  MatMul MatMulInteger Max MaxPool Mean Min Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv
-  QLinearMatMul QuantizeLinear RNN Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean
-  ReduceMin ReduceProd ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin
+  Gelu GroupNormalization HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log Loop LpNormalization
+  MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv
+  QLinearMatMul QuantizeLinear RNN Range Reciprocal Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin
   Size Softplus Softsign SpaceToDepth Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose Where Xor`.split(/\s+/),
 )
 
@@ -227,6 +248,13 @@ const softmax: Change = (step) => {
   ]
 }
 
+/** From 18 on a Split into equal parts says into how many. */
+const split: Change = ({ node }) => {
+  if (node.inputs[1]) return node
+  const count: Attribute = { type: 'int', value: node.outputs.length }
+  return { ...node, attributes: { ...node.attributes, num_outputs: count } }
+}
+
 /** By operator, the versions at which a node must be written differently. */
 const changed: Readonly<Record<string, Readonly<Record<number, Change>>>> = {
   BatchNormalization: { 9: batchNormalization, 14: onlyFirst(({ node }) => node) },
@@ -235,12 +263,18 @@ const changed: Readonly<Record<string, Readonly<Record<number, Change>>>> = {
   Hardmax: { 13: softmax },
   LogSoftmax: { 13: softmax },
   Pad: { 11: pad },
+  ...Object.fromEntries(
+    ['L1', 'L2', 'LogSum', 'LogSumExp', 'Max', 'Mean', 'Min', 'Prod', 'SumSquare'].map((kind) => [
+      `Reduce${kind}`,
+      { 18: toInput('axes') },
+    ]),
+  ),
   ReduceSum: { 13: toInput('axes') },
   Resize: { 11: resize },
   Scatter: { 11: ({ node }) => ({ ...node, op: 'ScatterElements' }) },
   Slice: { 10: slice },
   Softmax: { 13: softmax },
-  Split: { 13: toInput('split') },
+  Split: { 13: toInput('split'), 18: split },
   Squeeze: { 13: toInput('axes') },
   TopK: { 10: topK },
   Unsqueeze: { 13: toInput('axes') },
