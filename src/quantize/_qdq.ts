@@ -41,29 +41,55 @@ export interface QuantizedWeight {
 export interface WeightOptions {
   /** The output-channel axis; undefined for one scale in all. */
   readonly axis?: number
-  /** Largest integer: 127, or 64 for kernels that add products in 16 bits. */
-  readonly limit?: number
+  /** Whether no two weights of a channel with the same sign may add up to more than 128 (see `largestSums`). */
+  readonly pairs?: boolean
   /** Scales to be no smaller than these (a bias may not fit its 32 bits otherwise). */
   readonly atLeast?: ArrayLike<number>
 }
 
 /** Symmetric int8 weights, each channel's scale from its largest magnitude. An all-zero channel gets `atLeast`, or 1. */
-export function quantizeWeight(tensor: Tensor, { axis, limit = 127, atLeast }: WeightOptions = {}): QuantizedWeight {
+export function quantizeWeight(tensor: Tensor, { axis, pairs = false, atLeast }: WeightOptions = {}): QuantizedWeight {
   const w = floats(tensor)
   const channels = axis === undefined ? 1 : tensor.dims[axis]
   const inner = axis === undefined ? w.length : sizeOf(tensor.dims.slice(axis + 1))
-  const largest = new Float64Array(channels)
-  for (let i = 0; i < w.length; i++) {
-    if (!Number.isFinite(w[i])) throw new Error(`int8: weight "${tensor.name}" holds ${w[i]}; expected finite numbers`)
-    const c = Math.floor(i / inner) % channels
-    largest[c] = Math.max(largest[c], Math.abs(w[i]))
-  }
-  const scales = Float32Array.from(largest, (m, c) => Math.max(m / limit, atLeast?.[c] ?? 0) || 1)
+  const bad = w.find((v) => !Number.isFinite(v))
+  if (bad !== undefined) throw new Error(`int8: weight "${tensor.name}" holds ${bad}; expected finite numbers`)
+  const channelOf = (i: number): number => Math.floor(i / inner) % channels
+  const largest = pairs ? largestSums(w, channels, channelOf) : largestMagnitudes(w, channels, channelOf)
+  const scales = Float32Array.from(largest, (m, c) => Math.max(m / 127, atLeast?.[c] ?? 0) || 1)
   const values = new Int8Array(w.length)
   for (let i = 0; i < w.length; i++) {
-    values[i] = Math.max(-limit, Math.min(limit, Math.round(w[i] / scales[Math.floor(i / inner) % channels])))
+    values[i] = Math.max(-127, Math.min(127, Math.round(w[i] / scales[channelOf(i)])))
   }
   return { values, scales }
+}
+
+type ChannelOf = (index: number) => number
+
+function largestMagnitudes(w: Float32Array, channels: number, channelOf: ChannelOf): Float64Array {
+  const largest = new Float64Array(channels)
+  for (let i = 0; i < w.length; i++) {
+    const c = channelOf(i)
+    largest[c] = Math.max(largest[c], Math.abs(w[i]))
+  }
+  return largest
+}
+
+/**
+ * The largest sum of two weights of one sign, for each channel. x86 processors without VNNI multiply uint8 by int8 with
+ * VPMADDUBSW, which adds products in pairs and saturates at 16 bits: 255 (|a| + |b|) must stay below 32,768. Which weights
+ * meet depends on the kernel's packing, so every pair of the channel counts. A sum of 127 steps is 128 when rounded.
+ */
+function largestSums(w: Float32Array, channels: number, channelOf: ChannelOf): Float64Array {
+  const [first, second] = [new Float64Array(2 * channels), new Float64Array(2 * channels)]
+  for (let i = 0; i < w.length; i++) {
+    const at = 2 * channelOf(i) + (w[i] < 0 ? 1 : 0)
+    const magnitude = Math.abs(w[i])
+    second[at] = Math.max(second[at], Math.min(first[at], magnitude))
+    first[at] = Math.max(first[at], magnitude)
+  }
+  const sum = (at: number): number => first[at] + second[at]
+  return Float64Array.from({ length: channels }, (_, c) => Math.max(sum(2 * c), sum(2 * c + 1)))
 }
 
 /** What the integers stand for, as floats. */
@@ -89,7 +115,7 @@ export interface QuantizedLayer extends QuantizedWeight {
 
 export interface LayerOptions {
   readonly inputScale: number
-  readonly limit: number
+  readonly pairs: boolean
   /** Added to the bias (bias correction); a layer without bias gets one. */
   readonly correction?: Float32Array
 }
@@ -98,7 +124,7 @@ export interface LayerOptions {
 export function quantizeLayer(
   graph: Graph,
   layer: Node,
-  { inputScale, limit, correction }: LayerOptions,
+  { inputScale, pairs, correction }: LayerOptions,
 ): QuantizedLayer {
   const producers = producersOf(graph)
   const weight = constantOf(graph, layer.inputs[1], producers) as Tensor
@@ -110,7 +136,7 @@ export function quantizeLayer(
   if (correction && layer.op !== 'MatMul') bias = Float32Array.from(correction, (d, c) => (bias?.[c] ?? 0) + d)
   // 2^30 rather than 2^31 - 1: the products are added to it.
   const atLeast = bias && Float64Array.from(bias, (b) => Math.abs(b) / inputScale / 2 ** 30)
-  return { weight, axis, ...(bias ? { bias } : {}), ...quantizeWeight(weight, { axis, limit, atLeast }) }
+  return { weight, axis, ...(bias ? { bias } : {}), ...quantizeWeight(weight, { axis, pairs, atLeast }) }
 }
 
 export interface QdqParts {

@@ -12,10 +12,7 @@ import { quantizeWeight } from './_qdq.ts'
 /** Below this many elements the scales and the extra node take more bytes than they save. */
 const minElements = 64
 
-export function quantizeWeightsOnly(
-  model: Model,
-  { exclude, reduceRange }: { exclude: readonly string[]; reduceRange: boolean },
-): Model {
+export function quantizeWeightsOnly(model: Model, { exclude }: { exclude: readonly string[] }): Model {
   const kept = new Set(exclude)
   const chosen = weightTensors(model).filter(
     ({ tensor, uses }) =>
@@ -24,7 +21,7 @@ export function quantizeWeightsOnly(
   if (chosen.length === 0) return model
   const functionNodes = (model.functions ?? []).flatMap((fn) => fn.nodes)
   const fresh = nameSource({ ...model.graph, nodes: [...model.graph.nodes, ...functionNodes] })
-  const parts = new Map(chosen.map((w) => [w.tensor, partsOf(w, reduceRange ? 64 : 127, fresh)]))
+  const parts = new Map(chosen.map((w) => [w.tensor, partsOf(w, fresh)]))
 
   const rewriteNodes = (nodes: readonly Node[]): Node[] => nodes.flatMap(rewriteNode)
   const rewriteNode = (original: Node): Node[] => {
@@ -64,8 +61,8 @@ export function quantizeWeightsOnly(
   }
 }
 
-function partsOf({ name, tensor, outputAxis }: WeightTensor, limit: number, fresh: (base: string) => string) {
-  const { values, scales } = quantizeWeight(tensor, { axis: outputAxis, limit })
+function partsOf({ name, tensor, outputAxis }: WeightTensor, fresh: (base: string) => string) {
+  const { values, scales } = quantizeWeight(tensor, { axis: outputAxis })
   const integers = integerTensor(fresh(`${name}_quantized`), 'int8', tensor.dims, values)
   const scale = floatTensor(fresh(`${name}_scale`), outputAxis === undefined ? [] : [scales.length], scales)
   const axis = outputAxis === undefined ? {} : { axis: outputAxis }

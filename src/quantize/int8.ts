@@ -41,8 +41,8 @@ const options = {
   },
   reduceRange: {
     type: 'boolean',
-    default: false,
-    help: 'keep weights within 7 bits: x86 processors without VNNI add products in 16 bits, which 8-bit weights overflow',
+    default: true,
+    help: 'keep sums of two weights within 8 bits: x86 processors without VNNI add products in pairs of 16 bits, which overflow otherwise; false only for processors that are known',
   },
   exclude: { type: 'strings', default: [], help: 'nodes to keep in float, by name (or first output)' },
 } as const
@@ -177,7 +177,7 @@ function quantizeLayers(
     plan.layers.map((layer) => {
       const inputScale = inputScaleOf(layer, { plan, ranges })
       const correction = corrections.get(nodeName(layer))
-      return [layer, quantizeLayer(model.graph, layer, { inputScale, limit: reduceRange ? 64 : 127, correction })]
+      return [layer, quantizeLayer(model.graph, layer, { inputScale, pairs: reduceRange, correction })]
     }),
   )
 }
