@@ -34,7 +34,7 @@ const preprocess = guessPreprocess(inputs, splits.test, {
 const batcher = batcherFor(inputs, splits.test, preprocess)
 const samples = Number(flag('samples', '2000'))
 const threads = Number(flag('threads', '2'))
-const on = { batcher, data: heldBackSamples(splits.train, samples, 0) }
+const on = { batcher, data: heldBackSamples(splits.train, samples, 0)[0] }
 const seconds = async (work: () => Promise<unknown>): Promise<number> => {
   const start = performance.now()
   await work()
@@ -47,7 +47,7 @@ const loops = Number(flag('loop', '5'))
 const perRun: number[] = []
 let measured = 0
 let shared = 0
-const options = { threads, batchSize: Number(flag('batch', '50')) }
+const options = { threads, batchSize: Number(flag('batch', '100')) }
 const reference = await scan(model, on, { ...options, names: [] })
 const whole = async (): Promise<void> => {
   perRun.push(

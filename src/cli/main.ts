@@ -128,6 +128,9 @@ addDataOptions(
   .option('--max-loss <points>', 'points of accuracy that a tensor alone may cost', '1')
   .option('--samples <n>', 'training samples that are held back to measure on', '2000')
   .option('--unit <unit>', 'element or filter: what is zeroed', 'element')
+  .option('--retrain <epochs>', 'train so long before each point is measured, stopped early; 0: measure at once', '0')
+  .option('--retrain-samples <n>', 'training samples for that; a fifth of them tells when to stop', '10000')
+  .option('--rate <number>', 'learning rate of that', '0.01')
   .option('--threads <n>', 'threads of ONNX Runtime (default: its own choice)')
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/scan.ts')).runScan(model, flags, io, stop.signal)),

@@ -6,7 +6,9 @@ import { cutBefore, dependentsOf } from '../graph/cut.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
 import { loadData } from '../node/data.ts'
+import { floats } from '../tensor/dtype.ts'
 import { lenet5 } from '../testing/small-nets.ts'
+import { keepZeros } from '../train/terms.ts'
 import { train } from '../train/train.ts'
 import { shufflenetV2 } from '../zoo/shufflenet.ts'
 import { recommend, type ScanResult, scan } from './scan.ts'
@@ -19,15 +21,14 @@ function bound(model: Model, data = digits) {
 }
 
 /** A network that knows something, so that pruning can hurt. */
-async function trained(): Promise<Model> {
+const { model } = await (() => {
   const start = lenet5(1)
   const { batcher } = bound(start)
-  return (await train(start, digits, { batcher, epochs: 3, batchSize: 20, learningRate: 0.02, threads: 1 })).model
-}
+  return train(start, digits, { batcher, epochs: 3, batchSize: 20, learningRate: 0.02, threads: 1 })
+})()
 
 describe('scan', () => {
   it('gives what a loop over whole models gives, up to rounding, and goes on from what is done', async () => {
-    const model = await trained()
     const on = bound(
       model,
       subset(
@@ -38,7 +39,7 @@ describe('scan', () => {
     const options = { sparsities: [0.5, 0.9, 0.97], threads: 1, batchSize: 100 }
     const plain = await scan(model, on, { ...options, share: false })
     const seen: ScanResult[] = []
-    const shared = await scan(model, on, { ...options, onCurve: (r) => void seen.push(r) })
+    const shared = await scan(model, on, { ...options, onPoint: (r) => void seen.push(r) })
     expect(plain.reference.accuracy).toBeGreaterThan(0.6)
     shared.curves.forEach((curve, i) => {
       curve.points.forEach((p, k) => {
@@ -47,8 +48,12 @@ describe('scan', () => {
       })
       expect(curve.points.length === 3 || curve.collapsed).toBe(true)
     })
-    expect(seen.map((r) => r.curves.length)).toEqual([1, 2, 3, 4])
-    expect(await scan(model, on, { ...options, done: seen[1] })).toEqual(shared)
+    expect(seen.length).toBe(shared.curves.reduce((n, c) => n + c.points.length, 0))
+    // From the middle of the second curve, and from the end of one.
+    const middle = seen.find((r) => r.curves.length === 2)
+    const end = seen.findLast((r) => r.curves.length === 1)
+    expect(middle?.curves[1].points.length).toBe(1)
+    for (const done of [middle, end]) expect(await scan(model, on, { ...options, done })).toEqual(shared)
   })
 
   it('agrees with the loop where branches run in parallel, also without room to keep values', async () => {
@@ -73,6 +78,41 @@ describe('scan', () => {
       })
     }
   }, 60_000)
+
+  it('follows a curve no further than chance, and the loop to its end', async () => {
+    const on = bound(model)
+    const options = { sparsities: [0.3, 0.99999, 1], threads: 1, names: [weightTensors(model)[3].name] }
+    const [curve] = (await scan(model, on, options)).curves
+    expect(curve).toMatchObject({ collapsed: true })
+    expect(curve.points.length).toBe(2)
+    expect((await scan(model, on, { ...options, share: false })).curves[0]).toMatchObject({ collapsed: false })
+  })
+
+  it('measures after retraining, which gives some of the accuracy back', async () => {
+    const on = bound(model)
+    const options = { sparsities: [0.9, 0.97], threads: 1, names: [weightTensors(model)[2].name] }
+    const asked: number[][] = []
+    const result = await scan(model, on, {
+      ...options,
+      retrain: {
+        epochs: 1,
+        train: async (pruned) => {
+          const zeros = weightTensors(pruned).map((w) => floats(w.tensor).reduce((n, v) => n + (v === 0 ? 1 : 0), 0))
+          asked.push(zeros)
+          const training = { batcher: on.batcher, epochs: 1, batchSize: 20, learningRate: 0.01, threads: 1 }
+          return (await train(pruned, digits, { ...training, project: [keepZeros()] })).model
+        },
+      },
+    })
+    const [plain] = (await scan(model, on, options)).curves
+    expect(result.retrainEpochs).toBe(1)
+    expect(asked.length).toBe(2)
+    expect(asked[1][2]).toBeGreaterThan(asked[0][2])
+    expect(asked[0].filter((n) => n > 0).length).toBe(1)
+    result.curves[0].points.forEach((p, i) => {
+      expect(p.loss).toBeLessThan(plain.points[i].loss)
+    })
+  })
 
   it('recommends the largest sparsity within the allowed loss, not the first', () => {
     const at = (sparsity: number, accuracy: number) => ({ sparsity, accuracy, loss: 0 })

@@ -1,9 +1,9 @@
 /**
  * Sensitivity scan: each weight tensor pruned alone to a grid of sparsities, and what is left of accuracy and loss, without
- * retraining (Li et al. 2017, arXiv:1608.08710, section 3.2).
+ * retraining (Li et al. 2017, arXiv:1608.08710, section 3.2) or after a short one.
  *
- * Work is shared: what comes before the pruned layer runs once a layer, from where the layer before was, and only the part
- * after it runs for each sparsity. A curve that has fallen to chance is not followed further.
+ * Without retraining work is shared: what comes before the pruned layer runs once a layer, from where the layer before was,
+ * and only the part after it runs for each sparsity. A curve that has fallen to chance is not followed further.
  */
 import type { BoundBatcher } from '../data/batcher.ts'
 import { batches } from '../data/batches.ts'
@@ -47,7 +47,16 @@ export interface ScanResult {
   readonly sparsities: readonly number[]
   /** Points of accuracy that a tensor may cost. */
   readonly maxLoss: number
+  /** Most epochs of training before each point was measured; 0: none. */
+  readonly retrainEpochs: number
   readonly curves: readonly ScanCurve[]
+}
+
+export interface Retraining {
+  /** For each point, at most. */
+  readonly epochs: number
+  /** Trains a pruned model, its zeros kept, on other data than the scan measures on. */
+  train(pruned: Model): Promise<Model>
 }
 
 export interface ScanOptions {
@@ -65,9 +74,11 @@ export interface ScanOptions {
   readonly cacheBytes?: number
   /** false runs the whole model each time and follows every curve to its end: for comparing. */
   readonly share?: boolean
-  /** What an earlier run measured, to go on from. */
+  readonly retrain?: Retraining
+  /** What an earlier run measured, to go on from; its last curve may be unfinished. */
   readonly done?: Partial<Pick<ScanResult, 'reference' | 'curves'>>
-  readonly onCurve?: (so: ScanResult) => void | Promise<void>
+  /** Told after each point, with everything so far. */
+  readonly onPoint?: (so: ScanResult) => void | Promise<void>
   readonly progress?: (done: number, what: string) => void
   readonly signal?: AbortSignal
 }
@@ -82,36 +93,45 @@ export async function scan(
   { batcher, data }: { readonly batcher: BoundBatcher; readonly data: Dataset },
   options: ScanOptions = {},
 ): Promise<ScanResult> {
-  const { sparsities = scanGrid, maxLoss = 1, share = true, unit = 'element', done = {} } = options
+  const { sparsities = scanGrid, maxLoss = 1, share = true, unit = 'element', retrain, done = {} } = options
   check(data, sparsities)
   const run = runnerOf(model, { batcher, data }, options)
   const reference = done.reference ?? (await run.score(model))
   const chance = 1 / (data.classes ?? 2)
-  const curves: ScanCurve[] = []
-  const weights = weightTensors(model).filter((w) => options.names?.includes(w.name) ?? true)
-  for (const [i, weight] of weights.entries()) {
-    const before = done.curves?.find((c) => c.name === weight.name)
-    if (before) curves.push({ ...before, recommended: recommend(before.points, reference, maxLoss) })
-    else {
-      if (share) await run.moveTo(weight)
-      const points: ScanPoint[] = []
-      let collapsed = false
-      for (const sparsity of sparsities) {
-        if (share && collapsed) break
-        options.progress?.((i + points.length / sparsities.length) / weights.length, `scanning ${weight.name}`)
-        const pruned = await magnitude(model, { sparsities: { [weight.name]: sparsity }, unit })
-        const score = await run.score(pruned)
-        points.push({ sparsity, ...score })
-        collapsed = score.accuracy - chance < collapsedShare * (reference.accuracy - chance)
-      }
-      const { op } = weight.uses[0].node
-      const recommended = recommend(points, reference, maxLoss)
-      const cut = share && collapsed && points.length < sparsities.length
-      curves.push({ name: weight.name, op, dims: weight.tensor.dims, points, collapsed: cut, recommended })
-    }
-    await options.onCurve?.({ reference, samples: data.length, sparsities, maxLoss, curves: [...curves] })
+  const fell = (p?: Score): boolean =>
+    share && p !== undefined && p.accuracy - chance < collapsedShare * (reference.accuracy - chance)
+  const finished: ScanCurve[] = []
+  const resultWith = (curves: readonly ScanCurve[]): ScanResult => {
+    const retrainEpochs = retrain?.epochs ?? 0
+    return { reference, samples: data.length, sparsities, maxLoss, retrainEpochs, curves: [...curves] }
   }
-  return { reference, samples: data.length, sparsities, maxLoss, curves }
+  const isOpen = (points: readonly ScanPoint[]): boolean => points.length < sparsities.length && !fell(points.at(-1))
+  const knownOf = ({ name }: WeightTensor): readonly ScanPoint[] =>
+    done.curves?.find((c) => c.name === name)?.points ?? []
+  const weights = weightTensors(model).filter((w) => options.names?.includes(w.name) ?? true)
+  const lastOpen = weights.findLastIndex((w) => isOpen(knownOf(w)))
+  for (const [i, weight] of weights.entries()) {
+    const points = [...knownOf(weight)]
+    const curve = (): ScanCurve => ({
+      name: weight.name,
+      op: weight.uses[0].node.op,
+      dims: weight.tensor.dims,
+      points: [...points],
+      collapsed: fell(points.at(-1)) && points.length < sparsities.length,
+      recommended: recommend(points, reference, maxLoss),
+    })
+    // Also past what is done: kept values then come out of the same steps, to the last bit, as in one go.
+    if (share && !retrain && i <= lastOpen) await run.moveTo(weight)
+    while (isOpen(points)) {
+      const sparsity = sparsities[points.length]
+      options.progress?.((i + points.length / sparsities.length) / weights.length, `scanning ${weight.name}`)
+      const pruned = await magnitude(model, { sparsities: { [weight.name]: sparsity }, unit })
+      points.push({ sparsity, ...(await run.score(retrain ? await retrain.train(pruned) : pruned)) })
+      await options.onPoint?.(resultWith([...finished, curve()]))
+    }
+    finished.push(curve())
+  }
+  return resultWith(finished)
 }
 
 function check(data: Dataset, sparsities: readonly number[]): void {

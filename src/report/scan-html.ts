@@ -7,13 +7,14 @@ const height = 130
 const pad = { left: 34, right: 8, top: 8, bottom: 22 }
 
 export function renderScan(title: string, result: ScanResult): string {
-  const { reference, samples, maxLoss, curves } = result
+  const { reference, samples, maxLoss, retrainEpochs, curves } = result
+  const after = retrainEpochs > 0 ? `with at most ${retrainEpochs} epochs of retraining` : 'without retraining'
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>${escapeHtml(title)}</title><style>${style}</style></head><body><main>
 <h1>${escapeHtml(title)}</h1>
-<p>Each tensor pruned alone, without retraining. Top-1 accuracy on ${count(samples)} held-back training samples: ${percent(reference.accuracy)} before, dashed. The ring is the largest sparsity that costs at most ${maxLoss} points; a curve that has fallen to chance ends there.</p>
+<p>Each tensor pruned alone, ${after}. Top-1 accuracy on ${count(samples)} held-back training samples: ${percent(reference.accuracy)} before, dashed. The ring is the largest sparsity that costs at most ${maxLoss} points; a curve that has fallen to chance ends there.</p>
 <section class="curves">${curves.map((c) => figure(c, result)).join('\n')}</section>
 <table><thead><tr><th>tensor</th><th>layer</th><th>shape</th><th>recommended sparsity</th></tr></thead><tbody>
 ${curves.map((c) => `<tr><th scope="row">${escapeHtml(c.name)}</th><td>${escapeHtml(c.op)}</td><td>${c.dims.join(' x ')}</td><td>${percent(c.recommended, 0)}</td></tr>`).join('\n')}

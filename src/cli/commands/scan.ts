@@ -1,15 +1,17 @@
 /** `coppice scan`: how much pruning each weight tensor alone can bear, on held-back training data. */
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
-import { subset } from '../../data/batches.ts'
-import type { Dataset } from '../../data/dataset.ts'
-import { type ScanResult, scan, scanGrid } from '../../evaluate/scan.ts'
+import { splitDataset, subset } from '../../data/batches.ts'
+import type { Batcher, Dataset } from '../../data/dataset.ts'
+import { type Retraining, type ScanResult, scan, scanGrid } from '../../evaluate/scan.ts'
 import { crc32 } from '../../formats/checksum.ts'
 import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
 import { renderScan } from '../../report/scan-html.ts'
 import { permutation, random } from '../../tensor/random.ts'
+import { keepZeros } from '../../train/terms.ts'
+import { train } from '../../train/train.ts'
 import { bindData, type DataFlags, seedOf } from '../data-options.ts'
 import { type Io, numberList, numberOption } from '../io.ts'
 
@@ -21,6 +23,9 @@ export interface ScanFlags extends DataFlags {
   readonly samples: string
   readonly unit: string
   readonly threads?: string
+  readonly retrain: string
+  readonly retrainSamples: string
+  readonly rate: string
 }
 
 /** What a scan's file holds: the result, and of what it is. */
@@ -38,17 +43,23 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
   if (flags.unit !== 'element' && flags.unit !== 'filter')
     throw new Error(`--unit: "${flags.unit}"; expected element or filter`)
   const samples = numberOption(flags.samples, '--samples', { min: 1, max: 1e9, integer: true })
-  const held = heldBackSamples(data.splits.train, samples, seedOf(flags))
+  const [held, others] = heldBackSamples(data.splits.train, samples, seedOf(flags))
   const sparsities = flags.sparsities ? numberList(flags.sparsities, '--sparsities') : scanGrid
   const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
-  const of = `${crc32(writeModel(model))} ${held.id} ${held.length} ${seedOf(flags)} ${sparsities.join()} ${flags.unit} ${JSON.stringify(data.spec)}`
+  const threads = flags.threads
+    ? numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
+    : undefined
+  const retrain = retraining({ batcher: data.batcher, others, threads, signal }, flags)
+  const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate}` : ''
+  const of = `${crc32(writeModel(model))} ${held.id} ${held.length} ${seedOf(flags)} ${sparsities.join()} ${flags.unit} ${JSON.stringify(data.spec)}${how}`
   const file = (result: ScanResult): ScanFile => ({ format: 'coppice scan 1', model: basename(path), of, ...result })
   const write = (value: unknown): Promise<void> =>
     writeFileAtomic(output, new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`))
   const before = existsSync(output) ? readScan(output) : undefined
   const done = before?.of === of ? before : undefined
   if (before && !done) io.say(`${output}: it is of another model, data or grid; it is written anew`)
-  if (done && done.curves.length > 0) io.say(`${output}: going on after ${done.curves.length} tensors`)
+  const points = done?.curves.reduce((n, c) => n + c.points.length, 0) ?? 0
+  if (points > 0) io.say(`${output}: going on after ${points} points`)
   const result = await scan(
     model,
     { batcher: data.batcher, data: held },
@@ -56,11 +67,10 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
       sparsities,
       maxLoss: numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 }),
       unit: flags.unit,
-      ...(flags.threads
-        ? { threads: numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true }) }
-        : {}),
+      ...(threads ? { threads } : {}),
+      ...(retrain ? { retrain } : {}),
       ...(done ? { done } : {}),
-      onCurve: (so) => write(file(so)),
+      onPoint: (so) => write(file(so)),
       progress: io.progress,
       signal,
     },
@@ -75,10 +85,36 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
   io.result(describe(result, [output, ...(flags.report ? [flags.report] : [])]), file(result))
 }
 
-/** Training samples to measure on; never test data. */
-export function heldBackSamples(train: Dataset, samples: number, seed: number): Dataset {
+/** Training samples to measure on, and the others; never test data. */
+export function heldBackSamples(train: Dataset, samples: number, seed: number): [held: Dataset, others: Dataset] {
   const order = permutation(train.length, random(seed))
-  return subset(train, order.subarray(0, Math.min(samples, train.length)))
+  const count = Math.min(samples, train.length)
+  return [subset(train, order.subarray(0, count)), subset(train, order.subarray(count))]
+}
+
+const retrainBatch = 64
+
+/** What --retrain asks for: each pruned model trained on samples that the scan does not measure on, stopped early by others. */
+function retraining(
+  { batcher, others, threads, signal }: { batcher: Batcher; others: Dataset; threads?: number; signal: AbortSignal },
+  flags: ScanFlags,
+): Retraining | undefined {
+  const epochs = numberOption(flags.retrain, '--retrain', { min: 0, max: 1e6, integer: true })
+  if (epochs === 0) return undefined
+  const samples = numberOption(flags.retrainSamples, '--retrain-samples', { min: 1, max: 1e9, integer: true })
+  const learningRate = numberOption(flags.rate, '--rate', { min: 0, max: 1e6 })
+  const [chosen] = heldBackSamples(others, samples, seedOf(flags))
+  const [training, validation] = splitDataset(chosen, 0.2, seedOf(flags))
+  if (training.length < retrainBatch)
+    throw new Error(
+      `--retrain: ${training.length} samples are left to train on; expected at least ${retrainBatch}; fewer --samples or more --retrain-samples may help`,
+    )
+  const options = { batcher, epochs, batchSize: retrainBatch, learningRate, threads, signal, seed: seedOf(flags) }
+  return {
+    epochs,
+    train: async (pruned) =>
+      (await train(pruned, training, { ...options, validation, patience: 1, project: [keepZeros()] })).model,
+  }
 }
 
 /** Reads a scan's file. Throws one sentence where it is none. */
