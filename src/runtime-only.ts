@@ -2,21 +2,50 @@
  * The decoder alone, for pages and programs that load packed models: `coppice/runtime`. It brings no runtime along; give the
  * bytes to whichever one is there.
  */
-import { unpackOnnx } from './formats/unpack-onnx.ts'
+import { bodyOf, openCop } from './formats/cop-file.ts'
+import { type UnpackOptions, unpackOnnx } from './formats/unpack-onnx.ts'
+
+export {
+  type ByteSource,
+  type CopFile,
+  type OpenCopOptions,
+  openCop,
+  type TensorEntry,
+} from './formats/cop-file.ts'
+export type { UnpackOptions } from './formats/unpack-onnx.ts'
 
 /** The ONNX file in a packed one. Throws one sentence where the bytes are no packed model or are damaged. */
-export function decodeCop(bytes: Uint8Array): Uint8Array {
-  return unpackOnnx(bytes)
+export function decodeCop(bytes: Uint8Array, options?: UnpackOptions): Uint8Array {
+  return unpackOnnx(bytes, options)
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends UnpackOptions {
   /** Something like the platform's fetch. */
   readonly fetch?: (url: string) => Promise<Response>
 }
 
-/** Fetches a packed model and decodes it. Throws where the answer is not 200 to 299, or is not a packed model. */
-export async function loadCop(url: string, { fetch = globalThis.fetch }: LoadOptions = {}): Promise<Uint8Array> {
-  const response = await fetch(url)
-  if (!response.ok) throw new Error(`cop: ${url} answered ${response.status}; expected a packed model`)
-  return decodeCop(new Uint8Array(await response.arrayBuffer()))
+/**
+ * Fetches a packed model in one request and decodes it while it comes. Throws where the answer is not 200 to 299, or is not
+ * a packed model.
+ */
+export async function loadCop(
+  url: string,
+  { fetch = globalThis.fetch, ...options }: LoadOptions = {},
+): Promise<Uint8Array> {
+  return (await openCop(bodyOf(await fetch(url), url), options)).onnx()
+}
+
+/** onnxruntime-web, onnxruntime-node, or another module that makes sessions as they do. */
+export interface SessionMaker<Session, SessionOptions> {
+  readonly InferenceSession: { create(onnx: Uint8Array, options?: SessionOptions): Promise<Session> }
+}
+
+/** Fetches a packed model and gives a session of the runtime: `loadSession(ort, 'net.cop', { executionProviders: ['wasm'] })`. */
+export async function loadSession<Session, SessionOptions>(
+  ort: SessionMaker<Session, SessionOptions>,
+  url: string,
+  sessionOptions?: SessionOptions,
+  options?: LoadOptions,
+): Promise<Session> {
+  return ort.InferenceSession.create(await loadCop(url, options), sessionOptions)
 }

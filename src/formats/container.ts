@@ -46,12 +46,40 @@ export function writeContainer({ mode, byteLength, graphByteLength, head, groups
   return joined([magic, sum, covered, ...groups.flatMap((g) => [g.integers, g.raw])])
 }
 
-/** Reads and checks everything but the groups' contents. The result shares memory with `bytes`. */
-export function readContainer(bytes: Uint8Array): Container & { readonly checks: readonly number[] } {
-  if (bytes.length < 4 || bytes[0] !== magic[0] || bytes[1] !== magic[1] || bytes[2] !== magic[2]) {
-    throw new Error('cop: not a packed model; expected a file that begins with "cop"')
+/** Where a group lies: `at` in the file, then the bytes of its two parts, side by side. */
+export interface GroupPlace {
+  readonly at: number
+  readonly integersLength: number
+  readonly rawLength: number
+  /** CRC-32 of both. */
+  readonly check: number
+}
+
+/** All of a file but its groups. */
+export interface Contents extends Omit<Container, 'groups'> {
+  readonly groups: readonly GroupPlace[]
+  /** Bytes of the file. */
+  readonly end: number
+}
+
+/** The bytes end before what they should hold; where they are a file's beginning, more of them may help. */
+export class CutShort extends Error {
+  constructor() {
+    super('cop: the file ends too soon; it was cut short or is damaged')
   }
-  if (bytes[3] !== magic[3]) throw new Error(`cop: version ${bytes[3]} of the format; expected ${magic[3]}`)
+}
+
+/** Reads and checks everything but the groups, from a file or its beginning. The result shares memory with `bytes`. */
+export function readContents(bytes: Uint8Array): Contents {
+  for (let i = 0; i < magic.length; i++) {
+    if (i >= bytes.length && i > 0) throw new CutShort()
+    if (bytes[i] === magic[i]) continue
+    throw new Error(
+      i < 3
+        ? 'cop: not a packed model; expected a file that begins with "cop"'
+        : `cop: version ${bytes[i]} of the format; expected ${magic[i]}`,
+    )
+  }
   const reader = { bytes, at: 8 }
   const mode = modes[byte(reader)]
   if (!mode) throw new Error('cop: an unknown coder mode; the file is damaged')
@@ -59,55 +87,56 @@ export function readContainer(bytes: Uint8Array): Container & { readonly checks:
   const graphByteLength = varint(reader)
   const headLength = varint(reader)
   const count = varint(reader)
-  if (count * 6 > bytes.length) throw cutShort()
-  const lengths: number[] = []
-  const checks: number[] = []
-  for (let i = 0; i < count; i++) {
-    lengths.push(varint(reader), varint(reader))
-    checks.push((byte(reader) | (byte(reader) << 8) | (byte(reader) << 16) | (byte(reader) << 24)) >>> 0)
-  }
+  if (count * 6 > bytes.length) throw new CutShort()
+  const lengths: Omit<GroupPlace, 'at'>[] = []
+  for (let i = 0; i < count; i++)
+    lengths.push({ integersLength: varint(reader), rawLength: varint(reader), check: u32(reader) })
   let end = reader.at + headLength
-  if (end > bytes.length) throw cutShort()
-  if (crc32(bytes.subarray(8, end)) !== (bytes[4] | (bytes[5] << 8) | (bytes[6] << 16) | (bytes[7] << 24)) >>> 0) {
+  if (end > bytes.length) throw new CutShort()
+  if (crc32(bytes.subarray(8, end)) !== u32({ bytes, at: 4 })) {
     throw new Error('cop: the checksum of the head does not fit; the file is damaged')
   }
   const head = bytes.subarray(reader.at, end)
-  const groups: Group[] = []
-  for (let i = 0; i < count; i++) {
-    const middle = end + lengths[2 * i]
-    const next = middle + lengths[2 * i + 1]
-    if (next > bytes.length) throw cutShort()
-    groups.push({ integers: bytes.subarray(end, middle), raw: bytes.subarray(middle, next) })
-    end = next
-  }
-  if (end !== bytes.length) throw new Error(`cop: ${bytes.length - end} bytes too many; the file is damaged`)
-  return { mode, byteLength, graphByteLength, head, groups, checks }
+  const groups = lengths.map((group) => {
+    const at = end
+    end += group.integersLength + group.rawLength
+    return { at, ...group }
+  })
+  return { mode, byteLength, graphByteLength, head, groups, end }
 }
 
-/** Throws where a group's bytes are not those that were written. */
-export function checkGroup(container: ReturnType<typeof readContainer>, index: number): Group {
-  const group = container.groups[index]
-  if (!group) throw new Error(`cop: group ${index} is missing; the file is damaged`)
-  // The two parts lie side by side.
-  const { integers, raw } = group
-  const both = new Uint8Array(integers.buffer, integers.byteOffset, integers.length + raw.length)
-  if (crc32(both) !== container.checks[index]) {
+/** Throws where a file has another length than its contents say. */
+export function checkEnd({ end }: Contents, fileLength: number): void {
+  if (end > fileLength) throw new CutShort()
+  if (end < fileLength) throw new Error(`cop: ${fileLength - end} bytes too many; the file is damaged`)
+}
+
+/** A group's two parts. Throws where its bytes are not those that were written. */
+export function readGroup(contents: Contents, index: number, bytes: Uint8Array): Group {
+  const { integersLength, rawLength, check } = contents.groups[index]
+  if (bytes.length < integersLength + rawLength) throw new CutShort()
+  if (crc32(bytes) !== check) {
     throw new Error(`cop: the checksum of group ${index} does not fit; the file is damaged`)
   }
-  return group
+  return { integers: bytes.subarray(0, integersLength), raw: bytes.subarray(integersLength) }
 }
 
-function cutShort(): Error {
-  return new Error('cop: the file ends too soon; it was cut short or is damaged')
+interface Reader {
+  readonly bytes: Uint8Array
+  at: number
 }
 
-function byte(reader: { bytes: Uint8Array; at: number }): number {
-  if (reader.at >= reader.bytes.length) throw cutShort()
+function byte(reader: Reader): number {
+  if (reader.at >= reader.bytes.length) throw new CutShort()
   return reader.bytes[reader.at++]
 }
 
+function u32(reader: Reader): number {
+  return (byte(reader) | (byte(reader) << 8) | (byte(reader) << 16) | (byte(reader) << 24)) >>> 0
+}
+
 /** LEB128, up to 2^49. */
-function varint(reader: { bytes: Uint8Array; at: number }): number {
+function varint(reader: Reader): number {
   let value = 0
   for (let scale = 1; scale < 2 ** 49; scale *= 128) {
     const b = byte(reader)

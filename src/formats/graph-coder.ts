@@ -47,6 +47,13 @@ const maxDepth = 100
 
 const sets = { presence: 0, count: 64, int: 128, sign: 192, float: 256, bytes: 320, type: 384 } as const
 
+/** A mixer that has coded the primer. */
+export function primedMixer(coder: BinaryCoder): ContextMixer {
+  primed ??= prime()
+  return new ContextMixer(coder, primed.mixer)
+}
+
+/** Codes a message with a mixer that `primedMixer` made. */
 export function codeMessage(
   mixer: ContextMixer,
   schema: Schema,
@@ -54,7 +61,6 @@ export function codeMessage(
   options: GraphCoderOptions,
 ): Message {
   primed ??= prime()
-  mixer.restore(primed.mixer)
   const names = nameTable(mixer, options.check, nameMemory(primed.names))
   const state: State = { mixer, names, last: new Map(primed.last), previous: primed.previous, options }
   return codeTree(state, schema, message, 1, 0)
@@ -77,7 +83,7 @@ function prime(): Primed {
   const names = nameMemory()
   const state: State = { mixer, names: nameTable(mixer, options.check, names), last: new Map(), previous: 0, options }
   codeTree(state, ModelProto, primer(), 1, 0)
-  return { mixer: mixer.save(), names, last: state.last, previous: state.previous }
+  return { mixer: mixer.finish(), names, last: state.last, previous: state.previous }
 }
 
 interface State {

@@ -26,6 +26,9 @@ interface Entry {
   next?: Entry
 }
 
+/** Names that may be passed over at the cost of one item of the graph, so that a hostile file cannot search for ever. */
+const longSearch = 1 << 14
+
 const how = { isNew: 0, inOrder: 1, follower: 2, recent: 3 } as const
 
 /** What text has been coded. */
@@ -76,12 +79,14 @@ export function nameTable(mixer: ContextMixer, check: (cost: number) => void, me
 
   /** The next name of the order that fits a role: a tensor is no node's output, a value info is one. */
   const inOrder = (role: number): number => {
-    for (let i = cursor[role]; i < ordered.length; i++) {
+    let i = cursor[role]
+    for (; i < ordered.length; i++) {
       const { roles } = ordered[i]
       if (roles & (1 << role)) continue
-      if (role === 3 ? !(roles & 4) : role === 4 ? roles & 4 : roles === 2) return i
+      if (role === 3 ? !(roles & 4) : role === 4 ? roles & 4 : roles === 2) break
     }
-    return -1
+    check((i - cursor[role]) / longSearch)
+    return i < ordered.length ? i : -1
   }
 
   const name: NameTable['name'] = (bytes, place, role) => {
@@ -122,7 +127,7 @@ export function nameTable(mixer: ContextMixer, check: (cost: number) => void, me
       const rank = known ? recent.length - 1 - recent.lastIndexOf(known) : 0
       const at = mixer.number(rank, [place, hash(role, before), hash(role, 77)], sets.rank)
       entry = recent[recent.length - 1 - at]
-      check(0)
+      check(at / longSearch)
     }
     if (!entry) throw new Error('cop: a name refers to one that is not there; the file is damaged')
     if (choice === how.inOrder) cursor[role] = orderAt + 1
@@ -213,7 +218,7 @@ function textCoder(mixer: ContextMixer, check: (cost: number) => void, memory: T
       const symbol = !bytes ? 0 : at >= bytes.length ? 0 : needsEscape && !escaped ? 1 : source
       const same = alongPlace === lastStart + (memory.used - stringStart) ? 1 : 0
       const byte = codeByte(symbol, place, alongPlace || alongPrevious, same)
-      check(0.125)
+      check(1)
       // The strings read alongside: step while they go on.
       if (alongPlace > 0) alongPlace = memory.history[alongPlace] === 0 ? alongPlace : alongPlace + 1
       if (alongPrevious > 0) alongPrevious = memory.history[alongPrevious] === 0 ? alongPrevious : alongPrevious + 1

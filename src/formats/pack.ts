@@ -8,10 +8,9 @@ import { decode, type Message } from '../onnx/wire.ts'
 import { writeModel } from '../onnx/write.ts'
 import { bitWriter } from './bits.ts'
 import { type Group, maxGraphExpansion, writeContainer } from './container.ts'
-import { ContextMixer } from './entropy/context-mixer.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
-import { codeMessage } from './graph-coder.ts'
+import { codeMessage, primedMixer } from './graph-coder.ts'
 import { type CodedTensor, chooser, infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface PackOptions {
@@ -33,8 +32,8 @@ export function packModel(model: Model, options: PackOptions = {}): Uint8Array {
 /** Packs the bytes that `writeModel` made. */
 export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackOptions = {}): Uint8Array {
   const coder = new BinaryCoder()
-  const mixer = new ContextMixer(coder)
-  const describe = tensorCoder(mixer, () => {})
+  const mixer = primedMixer(coder)
+  const describe = tensorCoder(mixer)
   const choose = chooser()
   const jobs: Job[] = []
   let tensorBytes = 0

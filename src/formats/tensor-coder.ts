@@ -66,15 +66,16 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): CodedTensor {
   return integers ? { ...tensor, coded: { ...tensor.coded, lowBits: lowBitsOf(integers) } } : tensor
 }
 
-export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void): TensorCoder {
+export function tensorCoder(mixer: ContextMixer): TensorCoder {
   const tables = new Map<number, Uint8Array>()
   const lastCoding = new Map<number, number>()
   const lastParameter = new Map<number, number>()
 
-  const codeTable = (table: Uint8Array | undefined, place: number): Uint8Array => {
+  const codeTable = (table: Uint8Array | undefined, place: number, { byteLength }: TensorInfo): Uint8Array => {
     const before = tables.get(place)
     const length = mixer.number(table?.length ?? 0, [place, hash(place, before?.length ?? 0)], sets.length)
-    budget(length)
+    // No coding has a table that is longer than the data, so that tables cost no more than the tensors they say.
+    if (length > byteLength) throw damaged(`a table of ${length} bytes for a tensor of ${byteLength}`)
     const out = new Uint8Array(length)
     let whole = hash(place, length)
     for (let i = 0; i < length; i++) {
@@ -109,6 +110,7 @@ export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void
       lastCoding.set(kind, choice)
       const coding = codings[choice]
       if (!coding) throw damaged(`tensor coding ${choice}`)
+      if (coding.hasIntegers && info.dtype === 'string') throw damaged('strings coded as integers')
       const parameters: number[] = []
       for (let i = 0; i < coding.parameterCount; i++) {
         const place = hash(choice * 8 + i, kind)
@@ -121,7 +123,7 @@ export function tensorCoder(mixer: ContextMixer, budget: (bytes: number) => void
       const lowBits = coding.hasIntegers ? mixer.number(tensor?.coded.lowBits ?? 0, [lowPlace, kind], sets.lowBits) : 0
       if (lowBits > 31) throw damaged(`${lowBits} low bits`)
       const table = coding.hasTable
-        ? codeTable(tensor?.coded.table, hash(choice, coding.name === 'inline' ? sized : kind))
+        ? codeTable(tensor?.coded.table, hash(choice, coding.name === 'inline' ? sized : kind), info)
         : undefined
       return { info, coding, coded: tensor?.coded ?? { parameters, table, lowBits } }
     },

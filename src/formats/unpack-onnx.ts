@@ -1,106 +1,164 @@
-/** A packed file to ONNX bytes. Damaged input gives an error of one sentence, whatever the damage. */
+/**
+ * A packed file to ONNX bytes, tensor by tensor. Damaged input gives an error of one sentence, whatever the damage.
+ * The head gives all of the ONNX file but its tensors' data, and how long each is; so the file can be given out in order
+ * while one tensor after another is decoded, and nothing but the head, one group and one tensor need be in memory.
+ */
 import { ModelProto } from '../onnx/schema.ts'
-import { concat, encode, type Message } from '../onnx/wire.ts'
+import { encode, type Message } from '../onnx/wire.ts'
 import { bitReader } from './bits.ts'
-import { damaged } from './coding/coding.ts'
+import { type BitReader, damaged } from './coding/coding.ts'
 import { copy } from './coding/copy.ts'
-import { type Container, checkGroup, maxGraphExpansion, readContainer } from './container.ts'
-import { ContextMixer } from './entropy/context-mixer.ts'
-import { beginDecoding } from './entropy/integer-coder.ts'
+import { type Contents, checkEnd, maxGraphExpansion, readContents, readGroup } from './container.ts'
+import { beginDecoding, type IntegerDecoder } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
-import { codeMessage } from './graph-coder.ts'
-import { type CodedTensor, hasPayload, infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
+import { codeMessage, primedMixer } from './graph-coder.ts'
+import { type CodedTensor, infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
+
+export interface UnpackOptions {
+  /** The most bytes of ONNX that may come out, for files that are not trusted; 2 GiB unless said. */
+  readonly maxBytes?: number
+}
+
+/** A tensor as the head describes it. */
+export interface PackedTensor extends CodedTensor {
+  /** '' where it has none (constants of nodes). */
+  readonly name: string
+  readonly byteLength: number
+  /** The group that its data is in; undefined where the head has it, or the tensor is a copy. */
+  readonly group: number | undefined
+  /** The tensor that this one is a copy of. */
+  readonly source: PackedTensor | undefined
+}
+
+export interface Head {
+  readonly contents: Contents
+  /** In the order of the ONNX file. */
+  readonly tensors: readonly PackedTensor[]
+  /** The tensors of each group. */
+  readonly groups: readonly (readonly PackedTensor[])[]
+  /** The ONNX file, with tensors in place of their data. */
+  readonly chunks: readonly (Uint8Array | PackedTensor)[]
+}
 
 /** The ONNX bytes of the model in a packed file. */
-export function unpackOnnx(bytes: Uint8Array): Uint8Array {
-  const container = readContainer(bytes)
-  container.groups.forEach((_, index) => {
-    checkGroup(container, index)
-  })
-  const { message, tensors, groups } = readHead(container)
-  for (const tensor of tensors) if (!hasPayload(tensor)) decodeFromHead(tensor)
-  groups.forEach((members, index) => {
-    decodeGroup(container, members, index)
-  })
-  tensors.forEach((tensor, index) => {
-    if (tensor.coding === copy) tensor.message.rawData = sourceOf(tensors, index).message.rawData
-  })
-  const { chunks, byteLength } = encode(ModelProto, message)
-  if (byteLength !== container.byteLength)
-    throw damaged(`${byteLength} bytes of ONNX came out; expected ${container.byteLength}`)
-  return concat(chunks)
+export function unpackOnnx(bytes: Uint8Array, options?: UnpackOptions): Uint8Array {
+  const contents = readContents(bytes)
+  checkEnd(contents, bytes.length)
+  // Every checksum first: damage is told before any time is spent on decoding.
+  for (const index of contents.groups.keys()) readGroup(contents, index, groupBytes(contents, index, bytes))
+  const head = readHead(contents, options)
+  const out = new Uint8Array(contents.byteLength)
+  const decode = tensorDecoder(head)
+  let at = 0
+  for (const chunk of head.chunks) {
+    const data = chunk instanceof Uint8Array ? chunk : decode(chunk, (group) => groupBytes(contents, group, bytes))
+    out.set(data, at)
+    at += data.length
+  }
+  return out
 }
 
 /** The bytes of one tensor, by its name, as ONNX's raw_data holds them: only the head and the tensor's group are decoded. */
 export function unpackTensorData(bytes: Uint8Array, name: string): Uint8Array {
-  const container = readContainer(bytes)
-  const { tensors, groups } = readHead(container)
-  const found = tensors.findIndex((t) => utf8.decode((t.message.name ?? new Uint8Array(0)) as Uint8Array) === name)
-  if (found < 0) throw new Error(`cop: no tensor is named "${name}"; expected one of the model's ${tensors.length}`)
-  const tensor = tensors[found].coding === copy ? sourceOf(tensors, found) : tensors[found]
-  if (hasPayload(tensor)) {
-    const index = groups.findIndex((members) => members.includes(tensor))
-    decodeGroup(container, groups[index], index)
-  } else decodeFromHead(tensor)
-  return tensor.message.rawData as Uint8Array
+  const contents = readContents(bytes)
+  const head = readHead(contents)
+  const tensor = tensorNamed(head, name)
+  return decodeOne(head, tensor, (group) => groupBytes(contents, group, bytes))
+}
+
+function groupBytes({ groups }: Contents, index: number, file: Uint8Array): Uint8Array {
+  const { at, integersLength, rawLength } = groups[index]
+  return file.subarray(at, at + integersLength + rawLength)
+}
+
+export function tensorNamed({ tensors }: Head, name: string): PackedTensor {
+  const found = tensors.find((t) => t.name === name)
+  if (!found) throw new Error(`cop: no tensor is named "${name}"; expected one of the model's ${tensors.length}`)
+  return found
+}
+
+/** One tensor's data. Of its group, those before it are decoded on the way. `load` is asked for the group, if there is one. */
+export function decodeOne(head: Head, tensor: PackedTensor, load: (group: number) => Uint8Array): Uint8Array {
+  const wanted = tensor.source ?? tensor
+  if (wanted.group === undefined) return decodeFromHead(wanted)
+  const group = openGroup(head, wanted.group, load(wanted.group))
+  for (const member of head.groups[wanted.group]) {
+    const data = group(member)
+    if (member === wanted) return data
+  }
+  throw damaged('a tensor outside its group')
+}
+
+/** Decodes all tensors, in their order; `load` is asked for each group when its first tensor's turn comes. */
+export function tensorDecoder(head: Head): (tensor: PackedTensor, load: (group: number) => Uint8Array) => Uint8Array {
+  /** Copies that are still to come of a tensor, and the data of those that have some. */
+  const copies = new Map<PackedTensor, number>()
+  const kept = new Map<PackedTensor, Uint8Array>()
+  for (const { source } of head.tensors) if (source) copies.set(source, (copies.get(source) ?? 0) + 1)
+  let group: ((tensor: PackedTensor) => Uint8Array) | undefined
+  let current: number | undefined
+  return (tensor, load) => {
+    const { source } = tensor
+    if (source) {
+      const data = kept.get(source) as Uint8Array
+      const left = (copies.get(source) as number) - 1
+      copies.set(source, left)
+      if (left === 0) kept.delete(source)
+      return data
+    }
+    if (tensor.group !== undefined && tensor.group !== current) {
+      group = openGroup(head, tensor.group, load(tensor.group))
+      current = tensor.group
+    }
+    const data = tensor.group === undefined || !group ? decodeFromHead(tensor) : group(tensor)
+    if (copies.has(tensor)) kept.set(tensor, data)
+    return data
+  }
+}
+
+function decodeFromHead({ coding, coded, info }: PackedTensor): Uint8Array {
+  return coding.decode(info, coded, bitReader(new Uint8Array(0)))
+}
+
+/** Decodes a group's tensors, which must be asked for in order. */
+function openGroup({ contents, groups }: Head, index: number, bytes: Uint8Array): (tensor: PackedTensor) => Uint8Array {
+  const members = groups[index]
+  const { integers, raw } = readGroup(contents, index, bytes)
+  const decoder = members.some((t) => t.coding.hasIntegers) ? beginDecoding(integers, contents) : undefined
+  const bits = bitReader(raw)
+  return (tensor) => {
+    const data = decodeTensor(tensor, decoder, bits)
+    if (tensor === members[members.length - 1] && !bits.atEnd()) throw damaged(`group ${index} has raw bits to spare`)
+    return data
+  }
+}
+
+function decodeTensor({ coding, coded, info }: PackedTensor, decoder: IntegerDecoder | undefined, bits: BitReader) {
+  const values = coding.hasIntegers ? decoder?.decodeTensor(info.dims) : undefined
+  const { lowBits = 0 } = coded
+  if (values && lowBits > 0) {
+    for (let i = 0; i < values.length; i++) values[i] = (values[i] << lowBits) | bits.read(lowBits)
+  }
+  return coding.decode(info, { ...coded, integers: values }, bits)
 }
 
 const utf8 = new TextDecoder()
 
-function decodeFromHead({ coding, coded, info, message }: HeadTensor): void {
-  if (coding !== copy) message.rawData = coding.decode(info, coded, bitReader(new Uint8Array(0)))
-}
-
-function decodeGroup(container: ReturnType<typeof readContainer>, members: readonly HeadTensor[], index: number): void {
-  const { integers, raw } = checkGroup(container, index)
-  const decoder = beginDecoding(integers, { mode: container.mode })
-  const bits = bitReader(raw)
-  for (const { coding, coded, info, message } of members) {
-    const values = coding.hasIntegers ? decoder.decodeTensor(info.dims) : undefined
-    const { lowBits = 0 } = coded
-    if (values && lowBits > 0) {
-      for (let i = 0; i < values.length; i++) values[i] = (values[i] << lowBits) | bits.read(lowBits)
-    }
-    message.rawData = coding.decode(info, { ...coded, integers: values }, bits)
-  }
-  if (!bits.atEnd()) throw damaged(`group ${index} has raw bits to spare`)
-}
-
-/** The tensor that a copy copies: an earlier one of the same type and size. */
-function sourceOf(tensors: readonly HeadTensor[], index: number): HeadTensor {
-  const { info, coded } = tensors[index]
-  const source = tensors[index - coded.parameters[0]]
-  if (
-    !source ||
-    coded.parameters[0] < 1 ||
-    source.coding === copy ||
-    source.info.dtype !== info.dtype ||
-    source.info.byteLength !== info.byteLength
-  ) {
-    throw damaged('a copy of no tensor')
-  }
-  return source
-}
-
-interface HeadTensor extends CodedTensor {
-  readonly message: Message
-}
-
-/** The graph, and how each of its tensors is coded; their data is not decoded yet. */
-function readHead(container: Container): { message: Message; tensors: HeadTensor[]; groups: HeadTensor[][] } {
-  const coder = new BinaryCoder(container.head)
-  const mixer = new ContextMixer(coder)
-  const { byteLength, graphByteLength } = container
+/** The graph, and how each of its tensors is coded. */
+export function readHead(contents: Contents, { maxBytes = 2 ** 31 - 1 }: UnpackOptions = {}): Head {
+  const coder = new BinaryCoder(contents.head)
+  const mixer = primedMixer(coder)
+  const { byteLength, graphByteLength } = contents
+  // Each item and each letter of new text is a byte of the graph at least; escaped letters and empty lists are more.
   let graphBudget = 4 * graphByteLength + 1024
   let tensorBudget = byteLength - graphByteLength
-  if (byteLength >= 2 ** 31 || graphByteLength > maxGraphExpansion * container.head.length || tensorBudget < 0) {
-    throw damaged(`${byteLength} bytes of ONNX, ${graphByteLength} of them graph, from ${container.head.length} bytes`)
+  if (byteLength >= 2 ** 31 || graphByteLength > maxGraphExpansion * contents.head.length || tensorBudget < 0) {
+    throw damaged(`${byteLength} bytes of ONNX, ${graphByteLength} of them graph, from ${contents.head.length} bytes`)
   }
+  if (byteLength > maxBytes) throw new Error(`cop: ${byteLength} bytes of ONNX; expected at most ${maxBytes}`)
   const tooMuch = () => damaged('the head says more than its sizes allow')
-  const describe = tensorCoder(mixer, (bytes) => {
-    if (bytes > tensorBudget + graphBudget) throw tooMuch()
-  })
-  const tensors: HeadTensor[] = []
+  const describe = tensorCoder(mixer)
+  const found: (CodedTensor & { readonly message: Message })[] = []
   const message = codeMessage(mixer, ModelProto, undefined, {
     check: (cost) => {
       if ((graphBudget -= cost) < 0 || coder.overrun > 12) throw tooMuch()
@@ -108,12 +166,46 @@ function readHead(container: Container): { message: Message; tensors: HeadTensor
     codeTensor: (parent) => {
       const info = infoOf(parent)
       if ((tensorBudget -= info.byteLength) < 0) throw tooMuch()
-      tensors.push({ ...describe.code(undefined, info), message: parent })
+      found.push({ ...describe.code(undefined, info), message: parent })
     },
   })
-  const groups = splitIntoGroups(tensors)
-  if (groups.length !== container.groups.length) {
-    throw damaged(`${container.groups.length} groups; expected ${groups.length}`)
+  const split = splitIntoGroups(found)
+  if (split.length !== contents.groups.length) {
+    throw damaged(`${contents.groups.length} groups; expected ${split.length}`)
   }
-  return { message, tensors, groups }
+  const groupOf = new Map(split.flatMap((members, index) => members.map((t) => [t, index] as const)))
+  const tensors: PackedTensor[] = []
+  for (const tensor of found) {
+    const { message: parent, ...rest } = tensor
+    const packed: PackedTensor = {
+      ...rest,
+      name: utf8.decode((parent.name ?? new Uint8Array(0)) as Uint8Array),
+      byteLength: rest.info.byteLength,
+      group: groupOf.get(tensor),
+      source: rest.coding === copy ? sourceOf(tensors, rest) : undefined,
+    }
+    tensors.push(packed)
+    parent.rawData = packed
+  }
+  const encoded = encode<PackedTensor>(ModelProto, message)
+  if (encoded.byteLength !== byteLength)
+    throw damaged(`${encoded.byteLength} bytes of ONNX came out; expected ${byteLength}`)
+  const groups: PackedTensor[][] = split.map(() => [])
+  for (const t of tensors) if (t.group !== undefined) groups[t.group].push(t)
+  return { contents, tensors, groups, chunks: encoded.chunks }
+}
+
+/** The tensor that a copy copies: an earlier one of the same type and size, and no copy itself. */
+function sourceOf(before: readonly PackedTensor[], { info, coded }: CodedTensor): PackedTensor {
+  const distance = coded.parameters[0]
+  const source = before[before.length - distance]
+  if (
+    !source ||
+    distance < 1 ||
+    source.source ||
+    source.info.dtype !== info.dtype ||
+    source.byteLength !== info.byteLength
+  )
+    throw damaged('a copy of no tensor')
+  return source
 }

@@ -222,15 +222,21 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
   return out
 }
 
-/** Encoded bytes in order; long byte fields stay views of the caller's memory, so that a file can be written without a copy. */
-export interface Encoded {
-  readonly chunks: Uint8Array[]
+/**
+ * Encoded bytes in order; long byte fields stay views of the caller's memory, so that a file can be written without a copy.
+ * A byte field may hold, in place of bytes, a `Later` whose bytes are made when their turn comes.
+ */
+export interface Encoded<Later extends { readonly byteLength: number } = never> {
+  readonly chunks: (Uint8Array | Later)[]
   readonly byteLength: number
 }
 
 /** Encodes a message: fields in the order of their numbers, then the unknown ones. */
-export function encode(schema: Schema, message: Message): Encoded {
-  const out = new Writer()
+export function encode<Later extends { readonly byteLength: number } = never>(
+  schema: Schema,
+  message: Message,
+): Encoded<Later> {
+  const out = new Writer<Later>()
   for (const [number, def] of Object.entries(schema.fields())) {
     const value = message[def.name]
     if (value === undefined) continue
@@ -240,7 +246,12 @@ export function encode(schema: Schema, message: Message): Encoded {
   return out.finish()
 }
 
-function encodeField(out: Writer, number: number, def: FieldDef, value: unknown): void {
+function encodeField<Later extends { readonly byteLength: number }>(
+  out: Writer<Later>,
+  number: number,
+  def: FieldDef,
+  value: unknown,
+): void {
   const { kind } = def
   if (kind === 'raw-varint' || kind === 'raw-32' || kind === 'raw-64') {
     if ((value as Uint8Array).byteLength > 0) out.lengthDelimited(number, value as Uint8Array)
@@ -249,7 +260,7 @@ function encodeField(out: Writer, number: number, def: FieldDef, value: unknown)
   const values = def.repeated ? (value as unknown[]) : [value]
   if (def.repeated && !def.unpacked && (kind === 'int' || kind === 'float')) {
     if (values.length === 0) return
-    const packed = new Writer()
+    const packed = new Writer<Later>()
     for (const v of values) kind === 'int' ? packed.int(v as Int) : packed.float(v as number)
     out.nested(number, packed.finish())
     return
@@ -261,13 +272,13 @@ function encodeField(out: Writer, number: number, def: FieldDef, value: unknown)
     } else if (kind === 'float') {
       out.varint(number * 8 + 5)
       out.float(v as number)
-    } else if (typeof kind === 'object') out.nested(number, encode(kind, v as Message))
-    else out.lengthDelimited(number, typeof v === 'string' ? toUtf8.encode(v) : (v as Uint8Array))
+    } else if (typeof kind === 'object') out.nested(number, encode<Later>(kind, v as Message))
+    else out.lengthDelimited(number, typeof v === 'string' ? toUtf8.encode(v) : (v as Uint8Array | Later))
   }
 }
 
-class Writer {
-  private chunks: Uint8Array[] = []
+class Writer<Later extends { readonly byteLength: number } = never> {
+  private chunks: (Uint8Array | Later)[] = []
   private buffer = new Uint8Array(256)
   private view = new DataView(this.buffer.buffer)
   private used = 0
@@ -316,9 +327,9 @@ class Writer {
     this.total += 4
   }
 
-  bytes(value: Uint8Array): void {
+  bytes(value: Uint8Array | Later): void {
     this.total += value.byteLength
-    if (value.byteLength <= 64) {
+    if (value instanceof Uint8Array && value.byteLength <= 64) {
       this.reserve(value.byteLength)
       this.buffer.set(value, this.used)
       this.used += value.byteLength
@@ -328,19 +339,19 @@ class Writer {
     }
   }
 
-  lengthDelimited(field: number, value: Uint8Array): void {
+  lengthDelimited(field: number, value: Uint8Array | Later): void {
     this.varint(field * 8 + 2)
     this.varint(value.byteLength)
     this.bytes(value)
   }
 
-  nested(field: number, encoded: Encoded): void {
+  nested(field: number, encoded: Encoded<Later>): void {
     this.varint(field * 8 + 2)
     this.varint(encoded.byteLength)
     for (const chunk of encoded.chunks) this.bytes(chunk)
   }
 
-  finish(): Encoded {
+  finish(): Encoded<Later> {
     this.flush()
     return { chunks: this.chunks, byteLength: this.total }
   }

@@ -20,23 +20,21 @@ export interface MixerMemory {
 
 export class ContextMixer {
   private readonly coder: BinaryCoder
-  private readonly probability = new Int32Array(maxContexts << slotBits).fill(1 << 31)
-  private readonly weights = new Int32Array(weightSets * maxContexts).fill(20000)
+  private readonly probability: Int32Array
+  private readonly weights: Int32Array
   private readonly slot = new Int32Array(maxContexts)
   private readonly stretched = new Int32Array(maxContexts)
 
-  constructor(coder: BinaryCoder) {
+  /** Starts from what another mixer has learnt, where that is given. */
+  constructor(coder: BinaryCoder, learnt?: MixerMemory) {
     this.coder = coder
+    this.probability = learnt?.probability.slice() ?? new Int32Array(maxContexts << slotBits).fill(1 << 31)
+    this.weights = learnt?.weights.slice() ?? new Int32Array(weightSets * maxContexts).fill(20000)
   }
 
-  /** What was learnt, to `restore` in another mixer. */
-  save(): MixerMemory {
-    return { probability: this.probability.slice(), weights: this.weights.slice() }
-  }
-
-  restore({ probability, weights }: MixerMemory): void {
-    this.probability.set(probability)
-    this.weights.set(weights)
+  /** What was learnt. The mixer is used up. */
+  finish(): MixerMemory {
+    return { probability: this.probability, weights: this.weights }
   }
 
   get decoding(): boolean {
