@@ -5,11 +5,11 @@
  * moves those after it by -(w_q / [H⁻¹]_qq) H⁻¹ e_q, with H⁻¹ restricted to what has not been visited. With H⁻¹ = UᵀU that
  * is row q of U (Frantar & Alistarh 2023, arXiv:2301.00774). Inputs beyond 1,024 fall into blocks that count as independent.
  */
+import { blocksOf, type MatrixShape, type Moments } from '../calibrate/input-moments.ts'
+import { layerOf, momentsOf } from '../calibrate/layers.ts'
 import { replaceTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
-import { blocksOf, type MatrixShape, type Moments, matrixShapeOf } from '../quantize/_inputs.ts'
-import { type Layer, momentsOf } from '../quantize/_quantize-layers.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
 import { prunableWeights, selectOptions, smallest, zerosFirst } from './_select.ts'
@@ -30,12 +30,7 @@ export const obs = defineMethod({
   },
   async run(model, options, context) {
     const weights = prunableWeights(model, 'obs', options).filter((w) => w.tensor.dtype === 'float32')
-    const layers = weights.map((weight): Layer => {
-      const [use] = weight.uses
-      const plain = weight.uses.length === 1 && use.input === 1 && !weight.constant
-      const shape = plain ? matrixShapeOf(use.node, weight.tensor.dims) : undefined
-      return { weight, ...(shape ? { shape } : {}) }
-    })
+    const layers = weights.map(layerOf)
     const seed = context.seed ?? 0
     if (!context.calibration)
       context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')

@@ -8,22 +8,14 @@
  * compared on calibration inputs (Kullback-Leibler divergence for class scores, relative squared error for others).
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
+import type { Moments } from '../calibrate/input-moments.ts'
+import { type Layer, layersOf, momentsOf } from '../calibrate/layers.ts'
 import { replaceTensors } from '../graph/weights.ts'
 import { type Context, defineMethod, type Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { openSession, type Value } from '../runtime/session.ts'
 import { floats } from '../tensor/dtype.ts'
-import type { Moments } from './_inputs.ts'
-import {
-  factorOf,
-  type Layer,
-  type LayerFactor,
-  type LayerPlan,
-  layersOf,
-  momentsOf,
-  quantizeLayer,
-  quantizeModel,
-} from './_quantize-layers.ts'
+import { factorOf, type LayerFactor, type LayerPlan, quantizeLayer, quantizeModel } from './_quantize-layers.ts'
 
 const stepFactor = 1.6
 const decisionShare = 0.12

@@ -1,0 +1,64 @@
+/** Layers as matrices, and the moments of their inputs on calibration data: what error feedback and saliency start from. */
+import { type WeightTensor, weightTensors } from '../graph/weights.ts'
+import type { Feeds } from '../method.ts'
+import { type Model, withGraph } from '../model.ts'
+import { openSession } from '../runtime/session.ts'
+import { floats } from '../tensor/dtype.ts'
+import { type MatrixShape, type Moments, matrixShapeOf, sampleMoments } from './input-moments.ts'
+
+/** A weight that a single kind of product uses, and what its inputs look like. */
+export interface Layer {
+  readonly weight: WeightTensor
+  /** Undefined for recurrent and transposed-convolution weights: nothing is known of their inputs. */
+  readonly shape?: MatrixShape
+}
+
+/** The float32 weights of at least `minSize` elements, all finite: there is no grid for NaN. */
+export function layersOf(model: Model, minSize = 64): Layer[] {
+  return weightTensors(model)
+    .filter(
+      (w) =>
+        w.tensor.dtype === 'float32' && floats(w.tensor).length >= minSize && floats(w.tensor).every(Number.isFinite),
+    )
+    .map(layerOf)
+}
+
+export function layerOf(weight: WeightTensor): Layer {
+  const [use] = weight.uses
+  const plain = weight.uses.length === 1 && use.input === 1 && !weight.constant
+  const shape = plain ? matrixShapeOf(use.node, weight.tensor.dims) : undefined
+  return { weight, ...(shape ? { shape } : {}) }
+}
+
+/** Moments of the inputs of each layer that has a matrix form and lies in the main graph, by the weight's name. */
+export async function momentsOf(
+  model: Model,
+  layers: readonly Layer[],
+  calibration: () => Iterable<Feeds>,
+  options: { readonly samples: number; readonly seed: number },
+): Promise<Map<string, Moments>> {
+  const result = new Map<string, Moments>()
+  const visible = layers.filter((l) => l.shape && model.graph.nodes.includes(l.weight.uses[0].node))
+  if (visible.length === 0) return result
+  const batches = [...calibration()]
+  const names = [...new Set(visible.map((l) => l.weight.uses[0].node.inputs[0]))]
+  const given = new Set(model.graph.inputs.map((i) => i.name))
+  const fetched = names.filter((n) => !given.has(n))
+  const outputs = [...model.graph.outputs]
+  for (const name of fetched) if (!outputs.some((o) => o.name === name)) outputs.push({ name, dtype: 'float32' })
+  const session = await openSession(withGraph(model, { outputs }))
+  const samplers = visible.map((l) =>
+    sampleMoments(l.weight.uses[0].node, l.weight.tensor.dims, {
+      limit: options.samples,
+      batches: batches.length,
+      seed: options.seed,
+    }),
+  )
+  for (const feeds of batches) {
+    const values = { ...feeds, ...(fetched.length > 0 ? await session.run(feeds, fetched) : {}) }
+    for (const [i, l] of visible.entries()) samplers[i].add(values[l.weight.uses[0].node.inputs[0]])
+  }
+  await session.release()
+  for (const [i, l] of visible.entries()) result.set(l.weight.name, await samplers[i].finish())
+  return result
+}
