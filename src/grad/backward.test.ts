@@ -1,15 +1,10 @@
-/** Whole networks: gradients of gradients, straight-through quantisers, and what has no rule. */
+/** Small graphs: straight-through quantisers, values with many readers, and what has no rule. */
 import { expect, it } from 'vitest'
-import { f, model as makeModel, nameSource, node, valueInfo } from '../graph/build.ts'
+import { f, model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
-import { createEmitter, mul, sum } from '../ops/grad/emit.ts'
 import { openSession } from '../runtime/session.ts'
-import { bytesOf, floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
-import { random } from '../tensor/random.ts'
-import { lenet5 } from '../testing/small-nets.ts'
-import { losses } from '../train/losses.ts'
-import { trainableNames } from '../train/parameters.ts'
-import { backward, grown, type TypedGraph } from './backward.ts'
+import { bytesOf, floatTensor } from '../tensor/dtype.ts'
+import { backward, type TypedGraph } from './backward.ts'
 import { lowerPlain } from './lower-plain.ts'
 import { specialize } from './specialize.ts'
 
@@ -30,60 +25,6 @@ async function evaluate(
   await session.release()
   return Object.fromEntries(outputs.map((o) => [o, results[o].data as Float32Array]))
 }
-
-it('Hessian-vector products of LeNet-5 by a second backward agree with differences of its gradient', async () => {
-  const special = specialize(lenet5(3), { x: [1, 1, 28, 28] })
-  const names = trainableNames(special.graph)
-  expect(names).toHaveLength(8)
-  const rng = random(2)
-  const x = Float32Array.from({ length: 784 }, () => rng.next())
-  const g = createEmitter(special.types, nameSource(special.graph))
-  const target = g.constant(
-    Float32Array.from({ length: 40 }, (_, i) => (i % 11 === 0 ? 1 : 0)),
-    'float32',
-    [4, 10],
-  )
-  const loss = losses['cross-entropy'](g, special.graph.outputs[0].name, target)
-  const inputs = special.graph.inputs.map((i) => ({ ...i, shape: [1, 1, 28, 28] }))
-  const forward = grown({ graph: { ...special.graph, inputs }, types: special.types }, g)
-  const first = backward(forward, loss, names)
-  const gradients = names.map((name) => first.gradients.get(name)!)
-  const vectors = new Map(
-    names.map((name) => [
-      name,
-      Float32Array.from({ length: sizeOf(special.types.get(name)!.shape) }, () => rng.normal()),
-    ]),
-  )
-  const h = createEmitter(first.types, nameSource(first.graph))
-  const product = names
-    .map((name, i) => sum(h, mul(h, gradients[i], h.constant(vectors.get(name)!, 'float32', h.shape(name)))))
-    .reduce((a, b) => h.op('Add', [a, b]))
-  const second = backward(grown(first, h), product, names)
-  const hessian = names.map((name) => second.gradients.get(name)!)
-  const weights = new Map(names.map((name) => [name, floats(special.graph.initializers.get(name)!)]))
-  const found = await evaluate(second, hessian, weights, x)
-
-  const eps = 1e-5 // small enough that no maximum changes hands
-  const at = (sign: number) =>
-    evaluate(
-      first,
-      gradients,
-      new Map([...weights].map(([name, w]) => [name, w.map((v, i) => v + sign * eps * vectors.get(name)![i])])),
-      x,
-    )
-  const [plus, minus] = [await at(1), await at(-1)]
-  names.forEach((name, k) => {
-    const numeric = plus[gradients[k]].map((v, i) => (v - minus[gradients[k]][i]) / (2 * eps))
-    const product = found[hessian[k]]
-    let difference = 0
-    let size = 0
-    numeric.forEach((v, i) => {
-      difference += (v - product[i]) ** 2
-      size += v ** 2
-    })
-    expect(Math.sqrt(difference / size), name).toBeLessThan(0.005)
-  })
-})
 
 /** y = dequantised quantised x, with a scale that is trained too. */
 function fakeQuantise(x: readonly number[], step: number): Model {

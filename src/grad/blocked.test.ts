@@ -2,12 +2,10 @@
 import { expect, it } from 'vitest'
 import { f, model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { Model, Node, Tensor } from '../model.ts'
-import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
+import { stepGradients } from '../testing/step-gradients.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
-import { sgd } from '../train/optimizers.ts'
-import { openResident } from '../train/resident.ts'
-import { buildStep } from '../train/step-graph.ts'
 import { weightPacking } from './blocked/layout.ts'
 import { type Engine, plainEngine } from './engine.ts'
 
@@ -28,37 +26,6 @@ interface Builder {
   op(kind: string, inputs: readonly string[], attributes?: Parameters<typeof node>[3]): string
   constant(value: number): string
   ints(values: readonly number[]): string
-}
-
-/** Every gradient of the first step, by parameter. */
-async function gradients(net: Model, engine: Engine, input: readonly number[]): Promise<Map<string, Float32Array>> {
-  const step = buildStep(net, { inputShapes: { x: input }, loss: 'mse', optimizer: sgd(), engine })
-  const session = await openResident(step.model, { state: step.state, threads: 1 })
-  try {
-    for (const s of step.state.filter((v) => v.slot === 'weight')) {
-      for (const { parameter, offset } of s.parts)
-        session.state(s.input).set(parameter.pack(floats(step.weights.get(parameter.name)!)), offset)
-    }
-    const rng = random(9)
-    const values = (dims: readonly number[]) => Float32Array.from({ length: sizeOf(dims) }, () => rng.normal())
-    const shape = step.target.shape as number[]
-    await session.run({
-      x: { dtype: 'float32', dims: input, data: values(input) },
-      [step.target.name]: { dtype: 'float32', dims: shape, data: values(shape) },
-      [step.scalarInput('minusRate')]: { dtype: 'float32', dims: [], data: Float32Array.of(-0.1) },
-    })
-    const slots = step.state.filter((v) => v.slot === 'momentum')
-    return new Map(
-      slots.flatMap((s) =>
-        s.parts.map(({ parameter, offset, size }) => {
-          const stored = session.state(s.input).subarray(offset, offset + size)
-          return [parameter.name, parameter.unpack(stored).slice()] as const
-        }),
-      ),
-    )
-  } finally {
-    await session.release()
-  }
 }
 
 function build({ input, layers }: Net): Model {
@@ -258,7 +225,14 @@ for (const net of nets) {
     const { engine, reason } = await chooseEngine('auto')
     expect(reason).toBeUndefined()
     const built = build(net)
-    const [plain, blocked] = [await gradients(built, plainEngine, net.input), await gradients(built, engine, net.input)]
+    const values = (seed: number, dims: readonly number[]) => {
+      const rng = random(seed)
+      return Float32Array.from({ length: sizeOf(dims) }, () => rng.normal())
+    }
+    const inputs = { x: { dtype: 'float32', dims: net.input, data: values(9, net.input) } } as const
+    const gradients = async (by: Engine) =>
+      (await stepGradients(built, { engine: by, loss: 'mse', inputs, target: (shape) => values(10, shape) })).gradients
+    const [plain, blocked] = [await gradients(plainEngine), await gradients(engine)]
     expect([...blocked.keys()].sort()).toEqual([...plain.keys()].sort())
     const largest = Math.max(...[...plain.values()].flatMap((v) => [...v].map(Math.abs)))
     for (const [name, values] of plain) {

@@ -53,20 +53,15 @@ export async function gradientErrors(test: GradientCase, seed = 1): Promise<{ fi
   const values = inputValues(test, dtype, seed)
   const first = await compare(forward, 'loss', { ...once, names }, values, dtype)
   if (test.once) return { first, second: 0 }
-  const varying = names.filter((name) => once.gradients.has(name))
-  const scalar = probe(
-    { graph: once.graph, types: once.types },
-    varying.map((name) => once.gradients.get(name) as string),
-    dtype,
-    seed + 99,
-  )
+  const gradients = names.flatMap((name) => once.gradients.get(name) ?? [])
+  const scalar = probe(once, gradients, { vectors: drawn(once, gradients, seed + 99) })
   const twice = backward(scalar, 'probe', names)
   const second = await compare(scalar, 'probe', { ...twice, names }, values, dtype)
   return { first, second }
 }
 
 /** loss = Σ over outputs of <output, fixed random numbers>. */
-function forwardGraph(test: GradientCase, dtype: Float): TypedGraph {
+export function forwardGraph(test: GradientCase, dtype: Float): TypedGraph {
   const initializers = new Map<string, Tensor>()
   const constants = (test.constants ?? []).map((c, i) => {
     if (!c) return ''
@@ -95,30 +90,36 @@ function forwardGraph(test: GradientCase, dtype: Float): TypedGraph {
     const shape = test.outputShapes?.[i]
     if (shape) types.set(name, { dtype, shape })
   })
-  return probe({ graph, types }, outputs, dtype, 7, 'loss')
+  const floating = outputs.filter((name) => types.get(name)?.dtype === dtype)
+  const typed = { graph, types }
+  return probe(typed, floating, { vectors: drawn(typed, floating, 7), name: 'loss' })
 }
 
-/** Appends the scalar Σ <value, fixed random numbers>. */
-function probe(
+interface ProbeOptions {
+  /** One for each value, of its size. */
+  readonly vectors: readonly Float32Array[]
+  /** Of the scalar. */
+  readonly name?: string
+}
+
+/** Appends the scalar Σ <value, vector>. */
+export function probe(
   { graph, types }: TypedGraph,
   values: readonly string[],
-  dtype: Float,
-  seed: number,
-  name = 'probe',
+  { vectors, name = 'probe' }: ProbeOptions,
 ): TypedGraph {
   const g = createEmitter(types, nameSource(graph))
-  const rng = random(seed)
-  const parts = values
-    .filter((v) => g.dtype(v) === dtype)
-    .map((v) => {
-      const shape = g.shape(v)
-      const weights = Float32Array.from({ length: sizeOf(shape) }, () => rng.next() * 2 - 1)
-      return sum(g, mul(g, v, g.constant(weights, dtype, shape)))
-    })
+  const parts = values.map((v, i) => sum(g, mul(g, v, g.constant(vectors[i], g.dtype(v), g.shape(v)))))
   const total = parts.reduce((a, b) => g.op('Add', [a, b]))
   g.nodes.push(node('Identity', [total], [name]))
-  g.types.set(name, { dtype, shape: [] })
+  g.types.set(name, { dtype: g.dtype(total), shape: [] })
   return grown({ graph, types }, g)
+}
+
+/** Seeded vectors for `probe`, uniform in [-1, 1]. */
+export function drawn({ types }: TypedGraph, values: readonly string[], seed: number): Float32Array[] {
+  const rng = random(seed)
+  return values.map((v) => Float32Array.from({ length: sizeOf(types.get(v)?.shape ?? []) }, () => rng.next() * 2 - 1))
 }
 
 interface Differentiated {
@@ -136,7 +137,7 @@ async function compare(
   dtype: Float,
 ): Promise<number> {
   const wanted = names.filter((name) => gradients.has(name)).map((name) => gradients.get(name) as string)
-  const analytic = await run({ graph, types }, wanted, values, dtype)
+  const analytic = await evaluate({ graph, types }, wanted, values, dtype)
   const measure = await opener(forward, of, dtype)
   const eps = dtype === 'float64' ? 1e-5 : 2e-2
   let worst = 0
@@ -174,7 +175,8 @@ function asModel({ graph, types }: TypedGraph, outputs: readonly string[], dtype
   )
 }
 
-async function run(graph: TypedGraph, outputs: readonly string[], feeds: Feeds, dtype: Float) {
+/** The values of some of a graph's outputs, macros expanded. */
+export async function evaluate(graph: TypedGraph, outputs: readonly string[], feeds: Feeds, dtype: Float) {
   if (outputs.length === 0) return {}
   const session = await openSession(asModel(graph, outputs, dtype), { threads: 1 })
   try {
@@ -198,7 +200,7 @@ async function opener(graph: TypedGraph, of: string, dtype: Float) {
 }
 
 /** Values a little apart from each other, so that no maximum is a tie and no kink is near. */
-function inputValues(test: GradientCase, dtype: Float, seed: number): Record<string, Value> {
+export function inputValues(test: GradientCase, dtype: Float, seed: number): Record<string, Value> {
   const rng = random(seed)
   const [low, high] = test.range ?? [-2, 2]
   const values: Record<string, Value> = {}
