@@ -7,6 +7,8 @@ import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats } from '../tensor/dtype.ts'
 import { lenet5, mobileNet } from '../testing/small-nets.ts'
+import type { CheckpointStore } from '../train/checkpoint.ts'
+import type { Progress } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
 import { type PruneRound, pruneAndTrain, sparsityAt } from './prune-and-train.ts'
 
@@ -22,6 +24,15 @@ describe('sparsityAt', () => {
     expect(iterative[3]).toBe(0.9)
     expect(path('gradual')).toEqual([0.9 * (1 - 0.75 ** 3), 0.9 * (1 - 0.5 ** 3), 0.9 * (1 - 0.25 ** 3), 0.9])
     expect(sparsityAt('one-shot', 0.7, { round: 1, rounds: 1 })).toBe(0.7)
+  })
+
+  it('starts from what is zero already, and does not bring weights back', () => {
+    const at = (schedule: 'iterative' | 'gradual', round: number) =>
+      sparsityAt(schedule, 0.9, { round, rounds: 2, start: 0.6 })
+    expect(at('iterative', 1)).toBeCloseTo(1 - Math.sqrt(0.4 * 0.1), 10)
+    expect(at('gradual', 1)).toBeCloseTo(0.9 - 0.3 / 8, 10)
+    expect([at('iterative', 2), at('gradual', 2)]).toEqual([0.9, 0.9])
+    expect(sparsityAt('iterative', 0.5, { round: 1, rounds: 2, start: 1 })).toBe(0.5)
   })
 })
 
@@ -68,5 +79,37 @@ describe('pruneAndTrain', () => {
     const before = floats(weightTensors(model)[0].tensor)
     const kept = Array.from(floats(weightTensors(result)[0].tensor)).filter((v, k) => v !== 0 && v !== before[k])
     expect(kept.length).toBeGreaterThan(0)
+  }, 60_000)
+
+  it('goes on where it was stopped, within a round and between two, to the same bytes', async () => {
+    const model = lenet5(1)
+    const data = drawDigits(100, 1)
+    const inputs = requiredInputs(model)
+    const batcher = batcherFor(inputs, data, guessPreprocess(inputs, data, {}))
+    const stopped = { at: Number.POSITIVE_INFINITY, epochs: 0 }
+    const prune = (checkpoint?: CheckpointStore, sparsity = 0.8): Promise<Model> => {
+      const stop = new AbortController()
+      const training = { batcher, epochs: 2, batchSize: 50, learningRate: 0.01, threads: 1, signal: stop.signal }
+      const onProgress = (p: Progress): void => {
+        if (p.finished && ++stopped.epochs === stopped.at) stop.abort()
+      }
+      const options = { sparsity, schedule: 'iterative', rounds: 2, training: { ...training, onProgress } } as const
+      return pruneAndTrain(model, data, { ...options, ...(checkpoint ? { checkpoint } : {}) })
+    }
+    const whole = writeModel(await prune())
+    for (const at of [1, 2]) {
+      let kept: Uint8Array | undefined
+      const store = { load: async () => kept, save: async (bytes: Uint8Array) => void (kept = bytes) }
+      Object.assign(stopped, { at, epochs: 0 })
+      // The last epoch of a round ends it: the stop is seen in the next one.
+      await expect(prune(store)).rejects.toThrow('stopped')
+      expect(kept).toBeDefined()
+      Object.assign(stopped, { at: Number.POSITIVE_INFINITY, epochs: 0 })
+      expect(Buffer.compare(writeModel(await prune(store)), whole)).toBe(0)
+      expect(stopped.epochs).toBe(4 - at)
+      await expect(prune(store, 0.7)).rejects.toThrow('another pruning')
+      kept = kept?.slice(0, -1)
+      await expect(prune(store)).rejects.toThrow('checksum')
+    }
   }, 60_000)
 })

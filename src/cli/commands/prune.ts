@@ -75,6 +75,7 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
     ...choices,
     ...(shared ? { training: shared } : {}),
     ...(shared && finalEpochs ? { finalTraining: { ...shared, epochs: finalEpochs } } : {}),
+    ...(options?.checkpoint ? { checkpoint: options.checkpoint.store } : {}),
     context: { seed, labelled, signal, warn: (message) => io.say(`warning: ${message}`) },
     onRound: (round) => {
       rounds.push(round)
