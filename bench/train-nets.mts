@@ -15,12 +15,12 @@ const main = join(import.meta.dirname, '../dist/cli/main.js')
 const resultFile = join(import.meta.dirname, 'results/train-nets.json')
 const seeds = [0, 1, 2]
 
-const fashion = '--batch 50 --decay 0.0005 --nesterov --warm-up 1 --crop 2 --flip --classes 10'
+const fashion = '--epochs 10 --batch 50 --rate 0.015 --decay 0.0001 --nesterov --average 0.999 --flip --classes 10'
 const nets: Record<string, { data: string; flags: string; threads: number }> = {
   lenet300: { data: 'mnist', flags: '--epochs 30 --batch 64 --rate 0.05 --decay 0.0001', threads: 1 },
   lenet5: { data: 'mnist', flags: '--epochs 20 --batch 64 --rate 0.02 --decay 0.0005', threads: 1 },
-  mobilenetV2: { data: 'fashion-mnist', flags: `--input 1,28,28 --epochs 8 --rate 0.05 ${fashion}`, threads: 2 },
-  shufflenetV2: { data: 'fashion-mnist', flags: `--input 1,28,28 --epochs 8 --rate 0.05 ${fashion}`, threads: 2 },
+  mobilenetV2: { data: 'fashion-mnist', flags: `--input 1,28,28 ${fashion}`, threads: 1 },
+  shufflenetV2: { data: 'fashion-mnist', flags: `--input 1,28,28 ${fashion}`, threads: 1 },
   // 63x63 is the least that its pools take; 224x224 costs about 12 times the convolutions.
   alexnet: {
     data: 'fashion-mnist',
