@@ -1,0 +1,51 @@
+import { expect, it } from 'vitest'
+import type { ScanResult } from '../evaluate/scan.ts'
+import { renderScan } from './scan-html.ts'
+
+const result: ScanResult = {
+  reference: { accuracy: 0.9, loss: 0.3 },
+  samples: 2000,
+  sparsities: [0.3, 0.6, 0.9],
+  maxLoss: 1,
+  retrainEpochs: 0,
+  curves: [
+    {
+      name: 'conv<1>',
+      op: 'Conv',
+      dims: [16, 3, 3, 3],
+      points: [
+        { sparsity: 0.3, accuracy: 0.88, loss: 0.4 },
+        { sparsity: 0.6, accuracy: 0.895, loss: 0.3 },
+        { sparsity: 0.9, accuracy: 0.5, loss: 2 },
+      ],
+      collapsed: false,
+      recommended: 0.6,
+    },
+    {
+      name: 'fc',
+      op: 'Gemm',
+      dims: [10, 64],
+      points: [{ sparsity: 0.3, accuracy: 0.1, loss: 3 }],
+      collapsed: true,
+      recommended: 0,
+    },
+  ],
+}
+
+it('draws every measured point, rings the recommended one, and needs no other file', () => {
+  const html = renderScan('Sensitivity', result)
+  const lines = [...html.matchAll(/<polyline points="([^"]*)"/g)].map((m) => m[1].split(' '))
+  expect(lines.map((points) => points.length)).toEqual([4, 2])
+  const rings = [...html.matchAll(/<circle cx="([^"]*)" cy="([^"]*)"/g)].map((m) => `${m[1]},${m[2]}`)
+  expect(rings).toEqual([lines[0][2], lines[1][0]])
+  const heights = lines[0].map((p) => Number(p.split(',')[1]))
+  expect(heights[3]).toBeGreaterThan(heights[1])
+  expect(heights[1]).toBeGreaterThan(heights[2])
+  expect(html).toContain('conv&lt;1&gt;')
+  expect(html).not.toMatch(/conv<1>|src=|href=|<script/)
+})
+
+it('says whether the points were measured after retraining', () => {
+  expect(renderScan('a', result)).toContain('without retraining')
+  expect(renderScan('a', { ...result, retrainEpochs: 3 })).toContain('at most 3 epochs of retraining')
+})
