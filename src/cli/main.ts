@@ -105,6 +105,7 @@ addTrainOptions(command('train <net>', 'train a network of the zoo from its star
   .option('--input <shape>', 'CHANNELS,HEIGHT,WIDTH (default: those of the net)')
   .option('--width <factor>', "factor on every layer's channels")
   .option('--stem <stem>', 'imagenet or cifar: the form for small images')
+  .option('--report <file>', 'also draw loss and accuracy (.html)')
   .action((net: string, flags) =>
     run(flags, async (io) => (await import('./commands/train.ts')).runTrain(net, flags, io, stop.signal)),
   )
@@ -115,6 +116,7 @@ addTrainOptions(command('finetune <model>', 'train a model further, from the wei
 })
   .option('--keep <what>', 'zeros: weights that are zero stay zero')
   .option('--freeze-statistics', 'BatchNormalization keeps its stored statistics')
+  .option('--report <file>', 'also draw loss and accuracy (.html)')
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/finetune.ts')).runFinetune(model, flags, io, stop.signal)),
   )

@@ -3,9 +3,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { withWeights } from '../model.ts'
+import { withGraph, withWeights } from '../model.ts'
 import { openModel, saveModel } from '../node/files.ts'
+import type { TrainReport } from '../report/train-report.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
+import { lenet5 } from '../testing/small-nets.ts'
 import { runFinetune } from './commands/finetune.ts'
 import { type NetFlags, runTrain } from './commands/train.ts'
 import type { Io } from './io.ts'
@@ -41,11 +43,20 @@ const signal = new AbortController().signal
 
 it('trains a network of the zoo, then trains it on with its zeros kept', async () => {
   const io = recorder()
-  const history = join(folder, 'history.json')
-  await runTrain('lenet300', flags({ history }), io, signal)
-  const report = io.results[0] as { test: { before: number; after: number }; history: unknown[] }
-  expect(report.test.after).toBeGreaterThan(report.test.before + 0.3)
-  expect(JSON.parse(readFileSync(history, 'utf8')).history).toEqual(report.history)
+  const [history, page] = [join(folder, 'history.json'), join(folder, 'report.html')]
+  await runTrain('lenet300', flags({ history, report: page }), io, signal)
+  const report = io.results[0] as TrainReport
+  expect(report.test!.after).toBeGreaterThan(report.test!.before + 0.3)
+  expect(JSON.parse(readFileSync(history, 'utf8'))).toEqual(report)
+
+  // The curve's points are means of steps: over an epoch they give the epoch's own.
+  const stepsPerEpoch = Math.floor(720 / 32)
+  expect(report.curve).toHaveLength(4 * stepsPerEpoch)
+  const second = report.curve.filter((p) => p.at > 1 && p.at <= 2)
+  expect(second.reduce((sum, p) => sum + p.loss, 0) / second.length).toBeCloseTo(report.history[1].loss, 6)
+  const html = readFileSync(page, 'utf8')
+  expect(html).toContain('aria-label="Loss over 4 epochs: training ends at')
+  expect(html).not.toMatch(/NaN|undefined|Infinity/)
 
   const trained = openModel(join(folder, 'out.onnx'))
   const weights = [...trained.graph.initializers.values()].filter((t) => t.dtype === 'float32' && t.dims.length === 2)
@@ -79,7 +90,31 @@ it('says in one sentence what is wrong with its flags', async () => {
     ['lenet5', { epochs: '0' }, /--epochs: "0"; expected/],
     ['lenet5', { data: undefined }, /expected --data SPEC/],
     ['lenet5', { input: '1,28' }, /--input: /],
+    ['lenet5', { rate: 'NaN' }, /--rate: "NaN"; expected a number/],
+    ['lenet5', { validation: '0', patience: '2' }, /--patience: .*expected --validation/],
+    ['lenet5', { output: join(folder, 'none/x.onnx') }, /none\/x.onnx: there is no folder/],
+    ['lenet5', { output: folder }, /it is a folder; expected a file/],
+    ['lenet5', { history: join(folder, 'out.onnx') }, /would be written over/],
+    ['lenet5', { data: `npz:${join(folder, 'none.npz')}` }, /none.npz: there is no such file/],
+    ['lenet5', { input: '3,32,32' }, /\[1,28,28\] do not fit the model's input "input" \[N,3,32,32\]/],
+    ['lenet5', { classes: '4' }, /labels: .*expected 0 to 3/],
   ]
   for (const [net, more, message] of cases)
     await expect(runTrain(net, flags(more), io, signal)).rejects.toThrow(message)
+})
+
+it('names --batch where a model takes one batch size only, and measures the whole test set with it', async () => {
+  const io = recorder()
+  const fixed = lenet5(1)
+  const inputs = fixed.graph.inputs.map((i) => ({ ...i, shape: [48, 1, 28, 28] }))
+  const path = join(folder, 'fixed.onnx')
+  await saveModel(path, withGraph(fixed, { inputs }))
+  const output = join(folder, 'fixed-tuned.onnx')
+  await expect(runFinetune(path, flags({ output }), io, signal)).rejects.toThrow(/^--batch: 32; expected 48, /)
+  await runFinetune(path, flags({ output, batch: '48', epochs: '2' }), io, signal)
+  const { test } = io.results[0] as TrainReport
+  expect(test!.samples % 48).not.toBe(0)
+  // Shares of all samples, the last and partly filled batch included.
+  for (const share of [test!.before, test!.after]) expect(share * test!.samples).toBeCloseTo(Math.round(share * 200), 9)
+  expect(test!.after).toBeGreaterThan(test!.before)
 })

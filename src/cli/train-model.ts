@@ -1,67 +1,111 @@
 /** What `coppice train` and `coppice finetune` share: a run from data spec to written model. */
+import type { BoundBatcher } from '../data/batcher.ts'
 import { splitDataset } from '../data/batches.ts'
 import type { Model } from '../model.ts'
 import { checkpointFile } from '../node/checkpoint-file.ts'
 import { saveModel, writeFileAtomic } from '../node/files.ts'
 import { count, percent } from '../report/format.ts'
+import { renderTraining } from '../report/train-html.ts'
+import { curveRecorder, type TrainReport } from '../report/train-report.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
 import { adam, type Optimizer, sgd } from '../train/optimizers.ts'
 import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/schedules.ts'
 import { keepZeros } from '../train/terms.ts'
-import { type EpochRecord, type Progress, type TrainOptions, train } from '../train/train.ts'
+import { type Progress, type TrainOptions, train } from '../train/train.ts'
 import { validate } from '../train/validate.ts'
 import { bindData, seedOf } from './data-options.ts'
+import { environment } from './environment.ts'
 import { type Io, numberList, numberOption } from './io.ts'
+import { checkOutputs } from './outputs.ts'
 import type { TrainFlags } from './train-options.ts'
 
-export interface TrainReport {
-  readonly model: string
-  readonly epochs: number
-  readonly engine: string
-  readonly history: readonly EpochRecord[]
-  /** Whole test set. */
-  readonly test?: { readonly samples: number; readonly before: number; readonly after: number }
+export interface TrainSource {
+  readonly name: string
+  readonly model: Model
+  /** The file it is of. */
+  readonly path?: string
 }
 
-/** Trains `model` on the flags' data, writes it, and tells accuracy on the test set before and after. */
-export async function trainModel(model: Model, flags: TrainFlags, io: Io, signal: AbortSignal): Promise<TrainReport> {
+/** Trains a model on the flags' data, writes it, and tells accuracy on the test set before and after. */
+export async function trainModel(
+  { name, model, path }: TrainSource,
+  flags: TrainFlags,
+  io: Io,
+  signal: AbortSignal,
+): Promise<TrainReport> {
+  const { output, history, report: page, checkpoint } = flags
+  checkOutputs(path ? [path] : [], [output, history, page, checkpoint])
+  const options = await readTrainFlags(flags, io)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
-  const options = await readTrainFlags(flags, io)
+  checkBatch(flags, data.batcher)
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = share > 0 ? splitDataset(data.splits.train, share, seedOf(flags)) : [data.splits.train]
-  const measured = { batcher: data.batcher, batchSize: options.batchSize, threads: options.threads }
-  const { test } = data.splits
-  const before = test.labels ? (await validate(model, test, measured)).accuracy : undefined
+  const { curve, add } = curveRecorder()
+  const start = performance.now()
   const result = await train(model, training, {
     ...options,
     batcher: data.batcher,
     ...(heldBack ? { validation: heldBack } : {}),
     signal,
-    onProgress: (p) => tell(p, io),
+    onProgress: (p) => {
+      add(p)
+      tell(p, io)
+    },
   })
-  const after = test.labels ? (await validate(result.model, test, measured)).accuracy : undefined
-  await saveModel(flags.output, result.model)
+  const seconds = (performance.now() - start) / 1000
+  const { test } = data.splits
+  const measured = { batcher: data.batcher, batchSize: options.batchSize, threads: options.threads }
+  // The model of before too is measured only now: what cannot be trained is told at once.
+  const accuracy = async (of: Model): Promise<number> => (await validate(of, test, measured)).accuracy
   const report: TrainReport = {
-    model: flags.output,
+    model: output,
     epochs: result.history.length,
+    epoch: result.epoch,
     engine: result.engine,
+    seconds,
     history: result.history,
-    ...(before === undefined || after === undefined ? {} : { test: { samples: test.length, before, after } }),
+    curve,
+    ...(test.labels
+      ? { test: { samples: test.length, before: await accuracy(model), after: await accuracy(result.model) } }
+      : {}),
+    options: givenOptions(flags),
+    environment: environment(),
   }
-  if (flags.history)
-    await writeFileAtomic(flags.history, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`))
+  await saveModel(output, result.model)
+  const text = (value: string): Uint8Array => new TextEncoder().encode(value)
+  if (history) await writeFileAtomic(history, text(`${JSON.stringify(report, null, 2)}\n`))
+  if (page) await writeFileAtomic(page, text(renderTraining(`${name}, trained on ${training.id}`, report)))
   io.finish()
-  io.result(describe(report), report)
+  io.result(describe(report, [output, history, page]), report)
   return report
 }
 
-function describe({ model, epochs, test, history }: TrainReport): string {
+/** A model whose batch axis is fixed is trained in batches of that size, or not at all. */
+export function checkBatch({ batch }: TrainFlags, { batchSize }: BoundBatcher): void {
+  if (batchSize !== undefined && Number(batch) !== batchSize)
+    throw new Error(`--batch: ${batch}; expected ${batchSize}, the one size that the model's input takes`)
+}
+
+/** The flags as the command line takes them, files left out. */
+function givenOptions(flags: TrainFlags): Record<string, string> {
+  const files = new Set(['output', 'history', 'report', 'checkpoint', 'json', 'debug'])
+  return Object.fromEntries(
+    Object.entries(flags)
+      .filter(([name, value]) => !files.has(name) && value !== undefined && value !== false)
+      .map(([name, value]) => [
+        name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`),
+        value === true ? '' : String(value),
+      ]),
+  )
+}
+
+function describe({ epochs, test, history }: TrainReport, files: readonly (string | undefined)[]): string {
   const last = history[history.length - 1]
-  const lines = [`${epochs} epochs, training loss ${last.loss.toFixed(4)}`]
+  const lines = [`${epochs} epoch${epochs === 1 ? '' : 's'}, training loss ${last.loss.toFixed(4)}`]
   if (test)
     lines.push(`top-1 ${percent(test.after)} on ${count(test.samples)} test samples (before: ${percent(test.before)})`)
-  return [...lines, `written: ${model}`].join('\n')
+  return [...lines, ...files.flatMap((file) => (file ? `wrote ${file}` : []))].join('\n')
 }
 
 export function tell(p: Progress, io: Io): void {
@@ -85,6 +129,8 @@ export async function readTrainFlags(flags: TrainFlags, io: Io): Promise<Omit<Tr
   if (flags.keep !== undefined && flags.keep !== 'zeros') throw new Error(`--keep: "${flags.keep}"; expected zeros`)
   if (!['auto', 'plain', 'blocked'].includes(flags.engine))
     throw new Error(`--engine: "${flags.engine}"; expected auto, blocked or plain`)
+  if (flags.patience !== undefined && Number(flags.validation) === 0)
+    throw new Error('--patience: no data is held back to stop by; expected --validation SHARE with it')
   const { engine, reason } = await chooseEngine(flags.engine as 'auto')
   if (reason && flags.engine === 'auto') io.say(`the plain engine trains: ${reason}`)
   return {

@@ -21,6 +21,8 @@ export interface TrainFlags extends DataFlags {
   readonly average?: string
   readonly checkpoint?: string
   readonly history?: string
+  /** Of train and finetune. */
+  readonly report?: string
   readonly engine: string
   readonly threads?: string
   readonly keep?: string

@@ -16,7 +16,7 @@ export interface ValidateOptions {
   readonly threads?: number
 }
 
-/** Needs labels. Works in batches of `batchSize`, the last one smaller where the model's batch axis is free. */
+/** Needs labels. Works in batches of `batchSize`, which is the model's own where its batch axis is fixed. */
 export async function validate(model: Model, data: Dataset, options: ValidateOptions): Promise<Validation> {
   const { labels } = data
   if (!labels) throw new Error(`${data.id}: it has no labels; expected labelled validation data`)
@@ -28,23 +28,23 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
   )
   let loss = 0
   let correct = 0
-  let seen = 0
   try {
-    for (const indices of batches(data, options.batchSize, { dropLast: fixed })) {
-      const scores = (await session.run(options.batcher(data, indices), [output]))[output].data as Float32Array
-      const classes = scores.length / indices.length
+    for (const indices of batches(data, options.batchSize)) {
+      // A fixed batch is filled up with its first sample, whose copies are not counted.
+      const fed = fixed ? Uint32Array.from({ length: options.batchSize }, (_, i) => indices[i] ?? indices[0]) : indices
+      const scores = (await session.run(options.batcher(data, fed), [output]))[output].data as Float32Array
+      const classes = scores.length / fed.length
       for (let i = 0; i < indices.length; i++) {
         const row = scores.subarray(i * classes, (i + 1) * classes)
         const label = labels[indices[i]]
         loss += isProbability ? -Math.log(Math.max(row[label], 1e-30)) : crossEntropy(row, label)
         if (row.indexOf(Math.max(...row)) === label) correct++
       }
-      seen += indices.length
     }
   } finally {
     await session.release()
   }
-  return { loss: loss / seen, accuracy: correct / seen }
+  return { loss: loss / data.length, accuracy: correct / data.length }
 }
 
 function crossEntropy(logits: Float32Array, label: number): number {

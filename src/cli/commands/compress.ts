@@ -1,6 +1,5 @@
 /** `coppice compress`: the main job. */
-import { existsSync } from 'node:fs'
-import { basename, dirname, relative, resolve } from 'node:path'
+import { basename } from 'node:path'
 import { type CompressOptions, compress } from '../../compress/compress.ts'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
@@ -18,6 +17,7 @@ import { openSession } from '../../runtime/session.ts'
 import { bindData, type DataFlags, seedOf } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { type Io, numberOption } from '../io.ts'
+import { checkOutputs } from '../outputs.ts'
 
 export interface CompressFlags extends DataFlags {
   readonly output: string
@@ -110,17 +110,9 @@ interface OutputNames {
   readonly report?: string
 }
 
-/** Checked before the work begins: each output has a name of its own, and none is the input's. */
 function outputNames(path: string, { output, pack, report, recipe }: CompressFlags): OutputNames {
   const names = { onnx: output, pack, recipe: recipe ?? `${output.replace(/\.onnx$/, '')}.recipe.json`, report }
-  const given = Object.values(names).flatMap((name) => (name === undefined ? [] : [resolve(name)]))
-  const twice = given.find((name, i) => given.indexOf(name) !== i || name === resolve(path))
-  if (twice)
-    throw new Error(`${relative('.', twice)}: it would be written over; expected a name of its own for each output`)
-  for (const name of given) {
-    if (!existsSync(dirname(name)))
-      throw new Error(`${relative('.', name)}: there is no folder ${relative('.', dirname(name))}`)
-  }
+  checkOutputs([path], Object.values(names))
   return names
 }
 

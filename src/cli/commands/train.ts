@@ -29,7 +29,7 @@ export async function runTrain(name: string, flags: NetFlags, io: Io, signal: Ab
     ...(width ? { width: numberOption(width, '--width', { min: 0.01, max: 100 }) } : {}),
     ...(stem ? { stem } : {}),
   })
-  await trainModel(model, flags, io, signal)
+  await trainModel({ name, model }, flags, io, signal)
 }
 
 function shapeOf(text: string): [number, number, number] {

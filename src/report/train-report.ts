@@ -1,0 +1,51 @@
+/** What training says, as plain data: the history file, the text and the page are drawn from it. */
+import type { EpochRecord, Progress } from '../train/train.ts'
+
+export interface TrainReport {
+  /** The file that was written. */
+  readonly model: string
+  readonly epochs: number
+  /** The epoch whose weights were written, from 0. */
+  readonly epoch: number
+  readonly engine: string
+  readonly seconds: number
+  readonly history: readonly EpochRecord[]
+  readonly curve: readonly CurvePoint[]
+  /** The whole test set: shares of 1. */
+  readonly test?: { readonly samples: number; readonly before: number; readonly after: number }
+  /** Options that were given, as the command line takes them. */
+  readonly options: Readonly<Record<string, string>>
+  readonly environment: readonly string[]
+}
+
+/** Means over the training steps since the point before, or since the epoch began. */
+export interface CurvePoint {
+  /** In epochs, from 0. */
+  readonly at: number
+  readonly loss: number
+  readonly accuracy?: number
+}
+
+/** Collects a curve of about `points` points while a run reports how far it is. A resumed run begins where it resumed. */
+export function curveRecorder(points = 200): { readonly curve: readonly CurvePoint[]; add(p: Progress): void } {
+  const curve: CurvePoint[] = []
+  let last = { epoch: -1, inEpoch: 0, loss: 0, accuracy: 0 }
+  return {
+    curve,
+    add({ epoch, epochs, step, steps, loss, accuracy, finished }) {
+      const stepsPerEpoch = steps / epochs
+      const inEpoch = step - epoch * stepsPerEpoch
+      if (last.epoch !== epoch) last = { epoch, inEpoch: 0, loss: 0, accuracy: 0 }
+      if (!finished && step % Math.max(1, Math.floor(steps / points)) !== 0) return
+      // Progress tells means since the epoch began.
+      const since = (now: number, before: number): number =>
+        (now * inEpoch - before * last.inEpoch) / (inEpoch - last.inEpoch)
+      curve.push({
+        at: step / stepsPerEpoch,
+        loss: since(loss, last.loss),
+        ...(accuracy === undefined ? {} : { accuracy: since(accuracy, last.accuracy) }),
+      })
+      last = { epoch, inEpoch, loss, accuracy: accuracy ?? 0 }
+    },
+  }
+}
