@@ -28,7 +28,9 @@ export function readNpy(bytes: Uint8Array, subject: string): NpyArray {
   const fortran = /'fortran_order':\s*(True|False)/.exec(header)?.[1]
   const shapeText = /'shape':\s*\(([\d\s,]*)\)/.exec(header)?.[1]
   if (descr === undefined || fortran === undefined || shapeText === undefined) {
-    throw new UnsupportedError(`${subject}: its .npy header describes no plain array: ${header.trim().slice(0, 80)}`)
+    throw new UnsupportedError(
+      `${subject}: its .npy header describes no plain array: ${JSON.stringify(header.trim().slice(0, 80))}`,
+    )
   }
   const shape = shapeText.split(',').flatMap((d) => (d.trim() ? [Number(d)] : []))
   const size = sizeOf(shape)

@@ -6,7 +6,7 @@
 import { ModelProto } from '../onnx/schema.ts'
 import { encode, type Message } from '../onnx/wire.ts'
 import { bitReader } from './bits.ts'
-import { type BitReader, damaged } from './coding/coding.ts'
+import { type BitReader, damaged, type TensorInfo } from './coding/coding.ts'
 import { copy } from './coding/copy.ts'
 import { type Contents, checkEnd, maxGraphExpansion, readContents, readGroup } from './container.ts'
 import { beginDecoding, type IntegerDecoder } from './entropy/integer-coder.ts'
@@ -117,7 +117,12 @@ export function tensorDecoder(head: Head): (tensor: PackedTensor, load: (group: 
 }
 
 function decodeFromHead({ coding, coded, info }: PackedTensor): Uint8Array {
-  return coding.decode(info, coded, bitReader(new Uint8Array(0)))
+  return sized(coding.decode(info, coded, bitReader(new Uint8Array(0))), info)
+}
+
+function sized(data: Uint8Array, { byteLength }: TensorInfo): Uint8Array {
+  if (data.length !== byteLength) throw damaged(`${data.length} bytes of a tensor of ${byteLength}`)
+  return data
 }
 
 /** Decodes a group's tensors, which must be asked for in order. */
@@ -139,7 +144,7 @@ function decodeTensor({ coding, coded, info }: PackedTensor, decoder: IntegerDec
   if (values && lowBits > 0) {
     for (let i = 0; i < values.length; i++) values[i] = (values[i] << lowBits) | bits.read(lowBits)
   }
-  return coding.decode(info, { ...coded, integers: values }, bits)
+  return sized(coding.decode(info, { ...coded, integers: values }, bits), info)
 }
 
 const utf8 = new TextDecoder()

@@ -42,7 +42,7 @@ export function parseModel(text: string): Model {
       if (producer) rest.producerName = producer
       if (version) rest.producerVersion = version
     } else if (word === 'domain') rest.domain = name(reader)
-    else if (word === 'version') rest.modelVersion = int(next(reader))
+    else if (word === 'version') rest.modelVersion = int(reader)
     else if (word === 'metadata') model.metadata.push({ key: name(reader), value: name(reader) })
     else if (word === 'graph') model.graph = graph(reader)
     else if (word === 'function') model.functions.push(localFunction(reader))
@@ -64,11 +64,15 @@ function tokenize(text: string): Reader {
   const lines: number[] = []
   let line = 1
   token.lastIndex = 0
-  for (let at = 0; at < text.trimEnd().length; at = token.lastIndex) {
+  const end = text.trimEnd().length
+  for (let at = 0; at < end; at = token.lastIndex) {
     token.lastIndex = at
     const match = token.exec(text)
     line += (text.slice(at, token.lastIndex).match(/\n/g) ?? []).length
-    if (!match) throw new Error(`text: cannot read "${text.slice(at, at + 20).trim()}"; in line ${line}`)
+    if (!match)
+      throw new Error(
+        `text: cannot read ${JSON.stringify(text.slice(at, at + 20).trim())}; expected a name, a number, a string or a sign; in line ${line}`,
+      )
     tokens.push(match[1])
     lines.push(line)
   }
@@ -103,9 +107,17 @@ function expect(reader: Reader, what: string): void {
 
 function name(reader: Reader): string {
   const got = next(reader)
-  if (got.startsWith('"')) return JSON.parse(got)
+  if (got.startsWith('"')) return unquoted(reader, got)
   if (!/^[\w./]+$/.test(got)) throw wrong(reader, `"${got}"`, 'a name')
   return got
+}
+
+function unquoted(reader: Reader, word: string): string {
+  try {
+    return JSON.parse(word)
+  } catch {
+    throw wrong(reader, `the string ${JSON.stringify(word)}`, "one with JSON's escapes")
+  }
 }
 
 /** Items between brackets, with commas. */
@@ -216,7 +228,7 @@ function scalar(reader: Reader): Extract<Attribute, { type: 'int' | 'float' | 's
   const word = peek(reader) ?? ''
   if (word.startsWith('"')) return { type: 'string', value: name(reader) }
   if (word.startsWith('0x')) return { type: 'string', value: unhex(reader) }
-  if (/^-?\d+$/.test(word)) return { type: 'int', value: int(next(reader)) }
+  if (/^-?\d+$/.test(word)) return { type: 'int', value: int(reader) }
   return { type: 'float', value: Math.fround(number(reader)) }
 }
 
@@ -274,6 +286,9 @@ function tensor(reader: Reader, tensorName: string): Tensor {
   const words = list(reader, '{', '}', () => next(reader))
   if (words.length !== sizeOf(dims))
     throw wrong(reader, `${words.length} elements`, `${sizeOf(dims)} for tensor "${tensorName}"`)
+  const pattern = dtype === 'float32' || dtype === 'float64' ? /^(-?[\d.]+(e[+-]?\d+)?|-?inf|nan)$/ : /^-?\d+$/
+  const bad = words.find((w) => !pattern.test(w))
+  if (bad !== undefined) throw wrong(reader, JSON.stringify(bad), `a number of ${dtype}`)
   return checkSize({ ...kept, data: pack(words, dtype, bits) })
 }
 
@@ -302,7 +317,9 @@ function unhex(reader: Reader): Uint8Array {
   )
 }
 
-function int(word: string): Int {
+function int(reader: Reader): Int {
+  const word = next(reader)
+  if (!/^-?\d+$/.test(word)) throw wrong(reader, JSON.stringify(word), 'a whole number')
   const value = Number(word)
   return Number.isSafeInteger(value) ? value : BigInt(word)
 }

@@ -66,7 +66,11 @@ test.each([
   ['ir 8\nopset 17\ngraph g {\n w: floot[2] = {1}\n}', /"floot"; expected an element type/],
   ['ir 8\nopset 17\ngraph g {', /it ends here/],
   ['ir 8\nopset 17', /no graph/],
-  ['ir 8 §', /cannot read "§"; in line 1/],
+  ['ir 8 §', /cannot read "§"; expected a name.*; in line 1/],
+  ['ir 8\nversion 1.5', /"1.5"; expected a whole number; in line 2/],
+  ['ir 8\nproducer "a\\x" "b"', /expected one with JSON's escapes; in line 2/],
+  ['ir 8\nopset 17\ngraph g {\n w: int64[1] = {1.5}\n}', /"1.5"; expected a number of int64; in line 4/],
+  ['ir 8\nopset 17\ngraph g {\n w: float32[1] = {x}\n}', /"x"; expected a number of float32; in line 4/],
 ])('a mistake is named with its line: %j', (text, message) => {
   expect(() => parseModel(text)).toThrow(message)
 })

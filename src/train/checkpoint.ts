@@ -60,7 +60,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const headerLength = view.getUint32(magic.length, true)
   let offset = magic.length + 4 + headerLength
   if (offset > end) throw new Error('checkpoint: its header is longer than the file')
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(magic.length + 4, offset))) as Header
+  const header = headerOf(new TextDecoder().decode(bytes.subarray(magic.length + 4, offset)))
   const arrays = new Map<string, Float32Array>()
   for (const { name, length } of header.arrays) {
     if (offset + length * 4 > end) throw new Error(`checkpoint: array "${name}" is longer than the file`)
@@ -68,4 +68,20 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
     offset += length * 4
   }
   return { fingerprint: header.fingerprint, step: header.step, progress: header.progress, arrays }
+}
+
+function headerOf(json: string): Header {
+  let header: Header | null = null
+  try {
+    header = JSON.parse(json)
+  } catch {
+    // Told below.
+  }
+  const isHeader =
+    typeof header?.fingerprint === 'string' &&
+    Number.isSafeInteger(header.step) &&
+    Array.isArray(header.arrays) &&
+    header.arrays.every((a) => typeof a?.name === 'string' && Number.isSafeInteger(a.length) && a.length >= 0)
+  if (!header || !isHeader) throw new Error('checkpoint: its header is damaged; expected fingerprint, step and arrays')
+  return header
 }

@@ -8,6 +8,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { splitDataset } from '../data/batches.ts'
 import { drawDigits } from '../data/digits.ts'
+import { crc32 } from '../formats/checksum.ts'
 import { plainEngine } from '../grad/engine.ts'
 import { node } from '../graph/build.ts'
 import { type Model, withGraph, withWeights } from '../model.ts'
@@ -221,6 +222,11 @@ describe('checkpoints', () => {
       broken[at] ^= 4
       expect(() => decodeCheckpoint(broken)).toThrow(/^checkpoint: /)
     }
+    // A right checksum around a header that is none.
+    const header = last.slice(0, -4)
+    header[12] = 0x5b
+    const sum = new Uint8Array(Uint32Array.of(crc32(header)).buffer)
+    expect(() => decodeCheckpoint(Uint8Array.of(...header, ...sum))).toThrow('checkpoint: its header is damaged')
     expect(() => decodeCheckpoint(last.subarray(0, 100))).toThrow(/^checkpoint: /)
   })
 

@@ -51,7 +51,11 @@ export const hac = defineFormat({
     const decoder = decoderOf(huffman)
     const symbols = new Uint32Array(rows)
     const compiled = hacKernel(kernel, { decoder, words, starts, rows, columns })
+    // One value alone has no codes, so there is nothing to walk over.
+    const isOneValue = huffman.symbols.length === 1
+    if (isOneValue && starts[columns] !== 0) throw input.fail(`${starts[columns]} bits of codes for one value`)
     return {
+      needsWalk: !isOneValue,
       walk(entries, visit) {
         for (let column = 0; column < columns; column++) {
           const end = decodeRun(decoder, words, { at: starts[column], count: rows, out: symbols })

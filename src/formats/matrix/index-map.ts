@@ -36,6 +36,8 @@ export const indexMap = defineFormat<IndexMapOptions>({
     const words = padded(readWords(input, rows * columns * width))
     const numberAt = (at: number): number => (width === 0 ? 0 : peek(words, at * width) >>> (32 - width))
     return {
+      // One value alone has no numbers, so there is nothing to check.
+      needsWalk: width > 0,
       walk(entries, visit) {
         for (let column = 0, at = 0; column < columns; column++) {
           let count = 0
