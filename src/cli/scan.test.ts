@@ -1,0 +1,91 @@
+/** `coppice scan` as a person runs it. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import { guessPreprocess } from '../data/preprocess.ts'
+import { loadData } from '../node/data.ts'
+import { saveModel } from '../node/files.ts'
+import { lenet5 } from '../testing/small-nets.ts'
+import { train } from '../train/train.ts'
+import { runScan, type ScanFile, type ScanFlags } from './commands/scan.ts'
+import type { Io } from './io.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'coppice-scan-'))
+const file = (name: string): string => join(folder, name)
+const model = file('model.onnx')
+const signal = new AbortController().signal
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+beforeAll(async () => {
+  const start = lenet5(1)
+  const data = (await loadData('digits:400', { seed: 1 })).train
+  const inputs = requiredInputs(start)
+  const batcher = batcherFor(inputs, data, guessPreprocess(inputs, data, {}))
+  const options = { batcher, epochs: 3, batchSize: 20, learningRate: 0.02, threads: 1 }
+  await saveModel(model, (await train(start, data, options)).model)
+})
+
+const flags = (more: Partial<ScanFlags>): ScanFlags => ({
+  data: 'digits:400',
+  seed: '1',
+  sparsities: '0.5,0.9',
+  maxLoss: '1',
+  samples: '100',
+  unit: 'element',
+  threads: '1',
+  retrain: '0',
+  retrainSamples: '200',
+  rate: '0.01',
+  ...more,
+})
+
+function io(heard: { said?: (text: string) => void; progress?: () => void } = {}): Io {
+  const { said = () => {}, progress = () => {} } = heard
+  return { json: false, result: (text) => said(text), say: said, progress, finish() {} }
+}
+
+const read = (name: string): ScanFile => JSON.parse(readFileSync(file(name), 'utf8')) as ScanFile
+
+for (const retrain of ['0', '1']) {
+  it(`goes on where it was stopped, to the same file; ${retrain} epochs of retraining`, async () => {
+    const [whole, parts] = [`whole-${retrain}.json`, `parts-${retrain}.json`]
+    await runScan(model, flags({ retrain, output: file(whole), report: file('report.html') }), io(), signal)
+    expect(readFileSync(file('report.html'), 'utf8')).toContain('<polyline')
+    const result = read(whole)
+    expect(result).toMatchObject({ samples: 100, retrainEpochs: Number(retrain) })
+    expect(result.curves.length).toBe(4)
+
+    const stop = new AbortController()
+    let points = 0
+    const stopping = io({ progress: () => ++points === 4 && stop.abort() })
+    await expect(runScan(model, flags({ retrain, output: file(parts) }), stopping, stop.signal)).rejects.toThrow('stop')
+    expect(read(parts).curves.map((c) => c.points.length)).toEqual([2, 1])
+    const said: string[] = []
+    await runScan(model, flags({ retrain, output: file(parts) }), io({ said: (t) => void said.push(t) }), signal)
+    expect(said).toContain(`${file(parts)}: going on after 3 points`)
+    expect(readFileSync(file(parts)).equals(readFileSync(file(whole)))).toBe(true)
+
+    await runScan(
+      model,
+      flags({ retrain, output: file(parts), samples: '50' }),
+      io({ said: (t) => void said.push(t) }),
+      signal,
+    )
+    expect(said).toContain(`${file(parts)}: it is of another model, data or grid; it is written anew`)
+    expect(read(parts).samples).toBe(50)
+  })
+}
+
+it('says in one sentence what is wrong', async () => {
+  writeFileSync(file('broken.json'), '{')
+  const cases: readonly (readonly [Partial<ScanFlags>, RegExp])[] = [
+    [{ data: undefined }, /scan: there is no data; expected --data SPEC/],
+    [{ unit: 'row' }, /--unit: "row"; expected element or filter/],
+    [{ sparsities: '0.5,0.4' }, /expected rising numbers/],
+    [{ retrain: '1', retrainSamples: '20' }, /--retrain: \d+ samples are left to train on; expected at least 64/],
+    [{ output: file('broken.json') }, /broken.json: it is not JSON/],
+  ]
+  for (const [more, message] of cases)
+    await expect(runScan(model, flags({ output: file('x.json'), ...more }), io(), signal)).rejects.toThrow(message)
+})
