@@ -5,7 +5,7 @@
  * onnxruntime-node 1.30 writes outputs into the buffers it is given, but then copies every one of them again (38 million
  * floats: 83 ms instead of 8). This file holds the one way round it: the first output is a sequence, which the binding
  * refuses with a known message after the run and before the copies. Where the message does not come (a fixed binding,
- * onnxruntime-web), the outputs come back as usual, and are used as they are.
+ * onnxruntime-web), the outputs come back as usual, and are copied into the buffers.
  */
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
 import { node } from '../graph/build.ts'
@@ -82,10 +82,12 @@ export async function openResident(model: Model, { state, threads }: ResidentOpt
       for (const [name, v] of Object.entries(feeds))
         inputs[name] = new ort.Tensor(v.dtype as 'float32', v.data as Float32Array, v.dims)
       const fetches: Record<string, OrtTensor | null> = inNode ? { [stopper]: null } : {}
-      for (const o of others) fetches[o.name] = tensor(o.data, o.dims)
+      // onnxruntime-web gives back buffers that it was given, but does not write into them.
+      const into = (data: Float32Array, dims: readonly number[]) => (inNode ? tensor(data, dims) : null)
+      for (const o of others) fetches[o.name] = into(o.data, o.dims)
       for (const s of state) {
         inputs[s.input] = tensor(bufferOf(s.input, now), s.shape)
-        fetches[s.output] = tensor(bufferOf(s.input, 1 - now), s.shape)
+        fetches[s.output] = into(bufferOf(s.input, 1 - now), s.shape)
       }
       const returned = await runOnce(session, inputs, fetches)
       now = 1 - now

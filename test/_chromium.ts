@@ -1,0 +1,62 @@
+/** A page of our own files in a real Chromium, for tests. */
+import { existsSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join, normalize } from 'node:path'
+import { chromium, type Page } from 'playwright-core'
+
+const browser = process.env.COPPICE_CHROMIUM ?? '/usr/bin/chromium'
+/** Empty where there is a Chromium; else what to say of a test that is skipped. */
+export const missing = existsSync(browser) ? '' : ' (skipped: no Chromium; COPPICE_CHROMIUM names one)'
+
+const flags = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+const types: Record<string, string> = {
+  js: 'text/javascript',
+  mjs: 'text/javascript',
+  wasm: 'application/wasm',
+  cop: 'application/octet-stream',
+}
+
+export interface Site {
+  /** Folders by the path that they are served under, such as `/`. */
+  readonly folders: Readonly<Record<string, string>>
+  readonly files?: ReadonlyMap<string, Uint8Array>
+  /** Of the page's head. */
+  readonly head?: string
+}
+
+/** Opens the page, hands it to `work`, and closes everything. */
+export async function withPage<T>({ folders, files, head = '' }: Site, work: (page: Page) => Promise<T>): Promise<T> {
+  const find = (path: string): Uint8Array | undefined => {
+    const given = files?.get(path)
+    if (given) return given
+    const root = Object.keys(folders).find((r) => path.startsWith(r) && path.length > r.length)
+    const file = root === undefined ? '' : join(folders[root], path.slice(root.length))
+    return existsSync(file) ? readFileSync(file) : undefined
+  }
+  const server = createServer((request, response) => {
+    const path = normalize(request.url ?? '/')
+    const body = find(path)
+    const type = (body && types[path.slice(path.lastIndexOf('.') + 1)]) ?? 'text/html'
+    response.writeHead(200, { 'content-type': type })
+    response.end(body ?? `<!doctype html><title>coppice</title>${head}`)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const instance = await chromium.launch({ executablePath: browser, args: flags })
+  try {
+    const page = await instance.newPage()
+    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    return await work(page)
+  } finally {
+    await instance.close()
+    await new Promise((resolve) => server.close(resolve))
+  }
+}
