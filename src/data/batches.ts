@@ -25,6 +25,15 @@ export function subset(dataset: Dataset, indices: ArrayLike<number>, id = datase
   }
 }
 
+/** The first `count` samples, or all where there are fewer. */
+export function first(dataset: Dataset, count: number): Dataset {
+  if (count >= dataset.length) return dataset
+  return subset(
+    dataset,
+    Uint32Array.from({ length: count }, (_, i) => i),
+  )
+}
+
 function gather(data: Field['data'], size: number, indices: ArrayLike<number>): Field['data'] {
   const out = new (data.constructor as new (length: number) => Field['data'])(indices.length * size)
   for (let i = 0; i < indices.length; i++) {

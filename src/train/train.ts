@@ -49,6 +49,8 @@ export interface TrainOptions {
   readonly validation?: Dataset
   /** Stops after so many epochs without a better validation loss, and gives the best epoch's weights. */
   readonly patience?: number
+  /** Stops after an epoch for which this holds, such as once training accuracy is high enough. */
+  readonly until?: (epoch: EpochRecord) => boolean
   /** Decay of an exponential average of the weights, which is then what is validated and given; such as 0.999. */
   readonly averageDecay?: number
   readonly checkpoint?: CheckpointOptions
@@ -208,7 +210,7 @@ async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
   let saved: Saved = resumed?.saved ?? { history: [], lossSum: 0, correct: 0 }
   const everySteps = options.checkpoint?.everySteps ?? stepsPerEpoch
   const clock = { startedAt: performance.now(), startedFrom: at }
-  const isOver = (): boolean => at >= stepsPerEpoch * options.epochs || exhausted(saved, options.patience)
+  const isOver = (): boolean => at >= stepsPerEpoch * options.epochs || exhausted(saved, options)
   while (!isOver()) {
     const epoch = Math.floor(at / stepsPerEpoch)
     const order = [...batches(run.data, options.batchSize, { shuffleSeed: mix(run.seed, epoch), dropLast: true })]
@@ -228,7 +230,8 @@ async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
   return { model: state.model(best ? 'best' : 'now'), history: saved.history, epoch: best ? best.epoch : last }
 }
 
-function exhausted({ history, best }: Saved, patience: number | undefined): boolean {
+function exhausted({ history, best }: Saved, { patience, until }: TrainOptions): boolean {
+  if (history.length > 0 && until?.(history[history.length - 1])) return true
   return patience !== undefined && best !== undefined && history.length - 1 - best.epoch >= patience
 }
 

@@ -1,0 +1,111 @@
+/**
+ * Table I: how few parameters hold the reference's accuracy?
+ *
+ *   npm run experiment -- table1 --data DIR|fashion-mnist:DIR|cifar10:DIR [--nets mobilenetV2,shufflenetV2,alexnet] [--seeds 0]
+ *     [--epochs N] [--round-epochs 1] [--final-epochs 2] [--ladder 0.5,0.7,…] [--threads 2] [--reference FILE]
+ *
+ * The reference is pruned by magnitude, with one threshold for all layers, to one sparsity after the other, and its survivors are
+ * trained for an epoch under their mask after each step (the paper's code prunes once, the same share of every layer, whole
+ * filters of convolutions). The climb ends where validation accuracy is a point below the reference's; the highest sparsity
+ * within half a point is then trained for some epochs more. Chosen is the highest sparsity at which validation accuracy is no lower
+ * than the reference's. Dead units are removed. Test accuracy is measured at the end, of all of them, and decides nothing.
+ */
+import { join } from 'node:path'
+import type { Model } from '../../src/model.ts'
+import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
+import { removeDead } from '../../src/prune/remove-dead.ts'
+import { type NetName, paperRows } from './_paper.mts'
+import { parameters, percent, resultsFolder, type Setup, setups } from './_setup.mts'
+import { flag, readResults, writeResults } from './_shared.mts'
+import { writeTables } from './_tables.mts'
+
+/** The first sparsity leaves no more parameters than the paper does. */
+const ladders: Readonly<Record<NetName, string>> = {
+  mobilenetV2: '0.55,0.75,0.86,0.92,0.95',
+  shufflenetV2: '0.4,0.6,0.75,0.83,0.88,0.92,0.945,0.96',
+  alexnet: '0.92,0.96,0.98,0.99,0.995',
+}
+
+const out = join(resultsFolder, 'table1.json')
+for await (const setup of setups()) {
+  if (readResults(out)[setup.key]) continue
+  const row = await rowOf(setup)
+  console.error(JSON.stringify(row))
+  await writeResults(out, { ...readResults(out), [setup.key]: row })
+  await writeTables(resultsFolder)
+}
+
+export interface Rung {
+  readonly sparsity: number
+  /** Epochs of training after the last pruning, and after all. */
+  readonly epochs: number
+  readonly epochsInAll: number
+  readonly parameters: number
+  readonly validationPercent: number
+  readonly testPercent: number
+}
+
+async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
+  const { net, set, seed, settings } = setup
+  const ladder = flag('ladder', ladders[net]).split(',').map(Number)
+  const roundEpochs = Number(flag('round-epochs', '1'))
+  const finalEpochs = Number(flag('final-epochs', '2'))
+  const rate = Number(settings.rate) / 2
+  const prune = (from: Model, what: string, how: { sparsity: number; epochs: number }): Promise<Model> =>
+    setup.made(what, () =>
+      pruneAndTrain(from, setup.training, {
+        sparsity: how.sparsity,
+        scope: 'global',
+        training: setup.options(what, { epochs: how.epochs, learningRate: rate }),
+        context: { seed },
+        checkpoint: setup.checkpoint(what),
+      }),
+    )
+  const accuracyOf = async (m: Model): Promise<number> => (await setup.measure(m, setup.validation)).accuracy
+  const reference = await setup.reference()
+  const goal = await accuracyOf(reference)
+  console.error(`${setup.key}: reference ${percent(goal)} % on validation data`)
+  const climbed: { sparsity: number; epochs: number; epochsInAll: number; model: Model; accuracy: number }[] = []
+  let model = reference
+  for (const sparsity of ladder) {
+    const epochs = roundEpochs
+    model = await prune(model, `pruned-${sparsity}-${epochs}`, { sparsity, epochs })
+    const accuracy = await accuracyOf(model)
+    console.error(`${net}: sparsity ${sparsity}: ${percent(accuracy)} % on validation data`)
+    climbed.push({ sparsity, epochs, epochsInAll: epochs * (climbed.length + 1), model, accuracy })
+    if (accuracy < goal - 0.01) break
+  }
+  const promising = climbed.findLast((r) => r.accuracy >= goal - 0.005)
+  if (promising && finalEpochs > 0) {
+    const { sparsity, epochs, epochsInAll } = promising
+    const more = { epochs: epochs + finalEpochs, epochsInAll: epochsInAll + finalEpochs }
+    const what = `pruned-${sparsity}-${epochs}-${finalEpochs}`
+    const longer = await prune(promising.model, what, { sparsity, epochs: finalEpochs })
+    const accuracy = await accuracyOf(longer)
+    console.error(`${net}: sparsity ${sparsity}, ${finalEpochs} epochs more: ${percent(accuracy)} % on validation data`)
+    climbed.push({ sparsity, ...more, model: longer, accuracy })
+  }
+  const within = climbed.filter((r) => r.accuracy >= goal)
+  const best = within.toSorted((a, b) => a.sparsity - b.sparsity || a.accuracy - b.accuracy).at(-1)
+  const rungs: Rung[] = []
+  for (const { model, accuracy, ...rung } of climbed) {
+    const small = await removeDead(model)
+    const testPercent = percent((await setup.measure(small, setup.test)).accuracy)
+    rungs.push({ ...rung, parameters: parameters(small), validationPercent: percent(accuracy), testPercent })
+    if (best?.model === model) await setup.made('chosen', async () => small)
+  }
+  return {
+    net,
+    set,
+    seed,
+    settings: { ...settings, pruningRate: rate, threads: setup.threads },
+    paper: paperRows[set]?.[net],
+    reference: {
+      parameters: parameters(reference),
+      validationPercent: percent(goal),
+      testPercent: percent((await setup.measure(reference, setup.test)).accuracy),
+    },
+    rungs,
+    chosen: best ? climbed.indexOf(best) : undefined,
+  }
+}

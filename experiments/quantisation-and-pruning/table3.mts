@@ -1,0 +1,87 @@
+/**
+ * Table III: is pruning a cure for overfitting?
+ *
+ *   npm run experiment -- table3 --data DIR [--nets …] [--seeds 0,1,2] [--overfit-epochs 60] [--overfit-rate 0.01]
+ *     [--sparsities 0,0.2,0.4,0.6,0.8,0.9] [--round-epochs 1] [--limit N training images]
+ *
+ * The net without Dropout and BatchNormalization (folded into a start that data set; AlexNet has none) learns without weight decay
+ * and flips until it knows 99.9 % of its training images. From there it is pruned to each sparsity, at once with one threshold for all layers,
+ * and trained for some epochs under the mask. Sparsity 0 is the control: the same training, nothing pruned. The sparsity
+ * is chosen on validation data. Without normalisation gradients are clipped to a norm of 1. (The published code turned its regularisers on again with every epoch, and chose on test data.)
+ */
+import { join } from 'node:path'
+import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
+import { removeDead } from '../../src/prune/remove-dead.ts'
+import { sgd } from '../../src/train/optimizers.ts'
+import { train } from '../../src/train/train.ts'
+import { withoutRegularisers } from '../../src/train/without-regularisers.ts'
+import { paperOverfitting } from './_paper.mts'
+import { parameters, percent, resultsFolder, type Setup, setups } from './_setup.mts'
+import { flag, readResults, writeResults } from './_shared.mts'
+import { writeTables } from './_tables.mts'
+
+const goal = 0.999
+const out = join(resultsFolder, 'table3.json')
+for await (const setup of setups()) {
+  if (readResults(out)[setup.key]) continue
+  const row = await rowOf(setup)
+  console.error(JSON.stringify(row))
+  await writeResults(out, { ...readResults(out), [setup.key]: row })
+  await writeTables(resultsFolder)
+}
+
+async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
+  const { net, set, seed, settings, batcher, threads, training, validation, test } = setup
+  const overfitEpochs = Number(flag('overfit-epochs', '60'))
+  const overfitRate = Number(flag('overfit-rate', '0.01'))
+  const sparsities = flag('sparsities', '0,0.2,0.4,0.6,0.8,0.9').split(',').map(Number)
+  const roundEpochs = Number(flag('round-epochs', '1'))
+  const bare = { augment: undefined, optimizer: sgd({ momentum: 0.9 }), clipNorm: 1 }
+  const measured = async (m: Parameters<Setup['measure']>[0]) => ({
+    parameters: parameters(m),
+    trainPercent: percent((await setup.measure(m, training)).accuracy),
+    validationPercent: percent((await setup.measure(m, validation)).accuracy),
+    testPercent: percent((await setup.measure(m, test)).accuracy),
+  })
+  const reference = await measured(await setup.reference())
+  const overfittedModel = await setup.made('overfitted', async () => {
+    const start = await withoutRegularisers(setup.start(), training, { batcher, threads })
+    const known = (e: { accuracy?: number }): boolean => (e.accuracy ?? 0) >= goal
+    const how = setup.options('overfitted', { ...bare, epochs: overfitEpochs, learningRate: overfitRate, until: known })
+    const checkpoint = { store: setup.checkpoint('overfitted') }
+    return (await train(start, training, { ...how, checkpoint })).model
+  })
+  const overfitted = await measured(overfittedModel)
+  console.error(net, { reference, overfitted })
+  const rungs: (Awaited<ReturnType<typeof measured>> & { sparsity: number })[] = []
+  for (const sparsity of sparsities) {
+    const what = `overfitted-pruned-${sparsity}-${roundEpochs}`
+    const model = await setup.made(what, () =>
+      pruneAndTrain(overfittedModel, training, {
+        sparsity,
+        scope: 'global',
+        training: setup.options(what, { ...bare, epochs: roundEpochs, learningRate: overfitRate / 2 }),
+        context: { seed },
+        checkpoint: setup.checkpoint(what),
+      }),
+    )
+    rungs.push({ sparsity, ...(await measured(await removeDead(model))) })
+    console.error(net, rungs.at(-1))
+  }
+  const pruned = rungs
+    .filter((r) => r.sparsity > 0)
+    .reduce((best, r) => (r.validationPercent >= best.validationPercent ? r : best))
+  return {
+    net,
+    set,
+    seed,
+    settings: { ...settings, overfitEpochs, overfitRate, roundEpochs },
+    paper: paperOverfitting[net],
+    trainingImages: training.length,
+    reference,
+    overfitted,
+    control: rungs.find((r) => r.sparsity === 0),
+    pruned,
+    rungs,
+  }
+}
