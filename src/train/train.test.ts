@@ -199,13 +199,15 @@ describe('checkpoints', () => {
   const stepwise = (net: Model, store: CheckpointStore, more: Partial<TrainOptions> = {}) =>
     options(net, { epochs: 2, augment: { crop: 1 }, averageDecay: 0.9, checkpoint: { store, everySteps: 3 }, ...more })
 
-  it('a run that was stopped goes on as if it had not been, from any checkpoint', async () => {
+  it.each(['plain', 'blocked'] as const)('a stopped run goes on as if it had not been, %s', async (id) => {
     const net = mobileNet(1, { dropout: true })
+    const { engine } = await chooseEngine(id)
+    expect(engine.id).toBe(id)
     const whole = memoryStore()
-    const expected = await train(net, training, stepwise(net, whole))
+    const expected = await train(net, training, stepwise(net, whole, { engine, threads: 2 }))
     for (const at of [0, 4, whole.saved.length - 2]) {
       const store: CheckpointStore = { save: async () => {}, load: async () => whole.saved[at] }
-      const resumed = await train(net, training, stepwise(net, store))
+      const resumed = await train(net, training, stepwise(net, store, { engine, threads: 2 }))
       expect(writeModel(resumed.model)).toEqual(writeModel(expected.model))
       expect(resumed.history).toEqual(expected.history)
     }
@@ -230,29 +232,33 @@ describe('checkpoints', () => {
     expect(() => decodeCheckpoint(last.subarray(0, 100))).toThrow(/^checkpoint: /)
   })
 
-  it('after kill -9 the resumed weights are those of a run that nothing stopped', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'coppice-train-'))
-    afterAll(() => rmSync(folder, { recursive: true, force: true }))
-    const script = fileURLToPath(new URL('../testing/train-child.ts', import.meta.url))
-    const start = (name: string) =>
-      spawn(process.execPath, ['--import', 'tsx', script, join(folder, `${name}.ckpt`), join(folder, `${name}.onnx`)], {
-        stdio: 'ignore',
-      })
-    const finished = (name: string) =>
-      new Promise<void>((resolve, reject) =>
-        start(name).on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`exit ${code}`)))),
-      )
-    await finished('whole')
-    const victim = start('killed')
-    while (!existsSync(join(folder, 'killed.ckpt'))) await new Promise((r) => setTimeout(r, 5))
-    await new Promise((r) => setTimeout(r, 40))
-    const gone = new Promise((r) => victim.on('exit', r))
-    victim.kill('SIGKILL')
-    await gone
-    expect(existsSync(join(folder, 'killed.onnx'))).toBe(false)
-    await finished('killed')
-    expect(readFileSync(join(folder, 'killed.onnx'))).toEqual(readFileSync(join(folder, 'whole.onnx')))
-  }, 120_000)
+  it.each(['plain', 'blocked'])(
+    'after kill -9 the resumed weights are those of a run that nothing stopped, %s',
+    async (engine) => {
+      const folder = mkdtempSync(join(tmpdir(), 'coppice-train-'))
+      afterAll(() => rmSync(folder, { recursive: true, force: true }))
+      const script = fileURLToPath(new URL('../testing/train-child.ts', import.meta.url))
+      const start = (name: string) => {
+        const files = [join(folder, `${name}.ckpt`), join(folder, `${name}.onnx`)]
+        return spawn(process.execPath, ['--import', 'tsx', script, ...files, engine], { stdio: 'ignore' })
+      }
+      const finished = (name: string) =>
+        new Promise<void>((resolve, reject) =>
+          start(name).on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`exit ${code}`)))),
+        )
+      const whole = finished('whole')
+      const victim = start('killed')
+      while (!existsSync(join(folder, 'killed.ckpt'))) await new Promise((r) => setTimeout(r, 5))
+      await new Promise((r) => setTimeout(r, 40))
+      const gone = new Promise((r) => victim.on('exit', r))
+      victim.kill('SIGKILL')
+      await gone
+      expect(existsSync(join(folder, 'killed.onnx'))).toBe(false)
+      await Promise.all([whole, finished('killed')])
+      expect(readFileSync(join(folder, 'killed.onnx'))).toEqual(readFileSync(join(folder, 'whole.onnx')))
+    },
+    120_000,
+  )
 })
 
 describe('it stops with one sentence', () => {
