@@ -1,10 +1,11 @@
 /**
  * How long does a sensitivity scan take, and how long does the loop take that shares nothing?
  *
- *   npx tsx bench/scan.mts --model cifar10-resnet20.onnx --data cifar10:DIR [--samples 2000] [--threads 2] [--loop 5]
+ *   npx tsx bench/scan.mts --model cifar10-resnet20.onnx --data cifar10:DIR [--samples 2000] [--threads 2] [--every 2]
  *
  * The scan is run whole. The plain loop (the whole model for every tensor and sparsity, every curve to its end) takes the
- * same time for each of its runs, so `--loop` of them are timed, spread over the scan's tensors, and multiplied; `--loop 0` runs it whole.
+ * same time for each of its runs, so some of them are timed between the scan's tensors, where the machine is as busy as it
+ * is for the scan, and their median is multiplied: `--every 2` times one after every second tensor.
  */
 
 import { loadavg } from 'node:os'
@@ -13,6 +14,7 @@ import { heldBackSamples } from '../src/cli/commands/scan.ts'
 import { environment } from '../src/cli/environment.ts'
 import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
 import { guessPreprocess } from '../src/data/preprocess.ts'
+import { spreadOf } from '../src/evaluate/latency.ts'
 import { scan, scanGrid } from '../src/evaluate/scan.ts'
 import { weightTensors } from '../src/graph/weights.ts'
 import { loadData } from '../src/node/data.ts'
@@ -35,35 +37,42 @@ const batcher = batcherFor(inputs, splits.test, preprocess)
 const samples = Number(flag('samples', '2000'))
 const threads = Number(flag('threads', '2'))
 const on = { batcher, data: heldBackSamples(splits.train, samples, 0)[0] }
-const seconds = async (work: () => Promise<unknown>): Promise<number> => {
-  const start = performance.now()
-  await work()
-  return (performance.now() - start) / 1000
-}
+const every = Number(flag('every', '2'))
 const load = loadavg()[0]
 const weights = weightTensors(model)
 const runs = weights.length * scanGrid.length
-const loops = Number(flag('loop', '5'))
-const perRun: number[] = []
-let measured = 0
-let shared = 0
 const options = { threads, batchSize: Number(flag('batch', '100')) }
 const reference = await scan(model, on, { ...options, names: [] })
-const whole = async (): Promise<void> => {
-  perRun.push(
-    await seconds(() =>
-      scan(model, on, { ...options, share: false, sparsities: [0.5], names: [weights[0].name], done: reference }),
-    ),
-  )
+
+interface Timed {
+  readonly seconds: number
+  /** Of all threads. */
+  readonly cpuSeconds: number
 }
-if (loops > 0) for (let i = 0; i < Math.ceil(loops / 2); i++) await whole()
-shared = await seconds(async () => {
-  const result = await scan(model, on, options)
-  measured = result.curves.reduce((n, c) => n + c.points.length, 0)
-})
-if (loops > 0) for (let i = 0; i < Math.floor(loops / 2); i++) await whole()
-const median = perRun.sort((a, b) => a - b)[Math.floor(perRun.length / 2)]
-const plainSeconds = loops > 0 ? median * runs : await seconds(() => scan(model, on, { ...options, share: false }))
+
+async function timed(work: () => Promise<unknown>): Promise<Timed> {
+  const [start, cpu] = [performance.now(), process.cpuUsage()]
+  await work()
+  const { user, system } = process.cpuUsage(cpu)
+  return { seconds: (performance.now() - start) / 1000, cpuSeconds: (user + system) / 1e6 }
+}
+
+const plain: Timed[] = []
+const onePlainRun = (name: string): Promise<unknown> =>
+  scan(model, on, { ...options, share: false, sparsities: [0.5], names: [name], done: reference })
+const whole = await timed(() =>
+  scan(model, on, {
+    ...options,
+    async onPoint({ curves }) {
+      const last = curves[curves.length - 1]
+      if (curves.length % every === 0 && last.points.length === 1) plain.push(await timed(() => onePlainRun(last.name)))
+    },
+  }),
+)
+const sum = (of: (t: Timed) => number): number => plain.reduce((n, t) => n + of(t), 0)
+const scanSeconds = whole.seconds - sum((t) => t.seconds)
+const perRun = spreadOf(plain.map((t) => t.seconds))
+const rounded = (value: number): number => Number(value.toFixed(2))
 const result = {
   model: basename(path),
   samples,
@@ -71,12 +80,13 @@ const result = {
   sparsities: scanGrid,
   threads,
   batchSize: options.batchSize,
-  sharedSeconds: Number(shared.toFixed(1)),
-  measuredPoints: measured,
-  plainSeconds: Number(plainSeconds.toFixed(1)),
-  plainIs: loops > 0 ? `${runs} x the median of ${perRun.length} runs, before and after the scan` : 'measured whole',
-  ratio: Number((shared / plainSeconds).toFixed(3)),
-  loadAverageAtStart: Number(load.toFixed(2)),
+  scanSeconds: rounded(scanSeconds),
+  scanCpuSeconds: rounded(whole.cpuSeconds - sum((t) => t.cpuSeconds)),
+  plainRunSeconds: perRun,
+  plainSeconds: rounded(perRun.median * runs),
+  plainIs: `${runs} x the median of ${plain.length} runs between the scan's tensors`,
+  ratio: Number((scanSeconds / (perRun.median * runs)).toFixed(3)),
+  loadAverageAtStart: rounded(load),
   environment: environment(),
 }
 console.log(result)

@@ -45,6 +45,17 @@ it('draws every measured point, rings the recommended one, and needs no other fi
   expect(html).not.toMatch(/conv<1>|src=|href=|<script/)
 })
 
+it('draws all curves on one scale, down to the worst point', () => {
+  const labels = [...renderScan('a', result).matchAll(/text-anchor="end">([^<]*)</g)].map((m) => m[1])
+  expect(labels.slice(0, 3)).toEqual(['10 %', '55 %', '100 %'])
+  expect(labels.slice(3)).toEqual(labels.slice(0, 3))
+})
+
+it('warns where the network knows the samples by heart', () => {
+  expect(renderScan('a', result)).not.toContain('by heart')
+  expect(renderScan('a', { ...result, reference: { accuracy: 1, loss: 0 } })).toContain('by heart')
+})
+
 it('says whether the points were measured after retraining', () => {
   expect(renderScan('a', result)).toContain('without retraining')
   expect(renderScan('a', { ...result, retrainEpochs: 3 })).toContain('at most 3 epochs of retraining')

@@ -1,38 +1,52 @@
 /** The curves of a sensitivity scan as one HTML file that needs nothing else: a small plot a tensor, in the graph's order. */
-import type { ScanCurve, ScanResult } from '../evaluate/scan.ts'
+import type { ScanCurve, ScanResult, Score } from '../evaluate/scan.ts'
 import { count, percent } from './format.ts'
 
 const width = 240
 const height = 130
-const pad = { left: 34, right: 8, top: 8, bottom: 22 }
+const pad = { left: 34, right: 14, top: 8, bottom: 22 }
 
 export function renderScan(title: string, result: ScanResult): string {
   const { reference, samples, maxLoss, retrainEpochs, curves } = result
   const after = retrainEpochs > 0 ? `with at most ${retrainEpochs} epochs of retraining` : 'without retraining'
+  // One scale for all, down to the worst point in steps of ten: curves can be compared, and small losses seen.
+  const worst = Math.min(reference.accuracy, ...curves.flatMap((c) => c.points.map((p) => p.accuracy)))
+  const lowest = Math.min(0.9, Math.floor(worst * 10 + 1e-9) / 10)
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>${escapeHtml(title)}</title><style>${style}</style></head><body><main>
 <h1>${escapeHtml(title)}</h1>
-<p>Each tensor pruned alone, ${after}. Top-1 accuracy on ${count(samples)} held-back training samples: ${percent(reference.accuracy)} before, dashed. The ring is the largest sparsity that costs at most ${maxLoss} points; a curve that has fallen to chance ends there.</p>
-<section class="curves">${curves.map((c) => figure(c, result)).join('\n')}</section>
-<table><thead><tr><th>tensor</th><th>layer</th><th>shape</th><th>recommended sparsity</th></tr></thead><tbody>
-${curves.map((c) => `<tr><th scope="row">${escapeHtml(c.name)}</th><td>${escapeHtml(c.op)}</td><td>${c.dims.join(' x ')}</td><td>${percent(c.recommended, 0)}</td></tr>`).join('\n')}
+<p>Each tensor pruned alone, ${after}. Top-1 accuracy on ${count(samples)} samples of the training set: ${percent(reference.accuracy)} before, dashed. The ring is the largest sparsity that costs at most ${maxLoss} ${maxLoss === 1 ? 'point' : 'points'}; a curve that has fallen to chance ends there.${knownByHeart(result)}</p>
+<section class="curves">${curves.map((c) => figure(c, result, lowest)).join('\n')}</section>
+<table><thead><tr><th>tensor</th><th>layer</th><th>shape</th><th>recommended sparsity</th><th>top-1 there</th></tr></thead><tbody>
+${curves.map((c) => `<tr><th scope="row">${escapeHtml(c.name)}</th><td>${escapeHtml(c.op)}</td><td>${c.dims.join(' x ')}</td><td>${percent(c.recommended, 0)}</td><td>${percent(recommendedPoint(c, reference).accuracy)}</td></tr>`).join('\n')}
 </tbody></table></main></body></html>
 `
 }
 
-function figure(curve: ScanCurve, { reference, sparsities }: ScanResult): string {
+/** A warning where the network has learnt the samples themselves: it loses more on others. */
+export function knownByHeart({ reference }: ScanResult): string {
+  return reference.accuracy > 0.995
+    ? ' The network knows nearly all of these samples by heart: on new ones it may lose more.'
+    : ''
+}
+
+function recommendedPoint({ points, recommended }: ScanCurve, reference: Score): Score & { readonly sparsity: number } {
+  return points.find((p) => p.sparsity === recommended) ?? { sparsity: 0, ...reference }
+}
+
+function figure(curve: ScanCurve, { reference, sparsities }: ScanResult, lowest: number): string {
   const last = sparsities[sparsities.length - 1]
   const x = (s: number): number => pad.left + (s / last) * (width - pad.left - pad.right)
-  const y = (a: number): number => pad.top + (1 - a) * (height - pad.top - pad.bottom)
+  const y = (a: number): number => pad.top + ((1 - a) / (1 - lowest)) * (height - pad.top - pad.bottom)
   const at = (s: number, a: number): string => `${x(s).toFixed(1)},${y(a).toFixed(1)}`
   const points = [{ sparsity: 0, accuracy: reference.accuracy }, ...curve.points]
-  const chosen = points.find((p) => p.sparsity === curve.recommended) ?? points[0]
+  const chosen = recommendedPoint(curve, reference)
   const label = `${curve.name}: ${points.map((p) => `${percent(p.accuracy)} at ${percent(p.sparsity, 0)} zeros`).join(', ')}`
   return `<figure><figcaption>${escapeHtml(curve.name)}</figcaption>
 <svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(label)}">
-${[0, 0.5, 1].map((a) => `<line class="grid" x1="${pad.left}" x2="${width - pad.right}" y1="${y(a)}" y2="${y(a)}"/><text x="${pad.left - 4}" y="${y(a) + 3}" text-anchor="end">${100 * a} %</text>`).join('')}
+${[lowest, (1 + lowest) / 2, 1].map((a) => `<line class="grid" x1="${pad.left}" x2="${width - pad.right}" y1="${y(a)}" y2="${y(a)}"/><text x="${pad.left - 4}" y="${y(a) + 3}" text-anchor="end">${percent(a, 0)}</text>`).join('')}
 ${[0, last / 2, last].map((s) => `<text x="${x(s).toFixed(1)}" y="${height - 6}" text-anchor="middle">${percent(s, 0)}</text>`).join('')}
 <line class="before" x1="${pad.left}" x2="${width - pad.right}" y1="${y(reference.accuracy)}" y2="${y(reference.accuracy)}"/>
 <polyline points="${points.map((p) => at(p.sparsity, p.accuracy)).join(' ')}"/>

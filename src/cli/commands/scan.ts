@@ -8,7 +8,7 @@ import { crc32 } from '../../formats/checksum.ts'
 import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
-import { renderScan } from '../../report/scan-html.ts'
+import { knownByHeart, renderScan } from '../../report/scan-html.ts'
 import { permutation, random } from '../../tensor/random.ts'
 import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
@@ -130,7 +130,8 @@ export function readScan(path: string): ScanFile {
   return value as ScanFile
 }
 
-function describe({ reference, samples, curves, maxLoss }: ScanResult, files: readonly string[]): string {
+function describe(result: ScanResult, files: readonly string[]): string {
+  const { reference, samples, curves, maxLoss } = result
   const rows = curves.map((c) => [
     c.name,
     c.op,
@@ -139,7 +140,7 @@ function describe({ reference, samples, curves, maxLoss }: ScanResult, files: re
     c.points.map((p) => percent(p.accuracy, 1)).join('  ') + (c.collapsed ? '  (collapsed)' : ''),
   ])
   return [
-    `top-1 ${percent(reference.accuracy)} on ${count(samples)} held-back training samples; at most ${maxLoss} points may go a tensor`,
+    `top-1 ${percent(reference.accuracy)} on ${count(samples)} samples of the training set; at most ${maxLoss} points may go a tensor.${knownByHeart(result)}`,
     ...alignColumns([['tensor', 'layer', 'shape', 'recommended', 'accuracy by sparsity'], ...rows]),
     ...files.map((f) => `wrote ${f}`),
   ].join('\n')
