@@ -38,8 +38,8 @@ export interface CopFile {
   /** Bytes of the ONNX file that comes out. */
   readonly byteLength: number
   readonly tensors: readonly TensorEntry[]
-  /** One tensor's data, as ONNX's raw_data holds it. */
-  tensor(name: string): Promise<Uint8Array>
+  /** One tensor's data, as ONNX's raw_data holds it, by its name or its place in `tensors`. */
+  tensor(which: string | number): Promise<Uint8Array>
   /** The ONNX file, in order, a tensor at a time: a chunk is to be used before the next is asked for. */
   chunks(): AsyncGenerator<Uint8Array, void, undefined>
   /** The ONNX file as one array; beside it, no more than a group and a tensor is in memory. */
@@ -85,8 +85,9 @@ export async function openCop(
     byteLength: contents.byteLength,
     tensors: head.tensors.map((t) => entryOf(head, t)),
     chunks,
-    async tensor(name) {
-      const tensor = tensorNamed(head, name)
+    async tensor(which) {
+      const tensor = typeof which === 'string' ? tensorNamed(head, which) : head.tensors[which]
+      if (!tensor) throw new Error(`cop: there is no tensor ${which}; expected 0 to ${head.tensors.length - 1}`)
       const bytes = await load(tensor.source ?? tensor)
       return decodeOne(head, tensor, () => bytes)
     },

@@ -29,7 +29,7 @@ export interface GraphCoderOptions {
 }
 
 /** The order in which fields are coded, where it is not that of their numbers: what tells the most comes first. */
-const fieldOrder = new Map<Schema, readonly number[]>([
+export const fieldOrder = new Map<Schema, readonly number[]>([
   [NodeProto, [4, 7, 8, 1, 2, 3, 5, 6]],
   [AttributeProto, [1, 20, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 21]],
   [TensorProto, [8, 2, 1, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14]],
@@ -37,7 +37,7 @@ const fieldOrder = new Map<Schema, readonly number[]>([
 ])
 
 /** Fields whose strings are names of values, and so refer to each other. */
-const valueNames = new Map<Schema, readonly string[]>([
+export const valueNames = new Map<Schema, readonly string[]>([
   [NodeProto, ['inputs', 'outputs']],
   [TensorProto, ['name']],
   [ValueInfoProto, ['name']],

@@ -1,0 +1,593 @@
+/**
+ * A second decoder of packed files, written after docs/format.md and docs/format/head.json alone: it imports nothing from
+ * src. It reads layout, head and the tensors that need no integer stream, and writes the ONNX file around the others.
+ */
+import { readFileSync } from 'node:fs'
+
+interface Field {
+  readonly name: string
+  readonly kind: string
+  readonly repeated?: boolean
+  readonly unpacked?: boolean
+}
+interface MessageTable {
+  readonly order: readonly number[]
+  readonly names?: readonly string[]
+  readonly fields: Readonly<Record<string, Field>>
+}
+interface Tables {
+  readonly messages: Readonly<Record<string, MessageTable>>
+  readonly types: readonly { readonly name: string; readonly code: number; readonly bits: number }[]
+  readonly codings: readonly {
+    readonly name: string
+    readonly parameterCount: number
+    readonly hasTable: boolean
+    readonly hasIntegers: boolean
+  }[]
+  readonly primer: Tree
+}
+type Tree = { [field: string]: unknown }
+
+const tables = JSON.parse(readFileSync(new URL('../docs/format/head.json', import.meta.url), 'utf8')) as Tables
+
+export interface SpecTensor {
+  readonly name: string
+  readonly dtype: string
+  readonly dims: readonly number[]
+  readonly byteLength: number
+  readonly coding: string
+  readonly parameters: readonly number[]
+  readonly lowBits: number
+  readonly table: Uint8Array | undefined
+  /** Where the head, or raw bits alone, give it. */
+  data: Uint8Array | undefined
+  readonly tree: Tree
+}
+
+export interface SpecFile {
+  readonly tensors: readonly SpecTensor[]
+  /** The ONNX file; `missing` gives the data of tensors from integer streams. */
+  onnx(missing: (tensor: SpecTensor) => Uint8Array): Uint8Array
+}
+
+// ---- probabilities
+
+const reciprocal = Array.from({ length: 1024 }, (_, n) => Math.floor(163840 / (10 * n + 16)))
+const squash = (() => {
+  const table = new Map<number, number>()
+  let e = 1
+  for (let x = 0; x <= 3071; x++) {
+    const p = Math.floor((65536 * e) / (1 + e) + 0.5)
+    table.set(x, Math.min(65535, p))
+    table.set(-x, Math.max(1, 65536 - p))
+    e *= 1.0039138893383475
+  }
+  return (x: number): number => table.get(x) as number
+})()
+const stretch = Array.from({ length: 4096 }, (_, i) => {
+  let low = -3071
+  let high = 3071
+  // The smallest x with squash(x) >= 16 i + 8, or 3071.
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (squash(middle) >= 16 * i + 8) high = middle
+    else low = middle + 1
+  }
+  return low
+})
+
+const hash = (a: number, b: number): number => {
+  let h = Math.imul(a, 0x2c1b3c6d) ^ Math.imul((b + 0x7f4a7c15) | 0, 0x297a2d39)
+  h = Math.imul(h ^ (h >>> 15), 0x85ebca6b)
+  return h ^ (h >>> 13)
+}
+const hashAll = (bytes: Iterable<number>): number => {
+  let h = 0
+  for (const b of bytes) h = hash(h, b)
+  return h
+}
+const utf8 = new TextEncoder()
+const hashText = (s: string): number => hashAll(utf8.encode(s))
+
+// ---- the arithmetic decoder, and a coder that is told the bits (for the primer)
+
+interface BitCoder {
+  bit(p: number): number
+}
+
+class RangeDecoder implements BitCoder {
+  private range = 0xffffffff
+  private code = 0
+  private at = 0
+  private readonly bytes: Uint8Array
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+    for (let i = 0; i < 4; i++) this.code = this.code * 256 + this.next()
+  }
+  private next(): number {
+    if (this.at > this.bytes.length + 12) throw new Error('the head ends too soon')
+    return this.bytes[this.at++] ?? 0
+  }
+  bit(p: number): number {
+    const bound = Math.floor(this.range / 65536) * p
+    const bit = this.code < bound ? 1 : 0
+    if (bit) this.range = bound
+    else {
+      this.code -= bound
+      this.range -= bound
+    }
+    for (; this.range < 2 ** 24; this.range *= 256) this.code = this.code * 256 + this.next()
+    return bit
+  }
+}
+
+class Mixer {
+  coder: BitCoder
+  /** While the primer is coded: the bit that is wanted next. */
+  told: number | undefined
+  private readonly p = Array.from({ length: 10 }, () => new Int32Array(65536).fill(1 << 21))
+  private readonly n = Array.from({ length: 10 }, () => new Uint8Array(65536))
+  private readonly weights = new Int32Array(1024 * 10).fill(20000)
+  constructor(coder: BitCoder) {
+    this.coder = coder
+  }
+  bit(wanted: number, contexts: readonly number[], node: number, set: number): number {
+    const slots = contexts.map((c) => hash(c, node) & 0xffff)
+    const s = slots.map((slot, j) => {
+      const count = this.n[j][slot]
+      const x = count === 0 ? 0 : stretch[this.p[j][slot] >> 10]
+      return count > 3 ? x + (x >> 1) : x
+    })
+    let sum = 0
+    for (const [j, x] of s.entries()) sum += Math.imul(this.weights[10 * set + j], x) >> 4
+    const p = squash(Math.max(-2047, Math.min(2047, sum >> 12)))
+    this.told = wanted
+    const bit = this.coder.bit(p)
+    const error = bit * 65536 - p
+    for (const [j, slot] of slots.entries()) {
+      this.weights[10 * set + j] += (Math.imul(error, s[j]) + 8192) >> 14
+      const [old, count] = [this.p[j][slot], this.n[j][slot]]
+      this.p[j][slot] = old + (Math.imul(((bit ? 4194303 : 0) - old) >> 5, reciprocal[count]) >> 9)
+      if (count < 60) this.n[j][slot]++
+    }
+    return bit
+  }
+  symbol(wanted: number, count: number, contexts: readonly number[], set: number): number {
+    let node = 1
+    for (let i = count - 1; i >= 0; i--) node = 2 * node + this.bit((wanted >> i) & 1, contexts, node, set)
+    return node - 2 ** count
+  }
+  number(wanted: number, contexts: readonly number[], set: number): number {
+    const bits = (wanted + 1).toString(2)
+    let length = 0
+    while (length < 53 && this.bit(length < bits.length - 1 ? 1 : 0, contexts, length + 1, set)) length++
+    let out = 1
+    for (let i = length - 1; i >= 0; i--) {
+      const node = out < 4096 ? 64 + 4096 * length + out : 32 + i
+      out = 2 * out + this.bit(Number(bits[bits.length - 1 - i] ?? 0), contexts, node, set)
+    }
+    return out - 1
+  }
+}
+
+// ---- names and text
+
+interface Entry {
+  readonly bytes: Uint8Array
+  roles: number
+  next?: Entry
+}
+
+class Names {
+  private readonly mixer: Mixer
+  private readonly lastHow = new Map<number, number>()
+  private readonly previous = new Map<number, Uint8Array>()
+  private history: number[] = []
+  private readonly positions = new Int32Array(65536)
+  private readonly starts = new Map<number, number>()
+  private previousStart = 0
+  private ordered: Entry[] = []
+  private recent: Entry[] = []
+  private cursor = [0, 0, 0, 0, 0]
+  private last: Entry | undefined
+  constructor(mixer: Mixer) {
+    this.mixer = mixer
+  }
+  forget(): void {
+    this.ordered = []
+    this.recent = []
+    this.cursor = [0, 0, 0, 0, 0]
+    this.last = undefined
+  }
+  private nextInOrder(role: number): number {
+    return this.ordered.findIndex(({ roles }, i) => {
+      if (i < this.cursor[role] || roles & (1 << role)) return false
+      return role === 3 ? !(roles & 4) : role === 4 ? (roles & 4) !== 0 : role === 2 && roles === 2
+    })
+  }
+  name(wanted: Uint8Array | undefined, place: number, role: number): Uint8Array {
+    const at = this.nextInOrder(role)
+    const ordering = this.ordered[at]
+    const follower = this.last?.next
+    const before = this.lastHow.get(place) ?? 0
+    const any = this.lastHow.get(-1) ?? 0
+    const can = (ordering ? 1 : 0) + (follower ? 2 : 0) + (follower && follower === ordering ? 4 : 0)
+    const contexts = [hash(place, can), hash(place, before * 8 + can), hash(role * 8 + can, any), hash(place, any)]
+    const known = wanted && this.ordered.find((e) => same(e.bytes, wanted))
+    const choice = !wanted || !known ? 0 : known === ordering ? 1 : known === follower ? 2 : 3
+    const how = this.mixer.symbol(choice, 2, contexts, 448)
+    this.lastHow.set(place, (before * 4 + how) & 63)
+    this.lastHow.set(-1, (any * 4 + how) & 255)
+    let entry: Entry | undefined
+    if (how === 0) {
+      const bytes = this.text(wanted, place, true)
+      entry = this.ordered.find((e) => same(e.bytes, bytes))
+      if (!entry) this.ordered.push((entry = { bytes, roles: 0 }))
+    } else if (how === 1) {
+      entry = ordering
+      this.cursor[role] = at + 1
+    } else if (how === 2) entry = follower
+    else {
+      const rank = known ? this.recent.length - 1 - this.recent.lastIndexOf(known) : 0
+      entry =
+        this.recent[this.recent.length - 1 - this.mixer.number(rank, [place, hash(role, before), hash(role, 77)], 449)]
+    }
+    if (!entry) throw new Error('a name that is not there')
+    const found = entry
+    entry.roles |= 1 << role
+    this.recent = [...this.recent.filter((e) => e !== found), found]
+    if (this.last) this.last.next = entry
+    this.last = entry
+    return entry.bytes
+  }
+  bytes(wanted: Uint8Array | undefined, place: number, repeats: boolean): Uint8Array {
+    const before = repeats ? this.previous.get(place) : undefined
+    if (before && this.mixer.bit(wanted && same(wanted, before) ? 1 : 0, [place, hash(place, 3)], 5, 448)) return before
+    const out = this.text(wanted, place, false)
+    if (repeats) this.previous.set(place, out)
+    return out
+  }
+  private text(wanted: Uint8Array | undefined, place: number, isName: boolean): Uint8Array {
+    const h = this.history
+    const start = h.length
+    const symbols = wanted && [...wanted].flatMap((b) => (b < 2 ? [1, b] : [b]))
+    const lastStart = this.starts.get(place) ?? 0
+    let alongPlace = lastStart
+    let alongPrevious = isName ? this.previousStart : lastStart
+    this.previousStart = start
+    this.starts.set(place, start)
+    let match = 0
+    let matched = 0
+    let whole = place
+    let word = 0
+    const out: number[] = []
+    for (let escaped = false, i = 0; ; i++) {
+      const at = h.length
+      const [c1, c2, c3, c4] = [1, 2, 3, 4].map((d) => (at - d >= start ? h[at - d] : 0))
+      const alike = alongPlace === lastStart + (at - start) ? 1 : 0
+      const other = h[alongPlace || alongPrevious] ?? 0
+      const expected = match > 0 ? h[match] : 0
+      const length = match > 0 ? Math.min(matched, 15) : 0
+      const contexts = [
+        hash(1, place),
+        hash(2, c1 | (place << 8)),
+        hash(3, c1 | (c2 << 8)),
+        hash(4, c1 | (c2 << 8) | (c3 << 16)),
+        hash(5, c1 | (c2 << 8) | (c3 << 16) | (c4 << 24)),
+        hash(6, expected | (length << 8)),
+        hash(7, whole),
+        hash(8, other | (c1 << 8) | (alike << 16)),
+        hash(9, word),
+      ]
+      const set = 512 + 4 * length + (at === start ? 0 : alike ? 1 : 2)
+      const byte = this.mixer.symbol(symbols?.[i] ?? 0, 8, contexts, set)
+      if (alongPlace > 0 && h[alongPlace] !== 0) alongPlace++
+      if (alongPrevious > 0 && h[alongPrevious] !== 0) alongPrevious++
+      h.push(byte)
+      whole = hash(whole, byte)
+      word = /[a-zA-Z]/.test(String.fromCharCode(byte)) ? hash(word, byte) : 0
+      if (match > 0 && h[match] === byte) {
+        match++
+        matched++
+      } else match = matched = 0
+      const n = h.length
+      const few = n - start
+      const key =
+        few >= 3
+          ? hash(h[n - 1] | (h[n - 2] << 8) | (h[n - 3] << 16), 11)
+          : hash(place, few === 1 ? h[n - 1] : h[n - 1] | (h[n - 2] << 8))
+      if (match === 0) match = this.positions[key & 0xffff]
+      this.positions[key & 0xffff] = n
+      if (!escaped && byte === 0) return Uint8Array.from(out)
+      if (!escaped && byte === 1) escaped = true
+      else {
+        escaped = false
+        out.push(byte)
+      }
+    }
+  }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((v, i) => v === b[i])
+}
+
+// ---- messages
+
+class Head {
+  private readonly mixer: Mixer
+  private readonly names: Names
+  private readonly last = new Map<number, number>()
+  private previous = 0
+  readonly tensors: SpecTensor[] = []
+  private isPrimer = true
+  private readonly lastCoding = new Map<number, number>()
+  private readonly lastParameter = new Map<number, number>()
+  private readonly lastTable = new Map<number, Uint8Array>()
+
+  constructor(bytes: Uint8Array) {
+    this.mixer = new Mixer({ bit: () => this.mixer.told as number })
+    this.names = new Names(this.mixer)
+    this.message('ModelProto', tables.primer, 1)
+    this.names.forget()
+    this.mixer.coder = new RangeDecoder(bytes)
+    this.isPrimer = false
+  }
+
+  message(type: string, wanted: Tree | undefined, place: number): Tree {
+    const { order, fields } = tables.messages[type]
+    const out: Tree = {}
+    const first = hash(place, hashText(type))
+    let scope = first
+    let history = this.last.get(scope) ?? 0
+    let presence = 0
+    for (const number of order) {
+      const field = fields[number]
+      const here = hash(scope, number)
+      const contexts = [here, hash(here, history), hash(here, presence)]
+      const present = this.mixer.bit(wanted?.[field.name] !== undefined ? 1 : 0, contexts, 1, 0)
+      presence = presence * 2 + present
+      if (!present) continue
+      const value = wanted?.[field.name]
+      out[field.name] = field.repeated
+        ? this.list(type, field, value as unknown[] | undefined, here, out)
+        : this.value(type, field, value, here, out)
+      if ((type === 'NodeProto' && number === 4) || (type === 'AttributeProto' && number === 1)) {
+        scope = hash(scope, hashAll(out[field.name] as Uint8Array))
+        history = this.last.get(scope) ?? 0
+      }
+    }
+    this.last.set(first, presence)
+    this.last.set(scope, presence)
+    if (this.mixer.bit(0, [hash(scope, 9999), 0, 0], 1, 0))
+      out.unknown = this.names.bytes(undefined, hash(scope, 9998), false)
+    return out
+  }
+
+  private list(type: string, field: Field, wanted: unknown[] | undefined, place: number, parent: Tree): unknown[] {
+    const before = this.last.get(place) ?? 0
+    const count = this.mixer.number(wanted?.length ?? 0, [place, hash(place, before)], 64)
+    this.last.set(place, count)
+    const out: unknown[] = []
+    for (let i = 0; i < count; i++) {
+      const here = field.kind in tables.messages ? place : hash(place, Math.min(i, 7) + 1)
+      out.push(this.value(type, field, wanted?.[i], here, parent))
+    }
+    return out
+  }
+
+  private value(type: string, { name, kind }: Field, wanted: unknown, place: number, parent: Tree): unknown {
+    if (kind in tables.messages) return this.message(kind, wanted as Tree | undefined, hash(place, hashText(type)))
+    if (kind === 'int') return this.int(wanted as number | undefined, place)
+    if (kind === 'float') return this.float(wanted as number | undefined, place)
+    if (type === 'TensorProto' && name === 'rawData') return this.tensor(parent)
+    if (type === 'ValueInfoProto' && name === 'type') {
+      if (!this.mixer.bit(1, [place], 1, 384)) return this.names.bytes(undefined, place, false)
+      return encode('TypeProto', this.message('TypeProto', wanted as Tree | undefined, place))
+    }
+    const bytes = typeof wanted === 'string' ? utf8.encode(wanted) : undefined
+    if (!tables.messages[type].names?.includes(name)) return this.names.bytes(bytes, place, true)
+    const role = type === 'NodeProto' ? (name === 'inputs' ? 1 : 2) : type === 'TensorProto' ? 3 : 4
+    return this.names.name(bytes, place, role)
+  }
+
+  private int(wanted: number | undefined, place: number): bigint {
+    const before = this.last.get(place) ?? 0
+    const { mixer, previous } = this
+    const contexts = [place, hash(place, before), hash(place, previous), hash(previous, before)]
+    const value = wanted ?? 0
+    const negative = mixer.bit(value < 0 ? 1 : 0, contexts, 1, 192)
+    let size: bigint
+    if (mixer.bit(0, contexts, 2, 192)) {
+      const high = BigInt(mixer.number(0, contexts, 128))
+      size = (high << 32n) | BigInt(mixer.number(0, contexts, 129))
+    } else size = BigInt(mixer.number(value < 0 ? -1 - value : value, contexts, 128))
+    const result = BigInt.asIntN(64, negative ? -1n - size : size)
+    this.previous = Number(BigInt.asIntN(32, result))
+    this.last.set(place, this.previous)
+    return result
+  }
+
+  private float(wanted: number | undefined, place: number): number {
+    const view = new DataView(new ArrayBuffer(4))
+    view.setFloat32(0, wanted ?? 0)
+    const bits = view.getUint32(0)
+    const before = this.last.get(place) ?? 0
+    let out = 0
+    for (const shift of [24, 16, 8, 0]) {
+      const contexts = [hash(place, shift), hash(hash(place, shift), before), hash(shift, out)]
+      out = (out << 8) | this.mixer.symbol((bits >>> shift) & 255, 8, contexts, 256)
+    }
+    this.last.set(place, out)
+    view.setInt32(0, out)
+    return view.getFloat32(0)
+  }
+
+  private tensor(tree: Tree): Uint8Array {
+    if (this.isPrimer) return new Uint8Array(0)
+    const { mixer } = this
+    const code = Number(tree.dataType ?? 0)
+    const type = tables.types.find((t) => t.code === code)
+    if (!type) throw new Error(`element type ${code}`)
+    const dims = ((tree.dims ?? []) as bigint[]).map(Number)
+    const size = dims.reduce((a, b) => a * b, 1)
+    const byteLength = Math.ceil((size * type.bits) / 8)
+    const kind = hash(type.name.length * 31 + type.name.charCodeAt(type.name.length - 1), dims.length)
+    const sized = hash(kind, Math.min(size, 64))
+    const number = mixer.symbol(0, 4, [kind, sized, hash(sized, this.lastCoding.get(kind) ?? 0)], 960)
+    this.lastCoding.set(kind, number)
+    const coding = tables.codings[number]
+    const parameters: number[] = []
+    for (let i = 0; i < coding.parameterCount; i++) {
+      const place = hash(number * 8 + i, kind)
+      const contexts = [place, hash(place, this.lastParameter.get(place) ?? 0), hash(place, parameters[0] ?? 0)]
+      parameters.push(mixer.number(0, contexts, 961))
+      this.lastParameter.set(place, parameters[i])
+    }
+    const lowBits = coding.hasIntegers ? mixer.number(0, [hash(number, 0x10b175), kind], 963) : 0
+    const table = coding.hasTable ? this.table(hash(number, coding.name === 'inline' ? sized : kind)) : undefined
+    const data =
+      coding.name === 'inline'
+        ? table
+        : coding.name === 'constant'
+          ? Uint8Array.from({ length: byteLength }, (_, i) => (table as Uint8Array)[i % (table as Uint8Array).length])
+          : coding.name === 'copy'
+            ? this.tensors[this.tensors.length - parameters[0]].data
+            : undefined
+    const name = new TextDecoder().decode((tree.name ?? new Uint8Array(0)) as Uint8Array)
+    const tensor = {
+      name,
+      dtype: type.name,
+      dims,
+      byteLength,
+      coding: coding.name,
+      parameters,
+      lowBits,
+      table,
+      data,
+      tree,
+    }
+    this.tensors.push(tensor)
+    return new Uint8Array(0)
+  }
+
+  private table(place: number): Uint8Array {
+    const before = this.lastTable.get(place)
+    const length = this.mixer.number(0, [place, hash(place, before?.length ?? 0)], 962)
+    const out = new Uint8Array(length)
+    let whole = hash(place, length)
+    for (let i = 0; i < length; i++) {
+      const column = i % 4
+      const at = (d: number): number => (i >= d ? out[i - d] : 0)
+      const contexts = [
+        hash(place, column),
+        hash(whole, 1),
+        hash(hash(column, 2), before && i < before.length ? before[i] : -1),
+        hash(hash(column, 3), at(4) | (at(1) << 8)),
+        hash(hash(column, 4), at(4) | (at(8) << 8)),
+        hash(hash(column, 5), at(1)),
+      ]
+      out[i] = this.mixer.symbol(0, 8, contexts, 968 + column)
+      whole = hash(whole, out[i])
+    }
+    this.lastTable.set(place, out)
+    return out
+  }
+}
+
+// ---- ONNX out
+
+function encode(type: string, tree: Tree): Uint8Array {
+  const out: Uint8Array[] = []
+  const varint = (value: bigint): Uint8Array => {
+    const bytes: number[] = []
+    let rest = BigInt.asUintN(64, value)
+    for (; rest >= 128n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128)
+    return Uint8Array.of(...bytes, Number(rest))
+  }
+  const float = (value: number): Uint8Array => new Uint8Array(Float32Array.of(value).buffer)
+  const delimited = (number: string, bytes: Uint8Array): void => {
+    out.push(varint(BigInt(Number(number) * 8 + 2)), varint(BigInt(bytes.length)), bytes)
+  }
+  for (const [number, { name, kind, repeated, unpacked }] of Object.entries(tables.messages[type].fields)) {
+    const value = tree[name]
+    if (value === undefined) continue
+    const values = repeated ? (value as unknown[]) : [value]
+    const isScalar = kind === 'int' || kind === 'float'
+    const scalar = (v: unknown): Uint8Array => (kind === 'int' ? varint(v as bigint) : float(v as number))
+    if (isScalar && repeated && !unpacked) {
+      if (values.length > 0) delimited(number, joined(values.map(scalar)))
+    } else if (isScalar) {
+      for (const v of values) out.push(varint(BigInt(Number(number) * 8 + (kind === 'int' ? 0 : 5))), scalar(v))
+    } else if (kind in tables.messages) for (const v of values) delimited(number, encode(kind, v as Tree))
+    else if (!kind.startsWith('raw') || (value as Uint8Array).length > 0)
+      for (const v of values) delimited(number, v as Uint8Array)
+  }
+  if (tree.unknown) out.push(tree.unknown as Uint8Array)
+  return joined(out)
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0))
+  let at = 0
+  for (const part of parts) {
+    out.set(part, at)
+    at += part.length
+  }
+  return out
+}
+
+// ---- the file
+
+export function readBySpec(file: Uint8Array): SpecFile {
+  let at = 9
+  const varint = (): number => {
+    let value = 0
+    for (let scale = 1; ; scale *= 128) {
+      const byte = file[at++]
+      value += (byte & 127) * scale
+      if (byte < 128) return value
+    }
+  }
+  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 1) throw new Error('no packed file')
+  varint()
+  varint()
+  const headLength = varint()
+  const groups: { integers: number; raw: number }[] = []
+  for (let left = varint(); left > 0; left--) {
+    groups.push({ integers: varint(), raw: varint() })
+    at += 4
+  }
+  const head = new Head(file.subarray(at, at + headLength))
+  at += headLength
+  const tree = head.message('ModelProto', undefined, 1)
+  // Raw tensors whose group has nothing else need no integer stream.
+  const payload = head.tensors.filter((t) => !['inline', 'constant', 'copy'].includes(t.coding))
+  let size = 2 ** 20
+  let index = -1
+  const members: SpecTensor[][] = groups.map(() => [])
+  for (const tensor of payload) {
+    if (size >= 2 ** 20) {
+      index++
+      size = 0
+    }
+    members[index].push(tensor)
+    size += tensor.dims.reduce((a, b) => a * b, 1)
+  }
+  for (const [g, { integers, raw }] of groups.entries()) {
+    let from = at + integers
+    for (const tensor of members[g]) {
+      if (tensor.coding !== 'raw') break
+      tensor.data = file.slice(from, from + tensor.byteLength)
+      from += tensor.byteLength
+    }
+    at += integers + raw
+  }
+  return {
+    tensors: head.tensors,
+    onnx(missing) {
+      for (const tensor of head.tensors) tensor.tree.rawData = tensor.data ?? missing(tensor)
+      return encode('ModelProto', tree)
+    },
+  }
+}
