@@ -90,6 +90,26 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  scan: () => {
+    const r = result('scan')
+    return (
+      r &&
+      table(
+        ['network', 'tensors x levels', 'samples', 'threads', 'scan, s', 'plain loop, s', 'ratio'],
+        [
+          [
+            r.model.replace('.onnx', ''),
+            `${r.tensors} x ${r.sparsities.length}`,
+            count(r.samples),
+            String(r.threads),
+            r.scanSeconds.toFixed(0),
+            `${r.plainSeconds.toFixed(0)} (${r.plainIs})`,
+            `**${r.ratio.toFixed(2)}**`,
+          ],
+        ],
+      )
+    )
+  },
   'train-step': () => {
     const r = result('train-step')
     return (
