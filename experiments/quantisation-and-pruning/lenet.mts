@@ -96,6 +96,7 @@ interface Measured extends Size {
 }
 
 interface Chain {
+  readonly recipe: Omit<Net, 'title' | 'paper'> & { readonly crop: number; readonly batchSize: number }
   readonly dense: Measured
   /** By factor. */
   readonly pruned: Readonly<Record<string, Measured & { readonly factor: number }>>
@@ -155,24 +156,38 @@ interface How {
   readonly id: string
 }
 
+interface Training {
+  readonly seed: number
+  readonly crop: number
+  readonly epochs: number
+  readonly weightDecay: number
+  /** Names it in what is told. */
+  readonly what: string
+}
+
+const trainingOf = (name: string, { seed, crop, epochs, weightDecay, what }: Training) => ({
+  batcher,
+  batchSize,
+  seed,
+  threads,
+  epochs: Math.max(1, Math.round(epochs)),
+  learningRate: nets[name].rate,
+  optimizer: sgd({ weightDecay }),
+  schedule: cosine(),
+  ...(crop > 0 ? { augment: { crop } } : {}),
+  onProgress: (p: Progress) => tell(`${name} ${what}`, p),
+})
+
 /** The trained network, and the pruned one for each factor, dead units removed. */
 async function chain(name: string, { seed, crop, length, training, id }: How): Promise<Model[]> {
   const net = nets[name]
   const start = zoo[name].build({ seed })
   const total = lengthsOf(parametersOf(start))
   const file = (what: string): string => join(work, `${name}-${id}-${what}`)
-  const options = (what: string, epochs: number) => ({
-    batcher,
-    batchSize,
-    seed,
-    threads,
-    epochs: Math.max(1, Math.round(epochs * length)),
-    learningRate: net.rate,
-    optimizer: sgd({ weightDecay: what === 'dense' ? net.decay : net.prunedDecay }),
-    schedule: cosine(),
-    ...(crop > 0 ? { augment: { crop } } : {}),
-    onProgress: (p: Progress) => tell(`${name} ${id} ${what}`, p),
-  })
+  const options = (what: string, epochs: number) => {
+    const weightDecay = what === 'dense' ? net.decay : net.prunedDecay
+    return trainingOf(name, { seed, crop, epochs: epochs * length, weightDecay, what: `${id} ${what}` })
+  }
   const models = [
     await stored(file('dense.onnx'), async () => {
       const checkpoint = { store: checkpointFile(file('dense.checkpoint')) }
@@ -232,29 +247,21 @@ async function runSeed(name: string, seed: number, crop: number): Promise<void> 
     factor,
     { ...pruned[i], factor: Number((dense.parameters / pruned[i].parameters).toFixed(2)) },
   ])
-  results.runs[name][seed] = { dense, pruned: Object.fromEntries(byFactor) }
+  const { title: _, paper: __, ...recipe } = nets[name]
+  results.runs[name][seed] = { recipe: { ...recipe, crop, batchSize }, dense, pruned: Object.fromEntries(byFactor) }
   await write()
 }
 
 /** What all that training does to the network when nothing is pruned. */
 async function trainAsLong(name: string, crop: number): Promise<void> {
   if (results.trainedAsLong[name]) return
-  const { epochs, steps, ...net } = nets[name]
+  const { epochs, steps, decay: weightDecay } = nets[name]
   const [seed] = seeds
   const all = steps.reduce((n, s) => n + (s.rounds - 1) * s.epochs + s.finalEpochs, epochs)
   const model = await stored(join(work, `${name}-as-long.onnx`), async () => {
     const trained = await train(zoo[name].build({ seed }), splits.train, {
-      batcher,
-      batchSize,
-      seed,
-      threads,
-      epochs: all,
-      learningRate: net.rate,
-      optimizer: sgd({ weightDecay: net.decay }),
-      schedule: cosine(),
-      ...(crop > 0 ? { augment: { crop } } : {}),
+      ...trainingOf(name, { seed, crop, epochs: all, weightDecay, what: 'dense, as long' }),
       checkpoint: { store: checkpointFile(join(work, `${name}-as-long.checkpoint`)) },
-      onProgress: (p) => tell(`${name} dense, as long`, p),
     })
     return trained.model
   })
