@@ -29,6 +29,7 @@ export interface CalibrationSpec {
   readonly mean?: readonly number[]
   readonly std?: readonly number[]
   readonly layout?: 'NCHW' | 'NHWC'
+  readonly resize?: boolean
 }
 
 /** Runs the steps in order. */

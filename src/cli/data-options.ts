@@ -14,6 +14,7 @@ export interface DataFlags {
   readonly mean?: string
   readonly std?: string
   readonly layout?: string
+  readonly resize?: boolean
   readonly seed: string
 }
 
@@ -24,6 +25,7 @@ export function addDataOptions(command: Command): Command {
     .option('--mean <numbers>', 'subtracted after the range, one number or one a channel, between commas')
     .option('--std <numbers>', 'divided by after that')
     .option('--layout <layout>', 'NCHW or NHWC (default: read off the model where only one fits)')
+    .option('--resize', 'bring images to the size that the model takes (bilinear)')
     .option('--seed <n>', 'seeds every random draw', '0')
 }
 
@@ -34,7 +36,7 @@ export function seedOf(flags: DataFlags): number {
 const ranges: Record<string, readonly [number, number]> = { '0..1': [0, 1], '0..255': [0, 255], '-1..1': [-1, 1] }
 
 export function preprocessOptions(flags: DataFlags): PreprocessOptions {
-  const { inputRange, mean, std, layout } = flags
+  const { inputRange, mean, std, layout, resize } = flags
   if (inputRange !== undefined && !ranges[inputRange]) {
     throw new Error(`--input-range: "${inputRange}"; expected ${Object.keys(ranges).join(', ')}`)
   }
@@ -45,6 +47,7 @@ export function preprocessOptions(flags: DataFlags): PreprocessOptions {
     ...(mean ? { mean: numberList(mean, '--mean') } : {}),
     ...(std ? { std: numberList(std, '--std') } : {}),
     ...(layout ? { layout } : {}),
+    ...(resize ? { resize } : {}),
   }
 }
 
@@ -61,6 +64,7 @@ export async function bindData(
       mean: flags.mean,
       std: flags.std,
       layout: flags.layout,
+      resize: flags.resize,
     })) {
       if (value !== undefined)
         throw new Error(`--${flag}: it says how data is read, and there is none; expected --data SPEC with it`)
@@ -87,7 +91,14 @@ export async function bindSpec(
   return {
     splits,
     batcher,
-    spec: { data: spec.data, range, layout, ...(mean ? { mean } : {}), ...(std ? { std } : {}) },
+    spec: {
+      data: spec.data,
+      range,
+      layout,
+      ...(mean ? { mean } : {}),
+      ...(std ? { std } : {}),
+      ...(spec.resize ? { resize: true } : {}),
+    },
   }
 }
 

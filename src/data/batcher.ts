@@ -7,6 +7,7 @@ import type { Value } from '../method.ts'
 import type { Dim, Model, ValueInfo } from '../model.ts'
 import { type DataType, sizeOf } from '../tensor/dtype.ts'
 import type { Batcher, Dataset, Field, Preprocess } from './dataset.ts'
+import { planeResizer } from './resize.ts'
 
 export interface BoundBatcher extends Batcher {
   /** The only batch size that the model takes, where it takes one. */
@@ -69,12 +70,14 @@ interface Binding {
 
 function bindField(input: ValueInfo, field: Field, preprocess: Preprocess, id: string): Binding {
   const dtype = input.dtype ?? 'float32'
-  const [channels, height, width] = field.shape
-  const nhwc = field.kind === 'image' && preprocess.layout === 'NHWC'
-  const sample = nhwc ? [height, width, channels] : field.shape
+  const isImage = field.kind === 'image'
+  const stored = sizeOf(field.shape)
+  const [channels, height, width] = isImage && preprocess.size ? [field.shape[0], ...preprocess.size] : field.shape
+  const planar = isImage ? [channels, height, width] : field.shape
+  const sample = isImage && preprocess.layout === 'NHWC' ? [height, width, channels] : planar
   const size = sizeOf(sample)
   const make = makerOf(dtype, `${id}: input "${input.name}"`)
-  const write = field.kind === 'image' ? imageWriter(field.shape, preprocess, input, id) : copySample
+  const write = isImage ? imageWriter(field.shape, preprocess, input, id) : copySample
   if (field.constant) {
     if (!matches(input.shape, sample)) throw misfit(input, sample, id)
     return {
@@ -90,7 +93,7 @@ function bindField(input: ValueInfo, field: Field, preprocess: Preprocess, id: s
     ...(batchSize === undefined ? {} : { batchSize }),
     fill(from, indices) {
       const data = make(indices.length * size)
-      for (let i = 0; i < indices.length; i++) write(from.data, indices[i] * size, size, data, i * size)
+      for (let i = 0; i < indices.length; i++) write(from.data, indices[i] * stored, stored, data, i * size)
       return { dtype, dims: dims(indices.length), data }
     },
   }
@@ -142,26 +145,28 @@ function matches(shape: readonly Dim[] | undefined, sample: readonly number[]): 
 
 function misfit(input: ValueInfo, sample: readonly number[], id: string): Error {
   const want = input.shape?.map((d) => d ?? '?').join(',') ?? '?'
+  const hint = sample.length === 3 && input.shape?.length === 4 ? ' (--resize brings images to its size)' : ''
   return new Error(
-    `${id}: samples of shape [${sample.join(',')}] do not fit the model's input "${input.name}" [${want}]`,
+    `${id}: samples of shape [${sample.join(',')}] do not fit the model's input "${input.name}" [${want}]${hint}`,
   )
 }
 
-/** Pixels through a table of 256 values a channel, planar to the wanted layout. */
+/** Pixels to a model's numbers, in the wanted size and layout. */
 function imageWriter(
-  [channels, height, width]: readonly number[],
+  [channels, ...stored]: readonly number[],
   preprocess: Preprocess,
   input: ValueInfo,
   id: string,
 ): SampleWriter {
   const { range, mean = [0], std = [1], layout } = preprocess
   const [low, high] = range
+  const [height, width] = preprocess.size ?? stored
   const whole = (input.dtype ?? 'float32') !== 'float32' && input.dtype !== 'float64'
-  const tables = Array.from({ length: channels }, (_, c) => {
-    const m = mean[mean.length === 1 ? 0 : c]
-    const s = std[std.length === 1 ? 0 : c]
-    return Float32Array.from({ length: 256 }, (_, x) => ((x * (high - low)) / 255 + low - m) / s)
-  })
+  const inputValue = (c: number, x: number): number =>
+    ((x * (high - low)) / 255 + low - mean[mean.length === 1 ? 0 : c]) / std[std.length === 1 ? 0 : c]
+  const tables = Array.from({ length: channels }, (_, c) =>
+    Float32Array.from({ length: 256 }, (_, x) => inputValue(c, x)),
+  )
   if (whole && !tables.every((t) => t.every((v, x) => v === x))) {
     throw new Error(
       `${id}: the model's input "${input.name}" takes ${input.dtype}; expected --input-range 0..255 without mean and std`,
@@ -169,10 +174,21 @@ function imageWriter(
   }
   const area = height * width
   const step = layout === 'NHWC' ? channels : 1
+  const startOf = (to: number, c: number): number => to + (layout === 'NHWC' ? c : c * area)
+  if (height !== stored[0] || width !== stored[1]) {
+    const resize = planeResizer([stored[0], stored[1]], [height, width])
+    return (source, from, _size, target, to) => {
+      for (let c = 0; c < channels; c++) {
+        const plane = resize(source, from + c * stored[0] * stored[1])
+        const start = startOf(to, c)
+        for (let i = 0; i < area; i++) target[start + i * step] = whole ? Math.round(plane[i]) : inputValue(c, plane[i])
+      }
+    }
+  }
   return (source, from, _size, target, to) => {
     for (let c = 0; c < channels; c++) {
       const table = tables[c]
-      const start = to + (layout === 'NHWC' ? c : c * area)
+      const start = startOf(to, c)
       const plane = from + c * area
       for (let i = 0; i < area; i++) target[start + i * step] = table[source[plane + i]]
     }

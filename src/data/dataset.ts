@@ -44,6 +44,8 @@ export interface Preprocess {
   readonly mean?: readonly number[]
   readonly std?: readonly number[]
   readonly layout: 'NCHW' | 'NHWC'
+  /** The size that images are brought to first; default: they stay as they are. */
+  readonly size?: readonly [height: number, width: number]
 }
 
 /** Gives the inputs of samples `indices` (order kept) as one batch. */

@@ -3,7 +3,7 @@
  * The layout is read off the model's input shape where only one fits; whatever was assumed is put in words.
  */
 import type { ValueInfo } from '../model.ts'
-import type { Dataset, Field, Preprocess } from './dataset.ts'
+import type { Dataset, Preprocess } from './dataset.ts'
 
 export interface PreprocessOptions {
   /** What 0..255 is mapped to; default [0, 1]. */
@@ -13,6 +13,8 @@ export interface PreprocessOptions {
   /** Divided by after that. */
   readonly std?: readonly number[]
   readonly layout?: Preprocess['layout']
+  /** Brings images to the size that the model takes; default: they must have it. */
+  readonly resize?: boolean
 }
 
 export interface GuessedPreprocess extends Preprocess {
@@ -34,14 +36,25 @@ export function guessPreprocess(
     const then = mean || std ? ', then mean and std' : ''
     notes.push(`pixels are mapped to 0..1${then} (the default; --input-range changes it)`)
   }
-  const layout = options.layout ?? (image ? guessLayout(inputs, image, notes) : 'NCHW')
+  const layout =
+    options.layout ?? (image ? guessLayout(inputs, options.resize ? [image.shape[0]] : image.shape, notes) : 'NCHW')
   return {
     range: options.range ?? [0, 1],
     ...(mean ? { mean } : {}),
     ...(std ? { std } : {}),
     layout,
+    ...(image && options.resize ? { size: sizeTaken(inputs, layout) } : {}),
     notes,
   }
+}
+
+/** The picture size of the model's image input. */
+function sizeTaken(inputs: readonly ValueInfo[], layout: Preprocess['layout']): readonly [number, number] {
+  const shape = inputs.find((i) => i.shape?.length === 4)?.shape
+  const [height, width] = layout === 'NHWC' ? (shape?.slice(1, 3) ?? []) : (shape?.slice(2) ?? [])
+  if (typeof height !== 'number' || typeof width !== 'number')
+    throw new Error('resize: the model does not say what size of image it takes; expected an input of fixed size')
+  return [height, width]
 }
 
 function checkChannels(channels: number, given: { mean?: readonly number[]; std?: readonly number[] }): void {
@@ -57,8 +70,12 @@ function checkChannels(channels: number, given: { mean?: readonly number[]; std?
   }
 }
 
-function guessLayout(inputs: readonly ValueInfo[], image: Field, notes: string[]): Preprocess['layout'] {
-  const [channels, height, width] = image.shape
+/** Height and width are left out where any will do. */
+function guessLayout(
+  inputs: readonly ValueInfo[],
+  [channels, height, width]: readonly (number | undefined)[],
+  notes: string[],
+): Preprocess['layout'] {
   if (channels === 1)
     return inputs.some((i) => fits(i, [height, width, 1]) && !fits(i, [1, height, width])) ? 'NHWC' : 'NCHW'
   const input = inputs.find((i) => i.shape?.length === 4)
@@ -79,7 +96,10 @@ function guessLayout(inputs: readonly ValueInfo[], image: Field, notes: string[]
 }
 
 /** Whether an input takes samples of the shape, as far as its dimensions are known. */
-function fits(input: ValueInfo, sample: readonly number[]): boolean {
+function fits(input: ValueInfo, sample: readonly (number | undefined)[]): boolean {
   const dims = input.shape
-  return dims?.length === 4 && sample.every((s, i) => typeof dims[i + 1] !== 'number' || dims[i + 1] === s)
+  return (
+    dims?.length === 4 &&
+    sample.every((s, i) => s === undefined || typeof dims[i + 1] !== 'number' || dims[i + 1] === s)
+  )
 }
