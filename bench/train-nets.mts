@@ -25,7 +25,7 @@ const nets: Record<string, { data: string; flags: string; threads: number }> = {
   alexnet: {
     data: 'fashion-mnist',
     flags:
-      '--input 1,64,64 --epochs 6 --rate 0.04 --batch 200 --decay 0.0005 --nesterov --warm-up 1 --flip --classes 10',
+      '--input 1,64,64 --resize --epochs 6 --rate 0.04 --batch 200 --decay 0.0005 --nesterov --warm-up 1 --flip --classes 10',
     threads: 2,
   },
 }
