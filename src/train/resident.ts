@@ -1,6 +1,6 @@
 /**
- * Runs a step model over and over with its state kept in place: two buffers for each vector, read from one and written
- * to the other in turn. Inputs are not copied.
+ * Runs a step model over and over with its state kept in place: a step reads each vector from one buffer and writes it
+ * to another, which the next step reads. Inputs are not copied.
  *
  * onnxruntime-node 1.30 writes outputs into the buffers it is given, but then copies every one of them again (38 million
  * floats: 83 ms instead of 8). This file holds the one way round it: the first output is a sequence, which the binding
@@ -20,6 +20,11 @@ export interface ResidentVector {
   readonly output: string
   readonly size: number
   readonly shape: readonly number[]
+  /**
+   * The input of another vector of this size that the step has done with by the time that it writes this one: its
+   * buffer is written then, which saves one. No two vectors may name the same.
+   */
+  readonly replaces?: string
 }
 
 export interface ResidentSession {
@@ -60,21 +65,25 @@ export async function openResident(model: Model, { state, threads }: ResidentOpt
   const session = await ort.InferenceSession.create(writeModel(inNode ? withStopper(model) : model), {
     executionProviders: inNode ? ['cpu'] : ['wasm'],
     graphOptimizationLevel: 'all',
+    // One block for everything comes on top of what the first step had allocated: nearly twice the memory.
+    enableMemPattern: false,
     logSeverityLevel: 4,
     ...(threads ? { intraOpNumThreads: threads, interOpNumThreads: 1 } : {}),
   })
   const tensor = (data: Float32Array, dims: readonly number[]): OrtTensor => new ort.Tensor('float32', data, dims)
-  const pair = (size: number): [Float32Array, Float32Array] => [new Float32Array(size), new Float32Array(size)]
-  const buffers = new Map(state.map((s) => [s.input, pair(s.size)]))
+  const replaced = new Set(state.flatMap((s) => s.replaces ?? []))
+  const buffers = (of: readonly ResidentVector[]) =>
+    new Map<string, Float32Array>(of.map((s) => [s.input, new Float32Array(s.size)]))
+  let now = buffers(state)
+  const spare = buffers(state.filter((s) => !s.replaces))
   const stateOutputs = new Set(state.map((s) => s.output))
   const others = model.graph.outputs
     .filter((o) => !stateOutputs.has(o.name))
     .map((o) => ({ name: o.name, dims: o.shape as number[], data: new Float32Array(sizeOf(o.shape as number[])) }))
-  let now = 0
-  const bufferOf = (input: string, which: number): Float32Array => {
-    const found = buffers.get(input)
+  const bufferOf = (from: ReadonlyMap<string, Float32Array>, input: string): Float32Array => {
+    const found = from.get(input)
     if (!found) throw new Error(`training step: there is no state "${input}"`)
-    return found[which]
+    return found
   }
   return {
     async run(feeds) {
@@ -85,24 +94,30 @@ export async function openResident(model: Model, { state, threads }: ResidentOpt
       // onnxruntime-web gives back buffers that it was given, but does not write into them.
       const into = (data: Float32Array, dims: readonly number[]) => (inNode ? tensor(data, dims) : null)
       for (const o of others) fetches[o.name] = into(o.data, o.dims)
+      const next = new Map<string, Float32Array>()
       for (const s of state) {
-        inputs[s.input] = tensor(bufferOf(s.input, now), s.shape)
-        fetches[s.output] = into(bufferOf(s.input, 1 - now), s.shape)
+        const target = s.replaces ? bufferOf(now, s.replaces) : bufferOf(spare, s.input)
+        next.set(s.input, target)
+        inputs[s.input] = tensor(bufferOf(now, s.input), s.shape)
+        fetches[s.output] = into(target, s.shape)
       }
       const returned = await runOnce(session, inputs, fetches)
-      now = 1 - now
+      for (const s of state) {
+        if (!replaced.has(s.input)) spare.set(s.replaces ?? s.input, bufferOf(now, s.input))
+      }
+      now = next
       const results: Record<string, Float32Array> = {}
       for (const o of others) results[o.name] = (returned?.[o.name]?.data as Float32Array | undefined) ?? o.data
       if (returned) {
         for (const s of state) {
           const data = returned[s.output].data as Float32Array
-          const target = bufferOf(s.input, now)
+          const target = bufferOf(now, s.input)
           if (data !== target) target.set(data)
         }
       }
       return results
     },
-    state: (input) => bufferOf(input, now),
+    state: (input) => bufferOf(now, input),
     release: () => session.release(),
   }
 }

@@ -43,6 +43,8 @@ export interface StateVector {
   readonly shape: Shape
   /** `weight` or the slot's name. */
   readonly slot: string
+  /** See `ResidentVector`. */
+  readonly replaces?: string
   readonly parts: readonly { readonly parameter: StoredParameter; readonly offset: number; readonly size: number }[]
 }
 
@@ -198,10 +200,21 @@ function emitUpdate(g: Emitter, parameters: readonly StoredParameter[], options:
     const outputs = [masked, ...updated.slots]
     const names = ['weight', ...optimizer.slots]
     outputs.forEach((output, k) => {
-      state.push({ input: [weight, ...slots][k], output, size, shape, slot: names[k], parts })
+      const replaces = k === 0 && slots[0] && isDoneWith(g.nodes, slots[0], masked) ? { replaces: slots[0] } : {}
+      state.push({ input: [weight, ...slots][k], output, size, shape, slot: names[k], parts, ...replaces })
     })
   })
   return { head, state, scalars }
+}
+
+/** Whether everything that reads `value` comes before `result` is computed, and makes something of its own of it. */
+function isDoneWith(nodes: readonly Node[], value: string, result: string): boolean {
+  const before = new Set([result])
+  for (const node of [...nodes].reverse()) {
+    if (node.outputs.some((o) => before.has(o))) for (const input of node.inputs) before.add(input)
+  }
+  const makesView = (op: string): boolean => ['Identity', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten'].includes(op)
+  return nodes.every((n) => !n.inputs.includes(value) || (before.has(n.outputs[0]) && !makesView(n.op)))
 }
 
 /** The gradients, scaled by min(1, limit / norm). */
