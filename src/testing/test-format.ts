@@ -79,7 +79,21 @@ export function testFormat<Options extends object>(
     it(`gives every bit back: ${name}`, () => expectSame(format.open(format.encode(matrix, options)).decode(), matrix))
   }
 
-  it('gives every bit back on 60 random matrices, whose columns begin at every bit of a word', () => {
+  // Columns of 33 one-bit codes begin at each of a word's 32 bits; three-bit codes lie across its end.
+  it.each([
+    [33, 2],
+    [11, 8],
+  ])('gives every bit back where columns begin at every bit of a word: %i rows of %i values', (rows, k) => {
+    for (const first of [0, 1]) {
+      const matrix = matrixOf(rows, 64, (i) => ((i * 7 + Math.floor(i / 64)) % k) + first)
+      expectSame(format.open(format.encode(matrix, options)).decode(), matrix)
+      expectSame(format.open(format.encode(matrix, options), { kernel: 'typescript' }).decode(), matrix)
+      const x = Float32Array.from({ length: rows }, (_, i) => 1 + i / 4)
+      expectProduct(format.open(format.encode(matrix, options)).matvec(x), { matrix, x, name: `${rows} x 64` })
+    }
+  })
+
+  it('gives every bit back on 60 random matrices', () => {
     for (let seed = 0; seed < 60; seed++) {
       const rng = random(seed)
       const [rows, columns] = [1 + rng.below(90), 1 + rng.below(90)]

@@ -55,10 +55,17 @@ it('csr-relative: a gap past its bits becomes a filler', () => {
   expect(open.decode().values).toEqual(matrix.values)
 })
 
-it('hac and shac: columns begin at every bit of a word, codes cross words', () => {
-  const matrix = sharedMatrix(37, 400, { density: 1, k: 20, seed: 4 })
-  for (const format of [formats.hac, formats.shac])
-    expect(format.open(format.encode(matrix)).decode().values).toEqual(matrix.values)
+it('hac and shac: columns of 33 bits, so that they begin at every bit of a word, and of three-bit codes across its end', () => {
+  for (const [rows, k, bits] of [
+    [33, 2, 1],
+    [11, 8, 3],
+  ]) {
+    const matrix = matrixOf(rows, 64, (i) => ((i * 7 + Math.floor(i / 64)) % k) + 1)
+    const tableBytes = 4 + 4 * k + 1 + bits
+    const words = 4 * Math.ceil((64 * rows * bits) / 32)
+    expect(formats.hac.encode(matrix).length).toBe(20 + tableBytes + 1 + 64 + words)
+    expect(formats.shac.encode(matrix).length).toBe(20 + tableBytes + 2 + 2 * 64 + 64 * rows + words)
+  }
 })
 
 it('shac holds its paper bound on shared weights, and beats csc and (sparse enough) hac', () => {
