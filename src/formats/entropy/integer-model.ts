@@ -1,15 +1,17 @@
 /**
- * The adaptive model of integer weight tensors, in integers (and exactly rounded divisions) throughout; docs/format.md
- * gives it in words, and wasm/integers.as.ts is the same model for WebAssembly, bit for bit.
+ * The adaptive model of integer weight tensors, in integers throughout; docs/format.md gives it in words and
+ * assembly/integers.ts is the same model for WebAssembly, bit for bit.
  *
- * A weight is coded as: is it 0; its sign; its magnitude in unary, from `unaryBins` on as Exp-Golomb. Contexts are made of
- * an expected magnitude (running means of the row, of the place in the row and of the input channel, and neighbours: once
- * with fixed weights, once with weights learnt by normalised least mean squares) and of a predicted value (neighbours,
- * learnt the same way). After DeepCABAC (Wiedemann et al. 2020, arXiv:1907.11900) and PAQ (Mahoney 2005).
- * What is learnt stays from tensor to tensor.
+ * A weight is coded as: is it 0; its sign; its magnitude in unary, from `unaryLimit` on as Exp-Golomb. Its magnitude is
+ * expected by a log-linear model, whose features are running means (of the row, the place in the row, the input channel,
+ * what came last) and neighbours, and whose weights learn online as if magnitudes were geometrically distributed. Its
+ * sign is predicted from neighbours by least mean squares. Both make contexts, which are mixed. After DeepCABAC
+ * (Wiedemann et al. 2020, arXiv:1907.11900) and PAQ (Mahoney 2005). What is learnt stays from tensor to tensor.
  */
-import { adapt, DecisionMixer, decisions, maxContext } from './decision-mixer.ts'
-import { coarseBin, fineBin } from './magnitude-bins.ts'
+import { adapt, DecisionMixer, signDecision, unaryLimit } from './decision-mixer.ts'
+import { log2, zeroTable } from './logarithm.ts'
+import { reciprocalTable } from './logistic.ts'
+import { MagnitudeShares } from './magnitude-shares.ts'
 import type { BinaryCoder } from './range-coder.ts'
 
 export type Mode = 'fast' | 'default' | 'max'
@@ -31,38 +33,34 @@ export function layoutOf(shape: readonly number[]): Layout {
   return { rows: shape[0], columns: shape[1], taps, width: taps > 1 ? shape[shape.length - 1] : 1 }
 }
 
-/** Magnitudes below this are coded in unary. */
-export const unaryBins = decisions - 3
-/** One, in the running means. Magnitudes are capped at 255 in them. */
-const one = 1 << 14
-/** Weights of the features in the expected magnitude, 2^16 is one; the order is that of `features`. */
-const fixedWeights = [40632, 7864, 5243, 2949, 2949, 1966, 1966, 1966, 0]
+/** What a mean is before anything is known: 0.7. */
+const firstMean = 11468
+/** Running means of places and columns move by at least this much of 2^14. */
+const slowest = 492
+/** First weights of the log-linear model, in 2^-16; the order is that of `features`. */
+const firstWeights = [41943, 22282, 12452, 7209, 6554, 655, 3277, 0]
 
 export class IntegerModel {
   private readonly mode: Mode
   private readonly mixer: DecisionMixer
   private readonly escape = new Int32Array(32).fill(1 << 31)
-  /** Slots of the current weight's contexts, for magnitudes and for the sign. */
-  private readonly slots = new Int32Array(16)
-  private readonly signSlots = new Int32Array(16)
+  /** Contexts of the current weight, for magnitudes and for the sign. */
+  private readonly contexts = new Int32Array(16)
+  private readonly signContexts = new Int32Array(16)
   private readonly sets = new Int32Array(3)
-  private readonly signSets = new Int32Array(3)
-  /** The expected magnitude's features and the predicted value's, relative to the row's scale. */
-  private readonly features = new Int32Array(9)
+  /** Logarithms relative to the mean's. */
+  private readonly features = new Int32Array(8)
+  /** Neighbours relative to the expected magnitude. */
   private readonly signed = new Int32Array(6)
   /** Learnt weights of both, for tensors without and with taps. */
-  private readonly learnt = [Int32Array.from(fixedWeights), Int32Array.from(fixedWeights)]
+  private readonly learnt = [Int32Array.from(firstWeights), Int32Array.from(firstWeights)]
   private readonly learntSigned = [new Int32Array(6), new Int32Array(6)]
+  private readonly shares = new MagnitudeShares()
   private tensors = 0
 
   constructor(mode: Mode) {
     this.mode = mode
-    this.mixer =
-      mode === 'fast'
-        ? new DecisionMixer(1, 1)
-        : mode === 'default'
-          ? new DecisionMixer(6, 2)
-          : new DecisionMixer(14, 3)
+    this.mixer = new DecisionMixer(mode === 'fast' ? 1 : mode === 'default' ? 4 : 12, mode === 'max' ? 3 : 2)
   }
 
   /** Codes the integers of a tensor: reads `values` when encoding and fills them when decoding. */
@@ -72,237 +70,207 @@ export class IntegerModel {
     const rowLength = columns * taps
     const tensor = this.tensors++ & 255
     const kernel = taps > 1 ? 1 : 0
-    const { features, signed, slots, signSlots, sets, signSets } = this
+    const { features, signed, contexts, signContexts, sets } = this
     const fast = this.mode === 'fast'
     const max = this.mode === 'max'
     const learnt = this.learnt[kernel]
     const learntSigned = this.learntSigned[kernel]
-    const tapMean = new Int32Array(rowLength).fill(-1)
-    const columnMean = new Int32Array(columns).fill(-1)
-    let meanSum = 11468
-    let meanCount = 1.5
-    let previousRow = -1
+    const tapMeans = new Int32Array(rowLength).fill(firstMean)
+    const columnMeans = new Int32Array(columns).fill(firstMean)
+    let mean = firstMean
+    let meanCount = 2
+    let rowMean = firstMean
     for (let row = 0; row < rows; row++) {
       if (coder.overrun > 12) throw new Error('integers: the data ends too soon; it is damaged')
-      const mean = Math.max(64, Math.floor(meanSum / meanCount))
-      // Features are held relative to the mean, which gets 10 bits: x / 2^up * 2^down, capped at 64 times the mean.
-      const bits = 32 - Math.clz32(mean)
-      const up = Math.max(0, bits - 10)
-      const down = Math.max(0, 10 - bits)
-      const cap = Math.min(mean << 6, 255 * one)
-      const inverse = Math.floor((1 << 22) / ((mean >> up) << down))
-      const prior = previousRow >= 0 ? (previousRow + mean) >> 1 : mean
-      let rowMean = prior
-      let rowSum = 0
-      let recent = prior
+      const meanLog = log2(mean + 64)
+      const floor = ((mean * 5) >> 4) + 64
+      const rate = Math.max(slowest, reciprocalTable[Math.min(row, 1023)])
+      rowMean = (rowMean + mean) >> 1
+      let recent = rowMean
       let i = 0
       let k = 0
       for (let p = 0; p < rowLength; p++) {
         const at = row * rowLength + p
         const left = p > 0 ? values[at - 1] : 0
         const left2 = p > 1 ? values[at - 2] : 0
-        const up1 = row > 0 ? values[at - rowLength] : 0
+        const up = row > 0 ? values[at - rowLength] : 0
         const up2 = row > 1 ? values[at - 2 * rowLength] : 0
-        const channel = i > 0 ? values[at - taps] : 0
+        const channel = kernel && i > 0 ? values[at - taps] : 0
         const above = kernel && k >= width ? values[at - width] : 0
-        const tap = tapMean[p] < 0 ? mean : tapMean[p]
-        const column = columnMean[i] < 0 ? mean : columnMean[i]
+        const tap = tapMeans[p]
+        const column = columnMeans[i]
 
-        const ratio = Math.imul((Math.min((tap + column) >> 1, cap) >> up) << down, inverse) >> 12
-        const rowPart = (Math.min(rowMean, cap) >> up) << down
-        features[0] = Math.min(65535, Math.imul(rowPart, ratio >> 2) >> 8)
-        features[1] = (Math.min(recent, cap) >> up) << down
-        features[2] = (Math.min(tap, cap) >> up) << down
-        features[3] = (Math.min(magnitude(left) << 14, cap) >> up) << down
-        features[4] = (Math.min(magnitude(up1) << 14, cap) >> up) << down
-        features[5] = (Math.min(magnitude(left2) << 14, cap) >> up) << down
-        features[6] = (Math.min(magnitude(up2) << 14, cap) >> up) << down
-        features[7] = kernel ? (Math.min(magnitude(channel) << 14, cap) >> up) << down : rowPart
-        features[8] = (mean >> up) << down
-        let fixed = 0
-        for (let j = 0; j < 8; j++) fixed += Math.imul(features[j], fixedWeights[j] >> 3)
-        const expected = Math.max(1, fixed >> 13)
-        const bin = fineBin((expected >> down) << up)
-        const coarse = bin >> 1
+        const rowLog = log2(rowMean + 64)
+        const tapLog = log2(tap + 64)
+        const columnLog = log2(column + 64)
+        const recentLog = log2(recent + 64)
+        const leftLog = log2((magnitude(left) << 14) + floor)
+        const upLog = log2((magnitude(up) << 14) + floor)
+        let sum = 0
+        if (fast) {
+          sum = kernel
+            ? rowLog * 40 + tapLog * 30 + columnLog * 11 + leftLog * 9 + recentLog * 5 - meanLog * 95
+            : rowLog * 42 + (tapLog + columnLog) * 13 + (leftLog + upLog) * 4 + recentLog * 10 - meanLog * 86
+          sum >>= 6
+        } else {
+          const others = kernel ? magnitude(channel) + magnitude(above) : magnitude(left2) + magnitude(up2)
+          features[0] = relative(rowLog, meanLog)
+          features[1] = relative(tapLog, meanLog)
+          features[2] = relative(columnLog, meanLog)
+          features[3] = relative(recentLog, meanLog)
+          features[4] = relative(leftLog, meanLog)
+          features[5] = relative(upLog, meanLog)
+          features[6] = relative(log2((others << 13) + floor), meanLog)
+          features[7] = 128
+          for (let j = 0; j < 8; j++) sum += Math.imul(features[j], learnt[j])
+          sum >>= 16
+        }
+        const expected = Math.max(1536, Math.min(5631, meanLog + sum))
+        const inverse = zeroTable[expected >> 4]
+        const bin = Math.max(0, ((expected - 1792) * 3) >> 8)
 
-        const value = values[at]
-        let guess = 0
-        let predicted = 0
-        if (fast) slots[0] = bin * decisions
-        else {
-          guess = 0
-          for (let j = 0; j < 9; j++) guess += Math.imul(features[j], learnt[j] >> 3)
-          guess = Math.max(1, Math.min(65535, guess >> 13))
-          signed[0] = relative(left, cap, up, down)
-          signed[1] = relative(left2, cap, up, down)
-          signed[2] = relative(up1, cap, up, down)
-          signed[3] = relative(up2, cap, up, down)
-          signed[4] = kernel ? relative(channel, cap, up, down) : 0
-          signed[5] = relative(above, cap, up, down)
-          for (let j = 0; j < 6; j++) predicted += Math.imul(signed[j], learntSigned[j] >> 3)
-          predicted = Math.max(-65535, Math.min(65535, predicted >> 13))
-          const guessBin = fineBin((guess >> down) << up)
-          const lean = leaning(predicted, expected)
+        let result: number
+        if (fast) {
+          const zero = (bin * 3 + Math.min(2, magnitude(left))) * 3 + Math.min(2, magnitude(up))
+          result = this.codeFast(coder, values[at], zero, bin)
+        } else {
+          const coarse = bin >> 1
+          const place = Math.min(k, 24)
+          let predicted = 0
+          signed[0] = share(left, inverse)
+          signed[1] = share(left2, inverse)
+          signed[2] = share(up, inverse)
+          signed[3] = share(up2, inverse)
+          signed[4] = share(channel, inverse)
+          signed[5] = share(above, inverse)
+          for (let j = 0; j < 6; j++) predicted += Math.imul(signed[j], learntSigned[j])
+          predicted >>= 16
+          const lean = Math.min(6, (Math.abs(predicted) + 64) >> 7)
           const side = predicted < 0 ? 6 - lean : 6 + lean
-          slots[0] = bin * decisions
-          slots[1] = (size5(left) * 5 + size5(up1) + 25 * coarse) * decisions
-          slots[2] =
-            (kernel
-              ? (Math.min(k, 24) * 5 + size5(above)) * 16 + Math.min(15, bin >> 1)
-              : 2000 + (size5(left2) * 5 + size5(up2)) * 24 + coarse) * decisions
-          slots[3] = (coarseBin(rowMean) * 28 + coarseBin(column)) * decisions
-          slots[4] = guessBin * decisions
-          slots[5] = (lean * 48 + bin) * decisions
-          sets[0] = Math.min(15, Math.floor(bin / 3))
-          sets[1] = kernel ? 1 + Math.min(k, 24) : 26 + Math.min(guessBin, 40)
-          signSlots[0] =
-            (kernel
-              ? 81 + (k % width ? sign3(left) : 0) * 27 + sign3(above) * 9 + sign3(channel) * 3 + sign3(up1)
-              : sign3(left) * 9 + sign3(left2) * 3 + sign3(up1)) * decisions
-          signSlots[1] = (sign3(up1) * 9 + sign3(up2) * 3 + sign3(left)) * decisions
-          signSlots[2] = (Math.min(k, 24) * 3 + sign3(above)) * decisions
-          signSlots[3] = (sign3(above) * 5 + size5(above) + 15 * coarse) * decisions
-          signSlots[4] = side * decisions
-          signSlots[5] = (sign3(up1) * 5 + size5(up1) + 15 * coarse) * decisions
-          signSets[1] = sets[1]
+          const columnBin = coarseBin(columnLog)
+          contexts[0] = bin
+          contexts[1] = (size5(left) * 5 + size5(up)) * 24 + coarse
+          contexts[2] = kernel
+            ? (place * 5 + size5(above)) * 24 + coarse
+            : 3000 + (size5(left2) * 5 + size5(up2)) * 24 + coarse
+          contexts[3] = coarseBin(rowLog) * 28 + columnBin
+          signContexts[0] = kernel
+            ? 81 + (k % width ? sign3(left) : 0) * 27 + sign3(above) * 9 + sign3(channel) * 3 + sign3(up)
+            : sign3(left) * 9 + sign3(left2) * 3 + sign3(up)
+          signContexts[1] = side
+          signContexts[2] = place * 3 + sign3(above)
+          signContexts[3] = (sign3(above) * 5 + size5(above)) * 24 + coarse
+          sets[0] = bin >> 2
+          sets[1] = kernel ? 1 + place : 0
           if (max) {
-            slots[6] = (tensor * 6 + Math.min(5, Math.floor(bin / 6))) * decisions
-            slots[7] = (coarseBin(recent) * 28 + coarseBin(tap)) * decisions
-            slots[8] =
-              (coarseBin((features[0] >> down) << up) * 28 + coarseBin((magnitude(left) + magnitude(up1)) << 13)) *
-              decisions
-            slots[9] = (((size5(left) * 5 + size5(left2)) * 5 + size5(up1)) * 12 + (coarse >> 1)) * decisions
-            slots[10] = (kernel ? Math.min(k, 24) * 48 + bin : 1200 + Math.min(i, 2047)) * decisions
-            slots[11] = (coarseBin(tap) * 28 + coarseBin(column)) * decisions
-            slots[12] = (guessBin * 28 + coarseBin(recent)) * decisions
-            slots[13] = ((tensor * 48 + bin) % maxContext) * decisions
-            sets[2] = signSets[2] = tensor
-            signSlots[6] = tensor * 6 * decisions
-            signSlots[7] = (sign3(channel) * 5 + size5(channel) + 15 * coarse) * decisions
-            signSlots[8] = ((tensor & 127) * 13 + side) * decisions
-            signSlots[9] = ((sign3(left) * 9 + sign3(up1) * 3 + sign3(channel)) * 13 + side) * decisions
-            signSlots[10] = (Math.min(k, 24) * 13 + side) * decisions
-            signSlots[11] = (sign3(left) * 27 + sign3(left2) * 9 + sign3(up1) * 3 + sign3(up2)) * decisions
-            signSlots[12] = (side * 48 + bin) * decisions
-            signSlots[13] = (sign3(left) * 5 + size5(left) + 15 * coarse) * decisions
+            const others = kernel ? magnitude(channel) + magnitude(above) : magnitude(left2) + magnitude(up2)
+            const tapBin = coarseBin(tapLog)
+            const near = coarseBin(log2((magnitude(left) * 3 + magnitude(up) * 3 + others * 2) << 10))
+            const aboveOr = kernel ? above : left2
+            const channelOr = kernel ? channel : up2
+            contexts[4] = (size5(aboveOr) * 5 + size5(channelOr)) * 24 + coarse
+            contexts[5] = ((size5(left) * 5 + size5(left2)) * 5 + size5(up)) * 12 + (coarse >> 1)
+            contexts[6] = lean * 48 + bin
+            contexts[7] = columnBin * 28 + tapBin
+            contexts[8] = coarseBin(recentLog) * 48 + bin
+            contexts[9] = kernel ? place * 48 + bin : 1200 + Math.min(i, 2047)
+            contexts[10] = near * 28 + columnBin
+            contexts[11] = (tensor & 63) * 48 + bin
+            signContexts[4] = sign3(up) * 9 + sign3(up2) * 3 + sign3(left)
+            signContexts[5] = (sign3(up) * 5 + size5(up)) * 24 + coarse
+            signContexts[6] = (sign3(channel) * 5 + size5(channel)) * 24 + coarse
+            signContexts[7] = tensor * 13 + side
+            signContexts[8] = (sign3(left) * 9 + sign3(up) * 3 + sign3(channel)) * 13 + side
+            signContexts[9] = place * 13 + side
+            signContexts[10] = side * 48 + bin
+            signContexts[11] = (sign3(left) * 5 + size5(left)) * 24 + coarse
+            sets[2] = tensor
+          }
+          result = this.codeMixed(coder, values[at])
+          const surprise = Math.min(4 << 16, Math.imul(magnitude(result) + 1, inverse)) - 65536
+          for (let j = 0; j < 8; j++) {
+            const moved = learnt[j] + ((Math.imul(surprise, features[j]) + 0x10000) >> 17)
+            learnt[j] = Math.max(-131072, Math.min(131072, moved))
+          }
+          const error = share(result, inverse) - predicted
+          for (let j = 0; j < 6; j++) {
+            const moved = learntSigned[j] + ((Math.imul(error, signed[j]) + 0x8000) >> 16)
+            learntSigned[j] = Math.max(-65536, Math.min(65536, moved))
           }
         }
-        if (fast) {
-          signSlots[0] =
-            (kernel
-              ? 81 + sign3(above) * 9 + sign3(channel) * 3 + sign3(up1)
-              : sign3(left) * 9 + sign3(left2) * 3 + sign3(up1)) * decisions
-        }
-        const result = fast ? this.codeFast(coder, value) : this.codeMixed(coder, value, bin)
         values[at] = result
 
         const a = magnitude(result)
-        const scaled = (Math.min(a << 14, cap) >> up) << down
-        if (!fast) {
-          learn(learnt, features, 9, scaled - guess, guess, 1, 12)
-          learn(learntSigned, signed, 6, (result < 0 ? -scaled : scaled) - predicted, expected, 2, 14)
-        }
-        rowSum += a
-        rowMean = Math.floor((rowSum * one + prior * 6) / (p + 7))
         recent += (((a << 14) - recent) * 3) >> 5
-        tapMean[p] =
-          tapMean[p] < 0
-            ? Math.floor((3 * mean + (a << 15)) / 5)
-            : tapMean[p] + (Math.imul((a << 14) - tapMean[p], 13) >> 7)
-        columnMean[i] =
-          columnMean[i] < 0
-            ? Math.floor((10 * mean + 3 * (a << 14)) / 13)
-            : columnMean[i] + (Math.imul((a << 14) - columnMean[i], kernel ? 4 : 10) >> 7)
-        meanSum += a << 14
-        meanCount++
-        if (meanCount > 3000) {
-          meanSum /= 2
-          meanCount /= 2
-        }
+        rowMean = approach(rowMean, a, reciprocalTable[Math.min(p + 5, 1023)])
+        tapMeans[p] = approach(tap, a, rate)
+        columnMeans[i] = approach(column, a, rate)
         if (++k === taps) {
           k = 0
           i++
         }
       }
-      previousRow = rowMean
+      const count = Math.min(rowLength, 3000)
+      mean = Math.floor((mean * meanCount + rowMean * count) / (meanCount + count))
+      meanCount = Math.min(3000, meanCount + count)
     }
   }
 
-  private codeMixed(coder: BinaryCoder, value: number, bin: number): number {
-    const { mixer, slots, sets } = this
+  private codeMixed(coder: BinaryCoder, value: number): number {
+    const { mixer, contexts, sets } = this
     const a = value < 0 ? -value : value
-    if (!mixer.code(coder, slots, 0, sets, bin, a !== 0 ? 1 : 0)) return 0
-    const negative = mixer.code(coder, this.signSlots, 1, this.signSets, 0, value < 0 ? 1 : 0)
+    if (!mixer.code(coder, contexts, 0, sets, a !== 0 ? 1 : 0)) return 0
+    const negative = mixer.code(coder, this.signContexts, signDecision, sets, value < 0 ? 1 : 0)
     let m = 1
-    while (m < unaryBins && mixer.code(coder, slots, m + 1, sets, bin, a > m ? 1 : 0)) m++
-    if (m === unaryBins) m = this.codeEscape(coder, a)
+    while (m < unaryLimit && mixer.code(coder, contexts, m, sets, a > m ? 1 : 0)) m++
+    if (m === unaryLimit) m = this.codeEscape(coder, a)
     return (negative ? -m : m) | 0
   }
 
-  private codeFast(coder: BinaryCoder, value: number): number {
-    const table = this.mixer.probability
-    const at = this.slots[0]
+  private codeFast(coder: BinaryCoder, value: number, zero: number, bin: number): number {
     const a = value < 0 ? -value : value
-    if (!codeOne(coder, table, at, a !== 0 ? 1 : 0, 500)) return 0
-    const negative = codeOne(coder, table, this.signSlots[0] + 1, value < 0 ? 1 : 0, 500)
-    let m = 1
-    while (m < unaryBins && codeOne(coder, table, at + m + 1, a > m ? 1 : 0, 500)) m++
-    if (m === unaryBins) m = this.codeEscape(coder, a)
-    return (negative ? -m : m) | 0
+    if (!codeOne(coder, this.mixer.probability, zero, a !== 0 ? 1 : 0)) return 0
+    const code = this.shares.code(coder, bin, value)
+    // The last symbol stands for all magnitudes from 15 on.
+    const m = code < 0 ? -code : code
+    if (m < 15) return code
+    const all = this.codeEscape(coder, a + 1) - 1
+    return (code < 0 ? -all : all) | 0
   }
 
-  /** A magnitude of at least `unaryBins`, as Exp-Golomb: how many bits in adaptive unary, then the bits. */
+  /** A magnitude of at least `unaryLimit`, as Exp-Golomb: how many bits in adaptive unary, then the bits. */
   private codeEscape(coder: BinaryCoder, a: number): number {
-    const rest = (a - unaryBins + 1) >>> 0
+    const rest = (a - unaryLimit + 1) >>> 0
     const length = 31 - Math.clz32(rest)
     let n = 0
-    while (n < 31 && codeOne(coder, this.escape, n, n < length ? 1 : 0, 60)) n++
-    return (((1 << n) | coder.codeRaw(rest, n)) >>> 0) + unaryBins - 1
+    while (n < 31 && codeOne(coder, this.escape, n, n < length ? 1 : 0)) n++
+    return (((1 << n) | coder.codeRaw(rest, n)) >>> 0) + unaryLimit - 1
   }
 }
 
-function codeOne(coder: BinaryCoder, table: Int32Array, at: number, bit: number, limit: number): number {
+function codeOne(coder: BinaryCoder, table: Int32Array, at: number, bit: number): number {
   bit = coder.code(bit, Math.max(24, Math.min(65512, table[at] >>> 16)))
-  adapt(table, at, bit, limit)
+  adapt(table, at, bit)
   return bit
 }
 
-/** One step of normalised least mean squares: `error` and features relative to the power of 2 below `scale`. */
-function learn(
-  weights: Int32Array,
-  features: Int32Array,
-  count: number,
-  error: number,
-  scale: number,
-  clip: number,
-  rate: number,
-): void {
-  const e = 31 - Math.clz32(scale)
-  const up = Math.max(0, e - 10)
-  const down = Math.max(0, 10 - e)
-  const limit = scale << clip
-  const step = (Math.max(-limit, Math.min(limit, error)) >> up) << down
-  const top = scale << 2
-  const half = 1 << (rate - 1)
-  for (let j = 0; j < count; j++) {
-    const f = (Math.max(-top, Math.min(top, features[j])) >> up) << down
-    const moved = weights[j] + ((Math.imul(step, f >> 2) + half) >> rate)
-    weights[j] = Math.max(-65536, Math.min(131072, moved))
-  }
+/** A running mean, moved towards a magnitude by `rate` of 2^14. */
+function approach(mean: number, a: number, rate: number): number {
+  return mean + (Math.imul(((a << 14) - mean) >> 4, rate) >> 10)
 }
 
-/** A neighbour's value relative to the row's scale. */
-function relative(v: number, cap: number, up: number, down: number): number {
-  const a = (Math.min(magnitude(v) << 14, cap) >> up) << down
-  return v < 0 ? -a : a
+function relative(log: number, meanLog: number): number {
+  return Math.max(-1536, Math.min(1536, log - meanLog))
 }
 
-/** How far a predicted value leans from 0, in eighths of the expected magnitude: 0..6. */
-function leaning(predicted: number, expected: number): number {
-  const x = (predicted < 0 ? -predicted : predicted) << 4
-  let lean = 0
-  for (let edge = expected; lean < 6 && x >= edge; edge += 2 * expected) lean++
-  return lean
+function coarseBin(log: number): number {
+  return Math.max(0, Math.min(27, ((log - 2048) * 3) >> 8))
+}
+
+/** A value as a share of the expected magnitude (and 1), in 2^-10, within ±4. */
+function share(v: number, inverse: number): number {
+  const scaled = Math.min(4096, (magnitude(v) * inverse) >> 6)
+  return v < 0 ? -scaled : scaled
 }
 
 function magnitude(v: number): number {

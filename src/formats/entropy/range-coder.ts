@@ -38,34 +38,53 @@ export class BinaryCoder {
   /** Codes one bit; `p` is the probability of a 1, in 1..65535 of 65536. Returns the bit. */
   code(bit: number, p: number): number {
     const bound = Math.imul(this.range >>> 16, p) >>> 0
+    if (this.decoding) bit = this.value < bound ? 1 : 0
+    if (bit) this.narrow(0, bound)
+    else this.narrow(bound, (this.range - bound) >>> 0)
+    this.normalise()
+    return bit
+  }
+
+  /**
+   * Codes a value other than 0: its magnitude m, at most 15, in the part of the range between `shares[at + m]` and
+   * `shares[at + m - 1]` of 32768, and its sign as the half of that part, positive below. Returns the value.
+   */
+  codeSigned(value: number, shares: Int16Array, at: number): number {
+    const unit = this.range >>> 15
+    let m = Math.min(15, Math.abs(value))
     if (this.decoding) {
-      if (this.value < bound) {
-        this.range = bound
-        bit = 1
-      } else {
-        this.value = (this.value - bound) >>> 0
-        this.range = (this.range - bound) >>> 0
-        bit = 0
-      }
-      while (this.range < 0x1000000) {
-        this.value = ((this.value << 8) | this.next()) >>> 0
-        this.range = (this.range << 8) >>> 0
-      }
-      return bit
+      const place = Math.min(32766, Math.floor(this.value / unit))
+      for (m = 1; shares[at + m] > place; ) m++
     }
-    if (bit) this.range = bound
+    const low = unit * shares[at + m]
+    const size = unit * shares[at + m - 1] - low
+    const half = size >>> 1
+    const negative = this.decoding ? this.value - low >= half : value < 0
+    if (negative) this.narrow(low + half, size - half)
+    else this.narrow(low, half)
+    this.normalise()
+    return negative ? -m : m
+  }
+
+  private narrow(start: number, size: number): void {
+    if (this.decoding) this.value = (this.value - start) >>> 0
     else {
-      const low = (this.low + bound) >>> 0
+      const low = (this.low + start) >>> 0
       if (low < this.low) this.carry()
       this.low = low
-      this.range = (this.range - bound) >>> 0
     }
+    this.range = size
+  }
+
+  private normalise(): void {
     while (this.range < 0x1000000) {
-      this.put(this.low >>> 24)
-      this.low = (this.low << 8) >>> 0
+      if (this.decoding) this.value = ((this.value << 8) | this.next()) >>> 0
+      else {
+        this.put(this.low >>> 24)
+        this.low = (this.low << 8) >>> 0
+      }
       this.range = (this.range << 8) >>> 0
     }
-    return bit
   }
 
   /** Codes the low `count` (0..32) bits of a number as they are, the highest first. */

@@ -3,8 +3,8 @@
  * WebAssembly or its SIMD is missing or not allowed, `wasmAvailable` says no and the caller takes the TypeScript path.
  */
 import type { Layout, Mode } from '../entropy/integer-model.ts'
+import { log2Table, zeroTable } from '../entropy/logarithm.ts'
 import { reciprocalTable, squashTable, stretchTable } from '../entropy/logistic.ts'
-import { coarseTable, fineTable } from '../entropy/magnitude-bins.ts'
 import { integersWasm } from './generated/integers.ts'
 
 interface Exports {
@@ -93,8 +93,8 @@ function putTables(memory: WebAssembly.Memory): void {
   new Uint16Array(buffer, 1024, squashTable.length).set(squashTable)
   new Int16Array(buffer, 13312, stretchTable.length).set(stretchTable)
   new Int32Array(buffer, 21504, reciprocalTable.length).set(reciprocalTable)
-  new Uint8Array(buffer, 25600, 512).set(fineTable)
-  new Uint8Array(buffer, 26112, 512).set(coarseTable)
+  new Uint8Array(buffer, 25600, 256).set(log2Table)
+  new Int32Array(buffer, 25856, zeroTable.length).set(zeroTable)
 }
 
 /** The bytes without up to 7 trailing zeros, as BinaryCoder ends its streams. */
