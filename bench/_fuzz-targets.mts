@@ -306,7 +306,7 @@ function codingTarget(index: number): Target | undefined {
   if (cases.length === 0) return undefined
   const changed = (c: CodingCase, r: Random): CodingCase => {
     const dims =
-      r.below(4) === 0 ? c.info.dims.map((d) => (r.below(2) === 0 ? mutateNumber(d, r) % 300 : d)) : c.info.dims
+      r.below(4) === 0 ? c.info.dims.map((d) => (r.below(2) === 0 ? mutateNumber(d, r) % 40 : d)) : c.info.dims
     const dtype = r.below(6) === 0 ? types[r.below(types.length)] : c.info.dtype
     const size = sizeOf(dims)
     const integers = c.coded.integers && new Int32Array(size)

@@ -36,18 +36,17 @@ interface Row {
 
 const used = countAllocations()
 const shares = targets.reduce((sum, t) => sum + t.share, 0)
-const before: Record<string, Row> =
-  process.argv[4] && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).targets : {}
 const rows: Record<string, Row> = {}
 for (const [i, target] of targets.entries()) {
   const { name } = target
-  if (wanted.test(name)) {
-    rows[name] = await fuzz(target, Math.ceil((count * target.share) / shares), seed * 1000 + i)
-    const { findings, ...row } = rows[name]
-    console.error(name, JSON.stringify(row), findings.length > 0 ? `${findings.length} FINDINGS` : '')
-    for (const f of findings.slice(0, 5)) console.error(`  ${f.what}: ${f.bytes.slice(0, 400)}`)
-  } else if (before[name]) rows[name] = before[name]
+  if (!wanted.test(name)) continue
+  rows[name] = await fuzz(target, Math.ceil((count * target.share) / shares), seed * 1000 + i)
+  const { findings, ...row } = rows[name]
+  console.error(name, JSON.stringify(row), findings.length > 0 ? `${findings.length} FINDINGS` : '')
+  for (const f of findings.slice(0, 5)) console.error(`  ${f.what}: ${f.bytes.slice(0, 400)}`)
 }
+const before: Record<string, Row> = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).targets : {}
+for (const { name } of targets) if (before[name] && !wanted.test(name)) rows[name] = before[name]
 const total = (of: (row: Row) => number): number => Object.values(rows).reduce((sum, row) => sum + of(row), 0)
 const result = {
   command: 'npx tsx bench/fuzz.mts',
@@ -82,6 +81,7 @@ async function fuzz(target: Target, n: number, targetSeed: number): Promise<Row>
   }
   let totalMs = 0
   for (let i = 0; i < n; i++) {
+    if (i % 1000 === 0) await new Promise((resolve) => setImmediate(resolve)) // so that Ctrl-C is heard
     // Seeds half of the time: what has been found is mostly broken already.
     const from = rng.below(2) === 0 ? target.seeds.length : corpus.length
     const bytes = target.mutate(corpus[rng.below(from)], rng, target.seeds[rng.below(target.seeds.length)])

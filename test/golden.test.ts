@@ -1,0 +1,79 @@
+/** The golden corpus: every decoder gives what the files are known to hold, and refuses hostile ones in the same words. */
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { openCop } from '../src/formats/cop-file.ts'
+import { openMatrix } from '../src/formats/matrix/open.ts'
+import { unpackOnnx } from '../src/formats/unpack-onnx.ts'
+import type { Corpus } from '../tools/golden.mts'
+import { readBySpec } from './spec-decoder.ts'
+
+const folder = new URL('./golden/', import.meta.url)
+const read = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(name, folder)))
+const { good, hostile, matrices } = JSON.parse(new TextDecoder().decode(read('corpus.json'))) as Corpus
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+const streamOf = (bytes: Uint8Array): ReadableStream<Uint8Array> => new Blob([new Uint8Array(bytes)]).stream()
+
+it('lists every file of its folder', () => {
+  const listed = [...good, ...hostile, ...matrices].map((f) => f.file)
+  expect(readdirSync(folder).sort()).toEqual([...listed, 'corpus.json'].sort())
+})
+
+describe('good files', () => {
+  it.each(good)('$file', async ({ file, byteLength, sha256: sum, tensors }) => {
+    const bytes = read(file)
+    const whole = unpackOnnx(bytes)
+    expect([whole.length, sha256(whole)]).toEqual([byteLength, sum])
+    expect(sha256(await (await openCop(streamOf(bytes))).onnx())).toBe(sum)
+    const opened = await openCop(bytes)
+    const found = await Promise.all(
+      opened.tensors.map(async ({ name, dtype, dims }, i) => ({
+        name,
+        dtype,
+        dims,
+        sha256: sha256(await opened.tensor(i)),
+      })),
+    )
+    expect(found).toEqual(tensors.map(({ coding: _, ...rest }) => rest))
+  })
+
+  it.each(good)('$file, its head read by the second decoder', ({ file, tensors }) => {
+    const found = readBySpec(read(file)).tensors
+    expect(found.map(({ name, dtype, dims, coding }) => ({ name, dtype, dims, coding }))).toEqual(
+      tensors.map(({ sha256: _, ...rest }) => rest),
+    )
+    for (const [i, { data }] of found.entries()) if (data) expect(sha256(data)).toBe(tensors[i].sha256)
+  })
+
+  it('use every coding and mode', () => {
+    const codings = new Set(good.flatMap((g) => g.tensors.map((t) => t.coding)))
+    expect([...codings].sort()).toEqual(
+      ['raw', 'inline', 'constant', 'integers', 'grid', 'codebook', 'floats', 'copy', 'repeats'].sort(),
+    )
+    expect(new Set(good.map((g) => g.mode)).size).toBe(3)
+  })
+})
+
+describe('hostile files', () => {
+  it.each(hostile)('$file: $error', async ({ file, error }) => {
+    const bytes = read(file)
+    expect(() => unpackOnnx(bytes)).toThrow(new Error(error))
+    // While it streams, damage may be met in another order, but met it is.
+    await expect(openCop(streamOf(bytes)).then((f) => f.onnx())).rejects.toThrow(/^(cop|integers): .+; .+/)
+  })
+})
+
+describe('matrices', () => {
+  it.each(matrices)('$file', ({ file, format, rows, columns, sha256: sum }) => {
+    const bytes = read(file)
+    for (const kernel of ['auto', 'typescript'] as const) {
+      const open = openMatrix(bytes, { kernel })
+      const { values } = open.decode()
+      expect([open.format, open.rows, open.columns]).toEqual([format, rows, columns])
+      expect(sha256(new Uint8Array(values.buffer))).toBe(sum)
+    }
+    const flipped = bytes.slice()
+    flipped[bytes.length >> 1] ^= 1
+    expect(() => openMatrix(flipped)).toThrow(`${format}: the checksum does not fit`)
+  })
+})

@@ -1,0 +1,372 @@
+/**
+ * Writes test/golden: small packed files and encoded matrices, good ones with the SHA-256 of what comes out, hostile ones with
+ * the sentence that they are refused with. Files of a released version of the format are never written again: they show that
+ * later decoders still read them.
+ * Run: npx tsx tools/golden.mts
+ */
+import { createHash } from 'node:crypto'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import type { Coded } from '../src/formats/coding/coding.ts'
+import { codings } from '../src/formats/coding/codings.ts'
+import { type Container, readContents, readGroup, writeContainer } from '../src/formats/container.ts'
+import type { Mode } from '../src/formats/entropy/integer-coder.ts'
+import { BinaryCoder } from '../src/formats/entropy/range-coder.ts'
+import { codeMessage, primedMixer } from '../src/formats/graph-coder.ts'
+import * as matrixFormats from '../src/formats/matrix/index.ts'
+import type { MatrixFormat } from '../src/formats/matrix/matrix.ts'
+import { openMatrix } from '../src/formats/matrix/open.ts'
+import { packModel } from '../src/formats/pack.ts'
+import { type CodedTensor, chooser, infoOf, tensorCoder } from '../src/formats/tensor-coder.ts'
+import { decodeOne, readHead, unpackOnnx } from '../src/formats/unpack-onnx.ts'
+import type { Model, Tensor } from '../src/model.ts'
+import { ModelProto } from '../src/onnx/schema.ts'
+import { decode, type Message } from '../src/onnx/wire.ts'
+import { writeModel } from '../src/onnx/write.ts'
+import { floatTensor, integerTensor } from '../src/tensor/dtype.ts'
+import { random } from '../src/tensor/random.ts'
+import { randomModel } from '../src/testing/random-model.ts'
+import { exampleModel } from '../src/testing/test-method.ts'
+
+export interface GoldenFile {
+  readonly file: string
+  readonly what: string
+  readonly mode: Mode
+  /** Of the ONNX file that comes out. */
+  readonly byteLength: number
+  readonly sha256: string
+  readonly tensors: readonly {
+    readonly name: string
+    readonly dtype: string
+    readonly dims: readonly number[]
+    readonly coding: string
+    readonly sha256: string
+  }[]
+}
+export interface GoldenMatrix {
+  readonly file: string
+  readonly format: string
+  readonly rows: number
+  readonly columns: number
+  /** Of the values, row by row, float32 little-endian. */
+  readonly sha256: string
+}
+export interface HostileFile {
+  readonly file: string
+  /** What a decoder of this project says; others may use their own words. */
+  readonly error: string
+}
+export interface Corpus {
+  readonly good: readonly GoldenFile[]
+  readonly hostile: readonly HostileFile[]
+  readonly matrices: readonly GoldenMatrix[]
+}
+
+export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+const rng = random(2)
+/** Sums of uniform numbers, which every engine rounds alike. */
+const noise = (n: number, scale: number): Float32Array =>
+  Float32Array.from({ length: n }, () => Math.fround((rng.next() + rng.next() + rng.next() - 1.5) * scale))
+const ints = (n: number, scale: number): number[] => Array.from(noise(n, scale), Math.round)
+
+function modelOf(tensors: readonly Tensor[]): Model {
+  return {
+    irVersion: 8,
+    opsets: [{ domain: '', version: 17 }],
+    graph: {
+      name: 'g',
+      nodes: [{ op: 'Relu', inputs: ['x'], outputs: ['y'], attributes: {} }],
+      initializers: new Map(tensors.map((t) => [t.name, t])),
+      inputs: [{ name: 'x', dtype: 'float32', shape: ['n', 6] }],
+      outputs: [{ name: 'y', dtype: 'float32', shape: ['n', 6] }],
+    },
+  }
+}
+
+const magnitudes = noise(12, 2)
+const tensors: Record<string, readonly Tensor[]> = {
+  none: [],
+  raw: [{ name: 'complex', dtype: 'complex64', dims: [20], data: new Uint8Array(noise(40, 1).buffer) }],
+  inline: [
+    integerTensor('shape', 'int64', [3], [1, -1, 49]),
+    floatTensor('scalar', [], [0.1]),
+    floatTensor('empty', [0, 3], []),
+  ],
+  constant: [
+    floatTensor('zeros', [30, 30], new Float32Array(900)),
+    floatTensor('minus', [80], new Float32Array(80).fill(-0)),
+  ],
+  integers: [
+    integerTensor('int8', 'int8', [8, 3, 3, 3], Int8Array.from(ints(216, 6))),
+    integerTensor('wide', 'int8', [12, 12], Int8Array.from(ints(144, 80))),
+    {
+      name: 'uint4',
+      dtype: 'uint4',
+      dims: [5, 7],
+      data: Uint8Array.from({ length: 18 }, (_, i) => (i * 37) & (i === 17 ? 15 : 255)),
+    },
+    integerTensor(
+      'int32',
+      'int32',
+      [40],
+      Int32Array.from({ length: 40 }, (_, i) => (i % 2 ? 2 ** 31 - 1 - i : -(2 ** 31) + i)),
+    ),
+    integerTensor('int64', 'int64', [40], ints(40, 900)),
+    {
+      name: 'float8',
+      dtype: 'float8e4m3fn',
+      dims: [64],
+      data: Uint8Array.from(ints(64, 60), (v) => (v < 0 ? 128 | -v : v)),
+    },
+  ],
+  grid: [
+    floatTensor(
+      'whole',
+      [6, 20],
+      Float32Array.from(ints(120, 5), (v) => v * 0.125),
+    ),
+    floatTensor(
+      'rows',
+      [4, 30],
+      Float32Array.from(ints(120, 9), (v, i) => Math.fround(v * Math.fround(0.1 + Math.floor(i / 30)))),
+    ),
+    floatTensor(
+      'signs',
+      [50],
+      Float32Array.from(ints(50, 3), (v, i) => (v === 0 && i % 2 ? -0 : v)),
+    ),
+  ],
+  codebook: [
+    floatTensor(
+      'book',
+      [10, 20],
+      Float32Array.from({ length: 200 }, (_, i) => [0.1, -0.3, 0, 0.77, -0][(i * 37) % 5]),
+    ),
+    {
+      name: 'half',
+      dtype: 'float16',
+      dims: [64],
+      data: new Uint8Array(Uint16Array.from({ length: 64 }, (_, i) => [0x3c00, 0xbc01, 0, 0x7e00][i % 4]).buffer),
+    },
+  ],
+  floats: [
+    floatTensor('random', [40, 5], noise(200, 1)),
+    floatTensor(
+      'pruned',
+      [40, 5],
+      noise(200, 1).map((v, i) => (i % 5 ? 0 : v)),
+    ),
+    floatTensor(
+      'special',
+      [70],
+      Float32Array.from({ length: 70 }, (_, i) => [0, -0, Number.NaN, 1 / 0, -1 / 0, 1e-45, -3e38][i % 7]),
+    ),
+    {
+      name: 'double',
+      dtype: 'float64',
+      dims: [12],
+      data: new Uint8Array(Float64Array.from(noise(12, 1), (v) => v / 3).buffer),
+    },
+    { name: 'bfloat', dtype: 'bfloat16', dims: [60], data: new Uint8Array(noise(30, 1).buffer) },
+  ],
+  copy: [floatTensor('first', [200], noise(200, 1)), floatTensor('other', [20], noise(20, 1))].flatMap((t) => [
+    t,
+    { ...t, name: `${t.name}-again` },
+  ]),
+  repeats: [
+    floatTensor(
+      'waves',
+      [16, 32],
+      Float32Array.from({ length: 512 }, (_, i) => magnitudes[(i * ((i >> 5) + 1)) % 12] * ((i >> 4) % 3 ? 1 : -1)),
+    ),
+  ],
+  // A second group begins after 2^20 elements.
+  groups: [
+    integerTensor(
+      'sparse',
+      'int8',
+      [1024, 1024],
+      Int8Array.from({ length: 2 ** 20 }, (_, i) => (i % 65537 === 0 ? 1 : 0)),
+    ),
+    floatTensor('after', [64], noise(64, 1)),
+  ],
+}
+
+// ---- good files
+
+const good: { what: string; model: Model; modes: readonly Mode[] }[] = [
+  ...Object.entries(tensors).map(([what, list]) => ({
+    what,
+    model: modelOf(list),
+    modes: (what === 'integers' ? ['fast', 'default', 'max'] : ['fast']) as Mode[],
+  })),
+  { what: 'network', model: exampleModel(), modes: ['fast', 'default', 'max'] },
+  ...[1, 4, 9].map((seed) => ({ what: `everything-${seed}`, model: randomModel(seed), modes: ['default'] as Mode[] })),
+]
+
+// ---- hostile files: a good one, changed
+
+const base = modelOf([...tensors.grid.slice(0, 1), ...tensors.floats.slice(0, 1), ...tensors.inline.slice(0, 1)])
+const onnx = writeModel(base)
+const file = packModel(base, { mode: 'fast' })
+const contents = readContents(file)
+const parts: Container = {
+  ...contents,
+  groups: contents.groups.map((g, i) =>
+    readGroup(contents, i, file.subarray(g.at, g.at + g.integersLength + g.rawLength)),
+  ),
+}
+const [group] = parts.groups
+const withBytes = (bytes: Uint8Array, change: Record<number, number>): Uint8Array => {
+  const out = bytes.slice()
+  for (const [at, value] of Object.entries(change)) out[Number(at)] = value
+  return out
+}
+const withParts = (change: Partial<Container>): Uint8Array => writeContainer({ ...parts, ...change })
+
+/** The same file with another head: the message, or what is said of its tensors, is changed before it is coded. */
+function withHead(
+  change: { message?: (m: Message) => void; tensor?: (t: CodedTensor) => Partial<Coded> & { coding?: string } },
+  more: Partial<Container> = {},
+): Uint8Array {
+  const coder = new BinaryCoder()
+  const mixer = primedMixer(coder)
+  const describe = tensorCoder(mixer)
+  const choose = chooser()
+  const message = decode(ModelProto, onnx)
+  change.message?.(message)
+  codeMessage(mixer, ModelProto, message, {
+    check: () => {},
+    codeTensor(parent, data) {
+      if (change.message) return // a decoder stops before what would be said here
+      const tensor = choose(infoOf(parent), data as Uint8Array)
+      const { coding: name, ...coded } = change.tensor?.(tensor) ?? {}
+      const coding =
+        name === undefined ? tensor.coding : (codings.find((c) => c.name === name) ?? { ...tensor.coding, name })
+      describe.code({ ...tensor, coding, coded: { ...tensor.coded, ...coded } }, tensor.info)
+    },
+  })
+  return withParts({ head: coder.finish(), ...more })
+}
+const first =
+  (change: Partial<Coded> & { coding?: string }) =>
+  ({ info }: CodedTensor): Partial<Coded> & { coding?: string } =>
+    info.size === 120 ? change : {}
+const graphOf = (m: Message): Message => m.graph as Message
+const initializersOf = (m: Message): Message[] => graphOf(m).initializers as Message[]
+
+/** What no encoder can be made to write: heads of changed bytes, tried until one is refused so. */
+function search(sentence: RegExp): Uint8Array {
+  const r = random(1)
+  for (let i = 0; i < 50_000; i++) {
+    const head = parts.head.slice()
+    head[r.below(head.length)] = r.below(256)
+    const bytes = withParts({ head })
+    if (sentence.test(errorOf(bytes))) return bytes
+  }
+  throw new Error(`golden: no head found that is refused with ${sentence}`)
+}
+
+const hostile: Record<string, Uint8Array> = {
+  empty: new Uint8Array(0),
+  'another-format': Uint8Array.of(0x50, 0x4b, 3, 4),
+  'version-2': withBytes(file, { 3: 2 }),
+  'only-magic': file.slice(0, 4),
+  'cut-in-contents': file.slice(0, 14),
+  'cut-in-head': file.slice(0, contents.groups[0].at - 3),
+  'cut-in-group': file.slice(0, -1),
+  'bytes-after-end': Uint8Array.of(...file, 0),
+  'head-bit-flipped': withBytes(file, { [contents.groups[0].at - 2]: file[contents.groups[0].at - 2] ^ 16 }),
+  'group-bit-flipped': withBytes(file, { [file.length - 2]: file[file.length - 2] ^ 1 }),
+  'unknown-mode': withBytes(file, { 8: 3 }),
+  'length-of-8-bytes': Uint8Array.of(...file.slice(0, 9), ...new Array(8).fill(255)),
+  'many-groups': Uint8Array.of(...file.slice(0, 12), 255, 255, 255, 127, ...file.slice(13)),
+  'two-gibibytes': withParts({ byteLength: 2 ** 31 }),
+  'graph-larger-than-file': withParts({ graphByteLength: parts.byteLength + 1 }),
+  'graph-from-nothing': withParts({ byteLength: 2 ** 30, graphByteLength: 2 ** 29 }),
+  'one-byte-too-many-said': withParts({ byteLength: parts.byteLength + 1 }),
+  'less-data-than-tensors': withParts({ byteLength: parts.byteLength - 200 }),
+  'head-cut': withParts({ head: parts.head.slice(0, parts.head.length >> 1) }),
+  'head-of-zeros': withParts({ head: new Uint8Array(64) }),
+  'head-of-ones': withParts({ head: new Uint8Array(64).fill(255) }),
+  'group-missing': withParts({ groups: [] }),
+  'group-too-many': withParts({ groups: [group, group] }),
+  'integers-cut': withParts({ groups: [{ ...group, integers: group.integers.slice(0, 3) }] }),
+  'raw-bits-cut': withParts({ groups: [{ ...group, raw: group.raw.slice(0, -1) }] }),
+  'raw-bits-to-spare': withParts({ groups: [{ ...group, raw: Uint8Array.of(...group.raw, 0) }] }),
+  'unknown-element-type': withHead({ tensor: () => ({}), message: (m) => void (initializersOf(m)[0].dataType = 99) }),
+  'negative-shape': withHead({ message: (m) => void (initializersOf(m)[0].dims = [-6, 20]) }),
+  'unknown-coding': search(/: tensor coding /),
+  'copy-of-itself': withHead({ tensor: first({ coding: 'copy', parameters: [0] }) }),
+  'copy-of-nothing': withHead({ tensor: first({ coding: 'copy', parameters: [1] }) }),
+  'grid-of-no-steps': withHead({ tensor: first({ table: new Uint8Array(0) }) }),
+  'grid-of-two-steps': withHead({ tensor: first({ table: new Uint8Array(8) }) }),
+  'table-longer-than-tensor': search(/: a table of /),
+  'codebook-index-out-of-range': withHead({
+    tensor: first({ coding: 'codebook', parameters: [7], table: new Uint8Array(4) }),
+  }),
+  'exponent-out-of-range': withHead({ tensor: first({ coding: 'floats', parameters: [256, 0] }) }),
+  'inline-of-another-size': withHead({ tensor: first({ coding: 'inline', parameters: [], table: new Uint8Array(3) }) }),
+  'repeat-of-nothing': withHead({ tensor: first({ coding: 'repeats', parameters: [] }) }),
+  'too-many-low-bits': search(/ low bits;/),
+  'name-of-nothing': search(/a name refers to one that is not there/),
+}
+
+// ---- writing
+
+function tensorRows(packed: Uint8Array): GoldenFile['tensors'] {
+  const places = readContents(packed).groups
+  const head = readHead(readContents(packed))
+  const groupBytes = (i: number) =>
+    packed.subarray(places[i].at, places[i].at + places[i].integersLength + places[i].rawLength)
+  return head.tensors.map((t) => ({
+    name: t.name,
+    dtype: t.info.dtype,
+    dims: t.info.dims,
+    coding: t.coding.name,
+    sha256: sha256(decodeOne(head, t, groupBytes)),
+  }))
+}
+
+function main(): void {
+  const folder = new URL('../test/golden/', import.meta.url)
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder)
+  const write = (name: string, bytes: Uint8Array): string => {
+    writeFileSync(new URL(name, folder), bytes)
+    return name
+  }
+  const corpus: Corpus = {
+    good: good.flatMap(({ what, model, modes }) =>
+      modes.map((mode) => {
+        const packed = packModel(model, { mode })
+        const out = unpackOnnx(packed)
+        const name = write(`${what}${modes.length > 1 ? `-${mode}` : ''}.cop`, packed)
+        return { file: name, what, mode, byteLength: out.length, sha256: sha256(out), tensors: tensorRows(packed) }
+      }),
+    ),
+    hostile: Object.entries(hostile).map(([what, bytes]) => ({
+      file: write(`hostile-${what}.cop`, bytes),
+      error: errorOf(bytes),
+    })),
+    matrices: (Object.values(matrixFormats) as MatrixFormat[]).map((format) => {
+      const values = Float32Array.from(ints(600, 4), (v) => (v < 0 ? 0 : v * 0.25))
+      const bytes = format.encode({ rows: 40, columns: 15, values })
+      const name = write(`${format.id}.cmx`, bytes)
+      const decoded = openMatrix(bytes).decode().values
+      return { file: name, format: format.id, rows: 40, columns: 15, sha256: sha256(new Uint8Array(decoded.buffer)) }
+    }),
+  }
+  writeFileSync(new URL('corpus.json', folder), `${JSON.stringify(corpus, null, 1)}\n`)
+}
+
+function errorOf(bytes: Uint8Array): string {
+  try {
+    unpackOnnx(bytes)
+  } catch (error) {
+    return (error as Error).message
+  }
+  return 'nothing was wrong'
+}
+
+main()
