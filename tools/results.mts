@@ -110,6 +110,48 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  'gradients-operators': () => {
+    const r = result('gradients')
+    const worst = (name: string, who: string): string =>
+      Math.max(...r.operators.flatMap((o: Json) => o[name]?.[who] ?? [])).toExponential(1)
+    return (
+      r &&
+      table(
+        [`${r.operators.length} cases, the largest error of any`, 'coppice', 'PyTorch float32'],
+        [
+          ['gradients', worst('gradients', 'plain'), worst('gradients', 'torch')],
+          ['Hessian-vector products', worst('products', 'plain'), worst('products', 'torch')],
+        ],
+      )
+    )
+  },
+  'gradients-networks': () => {
+    const r = result('gradients')
+    const error = (value: number | undefined): string => value?.toExponential(1) ?? ''
+    const errors = (e: Json): string[] => ['plain', 'blocked', 'torch'].map((who) => error(e[who]))
+    const kinds = ['plain', 'blocked', 'PyTorch float32']
+    return (
+      r &&
+      table(
+        ['network', ...kinds, ...kinds.map((k) => `smooth: ${k}`)],
+        r.networks
+          .filter((n: Json) => n.smooth)
+          .map((n: Json) => [n.name, ...errors(n.gradients), ...errors(n.smooth)]),
+      )
+    )
+  },
+  'finetune-resnet20': () => {
+    const r = result('finetune-resnet20')
+    const rows = (of: Json, on: string): string[][] =>
+      Object.entries<Json>(of).map(([name, v]) => [on, name, v.loss.toFixed(4), percent(v.accuracy)])
+    return (
+      r &&
+      table(
+        ['images', 'model', 'loss', 'top-1'],
+        [...rows(r.results.heldBack, 'held back'), ...rows(r.results.test, `test, ${r.results.chosen}`)],
+      )
+    )
+  },
   'train-step': () => {
     const r = result('train-step')
     return (

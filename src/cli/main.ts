@@ -115,7 +115,7 @@ addTrainOptions(command('finetune <model>', 'train a model further, from the wei
   rate: '0.001',
 })
   .option('--keep <what>', 'zeros: weights that are zero stay zero')
-  .option('--freeze-statistics', 'BatchNormalization keeps its stored statistics')
+  .option('--update-statistics', 'BatchNormalization takes on statistics of the data; by default it keeps its own')
   .option('--report <file>', 'also draw loss and accuracy (.html)')
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/finetune.ts')).runFinetune(model, flags, io, stop.signal)),

@@ -7,7 +7,7 @@ import { withGraph, withWeights } from '../model.ts'
 import { openModel, saveModel } from '../node/files.ts'
 import type { TrainReport } from '../report/train-report.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
-import { lenet5 } from '../testing/small-nets.ts'
+import { lenet5, mobileNet } from '../testing/small-nets.ts'
 import { runFinetune } from './commands/finetune.ts'
 import { type NetFlags, runTrain } from './commands/train.ts'
 import type { Io } from './io.ts'
@@ -111,10 +111,25 @@ it('names --batch where a model takes one batch size only, and measures the whol
   await saveModel(path, withGraph(fixed, { inputs }))
   const output = join(folder, 'fixed-tuned.onnx')
   await expect(runFinetune(path, flags({ output }), io, signal)).rejects.toThrow(/^--batch: 32; expected 48, /)
-  await runFinetune(path, flags({ output, batch: '48', epochs: '2' }), io, signal)
+  await runFinetune(path, flags({ output, batch: '48', data: 'digits:400', epochs: '2' }), io, signal)
   const { test } = io.results[0] as TrainReport
   expect(test!.samples % 48).not.toBe(0)
   // Shares of all samples, the last and partly filled batch included.
-  for (const share of [test!.before, test!.after]) expect(share * test!.samples).toBeCloseTo(Math.round(share * 200), 9)
+  const right = test!.after * test!.samples
+  expect(right).toBeCloseTo(Math.round(right), 9)
   expect(test!.after).toBeGreaterThan(test!.before)
+})
+
+it('fine-tuning keeps the statistics of BatchNormalization, unless it is told to take on those of the data', async () => {
+  const net = mobileNet(1)
+  const path = join(folder, 'normalised.onnx')
+  await saveModel(path, net)
+  const output = join(folder, 'normalised-tuned.onnx')
+  const mean = async (more: object): Promise<Float32Array> => {
+    await runFinetune(path, { ...flags({ output, data: 'digits:200', epochs: '1' }), ...more }, recorder(), signal)
+    return floats(openModel(output).graph.initializers.get('bn0.mean')!)
+  }
+  const before = floats(net.graph.initializers.get('bn0.mean')!)
+  expect(await mean({})).toEqual(before)
+  expect(await mean({ updateStatistics: true })).not.toEqual(before)
 })

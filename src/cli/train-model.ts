@@ -89,7 +89,7 @@ export function checkBatch({ batch }: TrainFlags, { batchSize }: BoundBatcher): 
 
 /** The flags as the command line takes them, files left out. */
 function givenOptions(flags: TrainFlags): Record<string, string> {
-  const files = new Set(['output', 'history', 'report', 'checkpoint', 'json', 'debug'])
+  const files = new Set(['output', 'history', 'report', 'checkpoint', 'json', 'debug', 'freezeStatistics'])
   return Object.fromEntries(
     Object.entries(flags)
       .filter(([name, value]) => !files.has(name) && value !== undefined && value !== false)

@@ -26,6 +26,7 @@ export interface TrainFlags extends DataFlags {
   readonly engine: string
   readonly threads?: string
   readonly keep?: string
+  /** BatchNormalization keeps its statistics: set by finetune. */
   readonly freezeStatistics?: boolean
 }
 

@@ -5,6 +5,15 @@ import type { Io } from '../io.ts'
 import { trainModel } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
 
-export async function runFinetune(path: string, flags: TrainFlags, io: Io, signal: AbortSignal): Promise<void> {
-  await trainModel({ name: basename(path), model: openModel(path), path }, flags, io, signal)
+export interface FinetuneFlags extends TrainFlags {
+  readonly updateStatistics?: boolean
+}
+
+/**
+ * BatchNormalization keeps its statistics unless told otherwise: those of data that is fed in another way than when the
+ * network was trained (not cropped at random, say) can cost more accuracy than an epoch gains.
+ */
+export async function runFinetune(path: string, flags: FinetuneFlags, io: Io, signal: AbortSignal): Promise<void> {
+  const source = { name: basename(path), model: openModel(path), path }
+  await trainModel(source, { ...flags, freezeStatistics: flags.updateStatistics !== true }, io, signal)
 }
