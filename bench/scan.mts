@@ -82,7 +82,7 @@ const result = {
   batchSize: options.batchSize,
   scanSeconds: rounded(scanSeconds),
   scanCpuSeconds: rounded(whole.cpuSeconds - sum((t) => t.cpuSeconds)),
-  plainRunSeconds: perRun,
+  plainRunSeconds: { median: rounded(perRun.median), p10: rounded(perRun.p10), p90: rounded(perRun.p90) },
   plainSeconds: rounded(perRun.median * runs),
   plainIs: `${runs} x the median of ${plain.length} runs between the scan's tensors`,
   ratio: Number((scanSeconds / (perRun.median * runs)).toFixed(3)),
