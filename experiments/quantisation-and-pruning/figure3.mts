@@ -21,9 +21,13 @@ import { writeTables } from './_tables.mts'
 const out = join(resultsFolder, 'figure3.json')
 const sparsities = flag('sparsities', '0.3,0.5,0.7,0.8,0.9,0.95').split(',').map(Number)
 const retrained = flag('retrained', '0.5,0.8,0.95').split(',').map(Number)
+const layers = Number(flag('layers', '8'))
+const samples = Number(flag('samples', '2000'))
+const retrain = Number(flag('retrain', '5000'))
 for await (const setup of setups()) {
-  const row = (readResults(out)[setup.key] as Awaited<ReturnType<typeof rowOf>> | undefined) ?? (await rowOf(setup))
-  await writeResults(out, { ...readResults(out), [setup.key]: row })
+  const key = `${setup.key}, ${layers} layers, ${sparsities} on ${samples}, ${retrained} after ${retrain}`
+  const row = (readResults(out)[key] as Awaited<ReturnType<typeof rowOf>> | undefined) ?? (await rowOf(setup))
+  await writeResults(out, { ...readResults(out), [key]: row })
   for (const [name, title] of [
     ['plain', 'without retraining'],
     ['retrained', 'after a short retraining'],
@@ -44,11 +48,11 @@ for await (const setup of setups()) {
 
 async function rowOf(setup: Setup) {
   const { net, set, seed, settings, batcher, threads, training } = setup
-  const data = first(setup.validation, Number(flag('samples', '2000')))
-  const few = first(training, Number(flag('retrain', '5000')))
+  const data = first(setup.validation, samples)
+  const few = first(training, retrain)
   const reference = await setup.reference()
   const sizes = weightTensors(reference).map((w) => ({ name: w.name, size: sizeOf(w.tensor.dims) }))
-  const largest = sizes.toSorted((a, b) => b.size - a.size).slice(0, Number(flag('layers', '8')))
+  const largest = sizes.toSorted((a, b) => b.size - a.size).slice(0, layers)
   // In the order of the graph.
   const names = sizes.filter((s) => largest.includes(s)).map((s) => s.name)
   const progress = (_: number, what: string): void => console.error(net, what)

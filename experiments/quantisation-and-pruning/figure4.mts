@@ -17,9 +17,13 @@ import { flag, readResults, writeResults } from './_shared.mts'
 import { writeTables } from './_tables.mts'
 
 const out = join(resultsFolder, 'figure4.json')
+const epochs = Number(flag('round-epochs', '2'))
+const sparsities = flag('sparsities', '0.5,0.8,0.9,0.95').split(',').map(Number)
+const retrain = Number(flag('retrain', '0'))
 for await (const setup of setups()) {
-  const row = (readResults(out)[setup.key] as Awaited<ReturnType<typeof rowOf>> | undefined) ?? (await rowOf(setup))
-  await writeResults(out, { ...readResults(out), [setup.key]: row })
+  const key = `${setup.key}, ${sparsities} with ${epochs} epochs over ${retrain || 'all'}`
+  const row = (readResults(out)[key] as Awaited<ReturnType<typeof rowOf>> | undefined) ?? (await rowOf(setup))
+  await writeResults(out, { ...readResults(out), [key]: row })
   const svg = lineChart(row.curves, {
     title: `${setup.net}, ${setup.set}: survivors fine-tuned or drawn anew`,
     x: 'zeros in the net, %',
@@ -32,8 +36,7 @@ for await (const setup of setups()) {
 
 async function rowOf(setup: Setup) {
   const { net, set, seed, settings, training, validation } = setup
-  const epochs = Number(flag('round-epochs', '2'))
-  const images = Number(flag('retrain', String(training.length)))
+  const images = retrain || training.length
   const reference = await setup.reference()
   const curves: Curve[] = []
   for (const [label, restart] of [
@@ -41,7 +44,7 @@ async function rowOf(setup: Setup) {
     ['drawn anew', true],
   ] as const) {
     const points: [number, number][] = []
-    for (const sparsity of flag('sparsities', '0.5,0.8,0.9,0.95').split(',').map(Number)) {
+    for (const sparsity of sparsities) {
       const what = `${label}-${sparsity}-${epochs}-${images}`.replace(' ', '-')
       const learningRate = Number(settings.rate) / (restart ? 1 : 2)
       const model = await setup.made(what, () =>

@@ -26,12 +26,16 @@ const ladders: Readonly<Record<NetName, string>> = {
   alexnet: '0.92,0.96,0.98,0.99,0.995',
 }
 
+const roundEpochs = Number(flag('round-epochs', '1'))
+const finalEpochs = Number(flag('final-epochs', '2'))
 const out = join(resultsFolder, 'table1.json')
 for await (const setup of setups()) {
-  if (readResults(out)[setup.key]) continue
-  const row = await rowOf(setup)
+  const ladder = flag('ladder', ladders[setup.net])
+  const key = `${setup.key}, ladder ${ladder}, ${roundEpochs} and ${finalEpochs} epochs`
+  if (readResults(out)[key]) continue
+  const row = await rowOf(setup, ladder.split(',').map(Number))
   console.error(JSON.stringify(row))
-  await writeResults(out, { ...readResults(out), [setup.key]: row })
+  await writeResults(out, { ...readResults(out), [key]: row })
   await writeTables(resultsFolder)
 }
 
@@ -45,11 +49,15 @@ export interface Rung {
   readonly testPercent: number
 }
 
-async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
+interface Climbed extends Pick<Rung, 'sparsity' | 'epochs' | 'epochsInAll'> {
+  /** Names it in the work folder: every step that led there. */
+  readonly what: string
+  readonly model: Model
+  readonly accuracy: number
+}
+
+async function rowOf(setup: Setup, ladder: readonly number[]): Promise<Record<string, unknown>> {
   const { net, set, seed, settings } = setup
-  const ladder = flag('ladder', ladders[net]).split(',').map(Number)
-  const roundEpochs = Number(flag('round-epochs', '1'))
-  const finalEpochs = Number(flag('final-epochs', '2'))
   const rate = Number(settings.rate) / 2
   const prune = (from: Model, what: string, how: { sparsity: number; epochs: number }): Promise<Model> =>
     setup.made(what, () =>
@@ -65,34 +73,35 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   const reference = await setup.reference()
   const goal = await accuracyOf(reference)
   console.error(`${setup.key}: reference ${percent(goal)} % on validation data`)
-  const climbed: { sparsity: number; epochs: number; epochsInAll: number; model: Model; accuracy: number }[] = []
+  const climbed: Climbed[] = []
   let model = reference
+  let what = `pruned-${roundEpochs}`
   for (const sparsity of ladder) {
     const epochs = roundEpochs
-    model = await prune(model, `pruned-${sparsity}-${epochs}`, { sparsity, epochs })
+    what += `-${sparsity}`
+    model = await prune(model, what, { sparsity, epochs })
     const accuracy = await accuracyOf(model)
     console.error(`${net}: sparsity ${sparsity}: ${percent(accuracy)} % on validation data`)
-    climbed.push({ sparsity, epochs, epochsInAll: epochs * (climbed.length + 1), model, accuracy })
+    climbed.push({ sparsity, epochs, epochsInAll: epochs * (climbed.length + 1), what, model, accuracy })
     if (accuracy < goal - 0.01) break
   }
   const promising = climbed.findLast((r) => r.accuracy >= goal - 0.005)
   if (promising && finalEpochs > 0) {
     const { sparsity, epochs, epochsInAll } = promising
     const more = { epochs: epochs + finalEpochs, epochsInAll: epochsInAll + finalEpochs }
-    const what = `pruned-${sparsity}-${epochs}-${finalEpochs}`
+    const what = `${promising.what}-final-${finalEpochs}`
     const longer = await prune(promising.model, what, { sparsity, epochs: finalEpochs })
     const accuracy = await accuracyOf(longer)
     console.error(`${net}: sparsity ${sparsity}, ${finalEpochs} epochs more: ${percent(accuracy)} % on validation data`)
-    climbed.push({ sparsity, ...more, model: longer, accuracy })
+    climbed.push({ sparsity, ...more, what, model: longer, accuracy })
   }
   const within = climbed.filter((r) => r.accuracy >= goal)
   const best = within.toSorted((a, b) => a.sparsity - b.sparsity || a.accuracy - b.accuracy).at(-1)
   const rungs: Rung[] = []
-  for (const { model, accuracy, ...rung } of climbed) {
-    const small = await removeDead(model)
+  for (const { what, model, accuracy, ...rung } of climbed) {
+    const small = await setup.made(`${what}-small`, async () => removeDead(model))
     const testPercent = percent((await setup.measure(small, setup.test)).accuracy)
     rungs.push({ ...rung, parameters: parameters(small), validationPercent: percent(accuracy), testPercent })
-    if (best?.model === model) await setup.made('chosen', async () => small)
   }
   return {
     net,
@@ -106,6 +115,6 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
       testPercent: percent((await setup.measure(reference, setup.test)).accuracy),
     },
     rungs,
-    chosen: best ? climbed.indexOf(best) : undefined,
+    ...(best ? { chosen: climbed.indexOf(best), chosenModel: `${best.what}-small` } : {}),
   }
 }

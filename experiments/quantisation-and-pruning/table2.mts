@@ -35,9 +35,13 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   const { net, set, seed, settings, batcher, training, test } = setup
   const calibrated = (count: number) => (): Feeds[] =>
     [...fedBatches(batcher, first(training, count), 50)].map((b) => b.feeds)
-  const missing = `${net}: Table I chose no net yet; expected it made by npm run experiment -- table1 with the same flags`
+  const rows = Object.entries(readResults(join(resultsFolder, 'table1.json'))) as [string, { chosenModel?: string }][]
+  const chosen = rows.findLast(([key]) => key.startsWith(`${setup.key}, `))?.[1].chosenModel
+  const none = async (): Promise<Model> => {
+    throw new Error(`${net}: Table I chose no net yet; expected it made by experiment table1 with the same flags`)
+  }
+  const pruned = await (chosen ? setup.made(chosen, none) : none())
   const reference = await setup.reference()
-  const pruned = await setup.made('chosen', () => Promise.reject(new Error(missing)))
   const context = { calibration: calibrated(samples), seed }
   const models: Record<string, Model> = {
     reference,

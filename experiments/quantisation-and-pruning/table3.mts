@@ -21,21 +21,23 @@ import { flag, readResults, writeResults } from './_shared.mts'
 import { writeTables } from './_tables.mts'
 
 const goal = 0.999
+const overfitEpochs = Number(flag('overfit-epochs', '60'))
+const overfitRate = Number(flag('overfit-rate', '0.01'))
+const sparsities = flag('sparsities', '0,0.2,0.4,0.6,0.8,0.9').split(',').map(Number)
+const roundEpochs = Number(flag('round-epochs', '1'))
+const name = `overfitted-${overfitEpochs}-at-${overfitRate}`
 const out = join(resultsFolder, 'table3.json')
 for await (const setup of setups()) {
-  if (readResults(out)[setup.key]) continue
+  const key = `${setup.key}, ${name}, pruned to ${sparsities} with ${roundEpochs} epochs`
+  if (readResults(out)[key]) continue
   const row = await rowOf(setup)
   console.error(JSON.stringify(row))
-  await writeResults(out, { ...readResults(out), [setup.key]: row })
+  await writeResults(out, { ...readResults(out), [key]: row })
   await writeTables(resultsFolder)
 }
 
 async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   const { net, set, seed, settings, batcher, threads, training, validation, test } = setup
-  const overfitEpochs = Number(flag('overfit-epochs', '60'))
-  const overfitRate = Number(flag('overfit-rate', '0.01'))
-  const sparsities = flag('sparsities', '0,0.2,0.4,0.6,0.8,0.9').split(',').map(Number)
-  const roundEpochs = Number(flag('round-epochs', '1'))
   const bare = { augment: undefined, optimizer: sgd({ momentum: 0.9 }), clipNorm: 1 }
   const measured = async (m: Parameters<Setup['measure']>[0]) => ({
     parameters: parameters(m),
@@ -44,18 +46,18 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
     testPercent: percent((await setup.measure(m, test)).accuracy),
   })
   const reference = await measured(await setup.reference())
-  const overfittedModel = await setup.made('overfitted', async () => {
+  const overfittedModel = await setup.made(name, async () => {
     const start = await withoutRegularisers(setup.start(), training, { batcher, threads })
     const known = (e: { accuracy?: number }): boolean => (e.accuracy ?? 0) >= goal
-    const how = setup.options('overfitted', { ...bare, epochs: overfitEpochs, learningRate: overfitRate, until: known })
-    const checkpoint = { store: setup.checkpoint('overfitted') }
+    const how = setup.options(name, { ...bare, epochs: overfitEpochs, learningRate: overfitRate, until: known })
+    const checkpoint = { store: setup.checkpoint(name) }
     return (await train(start, training, { ...how, checkpoint })).model
   })
   const overfitted = await measured(overfittedModel)
   console.error(net, { reference, overfitted })
   const rungs: (Awaited<ReturnType<typeof measured>> & { sparsity: number })[] = []
   for (const sparsity of sparsities) {
-    const what = `overfitted-pruned-${sparsity}-${roundEpochs}`
+    const what = `${name}-pruned-${sparsity}-${roundEpochs}`
     const model = await setup.made(what, () =>
       pruneAndTrain(overfittedModel, training, {
         sparsity,
