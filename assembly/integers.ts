@@ -261,7 +261,7 @@ function log2(x: i32): i32 {
 
 @inline
 function approach(mean: i32, a: i32, rate: i32): i32 {
-  return mean + (((((a << 14) - mean) >> 4) * rate) >> 10)
+  return max32(0, mean + (((((a << 14) - mean) >> 5) * rate) >> 9))
 }
 
 @inline

@@ -74,6 +74,20 @@ describe.each(modes)('integer coder, %s', (mode) => {
     }
   })
 
+  it('codes sparse rows and large first rows the same in both implementations', () => {
+    const rng = random(3)
+    const shape = [60, 256]
+    for (const large of [0, 255, 100000]) {
+      const values = Int32Array.from({ length: 60 * 256 }, (_, i) => {
+        if (i < 256) return large
+        return i % 7 < 4 && (i >> 8) % 5 === 0 && rng.next() < 0.1 ? Math.round(3 * rng.normal()) : 0
+      })
+      const streams = [true, false].map((wasm) => encodeIntegers(values, shape, { mode, wasm }))
+      expect(streams[0]).toEqual(streams[1])
+      expect(decodeIntegers(streams[0], shape, { mode, wasm: false })).toEqual(values)
+    }
+  })
+
   it('needs few bytes for zeros', () => {
     const bytes = encodeIntegers(new Int32Array(1_000_000), [1000, 1000], { mode })
     expect(bytes.length).toBeLessThan(80)

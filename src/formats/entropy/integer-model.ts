@@ -254,9 +254,9 @@ function codeOne(coder: BinaryCoder, table: Int32Array, at: number, bit: number)
   return bit
 }
 
-/** A running mean, moved towards a magnitude by `rate` of 2^14. */
+/** A running mean, moved towards a magnitude by `rate` of 2^14; not below 0, where rounding would take it. */
 function approach(mean: number, a: number, rate: number): number {
-  return mean + (Math.imul(((a << 14) - mean) >> 4, rate) >> 10)
+  return Math.max(0, mean + (Math.imul(((a << 14) - mean) >> 5, rate) >> 9))
 }
 
 function relative(log: number, meanLog: number): number {
