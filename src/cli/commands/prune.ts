@@ -13,7 +13,8 @@ import { floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
 import { validate } from '../../train/validate.ts'
 import { bindData, seedOf } from '../data-options.ts'
 import { type Io, numberOption } from '../io.ts'
-import { readTrainFlags, tell } from '../train-model.ts'
+import { checkOutputs } from '../outputs.ts'
+import { checkBatch, readTrainFlags, tell } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
 import { readScan } from './scan.ts'
 
@@ -41,6 +42,7 @@ interface Size {
 }
 
 export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: AbortSignal): Promise<void> {
+  checkOutputs([path], [flags.output, flags.history, flags.checkpoint])
   const model = openModel(path)
   const data = await bindData(model, flags, io, signal)
   const epochs = numberOption(flags.epochs, '--epochs', { min: 0, max: 1e6, integer: true })
@@ -52,6 +54,7 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = data && share > 0 ? splitDataset(data.splits.train, share, seed) : [data?.splits.train]
   const options = data && epochs > 0 ? await readTrainFlags(flags, io) : undefined
+  if (data && options) checkBatch(flags, data.batcher)
   const shared = options &&
     data && {
       ...options,
