@@ -42,7 +42,7 @@ function duration(seconds: number): string {
 function epochTable({ history, epoch }: TrainReport): string {
   const held = history.some((h) => h.validation)
   const accuracy = history.some((h) => h.accuracy !== undefined)
-  const head = ['epoch', 'learning rate', 'training loss', ...(accuracy ? ['training accuracy'] : [])]
+  const head = ['epoch', 'rate at its end', 'training loss', ...(accuracy ? ['training accuracy'] : [])]
   const rows = history.map((h, i) => [
     `${h.epoch + 1}${i === epoch && held ? ' (given)' : ''}`,
     h.learningRate.toPrecision(3),
