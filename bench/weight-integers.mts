@@ -1,19 +1,25 @@
 /**
- * Question: how many bytes, and how much time, do fixed integer weights take, beside NNCodec's best payload?
- * Every case is decoded and compared. Writes bench/results/weight-integers.json.
+ * Question: how many bytes, and how much time, do fixed integer weights take, beside NNCodec (bytes) and brotli (time)?
+ * Every case is decoded and compared, in Node and in Chromium. Writes bench/results/weight-integers.json.
  * Run: COPPICE_DATA=... npx tsx bench/weight-integers.mts (needs the folder weight-integers there; see its README).
  */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { inflateRawSync } from 'node:zlib'
+import { brotliCompressSync, brotliDecompressSync, constants, inflateRawSync } from 'node:zlib'
 import { beginDecoding, beginEncoding, type Mode } from '../src/formats/entropy/integer-coder.ts'
+import { packModel } from '../src/formats/pack.ts'
+import { model } from '../src/graph/build.ts'
+import { floatTensor } from '../src/tensor/dtype.ts'
+import { missing, withPage } from '../test/_chromium.ts'
 
 interface Peer {
   readonly model: string
   readonly s: number
   readonly n: number
   readonly nncodec_best_per_tensor_verified: number
+  readonly nnr_full_bitstream: number
 }
 
 interface Weights {
@@ -26,80 +32,180 @@ if (!process.env.COPPICE_DATA)
 const folder = join(process.env.COPPICE_DATA, 'weight-integers')
 const peers = JSON.parse(readFileSync(join(folder, 'peers.json'), 'utf8')) as Peer[]
 const modes: readonly Mode[] = ['fast', 'default', 'max']
+const rounds = 3
 
+const streams = new Map<string, Uint8Array>()
 const cases = peers.map((peer) => {
-  const tensors = readInt32Arrays(readFileSync(join(folder, `${peer.model}__s${peer.s}.npz`)))
-  const sizes = Object.fromEntries(modes.map((mode) => [mode, measure(tensors, mode)]))
-  const ratios = modes.map((mode) => sizes[mode].bytes / peer.nncodec_best_per_tensor_verified)
-  console.log(peer.model.padEnd(34), peer.s, ...ratios.map((r) => r.toFixed(4)))
-  return { model: peer.model, s: peer.s, weights: peer.n, nncodecBest: peer.nncodec_best_per_tensor_verified, ...sizes }
+  const id = `${peer.model}__s${peer.s}`
+  const tensors = readInt32Arrays(readFileSync(join(folder, `${id}.npz`)))
+  const result = measure(tensors, id)
+  console.log(id.padEnd(40), ...modes.map((m) => (result[m].bytes / peer.nncodec_best_per_tensor_verified).toFixed(4)))
+  return { peer, id, tensors, ...result }
 })
+const chromium = missing ? undefined : await inChromium()
 
 const summary = Object.fromEntries(
   modes.map((mode) => {
-    const ratios = cases.map((c) => (c as unknown as Record<Mode, Measured>)[mode].bytes / c.nncodecBest)
-    const speeds = (key: 'decodeMps' | 'encodeMps' | 'plainDecodeMps') =>
-      median(cases.map((c) => (c as unknown as Record<Mode, Measured>)[mode][key]))
+    const of = (f: (c: (typeof cases)[number]) => number): number[] => cases.map(f)
+    const ratios = of((c) => c[mode].bytes / c.peer.nncodec_best_per_tensor_verified)
     return [
       mode,
       {
-        geometricMeanRatio: round(Math.exp(ratios.reduce((a, r) => a + Math.log(r), 0) / ratios.length), 4),
+        geometricMeanRatio: geometricMean(ratios),
         largestRatio: round(Math.max(...ratios), 4),
-        medianDecodeMps: speeds('decodeMps'),
-        medianEncodeMps: speeds('encodeMps'),
-        medianPlainDecodeMps: speeds('plainDecodeMps'),
+        fileGeometricMeanRatio: geometricMean(of((c) => c[mode].file / c.peer.nnr_full_bitstream)),
+        medianDecodeMps: median(of((c) => c[mode].decodeMps)),
+        decodeMps: spread(of((c) => c[mode].decodeMps)),
+        decodeSpeedToBrotli: spread(of((c) => c[mode].decodeSpeedToBrotli)),
+        chromiumDecodeMps: chromium && spread(of((c) => chromium[c.id][mode])),
+        medianEncodeMps: median(of((c) => c[mode].encodeMps)),
+        medianPlainDecodeMps: median(of((c) => c[mode].plainDecodeMps)),
       },
     ]
   }),
 )
-console.log(summary)
+console.log(JSON.stringify(summary, undefined, 1))
 const result = {
-  what: 'bytes against NNCodec 2.0.3 best payload; speeds in million weights a second of processor time, one thread, WebAssembly (plain: TypeScript)',
+  what: 'bytes against NNCodec 2.0.3 best payload, and packed files (tensors named t0, t1, …, all with the step 1) against its whole bitstream; speeds in million weights a second, best of interleaved rounds, one thread, WebAssembly (plain: TypeScript); brotli is of Node, quality 9, on int8 or int16; spreads are over the cases',
   machine: `${cpus()[0].model}, Node ${process.version}`,
   summary,
-  cases,
+  cases: cases.map(({ peer, id, tensors, ...modesOf }) => ({
+    model: peer.model,
+    s: peer.s,
+    weights: peer.n,
+    nncodecBest: peer.nncodec_best_per_tensor_verified,
+    nncodecFile: peer.nnr_full_bitstream,
+    ...modesOf,
+    chromiumDecodeMps: chromium?.[id],
+  })),
 }
 writeFileSync(new URL('results/weight-integers.json', import.meta.url), `${JSON.stringify(result, undefined, 1)}\n`)
 
 interface Measured {
   readonly bytes: number
+  readonly file: number
   readonly encodeMps: number
   readonly decodeMps: number
   readonly plainDecodeMps: number
+  readonly decodeSpeedToBrotli: number
 }
 
-function measure(tensors: readonly Weights[], mode: Mode): Measured {
+function measure(tensors: readonly Weights[], id: string): Record<Mode, Measured> {
   const count = tensors.reduce((n, t) => n + t.values.length, 0)
-  let bytes: Uint8Array = new Uint8Array(0)
-  const encode = seconds(() => {
-    const encoder = beginEncoding({ mode })
-    for (const { values, shape } of tensors) encoder.encodeTensor(values, shape)
-    bytes = encoder.finish()
+  const asModel = model({
+    nodes: [],
+    initializers: new Map(
+      tensors.map(({ shape, values }, i) => [`t${i}`, floatTensor(`t${i}`, shape, Float32Array.from(values))]),
+    ),
+    inputs: [],
+    outputs: [],
   })
-  const decode = (wasm: boolean) =>
-    seconds(() => {
+  const encoded = modes.map((mode) => {
+    let bytes: Uint8Array = new Uint8Array(0)
+    const encode = (): void => {
+      const encoder = beginEncoding({ mode })
+      for (const { values, shape } of tensors) encoder.encodeTensor(values, shape)
+      bytes = encoder.finish()
+    }
+    const time = Math.min(seconds(encode), seconds(encode))
+    streams.set(`/${id}-${mode}`, bytes)
+    return { mode, bytes, time }
+  })
+  const decode = (mode: Mode, bytes: Uint8Array, wasm: boolean): number => {
+    const out: Int32Array[] = []
+    const time = seconds(() => {
       const decoder = beginDecoding(bytes, { mode, wasm })
-      for (const { values, shape } of tensors) {
-        const out = decoder.decodeTensor(shape)
-        for (let i = 0; i < values.length; i++)
-          if (out[i] !== values[i]) throw new Error(`bench: weight ${i} came back as ${out[i]}`)
-      }
+      for (const { shape } of tensors) out.push(decoder.decodeTensor(shape))
     })
-  const best = Math.min(decode(true), decode(true))
-  const rate = (s: number) => round(count / s / 1e6, 2)
-  return { bytes: bytes.length, encodeMps: rate(encode), decodeMps: rate(best), plainDecodeMps: rate(decode(false)) }
+    tensors.forEach(({ values }, t) => {
+      if (Buffer.compare(Buffer.from(values.buffer), Buffer.from(out[t].buffer)) !== 0)
+        throw new Error(`bench: tensor ${t} of ${id} came back different`)
+    })
+    return time
+  }
+  const small = tensors.every(({ values }) => values.every((v) => v >= -128 && v < 128))
+  const plain = Buffer.concat(
+    tensors.map(({ values }) => Buffer.from((small ? Int8Array : Int16Array).from(values).buffer)),
+  )
+  const brotli = brotliCompressSync(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } })
+  const times: Record<string, number[]> = {}
+  for (let r = 0; r < rounds; r++) {
+    const note = (key: string, time: number): unknown => (times[key] ??= []).push(time)
+    note(
+      'brotli',
+      seconds(() => brotliDecompressSync(brotli)),
+    )
+    for (const { mode, bytes } of encoded) note(mode, decode(mode, bytes, true))
+  }
+  const rate = (s: number): number => round(count / s / 1e6, 2)
+  return Object.fromEntries(
+    encoded.map(({ mode, bytes, time }) => [
+      mode,
+      {
+        bytes: bytes.length,
+        file: packModel(asModel, { mode }).length,
+        encodeMps: rate(time),
+        decodeMps: rate(Math.min(...times[mode])),
+        plainDecodeMps: rate(decode(mode, bytes, false)),
+        decodeSpeedToBrotli: round(median(times[mode].map((t, r) => times.brotli[r] / t)), 3),
+      },
+    ]),
+  ) as Record<Mode, Measured>
 }
 
-/** Processor time, not the clock's: the machine may be shared. */
+/** Million weights a second, of each case and mode. */
+async function inChromium(): Promise<Record<string, Record<Mode, number>>> {
+  const dist = mkdtempSync(join(tmpdir(), 'coppice-bench-'))
+  execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json', '--outDir', dist])
+  const shapes = cases.map(({ id, tensors }) => ({ id, shapes: tensors.map((t) => t.shape) }))
+  try {
+    return await withPage({ folders: { '/': dist }, files: streams }, (page) =>
+      // As text, so that the runner does not rewrite the import.
+      page.evaluate(`(async () => {
+        const { beginDecoding } = await import('/formats/entropy/integer-coder.js')
+        const out = {}
+        for (const { id, shapes } of ${JSON.stringify(shapes)}) {
+          out[id] = {}
+          for (const mode of ${JSON.stringify(modes)}) {
+            const bytes = new Uint8Array(await (await fetch('/' + id + '-' + mode)).arrayBuffer())
+            let best = Infinity
+            let count = 0
+            for (let r = 0; r < ${rounds}; r++) {
+              const start = performance.now()
+              const decoder = beginDecoding(bytes, { mode })
+              const tensors = shapes.map((shape) => decoder.decodeTensor(shape))
+              best = Math.min(best, performance.now() - start)
+              count = tensors.reduce((n, t) => n + t.length, 0)
+            }
+            out[id][mode] = Math.round(count / best / 10) / 100
+          }
+        }
+        return out
+      })()`),
+    )
+  } finally {
+    rmSync(dist, { recursive: true })
+  }
+}
+
 function seconds(run: () => void): number {
-  const start = process.cpuUsage()
+  const start = performance.now()
   run()
-  const { user, system } = process.cpuUsage(start)
-  return (user + system) / 1e6
+  return (performance.now() - start) / 1000
 }
 
 function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[values.length >> 1]
+}
+
+function spread(values: readonly number[]): { median: number; p10: number; p90: number } {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (q: number): number => sorted[Math.round(q * (sorted.length - 1))]
+  return { median: at(0.5), p10: at(0.1), p90: at(0.9) }
+}
+
+function geometricMean(ratios: readonly number[]): number {
+  return round(Math.exp(ratios.reduce((a, r) => a + Math.log(r), 0) / ratios.length), 4)
 }
 
 function round(value: number, digits: number): number {
