@@ -10,7 +10,7 @@
  * Writes results/lenet.json and, from it, results/lenet.md. A run that was cut off goes on where it was.
  */
 import { mkdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { batcherFor, requiredInputs } from '../../src/data/batcher.ts'
 import { splitDataset } from '../../src/data/batches.ts'
 import type { Dataset } from '../../src/data/dataset.ts'
@@ -116,7 +116,7 @@ const threads = Number(flag('threads', '1'))
 const seeds = flag('seeds', '0,1,2').split(',').map(Number)
 const chosenNets = flag('nets', Object.keys(nets).join()).split(',')
 const out = join(import.meta.dirname, 'results', 'lenet.json')
-mkdirSync(work, { recursive: true })
+for (const folder of [work, dirname(out)]) mkdirSync(folder, { recursive: true })
 
 const splits = await loadData(flag('data'), { seed: 0 })
 const inputs = requiredInputs(zoo.lenet5.build({ seed: 0 }))
