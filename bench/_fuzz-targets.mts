@@ -363,7 +363,12 @@ function matrixTarget<O extends object>(format: MatrixFormat<O>, options?: O): T
       const body = mutateBytes(seed.subarray(16, -4), r)
       const head = seed.slice(0, 16)
       const view = new DataView(head.buffer)
-      for (const at of [4, 8]) if (r.below(6) === 0) view.setUint32(at, mutateNumber(view.getUint32(at, true), r), true)
+      for (const at of [4, 8]) {
+        if (r.below(6) > 0) continue
+        // Shapes that are allowed and great take their time by right: few of those.
+        const size = mutateNumber(view.getUint32(at, true), r)
+        view.setUint32(at, size < 2e4 || size > 2 ** 27 || r.below(100) === 0 ? size : size % 2e4, true)
+      }
       view.setUint32(12, headerBytes + body.length, true)
       const bytes = joined(head, body, new Uint8Array(4))
       new DataView(bytes.buffer).setUint32(bytes.length - 4, crc32(bytes.subarray(0, -4)), true)
