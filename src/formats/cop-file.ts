@@ -15,7 +15,7 @@ import {
 
 /** Where a file's bytes come from. */
 export interface ByteSource {
-  /** The bytes from `at` on: `length` of them, or fewer where the file ends. Not kept unchanged beyond the next call. */
+  /** The bytes from `at` on: `length` of them, or fewer where the file ends. They need not stay as they are beyond the next call. */
   read(at: number, length: number): Promise<Uint8Array>
   /** The file's length in bytes, if it is known before the end was read. */
   readonly byteLength?: number
@@ -40,7 +40,7 @@ export interface CopFile {
   readonly tensors: readonly TensorEntry[]
   /** One tensor's data, as ONNX's raw_data holds it, by its name or its place in `tensors`. */
   tensor(which: string | number): Promise<Uint8Array>
-  /** The ONNX file, in order, a tensor at a time: a chunk is to be used before the next is asked for. */
+  /** The ONNX file, in order, a tensor at a time. Chunks may share memory with each other: do not change them. */
   chunks(): AsyncGenerator<Uint8Array, void, undefined>
   /** The ONNX file as one array; beside it, no more than a group and a tensor is in memory. */
   onnx(): Promise<Uint8Array>
