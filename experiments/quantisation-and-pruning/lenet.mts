@@ -297,6 +297,8 @@ function writeTable(): Promise<void> {
     const chains = Object.values(runs)
     if (chains.length === 0) continue
     const total = chains[0].dense.parameters
+    const { crop } = chains[0].recipe
+    const shifts = crop > 0 ? `shifts by up to ${crop}` : 'no shifts'
     const [before, after] = [paper.before, paper.after]
     row(title, 'Deep Compression (slides), reference', before[0].toFixed(2), `${before[1]}K`, '1 x', '', '')
     row(title, 'Deep Compression (slides), pruned', after[0].toFixed(2), `${after[1]}K`, '12 x', '', '')
@@ -311,7 +313,7 @@ function writeTable(): Promise<void> {
     )
     row(
       title,
-      'trained with shifts, before pruning',
+      `trained with ${shifts}, before pruning`,
       errors(chains.map((c) => c.dense.errorPercent)),
       ...sizes(
         chains.map((c) => c.dense),
@@ -322,7 +324,7 @@ function writeTable(): Promise<void> {
     if (long)
       row(
         title,
-        `trained with shifts for all ${long.epochs} epochs, not pruned`,
+        `trained with ${shifts} for all ${long.epochs} epochs, not pruned`,
         errors([long.errorPercent]),
         ...sizes([long], total),
       )
