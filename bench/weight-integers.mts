@@ -8,6 +8,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { brotliCompressSync, brotliDecompressSync, constants, inflateRawSync } from 'node:zlib'
+import { crc32 } from '../src/formats/checksum.ts'
 import { beginDecoding, beginEncoding, type Mode } from '../src/formats/entropy/integer-coder.ts'
 import { packModel } from '../src/formats/pack.ts'
 import { model } from '../src/graph/build.ts'
@@ -157,14 +158,19 @@ function measure(tensors: readonly Weights[], id: string): Record<Mode, Measured
 async function inChromium(): Promise<Record<string, Record<Mode, number>>> {
   const dist = mkdtempSync(join(tmpdir(), 'coppice-bench-'))
   execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json', '--outDir', dist])
-  const shapes = cases.map(({ id, tensors }) => ({ id, shapes: tensors.map((t) => t.shape) }))
+  const shapes = cases.map(({ id, tensors }) => ({
+    id,
+    shapes: tensors.map((t) => t.shape),
+    checksums: tensors.map((t) => crc32(new Uint8Array(t.values.buffer, t.values.byteOffset, t.values.byteLength))),
+  }))
   try {
     return await withPage({ folders: { '/': dist }, files: streams }, (page) =>
       // As text, so that the runner does not rewrite the import.
       page.evaluate(`(async () => {
         const { beginDecoding } = await import('/formats/entropy/integer-coder.js')
+        const { crc32 } = await import('/formats/checksum.js')
         const out = {}
-        for (const { id, shapes } of ${JSON.stringify(shapes)}) {
+        for (const { id, shapes, checksums } of ${JSON.stringify(shapes)}) {
           out[id] = {}
           for (const mode of ${JSON.stringify(modes)}) {
             const bytes = new Uint8Array(await (await fetch('/' + id + '-' + mode)).arrayBuffer())
@@ -176,6 +182,8 @@ async function inChromium(): Promise<Record<string, Record<Mode, number>>> {
               const tensors = shapes.map((shape) => decoder.decodeTensor(shape))
               best = Math.min(best, performance.now() - start)
               count = tensors.reduce((n, t) => n + t.length, 0)
+              for (const [i, t] of tensors.entries())
+                if (crc32(new Uint8Array(t.buffer)) !== checksums[i]) throw new Error(id + ' ' + mode + ': other integers')
             }
             out[id][mode] = Math.round(count / best / 10) / 100
           }

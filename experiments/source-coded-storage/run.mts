@@ -31,6 +31,7 @@ import { magnitude } from '../../src/prune/magnitude.ts'
 import { share } from '../../src/quantize/share.ts'
 import { bytesOf, floats } from '../../src/tensor/dtype.ts'
 import { random } from '../../src/tensor/random.ts'
+import { cosine } from '../../src/train/schedules.ts'
 import { keepZeros, type Projection, tie } from '../../src/train/terms.ts'
 import { train } from '../../src/train/train.ts'
 import { validate } from '../../src/train/validate.ts'
@@ -79,7 +80,16 @@ const others = (model: Model): string[] => weightTensors(model).flatMap((w) => (
 /** Trains for the epochs asked for; none gives the model as it is. */
 async function retrained(model: Model, project: readonly Projection[]): Promise<Model> {
   if (epochs === 0) return model
-  const options = { batcher, epochs, batchSize: 64, learningRate: 0.01, project, seed: 1, threads: 1 }
+  const options = {
+    batcher,
+    epochs,
+    batchSize: 64,
+    learningRate: 0.02,
+    schedule: cosine(),
+    project,
+    seed: 1,
+    threads: 1,
+  }
   return (await train(model, splits.train, options)).model
 }
 
