@@ -167,7 +167,16 @@ const tables: Record<string, () => string | undefined> = {
     return (
       r &&
       table(
-        ['network', 'batch', 'coppice ms', 'PyTorch contiguous ms', 'PyTorch channels_last ms', 'ratio to the faster'],
+        [
+          'network',
+          'batch',
+          'coppice ms',
+          'PyTorch contiguous ms',
+          'PyTorch channels_last ms',
+          'ratio to the faster',
+          'coppice peak MiB',
+          'PyTorch peak MiB',
+        ],
         Object.entries<Json>(r.rows).map(([id, x]) => {
           const peers = [x.stepMs.contiguous?.median, x.stepMs.channels_last?.median].filter(
             (m: number | undefined) => m !== undefined,
@@ -179,8 +188,27 @@ const tables: Record<string, () => string | undefined> = {
             ours.toFixed(1),
             ...[x.stepMs.contiguous, x.stepMs.channels_last].map((m: Json) => m?.median.toFixed(1) ?? ''),
             peers.length > 0 ? `**${(ours / Math.min(...peers)).toFixed(2)}**` : '',
+            ...[x.peakBytes.coppice, x.peakBytes.contiguous].map((b?: number) =>
+              b ? count(Math.round(b / 2 ** 20)) : '',
+            ),
           ]
         }),
+      )
+    )
+  },
+  'train-nets': () => {
+    const r = result('train-nets')
+    return (
+      r &&
+      table(
+        ['network', 'data', 'test error in %, seeds 0, 1, 2', 'mean', 'options of coppice train'],
+        Object.entries<Json>(r.results).map(([net, x]) => [
+          net,
+          x.data,
+          [0, 1, 2].map((seed) => x.errors[seed]?.toFixed(2) ?? 'not run').join(', '),
+          x.mean.toFixed(2),
+          `\`${x.flags}\``,
+        ]),
       )
     )
   },
