@@ -71,7 +71,7 @@ As in the paper: SGD with momentum 0.9 and decay 1e-5, batches of 50, a fifth of
 - AlexNet gets 64 x 64 by nearest pixels (63 is the least it takes) and batches of 200. Its last map is then 1 x 1, repeated to 6 x 6: each input of the first dense layer comes 36 times, so that layer has more to spare than at 224 x 224.
 - Every choice is made on the held-back images. The paper's code watched the test set, and flipped its images.
 - Sparsity grows step by step under an exact mask. The paper's code prunes the same weights again in each of its rounds, and lowers its rate from round to round.
-- Single weights go, by one threshold for all layers. The paper's rule takes whole filters of convolutions, the same share in each layer.
+- Single weights go, by one threshold for all layers on magnitudes relative to their layer (LAMP): by plain magnitudes a layer whose weights are small as a whole would go first and altogether. The paper's rule takes whole filters of convolutions, the same share in each layer.
 - Dead units are removed, and the packed file stores what is left. In the paper pruning saves no bytes: 57M parameters are 217.6 MB before and after.
 
 Parameters are trained parameters that are not zero, biases and normalisations counted.`

@@ -51,6 +51,7 @@ async function rowOf(setup: Setup) {
         pruneAndTrain(reference, first(training, images), {
           sparsity,
           scope: 'global',
+          score: 'lamp',
           restart,
           training: setup.options(what, { epochs, learningRate }),
           context: { seed },

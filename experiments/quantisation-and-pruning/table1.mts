@@ -4,7 +4,8 @@
  *   npm run experiment -- table1 --data DIR|fashion-mnist:DIR|cifar10:DIR [--nets mobilenetV2,shufflenetV2,alexnet] [--seeds 0]
  *     [--epochs N] [--round-epochs 1] [--final-epochs 2] [--ladder 0.5,0.7,…] [--threads 2] [--reference FILE]
  *
- * The reference is pruned by magnitude, with one threshold for all layers, to one sparsity after the other, and its survivors are
+ * The reference is pruned by magnitude (LAMP: one threshold for all layers, on
+ * weights relative to their layer), to one sparsity after the other, and its survivors are
  * trained for an epoch under their mask after each step (the paper's code prunes once, the same share of every layer, whole
  * filters of convolutions). The climb ends where validation accuracy is a point below the reference's; the highest sparsity
  * within half a point is then trained for some epochs more. Chosen is the highest sparsity at which validation accuracy is no lower
@@ -64,6 +65,7 @@ async function rowOf(setup: Setup, ladder: readonly number[]): Promise<Record<st
       pruneAndTrain(from, setup.training, {
         sparsity: how.sparsity,
         scope: 'global',
+        score: 'lamp',
         training: setup.options(what, { epochs: how.epochs, learningRate: rate }),
         context: { seed },
         checkpoint: setup.checkpoint(what),

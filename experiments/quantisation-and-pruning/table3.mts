@@ -62,6 +62,7 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
       pruneAndTrain(overfittedModel, training, {
         sparsity,
         scope: 'global',
+        score: 'lamp',
         training: setup.options(what, { ...bare, epochs: roundEpochs, learningRate: overfitRate / 2 }),
         context: { seed },
         checkpoint: setup.checkpoint(what),

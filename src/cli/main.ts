@@ -148,7 +148,11 @@ addTrainOptions(
   .option('--sparsity <share>', 'share of the weights that are zero at the end', '0.5')
   .option('--scan <file>', "a scan's file: each tensor is pruned as it recommends, instead of --sparsity")
   .option('--scope <scope>', 'layer or global: where weights compete', 'layer')
-  .option('--score <score>', 'magnitude, taylor or obd: what the smallest of goes', 'magnitude')
+  .option(
+    '--score <score>',
+    'magnitude, lamp (magnitude beside the layer; for scope global), taylor or obd: what the smallest of goes',
+    'magnitude',
+  )
   .option('--unit <unit>', 'element or filter: what is zeroed', 'element')
   .option('--pruning <schedule>', 'one-shot, iterative (the same share of what is left) or gradual (cubic)', 'one-shot')
   .option('--rounds <n>', 'of iterative and gradual; --epochs of training follow each', '5')

@@ -93,7 +93,7 @@ export function smallest(arrays: readonly Float32Array[], share: number): Uint8A
 }
 
 /** The first place in a sorted array that does not come before `value`. */
-function lowerBound(sorted: Uint32Array, value: number): number {
+export function lowerBound(sorted: Uint32Array | Float32Array, value: number): number {
   let low = 0
   let high = sorted.length
   while (low < high) {

@@ -1,4 +1,5 @@
 /** The family table: pruning methods. */
+export { lamp } from './lamp.ts'
 export { magnitude } from './magnitude.ts'
 export { obd } from './obd.ts'
 export { obs } from './obs.ts'

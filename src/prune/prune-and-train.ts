@@ -19,13 +19,14 @@ import { keepZeros } from '../train/terms.ts'
 import { type EpochRecord, type TrainOptions, train } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
 import { decodeRounds, encodeRounds, type RoundsState } from './_rounds-file.ts'
+import { lamp } from './lamp.ts'
 import { magnitude } from './magnitude.ts'
 import { obd } from './obd.ts'
 import { taylor } from './taylor.ts'
 
 export const pruneSchedules = ['one-shot', 'iterative', 'gradual'] as const
 export type PruneSchedule = (typeof pruneSchedules)[number]
-export const pruneScores = ['magnitude', 'taylor', 'obd'] as const
+export const pruneScores = ['magnitude', 'lamp', 'taylor', 'obd'] as const
 export type PruneScore = (typeof pruneScores)[number]
 
 export interface PruneOptions {
@@ -34,7 +35,7 @@ export interface PruneOptions {
   /** Shares by name instead, as a scan recommends them; weights that are not named are left alone. */
   readonly sparsities?: Readonly<Record<string, number>>
   readonly scope?: 'layer' | 'global'
-  /** What the smallest of goes; default magnitude. With another one `context` must give labelled data. */
+  /** What the smallest of goes; default magnitude. With taylor and obd `context` must give labelled data. */
   readonly score?: PruneScore
   /** Whole filters are zeroed instead of single weights (magnitude only). */
   readonly unit?: 'element' | 'filter'
@@ -174,5 +175,5 @@ function pruneOnce(model: Model, options: PruneOptions, { shareOf, start }: Targ
     throw new Error(
       `prune: score ${score} ranks single weights by one sparsity; expected magnitude with shares by name or filters`,
     )
-  return (score === 'taylor' ? taylor : obd)(model, { sparsity, scope, exclude }, context)
+  return { lamp, taylor, obd }[score](model, { sparsity, scope, exclude }, context)
 }

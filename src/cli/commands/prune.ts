@@ -49,7 +49,7 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
   if (!data && epochs > 0) throw new Error('prune: there is no data to train on; expected --data SPEC, or --epochs 0')
   const seed = seedOf(flags)
   const choices = readChoices(flags)
-  if (!data && choices.score !== 'magnitude')
+  if (!data && (choices.score === 'taylor' || choices.score === 'obd'))
     throw new Error(`prune: score ${choices.score} needs data; expected --data SPEC`)
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = data && share > 0 ? splitDataset(data.splits.train, share, seed) : [data?.splits.train]

@@ -1,0 +1,26 @@
+/**
+ * Magnitude pruning over all layers that adapts to each: LAMP (Lee et al. 2021, arXiv:2010.07611). The score of a weight is its
+ * square over the sum of all squares in its tensor that are no smaller. So a layer whose weights are small as a whole is not
+ * wiped out by a common threshold: the largest weight of each tensor scores 1.
+ */
+import { defineMethod } from '../method.ts'
+import type { Tensor } from '../model.ts'
+import { floats } from '../tensor/dtype.ts'
+import { lowerBound, prunableWeights, pruneByScore, selectOptions, zerosFirst } from './_select.ts'
+
+export const lamp = defineMethod({
+  id: 'lamp',
+  help: 'zeroes the weights that are smallest beside the larger ones of their layer, with one threshold for all layers',
+  options: { ...selectOptions, scope: { ...selectOptions.scope, default: 'global' } },
+  run(model, options) {
+    const weights = prunableWeights(model, 'lamp', options)
+    return pruneByScore(model, { weights, scores: weights.map((w) => lampScores(w.tensor)) }, options)
+  },
+})
+
+function lampScores(tensor: Tensor): Float32Array {
+  const sorted = floats(tensor).map(Math.abs).sort()
+  const sumFrom = new Float64Array(sorted.length + 1)
+  for (let i = sorted.length - 1; i >= 0; i--) sumFrom[i] = sumFrom[i + 1] + sorted[i] ** 2
+  return zerosFirst(tensor, (v) => v ** 2 / sumFrom[lowerBound(sorted, Math.abs(v))])
+}
