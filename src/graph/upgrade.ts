@@ -84,9 +84,10 @@ function namesRead(model: Model): ReadonlySet<string> {
 
 /** Old exporters name every output, such as the mask of a Dropout that nothing reads. */
 function withoutUnread(node: Node, read: ReadonlySet<string>): Node {
+  if (!droppable.has(node.op)) return node
   let length = node.outputs.length
   while (length > 1 && !read.has(node.outputs[length - 1])) length--
-  return droppable.has(node.op) ? { ...node, outputs: node.outputs.slice(0, length) } : node
+  return { ...node, outputs: node.outputs.slice(0, length) }
 }
 
 const droppable = new Set(['BatchNormalization', 'Dropout'])
@@ -115,12 +116,13 @@ function changedTo(version: number, step: Step): readonly Node[] {
 /** Versions up to 20 only took more types, spelled out a default or added an attribute with the old behaviour as default. */
 const unchanged = new Set(
   `Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool Cast Ceil Concat Constant ConstantOfShape Conv ConvInteger
-  ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU
-  Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual HardSigmoid
-  Gelu GroupNormalization HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log Loop LpNormalization
-  MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv
-  QLinearMatMul QuantizeLinear RNN Range Reciprocal Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin
-  Size Softplus Softsign SpaceToDepth Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose Where Xor`.split(/\s+/),
+  ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor
+  GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
+  GroupNormalization HardSigmoid HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization
+  LeakyRelu Less LessOrEqual Log Loop LpNormalization MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Neg
+  NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RNN Range Reciprocal
+  Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Size Softplus Softsign SpaceToDepth
+  Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose Where Xor`.split(/\s+/),
 )
 
 /** The node without an attribute. */

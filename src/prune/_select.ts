@@ -8,6 +8,7 @@ import { didYouMean } from '../errors.ts'
 import { replaceTensors, type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Model, Tensor } from '../model.ts'
 import { dataTypes, floats, sizeOf } from '../tensor/dtype.ts'
+import { lowerBound } from '../tensor/search.ts'
 
 /** The options of every method that ranks single weights by a score. */
 export const selectOptions = {
@@ -90,18 +91,6 @@ export function smallest(arrays: readonly Float32Array[], share: number): Uint8A
       return ties-- > 0 ? 1 : 0
     }),
   )
-}
-
-/** The first place in a sorted array that does not come before `value`. */
-export function lowerBound(sorted: Uint32Array | Float32Array, value: number): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (sorted[middle] < value) low = middle + 1
-    else high = middle
-  }
-  return low
 }
 
 /** The tensor, of the same type, with the marked elements zero (positive zero: every bit clear). */

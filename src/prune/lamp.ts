@@ -6,7 +6,8 @@
 import { defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
 import { floats } from '../tensor/dtype.ts'
-import { lowerBound, prunableWeights, pruneByScore, selectOptions, zerosFirst } from './_select.ts'
+import { lowerBound } from '../tensor/search.ts'
+import { prunableWeights, pruneByScore, selectOptions, zerosFirst } from './_select.ts'
 
 export const lamp = defineMethod({
   id: 'lamp',

@@ -4,7 +4,7 @@
  * Starts from 3k bins of equal counts; rare values die out. λ is the smallest, of a ladder of factors of 1.25, that leaves
  * at most k. (The published code walks fixed λ and stops a run as soon as k are left, converged or not.)
  */
-import { lowerBound } from './_share-probabilistic.ts'
+import { lowerBound } from '../tensor/search.ts'
 import type { Sharer } from './share.ts'
 
 const mostRounds = 2000

@@ -3,6 +3,7 @@
  * upper with the probability that keeps its mean: E[shared] = weight. Marinò et al. 2021, section 2.
  */
 import type { Random } from '../tensor/random.ts'
+import { lowerBound } from '../tensor/search.ts'
 import type { Sharer } from './share.ts'
 
 /** `sorted` ascending, not empty. Where quantiles fall together there are fewer than k values. One value: the mean. */
@@ -19,16 +20,4 @@ export function shareProbabilistically(sorted: Float64Array, k: number, rng: Ran
     const [low, high] = [values[above - 1], values[above]]
     return rng.next() < (w - low) / (high - low) ? high : low
   }
-}
-
-/** The first index whose value is not below x. */
-export function lowerBound(values: Float64Array, x: number): number {
-  let low = 0
-  let high = values.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (values[middle] < x) low = middle + 1
-    else high = middle
-  }
-  return low
 }

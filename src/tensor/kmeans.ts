@@ -3,6 +3,7 @@
  * Centres start evenly between the least and the greatest value, which keeps the rare large weights their own centres
  * (Han, Mao, Dally 2016, arXiv:1510.00149, section 3.2).
  */
+import { lowerBound } from './search.ts'
 
 /** At most k centres, ascending. Empty clusters are dropped. Throws where there are no values or they are not finite. */
 export function kmeans1d(values: ArrayLike<number>, k: number, maxRounds = 100): Float64Array {
@@ -30,18 +31,6 @@ export function kmeans1d(values: ArrayLike<number>, k: number, maxRounds = 100):
     if (settled) break
   }
   return centres
-}
-
-/** The first index whose value is not below x. */
-function lowerBound(sorted: Float64Array, x: number): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (sorted[middle] < x) low = middle + 1
-    else high = middle
-  }
-  return low
 }
 
 /** The index of the centre nearest to x (the lower one at a tie); centres ascending. */

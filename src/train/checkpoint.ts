@@ -1,8 +1,7 @@
 /**
- * What a run needs to go on as if it had never stopped, as bytes: magic, header length, a JSON header, the arrays,
- * CRC-32 of all before it. Arrays are in the model's own order of elements, whatever the engine that made them.
+ * What a run needs to go on as if it had never stopped, as sealed bytes whose body is the arrays. Arrays are in the model's own order of elements, whatever the engine that made them.
  */
-import { crc32 } from '../formats/checksum.ts'
+import { seal, unseal } from './sealed.ts'
 
 export interface Checkpoint {
   /** Tells runs apart: a checkpoint only resumes the run it is of. */
@@ -21,25 +20,12 @@ export interface CheckpointStore {
   load(): Promise<Uint8Array | undefined>
 }
 
-const magic = new TextEncoder().encode('COPTRN1\n')
+const kind = 'COPTRN1'
 
-export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
-  const arrays = [...checkpoint.arrays].map(([name, values]) => ({ name, length: values.length }))
-  const { fingerprint, step, progress } = checkpoint
-  const header = new TextEncoder().encode(JSON.stringify({ fingerprint, step, progress, arrays }))
-  const dataLength = arrays.reduce((n, a) => n + a.length * 4, 0)
-  const bytes = new Uint8Array(magic.length + 4 + header.length + dataLength + 4)
-  const view = new DataView(bytes.buffer)
-  bytes.set(magic)
-  view.setUint32(magic.length, header.length, true)
-  bytes.set(header, magic.length + 4)
-  let offset = magic.length + 4 + header.length
-  for (const values of checkpoint.arrays.values()) {
-    bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), offset)
-    offset += values.byteLength
-  }
-  view.setUint32(offset, crc32(bytes.subarray(0, offset)), true)
-  return bytes
+export function encodeCheckpoint({ fingerprint, step, progress, arrays }: Checkpoint): Uint8Array {
+  const lengths = [...arrays].map(([name, values]) => ({ name, length: values.length }))
+  const parts = [...arrays.values()].map((v) => new Uint8Array(v.buffer, v.byteOffset, v.byteLength))
+  return seal(kind, { fingerprint, step, progress, arrays: lengths }, parts)
 }
 
 interface Header {
@@ -51,20 +37,13 @@ interface Header {
 
 /** Throws one sentence where the bytes are not a whole checkpoint. */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const end = bytes.length - 4
-  if (bytes.length < magic.length + 8 || magic.some((b, i) => bytes[i] !== b))
-    throw new Error('checkpoint: it is not one of ours; expected it to begin with "COPTRN1"')
-  if (crc32(bytes.subarray(0, end)) !== view.getUint32(end, true))
-    throw new Error('checkpoint: its checksum is wrong; it was cut off or changed')
-  const headerLength = view.getUint32(magic.length, true)
-  let offset = magic.length + 4 + headerLength
-  if (offset > end) throw new Error('checkpoint: its header is longer than the file')
-  const header = headerOf(new TextDecoder().decode(bytes.subarray(magic.length + 4, offset)))
+  const { header: json, body } = unseal(bytes, kind, 'ours')
+  const header = headerOf(json)
   const arrays = new Map<string, Float32Array>()
+  let offset = 0
   for (const { name, length } of header.arrays) {
-    if (offset + length * 4 > end) throw new Error(`checkpoint: array "${name}" is longer than the file`)
-    arrays.set(name, new Float32Array(bytes.slice(offset, offset + length * 4).buffer))
+    if (offset + length * 4 > body.length) throw new Error(`checkpoint: array "${name}" is longer than the file`)
+    arrays.set(name, new Float32Array(body.slice(offset, offset + length * 4).buffer))
     offset += length * 4
   }
   return { fingerprint: header.fingerprint, step: header.step, progress: header.progress, arrays }

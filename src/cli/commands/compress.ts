@@ -152,16 +152,6 @@ function oneOf<T extends string>(flag: string, value: string, known: readonly T[
   return value as T
 }
 
-/** Whether the file holds all of the model: none of its tensors lies in another file. */
-function isWhole(bytes: Uint8Array): boolean {
-  try {
-    readModel(bytes)
-    return true
-  } catch {
-    return false
-  }
-}
-
 /** A model and all of its bytes, from an .onnx (with its external data) or a packed file. Also used by `evaluate`. */
 export function modelOf(path: string): { model: Model; onnx: Uint8Array } {
   const bytes = readFileBytes(path)
@@ -169,6 +159,11 @@ export function modelOf(path: string): { model: Model; onnx: Uint8Array } {
     const onnx = unpackOnnx(bytes)
     return { model: readModel(onnx), onnx }
   }
-  const model = openModel(path)
-  return { model, onnx: isWhole(bytes) ? bytes : writeModel(model) }
+  try {
+    return { model: readModel(bytes), onnx: bytes }
+  } catch {
+    // Some of its tensors lie in other files, or it is damaged, which this tells.
+    const model = openModel(path)
+    return { model, onnx: writeModel(model) }
+  }
 }
