@@ -1,7 +1,8 @@
 /**
  * The integer coder for WebAssembly (AssemblyScript, `npm run build:wasm`): the same bits as entropy/integer-model.ts,
  * entropy/decision-mixer.ts and entropy/range-coder.ts, which say what each step is for. One instance is one stream.
- * The loop over the decisions of a weight is in one place, so that the coder's state stays in registers.
+ * The loop over the decisions of a weight is in one place, so that the coder's state stays in registers; that is also why the
+ * file is long and why the range coder's steps stand in it several times: a function cannot change a caller's locals.
  */
 
 @external("env", "flush")
@@ -552,18 +553,18 @@ export function codeTensor(
           }
           range_ = negative ? range_ - half : half
           if (decoding) {
-          while (range_ < 0x1000000) {
-            value_ = (value_ << 8) | (input < inputEnd ? <u32>load<u8>(input) : 0)
-            input++
-            range_ <<= 8
+            while (range_ < 0x1000000) {
+              value_ = (value_ << 8) | (input < inputEnd ? <u32>load<u8>(input) : 0)
+              input++
+              range_ <<= 8
+            }
+          } else {
+            while (range_ < 0x1000000) {
+              put(<i32>(low >>> 24))
+              low <<= 8
+              range_ <<= 8
+            }
           }
-        } else {
-          while (range_ < 0x1000000) {
-            put(<i32>(low >>> 24))
-            low <<= 8
-            range_ <<= 8
-          }
-        }
           const countAt = lanesCountAt + (<usize>bin << 2)
           const count = load<i32>(countAt)
           moveShares(lanes, n, 32768 / (count + 12))

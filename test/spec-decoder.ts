@@ -1,6 +1,7 @@
 /**
  * A second decoder of packed files, written after docs/format.md and docs/format/head.json alone: it imports nothing from
- * src. It reads layout, head and the tensors that need no integer stream, and writes the ONNX file around the others.
+ * src, and is one file, so that nothing but the page can have told it anything. It reads layout, head and the tensors that
+ * need no integer stream, and writes the ONNX file around the others.
  */
 import { readFileSync } from 'node:fs'
 

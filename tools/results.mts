@@ -212,36 +212,48 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
-}
-
-tables['unpack-memory'] = () => {
-  const r = result('unpack-memory')
-  return (
-    r &&
-    table(
-      ['way', 'peak MiB', 'more than opening the file, MiB'],
-      Object.entries<number>(r.peakMiB).map(([way, mib]) => [way, String(mib), String(r.peakMiBMoreThanOpening[way])]),
+  'unpack-memory': () => {
+    const r = result('unpack-memory')
+    return (
+      r &&
+      table(
+        ['way', 'peak MiB', 'more than opening the file, MiB'],
+        Object.entries<number>(r.peakMiB).map(([way, mib]) => [
+          way,
+          String(mib),
+          String(r.peakMiBMoreThanOpening[way]),
+        ]),
+      )
     )
-  )
-}
-tables.fuzz = () => {
-  const r = result('fuzz')
-  return (
-    r &&
-    table(
-      ['decoder', 'mutations', 'decoded', 'refused', 'sentences', 'slowest, ms', 'most allocated, MiB', 'of its bound'],
-      Object.entries<Json>(r.targets).map(([name, x]) => [
-        name,
-        count(x.mutations),
-        count(x.decoded),
-        count(x.refused),
-        String(x.sentences),
-        x.slowestMs.toFixed(0),
-        (x.mostBytes / 2 ** 20).toFixed(2),
-        `${(100 * x.largestShareOfLimit).toFixed(0)} %`,
-      ]),
+  },
+  fuzz: () => {
+    const r = result('fuzz')
+    return (
+      r &&
+      table(
+        [
+          'decoder',
+          'mutations',
+          'decoded',
+          'refused',
+          'sentences',
+          'slowest, ms',
+          'most allocated, MiB',
+          'of its bound',
+        ],
+        Object.entries<Json>(r.targets).map(([name, x]) => [
+          name,
+          count(x.mutations),
+          count(x.decoded),
+          count(x.refused),
+          String(x.sentences),
+          x.slowestMs.toFixed(0),
+          (x.mostBytes / 2 ** 20).toFixed(2),
+          `${(100 * x.largestShareOfLimit).toFixed(0)} %`,
+        ]),
+      )
     )
-  )
+  },
 }
 
 const check = process.argv.includes('--check')
