@@ -162,11 +162,11 @@ function imageWriter(
   const [low, high] = range
   const [height, width] = preprocess.size ?? stored
   const whole = (input.dtype ?? 'float32') !== 'float32' && input.dtype !== 'float64'
-  const inputValue = (c: number, x: number): number =>
-    ((x * (high - low)) / 255 + low - mean[mean.length === 1 ? 0 : c]) / std[std.length === 1 ? 0 : c]
-  const tables = Array.from({ length: channels }, (_, c) =>
-    Float32Array.from({ length: 256 }, (_, x) => inputValue(c, x)),
-  )
+  const maps = Array.from({ length: channels }, (_, c) => {
+    const [centre, scale] = [mean[mean.length === 1 ? 0 : c], std[std.length === 1 ? 0 : c]]
+    return (x: number): number => ((x * (high - low)) / 255 + low - centre) / scale
+  })
+  const tables = maps.map((map) => Float32Array.from({ length: 256 }, (_, x) => map(x)))
   if (whole && !tables.every((t) => t.every((v, x) => v === x))) {
     throw new Error(
       `${id}: the model's input "${input.name}" takes ${input.dtype}; expected --input-range 0..255 without mean and std`,
@@ -181,7 +181,8 @@ function imageWriter(
       for (let c = 0; c < channels; c++) {
         const plane = resize(source, from + c * stored[0] * stored[1])
         const start = startOf(to, c)
-        for (let i = 0; i < area; i++) target[start + i * step] = whole ? Math.round(plane[i]) : inputValue(c, plane[i])
+        const map = whole ? Math.round : maps[c]
+        for (let i = 0; i < area; i++) target[start + i * step] = map(plane[i])
       }
     }
   }
