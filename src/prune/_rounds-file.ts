@@ -26,10 +26,35 @@ export function encodeRounds({ fingerprint, finished, model, training = new Uint
 /** Throws one sentence where the bytes are not a whole state. */
 export function decodeRounds(bytes: Uint8Array): RoundsState {
   const { header, body } = unseal(bytes, kind, 'pruning in rounds')
-  const { modelLength, ...rest } = JSON.parse(header) as Pick<RoundsState, 'fingerprint' | 'finished'> & {
-    modelLength: number
-  }
+  const { fingerprint, finished, modelLength } = headerOf(header, body.length)
   const training = body.slice(modelLength)
   const model = readModel(body.slice(0, modelLength))
-  return { ...rest, model, ...(training.length > 0 ? { training } : {}) }
+  return { fingerprint, finished, model, ...(training.length > 0 ? { training } : {}) }
+}
+
+interface Header extends Pick<RoundsState, 'fingerprint' | 'finished'> {
+  readonly modelLength: number
+}
+
+function headerOf(json: string, bodyLength: number): Header {
+  let header: Header | null = null
+  try {
+    header = JSON.parse(json)
+  } catch {
+    // Told below.
+  }
+  const isRound = (r: PruneRound | null, i: number): boolean =>
+    r?.round === i + 1 && Number.isSafeInteger(r.rounds) && Number.isFinite(r.sparsity) && Array.isArray(r.history)
+  const isHeader =
+    typeof header?.fingerprint === 'string' &&
+    Array.isArray(header.finished) &&
+    header.finished.every(isRound) &&
+    Number.isSafeInteger(header.modelLength) &&
+    header.modelLength >= 0 &&
+    header.modelLength <= bodyLength
+  if (!header || !isHeader)
+    throw new Error(
+      'checkpoint: its header is damaged; expected fingerprint, finished rounds and the length of a model',
+    )
+  return header
 }

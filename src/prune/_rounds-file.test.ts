@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest'
+import { writeModel } from '../onnx/write.ts'
+import { lenet5 } from '../testing/small-nets.ts'
+import { seal } from '../train/sealed.ts'
+import { decodeRounds, encodeRounds } from './_rounds-file.ts'
+
+const model = lenet5(1)
+const round = { round: 1, rounds: 2, sparsity: 0.5, history: [] }
+
+describe('the state of pruning in rounds', () => {
+  it('comes back as it was', () => {
+    const training = Uint8Array.of(1, 2, 3)
+    const state = decodeRounds(encodeRounds({ fingerprint: 'f', finished: [round], model, training }))
+    expect(state).toMatchObject({ fingerprint: 'f', finished: [round], training })
+    expect(Buffer.compare(writeModel(state.model), writeModel(model))).toBe(0)
+  })
+
+  it.each([
+    ['nothing', null],
+    ['no fingerprint', { finished: [], modelLength: 4 }],
+    ['rounds that are none', { fingerprint: 'f', finished: [null], modelLength: 4 }],
+    ['rounds out of order', { fingerprint: 'f', finished: [{ ...round, round: 2 }], modelLength: 4 }],
+    ['a model longer than the file', { fingerprint: 'f', finished: [], modelLength: 5 }],
+    ['a length that is none', { fingerprint: 'f', finished: [], modelLength: -1 }],
+  ])('a header with %s is damaged', (_, header) => {
+    expect(() => decodeRounds(seal('COPPRN1', header, [new Uint8Array(4)]))).toThrow('its header is damaged')
+  })
+})
