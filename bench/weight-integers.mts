@@ -1,5 +1,5 @@
 /**
- * Question: how many bytes, and how much time, do fixed integer weights take, beside NNCodec (bytes) and brotli (time)?
+ * Question: how many bytes, and how much time, do fixed integer weights take, beside NNCodec (bytes), brotli and zstd (bytes, time)?
  * Every case is decoded and compared, in Node and in Chromium. Writes bench/results/weight-integers.json.
  * Run: COPPICE_DATA=... npx tsx bench/weight-integers.mts (needs the folder weight-integers there; see its README).
  */
@@ -8,6 +8,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { brotliCompressSync, brotliDecompressSync, constants, inflateRawSync } from 'node:zlib'
+import * as zstd from '@bokuweb/zstd-wasm'
 import { crc32 } from '../src/formats/checksum.ts'
 import { beginDecoding, beginEncoding, type Mode } from '../src/formats/entropy/integer-coder.ts'
 import { packModel } from '../src/formats/pack.ts'
@@ -33,6 +34,18 @@ if (!process.env.COPPICE_DATA)
 const folder = join(process.env.COPPICE_DATA, 'weight-integers')
 const peers = JSON.parse(readFileSync(join(folder, 'peers.json'), 'utf8')) as Peer[]
 const modes: readonly Mode[] = ['fast', 'default', 'max']
+await zstd.init()
+/** What else such bytes are sent in: brotli of Node, zstd in WebAssembly as ours. */
+const compressors = {
+  brotli: {
+    encode: (bytes: Uint8Array): Uint8Array =>
+      brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }),
+    decode: (bytes: Uint8Array): Uint8Array => brotliDecompressSync(bytes),
+  },
+  zstd: { encode: (bytes: Uint8Array): Uint8Array => zstd.compress(bytes, 19), decode: zstd.decompress },
+}
+type Compressor = keyof typeof compressors
+const compressorNames = Object.keys(compressors) as Compressor[]
 const rounds = 3
 
 const streams = new Map<string, Uint8Array>()
@@ -57,7 +70,15 @@ const summary = Object.fromEntries(
         fileGeometricMeanRatio: geometricMean(of((c) => c[mode].file / c.peer.nnr_full_bitstream)),
         medianDecodeMps: median(of((c) => c[mode].decodeMps)),
         decodeMps: spread(of((c) => c[mode].decodeMps)),
-        decodeSpeedToBrotli: spread(of((c) => c[mode].decodeSpeedToBrotli)),
+        ...Object.fromEntries(
+          compressorNames.map((name) => [
+            name,
+            {
+              bytesRatio: geometricMean(of((c) => c[mode].bytesTo[name])),
+              decodeSpeed: spread(of((c) => c[mode].decodeSpeedTo[name])),
+            },
+          ]),
+        ),
         chromiumDecodeMps: chromium && spread(of((c) => chromium[c.id][mode])),
         medianEncodeMps: median(of((c) => c[mode].encodeMps)),
         medianPlainDecodeMps: median(of((c) => c[mode].plainDecodeMps)),
@@ -67,7 +88,7 @@ const summary = Object.fromEntries(
 )
 console.log(JSON.stringify(summary, undefined, 1))
 const result = {
-  what: 'bytes against NNCodec 2.0.3 best payload, and packed files (tensors named t0, t1, …, all with the step 1) against its whole bitstream; speeds in million weights a second, best of interleaved rounds, one thread, WebAssembly (plain: TypeScript); brotli is of Node, quality 9, on int8 or int16; spreads are over the cases',
+  what: 'bytes against NNCodec 2.0.3 best payload, and packed files (tensors named t0, t1, …, all with the step 1) against its whole bitstream; speeds in million weights a second, best of interleaved rounds, one thread, WebAssembly (plain: TypeScript); brotli is of Node, quality 9, zstd in WebAssembly, level 19, both on int8 or int16: our bytes over theirs, our decoding speed over theirs; spreads are over the cases',
   machine: `${cpus()[0].model}, Node ${process.version}`,
   summary,
   cases: cases.map(({ peer, id, tensors, ...modesOf }) => ({
@@ -88,7 +109,8 @@ interface Measured {
   readonly encodeMps: number
   readonly decodeMps: number
   readonly plainDecodeMps: number
-  readonly decodeSpeedToBrotli: number
+  readonly bytesTo: Readonly<Record<Compressor, number>>
+  readonly decodeSpeedTo: Readonly<Record<Compressor, number>>
 }
 
 function measure(tensors: readonly Weights[], id: string): Record<Mode, Measured> {
@@ -128,16 +150,24 @@ function measure(tensors: readonly Weights[], id: string): Record<Mode, Measured
   const plain = Buffer.concat(
     tensors.map(({ values }) => Buffer.from((small ? Int8Array : Int16Array).from(values).buffer)),
   )
-  const brotli = brotliCompressSync(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } })
+  const others = compressorNames.map((name) => ({ name, bytes: compressors[name].encode(plain) }))
   const times: Record<string, number[]> = {}
   for (let r = 0; r < rounds; r++) {
     const note = (key: string, time: number): unknown => (times[key] ??= []).push(time)
-    note(
-      'brotli',
-      seconds(() => brotliDecompressSync(brotli)),
-    )
+    for (const { name, bytes } of others) {
+      let back: Uint8Array = bytes
+      note(
+        name,
+        seconds(() => {
+          back = compressors[name].decode(bytes)
+        }),
+      )
+      if (Buffer.compare(back, plain) !== 0) throw new Error(`bench: ${id} came back different from ${name}`)
+    }
     for (const { mode, bytes } of encoded) note(mode, decode(mode, bytes, true))
   }
+  const perCompressor = (f: (other: (typeof others)[number]) => number): Record<Compressor, number> =>
+    Object.fromEntries(others.map((o) => [o.name, round(f(o), 3)])) as Record<Compressor, number>
   const rate = (s: number): number => round(count / s / 1e6, 2)
   return Object.fromEntries(
     encoded.map(({ mode, bytes, time }) => [
@@ -148,7 +178,8 @@ function measure(tensors: readonly Weights[], id: string): Record<Mode, Measured
         encodeMps: rate(time),
         decodeMps: rate(Math.min(...times[mode])),
         plainDecodeMps: rate(decode(mode, bytes, false)),
-        decodeSpeedToBrotli: round(median(times[mode].map((t, r) => times.brotli[r] / t)), 3),
+        bytesTo: perCompressor(({ bytes: theirs }) => bytes.length / theirs.length),
+        decodeSpeedTo: perCompressor(({ name }) => median(times[mode].map((t, r) => times[name][r] / t))),
       },
     ]),
   ) as Record<Mode, Measured>
