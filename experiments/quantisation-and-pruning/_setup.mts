@@ -17,7 +17,6 @@ import { weightTensors } from '../../src/graph/weights.ts'
 import type { Model } from '../../src/model.ts'
 import { checkpointFile } from '../../src/node/checkpoint-file.ts'
 import { loadData } from '../../src/node/data.ts'
-import { openModel } from '../../src/node/files.ts'
 import type { RoundTraining } from '../../src/prune/prune-and-train.ts'
 import { floats, sizeOf } from '../../src/tensor/dtype.ts'
 import type { CheckpointStore } from '../../src/train/checkpoint.ts'
@@ -97,7 +96,6 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     limit: number('limit', 0),
     side: number('side', known.side),
   }
-  const reference = flag('reference', '')
   const test = enlarged(splits.test, settings.side)
   const [rest, heldBack] = splitDataset(splits.train, 0.2, 42)
   const training = enlarged(settings.limit > 0 ? first(rest, settings.limit) : rest, settings.side)
@@ -109,7 +107,6 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
       inputShape: [shape[0], shape[1], shape[2]],
       width: settings.width,
       seed,
-      initialize: !reference,
     })
   const inputs = requiredInputs(start())
   const batcher = batcherFor(inputs, test, guessPreprocess(inputs, test, pixelMoments(training)))
@@ -150,11 +147,8 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     net,
     set,
     seed,
-    settings: {
-      ...settings,
-      ...(reference ? { reference: 'given: its held-back images may have been trained on' } : {}),
-    },
-    key: reference ? `${key}, reference given` : key,
+    settings,
+    key,
     training,
     validation,
     test,
@@ -164,7 +158,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     options,
     checkpoint,
     made,
-    reference: () => (reference ? Promise.resolve(openModel(reference)) : made('reference', trained)),
+    reference: () => made('reference', trained),
     measure: (model, data) => validate(model, data, { batcher, batchSize: 250, threads }),
   }
 }

@@ -2,7 +2,7 @@
  * Table I: how few parameters hold the reference's accuracy?
  *
  *   npm run experiment -- table1 --data DIR|fashion-mnist:DIR|cifar10:DIR [--nets mobilenetV2,shufflenetV2,alexnet] [--seeds 0]
- *     [--epochs N] [--round-epochs 1] [--final-epochs 2] [--ladder 0.5,0.7,…] [--threads 2] [--reference FILE]
+ *     [--epochs N] [--round-epochs 1] [--final-epochs 2] [--ladder 0.5,0.7,…] [--threads 2]
  *
  * The reference is pruned by magnitude (LAMP: one threshold for all layers, on
  * weights relative to their layer), to one sparsity after the other, and its survivors are
