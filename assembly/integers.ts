@@ -537,7 +537,7 @@ export function codeTensor(
                 ),
               ),
             )
-          } else n = min32(15, a)
+          } else n = a < 15 ? <i32>a : 15
           const lowest = unit * load<u16>(lanes + (<usize>n << 1))
           range_ = unit * load<u16>(lanes + (<usize>(n - 1) << 1)) - lowest
           const half = range_ >>> 1

@@ -53,7 +53,11 @@ describe.each(modes)('integer coder, %s', (mode) => {
 
   it('codes any int32', () => {
     const values = fc.array(
-      fc.oneof(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), fc.integer({ min: -20, max: 20 })),
+      fc.oneof(
+        fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+        fc.integer({ min: -20, max: 20 }),
+        fc.constantFrom(-(2 ** 31), 2 ** 31 - 1),
+      ),
       { maxLength: 60 },
     )
     fc.assert(
