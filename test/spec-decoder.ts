@@ -1,7 +1,7 @@
 /**
  * A second decoder of packed files, written after docs/format.md and docs/format/head.json alone: it imports nothing from
- * src, and is one file, so that nothing but the page can have told it anything. It reads layout, head and the tensors that
- * need no integer stream, and writes the ONNX file around the others.
+ * src, so that nothing but the page can have told it anything. It reads layout and head, and writes the ONNX file around
+ * the tensors; those from integer streams and raw bits are decoded in spec-integers.ts.
  */
 import { readFileSync } from 'node:fs'
 
@@ -35,37 +35,48 @@ export interface SpecTensor {
   readonly name: string
   readonly dtype: string
   readonly dims: readonly number[]
+  /** Of an element. */
+  readonly bits: number
   readonly byteLength: number
   readonly coding: string
   readonly parameters: readonly number[]
   readonly lowBits: number
   readonly table: Uint8Array | undefined
-  /** Where the head, or raw bits alone, give it. */
+  /** Where the head gives it. */
   data: Uint8Array | undefined
   readonly tree: Tree
 }
 
 export interface SpecFile {
+  /** 0 fast, 1 default, 2 max. */
+  readonly mode: number
   readonly tensors: readonly SpecTensor[]
-  /** The ONNX file; `missing` gives the data of tensors from integer streams. */
-  onnx(missing: (tensor: SpecTensor) => Uint8Array): Uint8Array
+  /** Tensors with integers or raw bits, and the bytes that hold these. */
+  readonly groups: readonly {
+    readonly tensors: readonly SpecTensor[]
+    readonly integers: Uint8Array
+    readonly raw: Uint8Array
+  }[]
+  /** The ONNX file, once all tensors have their data. */
+  onnx(): Uint8Array
 }
 
 // ---- probabilities
 
-const reciprocal = Array.from({ length: 1024 }, (_, n) => Math.floor(163840 / (10 * n + 16)))
-const squash = (() => {
-  const table = new Map<number, number>()
+/** R of the page. */
+export const reciprocal = Array.from({ length: 1024 }, (_, n) => Math.floor(163840 / (10 * n + 16)))
+export const squash = (() => {
+  const table = new Int32Array(2 * 3071 + 1)
   let e = 1
   for (let x = 0; x <= 3071; x++) {
     const p = Math.floor((65536 * e) / (1 + e) + 0.5)
-    table.set(x, Math.min(65535, p))
-    table.set(-x, Math.max(1, 65536 - p))
+    table[3071 + x] = Math.min(65535, p)
+    table[3071 - x] = Math.max(1, 65536 - p)
     e *= 1.0039138893383475
   }
-  return (x: number): number => table.get(x) as number
+  return (x: number): number => table[3071 + x]
 })()
-const stretch = Array.from({ length: 4096 }, (_, i) => {
+export const stretch = Array.from({ length: 4096 }, (_, i) => {
   let low = -3071
   let high = 3071
   // The smallest x with squash(x) >= 16 i + 8, or 3071.
@@ -96,9 +107,9 @@ interface BitCoder {
   bit(p: number): number
 }
 
-class RangeDecoder implements BitCoder {
-  private range = 0xffffffff
-  private code = 0
+export class RangeDecoder implements BitCoder {
+  range = 0xffffffff
+  code = 0
   private at = 0
   private readonly bytes: Uint8Array
   constructor(bytes: Uint8Array) {
@@ -106,7 +117,7 @@ class RangeDecoder implements BitCoder {
     for (let i = 0; i < 4; i++) this.code = this.code * 256 + this.next()
   }
   private next(): number {
-    if (this.at > this.bytes.length + 12) throw new Error('the head ends too soon')
+    if (this.at > this.bytes.length + 12) throw new Error('the stream ends too soon')
     return this.bytes[this.at++] ?? 0
   }
   bit(p: number): number {
@@ -117,8 +128,12 @@ class RangeDecoder implements BitCoder {
       this.code -= bound
       this.range -= bound
     }
-    for (; this.range < 2 ** 24; this.range *= 256) this.code = this.code * 256 + this.next()
+    this.fill()
     return bit
+  }
+  /** Reads bytes until the range is wide enough for the next step. */
+  fill(): void {
+    for (; this.range < 2 ** 24; this.range *= 256) this.code = this.code * 256 + this.next()
   }
 }
 
@@ -452,14 +467,13 @@ class Head {
         ? table
         : coding.name === 'constant'
           ? Uint8Array.from({ length: byteLength }, (_, i) => (table as Uint8Array)[i % (table as Uint8Array).length])
-          : coding.name === 'copy'
-            ? this.tensors[this.tensors.length - parameters[0]].data
-            : undefined
+          : undefined
     const name = new TextDecoder().decode((tree.name ?? new Uint8Array(0)) as Uint8Array)
     const tensor = {
       name,
       dtype: type.name,
       dims,
+      bits: type.bits,
       byteLength,
       coding: coding.name,
       parameters,
@@ -540,8 +554,21 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 
 // ---- the file
 
+function crc32(bytes: Uint8Array): number {
+  let crc = 0xffffffff
+  for (const byte of bytes) {
+    crc ^= byte
+    for (let i = 0; i < 8; i++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1
+  }
+  return ~crc >>> 0
+}
+
 export function readBySpec(file: Uint8Array): SpecFile {
-  let at = 9
+  let at = 4
+  const u32 = (): number => {
+    at += 4
+    return new DataView(file.buffer, file.byteOffset).getUint32(at - 4, true)
+  }
   const varint = (): number => {
     let value = 0
     for (let scale = 1; ; scale *= 128) {
@@ -550,24 +577,26 @@ export function readBySpec(file: Uint8Array): SpecFile {
       if (byte < 128) return value
     }
   }
-  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 1) throw new Error('no packed file')
-  varint()
-  varint()
-  const headLength = varint()
-  const groups: { integers: number; raw: number }[] = []
-  for (let left = varint(); left > 0; left--) {
-    groups.push({ integers: varint(), raw: varint() })
-    at += 4
+  const check = (from: number, to: number, sum: number): void => {
+    if (crc32(file.subarray(from, to)) !== sum) throw new Error('the checksum does not fit')
   }
+  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 1) throw new Error('no packed file')
+  const headSum = u32()
+  const mode = file[at++]
+  const total = varint()
+  const besideData = varint()
+  const headLength = varint()
+  const sizes = Array.from({ length: varint() }, () => ({ integers: varint(), raw: varint(), sum: u32() }))
+  check(8, at + headLength, headSum)
   const head = new Head(file.subarray(at, at + headLength))
   at += headLength
   const tree = head.message('ModelProto', undefined, 1)
-  // Raw tensors whose group has nothing else need no integer stream.
-  const payload = head.tensors.filter((t) => !['inline', 'constant', 'copy'].includes(t.coding))
+
+  const members: SpecTensor[][] = sizes.map(() => [])
   let size = 2 ** 20
   let index = -1
-  const members: SpecTensor[][] = groups.map(() => [])
-  for (const tensor of payload) {
+  for (const tensor of head.tensors) {
+    if (['inline', 'constant', 'copy'].includes(tensor.coding)) continue
     if (size >= 2 ** 20) {
       index++
       size = 0
@@ -575,20 +604,25 @@ export function readBySpec(file: Uint8Array): SpecFile {
     members[index].push(tensor)
     size += tensor.dims.reduce((a, b) => a * b, 1)
   }
-  for (const [g, { integers, raw }] of groups.entries()) {
-    let from = at + integers
-    for (const tensor of members[g]) {
-      if (tensor.coding !== 'raw') break
-      tensor.data = file.slice(from, from + tensor.byteLength)
-      from += tensor.byteLength
-    }
-    at += integers + raw
-  }
+  const groups = sizes.map(({ integers, raw, sum }, i) => {
+    const middle = at + integers
+    const end = middle + raw
+    check(at, end, sum)
+    const group = { tensors: members[i], integers: file.subarray(at, middle), raw: file.subarray(middle, end) }
+    at = end
+    return group
+  })
+  if (at !== file.length) throw new Error('bytes after the end')
   return {
+    mode,
     tensors: head.tensors,
-    onnx(missing) {
-      for (const tensor of head.tensors) tensor.tree.rawData = tensor.data ?? missing(tensor)
-      return encode('ModelProto', tree)
+    groups,
+    onnx() {
+      for (const { tree: place, data } of head.tensors) place.rawData = data
+      const out = encode('ModelProto', tree)
+      const dataLength = head.tensors.reduce((n, t) => n + t.byteLength, 0)
+      if (out.length !== total || total - dataLength !== besideData) throw new Error('lengths that do not fit')
+      return out
     },
   }
 }

@@ -36,10 +36,10 @@ export const grid: Coding = {
       if (q === 0) out.write(data[4 * i + 3] >> 7, 1)
     })
   },
-  decode({ byteLength, size, dims }, { parameters, table, integers }, raw) {
+  decode({ dtype, byteLength, size, dims }, { parameters, table, integers }, raw) {
     const steps = table && table.length % 4 === 0 ? new Float32Array(new Uint8Array(table).buffer) : undefined
     const rows = steps?.length ?? 0
-    if (byteLength !== size * 4) throw damaged('a grid of elements that are not float32')
+    if (dtype !== 'float32') throw damaged('a grid of elements that are not float32')
     if (!integers || !steps || (rows !== 1 && rows !== dims[0])) throw damaged('a grid without its steps')
     const out = new Float32Array(byteLength / 4)
     const length = size / rows

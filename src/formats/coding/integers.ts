@@ -79,6 +79,7 @@ function unpack(dtype: DataType, size: number, data: Uint8Array): Int32Array | u
 
 function pack(dtype: DataType, byteLength: number, values: Int32Array, shift: number): Uint8Array {
   const { bits, kind } = dataTypes[dtype]
+  if (bits > 64) throw damaged(`integers of type ${dtype}`)
   const data = new Uint8Array(byteLength)
   const view = new DataView(data.buffer)
   const size = values.length
@@ -92,7 +93,7 @@ function pack(dtype: DataType, byteLength: number, values: Int32Array, shift: nu
   else if (bits === 16) for (let i = 0; i < size; i++) view.setInt16(2 * i, values[i] + shift, true)
   else if (kind === 'tiny-float' && bits === 8) {
     for (let i = 0; i < size; i++) {
-      const v = values[i] + shift
+      const v = (values[i] + shift) | 0
       data[i] = v < 0 ? 128 | (-v & 127) : v
     }
   } else if (bits === 8) for (let i = 0; i < size; i++) data[i] = values[i] + shift

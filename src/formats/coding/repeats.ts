@@ -39,8 +39,8 @@ export const repeats: Coding = {
   writeRaw(_info, data, _coded, out: BitWriter) {
     walk(new Uint32Array(new Uint8Array(data).buffer), (_i, { value, bits }) => out.write(value, bits))
   },
-  decode({ byteLength, size }, { integers }, raw: BitReader) {
-    if (!integers || byteLength !== size * 4) throw damaged('repeats without integers')
+  decode({ dtype, size }, { integers }, raw: BitReader) {
+    if (!integers || dtype !== 'float32') throw damaged('repeats without integers')
     const words = new Uint32Array(size)
     const memory = remember()
     for (let i = 0; i < size; i++) {

@@ -1,0 +1,496 @@
+/**
+ * The rest of the second decoder: integer streams and the tensors made of them, written after "Integer streams" and "Tensor
+ * codings" of docs/format.md alone, in its order and with its names. It imports nothing from src.
+ */
+import {
+  RangeDecoder,
+  readBySpec,
+  reciprocal,
+  type SpecFile,
+  type SpecTensor,
+  squash,
+  stretch,
+} from './spec-decoder.ts'
+
+// ---- what the page names
+
+const clamp = (x: number, low: number, high: number): number => Math.min(high, Math.max(low, x))
+const mag = (v: number): number => Math.min(255, Math.abs(v))
+const sign3 = (v: number): number => (v === 0 ? 0 : v < 0 ? 1 : 2)
+const size5 = (v: number): number => {
+  const m = mag(v)
+  return m <= 2 ? m : m <= 5 ? 3 : 4
+}
+const bin28 = (x: number): number => clamp(((x - 2048) * 3) >> 8, 0, 27)
+const approach = (x: number, a: number, r: number): number => Math.max(0, x + (Math.imul(((a << 14) - x) >> 5, r) >> 9))
+
+const logOfMantissa = (() => {
+  const table = new Int32Array(256)
+  for (let n = 0, power = 1; power < 2; n++, power *= 1.0027112750502025)
+    for (let i = 0; i < 256; i++) if (power <= 1 + i / 256) table[i] = n
+  return table
+})()
+const log = (x: number): number => {
+  if (x === 0) return -256
+  const e = 31 - Math.clz32(x)
+  return 256 * e + logOfMantissa[(e >= 8 ? x >>> (e - 8) : x << (8 - e)) & 255]
+}
+
+const Z: number[] = []
+for (let m = 2 ** -14; Z.length < 352; m *= 1.0442737824274138) Z.push(Math.floor(65536 / (1 + m)))
+
+/** Adaptive probabilities with the limit 255. */
+class Probabilities {
+  readonly p: Int32Array
+  private readonly n: Uint8Array
+  constructor(size: number) {
+    this.p = new Int32Array(size).fill(2 ** 21)
+    this.n = new Uint8Array(size)
+  }
+  adapt(slot: number, bit: number): void {
+    const [p, n] = [this.p[slot], this.n[slot]]
+    this.p[slot] = p + (Math.imul(((bit ? 4194303 : 0) - p) >> 5, reciprocal[n]) >> 9)
+    if (n < 255) this.n[slot]++
+  }
+}
+
+// ---- integer streams
+
+/** What is known of a value before it is decoded. */
+interface Place {
+  readonly kernel: boolean
+  readonly k: number
+  readonly width: number
+  /** Of the column. */
+  readonly i: number
+  readonly left: number
+  readonly left2: number
+  readonly up: number
+  readonly up2: number
+  readonly channel: number
+  readonly above: number
+  readonly others: number
+  readonly r: number
+  readonly t: number
+  readonly c: number
+  readonly n: number
+  readonly bin: number
+}
+
+interface Share {
+  readonly s: number[]
+  n: number
+}
+
+export class IntegerStream {
+  private readonly coder: RangeDecoder
+  private readonly mode: number
+  private readonly E = [0, 1].map(() => [41943, 22282, 12452, 7209, 6554, 655, 3277, 0])
+  private readonly S = [0, 1].map(() => [0, 0, 0, 0, 0, 0])
+  private number = 0
+  private readonly unary = new Probabilities(31)
+  // Fast.
+  private readonly nonzero = new Probabilities(45 * 9)
+  private readonly shares: readonly Share[] = Array.from({ length: 45 }, (_, bin) => firstShare(bin))
+  // Default and max.
+  private readonly contextCount: number
+  private readonly mixerCount: number
+  private readonly magnitudeTables: readonly Probabilities[]
+  private readonly signTables: readonly Probabilities[]
+  private readonly weights: readonly Int32Array[]
+  private readonly slots = new Int32Array(12)
+  private readonly s = new Int32Array(12)
+  private readonly sets = new Int32Array(3)
+  private readonly given = new Int32Array(3)
+
+  /** `mode` is the file's: 0 fast, 1 default, 2 max. */
+  constructor(bytes: Uint8Array, mode: number) {
+    this.coder = new RangeDecoder(bytes)
+    this.mode = mode
+    this.contextCount = [0, 4, 12][mode]
+    this.mixerCount = [0, 2, 3][mode]
+    const { contextCount } = this
+    const tables = (): Probabilities[] => Array.from({ length: contextCount }, () => new Probabilities(4096 * 16))
+    this.magnitudeTables = tables()
+    this.signTables = tables()
+    this.weights = Array.from({ length: this.mixerCount }, () =>
+      new Int32Array(256 * 17 * contextCount).fill(Math.floor(72000 / contextCount)),
+    )
+  }
+
+  /** The next tensor's integers. */
+  tensor(dims: readonly number[]): Int32Array {
+    const product = (list: readonly number[]): number => list.reduce((a, b) => a * b, 1)
+    const values = new Int32Array(product(dims))
+    if (values.length === 0) return values
+    const rows = dims.length > 1 ? dims[0] : 1
+    const columns = dims.length > 1 ? dims[1] : values.length
+    const taps = product(dims.slice(2))
+    const kernel = taps > 1
+    const width = kernel ? dims[dims.length - 1] : 1
+    const length = columns * taps
+    const E = this.E[Number(kernel)]
+    const S = this.S[Number(kernel)]
+
+    const tap = new Int32Array(length).fill(11468)
+    const column = new Int32Array(columns).fill(11468)
+    let mean = 11468
+    let count = 2
+    let rowMean = 11468
+    for (let row = 0; row < rows; row++) {
+      const base = log(mean + 64)
+      const least = ((mean * 5) >> 4) + 64
+      const rate = Math.max(492, reciprocal[Math.min(row, 1023)])
+      rowMean = (rowMean + mean) >> 1
+      let recent = rowMean
+      for (let p = 0; p < length; p++) {
+        const at = row * length + p
+        const i = Math.floor(p / taps)
+        const k = p % taps
+
+        const left = p >= 1 ? values[at - 1] : 0
+        const left2 = p >= 2 ? values[at - 2] : 0
+        const up = row >= 1 ? values[at - length] : 0
+        const up2 = row >= 2 ? values[at - 2 * length] : 0
+        const channel = kernel && p >= taps ? values[at - taps] : 0
+        const above = kernel && k >= width ? values[at - width] : 0
+        const others = kernel ? mag(channel) + mag(above) : mag(left2) + mag(up2)
+
+        const r = log(rowMean + 64)
+        const t = log(tap[p] + 64)
+        const c = log(column[i] + 64)
+        const n = log(recent + 64)
+        const l = log((mag(left) << 14) + least)
+        const u = log((mag(up) << 14) + least)
+        const f: number[] = []
+        let d = 0
+        if (this.mode > 0) {
+          for (const x of [r, t, c, n, l, u, log((others << 13) + least)]) f.push(clamp(x - base, -1536, 1536))
+          f.push(128)
+          for (let j = 0; j < 8; j++) d += f[j] * E[j]
+          d >>= 16
+        } else if (kernel) d = (40 * r + 30 * t + 11 * c + 9 * l + 5 * n - 95 * base) >> 6
+        else d = (42 * r + 13 * (t + c) + 4 * (l + u) + 10 * n - 86 * base) >> 6
+        const expected = clamp(base + d, 1536, 5631)
+        const inverse = Z[expected >> 4]
+        const bin = Math.max(0, ((expected - 1792) * 3) >> 8)
+
+        let value: number
+        if (this.mode === 0) value = this.fast(bin, left, up)
+        else {
+          const share = (v: number): number => Math.sign(v) * Math.min(4096, (mag(v) * inverse) >> 6)
+          const g = [left, left2, up, up2, channel, above].map(share)
+          let predicted = 0
+          for (let j = 0; j < 6; j++) predicted += g[j] * S[j]
+          predicted >>= 16
+          const place = { kernel, k, width, i, left, left2, up, up2, channel, above, others, r, t, c, n, bin }
+          value = this.mixed(place, predicted)
+          const surprise = Math.min(2 ** 18, (mag(value) + 1) * inverse) - 65536
+          for (let j = 0; j < 8; j++) E[j] = clamp(E[j] + ((surprise * f[j] + 2 ** 16) >> 17), -(2 ** 17), 2 ** 17)
+          const error = share(value) - predicted
+          for (let j = 0; j < 6; j++) S[j] = clamp(S[j] + ((error * g[j] + 2 ** 15) >> 16), -(2 ** 16), 2 ** 16)
+        }
+        values[at] = value
+
+        const a = mag(value)
+        recent += (((a << 14) - recent) * 3) >> 5
+        rowMean = approach(rowMean, a, reciprocal[Math.min(p + 5, 1023)])
+        tap[p] = approach(tap[p], a, rate)
+        column[i] = approach(column[i], a, rate)
+      }
+      const more = Math.min(length, 3000)
+      mean = Math.floor((mean * count + rowMean * more) / (count + more))
+      count = Math.min(3000, count + more)
+    }
+    this.number = (this.number + 1) % 256
+    return values
+  }
+
+  /** A bit by one adaptive probability. */
+  private bit(table: Probabilities, slot: number): number {
+    const bit = this.coder.bit(clamp(table.p[slot] >>> 6, 24, 65512))
+    table.adapt(slot, bit)
+    return bit
+  }
+
+  /** Exp-Golomb, from 1. */
+  private rest(): number {
+    let length = 0
+    while (length < 31 && this.bit(this.unary, length)) length++
+    let out = 1
+    for (; length > 0; length--) out = 2 * out + this.coder.bit(32768)
+    return out
+  }
+
+  private fast(bin: number, left: number, up: number): number {
+    const { coder } = this
+    if (!this.bit(this.nonzero, (3 * bin + Math.min(2, mag(left))) * 3 + Math.min(2, mag(up)))) return 0
+    const share = this.shares[bin]
+    const { s } = share
+    const unit = Math.floor(coder.range / 2 ** 15)
+    const place = Math.min(32766, Math.floor(coder.code / unit))
+    const m = s.findIndex((x) => x <= place)
+    const low = unit * s[m]
+    const size = unit * s[m - 1] - low
+    const half = Math.floor(size / 2)
+    coder.code -= low
+    const negative = coder.code >= half
+    if (negative) coder.code -= half
+    coder.range = negative ? size - half : half
+    coder.fill()
+    const q = Math.floor(32768 / (share.n + 12))
+    for (const [j, x] of s.entries()) {
+      const target = j < m ? 32767 - 8 * j : 8 * (15 - j)
+      s[j] = x + (((target - x) * q + 2 ** 14) >> 15)
+    }
+    share.n = Math.min(244, share.n + 1)
+    const magnitude = m === 15 ? 14 + this.rest() : m
+    return (negative ? -magnitude : magnitude) | 0
+  }
+
+  private mixed(place: Place, predicted: number): number {
+    const { contextCount } = this
+    const lean = Math.min(6, (Math.abs(predicted) + 64) >> 7)
+    const side = predicted < 0 ? 6 - lean : 6 + lean
+    const magnitudes = magnitudeContexts(place, lean, this.number).slice(0, contextCount)
+    if (!this.decide(0, magnitudes, this.magnitudeTables, place)) return 0
+    const signs = signContexts(place, side, this.number).slice(0, contextCount)
+    const negative = this.decide(16, signs, this.signTables, place)
+    let m = 1
+    while (m <= 15 && this.decide(m, magnitudes, this.magnitudeTables, place)) m++
+    if (m === 16) m = 15 + this.rest()
+    return (negative ? -m : m) | 0
+  }
+
+  private decide(
+    decision: number,
+    contexts: readonly number[],
+    tables: readonly Probabilities[],
+    { bin, kernel, k }: Place,
+  ): number {
+    const { mixerCount, weights, slots, s, sets, given } = this
+    const count = contexts.length
+    for (let j = 0; j < count; j++) {
+      slots[j] = contexts[j] * 16 + (decision & 15)
+      s[j] = stretch[tables[j].p[slots[j]] >>> 10]
+    }
+    const selectors = [bin >> 2, kernel ? 1 + Math.min(k, 24) : 0, this.number]
+    let x = 0
+    for (let m = 0; m < mixerCount; m++) {
+      sets[m] = (selectors[m] * 17 + decision) * count
+      let sum = 0
+      for (let j = 0; j < count; j++) sum += (weights[m][sets[m] + j] * s[j]) >> 4
+      const own = clamp(sum >> 12, -3071, 3071)
+      given[m] = squash(own)
+      x += own
+    }
+    const bit = this.coder.bit(squash(mixerCount === 2 ? x >> 1 : (x * 21845) >> 16))
+    for (let m = 0; m < mixerCount; m++) {
+      const error = 65536 * bit - given[m]
+      for (let j = 0; j < count; j++) {
+        const at = sets[m] + j
+        weights[m][at] = clamp(weights[m][at] + ((error * s[j] + 2 ** 14) >> 15), -(2 ** 17), 2 ** 17)
+      }
+    }
+    for (let j = 0; j < count; j++) tables[j].adapt(slots[j], bit)
+    return bit
+  }
+}
+
+function firstShare(bin: number): Share {
+  const e = Math.min(351, (1792 + Math.floor((256 * bin + 128) / 3)) >> 4)
+  const s = [32767]
+  for (let m = 0; m < 14; m++)
+    s.push(clamp(Math.floor((s[m] * (65536 - Z[e])) / 65536), 8 * (14 - m), 32767 - 8 * (m + 1)))
+  return { s: [...s, 0], n: 0 }
+}
+
+function magnitudeContexts(place: Place, lean: number, tensor: number): number[] {
+  const { kernel, k, i, left, left2, up, up2, channel, above, others, r, t, c, n, bin } = place
+  const coarse = bin >> 1
+  const tapPlace = Math.min(k, 24)
+  const [A, C] = kernel ? [above, channel] : [left2, up2]
+  return [
+    bin,
+    (5 * size5(left) + size5(up)) * 24 + coarse,
+    kernel ? (5 * tapPlace + size5(above)) * 24 + coarse : 3000 + (5 * size5(left2) + size5(up2)) * 24 + coarse,
+    28 * bin28(r) + bin28(c),
+    (5 * size5(A) + size5(C)) * 24 + coarse,
+    (25 * size5(left) + 5 * size5(left2) + size5(up)) * 12 + (coarse >> 1),
+    48 * lean + bin,
+    28 * bin28(c) + bin28(t),
+    48 * bin28(n) + bin,
+    kernel ? 48 * tapPlace + bin : 1200 + Math.min(i, 2047),
+    28 * bin28(log((3 * mag(left) + 3 * mag(up) + 2 * others) << 10)) + bin28(c),
+    48 * (tensor % 64) + bin,
+  ]
+}
+
+function signContexts(place: Place, side: number, tensor: number): number[] {
+  const { kernel, k, width, left, left2, up, up2, channel, above, bin } = place
+  const coarse = bin >> 1
+  const tapPlace = Math.min(k, 24)
+  const signed = (v: number): number => (5 * sign3(v) + size5(v)) * 24 + coarse
+  const inRow = k % width === 0 ? 0 : sign3(left)
+  return [
+    kernel
+      ? 81 + 27 * inRow + 9 * sign3(above) + 3 * sign3(channel) + sign3(up)
+      : 9 * sign3(left) + 3 * sign3(left2) + sign3(up),
+    side,
+    3 * tapPlace + sign3(above),
+    signed(above),
+    9 * sign3(up) + 3 * sign3(up2) + sign3(left),
+    signed(up),
+    signed(channel),
+    13 * tensor + side,
+    (9 * sign3(left) + 3 * sign3(up) + sign3(channel)) * 13 + side,
+    13 * tapPlace + side,
+    48 * side + bin,
+    signed(left),
+  ]
+}
+
+// ---- tensor codings
+
+class RawBits {
+  private readonly bytes: Uint8Array
+  private at = 0
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+  }
+  /** At most 52 bits, the highest first. */
+  bits(count: number): number {
+    let out = 0
+    for (; count > 0; count--, this.at++) {
+      if (this.at >= 8 * this.bytes.length) throw new Error('raw bits end too soon')
+      out = 2 * out + ((this.bytes[this.at >> 3] >> (7 - (this.at & 7))) & 1)
+    }
+    return out
+  }
+  end(): void {
+    if (Math.ceil(this.at / 8) !== this.bytes.length) throw new Error('raw bits to spare')
+  }
+}
+
+type Decode = (tensor: SpecTensor, integers: Int32Array, raw: RawBits, view: DataView) => void
+
+const decodeIntegers: Decode = ({ dtype, bits, parameters: [offset] }, integers, _raw, view) => {
+  for (const [i, integer] of integers.entries()) {
+    const v = (integer + offset) | 0
+    if (bits === 64) view.setBigInt64(8 * i, BigInt(v), true)
+    else if (bits === 32) view.setInt32(4 * i, v, true)
+    else if (bits === 16) view.setInt16(2 * i, v, true)
+    else if (bits === 8) view.setInt8(i, dtype.startsWith('float8') && v < 0 ? 0x80 | (-v & 127) : v)
+    else if (bits < 8) {
+      const at = (i * bits) >> 3
+      const low = v & (2 ** bits - 1)
+      view.setUint8(at, view.getUint8(at) | (low << ((i * bits) & 7)))
+    } else throw new Error(`integers of type ${dtype}`)
+  }
+}
+
+const decodeGrid: Decode = ({ dims, parameters: [signs], table }, integers, raw, view) => {
+  const steps = new Float32Array((table as Uint8Array).slice().buffer)
+  if (steps.length !== 1 && steps.length !== dims[0]) throw new Error(`${steps.length} steps`)
+  const each = integers.length / steps.length
+  for (const [i, integer] of integers.entries()) {
+    const isMinus = integer === 0 && signs === 1 && raw.bits(1) === 1
+    view.setFloat32(4 * i, isMinus ? -0 : integer * steps[Math.floor(i / each)], true)
+  }
+}
+
+const decodeCodebook: Decode = ({ bits, parameters: [centre], table = new Uint8Array() }, integers, _raw, view) => {
+  const width = bits / 8
+  for (const [i, integer] of integers.entries()) {
+    const from = (integer + centre) * width
+    if (!(from >= 0 && from < table.length)) throw new Error('a value that is not there')
+    for (let b = 0; b < width; b++) view.setUint8(i * width + b, table[from + b])
+  }
+}
+
+const mantissas: Readonly<Record<string, number>> = { float16: 10, bfloat16: 7, float32: 23, float64: 52 }
+
+const decodeFloats: Decode = ({ dtype, bits, parameters: [largest, zeroBits] }, integers, raw, view) => {
+  const width = mantissas[dtype]
+  const fields = 2 ** (bits - 1 - width)
+  if (!(largest < fields && zeroBits <= width)) throw new Error('an exponent or zero bits beyond the type')
+  for (const [i, integer] of integers.entries()) {
+    if (integer === 0) continue
+    const exponent = largest + 1 - Math.abs(integer)
+    if (exponent < 0) throw new Error('an exponent below 0')
+    const mantissa = raw.bits(width - zeroBits) * 2 ** zeroBits
+    const signAndExponent = (integer < 0 ? fields : 0) + exponent
+    if (bits === 64) view.setBigUint64(8 * i, (BigInt(signAndExponent) << 52n) | BigInt(mantissa), true)
+    else if (bits === 32) view.setUint32(4 * i, signAndExponent * 2 ** width + mantissa, true)
+    else view.setUint16(2 * i, signAndExponent * 2 ** width + mantissa, true)
+  }
+}
+
+const decodeRepeats: Decode = (_tensor, integers, raw, view) => {
+  const elements = new Uint32Array(integers.length)
+  /** Distinct, by first appearance. */
+  const magnitudes: number[] = []
+  /** The last element of each magnitude. */
+  const lastOf = new Map<number, number>()
+  let source: number | undefined
+  let flip = 0
+  for (const [i, integer] of integers.entries()) {
+    if (integer === 0 || integer === 1) {
+      if (source === undefined) throw new Error('a repeat of nothing')
+      flip ^= integer
+      elements[i] = elements[source] ^ (flip << 31)
+      source++
+    } else {
+      if (integer === 2) elements[i] = raw.bits(32)
+      else if (integer === 3) {
+        const sign = raw.bits(1)
+        const k = magnitudes.length
+        const magnitude = magnitudes[raw.bits(k < 2 ? 0 : Math.ceil(Math.log2(k)))]
+        if (magnitude === undefined) throw new Error('a magnitude that is not there')
+        elements[i] = magnitude | (sign << 31)
+      } else throw new Error(`a repeat of kind ${integer}`)
+      const before = lastOf.get(elements[i] & 0x7fffffff)
+      source = before === undefined ? undefined : before + 1
+      if (before !== undefined) flip = (elements[before] ^ elements[i]) >>> 31
+    }
+    const magnitude = elements[i] & 0x7fffffff
+    if (!lastOf.has(magnitude)) magnitudes.push(magnitude)
+    lastOf.set(magnitude, i)
+    view.setUint32(4 * i, elements[i], true)
+  }
+}
+
+/** Of the codings with integers. */
+const decoders: Readonly<Record<string, Decode>> = {
+  integers: decodeIntegers,
+  grid: decodeGrid,
+  codebook: decodeCodebook,
+  floats: decodeFloats,
+  repeats: decodeRepeats,
+}
+
+function decodeTensor(tensor: SpecTensor, stream: IntegerStream, raw: RawBits): Uint8Array {
+  const data = new Uint8Array(tensor.byteLength)
+  if (tensor.coding === 'raw') return data.map(() => raw.bits(8))
+  const integers = stream.tensor(tensor.dims)
+  const { lowBits } = tensor
+  if (lowBits > 0) for (const [i, v] of integers.entries()) integers[i] = (v << lowBits) | raw.bits(lowBits)
+  decoders[tensor.coding](tensor, integers, raw, new DataView(data.buffer))
+  return data
+}
+
+// ---- the file
+
+/** The whole file: tensors with their data, and the ONNX file. */
+export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['tensors']; readonly onnx: Uint8Array } {
+  const file = readBySpec(bytes)
+  for (const { tensors, integers, raw } of file.groups) {
+    const stream = new IntegerStream(integers, file.mode)
+    const bits = new RawBits(raw)
+    for (const tensor of tensors) tensor.data = decodeTensor(tensor, stream, bits)
+    bits.end()
+  }
+  for (const [i, tensor] of file.tensors.entries())
+    if (tensor.coding === 'copy') tensor.data = file.tensors[i - tensor.parameters[0]].data
+  return { tensors: file.tensors, onnx: file.onnx() }
+}
