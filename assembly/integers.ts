@@ -1,6 +1,6 @@
 /**
  * The integer coder for WebAssembly (AssemblyScript, `npm run build:wasm`): the same bits as entropy/integer-model.ts,
- * entropy/decision-mixer.ts and entropy/range-coder.ts, which say what each step is for. One instance is one stream.
+ * entropy/decision-mixer.ts, entropy/leanings.ts, entropy/refinement.ts and entropy/range-coder.ts, which say what each step is for. One instance is one stream.
  * The loop over the decisions of a weight is in one place, so that the coder's state stays in registers; that is also why the
  * file is long and why the range coder's steps stand in it several times: a function cannot change a caller's locals.
  */
@@ -15,6 +15,10 @@ const tableSize: i32 = 4096
 const stretchLimit: i32 = 3071
 const firstMean: i32 = 11468
 const slowest: i32 = 492
+const slowestTap: i32 = 164
+// Refinements: how many contexts a decision has, how many probabilities a context.
+const refinedContexts: i32 = 64
+const cells: i32 = 33
 
 // Memory: tables that JavaScript fills, then state.
 const squashAt: usize = 1024 // u16[6143]
@@ -23,9 +27,9 @@ const reciprocalAt: usize = stretchAt + 8192 // i32[1024]
 const log2At: usize = reciprocalAt + 4096 // u8[256]
 const zeroAt: usize = log2At + 256 // i32[352]
 const escapeAt: usize = zeroAt + 1408 // i32[32]
-const learntAt: usize = escapeAt + 128 // i32[2][8]
-const learntSignedAt: usize = learntAt + 64 // i32[2][8]
-const slotsAt: usize = learntSignedAt + 64 // u32[16]: addresses of the current contexts, of magnitudes
+const learntAt: usize = escapeAt + 128 // i32[2][12]
+const learntSignedAt: usize = learntAt + 96 // i32[2][16]
+const slotsAt: usize = learntSignedAt + 128 // u32[16]: addresses of the current contexts, of magnitudes
 const signSlotsAt: usize = slotsAt + 64 // and of the sign
 const stretchedAt: usize = signSlotsAt + 64 // i32[16]
 const lanesAt: usize = 28672 // i16[48][16]: the shares of magnitudes, in fast
@@ -42,6 +46,9 @@ let slotsEnd: usize = 0
 let weights0: usize = 0
 let weights1: usize = 0
 let weights2: usize = 0
+/** Two refinements: by what is expected of the weight, and by the tensor. */
+let refinedAt: usize = 0
+const refinedBytes: usize = (decisions * refinedContexts * cells) << 2
 
 let decoding: bool = false
 let low: u32 = 0
@@ -67,13 +74,17 @@ export function init(mode: i32, decode: i32): usize {
   weights1 = weights0 + decisions * 16 * (<i32>contexts << 2)
   weights2 = weights1 + decisions * 32 * (<i32>contexts << 2)
   if (fast) initShares()
-  const heap = fast ? weights0 : max ? weights2 + decisions * 256 * (<i32>contexts << 2) : weights2
+  refinedAt = max ? weights2 + decisions * 256 * (<i32>contexts << 2) : weights2
+  const heap = fast ? weights0 : max ? refinedAt + 2 * refinedBytes : weights2
   const missing = <i32>((heap + 0xffff) >> 16) - memory.size()
   if (missing > 0) memory.grow(missing)
   for (let at = probabilityAt; at < weights0; at += 4) store<i32>(at, 0x80000000)
-  for (let at = weights0; at < heap; at += 4) store<i32>(at, 72000 / <i32>contexts)
+  for (let at = weights0; at < refinedAt && !fast; at += 4) store<i32>(at, 72000 / <i32>contexts)
+  for (let at = refinedAt; max && at < heap; ) {
+    for (let cell = 0; cell < cells; cell++, at += 4) store<i32>(at, (squash((cell - 16) * 128) << 16) | 6)
+  }
   for (let i: usize = 0; i < 32; i++) store<i32>(escapeAt + i * 4, 0x80000000)
-  for (let at = learntAt; at < learntSignedAt; at += 32) {
+  for (let at = learntAt; at < learntSignedAt; at += 48) {
     v128.store(at, i32x4(41943, 22282, 12452, 7209))
     v128.store(at + 16, i32x4(6554, 655, 3277, 0))
   }
@@ -287,6 +298,27 @@ function magnitude(v: i32): i32 {
   return a < 255 ? <i32>a : 255
 }
 
+/** A mean of signed weights, moved towards one by `rate` of 2^14. */
+@inline
+function lean(at: usize, v: i32, rate: i32): void {
+  const mean = load<i32>(at)
+  store<i32>(at, mean + (((((v << 14) - mean) >> 5) * rate) >> 9))
+}
+
+/** Such a mean as a share of the expected magnitude, times 4. */
+@inline
+function leaning(mean: i32, inverse: i32): i32 {
+  return max32(-2048, min32(2048, ((mean >> 8) * inverse) >> 12)) << 2
+}
+
+/** Between two neighbouring probabilities of a refinement, of 65536. */
+@inline
+function between(at: usize, part: i32): i32 {
+  return (
+    (<i32>(load<u32>(at) >>> 16) * (128 - part) + <i32>(load<u32>(at + 4) >>> 16) * part) >>> 7
+  )
+}
+
 @inline
 function sign3(v: i32): i32 {
   return v == 0 ? 0 : v < 0 ? 1 : 2
@@ -333,11 +365,13 @@ function codeEscape(a: u32): u32 {
   return ((1 << n) | bits) + unaryLimit - 1
 }
 
-/** Codes a tensor of values at `values`; `taps` and `columns` are scratch. Returns 0, or 1 where the input ends too soon. */
+/**
+ * Codes a tensor of values at `values`. At `tapsAt` is scratch: 4 bytes for each place in a row and each column, twice, and for
+ * each place in the kernel, three times. Returns 0, or 1 where the input ends too soon.
+ */
 export function codeTensor(
   values: usize,
   tapsAt: usize,
-  columnsAt: usize,
   rows: i32,
   columns: i32,
   taps: i32,
@@ -346,8 +380,19 @@ export function codeTensor(
   const rowLength = columns * taps
   const tensor = tensors++ & 255
   const kernel = taps > 1
-  const learnt = learntAt + (kernel ? 32 : 0)
-  const learntSigned = learntSignedAt + (kernel ? 32 : 0)
+  const learnt = learntAt + (kernel ? 48 : 0)
+  const learntSigned = learntSignedAt + (kernel ? 64 : 0)
+  const columnsAt = tapsAt + (<usize>rowLength << 2)
+  const leanTapsAt = columnsAt + (<usize>columns << 2)
+  const leanColumnsAt = leanTapsAt + (<usize>rowLength << 2)
+  const leanPlacesAt = leanColumnsAt + (<usize>columns << 2)
+  const leanRowPlacesAt = leanPlacesAt + (<usize>taps << 2)
+  const placesAt = leanRowPlacesAt + (<usize>taps << 2)
+  if (max) {
+    memory.fill(leanTapsAt, 0, leanRowPlacesAt - leanTapsAt)
+    for (let k: usize = 0; k < <usize>taps; k++) store<i32>(placesAt + (k << 2), firstMean)
+  }
+  let recentLean = 0
   for (let i: usize = 0; i < <usize>rowLength; i++) store<i32>(tapsAt + (i << 2), firstMean)
   for (let i: usize = 0; i < <usize>columns; i++) store<i32>(columnsAt + (i << 2), firstMean)
   const rowBytes = <usize>rowLength << 2
@@ -368,6 +413,9 @@ export function codeTensor(
     const rate = max32(slowest, reciprocal(row))
     rowMean = (rowMean + mean) >> 1
     let recent = rowMean
+    let kernelMean = recent
+    let rowLean = 0
+    if (max) memory.fill(leanRowPlacesAt, 0, tapBytes)
     let i = 0
     let k = 0
     let placeInRow = 0
@@ -390,6 +438,7 @@ export function codeTensor(
       const tapLog = log2(tap + 64)
       let f0 = i32x4.splat(0)
       let f1 = f0
+      let f2 = f0
       let sum = 0
       let others = 0
       if (fast) {
@@ -406,7 +455,16 @@ export function codeTensor(
           3,
           128,
         )
-        sum = total(i32x4.add(i32x4.mul(f0, v128.load(learnt)), i32x4.mul(f1, v128.load(learnt, 16)))) >> 16
+        let products = i32x4.add(i32x4.mul(f0, v128.load(learnt)), i32x4.mul(f1, v128.load(learnt, 16)))
+        if (max) {
+          if (k == 0) kernelMean = recent
+          if (kernel) {
+            const place = log2(load<i32>(placesAt + (<usize>k << 2)) + 64)
+            f2 = within(i32x4.sub(quad(place, log2(kernelMean + 64), meanLog, meanLog), logs), 1536)
+            products = i32x4.add(products, i32x4.mul(f2, v128.load(learnt, 32)))
+          }
+        }
+        sum = total(products) >> 16
       }
       const expected = max32(1536, min32(5631, meanLog + sum))
       const inverse = load<i32>(zeroAt + (<usize>(expected >> 4) << 2))
@@ -416,7 +474,10 @@ export function codeTensor(
 
       let s0 = i32x4.splat(0)
       let s1 = i32x4.splat(0)
+      let s2 = i32x4.splat(0)
+      let s3 = i32x4.splat(0)
       let predicted = 0
+      let side = 6
       let w0: usize = 0
       let w1: usize = 0
       let w2: usize = 0
@@ -434,8 +495,26 @@ export function codeTensor(
           total(
             i32x4.add(i32x4.mul(s0, v128.load(learntSigned)), i32x4.mul(s1, v128.load(learntSigned, 16))),
           ) >> 16
-        const lean = min32(6, ((predicted < 0 ? -predicted : predicted) + 64) >> 7)
-        const side = predicted < 0 ? 6 - lean : 6 + lean
+        if (max) {
+          s2 = quad(
+            leaning(rowLean, inverse),
+            leaning(load<i32>(leanTapsAt + (<usize>p << 2)), inverse),
+            leaning(load<i32>(leanColumnsAt + (<usize>i << 2)), inverse),
+            leaning(load<i32>(leanPlacesAt + (<usize>k << 2)), inverse),
+          )
+          s3 = quad(
+            leaning(recentLean, inverse),
+            kernel ? leaning(load<i32>(leanRowPlacesAt + (<usize>k << 2)), inverse) : 0,
+            0,
+            0,
+          )
+          predicted +=
+            total(
+              i32x4.add(i32x4.mul(s2, v128.load(learntSigned, 32)), i32x4.mul(s3, v128.load(learntSigned, 48))),
+            ) >> 16
+        }
+        const sure = min32(6, ((predicted < 0 ? -predicted : predicted) + 64) >> 7)
+        side = predicted < 0 ? 6 - sure : 6 + sure
         const columnBin = coarseBin(columnLog)
         setContext(1, (size5(left) * 5 + size5(up)) * 24 + coarse)
         setContext(
@@ -458,7 +537,7 @@ export function codeTensor(
           const channelOr = kernel ? channel : up2
           setContext(4, (size5(aboveOr) * 5 + size5(channelOr)) * 24 + coarse)
           setContext(5, ((leftSize * 5 + size5(left2)) * 5 + upSize) * 12 + (coarse >> 1))
-          setContext(6, lean * 48 + bin)
+          setContext(6, sure * 48 + bin)
           setContext(7, columnBin * 28 + tapBin)
           setContext(8, recentBin * 48 + bin)
           setContext(9, kernel ? place * 48 + bin : 1200 + min32(i, 2047))
@@ -576,6 +655,8 @@ export function codeTensor(
         let x0 = 0
         let x1 = 0
         let x2 = 0
+        let refined0: usize = 0
+        let refined1: usize = 0
         {
           let d0 = i32x4.splat(0)
           let d1 = i32x4.splat(0)
@@ -599,7 +680,17 @@ export function codeTensor(
           x1 = clamp(total(d1) >> 12)
           if (max) {
             x2 = clamp(total(d2) >> 12)
-            chance = squash(((x0 + x1 + x2) * 21845) >> 16)
+            const x = ((x0 + x1 + x2) * 21845) >> 16
+            const y = max32(-2047, min32(2047, x)) + 2048
+            const part = y & 127
+            const context = decision * refinedContexts
+            const cell = (y >> 7) << 2
+            refined0 =
+              refinedAt + ((context + (decision == signDecision ? side : bin)) * cells << 2) + cell
+            refined1 = refinedAt + refinedBytes + ((context + (tensor & 63)) * cells << 2) + cell
+            chance = max32(1, (2 * squash(x) + between(refined0, part) + between(refined1, part)) >> 2)
+            refined0 += part >> 6 << 2
+            refined1 += part >> 6 << 2
           } else chance = squash((x0 + x1) >> 1)
         }
 
@@ -644,14 +735,24 @@ export function codeTensor(
           const m2 = w2 + <usize>(decision * 256) * contextBytes
           for (let j: usize = 0; j < contextBytes; j += 16) {
             const s = v128.load(stretchedAt + j)
-            learn(m0 + j, e0, s, 15, 131072)
-            learn(m1 + j, e1, s, 15, 131072)
-            if (max) learn(m2 + j, e2, s, 15, 131072)
+            if (max) {
+              learn(m0 + j, e0, s, 16, 131072)
+              learn(m1 + j, e1, s, 16, 131072)
+              learn(m2 + j, e2, s, 16, 131072)
+            } else {
+              learn(m0 + j, e0, s, 15, 131072)
+              learn(m1 + j, e1, s, 15, 131072)
+            }
             adapt(<usize>load<u32>(slots + j) + offset, bit)
             adapt(<usize>load<u32>(slots + j + 4) + offset, bit)
             adapt(<usize>load<u32>(slots + j + 8) + offset, bit)
             adapt(<usize>load<u32>(slots + j + 12) + offset, bit)
           }
+        }
+
+        if (max) {
+          adapt(refined0, bit)
+          adapt(refined1, bit)
         }
 
         if (decision == signDecision) {
@@ -691,6 +792,21 @@ export function codeTensor(
         const error = i32x4.splat(share(result, inverse) - predicted)
         learn(learntSigned, error, s0, 16, 65536)
         learn(learntSigned + 16, error, s1, 16, 65536)
+        if (max) {
+          if (kernel) learn(learnt + 32, surprise, f2, 17, 131072)
+          learn(learntSigned + 32, error, s2, 16, 32768)
+          learn(learntSigned + 48, error, s3, 16, 32768)
+          const w = negative ? -b : b
+          rowLean += ((((w << 14) - rowLean) >> 5) * reciprocal(p + 4)) >> 9
+          lean(leanTapsAt + (<usize>p << 2), w, max32(slowest, reciprocal(row + 4)))
+          lean(leanColumnsAt + (<usize>i << 2), w, max32(slowest, reciprocal(row * taps + k + 4)))
+          lean(leanPlacesAt + (<usize>k << 2), w, max32(slowestTap, reciprocal(row * columns + i + 4)))
+          lean(leanRowPlacesAt + (<usize>k << 2), w, max32(slowest, reciprocal(i + 4)))
+          recentLean += (((w << 14) - recentLean) * 3) >> 5
+          const placeAt = placesAt + (<usize>k << 2)
+          store<i32>(placeAt, approach(load<i32>(placeAt), b, reciprocal(row * columns + i)))
+          kernelMean = approach(kernelMean, b, reciprocal(k + 1))
+        }
       }
       recent += (((b << 14) - recent) * 3) >> 5
       rowMean = approach(rowMean, b, reciprocal(p + 5))

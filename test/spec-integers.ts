@@ -43,9 +43,9 @@ for (let m = 2 ** -14; Z.length < 352; m *= 1.0442737824274138) Z.push(Math.floo
 class Probabilities {
   readonly p: Int32Array
   private readonly n: Uint8Array
-  constructor(size: number) {
+  constructor(size: number, count = 0) {
     this.p = new Int32Array(size).fill(2 ** 21)
-    this.n = new Uint8Array(size)
+    this.n = new Uint8Array(size).fill(count)
   }
   adapt(slot: number, bit: number): void {
     const [p, n] = [this.p[slot], this.n[slot]]
@@ -77,6 +77,91 @@ interface Place {
   readonly bin: number
 }
 
+/** What max keeps of a tensor. */
+class MaxState {
+  private readonly kernel: boolean
+  private readonly columns: number
+  private readonly taps: number
+  private readonly place: Int32Array
+  private inKernel = 0
+  private readonly leanRow = new Int32Array(1)
+  private readonly leanTap: Int32Array
+  private readonly leanColumn: Int32Array
+  private readonly leanPlace: Int32Array
+  private readonly leanHere: Int32Array
+  private leanRecent = 0
+
+  constructor(columns: number, taps: number) {
+    this.kernel = taps > 1
+    this.columns = columns
+    this.taps = taps
+    this.place = new Int32Array(taps).fill(11468)
+    this.leanTap = new Int32Array(columns * taps)
+    this.leanColumn = new Int32Array(columns)
+    this.leanPlace = new Int32Array(taps)
+    this.leanHere = new Int32Array(taps)
+  }
+
+  startRow(): void {
+    this.leanRow[0] = 0
+    this.leanHere.fill(0)
+  }
+
+  /** The ninth and tenth of f. */
+  features(k: number, recent: number, base: number): number[] {
+    if (k === 0) this.inKernel = recent
+    const logs = [this.place[k], this.inKernel].map((x) => clamp(log(x + 64) - base, -1536, 1536))
+    return this.kernel ? logs : [0, 0]
+  }
+
+  leanings(p: number, inverse: number): number[] {
+    const { taps, kernel, leanRow, leanTap, leanColumn, leanPlace, leanRecent, leanHere } = this
+    const [i, k] = [Math.floor(p / taps), p % taps]
+    const means = [leanRow[0], leanTap[p], leanColumn[i], leanPlace[k], leanRecent, kernel ? leanHere[k] : 0]
+    return means.map((x) => clamp(((x >> 8) * inverse) >> 12, -2048, 2048) << 2)
+  }
+
+  learn(row: number, p: number, value: number): void {
+    const { columns, taps } = this
+    const [i, k] = [Math.floor(p / taps), p % taps]
+    const a = mag(value)
+    const v = a * Math.sign(value)
+    const rate = (n: number, floor: number): number => Math.max(floor, reciprocal[Math.min(n + 4, 1023)])
+    const move = (means: Int32Array, at: number, r: number): void => {
+      means[at] += (((v * 2 ** 14 - means[at]) >> 5) * r) >> 9
+    }
+    move(this.leanRow, 0, rate(p, 0))
+    move(this.leanTap, p, rate(row, 492))
+    move(this.leanColumn, i, rate(row * taps + k, 492))
+    move(this.leanPlace, k, rate(row * columns + i, 164))
+    move(this.leanHere, k, rate(i, 492))
+    this.leanRecent += ((v * 2 ** 14 - this.leanRecent) * 3) >> 5
+    this.place[k] = approach(this.place[k], a, reciprocal[Math.min(row * columns + i, 1023)])
+    this.inKernel = approach(this.inKernel, a, reciprocal[Math.min(k + 1, 1023)])
+  }
+}
+
+/** Max's last step of a prediction. */
+class Refinement {
+  private readonly table = new Probabilities(17 * 64 * 33, 6)
+  private used = 0
+  constructor() {
+    const { p } = this.table
+    for (let at = 0; at < p.length; at++) p[at] = 64 * squash(128 * ((at % 33) - 16))
+  }
+  predict(decision: number, selector: number, x: number): number {
+    const y = clamp(x, -2047, 2047) + 2048
+    const at = (decision * 64 + selector) * 33 + (y >> 7)
+    const w = y & 127
+    const { p } = this.table
+    this.used = w >= 64 ? at + 1 : at
+    return ((p[at] >>> 6) * (128 - w) + (p[at + 1] >>> 6) * w) >>> 7
+  }
+  adapt(bit: number): void {
+    this.table.adapt(this.used, bit)
+  }
+}
+
 interface Share {
   readonly s: number[]
   n: number
@@ -85,8 +170,8 @@ interface Share {
 export class IntegerStream {
   private readonly coder: RangeDecoder
   private readonly mode: number
-  private readonly E = [0, 1].map(() => [41943, 22282, 12452, 7209, 6554, 655, 3277, 0])
-  private readonly S = [0, 1].map(() => [0, 0, 0, 0, 0, 0])
+  private readonly E = [0, 1].map(() => [41943, 22282, 12452, 7209, 6554, 655, 3277, 0, 0, 0])
+  private readonly S = [0, 1].map(() => new Array<number>(12).fill(0))
   private number = 0
   private readonly unary = new Probabilities(31)
   // Fast.
@@ -102,6 +187,7 @@ export class IntegerStream {
   private readonly s = new Int32Array(12)
   private readonly sets = new Int32Array(3)
   private readonly given = new Int32Array(3)
+  private readonly refinements: readonly Refinement[]
 
   /** `mode` is the file's: 0 fast, 1 default, 2 max. */
   constructor(bytes: Uint8Array, mode: number) {
@@ -109,6 +195,7 @@ export class IntegerStream {
     this.mode = mode
     this.contextCount = [0, 4, 12][mode]
     this.mixerCount = [0, 2, 3][mode]
+    this.refinements = mode === 2 ? [new Refinement(), new Refinement()] : []
     const { contextCount } = this
     const tables = (): Probabilities[] => Array.from({ length: contextCount }, () => new Probabilities(4096 * 16))
     this.magnitudeTables = tables()
@@ -134,6 +221,7 @@ export class IntegerStream {
 
     const tap = new Int32Array(length).fill(11468)
     const column = new Int32Array(columns).fill(11468)
+    const more = this.mode === 2 ? new MaxState(columns, taps) : undefined
     let mean = 11468
     let count = 2
     let rowMean = 11468
@@ -143,6 +231,7 @@ export class IntegerStream {
       const rate = Math.max(492, reciprocal[Math.min(row, 1023)])
       rowMean = (rowMean + mean) >> 1
       let recent = rowMean
+      more?.startRow()
       for (let p = 0; p < length; p++) {
         const at = row * length + p
         const i = Math.floor(p / taps)
@@ -167,7 +256,8 @@ export class IntegerStream {
         if (this.mode > 0) {
           for (const x of [r, t, c, n, l, u, log((others << 13) + least)]) f.push(clamp(x - base, -1536, 1536))
           f.push(128)
-          for (let j = 0; j < 8; j++) d += f[j] * E[j]
+          if (more) f.push(...more.features(k, recent, base))
+          for (let j = 0; j < f.length; j++) d += f[j] * E[j]
           d >>= 16
         } else if (kernel) d = (40 * r + 30 * t + 11 * c + 9 * l + 5 * n - 95 * base) >> 6
         else d = (42 * r + 13 * (t + c) + 4 * (l + u) + 10 * n - 86 * base) >> 6
@@ -183,12 +273,22 @@ export class IntegerStream {
           let predicted = 0
           for (let j = 0; j < 6; j++) predicted += g[j] * S[j]
           predicted >>= 16
+          if (more) {
+            g.push(...more.leanings(p, inverse))
+            let sum = 0
+            for (let j = 6; j < 12; j++) sum += g[j] * S[j]
+            predicted += sum >> 16
+          }
           const place = { kernel, k, width, i, left, left2, up, up2, channel, above, others, r, t, c, n, bin }
           value = this.mixed(place, predicted)
           const surprise = Math.min(2 ** 18, (mag(value) + 1) * inverse) - 65536
-          for (let j = 0; j < 8; j++) E[j] = clamp(E[j] + ((surprise * f[j] + 2 ** 16) >> 17), -(2 ** 17), 2 ** 17)
+          for (let j = 0; j < f.length; j++)
+            E[j] = clamp(E[j] + ((surprise * f[j] + 2 ** 16) >> 17), -(2 ** 17), 2 ** 17)
           const error = share(value) - predicted
-          for (let j = 0; j < 6; j++) S[j] = clamp(S[j] + ((error * g[j] + 2 ** 15) >> 16), -(2 ** 16), 2 ** 16)
+          for (let j = 0; j < g.length; j++) {
+            const limit = j < 6 ? 2 ** 16 : 2 ** 15
+            S[j] = clamp(S[j] + ((error * g[j] + 2 ** 15) >> 16), -limit, limit)
+          }
         }
         values[at] = value
 
@@ -197,10 +297,11 @@ export class IntegerStream {
         rowMean = approach(rowMean, a, reciprocal[Math.min(p + 5, 1023)])
         tap[p] = approach(tap[p], a, rate)
         column[i] = approach(column[i], a, rate)
+        more?.learn(row, p, value)
       }
-      const more = Math.min(length, 3000)
-      mean = Math.floor((mean * count + rowMean * more) / (count + more))
-      count = Math.min(3000, count + more)
+      const added = Math.min(length, 3000)
+      mean = Math.floor((mean * count + rowMean * added) / (count + added))
+      count = Math.min(3000, count + added)
     }
     this.number = (this.number + 1) % 256
     return values
@@ -253,11 +354,11 @@ export class IntegerStream {
     const lean = Math.min(6, (Math.abs(predicted) + 64) >> 7)
     const side = predicted < 0 ? 6 - lean : 6 + lean
     const magnitudes = magnitudeContexts(place, lean, this.number).slice(0, contextCount)
-    if (!this.decide(0, magnitudes, this.magnitudeTables, place)) return 0
+    if (!this.decide(0, magnitudes, this.magnitudeTables, place, side)) return 0
     const signs = signContexts(place, side, this.number).slice(0, contextCount)
-    const negative = this.decide(16, signs, this.signTables, place)
+    const negative = this.decide(16, signs, this.signTables, place, side)
     let m = 1
-    while (m <= 15 && this.decide(m, magnitudes, this.magnitudeTables, place)) m++
+    while (m <= 15 && this.decide(m, magnitudes, this.magnitudeTables, place, side)) m++
     if (m === 16) m = 15 + this.rest()
     return (negative ? -m : m) | 0
   }
@@ -267,6 +368,7 @@ export class IntegerStream {
     contexts: readonly number[],
     tables: readonly Probabilities[],
     { bin, kernel, k }: Place,
+    side: number,
   ): number {
     const { mixerCount, weights, slots, s, sets, given } = this
     const count = contexts.length
@@ -284,12 +386,21 @@ export class IntegerStream {
       given[m] = squash(own)
       x += own
     }
-    const bit = this.coder.bit(squash(mixerCount === 2 ? x >> 1 : (x * 21845) >> 16))
+    x = mixerCount === 2 ? x >> 1 : (x * 21845) >> 16
+    let chance = squash(x)
+    if (this.refinements.length > 0) {
+      const selectors = [decision === 16 ? side : bin, this.number % 64]
+      const refined = this.refinements.map((table, n) => table.predict(decision, selectors[n], x))
+      chance = Math.max(1, (2 * chance + refined[0] + refined[1]) >> 2)
+    }
+    const bit = this.coder.bit(chance)
+    for (const table of this.refinements) table.adapt(bit)
+    const shift = mixerCount === 3 ? 16 : 15
     for (let m = 0; m < mixerCount; m++) {
       const error = 65536 * bit - given[m]
       for (let j = 0; j < count; j++) {
         const at = sets[m] + j
-        weights[m][at] = clamp(weights[m][at] + ((error * s[j] + 2 ** 14) >> 15), -(2 ** 17), 2 ** 17)
+        weights[m][at] = clamp(weights[m][at] + ((error * s[j] + 2 ** (shift - 1)) >> shift), -(2 ** 17), 2 ** 17)
       }
     }
     for (let j = 0; j < count; j++) tables[j].adapt(slots[j], bit)

@@ -1,10 +1,11 @@
 /**
  * Predicts and codes one binary decision under several contexts: each context's adaptive probability, stretched, is
  * weighted by two or three sets of weights that learn online (Mahoney, "Adaptive weighing of context models", 2005).
- * Fixed point throughout.
+ * With three sets the outcome is refined. Fixed point throughout.
  */
-import { reciprocalTable, squashTable, stretchLimit, stretchTable } from './logistic.ts'
+import { adapt, squashTable, stretchLimit, stretchTable } from './logistic.ts'
 import type { BinaryCoder } from './range-coder.ts'
+import { Refinement } from './refinement.ts'
 
 /** Decisions of a weight: 0, is it not 0; m from 1 to 15, is its magnitude above m; and the sign. */
 export const unaryLimit = 16
@@ -14,6 +15,8 @@ const decisions = 17
 export const tableSize = 4096
 /** How many weight sets the first, second and third mixer choose from, a decision. */
 export const mixerSets = [16, 32, 256] as const
+/** Contexts of a refinement, a decision. */
+const refinedContexts = 64
 /** Weights stay within ±2, so that their products fit 32 bits. */
 const weightLimit = 2 << 16
 
@@ -29,6 +32,8 @@ export class DecisionMixer {
   private readonly stretched = new Int32Array(16)
   private readonly errors = new Int32Array(3)
   private readonly bases = new Int32Array(3)
+  /** By the expected magnitude or the predicted sign, and by the tensor. */
+  private readonly refinements: readonly Refinement[]
 
   constructor(count: number, mixers: number) {
     this.count = count
@@ -36,10 +41,11 @@ export class DecisionMixer {
     this.probability = new Int32Array(count * tableSize * unaryLimit).fill(1 << 31)
     this.signProbability = new Int32Array(count * tableSize).fill(1 << 31)
     const first = Math.floor(72000 / count)
+    this.refinements = mixers === 3 ? [1, 2].map(() => new Refinement(decisions * refinedContexts)) : []
     this.weights = mixerSets.slice(0, mixers).map((n) => new Int32Array(decisions * n * count).fill(first))
   }
 
-  /** `sets` picks a weight set for each mixer. */
+  /** `sets` picks a weight set for each mixer, and then what magnitudes and what signs are refined by. */
   code(coder: BinaryCoder, contexts: Int32Array, decision: number, sets: Int32Array, bit: number): number {
     const { slot, stretched, errors, bases, count, mixers } = this
     const sign = decision === signDecision
@@ -59,26 +65,25 @@ export class DecisionMixer {
       bases[m] = base
       sum += x
     }
-    const x = mixers === 2 ? sum >> 1 : Math.imul(sum, 21845) >> 16
-    bit = coder.code(bit, squashTable[x + stretchLimit])
+    const [byWeight, byTensor] = this.refinements
+    if (byWeight) {
+      const x = Math.imul(sum, 21845) >> 16
+      const context = decision * refinedContexts
+      const refined = byWeight.predict(context + sets[sign ? 4 : 3], x) + byTensor.predict(context + (sets[2] & 63), x)
+      bit = coder.code(bit, Math.max(1, (2 * squashTable[x + stretchLimit] + refined) >> 2))
+      byWeight.learn(bit)
+      byTensor.learn(bit)
+    } else bit = coder.code(bit, squashTable[(sum >> 1) + stretchLimit])
+    const slowness = byWeight ? 16 : 15
     for (let m = 0; m < mixers; m++) {
       const w = this.weights[m]
       const error = (bit << 16) - errors[m]
       for (let j = 0; j < count; j++) {
-        const moved = w[bases[m] + j] + ((Math.imul(error, stretched[j]) + 0x4000) >> 15)
+        const moved = w[bases[m] + j] + ((Math.imul(error, stretched[j]) + (1 << (slowness - 1))) >> slowness)
         w[bases[m] + j] = Math.max(-weightLimit, Math.min(weightLimit, moved))
       }
     }
     for (let j = 0; j < count; j++) adapt(table, slot[j], bit)
     return bit
   }
-}
-
-/** Moves a probability towards a bit, by 1 / (count + 1.6). */
-export function adapt(table: Int32Array, at: number, bit: number): void {
-  const state = table[at]
-  const n = state & 1023
-  const p = state >>> 10
-  const moved = p + (Math.imul(((bit ? 4194303 : 0) - p) >> 5, reciprocalTable[n]) >> 9)
-  table[at] = (moved << 10) | (n < 255 ? n + 1 : n)
 }

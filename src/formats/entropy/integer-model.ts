@@ -5,12 +5,14 @@
  * A weight is coded as: is it 0; its sign; its magnitude in unary, from `unaryLimit` on as Exp-Golomb. Its magnitude is
  * expected by a log-linear model, whose features are running means (of the row, the place in the row, the input channel,
  * what came last) and neighbours, and whose weights learn online as if magnitudes were geometrically distributed. Its
- * sign is predicted from neighbours by least mean squares. Both make contexts, which are mixed. After DeepCABAC
+ * sign is predicted from neighbours (and in max from how rows, columns and places lean) by least mean squares. Both make
+ * contexts, which are mixed. After DeepCABAC
  * (Wiedemann et al. 2020, arXiv:1907.11900) and PAQ (Mahoney 2005). What is learnt stays from tensor to tensor.
  */
-import { adapt, DecisionMixer, signDecision, unaryLimit } from './decision-mixer.ts'
+import { DecisionMixer, signDecision, unaryLimit } from './decision-mixer.ts'
+import { Leanings, leaningCount } from './leanings.ts'
 import { log2, zeroTable } from './logarithm.ts'
-import { reciprocalTable } from './logistic.ts'
+import { adapt, reciprocalTable } from './logistic.ts'
 import { MagnitudeShares } from './magnitude-shares.ts'
 import type { BinaryCoder } from './range-coder.ts'
 
@@ -38,7 +40,8 @@ const firstMean = 11468
 /** Running means of places and columns move by at least this much of 2^14. */
 const slowest = 492
 /** First weights of the log-linear model, in 2^-16; the order is that of `features`. */
-const firstWeights = [41943, 22282, 12452, 7209, 6554, 655, 3277, 0]
+const firstWeights = [41943, 22282, 12452, 7209, 6554, 655, 3277, 0, 0, 0]
+const neighbours = 6
 
 export class IntegerModel {
   private readonly mode: Mode
@@ -47,20 +50,25 @@ export class IntegerModel {
   /** Contexts of the current weight, for magnitudes and for the sign. */
   private readonly contexts = new Int32Array(16)
   private readonly signContexts = new Int32Array(16)
-  private readonly sets = new Int32Array(3)
-  /** Logarithms relative to the mean's. */
-  private readonly features = new Int32Array(8)
-  /** Neighbours relative to the expected magnitude. */
-  private readonly signed = new Int32Array(6)
+  private readonly sets = new Int32Array(5)
+  /** Logarithms relative to the mean's; the last two in max. */
+  private readonly features: Int32Array
+  /** Neighbours relative to the expected magnitude; then, in max, leanings. */
+  private readonly signed: Int32Array
   /** Learnt weights of both, for tensors without and with taps. */
-  private readonly learnt = [Int32Array.from(firstWeights), Int32Array.from(firstWeights)]
-  private readonly learntSigned = [new Int32Array(6), new Int32Array(6)]
+  private readonly learnt: readonly Int32Array[]
+  private readonly learntSigned: readonly Int32Array[]
   private readonly shares = new MagnitudeShares()
   private tensors = 0
 
   constructor(mode: Mode) {
     this.mode = mode
-    this.mixer = new DecisionMixer(mode === 'fast' ? 1 : mode === 'default' ? 4 : 12, mode === 'max' ? 3 : 2)
+    const max = mode === 'max'
+    this.features = new Int32Array(max ? 10 : 8)
+    this.signed = new Int32Array(max ? neighbours + leaningCount : neighbours)
+    this.learnt = [0, 1].map(() => Int32Array.from(firstWeights))
+    this.learntSigned = [0, 1].map(() => new Int32Array(neighbours + leaningCount))
+    this.mixer = new DecisionMixer(mode === 'fast' ? 1 : mode === 'default' ? 4 : 12, max ? 3 : 2)
   }
 
   /** Codes the integers of a tensor: reads `values` when encoding and fills them when decoding. */
@@ -77,6 +85,8 @@ export class IntegerModel {
     const learntSigned = this.learntSigned[kernel]
     const tapMeans = new Int32Array(rowLength).fill(firstMean)
     const columnMeans = new Int32Array(columns).fill(firstMean)
+    const placeMeans = new Int32Array(taps).fill(firstMean)
+    const leanings = max ? new Leanings(layout) : undefined
     let mean = firstMean
     let meanCount = 2
     let rowMean = firstMean
@@ -87,6 +97,8 @@ export class IntegerModel {
       const rate = Math.max(slowest, reciprocalTable[Math.min(row, 1023)])
       rowMean = (rowMean + mean) >> 1
       let recent = rowMean
+      let kernelMean = recent
+      leanings?.startRow()
       let i = 0
       let k = 0
       for (let p = 0; p < rowLength; p++) {
@@ -122,7 +134,12 @@ export class IntegerModel {
           features[5] = relative(upLog, meanLog)
           features[6] = relative(log2((others << 13) + floor), meanLog)
           features[7] = 128
-          for (let j = 0; j < 8; j++) sum += Math.imul(features[j], learnt[j])
+          if (max) {
+            if (k === 0) kernelMean = recent
+            features[8] = kernel ? relative(log2(placeMeans[k] + 64), meanLog) : 0
+            features[9] = kernel ? relative(log2(kernelMean + 64), meanLog) : 0
+          }
+          for (let j = 0; j < features.length; j++) sum += Math.imul(features[j], learnt[j])
           sum >>= 16
         }
         const expected = Math.max(1536, Math.min(5631, meanLog + sum))
@@ -136,15 +153,17 @@ export class IntegerModel {
         } else {
           const coarse = bin >> 1
           const place = Math.min(k, 24)
-          let predicted = 0
           signed[0] = share(left, inverse)
           signed[1] = share(left2, inverse)
           signed[2] = share(up, inverse)
           signed[3] = share(up2, inverse)
           signed[4] = share(channel, inverse)
           signed[5] = share(above, inverse)
-          for (let j = 0; j < 6; j++) predicted += Math.imul(signed[j], learntSigned[j])
-          predicted >>= 16
+          let predicted = dot(signed, learntSigned, 0) >> 16
+          if (leanings) {
+            leanings.write(signed, neighbours, { row, place: p, column: i, tap: k }, inverse)
+            predicted += dot(signed, learntSigned, neighbours) >> 16
+          }
           const lean = Math.min(6, (Math.abs(predicted) + 64) >> 7)
           const side = predicted < 0 ? 6 - lean : 6 + lean
           const columnBin = coarseBin(columnLog)
@@ -185,17 +204,20 @@ export class IntegerModel {
             signContexts[10] = side * 48 + bin
             signContexts[11] = (sign3(left) * 5 + size5(left)) * 24 + coarse
             sets[2] = tensor
+            sets[3] = bin
+            sets[4] = side
           }
           result = this.codeMixed(coder, values[at])
           const surprise = Math.min(4 << 16, Math.imul(magnitude(result) + 1, inverse)) - 65536
-          for (let j = 0; j < 8; j++) {
+          for (let j = 0; j < features.length; j++) {
             const moved = learnt[j] + ((Math.imul(surprise, features[j]) + 0x10000) >> 17)
             learnt[j] = Math.max(-131072, Math.min(131072, moved))
           }
           const error = share(result, inverse) - predicted
-          for (let j = 0; j < 6; j++) {
+          for (let j = 0; j < signed.length; j++) {
             const moved = learntSigned[j] + ((Math.imul(error, signed[j]) + 0x8000) >> 16)
-            learntSigned[j] = Math.max(-65536, Math.min(65536, moved))
+            const limit = j < neighbours ? 65536 : 32768
+            learntSigned[j] = Math.max(-limit, Math.min(limit, moved))
           }
         }
         values[at] = result
@@ -205,6 +227,11 @@ export class IntegerModel {
         rowMean = approach(rowMean, a, reciprocalTable[Math.min(p + 5, 1023)])
         tapMeans[p] = approach(tap, a, rate)
         columnMeans[i] = approach(column, a, rate)
+        if (leanings) {
+          placeMeans[k] = approach(placeMeans[k], a, reciprocalTable[Math.min(row * columns + i, 1023)])
+          kernelMean = approach(kernelMean, a, reciprocalTable[Math.min(k + 1, 1023)])
+          leanings.learn({ row, place: p, column: i, tap: k }, result < 0 ? -a : a)
+        }
         if (++k === taps) {
           k = 0
           i++
@@ -257,6 +284,13 @@ function codeOne(coder: BinaryCoder, table: Int32Array, at: number, bit: number)
 /** A running mean, moved towards a magnitude by `rate` of 2^14; not below 0, where rounding would take it. */
 function approach(mean: number, a: number, rate: number): number {
   return Math.max(0, mean + (Math.imul(((a << 14) - mean) >> 5, rate) >> 9))
+}
+
+/** Of the 6 numbers from `from` on, whose products fit 32 bits together. */
+function dot(x: Int32Array, w: Int32Array, from: number): number {
+  let sum = 0
+  for (let j = from; j < from + 6; j++) sum += Math.imul(x[j], w[j])
+  return sum
 }
 
 function relative(log: number, meanLog: number): number {

@@ -15,6 +15,15 @@ export const stretchTable = makeStretch()
 /** `reciprocal[n]`: 2^14 / (n + 1.6), the adaptation rate of a probability that was updated n times. */
 export const reciprocalTable = Int32Array.from({ length: 1024 }, (_, n) => Math.floor(163840 / (10 * n + 16)))
 
+/** Moves a probability (22 bits, above 10 of how often it was moved) towards a bit, by 1 / (count + 1.6). */
+export function adapt(table: Int32Array, at: number, bit: number): void {
+  const state = table[at]
+  const n = state & 1023
+  const p = state >>> 10
+  const moved = p + (Math.imul(((bit ? 4194303 : 0) - p) >> 5, reciprocalTable[n]) >> 9)
+  table[at] = (moved << 10) | (n < 255 ? n + 1 : n)
+}
+
 function makeSquash(): Uint16Array {
   const root = 1.0039138893383475 // e^(1/256)
   const table = new Uint16Array(2 * stretchLimit + 1)

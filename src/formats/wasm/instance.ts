@@ -13,8 +13,7 @@ interface Exports {
   setInput(at: number, length: number): void
   codeTensor(
     values: number,
-    taps: number,
-    columns: number,
+    scratch: number,
     rows: number,
     columnCount: number,
     tapCount: number,
@@ -69,13 +68,12 @@ export function openStream(mode: Mode, input?: Uint8Array): Stream {
   return {
     code(values, { rows, columns, taps, width }) {
       if (values.length === 0) return
-      const tapsAt = heap + values.length * 4
-      const columnsAt = tapsAt + columns * taps * 4
-      reserve(columnsAt + columns * 4 - heap)
+      const scratchAt = heap + values.length * 4
+      reserve(scratchAt + (2 * (columns * taps + columns) + 3 * taps) * 4 - heap)
       const there = new Int32Array(wasm.memory.buffer, heap, values.length)
       if (input) there.fill(0)
       else there.set(values)
-      if (wasm.codeTensor(heap, tapsAt, columnsAt, rows, columns, taps, width) !== 0) {
+      if (wasm.codeTensor(heap, scratchAt, rows, columns, taps, width) !== 0) {
         throw new Error('integers: the data ends too soon; it is damaged')
       }
       if (input) values.set(there)
