@@ -421,11 +421,17 @@ export function codeTensor(
     let placeInRow = 0
     for (let p = 0; p < rowLength; p++, at += 4) {
       const left = p > 0 ? load<i32>(at - 4) : 0
-      const left2 = p > 1 ? load<i32>(at - 8) : 0
       const up = row > 0 ? load<i32>(at - rowBytes) : 0
-      const up2 = row > 1 ? load<i32>(at - 2 * rowBytes) : 0
-      const channel = kernel && i > 0 ? load<i32>(at - tapBytes) : 0
-      const above = kernel && k >= width ? load<i32>(at - widthBytes) : 0
+      let left2 = 0
+      let up2 = 0
+      let channel = 0
+      let above = 0
+      if (!fast) {
+        if (p > 1) left2 = load<i32>(at - 8)
+        if (row > 1) up2 = load<i32>(at - 2 * rowBytes)
+        if (kernel && i > 0) channel = load<i32>(at - tapBytes)
+        if (kernel && k >= width) above = load<i32>(at - widthBytes)
+      }
       const tapAt = tapsAt + (<usize>p << 2)
       const columnAt = columnsAt + (<usize>i << 2)
       const tap = load<i32>(tapAt)
@@ -434,7 +440,6 @@ export function codeTensor(
       const columnLog = log2(column + 64)
       const rowLog = log2(rowMean + 64)
       const leftLog = log2((magnitude(left) << 14) + floor)
-      const upLog = log2((magnitude(up) << 14) + floor)
       const tapLog = log2(tap + 64)
       let f0 = i32x4.splat(0)
       let f1 = f0
@@ -442,16 +447,19 @@ export function codeTensor(
       let sum = 0
       let others = 0
       if (fast) {
-        sum = kernel
-          ? rowLog * 40 + tapLog * 30 + columnLog * 11 + leftLog * 9 + log2(recent + 64) * 5 - meanLog * 95
-          : rowLog * 42 + (tapLog + columnLog) * 13 + (leftLog + upLog) * 4 + log2(recent + 64) * 10 - meanLog * 86
+        const recentLog = log2(recent + 64)
+        if (kernel) sum = rowLog * 40 + tapLog * 30 + columnLog * 11 + leftLog * 9 + recentLog * 5 - meanLog * 95
+        else {
+          const upLog = log2((magnitude(up) << 14) + floor)
+          sum = rowLog * 42 + (tapLog + columnLog) * 13 + (leftLog + upLog) * 4 + recentLog * 10 - meanLog * 86
+        }
         sum >>= 6
       } else {
         others = kernel ? magnitude(channel) + magnitude(above) : magnitude(left2) + magnitude(up2)
         const logs = i32x4.splat(meanLog)
         f0 = within(i32x4.sub(quad(rowLog, tapLog, columnLog, log2(recent + 64)), logs), 1536)
         f1 = i32x4.replace_lane(
-          within(i32x4.sub(quad(leftLog, upLog, log2((others << 13) + floor), 0), logs), 1536),
+          within(i32x4.sub(quad(leftLog, log2((magnitude(up) << 14) + floor), log2((others << 13) + floor), 0), logs), 1536),
           3,
           128,
         )
