@@ -1,8 +1,8 @@
 /**
- * The integer coder for WebAssembly (AssemblyScript, `npm run build:wasm`): the same bits as entropy/integer-model.ts,
- * entropy/decision-mixer.ts, entropy/leanings.ts, entropy/refinement.ts and entropy/range-coder.ts, which say what each step is for. One instance is one stream.
- * The loop over the decisions of a weight is in one place, so that the coder's state stays in registers; that is also why the
- * file is long and why the range coder's steps stand in it several times: a function cannot change a caller's locals.
+ * The integer coder for WebAssembly (AssemblyScript, `npm run build:wasm`): the same bits as entropy/integer-model.ts and what
+ * that uses, which say what each step is for. One instance is one stream.
+ * Each loop over weights has all that decoding takes in one place, so that the coder's state stays in registers; that is why the
+ * file is long and why the range decoder's steps stand in it several times: a function cannot change a caller's locals.
  */
 
 @external("env", "flush")
@@ -184,19 +184,22 @@ function code(bit: i32, p: i32): i32 {
     }
     return bit
   }
-  if (bit) range = bound
-  else {
-    const moved = low + bound
-    if (moved < low) carry()
-    low = moved
-    range -= bound
-  }
+  if (bit) encode(0, bound)
+  else encode(bound, range - bound)
+  return bit
+}
+
+/** Narrows the encoder's range to `size` from `from` on. */
+function encode(from: u32, size: u32): void {
+  const moved = low + from
+  if (moved < low) carry()
+  low = moved
+  range = size
   while (range < 0x1000000) {
     put(<i32>(low >>> 24))
     low <<= 8
     range <<= 8
   }
-  return bit
 }
 
 /** The first multiple of 2^shift that is not below `low`. */
@@ -395,6 +398,7 @@ export function codeTensor(
   let recentLean = 0
   for (let i: usize = 0; i < <usize>rowLength; i++) store<i32>(tapsAt + (i << 2), firstMean)
   for (let i: usize = 0; i < <usize>columns; i++) store<i32>(columnsAt + (i << 2), firstMean)
+  if (fast) return codeFast(values, tapsAt, rows, columns, taps)
   const rowBytes = <usize>rowLength << 2
   const tapBytes = <usize>taps << 2
   const widthBytes = <usize>width << 2
@@ -422,16 +426,10 @@ export function codeTensor(
     for (let p = 0; p < rowLength; p++, at += 4) {
       const left = p > 0 ? load<i32>(at - 4) : 0
       const up = row > 0 ? load<i32>(at - rowBytes) : 0
-      let left2 = 0
-      let up2 = 0
-      let channel = 0
-      let above = 0
-      if (!fast) {
-        if (p > 1) left2 = load<i32>(at - 8)
-        if (row > 1) up2 = load<i32>(at - 2 * rowBytes)
-        if (kernel && i > 0) channel = load<i32>(at - tapBytes)
-        if (kernel && k >= width) above = load<i32>(at - widthBytes)
-      }
+      const left2 = p > 1 ? load<i32>(at - 8) : 0
+      const up2 = row > 1 ? load<i32>(at - 2 * rowBytes) : 0
+      const channel = kernel && i > 0 ? load<i32>(at - tapBytes) : 0
+      const above = kernel && k >= width ? load<i32>(at - widthBytes) : 0
       const tapAt = tapsAt + (<usize>p << 2)
       const columnAt = columnsAt + (<usize>i << 2)
       const tap = load<i32>(tapAt)
@@ -440,130 +438,109 @@ export function codeTensor(
       const columnLog = log2(column + 64)
       const rowLog = log2(rowMean + 64)
       const leftLog = log2((magnitude(left) << 14) + floor)
+      const upLog = log2((magnitude(up) << 14) + floor)
       const tapLog = log2(tap + 64)
-      let f0 = i32x4.splat(0)
-      let f1 = f0
-      let f2 = f0
-      let sum = 0
-      let others = 0
-      if (fast) {
-        const recentLog = log2(recent + 64)
-        if (kernel) sum = rowLog * 40 + tapLog * 30 + columnLog * 11 + leftLog * 9 + recentLog * 5 - meanLog * 95
-        else {
-          const upLog = log2((magnitude(up) << 14) + floor)
-          sum = rowLog * 42 + (tapLog + columnLog) * 13 + (leftLog + upLog) * 4 + recentLog * 10 - meanLog * 86
+      const others = kernel ? magnitude(channel) + magnitude(above) : magnitude(left2) + magnitude(up2)
+      const logs = i32x4.splat(meanLog)
+      const f0 = within(i32x4.sub(quad(rowLog, tapLog, columnLog, log2(recent + 64)), logs), 1536)
+      const f1 = i32x4.replace_lane(
+        within(i32x4.sub(quad(leftLog, upLog, log2((others << 13) + floor), 0), logs), 1536),
+        3,
+        128,
+      )
+      let f2 = i32x4.splat(0)
+      let products = i32x4.add(i32x4.mul(f0, v128.load(learnt)), i32x4.mul(f1, v128.load(learnt, 16)))
+      if (max) {
+        if (k == 0) kernelMean = recent
+        if (kernel) {
+          const place = log2(load<i32>(placesAt + (<usize>k << 2)) + 64)
+          f2 = within(i32x4.sub(quad(place, log2(kernelMean + 64), meanLog, meanLog), logs), 1536)
+          products = i32x4.add(products, i32x4.mul(f2, v128.load(learnt, 32)))
         }
-        sum >>= 6
-      } else {
-        others = kernel ? magnitude(channel) + magnitude(above) : magnitude(left2) + magnitude(up2)
-        const logs = i32x4.splat(meanLog)
-        f0 = within(i32x4.sub(quad(rowLog, tapLog, columnLog, log2(recent + 64)), logs), 1536)
-        f1 = i32x4.replace_lane(
-          within(i32x4.sub(quad(leftLog, log2((magnitude(up) << 14) + floor), log2((others << 13) + floor), 0), logs), 1536),
-          3,
-          128,
-        )
-        let products = i32x4.add(i32x4.mul(f0, v128.load(learnt)), i32x4.mul(f1, v128.load(learnt, 16)))
-        if (max) {
-          if (k == 0) kernelMean = recent
-          if (kernel) {
-            const place = log2(load<i32>(placesAt + (<usize>k << 2)) + 64)
-            f2 = within(i32x4.sub(quad(place, log2(kernelMean + 64), meanLog, meanLog), logs), 1536)
-            products = i32x4.add(products, i32x4.mul(f2, v128.load(learnt, 32)))
-          }
-        }
-        sum = total(products) >> 16
       }
+      const sum = total(products) >> 16
       const expected = max32(1536, min32(5631, meanLog + sum))
       const inverse = load<i32>(zeroAt + (<usize>(expected >> 4) << 2))
       const bin = max32(0, ((expected - 1792) * 3) >> 8)
       const coarse = bin >> 1
       const place = min32(k, 24)
 
-      let s0 = i32x4.splat(0)
-      let s1 = i32x4.splat(0)
       let s2 = i32x4.splat(0)
       let s3 = i32x4.splat(0)
-      let predicted = 0
-      let side = 6
-      let w0: usize = 0
-      let w1: usize = 0
       let w2: usize = 0
-      if (!fast) {
-        setContext(0, bin)
-        setSignContext(
+      setContext(0, bin)
+      setSignContext(
+        0,
+        kernel
+          ? 81 + (placeInRow ? sign3(left) : 0) * 27 + sign3(above) * 9 + sign3(channel) * 3 + sign3(up)
+          : sign3(left) * 9 + sign3(left2) * 3 + sign3(up),
+      )
+      const s0 = quad(share(left, inverse), share(left2, inverse), share(up, inverse), share(up2, inverse))
+      const s1 = quad(share(channel, inverse), share(above, inverse), 0, 0)
+      let predicted =
+        total(
+          i32x4.add(i32x4.mul(s0, v128.load(learntSigned)), i32x4.mul(s1, v128.load(learntSigned, 16))),
+        ) >> 16
+      if (max) {
+        s2 = quad(
+          leaning(rowLean, inverse),
+          leaning(load<i32>(leanTapsAt + (<usize>p << 2)), inverse),
+          leaning(load<i32>(leanColumnsAt + (<usize>i << 2)), inverse),
+          leaning(load<i32>(leanPlacesAt + (<usize>k << 2)), inverse),
+        )
+        s3 = quad(
+          leaning(recentLean, inverse),
+          kernel ? leaning(load<i32>(leanRowPlacesAt + (<usize>k << 2)), inverse) : 0,
           0,
-          kernel
-            ? 81 + (placeInRow ? sign3(left) : 0) * 27 + sign3(above) * 9 + sign3(channel) * 3 + sign3(up)
-            : sign3(left) * 9 + sign3(left2) * 3 + sign3(up),
+          0,
         )
-        s0 = quad(share(left, inverse), share(left2, inverse), share(up, inverse), share(up2, inverse))
-        s1 = quad(share(channel, inverse), share(above, inverse), 0, 0)
-        predicted =
+        predicted +=
           total(
-            i32x4.add(i32x4.mul(s0, v128.load(learntSigned)), i32x4.mul(s1, v128.load(learntSigned, 16))),
+            i32x4.add(i32x4.mul(s2, v128.load(learntSigned, 32)), i32x4.mul(s3, v128.load(learntSigned, 48))),
           ) >> 16
-        if (max) {
-          s2 = quad(
-            leaning(rowLean, inverse),
-            leaning(load<i32>(leanTapsAt + (<usize>p << 2)), inverse),
-            leaning(load<i32>(leanColumnsAt + (<usize>i << 2)), inverse),
-            leaning(load<i32>(leanPlacesAt + (<usize>k << 2)), inverse),
-          )
-          s3 = quad(
-            leaning(recentLean, inverse),
-            kernel ? leaning(load<i32>(leanRowPlacesAt + (<usize>k << 2)), inverse) : 0,
-            0,
-            0,
-          )
-          predicted +=
-            total(
-              i32x4.add(i32x4.mul(s2, v128.load(learntSigned, 32)), i32x4.mul(s3, v128.load(learntSigned, 48))),
-            ) >> 16
-        }
-        const sure = min32(6, ((predicted < 0 ? -predicted : predicted) + 64) >> 7)
-        side = predicted < 0 ? 6 - sure : 6 + sure
-        const columnBin = coarseBin(columnLog)
-        setContext(1, (size5(left) * 5 + size5(up)) * 24 + coarse)
-        setContext(
-          2,
-          kernel
-            ? (place * 5 + size5(above)) * 24 + coarse
-            : 3000 + (size5(left2) * 5 + size5(up2)) * 24 + coarse,
-        )
-        setContext(3, coarseBin(rowLog) * 28 + columnBin)
-        setSignContext(1, side)
-        setSignContext(2, place * 3 + sign3(above))
-        setSignContext(3, (sign3(above) * 5 + size5(above)) * 24 + coarse)
-        if (max) {
-          const leftSize = size5(left)
-          const upSize = size5(up)
-          const tapBin = coarseBin(tapLog)
-          const recentBin = coarseBin(log2(recent + 64))
-          const near = coarseBin(log2((magnitude(left) * 3 + magnitude(up) * 3 + others * 2) << 10))
-          const aboveOr = kernel ? above : left2
-          const channelOr = kernel ? channel : up2
-          setContext(4, (size5(aboveOr) * 5 + size5(channelOr)) * 24 + coarse)
-          setContext(5, ((leftSize * 5 + size5(left2)) * 5 + upSize) * 12 + (coarse >> 1))
-          setContext(6, sure * 48 + bin)
-          setContext(7, columnBin * 28 + tapBin)
-          setContext(8, recentBin * 48 + bin)
-          setContext(9, kernel ? place * 48 + bin : 1200 + min32(i, 2047))
-          setContext(10, near * 28 + columnBin)
-          setContext(11, (tensor & 63) * 48 + bin)
-          setSignContext(4, sign3(up) * 9 + sign3(up2) * 3 + sign3(left))
-          setSignContext(5, (sign3(up) * 5 + upSize) * 24 + coarse)
-          setSignContext(6, (sign3(channel) * 5 + size5(channel)) * 24 + coarse)
-          setSignContext(7, tensor * 13 + side)
-          setSignContext(8, (sign3(left) * 9 + sign3(up) * 3 + sign3(channel)) * 13 + side)
-          setSignContext(9, place * 13 + side)
-          setSignContext(10, side * 48 + bin)
-          setSignContext(11, (sign3(left) * 5 + leftSize) * 24 + coarse)
-          w2 = weights2 + <usize>tensor * contextBytes
-        }
-        w0 = weights0 + <usize>(bin >> 2) * contextBytes
-        w1 = weights1 + <usize>(kernel ? 1 + place : 0) * contextBytes
       }
+      const sure = min32(6, ((predicted < 0 ? -predicted : predicted) + 64) >> 7)
+      const side = predicted < 0 ? 6 - sure : 6 + sure
+      const columnBin = coarseBin(columnLog)
+      setContext(1, (size5(left) * 5 + size5(up)) * 24 + coarse)
+      setContext(
+        2,
+        kernel
+          ? (place * 5 + size5(above)) * 24 + coarse
+          : 3000 + (size5(left2) * 5 + size5(up2)) * 24 + coarse,
+      )
+      setContext(3, coarseBin(rowLog) * 28 + columnBin)
+      setSignContext(1, side)
+      setSignContext(2, place * 3 + sign3(above))
+      setSignContext(3, (sign3(above) * 5 + size5(above)) * 24 + coarse)
+      if (max) {
+        const leftSize = size5(left)
+        const upSize = size5(up)
+        const tapBin = coarseBin(tapLog)
+        const recentBin = coarseBin(log2(recent + 64))
+        const near = coarseBin(log2((magnitude(left) * 3 + magnitude(up) * 3 + others * 2) << 10))
+        const aboveOr = kernel ? above : left2
+        const channelOr = kernel ? channel : up2
+        setContext(4, (size5(aboveOr) * 5 + size5(channelOr)) * 24 + coarse)
+        setContext(5, ((leftSize * 5 + size5(left2)) * 5 + upSize) * 12 + (coarse >> 1))
+        setContext(6, sure * 48 + bin)
+        setContext(7, columnBin * 28 + tapBin)
+        setContext(8, recentBin * 48 + bin)
+        setContext(9, kernel ? place * 48 + bin : 1200 + min32(i, 2047))
+        setContext(10, near * 28 + columnBin)
+        setContext(11, (tensor & 63) * 48 + bin)
+        setSignContext(4, sign3(up) * 9 + sign3(up2) * 3 + sign3(left))
+        setSignContext(5, (sign3(up) * 5 + upSize) * 24 + coarse)
+        setSignContext(6, (sign3(channel) * 5 + size5(channel)) * 24 + coarse)
+        setSignContext(7, tensor * 13 + side)
+        setSignContext(8, (sign3(left) * 9 + sign3(up) * 3 + sign3(channel)) * 13 + side)
+        setSignContext(9, place * 13 + side)
+        setSignContext(10, side * 48 + bin)
+        setSignContext(11, (sign3(left) * 5 + leftSize) * 24 + coarse)
+        w2 = weights2 + <usize>tensor * contextBytes
+      }
+      const w0 = weights0 + <usize>(bin >> 2) * contextBytes
+      const w1 = weights1 + <usize>(kernel ? 1 + place : 0) * contextBytes
 
       // The decisions: 0, the sign (16), then 1, 2, ...
       const v = load<i32>(at)
@@ -573,92 +550,7 @@ export function codeTensor(
       let offset: usize = 0
       let negative = false
       let m: u32 = 0
-      if (fast) {
-        const slot = probabilityAt + (<usize>((bin * 3 + min32(2, magnitude(left))) * 3 + min32(2, magnitude(up))) << 2)
-        const bound = (range_ >>> 16) * max32(24, min32(65512, load<u32>(slot) >>> 16))
-        let bit: i32
-        if (decoding) {
-          if (value_ < bound) {
-            range_ = bound
-            bit = 1
-          } else {
-            value_ -= bound
-            range_ -= bound
-            bit = 0
-          }
-        } else {
-          bit = <i32>(a != 0)
-          if (bit) range_ = bound
-          else {
-            const moved = low + bound
-            if (moved < low) carry()
-            low = moved
-            range_ -= bound
-          }
-        }
-        adapt(slot, bit)
-        if (decoding) {
-          while (range_ < 0x1000000) {
-            value_ = (value_ << 8) | (input < inputEnd ? <u32>load<u8>(input) : 0)
-            input++
-            range_ <<= 8
-          }
-        } else {
-          while (range_ < 0x1000000) {
-            put(<i32>(low >>> 24))
-            low <<= 8
-            range_ <<= 8
-          }
-        }
-        if (bit) {
-          const lanes = lanesAt + (<usize>bin << 5)
-          const unit = range_ >>> 15
-          let n: i32
-          if (decoding) {
-            const place = i16x8.splat(<i16>min32(32766, value_ / unit))
-            n = popcnt(
-              i8x16.bitmask(
-                i8x16.narrow_i16x8_s(
-                  i16x8.gt_s(v128.load(lanes), place),
-                  i16x8.gt_s(v128.load(lanes, 16), place),
-                ),
-              ),
-            )
-          } else n = a < 15 ? <i32>a : 15
-          const lowest = unit * load<u16>(lanes + (<usize>n << 1))
-          range_ = unit * load<u16>(lanes + (<usize>(n - 1) << 1)) - lowest
-          const half = range_ >>> 1
-          if (decoding) {
-            value_ -= lowest
-            negative = value_ >= half
-            value_ -= negative ? half : 0
-          } else {
-            negative = v < 0
-            const moved = low + lowest + (negative ? half : 0)
-            if (moved < low) carry()
-            low = moved
-          }
-          range_ = negative ? range_ - half : half
-          if (decoding) {
-            while (range_ < 0x1000000) {
-              value_ = (value_ << 8) | (input < inputEnd ? <u32>load<u8>(input) : 0)
-              input++
-              range_ <<= 8
-            }
-          } else {
-            while (range_ < 0x1000000) {
-              put(<i32>(low >>> 24))
-              low <<= 8
-              range_ <<= 8
-            }
-          }
-          const countAt = lanesCountAt + (<usize>bin << 2)
-          const count = load<i32>(countAt)
-          moveShares(lanes, n, 32768 / (count + 12))
-          store<i32>(countAt, min32(count + 1, 244))
-          m = n == 15 ? unaryLimit : n
-        }
-      } else while (true) {
+      while (true) {
         let chance: i32
         let x0 = 0
         let x1 = 0
@@ -720,18 +612,8 @@ export function codeTensor(
           }
         } else {
           bit = <i32>(decision == signDecision ? v < 0 : a > m)
-          if (bit) range_ = bound
-          else {
-            const moved = low + bound
-            if (moved < low) carry()
-            low = moved
-            range_ -= bound
-          }
-          while (range_ < 0x1000000) {
-            put(<i32>(low >>> 24))
-            low <<= 8
-            range_ <<= 8
-          }
+          encode(bit ? 0 : bound, bit ? bound : range_ - bound)
+          range_ = range
         }
 
         {
@@ -784,7 +666,7 @@ export function codeTensor(
         range = range_
         value = value_
         inputAt = input
-        m = fast ? codeEscape(a + 1) - 1 : codeEscape(a)
+        m = codeEscape(a)
         range_ = range
         value_ = value
         input = inputAt
@@ -793,28 +675,26 @@ export function codeTensor(
       if (decoding) store<i32>(at, result)
 
       const b = magnitude(result)
-      if (!fast) {
-        const surprise = i32x4.splat(min32(4 << 16, (b + 1) * inverse) - 65536)
-        learn(learnt, surprise, f0, 17, 131072)
-        learn(learnt + 16, surprise, f1, 17, 131072)
-        const error = i32x4.splat(share(result, inverse) - predicted)
-        learn(learntSigned, error, s0, 16, 65536)
-        learn(learntSigned + 16, error, s1, 16, 65536)
-        if (max) {
-          if (kernel) learn(learnt + 32, surprise, f2, 17, 131072)
-          learn(learntSigned + 32, error, s2, 16, 32768)
-          learn(learntSigned + 48, error, s3, 16, 32768)
-          const w = negative ? -b : b
-          rowLean += ((((w << 14) - rowLean) >> 5) * reciprocal(p + 4)) >> 9
-          lean(leanTapsAt + (<usize>p << 2), w, max32(slowest, reciprocal(row + 4)))
-          lean(leanColumnsAt + (<usize>i << 2), w, max32(slowest, reciprocal(row * taps + k + 4)))
-          lean(leanPlacesAt + (<usize>k << 2), w, max32(slowestTap, reciprocal(row * columns + i + 4)))
-          lean(leanRowPlacesAt + (<usize>k << 2), w, max32(slowest, reciprocal(i + 4)))
-          recentLean += (((w << 14) - recentLean) * 3) >> 5
-          const placeAt = placesAt + (<usize>k << 2)
-          store<i32>(placeAt, approach(load<i32>(placeAt), b, reciprocal(row * columns + i)))
-          kernelMean = approach(kernelMean, b, reciprocal(k + 1))
-        }
+      const surprise = i32x4.splat(min32(4 << 16, (b + 1) * inverse) - 65536)
+      learn(learnt, surprise, f0, 17, 131072)
+      learn(learnt + 16, surprise, f1, 17, 131072)
+      const error = i32x4.splat(share(result, inverse) - predicted)
+      learn(learntSigned, error, s0, 16, 65536)
+      learn(learntSigned + 16, error, s1, 16, 65536)
+      if (max) {
+        if (kernel) learn(learnt + 32, surprise, f2, 17, 131072)
+        learn(learntSigned + 32, error, s2, 16, 32768)
+        learn(learntSigned + 48, error, s3, 16, 32768)
+        const w = negative ? -b : b
+        rowLean += ((((w << 14) - rowLean) >> 5) * reciprocal(p + 4)) >> 9
+        lean(leanTapsAt + (<usize>p << 2), w, max32(slowest, reciprocal(row + 4)))
+        lean(leanColumnsAt + (<usize>i << 2), w, max32(slowest, reciprocal(row * taps + k + 4)))
+        lean(leanPlacesAt + (<usize>k << 2), w, max32(slowestTap, reciprocal(row * columns + i + 4)))
+        lean(leanRowPlacesAt + (<usize>k << 2), w, max32(slowest, reciprocal(i + 4)))
+        recentLean += (((w << 14) - recentLean) * 3) >> 5
+        const placeAt = placesAt + (<usize>k << 2)
+        store<i32>(placeAt, approach(load<i32>(placeAt), b, reciprocal(row * columns + i)))
+        kernelMean = approach(kernelMean, b, reciprocal(k + 1))
       }
       recent += (((b << 14) - recent) * 3) >> 5
       rowMean = approach(rowMean, b, reciprocal(p + 5))
@@ -825,6 +705,146 @@ export function codeTensor(
         k = 0
         placeInRow = 0
         i++
+      }
+    }
+    const count = min32(rowLength, 3000)
+    mean = <i32>((<u64>mean * meanCount + <u64>rowMean * count) / (meanCount + count))
+    meanCount = min32(3000, meanCount + count)
+  }
+  range = range_
+  value = value_
+  inputAt = input
+  return 0
+}
+
+/** The same for fast: a loop of its own, so that its state stays in registers. */
+function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i32): i32 {
+  const rowLength = columns * taps
+  const kernel = taps > 1
+  const rowBytes = <usize>rowLength << 2
+  const columnsAt = tapsAt + rowBytes
+  let mean = firstMean
+  let meanCount = 2
+  let rowMean = firstMean
+  let at = values
+  let range_ = range
+  let value_ = value
+  let input = inputAt
+  for (let row = 0; row < rows; row++) {
+    if (decoding && input > inputEnd + 12) return 1
+    const meanLog = log2(mean + 64)
+    const floor = ((mean * 5) >> 4) + 64
+    const rate = max32(slowest, reciprocal(row))
+    rowMean = (rowMean + mean) >> 1
+    let recent = rowMean
+    let columnAt = columnsAt
+    let k = 0
+    for (let p = 0; p < rowLength; p++, at += 4) {
+      const left = p > 0 ? load<i32>(at - 4) : 0
+      const up = row > 0 ? load<i32>(at - rowBytes) : 0
+      const tapAt = tapsAt + (<usize>p << 2)
+      const tap = load<i32>(tapAt)
+      const column = load<i32>(columnAt)
+      const columnLog = log2(column + 64)
+      const rowLog = log2(rowMean + 64)
+      const leftLog = log2((magnitude(left) << 14) + floor)
+      const tapLog = log2(tap + 64)
+      const recentLog = log2(recent + 64)
+      let sum: i32
+      if (kernel) sum = rowLog * 40 + tapLog * 30 + columnLog * 11 + leftLog * 9 + recentLog * 5 - meanLog * 95
+      else {
+        const upLog = log2((magnitude(up) << 14) + floor)
+        sum = rowLog * 42 + (tapLog + columnLog) * 13 + (leftLog + upLog) * 4 + recentLog * 10 - meanLog * 86
+      }
+      const expected = max32(1536, min32(5631, meanLog + (sum >> 6)))
+      const bin = max32(0, ((expected - 1792) * 3) >> 8)
+
+      const v = load<i32>(at)
+      const a: u32 = v < 0 ? -v : v
+      let negative = false
+      let m: u32 = 0
+      const slot = probabilityAt + (<usize>((bin * 3 + min32(2, magnitude(left))) * 3 + min32(2, magnitude(up))) << 2)
+      const bound = (range_ >>> 16) * max32(24, min32(65512, load<u32>(slot) >>> 16))
+      let bit: i32
+      if (decoding) {
+        if (value_ < bound) {
+          range_ = bound
+          bit = 1
+        } else {
+          value_ -= bound
+          range_ -= bound
+          bit = 0
+        }
+      } else {
+        bit = <i32>(a != 0)
+        encode(bit ? 0 : bound, bit ? bound : range_ - bound)
+        range_ = range
+      }
+      adapt(slot, bit)
+      while (range_ < 0x1000000) {
+        value_ = (value_ << 8) | (input < inputEnd ? <u32>load<u8>(input) : 0)
+        input++
+        range_ <<= 8
+      }
+      if (bit) {
+        const lanes = lanesAt + (<usize>bin << 5)
+        const unit = range_ >>> 15
+        let n: i32
+        if (decoding) {
+          const place = i16x8.splat(<i16>min32(32766, value_ / unit))
+          n = popcnt(
+            i8x16.bitmask(
+              i8x16.narrow_i16x8_s(
+                i16x8.gt_s(v128.load(lanes), place),
+                i16x8.gt_s(v128.load(lanes, 16), place),
+              ),
+            ),
+          )
+        } else n = a < 15 ? <i32>a : 15
+        const lowest = unit * load<u16>(lanes + (<usize>n << 1))
+        const size = unit * load<u16>(lanes + (<usize>(n - 1) << 1)) - lowest
+        const half = size >>> 1
+        if (decoding) {
+          value_ -= lowest
+          negative = value_ >= half
+          value_ -= negative ? half : 0
+          range_ = negative ? size - half : half
+          while (range_ < 0x1000000) {
+            value_ = (value_ << 8) | (input < inputEnd ? <u32>load<u8>(input) : 0)
+            input++
+            range_ <<= 8
+          }
+        } else {
+          negative = v < 0
+          encode(lowest + (negative ? half : 0), negative ? size - half : half)
+          range_ = range
+        }
+        const countAt = lanesCountAt + (<usize>bin << 2)
+        const count = load<i32>(countAt)
+        moveShares(lanes, n, 32768 / (count + 12))
+        store<i32>(countAt, min32(count + 1, 244))
+        m = n == 15 ? unaryLimit : n
+      }
+      if (m == unaryLimit) {
+        range = range_
+        value = value_
+        inputAt = input
+        m = codeEscape(a + 1) - 1
+        range_ = range
+        value_ = value
+        input = inputAt
+      }
+      const result = negative ? -m : m
+      if (decoding) store<i32>(at, result)
+
+      const b = magnitude(result)
+      recent += (((b << 14) - recent) * 3) >> 5
+      rowMean = approach(rowMean, b, reciprocal(p + 5))
+      store<i32>(tapAt, approach(tap, b, rate))
+      store<i32>(columnAt, approach(column, b, rate))
+      if (++k == taps) {
+        k = 0
+        columnAt += 4
       }
     }
     const count = min32(rowLength, 3000)

@@ -1,4 +1,4 @@
-/** Compiles each file of assembly/ and embeds it, as base64, where it is used: `npm run build:wasm`. */
+/** Compiles each file of assembly/ and embeds it, as hex, where it is used: `npm run build:wasm`. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,15 +13,26 @@ const targets = {
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'coppice-wasm-'))
 const asc = join(root, 'node_modules/assemblyscript/bin/asc.js')
-const options = ['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--enable', 'bulk-memory']
+const options = [
+  '-O3',
+  '--shrinkLevel',
+  '1',
+  '--noAssert',
+  '--runtime',
+  'stub',
+  '--enable',
+  'simd',
+  '--enable',
+  'bulk-memory',
+]
 for (const [name, target] of Object.entries(targets)) {
   const file = join(folder, `${name}.wasm`)
   const source = `assembly/${name}.ts`
   execFileSync(process.execPath, [asc, join(root, source), '-o', file, ...options], { stdio: 'inherit' })
-  const base64 = readFileSync(file).toString('base64')
+  const hex = readFileSync(file).toString('hex')
   writeFileSync(
     join(root, target),
-    `/** Compiled from ${source} by \`npm run build:wasm\`. */\nexport const ${name}Wasm = '${base64}'\n`,
+    `/** Compiled from ${source} by \`npm run build:wasm\`. */\nexport const ${name}Wasm = '${hex}'\n`,
   )
 }
 rmSync(folder, { recursive: true })

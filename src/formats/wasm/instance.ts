@@ -5,6 +5,7 @@
 import type { Layout, Mode } from '../entropy/integer-model.ts'
 import { log2Table, zeroTable } from '../entropy/logarithm.ts'
 import { reciprocalTable, squashTable, stretchTable } from '../entropy/logistic.ts'
+import { compileWasm } from './compile.ts'
 import { integersWasm } from './generated/integers.ts'
 
 interface Exports {
@@ -31,16 +32,8 @@ export interface Stream {
 
 let compiled: WebAssembly.Module | undefined | null
 
-function compile(): WebAssembly.Module | null {
-  try {
-    return new WebAssembly.Module(Uint8Array.from(atob(integersWasm), (c) => c.charCodeAt(0)))
-  } catch {
-    return null // no SIMD, a content policy, or a main thread that forbids compiling in one go
-  }
-}
-
 export function wasmAvailable(): boolean {
-  if (compiled === undefined) compiled = typeof WebAssembly === 'object' ? compile() : null
+  if (compiled === undefined) compiled = compileWasm(integersWasm)
   return compiled !== null
 }
 

@@ -2,6 +2,8 @@
  * Products in WebAssembly. Each opened matrix has an instance and a memory of its own, made at its first product: the
  * arrays of the matrix, then x and a few zeros, then y. Where WebAssembly or its SIMD is missing, callers take the TypeScript path.
  */
+
+import { compileWasm } from '../../wasm/compile.ts'
 import type { OpenOptions } from '../matrix.ts'
 import { matrixWasm } from './generated/matrix.ts'
 
@@ -55,14 +57,6 @@ const firstByte = 4096
 const zerosAfterX = 12
 let compiled: WebAssembly.Module | undefined | null
 
-function compile(): WebAssembly.Module | null {
-  try {
-    return new WebAssembly.Module(Uint8Array.from(atob(matrixWasm), (c) => c.charCodeAt(0)))
-  } catch {
-    return null // no SIMD, a content policy, or a main thread that forbids compiling in one go
-  }
-}
-
 /** A kernel over these arrays; undefined where it is not wanted or not to be had. */
 export function openKernel(
   option: OpenOptions['kernel'],
@@ -70,7 +64,7 @@ export function openKernel(
   { rows, columns }: { rows: number; columns: number },
 ): Kernel | undefined {
   if (option === 'typescript') return undefined
-  if (compiled === undefined) compiled = typeof WebAssembly === 'object' ? compile() : null
+  if (compiled === undefined) compiled = compileWasm(matrixWasm)
   if (!compiled) return undefined
   const module = compiled
   const addresses: number[] = []
