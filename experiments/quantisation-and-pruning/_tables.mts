@@ -22,7 +22,7 @@ const sets: Readonly<Record<string, string>> = {
 const labelOf = ({ net, set }: Row): string => `${labels[net as NetName]}, ${sets[set]}`
 
 export async function writeTables(folder: string): Promise<void> {
-  const sections = [intro, table1, table2, table3, figures, counts].map((section) => section(folder))
+  const sections = [intro, table1, table2, table3, figures, lenets, counts].map((section) => section(folder))
   await writeFileAtomic(join(folder, 'README.md'), new TextEncoder().encode(`${sections.join('\n\n')}\n`))
 }
 
@@ -255,6 +255,12 @@ function figures(folder: string): string {
 ${section('figure3', 'Figure 3: each of the largest layers pruned alone, without and with a short retraining.')}
 
 ${section('figure4', 'Figure 4: the whole net pruned at once, survivors fine-tuned or drawn anew, trained for the same few epochs.')}`
+}
+
+function lenets(): string {
+  return `## LeNets on MNIST
+
+Another experiment, which writes its own page: [lenet.md](lenet.md) (\`npm run experiment -- lenet --data mnist:DIR\`).`
 }
 
 function counts(folder: string): string {
