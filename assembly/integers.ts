@@ -671,7 +671,8 @@ export function codeTensor(
         value_ = value
         input = inputAt
       }
-      const result = negative ? -m : m
+      // Signed, as m is not: compared with 0 it would say nothing.
+      const result = <i32>(negative ? -m : m)
       if (decoding) store<i32>(at, result)
 
       const b = magnitude(result)
@@ -834,7 +835,8 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
         value_ = value
         input = inputAt
       }
-      const result = negative ? -m : m
+      // Signed, as m is not: compared with 0 it would say nothing.
+      const result = <i32>(negative ? -m : m)
       if (decoding) store<i32>(at, result)
 
       const b = magnitude(result)

@@ -36,13 +36,8 @@ interface Header extends Pick<RoundsState, 'fingerprint' | 'finished'> {
   readonly modelLength: number
 }
 
-function headerOf(json: string, bodyLength: number): Header {
-  let header: Header | null = null
-  try {
-    header = JSON.parse(json)
-  } catch {
-    // Told below.
-  }
+function headerOf(found: unknown, bodyLength: number): Header {
+  const header = found as Header | null | undefined
   const isRound = (r: PruneRound | null, i: number): boolean =>
     r?.round === i + 1 && Number.isSafeInteger(r.rounds) && Number.isFinite(r.sparsity) && Array.isArray(r.history)
   const isHeader =

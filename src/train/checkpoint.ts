@@ -1,5 +1,6 @@
 /**
- * What a run needs to go on as if it had never stopped, as sealed bytes whose body is the arrays. Arrays are in the model's own order of elements, whatever the engine that made them.
+ * What a run needs to go on as if it had never stopped, as sealed bytes whose body is the arrays. Arrays are in the model's own
+ * order of elements, whatever the engine that made them.
  */
 import { seal, unseal } from './sealed.ts'
 
@@ -37,8 +38,8 @@ interface Header {
 
 /** Throws one sentence where the bytes are not a whole checkpoint. */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
-  const { header: json, body } = unseal(bytes, kind, 'ours')
-  const header = headerOf(json)
+  const { header: found, body } = unseal(bytes, kind, 'ours')
+  const header = headerOf(found)
   const arrays = new Map<string, Float32Array>()
   let offset = 0
   for (const { name, length } of header.arrays) {
@@ -49,13 +50,8 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   return { fingerprint: header.fingerprint, step: header.step, progress: header.progress, arrays }
 }
 
-function headerOf(json: string): Header {
-  let header: Header | null = null
-  try {
-    header = JSON.parse(json)
-  } catch {
-    // Told below.
-  }
+function headerOf(found: unknown): Header {
+  const header = found as Header | null | undefined
   const isHeader =
     typeof header?.fingerprint === 'string' &&
     Number.isSafeInteger(header.step) &&

@@ -19,8 +19,11 @@ export function seal(kind: string, header: unknown, parts: readonly Uint8Array[]
   return bytes
 }
 
-/** The header's JSON and the body, a view. Throws one sentence where the bytes are not whole; `whose` says what was expected. */
-export function unseal(bytes: Uint8Array, kind: string, whose: string): { header: string; body: Uint8Array } {
+/**
+ * The header, undefined where it is no JSON, and the body, a view. Throws one sentence where the bytes are not whole; `whose`
+ * says what was expected.
+ */
+export function unseal(bytes: Uint8Array, kind: string, whose: string): { header: unknown; body: Uint8Array } {
   const magic = new TextEncoder().encode(`${kind}\n`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = bytes.length - 4
@@ -31,5 +34,13 @@ export function unseal(bytes: Uint8Array, kind: string, whose: string): { header
   const from = magic.length + 4
   const to = from + view.getUint32(magic.length, true)
   if (to > end) throw new Error('checkpoint: its header is longer than the file')
-  return { header: new TextDecoder().decode(bytes.subarray(from, to)), body: bytes.subarray(to, end) }
+  return { header: parsed(new TextDecoder().decode(bytes.subarray(from, to))), body: bytes.subarray(to, end) }
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
 }
