@@ -1,7 +1,7 @@
 /**
  * Table III: is pruning a cure for overfitting?
  *
- *   npm run experiment -- table3 --data DIR [--nets …] [--seeds 0,1,2] [--overfit-epochs 60] [--overfit-rate 0.01]
+ *   npm run experiment -- table3 --data DIR [--nets …] [--seeds 0,1,2] [--overfit-epochs 60] [--overfit-rate half of the net's]
  *     [--sparsities 0,0.2,0.4,0.6,0.8,0.9] [--round-epochs 1] [--limit N training images]
  *
  * The net without Dropout and BatchNormalization (folded into a start that data set; AlexNet has none) learns without weight decay
@@ -12,7 +12,6 @@
 import { join } from 'node:path'
 import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
 import { removeDead } from '../../src/prune/remove-dead.ts'
-import { sgd } from '../../src/train/optimizers.ts'
 import { train } from '../../src/train/train.ts'
 import { withoutRegularisers } from '../../src/train/without-regularisers.ts'
 import { paperOverfitting } from './_paper.mts'
@@ -22,23 +21,23 @@ import { writeTables } from './_tables.mts'
 
 const goal = 0.999
 const overfitEpochs = Number(flag('overfit-epochs', '60'))
-const overfitRate = Number(flag('overfit-rate', '0.01'))
 const sparsities = flag('sparsities', '0,0.2,0.4,0.6,0.8,0.9').split(',').map(Number)
 const roundEpochs = Number(flag('round-epochs', '1'))
-const name = `overfitted-${overfitEpochs}-at-${overfitRate}`
 const out = join(resultsFolder, 'table3.json')
 for await (const setup of setups()) {
+  const overfitRate = Number(flag('overfit-rate', String(Number(setup.settings.rate) / 2)))
+  const name = `overfitted-${overfitEpochs}-at-${overfitRate}`
   const key = `${setup.key}, ${name}, pruned to ${sparsities} with ${roundEpochs} epochs`
   if (readResults(out)[key]) continue
-  const row = await rowOf(setup)
+  const row = await rowOf(setup, name, overfitRate)
   console.error(JSON.stringify(row))
   await writeResults(out, { ...readResults(out), [key]: row })
   await writeTables(resultsFolder)
 }
 
-async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
+async function rowOf(setup: Setup, name: string, overfitRate: number): Promise<Record<string, unknown>> {
   const { net, set, seed, settings, batcher, threads, training, validation, test } = setup
-  const bare = { augment: undefined, optimizer: sgd({ momentum: 0.9 }), clipNorm: 1 }
+  const bare = { augment: undefined, optimizer: setup.optimizer(0), clipNorm: 1 }
   const measured = async (m: Parameters<Setup['measure']>[0]) => ({
     parameters: parameters(m),
     trainPercent: percent((await setup.measure(m, training)).accuracy),

@@ -105,6 +105,7 @@ addTrainOptions(command('train <net>', 'train a network of the zoo from its star
   .option('--input <shape>', 'CHANNELS,HEIGHT,WIDTH (default: those of the net)')
   .option('--width <factor>', "factor on every layer's channels")
   .option('--stem <stem>', 'imagenet or cifar: the form for small images')
+  .option('--pooled <side>', 'side of the map that the dense layers of AlexNet or VGG get')
   .option('--report <file>', 'also draw loss and accuracy (.html)')
   .action((net: string, flags) =>
     run(flags, async (io) => (await import('./commands/train.ts')).runTrain(net, flags, io, stop.signal)),

@@ -14,12 +14,14 @@ import { vgg16, vgg19 } from './vgg.ts'
 export interface ZooOptions extends NetOptions {
   /** `cifar`: the form for small images, with fewer reductions at the start, where a net has one. */
   readonly stem?: 'imagenet' | 'cifar'
+  /** Side of the map that the dense layers get, where a net has several: 6 (AlexNet), 7 (VGG) or less, for small images. */
+  readonly pooled?: number
 }
 
 export interface ZooEntry {
   build(options?: ZooOptions): Model
-  /** Whether `stem: 'cifar'` makes a difference. */
-  readonly hasStem: boolean
+  /** Which options, of those that not every net has, make a difference. */
+  readonly takes: readonly ('stem' | 'pooled')[]
   /** What the net is made for: the options left open. */
   readonly defaults: { readonly classes: number; readonly inputShape: readonly [number, number, number] }
 }
@@ -30,32 +32,43 @@ const mnist = { classes: 10, inputShape: [1, 28, 28] } as const
 const keywords = { classes: 12, inputShape: [1, 49, 10] } as const
 
 export const zoo: Readonly<Record<string, ZooEntry>> = {
-  lenet300: { build: withoutStem(lenet300), hasStem: false, defaults: mnist },
-  lenet5: { build: withoutStem(lenet5), hasStem: false, defaults: mnist },
-  alexnet: { build: withoutStem(alexnet), hasStem: false, defaults: imagenet },
-  vgg16: { build: withoutStem(vgg16), hasStem: false, defaults: imagenet },
-  vgg19: { build: withoutStem(vgg19), hasStem: false, defaults: imagenet },
-  googlenet: { build: googlenet, hasStem: true, defaults: imagenet },
-  squeezenet1_1: { build: squeezenet1_1, hasStem: true, defaults: imagenet },
-  resnet18: { build: resnet18, hasStem: true, defaults: imagenet },
-  resnet50: { build: resnet50, hasStem: true, defaults: imagenet },
-  resnet20: { build: withoutStem((o) => cifarResnet(20, o)), hasStem: false, defaults: cifar10 },
-  resnet32: { build: withoutStem((o) => cifarResnet(32, o)), hasStem: false, defaults: cifar10 },
-  resnet44: { build: withoutStem((o) => cifarResnet(44, o)), hasStem: false, defaults: cifar10 },
-  resnet56: { build: withoutStem((o) => cifarResnet(56, o)), hasStem: false, defaults: cifar10 },
-  resnet110: { build: withoutStem((o) => cifarResnet(110, o)), hasStem: false, defaults: cifar10 },
-  mobilenetV2: {
-    build: ({ stem, ...o } = {}) => mobilenetV2(stem === 'cifar' ? { ...o, strides: cifarStrides } : o),
-    hasStem: true,
-    defaults: imagenet,
-  },
-  shufflenetV2: { build: shufflenetV2, hasStem: true, defaults: imagenet },
-  dsCnn: { build: withoutStem(dsCnn), hasStem: false, defaults: keywords },
+  lenet300: entry(lenet300, [], mnist),
+  lenet5: entry(lenet5, [], mnist),
+  alexnet: entry(alexnet, ['pooled'], imagenet),
+  vgg16: entry(vgg16, ['pooled'], imagenet),
+  vgg19: entry(vgg19, ['pooled'], imagenet),
+  googlenet: entry(googlenet, ['stem'], imagenet),
+  squeezenet1_1: entry(squeezenet1_1, ['stem'], imagenet),
+  resnet18: entry(resnet18, ['stem'], imagenet),
+  resnet50: entry(resnet50, ['stem'], imagenet),
+  resnet20: entry((o) => cifarResnet(20, o), [], cifar10),
+  resnet32: entry((o) => cifarResnet(32, o), [], cifar10),
+  resnet44: entry((o) => cifarResnet(44, o), [], cifar10),
+  resnet56: entry((o) => cifarResnet(56, o), [], cifar10),
+  resnet110: entry((o) => cifarResnet(110, o), [], cifar10),
+  mobilenetV2: entry(
+    ({ stem, ...o }) => mobilenetV2(stem === 'cifar' ? { ...o, strides: cifarStrides } : o),
+    ['stem'],
+    imagenet,
+  ),
+  shufflenetV2: entry(shufflenetV2, ['stem'], imagenet),
+  dsCnn: entry(dsCnn, [], keywords),
 }
 
-function withoutStem(build: (options: NetOptions) => Model): ZooEntry['build'] {
-  return ({ stem, ...options } = {}) => {
-    if (stem === 'cifar') throw new Error('zoo: this net has no stem to change; expected it without `stem: cifar`')
-    return build(options)
+function entry(
+  build: (options: ZooOptions) => Model,
+  takes: ZooEntry['takes'],
+  defaults: ZooEntry['defaults'],
+): ZooEntry {
+  return {
+    takes,
+    defaults,
+    build({ stem, pooled, ...options } = {}) {
+      if (stem === 'cifar' && !takes.includes('stem'))
+        throw new Error('zoo: this net has no stem to change; expected it without `stem: cifar`')
+      if (pooled !== undefined && !takes.includes('pooled'))
+        throw new Error('zoo: this net has no pooled map to change; expected it without `pooled`')
+      return build({ ...options, ...(stem ? { stem } : {}), ...(pooled === undefined ? {} : { pooled }) })
+    },
   }
 }

@@ -61,7 +61,7 @@ describe.each(Object.keys(zoo))('%s', (name) => {
 
   it('has a form for small images, where it says so', async () => {
     const options: ZooOptions = { classes: 10, inputShape: [1, 28, 28], width: 0.25, stem: 'cifar' }
-    if (zoo[name].hasStem) expect(await outputDims(zoo[name].build(options), 3)).toEqual([3, 10])
+    if (zoo[name].takes.includes('stem')) expect(await outputDims(zoo[name].build(options), 3)).toEqual([3, 10])
     else expect(() => zoo[name].build(options)).toThrow('no stem')
   })
 })
@@ -73,6 +73,13 @@ describe('small inputs of nets with dense layers', () => {
     expect(trainedParameters(small)).toBe(trainedParameters(large))
     expect(await outputDims(zoo.alexnet.build({ inputShape: [1, 64, 64], width: 0.1 }), 2)).toEqual([2, 1000])
     expect(await outputDims(zoo.vgg16.build({ inputShape: [3, 32, 32], width: 0.1 }), 2)).toEqual([2, 1000])
+  })
+
+  it('leaves the last map as it is where asked to, with fewer parameters', async () => {
+    const net = zoo.alexnet.build({ classes: 10, inputShape: [1, 64, 64], pooled: 1, initialize: false })
+    expect(net.graph.initializers.get('classifier.1.weight')?.dims).toEqual([4096, 256])
+    expect(await outputDims(zoo.vgg16.build({ inputShape: [3, 32, 32], pooled: 1, width: 0.1 }), 2)).toEqual([2, 1000])
+    expect(() => zoo.resnet18.build({ pooled: 1 })).toThrow('no pooled map')
   })
 })
 

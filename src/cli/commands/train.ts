@@ -11,6 +11,7 @@ export interface NetFlags extends TrainFlags {
   readonly input?: string
   readonly width?: string
   readonly stem?: string
+  readonly pooled?: string
 }
 
 export async function runTrain(name: string, flags: NetFlags, io: Io, signal: AbortSignal): Promise<void> {
@@ -18,7 +19,7 @@ export async function runTrain(name: string, flags: NetFlags, io: Io, signal: Ab
   const entry = Object.hasOwn(zoo, name) ? zoo[name] : undefined
   if (!entry)
     throw new Error(`train: there is no network "${name}"${didYouMean(name, names)}; expected ${names.join(', ')}`)
-  const { classes, input, width, stem } = flags
+  const { classes, input, width, stem, pooled } = flags
   if (stem !== undefined && stem !== 'imagenet' && stem !== 'cifar')
     throw new Error(`--stem: "${stem}"; expected imagenet or cifar`)
   const model = entry.build({
@@ -28,6 +29,7 @@ export async function runTrain(name: string, flags: NetFlags, io: Io, signal: Ab
     ...(input ? { inputShape: shapeOf(input) } : {}),
     ...(width ? { width: numberOption(width, '--width', { min: 0.01, max: 100 }) } : {}),
     ...(stem ? { stem } : {}),
+    ...(pooled ? { pooled: numberOption(pooled, '--pooled', { min: 1, max: 64, integer: true }) } : {}),
   })
   await trainModel({ name, model }, flags, io, signal)
 }
