@@ -34,9 +34,11 @@ const signSlotsAt: usize = slotsAt + 64 // and of the sign
 const stretchedAt: usize = signSlotsAt + 64 // i32[16]
 const lanesAt: usize = 28672 // i16[48][16]: the shares of magnitudes, in fast
 const lanesCountAt: usize = lanesAt + 1536 // i32[48]
+const ratesAt: usize = lanesCountAt + 192 // i16[245]: how fast shares move, by the number of symbols that came before
 const outputAt: usize = 32768 // u8[65536]
 const outputSize: i32 = 65536
 const probabilityAt: usize = outputAt + 65536 // i32[contexts][tableSize][16], i32[contexts][tableSize]
+const clamped: usize = 2050 // from a probability of fast to its 16 bits as the range coder takes them, at hand when they are needed
 
 let fast: bool = false
 let max: bool = false
@@ -102,6 +104,7 @@ function initShares(): void {
     }
   }
   memory.fill(lanesCountAt, 0, 192)
+  for (let n = 0; n < 245; n++) store<i16>(ratesAt + (<usize>n << 1), <i16>(32768 / (n + 12)))
 }
 
 /** Starts decoding of the bytes at `at`. */
@@ -136,6 +139,13 @@ function next(): u32 {
   const byte: u32 = inputAt < inputEnd ? <u32>load<u8>(inputAt) : 0
   inputAt++
   return byte
+}
+
+/** Two bytes, the first one higher; zeros beyond the input. */
+@inline
+function pair(at: usize): u32 {
+  if (at + 1 < inputEnd) return ((<u32>load<u8>(at)) << 8) | <u32>load<u8>(at, 1)
+  return at < inputEnd ? (<u32>load<u8>(at)) << 8 : 0
 }
 
 function emit(byte: i32): void {
@@ -223,13 +233,15 @@ export function finish(): void {
   flush(outputAt, used)
 }
 
+/** Moves a probability; the new one, of 22 bits. */
 @inline
-function adapt(at: usize, bit: i32): void {
+function adapt(at: usize, bit: i32): i32 {
   const state = load<u32>(at)
   const n = <i32>(state & 1023)
   const p = <i32>(state >>> 10)
   const moved = p + ((((bit ? 4194303 : 0) - p) >> 5) * load<i32>(reciprocalAt + (<usize>n << 2)) >> 9)
   store<i32>(at, (moved << 10) | (n < 255 ? n + 1 : n))
+  return moved
 }
 
 @inline
@@ -271,7 +283,7 @@ function stretchOf(slot: usize, offset: usize): i32 {
 @inline
 function log2(x: i32): i32 {
   const zeros = <i32>clz(x)
-  return ((31 - zeros) << 8) | <i32>load<u8>(log2At + (((<u32>x << zeros) >>> 23) & 255))
+  return ((31 - zeros) << 8) | <i32>load<u8>(log2At - 256 + ((<u32>x << zeros) >>> 23))
 }
 
 @inline
@@ -333,10 +345,10 @@ function size5(v: i32): i32 {
   return a < 3 ? <i32>a : a < 6 ? 3 : 4
 }
 
-/** Shares above a symbol's move up, the others down; they keep 8 apart. */
+/** Shares above a symbol's move up, the others down; they keep 8 apart. `count` symbols came before. */
 @inline
-function moveShares(at: usize, n: i32, rate: i32): void {
-  const r = i16x8.splat(<i16>rate)
+function moveShares(at: usize, n: i32, count: i32): void {
+  const r = v128.load16_splat(ratesAt + (<usize>count << 1))
   const k = i16x8.splat(<i16>n)
   for (let h: usize = 0; h < 2; h++) {
     const lanes = h ? i16x8(8, 9, 10, 11, 12, 13, 14, 15) : i16x8(0, 1, 2, 3, 4, 5, 6, 7)
@@ -729,26 +741,28 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
   let rowMean = firstMean
   let at = values
   let range_ = range
-  let value_ = value
+  // The decoder's value is the upper half of its window; `ahead` bits of the lower half are read already.
+  let window = <u64>value << 32
+  let ahead = 0
   let input = inputAt
   for (let row = 0; row < rows; row++) {
-    if (decoding && input > inputEnd + 12) return 1
+    if (decoding && input - <usize>(ahead >>> 3) > inputEnd + 12) return 1
     const meanLog = log2(mean + 64)
     const floor = ((mean * 5) >> 4) + 64
     const rate = max32(slowest, reciprocal(row))
     rowMean = (rowMean + mean) >> 1
     let recent = rowMean
     let columnAt = columnsAt
+    let column = load<i32>(columnAt)
+    let left = 0
     let k = 0
     for (let p = 0; p < rowLength; p++, at += 4) {
-      const left = p > 0 ? load<i32>(at - 4) : 0
       const up = row > 0 ? load<i32>(at - rowBytes) : 0
       const tapAt = tapsAt + (<usize>p << 2)
       const tap = load<i32>(tapAt)
-      const column = load<i32>(columnAt)
       const columnLog = log2(column + 64)
       const rowLog = log2(rowMean + 64)
-      const leftLog = log2((magnitude(left) << 14) + floor)
+      const leftLog = log2((left << 14) + floor)
       const tapLog = log2(tap + 64)
       const recentLog = log2(recent + 64)
       let sum: i32
@@ -757,22 +771,22 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
         const upLog = log2((magnitude(up) << 14) + floor)
         sum = rowLog * 42 + (tapLog + columnLog) * 13 + (leftLog + upLog) * 4 + recentLog * 10 - meanLog * 86
       }
-      const expected = max32(1536, min32(5631, meanLog + (sum >> 6)))
+      const expected = min32(5631, meanLog + (sum >> 6))
       const bin = max32(0, ((expected - 1792) * 3) >> 8)
 
       const v = load<i32>(at)
       const a: u32 = v < 0 ? -v : v
       let negative = false
       let m: u32 = 0
-      const slot = probabilityAt + (<usize>((bin * 3 + min32(2, magnitude(left))) * 3 + min32(2, magnitude(up))) << 2)
-      const bound = (range_ >>> 16) * max32(24, min32(65512, load<u32>(slot) >>> 16))
+      const slot = probabilityAt + (<usize>((bin * 3 + min32(2, left)) * 3 + min32(2, magnitude(up))) << 2)
+      const bound = (range_ >>> 16) * <u32>load<u16>(slot, clamped)
       let bit: i32
       if (decoding) {
-        if (value_ < bound) {
+        if (<u32>(window >>> 32) < bound) {
           range_ = bound
           bit = 1
         } else {
-          value_ -= bound
+          window -= <u64>bound << 32
           range_ -= bound
           bit = 0
         }
@@ -781,18 +795,23 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
         encode(bit ? 0 : bound, bit ? bound : range_ - bound)
         range_ = range
       }
-      adapt(slot, bit)
-      while (range_ < 0x1000000) {
-        value_ = (value_ << 8) | (input < inputEnd ? <u32>load<u8>(input) : 0)
-        input++
-        range_ <<= 8
+      const moved = adapt(slot, bit)
+      store<u16>(slot, <u16>max32(24, min32(65512, moved >> 6)), 2050)
+      const shift1 = clz(range_) & 24
+      range_ <<= shift1
+      window <<= shift1
+      ahead -= shift1
+      if (ahead < 0) {
+        window |= <u64>pair(input) << (16 - ahead)
+        ahead += 16
+        input += 2
       }
       if (bit) {
         const lanes = lanesAt + (<usize>bin << 5)
         const unit = range_ >>> 15
         let n: i32
         if (decoding) {
-          const place = i16x8.splat(<i16>min32(32766, value_ / unit))
+          const place = i16x8.splat(<i16>min32(32766, <u32>(window >>> 32) / unit))
           n = popcnt(
             i8x16.bitmask(
               i8x16.narrow_i16x8_s(
@@ -806,14 +825,18 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
         const size = unit * load<u16>(lanes + (<usize>(n - 1) << 1)) - lowest
         const half = size >>> 1
         if (decoding) {
-          value_ -= lowest
-          negative = value_ >= half
-          value_ -= negative ? half : 0
+          window -= <u64>lowest << 32
+          negative = <u32>(window >>> 32) >= half
+          window -= <u64>(negative ? half : 0) << 32
           range_ = negative ? size - half : half
-          while (range_ < 0x1000000) {
-            value_ = (value_ << 8) | (input < inputEnd ? <u32>load<u8>(input) : 0)
-            input++
-            range_ <<= 8
+          const shift2 = clz(range_) & 24
+          range_ <<= shift2
+          window <<= shift2
+          ahead -= shift2
+          if (ahead < 0) {
+            window |= <u64>pair(input) << (16 - ahead)
+            ahead += 16
+            input += 2
           }
         } else {
           negative = v < 0
@@ -822,17 +845,18 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
         }
         const countAt = lanesCountAt + (<usize>bin << 2)
         const count = load<i32>(countAt)
-        moveShares(lanes, n, 32768 / (count + 12))
+        moveShares(lanes, n, count)
         store<i32>(countAt, min32(count + 1, 244))
         m = n == 15 ? unaryLimit : n
       }
       if (m == unaryLimit) {
         range = range_
-        value = value_
-        inputAt = input
+        value = <u32>(window >>> 32)
+        inputAt = input - <usize>(ahead >>> 3)
         m = codeEscape(a + 1) - 1
         range_ = range
-        value_ = value
+        window = <u64>value << 32
+        ahead = 0
         input = inputAt
       }
       // Signed, as m is not: compared with 0 it would say nothing.
@@ -843,10 +867,13 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
       recent += (((b << 14) - recent) * 3) >> 5
       rowMean = approach(rowMean, b, reciprocal(p + 5))
       store<i32>(tapAt, approach(tap, b, rate))
-      store<i32>(columnAt, approach(column, b, rate))
+      column = approach(column, b, rate)
+      left = b
       if (++k == taps) {
         k = 0
+        store<i32>(columnAt, column)
         columnAt += 4
+        column = load<i32>(columnAt)
       }
     }
     const count = min32(rowLength, 3000)
@@ -854,7 +881,7 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
     meanCount = min32(3000, meanCount + count)
   }
   range = range_
-  value = value_
-  inputAt = input
+  value = <u32>(window >>> 32)
+  inputAt = input - <usize>(ahead >>> 3)
   return 0
 }
