@@ -4,20 +4,24 @@
  * for each the size of every matrix format, every byte counted, the time of its products beside the dense one, and the
  * accuracy on the whole test set, with and without training after each step.
  *
- *   npm run experiment -- source-coded-storage [--model FILE --data SPEC] [--epochs 1] [--method k-means,…] [--values 2,32] [--sparsity 0,0.9]
+ *   npm run experiment -- source-coded-storage [--model FILE --data SPEC [--resize] [--mean M] [--std S]] [--epochs 1] [--images N]
+ *     [--rate 0.02] [--method k-means,…] [--values 2,32] [--sparsity 0,0.9] [--work .coppice/experiments]
  *
  * FILE is .onnx or .cop; without it, the network of the demo on drawn digits. Only dense layers are pruned and shared.
- * After pruning the network is trained for `epochs` with zeros kept, after sharing again with equal weights kept equal as
- * well; 0 leaves training out. Writes results/NAME.json, .md and .svg.
+ * After pruning the network is trained for `epochs` (over all training images or N of them) with zeros kept, after sharing
+ * again with equal weights kept equal as well; 0 leaves training out. Writes results/NAME.json, .md and .svg; a run that was
+ * cut off goes on from the rows in the work folder.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { basename, extname } from 'node:path'
+import { basename, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { batcherFor, requiredInputs } from '../../src/data/batcher.ts'
+import { first } from '../../src/data/batches.ts'
 import { guessPreprocess } from '../../src/data/preprocess.ts'
 import { spreadOf } from '../../src/evaluate/latency.ts'
+import { crc32 } from '../../src/formats/checksum.ts'
 import { matrixOfWeight } from '../../src/formats/matrix/convolution.ts'
 import * as formats from '../../src/formats/matrix/index.ts'
 import type { Matrix, MatrixFormat, OpenedMatrix } from '../../src/formats/matrix/matrix.ts'
@@ -26,6 +30,7 @@ import { unpackModel } from '../../src/formats/unpack.ts'
 import { type WeightTensor, weightTensors } from '../../src/graph/weights.ts'
 import type { Model } from '../../src/model.ts'
 import { loadData } from '../../src/node/data.ts'
+import { writeFileAtomic } from '../../src/node/files.ts'
 import { readModel } from '../../src/onnx/read.ts'
 import { magnitude } from '../../src/prune/magnitude.ts'
 import { share } from '../../src/quantize/share.ts'
@@ -84,13 +89,13 @@ async function retrained(model: Model, project: readonly Projection[]): Promise<
     batcher,
     epochs,
     batchSize: 64,
-    learningRate: 0.02,
+    learningRate: Number(flags.rate),
     schedule: cosine(),
     project,
     seed: 1,
     threads: 1,
   }
-  return (await train(model, splits.train, options)).model
+  return (await train(model, training, options)).model
 }
 
 async function accuracyOf(model: Model): Promise<number> {
@@ -200,7 +205,7 @@ function markdown(
   return `# Source-coded storage of ${name}
 
 Made by \`${command}\`. The dense layers of the model, ${entries} weights: pruned by magnitude, then shared,
-${epochs === 0 ? 'not trained after either' : `trained for ${epochs} epoch(s) after each`}. Figures: \`${name}.json\`. Top-1 is in % on the
+${epochs === 0 ? 'not trained after either' : `trained for ${epochs} epoch(s) of ${training.length} images after each`}. Figures: \`${name}.json\`. Top-1 is in % on the
 whole test set (${splits.test.length} samples), of the decoded weights; every format decodes to the same bits. The network came with
 ${reference.toFixed(2)} %.
 
@@ -246,7 +251,13 @@ const { values: flags } = parseArgs({
   options: {
     model: { type: 'string', default: fileURLToPath(new URL('../../models/digits-lenet5.onnx', import.meta.url)) },
     data: { type: 'string', default: 'digits:10000' },
+    resize: { type: 'boolean', default: false },
+    mean: { type: 'string' },
+    std: { type: 'string' },
     epochs: { type: 'string', default: '1' },
+    images: { type: 'string' },
+    rate: { type: 'string', default: '0.02' },
+    work: { type: 'string', default: '.coppice/experiments' },
     method: { type: 'string', default: methods.join() },
     values: { type: 'string', default: '2,32,128,1024' },
     sparsity: { type: 'string', default: '0,0.5,0.9,0.95,0.99' },
@@ -254,6 +265,7 @@ const { values: flags } = parseArgs({
 })
 const command = `npm run experiment -- source-coded-storage${process.argv
   .slice(2)
+  .filter((a, i, all) => a !== '--work' && all[i - 1] !== '--work')
   .map((a) => ` ${a.includes('/') ? a.replace(/^([a-z0-9-]+:)?.*\//, '$1') : a}`)
   .join('')}`
 const epochs = Number(flags.epochs)
@@ -271,28 +283,43 @@ const entries = denseLayers(reference).reduce((n, l) => n + l.values.length, 0)
 if (entries === 0) throw new Error(`experiment: ${name} has no dense layer; expected one or more`)
 const splits = await loadData(flags.data, { seed: 0 })
 const inputs = requiredInputs(reference)
-const batcher = batcherFor(inputs, splits.test, guessPreprocess(inputs, splits.test, {}))
+const numbers = (text: string | undefined): number[] | undefined => text?.split(',').map(Number)
+const preprocess = { resize: flags.resize, mean: numbers(flags.mean), std: numbers(flags.std) }
+const batcher = batcherFor(inputs, splits.test, guessPreprocess(inputs, splits.test, preprocess))
+const training = flags.images === undefined ? splits.train : first(splits.train, Number(flags.images))
 
 const referenceAccuracy = await accuracyOf(reference)
-const rows: Row[] = []
+mkdirSync(flags.work, { recursive: true })
+const { data, images = 'all', rate } = flags
+const settings = { model: crc32(bytes), data, preprocess, epochs, images, rate }
+const workFile = join(flags.work, `storage-${name}-${crc32(new TextEncoder().encode(JSON.stringify(settings)))}.json`)
+const rows: Row[] = existsSync(workFile) ? JSON.parse(readFileSync(workFile, 'utf8')) : []
+const points = sparsities.flatMap((sparsity) =>
+  chosen.flatMap((method) => valueCounts.map((asked): Point => ({ sparsity, method, asked }))),
+)
+const same = (a: Point, b: Point): boolean => a.sparsity === b.sparsity && a.method === b.method && a.asked === b.asked
+const missing = points.filter((p) => !rows.some((r) => same(r, p)))
+const start = performance.now()
 for (const sparsity of sparsities) {
+  const here = missing.filter((p) => p.sparsity === sparsity)
+  if (here.length === 0) continue
   const exclude = others(reference)
   const zeroed = sparsity > 0 ? await magnitude(reference, { sparsity, exclude }) : reference
   const pruned = sparsity > 0 ? await retrained(zeroed, [keepZeros()]) : zeroed
-  for (const method of chosen) {
-    for (const asked of valueCounts) {
-      rows.push(await measure(pruned, { sparsity, asked, method }))
-      const { accuracyShared, accuracy } = rows[rows.length - 1]
-      console.error(`${name}: sparsity ${sparsity}, ${method}, k ${asked}: top-1 ${accuracyShared} -> ${accuracy} %`)
-    }
+  for (const point of here) {
+    const row = await measure(pruned, point)
+    rows.push(row)
+    await write(workFile, JSON.stringify(rows))
+    const done = missing.indexOf(point) + 1
+    const left = (((performance.now() - start) / done) * (missing.length - done)) / 60_000
+    console.error(
+      `${name}: sparsity ${sparsity}, ${point.method}, k ${point.asked}: top-1 ${row.accuracyShared} -> ${row.accuracy} %, about ${left.toFixed(1)} min left`,
+    )
   }
 }
-rows.sort(
-  (a, b) => methods.indexOf(a.method) - methods.indexOf(b.method) || a.asked - b.asked || a.sparsity - b.sparsity,
-)
-const machine = { cpu: cpus()[0].model, node: process.version, threads: 1 }
-const results = new URL('./results/', import.meta.url)
-const write = (ending: string, text: string): void => writeFileSync(new URL(`${name}.${ending}`, results), text)
+const shown = rows
+  .filter((r) => points.some((p) => same(r, p)))
+  .sort((a, b) => methods.indexOf(a.method) - methods.indexOf(b.method) || a.asked - b.asked || a.sparsity - b.sparsity)
 const about = {
   model: name,
   command,
@@ -300,9 +327,15 @@ const about = {
   testSamples: splits.test.length,
   referenceAccuracy,
   epochs,
-  machine,
+  trainingImages: training.length,
+  machine: { cpu: cpus()[0].model, node: process.version, threads: 1 },
   rounds,
 }
-write('json', `${JSON.stringify({ ...about, rows }, null, 1)}\n`)
-write('md', markdown(name, { entries, reference: referenceAccuracy, rows }))
-write('svg', chart(name, rows, referenceAccuracy))
+const result = (ending: string): string => fileURLToPath(new URL(`./results/${name}.${ending}`, import.meta.url))
+await write(result('json'), `${JSON.stringify({ ...about, rows: shown }, null, 1)}\n`)
+await write(result('md'), markdown(name, { entries, reference: referenceAccuracy, rows: shown }))
+await write(result('svg'), chart(name, shown, referenceAccuracy))
+
+async function write(path: string, text: string): Promise<void> {
+  await writeFileAtomic(path, new TextEncoder().encode(text))
+}
