@@ -30,23 +30,23 @@ export function createTrainState(
     for (const name of [mean, variance]) statistics.set(name, floats(storedTensor(model, name)).slice())
   const vectorOf = (s: StateVector): Float32Array => session.state(s.input)
   const weightVectors = step.state.filter((s) => s.slot === 'weight')
-  for (const s of weightVectors) {
-    for (const { parameter, offset } of s.parts)
-      vectorOf(s).set(parameter.pack(floats(step.weights.get(parameter.name) as Tensor)), offset)
-  }
-  const average = averageDecay === undefined ? undefined : unpacked(weightVectors, vectorOf, true)
+  packInto(weightVectors, vectorOf, (name) => floats(step.weights.get(name) as Tensor))
+  // In the state's order of elements: it is taken at every step and seldom read.
+  const averages = averageDecay === undefined ? undefined : new Map(weightVectors.map((s) => [s, vectorOf(s).slice()]))
+  const averageOf = (s: StateVector): Float32Array => averages?.get(s) as Float32Array
   let best: Map<string, Float32Array> | undefined
   const given = (): Map<string, Float32Array> =>
-    new Map([...(average ?? unpacked(weightVectors, vectorOf)), ...statistics])
+    new Map([...unpacked(weightVectors, averages ? averageOf : vectorOf), ...statistics])
   const copied = (): Map<string, Float32Array> => new Map([...given()].map(([name, v]) => [name, v.slice()]))
   return {
     afterStep(results, at) {
       if (step.statisticsOutput) takeStatistics(step, results[step.statisticsOutput], statistics)
-      if (!average || averageDecay === undefined) return
+      if (averageDecay === undefined) return
       // While there is little to average over, the present counts for more.
       const decay = Math.min(averageDecay, (1 + at) / (10 + at))
-      for (const [name, values] of unpacked(weightVectors, vectorOf)) {
-        const mean = average.get(name) as Float32Array
+      for (const s of weightVectors) {
+        const mean = averageOf(s)
+        const values = vectorOf(s)
         for (let i = 0; i < mean.length; i++) mean[i] += (1 - decay) * (values[i] - mean[i])
       }
     },
@@ -68,10 +68,7 @@ export function createTrainState(
     editWeights(edit) {
       const weights = unpacked(weightVectors, vectorOf, true)
       edit(weights)
-      for (const s of weightVectors) {
-        for (const { parameter, offset } of s.parts)
-          vectorOf(s).set(parameter.pack(weights.get(parameter.name) as Float32Array), offset)
-      }
+      packInto(weightVectors, vectorOf, (name) => weights.get(name) as Float32Array)
     },
     arrays() {
       const arrays = new Map<string, Float32Array>()
@@ -80,17 +77,15 @@ export function createTrainState(
         for (const [name, values] of unpacked(vectors, vectorOf)) arrays.set(`${slot}/${name}`, values)
       }
       for (const [name, values] of statistics) arrays.set(`statistics/${name}`, values)
-      for (const [name, values] of average ?? []) arrays.set(`average/${name}`, values)
+      for (const [name, values] of averages ? unpacked(weightVectors, averageOf) : [])
+        arrays.set(`average/${name}`, values)
       for (const [name, values] of best ?? []) arrays.set(`best/${name}`, values)
       return arrays
     },
     load(arrays) {
-      for (const s of step.state) {
-        for (const { parameter, offset } of s.parts)
-          vectorOf(s).set(parameter.pack(arrays.get(`${s.slot}/${parameter.name}`) as Float32Array), offset)
-      }
+      for (const s of step.state) packInto([s], vectorOf, (name) => arrays.get(`${s.slot}/${name}`) as Float32Array)
+      if (averages) packInto(weightVectors, averageOf, (name) => arrays.get(`average/${name}`) as Float32Array)
       for (const [name, values] of statistics) values.set(arrays.get(`statistics/${name}`) as Float32Array)
-      for (const [name, values] of average ?? []) values.set(arrays.get(`average/${name}`) as Float32Array)
       const kept = [...arrays].filter(([name]) => name.startsWith('best/'))
       if (kept.length > 0) best = new Map(kept.map(([name, values]) => [name.slice('best/'.length), values.slice()]))
     },
@@ -111,6 +106,17 @@ function unpacked(
     }
   }
   return values
+}
+
+/** Parameters into vectors, from the model's order of elements. */
+function packInto(
+  vectors: readonly StateVector[],
+  vectorOf: (s: StateVector) => Float32Array,
+  valuesOf: (name: string) => Float32Array,
+): void {
+  for (const s of vectors) {
+    for (const { parameter, offset } of s.parts) vectorOf(s).set(parameter.pack(valuesOf(parameter.name)), offset)
+  }
 }
 
 /** running = momentum · running + (1 - momentum) · batch. */
