@@ -27,7 +27,7 @@ const nets: Record<string, { data: string; flags: string; threads: number }> = {
   alexnet: {
     data: 'fashion-mnist',
     flags:
-      '--input 1,64,64 --pooled 1 --resize --mean 0.286 --std 0.353 --epochs 8 --batch 100 --optimizer adam --rate 0.0003 --warm-up 0.2 --flip --classes 10',
+      '--input 1,64,64 --pooled 1 --resize --mean 0.286 --std 0.353 --epochs 10 --batch 100 --optimizer adam --rate 0.0003 --warm-up 0.2 --smoothing 0.1 --flip --classes 10',
     threads: 2,
   },
 }

@@ -145,7 +145,10 @@ function matches(shape: readonly Dim[] | undefined, sample: readonly number[]): 
 
 function misfit(input: ValueInfo, sample: readonly number[], id: string): Error {
   const want = input.shape?.map((d) => d ?? '?').join(',') ?? '?'
-  const hint = sample.length === 3 && input.shape?.length === 4 ? ' (--resize brings images to its size)' : ''
+  const [, planes, , last] = input.shape ?? []
+  const channelsFit = [sample[0], sample[2]].some((c) => c <= 4 && (c === planes || c === last))
+  const sized = sample.length === 3 && input.shape?.length === 4 && channelsFit
+  const hint = sized ? ' (--resize brings images to its size)' : ''
   return new Error(
     `${id}: samples of shape [${sample.join(',')}] do not fit the model's input "${input.name}" [${want}]${hint}`,
   )
