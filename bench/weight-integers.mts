@@ -46,7 +46,7 @@ const compressors = {
 }
 type Compressor = keyof typeof compressors
 const compressorNames = Object.keys(compressors) as Compressor[]
-const rounds = 3
+const rounds = 9
 
 const streams = new Map<string, Uint8Array>()
 const cases = peers.map((peer) => {

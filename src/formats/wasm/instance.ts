@@ -50,7 +50,8 @@ export function openStream(mode: Mode, input?: Uint8Array): Stream {
   let heap = wasm.init(['fast', 'default', 'max'].indexOf(mode), input ? 1 : 0)
   const reserve = (bytes: number): void => {
     const missing = Math.ceil((heap + bytes) / 65536) - wasm.memory.buffer.byteLength / 65536
-    if (missing > 0) wasm.memory.grow(missing)
+    // By 4 MiB at least: growing is slow in browsers, and a stream may be many small tensors.
+    if (missing > 0) wasm.memory.grow(Math.max(missing, 64))
   }
   if (input) {
     reserve(input.length)
