@@ -101,6 +101,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     limit: number('limit', 0),
     side: number('side', known.side),
     ...(known.optimizer ? { optimizer: known.optimizer } : {}),
+    ...(known.pooled ? { pooled: known.pooled } : {}),
   }
   const test = enlarged(splits.test, settings.side)
   const [rest, heldBack] = splitDataset(splits.train, 0.2, 42)
@@ -112,11 +113,11 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
       classes: 10,
       inputShape: [shape[0], shape[1], shape[2]],
       width: settings.width,
-      ...(known.pooled ? { pooled: known.pooled } : {}),
+      ...(settings.pooled ? { pooled: settings.pooled } : {}),
       seed,
     })
   const optimizer = (weightDecay: number): Optimizer =>
-    known.optimizer === 'adam' ? adam({ weightDecay }) : sgd({ momentum: 0.9, weightDecay })
+    settings.optimizer === 'adam' ? adam({ weightDecay }) : sgd({ momentum: 0.9, weightDecay })
   const inputs = requiredInputs(start())
   const batcher = batcherFor(inputs, test, guessPreprocess(inputs, test, pixelMoments(training)))
   const key = [net, set, `seed ${seed}`, ...Object.entries(settings).map(([n, v]) => `${n} ${v}`)].join(', ')

@@ -63,12 +63,12 @@ function entry(
   return {
     takes,
     defaults,
-    build({ stem, pooled, ...options } = {}) {
-      if (stem === 'cifar' && !takes.includes('stem'))
+    build(options = {}) {
+      if (options.stem === 'cifar' && !takes.includes('stem'))
         throw new Error('zoo: this net has no stem to change; expected it without `stem: cifar`')
-      if (pooled !== undefined && !takes.includes('pooled'))
+      if (options.pooled !== undefined && !takes.includes('pooled'))
         throw new Error('zoo: this net has no pooled map to change; expected it without `pooled`')
-      return build({ ...options, ...(stem ? { stem } : {}), ...(pooled === undefined ? {} : { pooled }) })
+      return build(options)
     },
   }
 }
