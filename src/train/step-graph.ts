@@ -12,6 +12,7 @@ import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
 import type { Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
 import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
+import { byRows, rowsOf } from './by-rows.ts'
 import { type Loss, type LossName, logitLosses, losses } from './losses.ts'
 import type { Optimizer } from './optimizers.ts'
 import { trainableNames } from './parameters.ts'
@@ -176,13 +177,13 @@ function emitUpdate(g: Emitter, parameters: readonly StoredParameter[], options:
   const gradients = groups.map(({ members, padding }) => {
     const parts = members.map((p) => reshape(g, p.gradient, [sizeOf(p.storedShape)]))
     const whole = concat(g, padding > 0 ? [...parts, g.constant(0, 'float32', [padding])] : parts, 0)
-    return reshape(g, whole, engine.vectorShape(g.shape(whole)[0]))
+    return reshape(g, whole, vectorShape(engine, g.shape(whole)[0]))
   })
   const clipped = options.clipNorm ? clipByNorm(g, gradients, options.clipNorm) : gradients
   const state: StateVector[] = []
   groups.forEach(({ members, decays, padding }, i) => {
     const size = members.reduce((n, p) => n + sizeOf(p.storedShape), padding)
-    const shape = engine.vectorShape(size)
+    const shape = vectorShape(engine, size)
     const input = (slot: string): string => {
       const name = g.fresh(`state_${slot}`)
       g.types.set(name, { dtype: 'float32', shape })
@@ -193,18 +194,32 @@ function emitUpdate(g: Emitter, parameters: readonly StoredParameter[], options:
     const before = g.nodes.length
     takeApart(g, reshape(g, weight, [size]), members, padding)
     head.push(...g.nodes.splice(before))
-    const updated = optimizer.update(g, { engine, weight, gradient: clipped[i], slots, scalars, decays })
+    let replaces = false
+    const update = (e: Emitter, [weight, gradient, ...rest]: readonly string[]): string[] => {
+      const slots = rest.slice(0, optimizer.slots.length)
+      const mask = rest[slots.length]
+      const updated = optimizer.update(e, { engine, weight, gradient, slots, scalars, decays })
+      const masked = mask ? mul(e, updated.weight, mask) : updated.weight
+      replaces = slots.length > 0 && isDoneWith(e.nodes, slots[0], masked)
+      return [masked, ...updated.slots]
+    }
     const mask = maskOf(members, size, options)
-    const masked = mask ? mul(g, updated.weight, g.constant(mask, 'float32', shape)) : updated.weight
+    const masks = mask ? [g.constant(mask, 'float32', shape)] : []
+    const values = [weight, clipped[i], ...slots, ...masks]
+    const outputs = rowsOf(size) ? byRows(g, values, update) : update(g, values)
     const parts = partsOf(members)
-    const outputs = [masked, ...updated.slots]
     const names = ['weight', ...optimizer.slots]
     outputs.forEach((output, k) => {
-      const replaces = k === 0 && slots[0] && isDoneWith(g.nodes, slots[0], masked) ? { replaces: slots[0] } : {}
-      state.push({ input: [weight, ...slots][k], output, size, shape, slot: names[k], parts, ...replaces })
+      const replaced = k === 0 && replaces ? { replaces: slots[0] } : {}
+      state.push({ input: [weight, ...slots][k], output, size, shape, slot: names[k], parts, ...replaced })
     })
   })
   return { head, state, scalars }
+}
+
+/** The shape in which a vector of that size crosses into the runtime and is updated. */
+function vectorShape(engine: Engine, size: number): Shape {
+  return rowsOf(size) ?? engine.vectorShape(size)
 }
 
 /** Whether everything that reads `value` comes before `result` is computed, and makes something of its own of it. */
