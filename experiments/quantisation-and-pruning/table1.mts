@@ -2,14 +2,15 @@
  * Table I: how few parameters hold the reference's accuracy?
  *
  *   npm run experiment -- table1 --data DIR|fashion-mnist:DIR|cifar10:DIR [--nets mobilenetV2,shufflenetV2,alexnet] [--seeds 0]
- *     [--epochs N] [--round-epochs 1] [--final-epochs 2] [--ladder 0.5,0.7,…] [--threads 2]
+ *     [--epochs N] [--round-epochs 1] [--final-epochs 2] [--ladder 0.5,0.7,…] [--control yes|no] [--threads 2]
  *
  * The reference is pruned by magnitude (LAMP: one threshold for all layers, on
  * weights relative to their layer), to one sparsity after the other, and its survivors are
  * trained for an epoch under their mask after each step (the paper's code prunes once, the same share of every layer, whole
  * filters of convolutions). The climb ends where validation accuracy is a point below the reference's; the highest sparsity
  * within half a point is then trained for some epochs more. Chosen is the highest sparsity at which validation accuracy is no lower
- * than the reference's. Dead units are removed. Test accuracy is measured at the end, of all of them, and decides nothing.
+ * than the reference's. Dead units are removed. Test accuracy is measured at the end, of all of them, and decides nothing. The
+ * control is the reference trained on as the chosen net was, with nothing pruned: what of a gain is the training's alone.
  */
 import { join } from 'node:path'
 import type { Model } from '../../src/model.ts'
@@ -33,8 +34,14 @@ const out = join(resultsFolder, 'table1.json')
 for await (const setup of setups()) {
   const ladder = flag('ladder', ladders[setup.net])
   const key = `${setup.key}, ladder ${ladder}, ${roundEpochs} and ${finalEpochs} epochs`
-  if (readResults(out)[key]) continue
-  const row = await rowOf(setup, ladder.split(',').map(Number))
+  const done = readResults(out)[key] as Row | undefined
+  const row = done ?? (await rowOf(setup, ladder.split(',').map(Number)))
+  const wanted = flag('control', 'yes') === 'yes' && row.chosen !== undefined && !row.control
+  if (done && !wanted) continue
+  if (wanted) {
+    await writeResults(out, { ...readResults(out), [key]: row })
+    row.control = await controlOf(setup, row.rungs, row.chosen as number)
+  }
   console.error(JSON.stringify(row))
   await writeResults(out, { ...readResults(out), [key]: row })
   await writeTables(resultsFolder)
@@ -57,20 +64,54 @@ interface Climbed extends Pick<Rung, 'sparsity' | 'epochs' | 'epochsInAll'> {
   readonly accuracy: number
 }
 
-async function rowOf(setup: Setup, ladder: readonly number[]): Promise<Record<string, unknown>> {
+interface Row extends Record<string, unknown> {
+  readonly rungs: readonly Rung[]
+  /** Which of the rungs. */
+  readonly chosen?: number
+  control?: Control
+}
+
+interface Control {
+  readonly epochs: number
+  readonly validationPercent: number
+  readonly testPercent: number
+}
+
+/** The net, pruned and trained on at half of its reference's rate. */
+function pruned(setup: Setup, from: Model, what: string, how: { sparsity: number; epochs: number }): Promise<Model> {
+  return setup.made(what, () =>
+    pruneAndTrain(from, setup.training, {
+      sparsity: how.sparsity,
+      scope: 'global',
+      score: 'lamp',
+      training: setup.options(what, { epochs: how.epochs, learningRate: Number(setup.settings.rate) / 2 }),
+      context: { seed: setup.seed },
+      checkpoint: setup.checkpoint(what),
+    }),
+  )
+}
+
+/** The reference after the trainings that led to the chosen net, nothing pruned. */
+async function controlOf(setup: Setup, rungs: readonly Rung[], chosen: number): Promise<Control> {
+  const { sparsity, epochs } = rungs[chosen]
+  const steps = new Set(rungs.map((r) => r.sparsity).filter((s) => s <= sparsity)).size
+  const trainings = [...Array<number>(steps).fill(roundEpochs), ...(epochs > roundEpochs ? [epochs - roundEpochs] : [])]
+  let model = await setup.reference()
+  let what = 'control'
+  for (const each of trainings) {
+    what += `-${each}`
+    model = await pruned(setup, model, what, { sparsity: 0, epochs: each })
+  }
+  return {
+    epochs: trainings.reduce((a, b) => a + b, 0),
+    validationPercent: percent((await setup.measure(model, setup.validation)).accuracy),
+    testPercent: percent((await setup.measure(model, setup.test)).accuracy),
+  }
+}
+
+async function rowOf(setup: Setup, ladder: readonly number[]): Promise<Row> {
   const { net, set, seed, settings } = setup
   const rate = Number(settings.rate) / 2
-  const prune = (from: Model, what: string, how: { sparsity: number; epochs: number }): Promise<Model> =>
-    setup.made(what, () =>
-      pruneAndTrain(from, setup.training, {
-        sparsity: how.sparsity,
-        scope: 'global',
-        score: 'lamp',
-        training: setup.options(what, { epochs: how.epochs, learningRate: rate }),
-        context: { seed },
-        checkpoint: setup.checkpoint(what),
-      }),
-    )
   const accuracyOf = async (m: Model): Promise<number> => (await setup.measure(m, setup.validation)).accuracy
   const reference = await setup.reference()
   const goal = await accuracyOf(reference)
@@ -81,7 +122,7 @@ async function rowOf(setup: Setup, ladder: readonly number[]): Promise<Record<st
   for (const sparsity of ladder) {
     const epochs = roundEpochs
     what += `-${sparsity}`
-    model = await prune(model, what, { sparsity, epochs })
+    model = await pruned(setup, model, what, { sparsity, epochs })
     const accuracy = await accuracyOf(model)
     console.error(`${net}: sparsity ${sparsity}: ${percent(accuracy)} % on validation data`)
     climbed.push({ sparsity, epochs, epochsInAll: epochs * (climbed.length + 1), what, model, accuracy })
@@ -92,7 +133,7 @@ async function rowOf(setup: Setup, ladder: readonly number[]): Promise<Record<st
     const { sparsity, epochs, epochsInAll } = promising
     const more = { epochs: epochs + finalEpochs, epochsInAll: epochsInAll + finalEpochs }
     const what = `${promising.what}-final-${finalEpochs}`
-    const longer = await prune(promising.model, what, { sparsity, epochs: finalEpochs })
+    const longer = await pruned(setup, promising.model, what, { sparsity, epochs: finalEpochs })
     const accuracy = await accuracyOf(longer)
     console.error(`${net}: sparsity ${sparsity}, ${finalEpochs} epochs more: ${percent(accuracy)} % on validation data`)
     climbed.push({ sparsity, ...more, what, model: longer, accuracy })

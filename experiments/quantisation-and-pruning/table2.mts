@@ -31,16 +31,32 @@ for await (const setup of setups()) {
   await writeTables(resultsFolder)
 }
 
+interface Choice {
+  readonly chosenModel: string
+  readonly parameters: number
+}
+
+/** The smallest net that Table I chose with these settings, whatever ladders led there. */
+function chosenOf(key: string): Choice | undefined {
+  type Row = { chosenModel?: string; chosen?: number; rungs: { parameters: number }[] }
+  const rows = Object.entries(readResults(join(resultsFolder, 'table1.json'))) as [string, Row][]
+  return rows
+    .filter(([of]) => of.startsWith(`${key}, `))
+    .flatMap(([, { chosenModel, chosen, rungs }]) =>
+      chosenModel && chosen !== undefined ? [{ chosenModel, parameters: rungs[chosen].parameters }] : [],
+    )
+    .toSorted((a, b) => a.parameters - b.parameters)[0]
+}
+
 async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   const { net, set, seed, settings, batcher, training, test } = setup
   const calibrated = (count: number) => (): Feeds[] =>
     [...fedBatches(batcher, first(training, count), 50)].map((b) => b.feeds)
-  const rows = Object.entries(readResults(join(resultsFolder, 'table1.json'))) as [string, { chosenModel?: string }][]
-  const chosen = rows.findLast(([key]) => key.startsWith(`${setup.key}, `))?.[1].chosenModel
+  const chosen = chosenOf(setup.key)
   const none = async (): Promise<Model> => {
     throw new Error(`${net}: Table I chose no net yet; expected it made by experiment table1 with the same flags`)
   }
-  const pruned = await (chosen ? setup.made(chosen, none) : none())
+  const pruned = await (chosen ? setup.made(chosen.chosenModel, none) : none())
   const reference = await setup.reference()
   const context = { calibration: calibrated(samples), seed }
   const models: Record<string, Model> = {
@@ -76,5 +92,5 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   for (const { name, latencyMs, speedUp } of await measureLatency(contenders, { rounds: 200, maxMs: 15_000 }))
     forms[name] = { ...forms[name], latencyMs, speedUp }
   for (const { session } of contenders) await session.release()
-  return { net, set, seed, settings, paper: paperRows[set]?.[net], forms, calibrations }
+  return { net, set, seed, settings, paper: paperRows[set]?.[net], ...chosen, forms, calibrations }
 }

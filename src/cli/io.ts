@@ -6,7 +6,9 @@ export interface Io {
   result(text: string, value: unknown): void
   /** Something worth saying at once (never with --json: it belongs to the object). */
   say(text: string): void
-  /** How far a long step is, as a share of 1. */
+  /** What a long step has reached: text for people, with --json an object on a line of its own. */
+  milestone(text: string, event: { readonly event: string }): void
+  /** How far a long step is, as a share of 1; it may begin above 0, where a run goes on. */
   progress(done: number, what: string): void
   /** Ends the progress line. */
   finish(): void
@@ -21,6 +23,8 @@ export function createIo(json: boolean, now: () => number = () => performance.no
   const tty = process.stderr.isTTY === true
   let last = -1
   let open = false
+  /** Where the first progress of a step was. */
+  let from = { done: Number.POSITIVE_INFINITY, at: 0 }
   const clear = (): void => {
     if (open) process.stderr.write('\r\u001b[K')
     open = false
@@ -35,12 +39,18 @@ export function createIo(json: boolean, now: () => number = () => performance.no
       clear()
       if (!json) process.stderr.write(`${text}\n`)
     },
+    milestone(text, event) {
+      clear()
+      process.stderr.write(`${json ? JSON.stringify(event) : text}\n`)
+    },
     progress(done, what) {
       const elapsed = now() - start
+      if (done < from.done) from = { done, at: elapsed }
       const interval = tty && !json ? 100 : plainIntervalMs
       if (elapsed < firstReportMs || (last >= 0 && elapsed - last < interval)) return
       last = elapsed
-      const leftMs = done > 0.01 ? (elapsed / done) * (1 - done) : undefined
+      const gained = done - from.done
+      const leftMs = gained > 0.01 ? ((elapsed - from.at) / gained) * (1 - done) : undefined
       if (json) {
         process.stderr.write(
           `${JSON.stringify({ event: 'progress', done: Number(done.toFixed(4)), what, elapsedMs: Math.round(elapsed), ...(leftMs === undefined ? {} : { leftMs: Math.round(leftMs) }) })}\n`,

@@ -32,6 +32,7 @@ function recorder(heard: (text: string) => void = () => {}): Io & { readonly res
     results,
     result: (_, v) => void results.push(v as Report),
     say: heard,
+    milestone: heard,
     progress() {},
     finish() {},
   }

@@ -17,7 +17,15 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 function recorder(): Io & { results: unknown[] } {
   const results: unknown[] = []
-  return { json: true, results, result: (_, value) => void results.push(value), say() {}, progress() {}, finish() {} }
+  return {
+    json: true,
+    results,
+    result: (_, value) => void results.push(value),
+    say() {},
+    milestone() {},
+    progress() {},
+    finish() {},
+  }
 }
 
 const flags = (more: Partial<NetFlags>): NetFlags => ({

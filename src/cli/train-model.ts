@@ -52,6 +52,7 @@ export async function trainModel(
       add(p)
       tell(p, io)
     },
+    warn: (message) => io.say(`note: ${message}`),
   })
   const seconds = (performance.now() - start) / 1000
   const { test } = data.splits
@@ -118,7 +119,7 @@ export function tell(p: Progress, io: Io): void {
   const held = validation
     ? `; held back: loss ${validation.loss.toFixed(4)}, accuracy ${percent(validation.accuracy)}`
     : ''
-  io.say(`${what}${held}`)
+  io.milestone(`${what}${held}`, { event: 'epoch', ...finished })
 }
 
 export async function readTrainFlags(flags: TrainFlags, io: Io): Promise<Omit<TrainOptions, 'batcher'>> {

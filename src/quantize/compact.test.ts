@@ -6,7 +6,7 @@ import { magnitude } from '../prune/magnitude.ts'
 import { openSession } from '../runtime/session.ts'
 import { bytesOf, floats, floatTensor } from '../tensor/dtype.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
-import { compact } from './compact.ts'
+import { compact, expandGrids } from './compact.ts'
 import { share } from './share.ts'
 
 const base = exampleModel()
@@ -37,6 +37,10 @@ describe('compact', () => {
     expect(small.graph.initializers.has('w2')).toBe(false)
     expect(writeModel(small).length).toBeLessThan(writeModel(model).length)
     expect(await outputs(small)).toEqual(await outputs(model))
+    const wide = expandGrids(small)
+    expect(floats(wide.graph.initializers.get('w2') as typeof w2)).toEqual(floats(grid))
+    expect(wide.graph.nodes).toHaveLength(model.graph.nodes.length)
+    expect(await outputs(wide)).toEqual(await outputs(model))
   })
 
   it('a codebook becomes uint8 indices, and the outputs stay bit for bit', async () => {
@@ -44,6 +48,7 @@ describe('compact', () => {
     const small = await compact(model)
     expect(small.graph.initializers.get('w2_q')?.dtype).toBe('uint8')
     expect(small.graph.initializers.get('w2_s')?.dims[0]).toBeLessThanOrEqual(16)
+    expect(expandGrids(small)).toBe(small)
     expect(await outputs(small)).toEqual(await outputs(model))
   })
 

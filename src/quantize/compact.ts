@@ -8,11 +8,12 @@
  */
 import { findStep } from '../formats/coding/grid.ts'
 import { nameSource, node } from '../graph/build.ts'
+import { dropUnused } from '../graph/drop-unused.ts'
 import { mapGraphs } from '../graph/fold.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
-import { type Graph, type Node, opsetOf, type Tensor } from '../model.ts'
-import { floats, floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { type Graph, type Model, type Node, opsetOf, type Tensor, withGraph } from '../model.ts'
+import { floats, floatTensor, integers, integerTensor } from '../tensor/dtype.ts'
 
 export const compact = defineMethod({
   id: 'compact',
@@ -118,4 +119,29 @@ function rewrite(graph: Graph, { stored, fresh }: Rewriting): Graph {
   // A weight that is computed is no input that a caller could override.
   const inputs = graph.inputs.filter((i) => initializers.has(i.name) || !graph.initializers.has(i.name))
   return { ...graph, nodes: [...first, ...nodes], initializers, inputs }
+}
+
+/**
+ * The weights on a grid, w = Cast(q) · step, as float tensors again: the model that can be trained, with the same outputs. A
+ * codebook stays, since it can be trained as it is.
+ */
+export function expandGrids(model: Model): Model {
+  const { graph } = model
+  const initializers = new Map(graph.initializers)
+  const integersOf = new Map(
+    graph.nodes.flatMap((n) => {
+      const tensor = n.op === 'Cast' ? graph.initializers.get(n.inputs[0]) : undefined
+      return tensor?.dtype === 'int8' || tensor?.dtype === 'int16' ? [[n.outputs[0], tensor] as const] : []
+    }),
+  )
+  const nodes = graph.nodes.filter(({ op, inputs: [from, by], outputs: [name] }) => {
+    const levels = op === 'Mul' ? integersOf.get(from) : undefined
+    const step = graph.initializers.get(by)
+    if (!levels || step?.dtype !== 'float32' || step.dims.length > 0) return true
+    const [scale] = floats(step)
+    const values = Float32Array.from(integers(levels), (q) => q * scale)
+    initializers.set(name, floatTensor(name, levels.dims, values))
+    return false
+  })
+  return nodes.length === graph.nodes.length ? model : withGraph(model, dropUnused({ ...graph, nodes, initializers }))
 }

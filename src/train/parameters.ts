@@ -41,17 +41,41 @@ export function trainableNames(graph: Graph): string[] {
   const layers = new Set<string>()
   for (const n of graph.nodes) if (weightInputs[n.op] || bypass(n, layers)) for (const o of n.outputs) layers.add(o)
   const constant = constantValues(graph)
+  const isDirect = (name: string): boolean =>
+    (consumers.get(name) ?? []).some((n) =>
+      n.inputs.some((input, i) => input === name && weightInputs[n.op]?.includes(i)),
+    )
   const isWeight = (name: string, seen: ReadonlySet<string>): boolean =>
+    isDirect(name) ||
     (consumers.get(name) ?? []).some((n) => {
       const places = n.inputs.flatMap((input, i) => (input === name ? [i] : []))
-      if (places.some((i) => weightInputs[n.op]?.includes(i))) return true
       if (n.op === 'Add' && n.inputs.some((other) => other !== name && layers.has(other))) return true
       if (!places.some((i) => passages[n.op]?.includes(i)) || !constant.has(n.outputs[0])) return false
       return !seen.has(n.outputs[0]) && isWeight(n.outputs[0], new Set([...seen, n.outputs[0]]))
     })
-  return [...graph.initializers.values()]
-    .filter((t) => t.dtype === 'float32' && t.dims.length > 0 && sizeOf(t.dims) > 1 && isWeight(t.name, new Set()))
-    .map((t) => t.name)
+  return (
+    [...graph.initializers.values()]
+      .filter((t) => t.dtype === 'float32' && t.dims.length > 0)
+      // Of one value: a bias or a slope is a weight; a factor on the way is part of the arithmetic.
+      .filter((t) => (sizeOf(t.dims) > 1 ? isWeight(t.name, new Set()) : isDirect(t.name)))
+      .map((t) => t.name)
+  )
+}
+
+/** The weights of recurrent layers, which have no gradient rule. */
+const recurrentInputs: Readonly<Record<string, readonly number[]>> = { LSTM: [1, 2], GRU: [1, 2], RNN: [1, 2] }
+
+/** Constants that layers multiply with although nothing in them is among `trained`: they stay as they are. */
+export function untrainedWeights(graph: Graph, trained: readonly string[]): string[] {
+  const constant = constantValues(graph)
+  const moved = new Set(trained)
+  for (const n of graph.nodes) if (n.inputs.some((i) => moved.has(i))) for (const o of n.outputs) moved.add(o)
+  const names = graph.nodes.flatMap((n) => {
+    const places = weightInputs[n.op] ?? recurrentInputs[n.op] ?? []
+    const weights = places.map((i) => n.inputs[i]).filter((name) => name && constant.has(name))
+    return weights.filter((name) => !moved.has(name))
+  })
+  return [...new Set(names)]
 }
 
 /** A reshape of a layer's output still is a layer's output. */

@@ -15,7 +15,7 @@ import { floats, sizeOf } from '../tensor/dtype.ts'
 import { byRows, rowsOf } from './by-rows.ts'
 import { type Loss, type LossName, logitLosses, losses } from './losses.ts'
 import type { Optimizer } from './optimizers.ts'
-import { trainableNames } from './parameters.ts'
+import { trainableNames, untrainedWeights } from './parameters.ts'
 import type { Projection, Term } from './terms.ts'
 
 export interface StepOptions {
@@ -63,6 +63,8 @@ export interface StepGraph {
   readonly statistics: readonly RunningStatistics[]
   readonly masks: readonly DropoutMask[]
   readonly parameters: readonly StoredParameter[]
+  /** Weights of layers that no step changes. */
+  readonly untrained: readonly string[]
   readonly scalarInput: (name: string) => string
 }
 
@@ -120,6 +122,10 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     statistics: form.statistics,
     masks: form.masks,
     parameters: lowered.parameters,
+    untrained: untrainedWeights(
+      special.graph,
+      trained.map((t) => t.name),
+    ),
     scalarInput: (name) => update.scalars[name],
   }
 }

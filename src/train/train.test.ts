@@ -217,7 +217,36 @@ describe('checkpoints', () => {
     const net = mobileNet(1)
     const store = memoryStore()
     await train(net, training, stepwise(net, store))
-    await expect(train(net, training, stepwise(net, store, { learningRate: 0.01 }))).rejects.toThrow(/another run/)
+    const others: Partial<TrainOptions>[] = [
+      { learningRate: 0.01 },
+      { epochs: 3, schedule: cosine() },
+      { optimizer: sgd({ momentum: 0.8 }) },
+      { optimizer: sgd({ nesterov: true }) },
+      { optimizer: sgd({ weightDecay: 0.1 }) },
+      { optimizer: adam() },
+      { averageDecay: 0.99 },
+      { clipNorm: 1 },
+      { labelSmoothing: 0.1 },
+      { augment: { crop: 2 } },
+      { loss: 'mse' },
+      { project: [keepZeros()] },
+      { terms: [l2(1e-3)] },
+      { frozenStatistics: true },
+      { validation: heldBack, patience: 1 },
+      { batcher: batcherFor(requiredInputs(net), training, { ...preprocess, mean: [0.5] }) },
+    ]
+    for (const more of others)
+      await expect(train(net, training, stepwise(net, store, more)), JSON.stringify(more)).rejects.toThrow(
+        /another run/,
+      )
+    const same = { ...training, labels: training.labels?.map((l, i) => (i === 99 ? (l + 1) % 10 : l)) }
+    const pixels = { ...training, fields: { image: { ...training.fields.image, data: new Uint8Array(28 * 28 * 640) } } }
+    for (const data of [same, pixels])
+      await expect(train(net, data, stepwise(net, store))).rejects.toThrow(/another run/)
+    await expect(train(mobileNet(2), training, stepwise(net, store))).rejects.toThrow(/another run/)
+    // More epochs at a constant rate are the same run going on.
+    const longer = await train(net, training, stepwise(net, store, { epochs: 3 }))
+    expect(longer.history).toHaveLength(3)
     const last = store.saved.at(-1)!
     for (const at of [0, 9, 200, last.length - 1]) {
       const broken = last.slice()

@@ -8,13 +8,15 @@ import { type AugmentOptions, augment as augmentSamples } from '../data/augment.
 import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import { AbortError } from '../errors.ts'
+import { crc32 } from '../formats/checksum.ts'
 import type { Engine } from '../grad/engine.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
-import { sizeOf } from '../tensor/dtype.ts'
+import { bytesOf, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
+import { trainingFingerprint } from './fingerprint.ts'
 import { type Loss, type LossName, oneHot } from './losses.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
 import { openResident, type ResidentSession } from './resident.ts'
@@ -64,6 +66,8 @@ export interface TrainOptions {
   readonly threads?: number
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: Progress) => void
+  /** Told what a person should know before the first step. */
+  readonly warn?: (message: string) => void
 }
 
 export interface CheckpointOptions {
@@ -146,12 +150,13 @@ export async function train(model: Model, data: Dataset, options: TrainOptions):
     engine: choice.engine,
     projections: options.project,
   })
+  if (step.untrained.length > 0 && !options.parameters) options.warn?.(sayUntrained(step.untrained))
   const session = await openResident(step.model, { state: step.state, threads: options.threads })
   try {
     const state = createTrainState(model, step, session, options.averageDecay)
     const stepsPerEpoch = Math.floor(data.length / batchSize)
     const seed = options.seed ?? 0
-    const fingerprint = fingerprintOf({ data, options, optimizer, state })
+    const fingerprint = options.checkpoint ? trainingFingerprint(data, options) + startOf(model, state) : ''
     const result = await loop({
       model,
       data,
@@ -170,6 +175,12 @@ export async function train(model: Model, data: Dataset, options: TrainOptions):
   }
 }
 
+function sayUntrained(names: readonly string[]): string {
+  const [few, more] = [names.slice(0, 3).map((n) => `"${n}"`), names.length - 3]
+  const list = more > 0 ? `${few.join(', ')} and ${more} more` : few.join(', ')
+  return `${list} cannot be trained (integers, or in an operator without a gradient): their layers stay as they are`
+}
+
 function check(data: Dataset, { batchSize, epochs, targets, patience, validation }: TrainOptions): void {
   for (const [name, value] of Object.entries({ batchSize, epochs })) {
     if (!(Number.isInteger(value) && value > 0))
@@ -179,28 +190,20 @@ function check(data: Dataset, { batchSize, epochs, targets, patience, validation
     throw new Error(`${data.id}: ${data.length} samples; expected at least one batch of ${batchSize}`)
   if (!data.labels && !targets) throw new Error(`${data.id}: it has no labels; expected labels or targets to train on`)
   if (patience !== undefined && !validation) throw new Error('train: early stopping needs validation data')
+  if (validation?.length === 0)
+    throw new Error(`${validation.id}: no sample is held back; expected a larger share, or more data`)
 }
 
-/** What must be the same for a checkpoint to go on. */
-function fingerprintOf({
-  data,
-  options,
-  optimizer,
-  state,
-}: Pick<Run, 'data' | 'options' | 'optimizer' | 'state'>): string {
-  const { batchSize, seed = 0, learningRate, labelSmoothing = 0, augment } = options
-  const arrays = [...state.arrays()].map(([name, values]) => [name, values.length])
-  return JSON.stringify([
-    data.id,
-    data.length,
-    batchSize,
-    seed,
-    learningRate,
-    labelSmoothing,
-    augment,
-    optimizer.id,
-    arrays,
-  ])
+/** What a run starts from, in any engine: the graph, and the weights whatever they are stored as. */
+function startOf({ graph }: Model, state: TrainState): string {
+  const arrays = [...state.arrays()].filter(([name]) => /^(weight|statistics)\//.test(name))
+  return JSON.stringify(
+    [
+      graph.nodes.map((n) => [n.op, n.inputs, n.outputs, n.attributes]),
+      arrays.map(([name, values]) => [name, values.length, crc32(bytesOf(values))]),
+    ],
+    (_, value: unknown) => (ArrayBuffer.isView(value) ? crc32(bytesOf(value as Uint8Array)) : value),
+  )
 }
 
 async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
@@ -336,7 +339,7 @@ async function finishEpoch(run: Run, moment: Moment): Promise<Saved> {
     learningRate: options.learningRate * factor,
     ...(validation ? { validation } : {}),
   }
-  const better = validation !== undefined && !(saved.best && saved.best.loss <= validation.loss)
+  const better = validation !== undefined && validation.loss < (saved.best?.loss ?? Number.POSITIVE_INFINITY)
   if (better && options.patience !== undefined) state.keepBest()
   options.onProgress?.({ ...progress, finished: record })
   return {

@@ -20,6 +20,7 @@ export interface ValidateOptions {
 export async function validate(model: Model, data: Dataset, options: ValidateOptions): Promise<Validation> {
   const { labels } = data
   if (!labels) throw new Error(`${data.id}: it has no labels; expected labelled validation data`)
+  if (data.length === 0) throw new Error(`${data.id}: it has no samples; expected some to validate on`)
   const session = await openSession(model, { threads: options.threads })
   const output = model.graph.outputs[0].name
   const isProbability = model.graph.nodes.some((n) => n.op === 'Softmax' && n.outputs[0] === output)
@@ -37,6 +38,10 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
       for (let i = 0; i < indices.length; i++) {
         const row = scores.subarray(i * classes, (i + 1) * classes)
         const label = labels[indices[i]]
+        if (!(label >= 0 && label < classes))
+          throw new Error(
+            `${data.id}: sample ${indices[i]} is of class ${label}; expected 0 to ${classes - 1}, the model's outputs`,
+          )
         loss += isProbability ? -Math.log(Math.max(row[label], 1e-30)) : crossEntropy(row, label)
         if (row.indexOf(Math.max(...row)) === label) correct++
       }

@@ -1,6 +1,7 @@
 /** `coppice finetune`: trains the weights of a model on, pruned zeros kept where asked. */
 import { basename } from 'node:path'
 import { openModel } from '../../node/files.ts'
+import { expandGrids } from '../../quantize/compact.ts'
 import type { Io } from '../io.ts'
 import { trainModel } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
@@ -14,6 +15,6 @@ export interface FinetuneFlags extends TrainFlags {
  * network was trained (not cropped at random, say) can cost more accuracy than an epoch gains.
  */
 export async function runFinetune(path: string, flags: FinetuneFlags, io: Io, signal: AbortSignal): Promise<void> {
-  const source = { name: basename(path), model: openModel(path), path }
+  const source = { name: basename(path), model: expandGrids(openModel(path)), path }
   await trainModel(source, { ...flags, freezeStatistics: flags.updateStatistics !== true }, io, signal)
 }

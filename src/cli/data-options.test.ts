@@ -1,0 +1,87 @@
+/** What `--data` and its flags say where they do not go together. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { writeNpz } from '../data/npy.ts'
+import { model as makeModel, valueInfo } from '../graph/build.ts'
+import type { Model } from '../model.ts'
+import { bindData, bindSpec, type DataFlags } from './data-options.ts'
+import { createIo } from './io.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'coppice-data-options-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+const io = createIo(true)
+
+const takes = (...shape: (string | number)[]): Model =>
+  makeModel({ nodes: [], initializers: new Map(), inputs: [valueInfo('input', 'float32', shape)], outputs: [] })
+const npz = async (name: string, arrays: Parameters<typeof writeNpz>[0]): Promise<string> => {
+  const path = join(folder, name)
+  writeFileSync(path, await writeNpz(arrays))
+  return `npz:${path}`
+}
+
+const given: readonly Partial<DataFlags>[] = [
+  { inputRange: '0..255' },
+  { mean: '0.5' },
+  { std: '2' },
+  { layout: 'NCHW' },
+  { resize: true },
+]
+const pixels = Uint8Array.from({ length: 4 * 3 * 2 * 2 }, (_, i) => 5 * i)
+const labels = { shape: [4], data: Uint8Array.of(0, 0, 1, 1) }
+let floats: string
+let images: string
+
+beforeAll(async () => {
+  floats = await npz('floats.npz', { input: { shape: [4, 3, 2, 2], data: Float32Array.from(pixels) }, labels })
+  images = await npz('images.npz', { input: { shape: [4, 3, 2, 2], data: pixels }, labels })
+})
+
+describe('flags of preprocessing', () => {
+  it.each(given)('are refused where the data has no images: %j', async (flag) => {
+    const csv = join(folder, 'a.csv')
+    writeFileSync(csv, 'label,a,b\n0,1,2\n0,3,4\n')
+    const name = `--${Object.keys(flag)[0].replace('R', '-r')}`
+    for (const [data, model] of [
+      [floats, takes('N', 3, 2, 2)],
+      [`csv:${csv}`, takes('N', 2)],
+    ] as const) {
+      await expect(bindData(model, { data, seed: '0', ...flag }, io)).rejects.toThrow(
+        `${name}: it says how images are read, and ${data} has none; expected data of images with it`,
+      )
+      expect((await bindData(model, { data, seed: '0' }, io))?.splits.train.length).toBeGreaterThan(0)
+    }
+    await expect(bindData(takes('N', 2), { seed: '0', ...flag }, io)).rejects.toThrow(
+      `${name}: it says how data is read`,
+    )
+  })
+
+  it('go for the images of a named array, also from a recipe', async () => {
+    const flags = { data: images, seed: '0', inputRange: '0..255', mean: '1,2,3', std: '2' }
+    const bound = (await bindData(takes('N', 3, 2, 2), flags, io))!
+    const { test } = bound.splits
+    const stored = test.fields.input.data.subarray(0, 12)
+    const expected = [...stored].map((v, i) => (v - [1, 2, 3][i >> 2]) / 2)
+    expect([...(bound.batcher(test, [0]).input.data as Float32Array)]).toEqual(expected)
+    const again = await bindSpec(takes('N', 3, 2, 2), bound.spec, { seed: 0, io })
+    expect([...(again.batcher(again.splits.test, [0]).input.data as Float32Array)]).toEqual(expected)
+  })
+
+  it('a recipe names range and layout for data without images too', async () => {
+    const model = takes('N', 3, 2, 2)
+    const { spec } = (await bindData(model, { data: floats, seed: '0' }, io))!
+    expect((await bindSpec(model, spec, { seed: 0, io })).spec).toEqual(spec)
+  })
+})
+
+it('training and test samples of different shape are refused before anything is trained', async () => {
+  const of = (count: number, side: number) => ({
+    shape: [count, side, side],
+    data: new Uint8Array(count * side * side),
+  })
+  const data = await npz('two.npz', { x_train: of(6, 40), x_test: of(4, 28) })
+  await expect(bindData(takes('N', 1, 28, 28), { data, seed: '0' }, io)).rejects.toThrow(
+    /"x" is images of shape \[1,40,40\] in the training data and images of shape \[1,28,28\] in the test data; expected/,
+  )
+})
