@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { BoundData } from '../compress/held-back.ts'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import { hasImages } from '../data/dataset.ts'
 import { guessPreprocess, type PreprocessOptions } from '../data/preprocess.ts'
 import type { Model } from '../model.ts'
 import { dataForms, loadData } from '../node/data.ts'
@@ -51,6 +52,12 @@ export function preprocessOptions(flags: DataFlags): PreprocessOptions {
   }
 }
 
+/** Those of the flags about preprocessing that were given. */
+function preprocessFlags({ inputRange, mean, std, layout, resize }: DataFlags): string[] {
+  const flags = { '--input-range': inputRange, '--mean': mean, '--std': std, '--layout': layout, '--resize': resize }
+  return Object.entries(flags).flatMap(([flag, value]) => (value === undefined ? [] : [flag]))
+}
+
 /** Loads the data of the flags and binds it to the model's inputs; undefined without --data. Says what it assumed. */
 export async function bindData(
   model: Model,
@@ -58,31 +65,31 @@ export async function bindData(
   io: Io,
   signal?: AbortSignal,
 ): Promise<(BoundData & { spec: Omit<CalibrationSpec, 'samples' | 'batchSize'> }) | undefined> {
+  const given = preprocessFlags(flags)
   if (!flags.data) {
-    for (const [flag, value] of Object.entries({
-      'input-range': flags.inputRange,
-      mean: flags.mean,
-      std: flags.std,
-      layout: flags.layout,
-      resize: flags.resize,
-    })) {
-      if (value !== undefined)
-        throw new Error(`--${flag}: it says how data is read, and there is none; expected --data SPEC with it`)
-    }
+    if (given.length > 0)
+      throw new Error(`${given[0]}: it says how data is read, and there is none; expected --data SPEC with it`)
     return undefined
   }
   const options = preprocessOptions(flags)
-  return bindSpec(model, { data: flags.data, ...options }, { seed: seedOf(flags), io, signal })
+  return bindSpec(model, { data: flags.data, ...options }, { seed: seedOf(flags), io, signal, given })
 }
 
-/** The same from a recipe's words. */
+/**
+ * The same from a recipe's words. `given`: flags that have a meaning for images alone, and are refused without any. A
+ * recipe names the range and layout in any case.
+ */
 export async function bindSpec(
   model: Model,
   spec: Omit<CalibrationSpec, 'samples' | 'batchSize'>,
-  { seed, io, signal }: { seed: number; io: Io; signal?: AbortSignal },
+  { seed, io, signal, given = [] }: { seed: number; io: Io; signal?: AbortSignal; given?: readonly string[] },
 ): Promise<BoundData & { spec: Omit<CalibrationSpec, 'samples' | 'batchSize'> }> {
   const inputs = requiredInputs(model)
   const splits = await loadData(spec.data, { seed, signal, imageSize: imageSizeOf(inputs), progress: io.progress })
+  if (given.length > 0 && !hasImages(splits.test))
+    throw new Error(
+      `${given[0]}: it says how images are read, and ${spec.data} has none; expected data of images with it`,
+    )
   const preprocess = guessPreprocess(inputs, splits.test, spec)
   const batcher = batcherFor(inputs, splits.test, preprocess)
   for (const note of [...(splits.note ? [splits.note] : []), ...preprocess.notes, ...batcher.notes])

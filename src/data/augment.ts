@@ -4,7 +4,7 @@
  */
 import type { Random } from '../tensor/random.ts'
 import { subset } from './batches.ts'
-import type { Dataset, Field } from './dataset.ts'
+import { type Dataset, type Field, hasImages } from './dataset.ts'
 
 export interface AugmentOptions {
   /** Pixels of zero padding on each side before the crop; default 0, no crop. */
@@ -13,7 +13,10 @@ export interface AugmentOptions {
   readonly flip?: boolean
 }
 
-/** The samples `indices`, changed at random, as a small data set of its own; `values` fields stay as they are. */
+/**
+ * The samples `indices`, changed at random, as a small data set of its own. `values` fields stay as they are; throws
+ * where there is nothing but them to change.
+ */
 export function augment(
   dataset: Dataset,
   indices: ArrayLike<number>,
@@ -23,6 +26,8 @@ export function augment(
   if (!(Number.isInteger(crop) && crop >= 0)) {
     throw new Error(`augment: crop must be a whole number of pixels from 0, got ${crop}`)
   }
+  if ((crop > 0 || flip) && !hasImages(dataset))
+    throw new Error(`augment: ${dataset.id} has no images; expected images to crop (--crop) or flip (--flip)`)
   const batch = subset(dataset, indices)
   const changes = Array.from({ length: batch.length }, () => ({
     down: crop ? rng.below(2 * crop + 1) - crop : 0,

@@ -8,6 +8,7 @@ import type { Dim, Model, ValueInfo } from '../model.ts'
 import { type DataType, sizeOf } from '../tensor/dtype.ts'
 import type { Batcher, Dataset, Field, Preprocess } from './dataset.ts'
 import { planeResizer } from './resize.ts'
+import { describeField } from './splits.ts'
 
 export interface BoundBatcher extends Batcher {
   /** The only batch size that the model takes, where it takes one. */
@@ -23,7 +24,8 @@ export function requiredInputs(model: Model): ValueInfo[] {
 
 /**
  * Binds fields to inputs by name (a single field feeds a single input, whatever their names).
- * Throws one sentence where a field is missing or does not fit. The batcher takes any data set with the same fields.
+ * Throws one sentence where a field is missing or does not fit. The batcher takes any data set with the same fields,
+ * and refuses others.
  */
 export function batcherFor(inputs: readonly ValueInfo[], dataset: Dataset, preprocess: Preprocess): BoundBatcher {
   const names = Object.keys(dataset.fields)
@@ -35,7 +37,7 @@ export function batcherFor(inputs: readonly ValueInfo[], dataset: Dataset, prepr
     if (!field) {
       throw new Error(`${dataset.id}: nothing feeds the model's input "${input.name}"; the data has ${list(names)}`)
     }
-    return { input, fieldName, ...bindField(input, field, preprocess, dataset.id) }
+    return { input, fieldName, expected: describeField(field), ...bindField(input, field, preprocess, dataset.id) }
   })
   const fixed = bound.filter((b) => b.batchSize !== undefined)
   const batchSize = fixed[0]?.batchSize
@@ -53,7 +55,14 @@ export function batcherFor(inputs: readonly ValueInfo[], dataset: Dataset, prepr
       throw new Error(`batch: ${indices.length} samples; expected ${batchSize}, which is all that the model takes`)
     }
     const feeds: Record<string, Value> = {}
-    for (const { input, fieldName, fill } of bound) feeds[input.name] = fill(from.fields[fieldName], indices)
+    for (const { input, fieldName, expected, fill } of bound) {
+      const field = from.fields[fieldName]
+      // A field of another shape would be read at wrong places, without a word.
+      const found = field ? describeField(field) : 'missing'
+      if (found !== expected)
+        throw new Error(`${from.id}: "${fieldName}" is ${found}; expected ${expected}, as in ${dataset.id}`)
+      feeds[input.name] = fill(field, indices)
+    }
     return feeds
   }
   return Object.assign(batcher, { notes, ...(batchSize === undefined ? {} : { batchSize }) })
@@ -79,7 +88,7 @@ function bindField(input: ValueInfo, field: Field, preprocess: Preprocess, id: s
   const make = makerOf(dtype, `${id}: input "${input.name}"`)
   const write = isImage ? imageWriter(field.shape, preprocess, input, id) : copySample
   if (field.constant) {
-    if (!matches(input.shape, sample)) throw misfit(input, sample, id)
+    if (!matches(input.shape, sample)) throw misfit(input, sample, field, id)
     return {
       fill(from) {
         const data = make(size)
@@ -134,7 +143,7 @@ function batchShape(
       return { dims: (n) => [n, ...dims], ...fixed }
     }
   }
-  throw misfit(input, sample, id)
+  throw misfit(input, sample, field, id)
 }
 
 function matches(shape: readonly Dim[] | undefined, sample: readonly number[]): boolean {
@@ -143,11 +152,11 @@ function matches(shape: readonly Dim[] | undefined, sample: readonly number[]): 
   )
 }
 
-function misfit(input: ValueInfo, sample: readonly number[], id: string): Error {
+function misfit(input: ValueInfo, sample: readonly number[], { kind }: Field, id: string): Error {
   const want = input.shape?.map((d) => d ?? '?').join(',') ?? '?'
   const [, planes, , last] = input.shape ?? []
   const channelsFit = [sample[0], sample[2]].some((c) => c <= 4 && (c === planes || c === last))
-  const sized = sample.length === 3 && input.shape?.length === 4 && channelsFit
+  const sized = kind === 'image' && input.shape?.length === 4 && channelsFit
   const hint = sized ? ' (--resize brings images to its size)' : ''
   return new Error(
     `${id}: samples of shape [${sample.join(',')}] do not fit the model's input "${input.name}" [${want}]${hint}`,

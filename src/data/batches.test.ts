@@ -140,6 +140,28 @@ describe('batcherFor', () => {
     expect(() => batcherFor([input(shape)], set, plain)).toThrow(message)
   })
 
+  it('suggests --resize for images only', () => {
+    expect(() => batcherFor([input(['N', 3, 4, 4])], values([3, 2, 2]), plain)).toThrow(
+      /^v: samples of shape \[3,2,2\] do not fit the model's input "x" \[N,3,4,4\]$/,
+    )
+  })
+
+  it('refuses a data set whose field is another than the one that it was bound to', () => {
+    const image = (shape: readonly number[]): Dataset => ({
+      ...values(shape, 'image', 4),
+      fields: { image: { shape, data: new Uint8Array(4 * 3 * 9), kind: 'image' } },
+    })
+    const batcher = batcherFor([input(undefined)], rgb, plain)
+    expect(batcher(subset(rgb, [1]), [0]).x.dims).toEqual([1, 3, 2, 2])
+    expect(() => batcher(image([3, 3, 3]), [0])).toThrow(
+      'v: "image" is images of shape [3,3,3]; expected images of shape [3,2,2], as in rgb',
+    )
+    expect(() => batcher(values([3, 2, 2], 'image'), [0])).toThrow(
+      '"image" is values of shape [3,2,2]; expected images',
+    )
+    expect(() => batcher(values([3, 2, 2]), [0])).toThrow('v: "image" is missing; expected images of shape [3,2,2]')
+  })
+
   it('names the input that nothing feeds', () => {
     const two = [input(['N', 3], 'float32', 'a'), input(['N', 3], 'float32', 'b')]
     expect(() => batcherFor(two, values([3], 'a'), plain)).toThrow(
@@ -162,6 +184,9 @@ describe('guessPreprocess', () => {
     expect(guessPreprocess([], rgb, { range: [0, 255] }).notes).toEqual([])
     expect(() => guessPreprocess([], rgb, { mean: [1, 2] })).toThrow('mean has 2 values; expected 1 or 3')
     expect(() => guessPreprocess([], rgb, { std: [0] })).toThrow('std must be finite and not 0')
+    const grey = { shape: [1, 2, 2], data: new Uint8Array(8), kind: 'image' as const }
+    const both: Dataset = { ...rgb, fields: { ...rgb.fields, grey } }
+    expect(() => guessPreprocess([], both, { mean: [1, 2, 3] })).toThrow('mean has 3 values; expected 1')
   })
 })
 
@@ -173,6 +198,15 @@ describe('augment', () => {
     expect(change(1)).not.toEqual(change(2))
     expect(rgb.fields.image.data).toEqual(before)
     expect(augment(rgb, [1, 0], { rng: random(1) }).fields).toEqual(subset(rgb, [1, 0]).fields)
+  })
+
+  it('refuses data without images, which it would leave as they are', () => {
+    const message = 'augment: v has no images; expected images to crop (--crop) or flip (--flip)'
+    for (const how of [{ crop: 1 }, { flip: true }])
+      expect(() => augment(values([3]), [0], { ...how, rng: random(1) })).toThrow(message)
+    expect(augment(values([3]), [1], { rng: random(1) })).toEqual(subset(values([3]), [1]))
+    const mixed = { ...rgb, fields: { ...rgb.fields, ...values([3], 'other').fields } }
+    expect(augment(mixed, [1], { flip: true, rng: random(1) }).fields.other.data).toEqual(Float32Array.of(3, 4, 5))
   })
 
   it('makes every shift and both mirrorings of a picture, and nothing else', () => {

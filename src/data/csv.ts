@@ -46,8 +46,8 @@ export function parseCsv(text: string, subject: string): string[][] {
 }
 
 /**
- * The table as a data set with one field, `values`, of all columns but the label's. Labels that are whole numbers are
- * class indices; others are class names, numbered in alphabetical order. Without a header there are no labels.
+ * The table as a data set with one field, `values`, of all columns but the label's. Labels that are whole numbers
+ * (3, or 3.0 as spreadsheets and data frames write it) are class indices; others are class names, numbered in alphabetical order. Without a header there are no labels.
  */
 export function csvDataset(text: string, id: string): Dataset {
   const rows = parseCsv(text, id)
@@ -81,7 +81,7 @@ export function labelsOf(texts: readonly string[]): {
   readonly classes: number
   readonly classNames?: readonly string[]
 } {
-  if (texts.every((t) => /^\d{1,6}$/.test(t))) {
+  if (texts.every((t) => /^\d{1,6}(\.0+)?$/.test(t))) {
     const labels = Int32Array.from(texts, Number)
     return { labels, classes: labels.reduce((most, label) => Math.max(most, label), 0) + 1 }
   }

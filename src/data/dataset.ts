@@ -29,6 +29,11 @@ export interface Dataset {
   readonly classNames?: readonly string[]
 }
 
+/** Whether there is anything that preprocessing and augmentation change. */
+export function hasImages({ fields }: Dataset): boolean {
+  return Object.values(fields).some((field) => field.kind === 'image')
+}
+
 /** The two halves of a data spec. `train` may be used for calibration, search and training; `test` only to report. */
 export interface Splits {
   readonly train: Dataset

@@ -59,7 +59,9 @@ describe('IDX', () => {
     const set = idxDataset(images, labels, { id: 'x', classes: 10 })
     expect(set).toMatchObject({ length: 2, classes: 10, labels: Int32Array.of(9, 3) })
     expect(set.fields.image.shape).toEqual([1, 3, 4])
-    expect(() => idxDataset(images, labels, { id: 'x', classes: 5 })).toThrow('x: label 9 is out of range')
+    expect(() => idxDataset(images, labels, { id: 'x', classes: 5 })).toThrow(
+      'x: sample 0 has label 9; expected 0 to 4',
+    )
   })
 })
 
@@ -175,10 +177,86 @@ describe('ZIP and npz', () => {
       'k',
     )
     expect(keras).toMatchObject({ train: { classes: 5, length: 1 } })
+    expect(() =>
+      npzSplits(
+        new Map([
+          ['a', images],
+          ['y', { shape: [1], data: Int8Array.of(-1) }],
+        ]),
+        'n',
+      ),
+    ).toThrow('n: sample 0 has label -1; expected a whole number from 0 to 1000000')
     if ('train' in keras) {
       expect(keras.train.fields.x).toMatchObject({ shape: [3, 2, 2], kind: 'image' })
       expect([...keras.train.fields.x.data]).toEqual([0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11])
     }
+  })
+})
+
+describe('named arrays of an npz', () => {
+  const array = (shape: readonly number[], more: Partial<NpyArray> = {}): NpyArray => {
+    const size = shape.reduce((a, b) => a * b, 1)
+    return { shape, data: Uint8Array.from({ length: size }, (_, i) => i), ...more }
+  }
+  const labels: NpyArray = { shape: [2], data: Uint8Array.of(0, 1) }
+  const fieldsOf = (arrays: Record<string, NpyArray>) => {
+    const splits = npzSplits(new Map(Object.entries(arrays)), 'n')
+    return 'whole' in splits ? splits.whole.fields : {}
+  }
+
+  it.each([
+    [
+      [2, 1, 4, 5],
+      [1, 4, 5],
+    ],
+    [
+      [2, 3, 4, 5],
+      [3, 4, 5],
+    ],
+    [
+      [2, 4, 5, 3],
+      [3, 4, 5],
+    ],
+    [
+      [2, 4, 5, 1],
+      [1, 4, 5],
+    ],
+    [
+      [2, 4, 5],
+      [1, 4, 5],
+    ],
+  ])('are images as x_train is: uint8 of %j with labels', (shape, sample) => {
+    const named = fieldsOf({ input: array(shape), rate: { shape: [], data: Int32Array.of(1) }, labels }).input
+    expect(named).toMatchObject({ shape: sample, kind: 'image' })
+    const split = npzSplits(
+      new Map([
+        ['x_train', array(shape)],
+        ['x_test', array(shape)],
+      ]),
+      'n',
+    )
+    if ('train' in split) expect(named).toEqual(split.train.fields.x)
+  })
+
+  it('stay values of their own shape where they are something else', async () => {
+    const others: Record<string, NpyArray> = {
+      'no labels': array([2, 3, 4, 5]),
+      'another number of channels': array([2, 7, 4, 5]),
+      vectors: array([2, 9]),
+      floats: array([2, 3, 4, 5], { data: new Float32Array(120) }),
+      'truth values': array([2, 3, 4, 5], { boolean: true }),
+    }
+    for (const [why, other] of Object.entries(others)) {
+      const fields = fieldsOf({ input: other, ...(why === 'no labels' ? {} : { labels }) })
+      expect(fields.input, why).toEqual({ shape: other.shape.slice(1), data: other.data, kind: 'values' })
+    }
+    // Among several inputs [N,H,W] may be a mask, [N,3,H,W] hardly.
+    expect(fieldsOf({ picture: array([2, 3, 4, 5]), mask: array([2, 4, 5]), labels })).toMatchObject({
+      picture: { kind: 'image' },
+      mask: { shape: [4, 5], kind: 'values' },
+    })
+    const truth = { a: array([2, 4, 5], { boolean: true }) }
+    expect(Object.fromEntries(await readNpz(await writeNpz(truth), 'a.npz'))).toEqual(truth)
   })
 })
 
@@ -200,6 +278,10 @@ describe('CSV', () => {
     expect([...set.fields.values.data]).toEqual([1, 2, 3, 4])
     expect(csvDataset('y,a\n3,1\n0,2\n', 't')).toMatchObject({ labels: Int32Array.of(3, 0), classes: 4 })
     expect(csvDataset('1,2\n3,4\n', 't').labels).toBeUndefined()
+    const floats = csvDataset('y,a\n0.0,1\n1.0,1\n2.00,1\n10.0,1\n3,1\n', 't')
+    expect(floats).toMatchObject({ labels: Int32Array.of(0, 1, 2, 10, 3), classes: 11 })
+    expect(floats.classNames).toBeUndefined()
+    expect(csvDataset('y,a\n0.5,1\n1.0,1\n', 't').classNames).toEqual(['0.5', '1.0'])
   })
 
   it('names the row that is wrong', () => {

@@ -78,10 +78,7 @@ export function idxDataset(images: IdxArray, labels: IdxArray, options: IdxDatas
 
 /** The labels, if each is within [0, classes). */
 export function checkLabels(labels: Int32Array, classes: number, id: string): Int32Array {
-  for (const label of labels) {
-    if (label < 0 || label >= classes) {
-      throw new Error(`${id}: label ${label} is out of range; expected 0 to ${classes - 1}`)
-    }
-  }
+  const wrong = labels.findIndex((label) => label < 0 || label >= classes)
+  if (wrong >= 0) throw new Error(`${id}: sample ${wrong} has label ${labels[wrong]}; expected 0 to ${classes - 1}`)
   return labels
 }

@@ -10,6 +10,8 @@ export interface NpyArray {
   readonly shape: readonly number[]
   /** Row-major. float16 and float64 are read as float32, bool as uint8, 64-bit and unsigned wide integers as int32. */
   readonly data: Uint8Array | Int8Array | Int32Array | Float32Array
+  /** The bytes of `data` are truth values, 0 or 1, and no pixels. */
+  readonly boolean?: true
 }
 
 /** Reads one .npy; `subject` (its name) begins every error. */
@@ -40,7 +42,11 @@ export function readNpy(bytes: Uint8Array, subject: string): NpyArray {
     throw new Error(`${subject}: ${body.length} bytes of data; expected ${size * width} for [${shape.join(',')}]`)
   }
   const data = elements(body, descr, size, subject)
-  return { shape, data: fortran === 'True' ? rowMajor(data, shape) : data }
+  return {
+    shape,
+    data: fortran === 'True' ? rowMajor(data, shape) : data,
+    ...(descr === '|b1' ? { boolean: true } : {}),
+  }
 }
 
 function elements(body: Uint8Array, descr: string, size: number, subject: string): NpyArray['data'] {
@@ -105,9 +111,10 @@ const descrs = new Map<unknown, string>([
 ])
 
 /** The array as a .npy file (version 1.0). */
-export function writeNpy({ shape, data }: NpyArray): Uint8Array {
+export function writeNpy({ shape, data, boolean }: NpyArray): Uint8Array {
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`
-  const text = `{'descr': '${descrs.get(data.constructor)}', 'fortran_order': False, 'shape': ${tuple}, }`
+  const descr = boolean ? '|b1' : descrs.get(data.constructor)
+  const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple}, }`
   const header = new TextEncoder().encode(`${text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11)}\n`)
   const prefix = Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8)
   const out = new Uint8Array(prefix.length + header.length + data.byteLength)

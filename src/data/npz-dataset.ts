@@ -1,6 +1,6 @@
 /**
  * An .npz as data: either arrays named after the model's inputs with `labels` or `y`, or the four arrays x_train,
- * y_train, x_test, y_test that many Python examples save.
+ * y_train, x_test, y_test that many Python examples save. Which arrays are images: `imageOrValues`, `looksLikeImages`.
  */
 import { sizeOf } from '../tensor/dtype.ts'
 import type { Dataset, Field, Splits } from './dataset.ts'
@@ -16,25 +16,28 @@ export function npzSplits(arrays: ReadonlyMap<string, NpyArray>, id: string): Sp
   if (!x || !xTest) return { whole: namedArrays(arrays, id) }
   const y = arrays.get('y_train')
   const yTest = arrays.get('y_test')
-  const classes = y && yTest ? Math.max(countClasses(y, id), countClasses(yTest, id)) : undefined
-  const make = (data: NpyArray, labels: NpyArray | undefined, split: string): Dataset => {
-    const field = imageOrValues(data)
-    return withLabels({ id: `${id} (${split})`, length: data.shape[0], fields: { x: field } }, labels, classes)
-  }
-  return { train: make(x, y, 'train'), test: make(xTest, yTest, 'test') }
+  const [trainId, testId] = [`${id} (train)`, `${id} (test)`]
+  const classes = y && yTest ? Math.max(countClasses(y, trainId), countClasses(yTest, testId)) : undefined
+  const make = (data: NpyArray, labels: NpyArray | undefined, id: string): Dataset =>
+    withLabels({ id, length: data.shape[0], fields: { x: imageOrValues(data) } }, labels, classes)
+  return { train: make(x, y, trainId), test: make(xTest, yTest, testId) }
 }
 
 function namedArrays(arrays: ReadonlyMap<string, NpyArray>, id: string): Dataset {
   const labelName = labelNames.find((name) => arrays.has(name))
   const labels = labelName ? arrays.get(labelName) : undefined
   const named = [...arrays].filter(([name]) => name !== labelName)
-  const length = named.find(([, a]) => a.shape.length > 0)?.[1].shape[0]
+  const samples = named.filter(([, a]) => a.shape.length > 0)
+  const length = samples[0]?.[1].shape[0]
   if (length === undefined) throw new Error(`${id}: it holds no array of samples; expected arrays of shape [N,...]`)
   const fields: Record<string, Field> = {}
-  for (const [name, { shape, data }] of named) {
+  for (const [name, array] of named) {
+    const { shape, data } = array
     if (shape.length === 0) fields[name] = { shape, data, kind: 'values', constant: true }
-    else if (shape[0] === length) fields[name] = { shape: shape.slice(1), data, kind: 'values' }
-    else throw new Error(`${id}: array "${name}" has ${shape[0]} samples and another ${length}; expected the same`)
+    else if (shape[0] !== length)
+      throw new Error(`${id}: array "${name}" has ${shape[0]} samples and another ${length}; expected the same`)
+    else if (labels && looksLikeImages(shape, samples.length === 1)) fields[name] = imageOrValues(array)
+    else fields[name] = { shape: shape.slice(1), data, kind: 'values' }
   }
   return withLabels({ id, length, fields }, labels, labels && countClasses(labels, id))
 }
@@ -51,19 +54,28 @@ function withLabels(dataset: Dataset, array: NpyArray | undefined, classes: numb
 
 function countClasses({ data }: NpyArray, id: string): number {
   let most = 0
-  for (const label of data) {
-    if (!Number.isInteger(label) || label < 0 || label > 1e6) {
-      throw new Error(`${id}: ${label} is not a label; expected whole numbers from 0`)
-    }
+  data.forEach((label, i) => {
+    if (!Number.isInteger(label) || label < 0 || label > 1e6)
+      throw new Error(`${id}: sample ${i} has label ${label}; expected a whole number from 0 to 1000000`)
     if (label > most) most = label
-  }
+  })
   return most + 1
 }
 
+/**
+ * Whether a named array has a shape of images: [N,1|3,H,W] or [N,H,W,1|3]; [N,H,W] only where no other array has
+ * samples, for among several inputs it may well be a mask.
+ */
+function looksLikeImages(shape: readonly number[], alone: boolean): boolean {
+  const [, first, , last] = shape
+  if (shape.length === 3) return alone
+  return shape.length === 4 && [first, last].some((channels) => channels === 1 || channels === 3)
+}
+
 /** uint8 arrays of rank 3 ([N,H,W]) or 4 (planar, or interleaved where only the last axis can be channels) are images. */
-function imageOrValues({ shape, data }: NpyArray): Field {
+function imageOrValues({ shape, data, boolean }: NpyArray): Field {
   const sample = shape.slice(1)
-  if (!(data instanceof Uint8Array) || sample.length < 2 || sample.length > 3) {
+  if (boolean || !(data instanceof Uint8Array) || sample.length < 2 || sample.length > 3) {
     return { shape: sample, data, kind: 'values' }
   }
   if (sample.length === 2) return { shape: [1, ...sample], data, kind: 'image' }

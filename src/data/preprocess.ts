@@ -29,9 +29,10 @@ export function guessPreprocess(
   options: PreprocessOptions = {},
 ): GuessedPreprocess {
   const notes: string[] = []
-  const image = Object.values(dataset.fields).find((field) => field.kind === 'image')
+  const images = Object.values(dataset.fields).filter((field) => field.kind === 'image')
+  const [image] = images
   const { mean, std } = options
-  if (image) checkChannels(image.shape[0], { mean, std })
+  for (const { shape } of images) checkChannels(shape[0], { mean, std })
   if (image && !options.range) {
     const then = mean || std ? ', then mean and std' : ''
     notes.push(`pixels are mapped to 0..1${then} (the default; --input-range changes it)`)
@@ -60,7 +61,8 @@ function sizeTaken(inputs: readonly ValueInfo[], layout: Preprocess['layout']): 
 function checkChannels(channels: number, given: { mean?: readonly number[]; std?: readonly number[] }): void {
   for (const [name, values] of Object.entries(given)) {
     if (values && values.length !== 1 && values.length !== channels) {
-      throw new Error(`preprocessing: ${name} has ${values.length} values; expected 1 or ${channels}, one a channel`)
+      const expected = channels === 1 ? '1' : `1 or ${channels}, one a channel`
+      throw new Error(`preprocessing: ${name} has ${values.length} values; expected ${expected}`)
     }
     if (values?.some((v) => !Number.isFinite(v) || (name === 'std' && v === 0))) {
       throw new Error(

@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -68,10 +78,71 @@ describe('loadData', () => {
     ])
     const grey = await loadData(`images:${dir}`, { seed, imageSize: { ...imageSize, channels: 1 } })
     expect(grey.train.fields.image.shape).toEqual([1, 4, 4])
+    await expect(loadData(`images:${join(dir, 'train')}`, { seed })).rejects.toThrow(
+      /train: it comes in one piece, too small to be cut .* \(2 samples\); expected 2 or more a class$/,
+    )
+    for (const name of ['blue', 'red'])
+      copyFileSync(join(dir, 'train', name, 'a.png'), join(dir, 'train', name, 'c.png'))
     const whole = await loadData(`images:${join(dir, 'train')}`, { seed })
-    expect([whole.train.length + whole.test.length, whole.note]).toEqual([2, expect.stringContaining('one piece')])
+    expect([whole.train.length, whole.test.length, whole.note]).toEqual([2, 2, expect.stringContaining('one piece')])
+    renameSync(join(dir, 'test', 'red'), join(dir, 'test', 'yellow'))
+    await expect(loadData(`images:${dir}`, { seed })).rejects.toThrow(
+      'class 1 is "red" in the training data and "yellow" in the test data; expected the same',
+    )
+    renameSync(join(dir, 'test', 'yellow'), join(dir, 'test', 'red'))
     writeFileSync(join(dir, 'train', 'red', 'b.png'), 'no image')
     await expect(loadData(`images:${dir}`, { seed })).rejects.toThrow(/b\.png: /)
+  })
+
+  it('names links that lead nowhere in an image folder', async () => {
+    const dir = join(root, 'links')
+    for (const name of ['a', 'b']) mkdirSync(join(dir, name), { recursive: true })
+    const nowhere = (path: string, expected: string) => `${path}: it is a link that leads nowhere; expected ${expected}`
+    const load = (imageSize?: { channels: 1; height: 2; width: 2 }) => loadData(`images:${dir}`, { seed, imageSize })
+    const image = join(dir, 'a', 'x.png')
+    symlinkSync('gone.png', image)
+    await expect(load()).rejects.toThrow(nowhere(image, 'an image'))
+    await expect(load({ channels: 1, height: 2, width: 2 })).rejects.toThrow(nowhere(image, 'an image'))
+    const folder = join(dir, 'c')
+    symlinkSync('gone', folder)
+    await expect(load()).rejects.toThrow(nowhere(folder, 'a file or a folder'))
+  })
+
+  it('refuses training and test data that do not belong together, or are empty', async () => {
+    const path = join(root, 'split.npz')
+    const images = (count: number, side: number) => ({
+      shape: [count, side, side],
+      data: new Uint8Array(count * side * side),
+    })
+    const load = async (train: ReturnType<typeof images>, test: ReturnType<typeof images>) => {
+      const labels = ({ shape: [count] }: typeof train) => ({ shape: [count], data: new Uint8Array(count) })
+      const arrays = { x_train: train, y_train: labels(train), x_test: test, y_test: labels(test) }
+      writeFileSync(path, await writeNpz(arrays))
+      return loadData(`npz:${path}`, { seed })
+    }
+    await expect(load(images(4, 8), images(2, 6))).rejects.toThrow(
+      `npz:${path}: "x" is images of shape [1,8,8] in the training data and images of shape [1,6,6] in the test data; expected the same`,
+    )
+    await expect(load(images(4, 8), images(0, 8))).rejects.toThrow(
+      `npz:${path} (test): it holds no samples; expected 1 or more`,
+    )
+    await expect(load(images(0, 8), images(2, 8))).rejects.toThrow(`npz:${path} (train): it holds no samples`)
+    expect((await load(images(4, 8), images(2, 8))).test.length).toBe(2)
+
+    const dir = join(root, 'idx')
+    mkdirSync(dir)
+    for (const [name, count] of [
+      ['train', 2],
+      ['t10k', 0],
+    ] as const) {
+      const pixels = [0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 2, 0, 0, 0, 2, ...new Array(4 * count).fill(7)]
+      writeFileSync(join(dir, `${name}-images-idx3-ubyte`), Uint8Array.from(pixels))
+      const labels = [0, 0, 8, 1, 0, 0, 0, count, ...new Array(count).fill(9)]
+      writeFileSync(join(dir, `${name}-labels-idx1-ubyte`), Uint8Array.from(labels))
+    }
+    await expect(loadData(`mnist:${dir}`, { seed })).rejects.toThrow(
+      `mnist:${dir} (test): it holds no samples; expected 1 or more`,
+    )
   })
 
   const { COPPICE_DATA, COPPICE_CIFAR10 } = process.env

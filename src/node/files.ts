@@ -37,7 +37,7 @@ export function readFileBytes(path: string): Uint8Array {
 }
 
 /** A system error as one sentence. */
-function fileError(path: string, cause: unknown): Error {
+export function fileError(path: string, cause: unknown): Error {
   const code = (cause as NodeJS.ErrnoException).code
   const known: Record<string, string> = {
     ENOENT: 'there is no such file',

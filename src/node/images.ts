@@ -2,9 +2,10 @@
  * Folders of images, one folder a class, decoded by sharp (an optional dependency). Each image is scaled to cover the
  * wanted size and cropped at its centre; without a size, all images must have the same one.
  */
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Dataset } from '../data/dataset.ts'
+import { fileError } from './files.ts'
 
 export interface ImageSize {
   /** 1 (grey) or 3 (RGB). */
@@ -26,10 +27,28 @@ const extensions = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i
 
 /** Sub-folders of a folder, in alphabetical order. */
 export function foldersIn(path: string): string[] {
-  return readdirSync(path, { withFileTypes: true })
-    .filter((entry) => !entry.name.startsWith('.') && statSync(join(path, entry.name)).isDirectory())
-    .map((entry) => entry.name)
-    .sort()
+  return listFolder(path).filter(
+    (name) => !name.startsWith('.') && infoOf(join(path, name), 'a file or a folder').isDirectory(),
+  )
+}
+
+function listFolder(path: string): string[] {
+  try {
+    return readdirSync(path).sort()
+  } catch (cause) {
+    throw fileError(path, cause)
+  }
+}
+
+/** What a file in a listing is; throws one sentence where it is a link to nothing, or may not be looked at. */
+function infoOf(path: string, expected: string): Stats {
+  try {
+    return statSync(path)
+  } catch (cause) {
+    const { code = '' } = cause as NodeJS.ErrnoException
+    if (!['ENOENT', 'ELOOP'].includes(code)) throw fileError(path, cause)
+    throw new Error(`${path}: it is a link that leads nowhere; expected ${expected}`, { cause })
+  }
 }
 
 /** Every image of `path/<class>/`, planar uint8, with the classes in alphabetical order of their folders. */
@@ -37,9 +56,8 @@ export async function imageFolder(path: string, options: ImageFolderOptions): Pr
   const { id, progress, signal } = options
   const classNames = foldersIn(path)
   const files = classNames.flatMap((name, label) =>
-    readdirSync(join(path, name))
+    listFolder(join(path, name))
       .filter((file) => extensions.test(file))
-      .sort()
       .map((file) => ({ file: join(path, name, file), label })),
   )
   if (files.length === 0) throw new Error(`${path}: there are no images; expected a folder for each class with images`)
@@ -86,6 +104,7 @@ async function sizeOfImage(sharp: Sharp, file: string): Promise<ImageSize> {
   const { width, height, channels } = await sharp(file)
     .metadata()
     .catch((cause) => {
+      infoOf(file, 'an image')
       throw new Error(`${file}: it is not an image that can be read`, { cause })
     })
   return { width, height, channels: channels < 3 ? 1 : 3 }
@@ -105,6 +124,7 @@ async function decode(sharp: Sharp, file: string, size: ImageSize, exact: boolea
     }
     return data
   } catch (cause) {
+    infoOf(file, 'an image')
     throw new Error(`${file}: ${cause instanceof Error ? cause.message.split('\n')[0] : cause}`, { cause })
   }
 }

@@ -1,0 +1,39 @@
+/** Whether training and test data belong together: checked once, where data is loaded. */
+import type { Dataset, Field, Splits } from './dataset.ts'
+
+/** Kind and shape in words: fields whose words are the same can stand for one another. */
+export function describeField({ kind, shape, constant }: Field): string {
+  const what = constant ? 'a constant' : kind === 'image' ? 'images' : 'values'
+  return `${what} of shape [${shape.join(',')}]`
+}
+
+/** Throws one sentence where a part is empty, or where the two differ in their fields or their classes. */
+export function checkSplits({ train, test }: Splits, spec: string): void {
+  for (const { id, length } of [train, test]) {
+    if (length === 0) throw new Error(`${id}: it holds no samples; expected 1 or more`)
+  }
+  for (const name of new Set([...Object.keys(train.fields), ...Object.keys(test.fields)])) {
+    expectSame(`"${name}"`, spec, textOf(train.fields[name]), textOf(test.fields[name]))
+  }
+  // Names first: they tell more than a count does.
+  if (train.classNames && test.classNames) {
+    const count = Math.max(train.classNames.length, test.classNames.length)
+    for (let i = 0; i < count; i++) expectSame(`class ${i}`, spec, nameOf(train, i), nameOf(test, i))
+  }
+  if (train.classes !== undefined && test.classes !== undefined)
+    expectSame('the number of classes', spec, String(train.classes), String(test.classes))
+}
+
+function textOf(field: Field | undefined): string {
+  return field ? describeField(field) : 'missing'
+}
+
+function nameOf({ classNames }: Dataset, index: number): string {
+  const name = classNames?.[index]
+  return name === undefined ? 'missing' : `"${name}"`
+}
+
+function expectSame(what: string, spec: string, train: string, test: string): void {
+  if (train !== test)
+    throw new Error(`${spec}: ${what} is ${train} in the training data and ${test} in the test data; expected the same`)
+}
