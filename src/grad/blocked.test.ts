@@ -153,6 +153,23 @@ const nets: readonly Net[] = [
     },
   },
   {
+    name: 'BatchNormalization of values far from zero',
+    input: [8, 16, 8, 8],
+    layers: (b) => {
+      const far = b.op('Add', [b.conv('x', [16, 16, 3, 3], {}, false), b.constant(30)])
+      return b.conv(b.op('Tanh', [b.norm(far, 16)]), [4, 16, 1, 1])
+    },
+  },
+  {
+    name: 'sums of samples, as many as channels',
+    input: [16, 16, 5, 5],
+    layers: (b) => {
+      const x = b.op('Tanh', [b.conv('x', [16, 16, 3, 3])])
+      const sums = b.op('ReduceSum', [x, b.ints([1, 2, 3])], { keepdims: 0 })
+      return b.op('Mul', [sums, b.op('ReduceSum', [x, b.ints([0, -1, -2])], { keepdims: 0 })])
+    },
+  },
+  {
     name: 'max pool apart, with ties',
     input: [3, 16, 8, 6],
     layers: (b) =>

@@ -4,7 +4,7 @@
  */
 import { UnsupportedError } from '../errors.ts'
 import { nameSource } from '../graph/build.ts'
-import { describe, floatAttribute, intsAttribute } from '../graph/walk.ts'
+import { describe, floatAttribute, intAttribute, intsAttribute } from '../graph/walk.ts'
 import type { Node } from '../model.ts'
 import { type ConvGeometry, conv, convGeometry } from '../ops/grad/conv.ts'
 import {
@@ -161,9 +161,13 @@ function maxPoolGrad(g: Emitter, node: Node): readonly string[] {
   return [reshape(g, scatterAdd(g, [target, reshape(g, indices, [count]), reshape(g, dy, [count])], 0), shape)]
 }
 
-/** The indices of the forward pool's winners: its own second output, which it gets if it had none. */
+/**
+ * The indices of the forward pool's winners: its own second output, which it gets if it had none; those of another pool
+ * where it counts column by column.
+ */
 function winnersOf(g: Emitter, node: Node, x: string, y: string): string {
-  const at = g.nodes.findIndex((n) => n.op === 'MaxPool' && n.outputs[0] === y)
+  const byRows = (n: Node): boolean => intAttribute(n, 'storage_order', 0) === 0
+  const at = g.nodes.findIndex((n) => n.op === 'MaxPool' && n.outputs[0] === y && byRows(n))
   const type = { dtype: 'int64', shape: g.shape(y) } as const
   if (at < 0) {
     const attributes = Object.fromEntries(

@@ -3,8 +3,9 @@
  * that backward rules know.
  */
 import { UnsupportedError } from '../errors.ts'
+import { node as makeNode, nameSource } from '../graph/build.ts'
 import { upgradeOpset } from '../graph/upgrade.ts'
-import { describe } from '../graph/walk.ts'
+import { describe, intAttribute } from '../graph/walk.ts'
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import type { ValueType } from '../ops/grad/emit.ts'
 import { inferShapes, type Known, type Shapes } from '../ops/shape.ts'
@@ -24,21 +25,23 @@ export function specialize(
 ): TypedGraph & { readonly model: Model } {
   checked(inferShapes(model, { inputShapes }))
   const modern = constantsAsInitializers(upgradeOpset(model, trainingOpset))
-  const shapes = checked(inferShapes(modern, { inputShapes }))
+  const values = new Map(checked(inferShapes(modern, { inputShapes })).values)
   const initializers = new Map<string, Tensor>(modern.graph.initializers)
   const nodes: Node[] = []
+  const fresh = nameSource(modern.graph)
   for (const node of modern.graph.nodes) {
-    const folded = node.outputs.map((name) => constantFrom(name, shapes.values.get(name)))
+    const folded = node.outputs.map((name) => constantFrom(name, values.get(name)))
     if (folded.length > 0 && folded.every((t) => t !== undefined)) {
       for (const tensor of folded) initializers.set(tensor.name, tensor)
-    } else nodes.push(node)
+    } else if (node.op === 'Softmax') nodes.push(...softmaxOfRows(node, { values, initializers, fresh }))
+    else nodes.push(node)
   }
   const types = new Map<string, ValueType>()
   for (const [name, tensor] of initializers) types.set(name, { dtype: tensor.dtype, shape: tensor.dims })
-  for (const input of modern.graph.inputs) setType(types, input.name, shapes.values.get(input.name))
+  for (const input of modern.graph.inputs) setType(types, input.name, values.get(input.name))
   for (const node of nodes) {
     for (const name of node.outputs) {
-      if (name && !setType(types, name, shapes.values.get(name)))
+      if (name && !setType(types, name, values.get(name)))
         throw new UnsupportedError(`${describe(node)}: the shape of "${name}" is not known before it runs`)
     }
   }
@@ -47,6 +50,40 @@ export function specialize(
   for (const name of initializers.keys()) if (!used.has(name)) initializers.delete(name)
   const { graph } = withGraph(modern, { nodes, initializers })
   return { graph, types, model: { ...modern, graph } }
+}
+
+interface Growing {
+  readonly values: Map<string, Known>
+  readonly initializers: Map<string, Tensor>
+  fresh(base: string): string
+}
+
+/**
+ * A Softmax over the last axis, by which its logits are known (`logitsOf`), where that is the same: where all axes behind
+ * its own have one element, it is taken of rows [.., classes].
+ */
+function softmaxOfRows(node: Node, { values, initializers, fresh }: Growing): Node[] {
+  const known = values.get(node.inputs[0])
+  if (!known?.shape?.every((d) => typeof d === 'number')) return [node]
+  const shape = known.shape as number[]
+  const axis = intAttribute(node, 'axis', -1)
+  const at = axis < 0 ? axis + shape.length : axis
+  if (shape.slice(at + 1).some((d) => d !== 1)) return [node]
+  const last: Node = { ...node, attributes: { ...node.attributes, axis: { type: 'int', value: -1 } } }
+  if (at === shape.length - 1) return [last]
+  const [y] = node.outputs
+  const reshaped = (from: string, to: string, dims: readonly number[]): Node => {
+    const size = fresh(`${to}_shape`)
+    initializers.set(size, integerTensor(size, 'int64', [dims.length], dims))
+    return makeNode('Reshape', [from, size], [to])
+  }
+  const [logits, rows] = [fresh(`${y}_logits`), fresh(`${y}_rows`)]
+  for (const name of [logits, rows]) values.set(name, { dtype: known.dtype, shape: shape.slice(0, at + 1) })
+  return [
+    reshaped(node.inputs[0], logits, shape.slice(0, at + 1)),
+    { ...last, inputs: [logits], outputs: [rows] },
+    reshaped(rows, y, shape),
+  ]
 }
 
 function constantsAsInitializers(model: Model): Model {

@@ -2,8 +2,9 @@
  * From inference form to training form: BatchNormalization with the batch's statistics, Dropout with masks that are
  * fed, the final Softmax taken off (its loss works on logits).
  */
+import { UnsupportedError } from '../errors.ts'
 import { nameSource } from '../graph/build.ts'
-import { constantOf, consumersOf, floatAttribute, intAttribute } from '../graph/walk.ts'
+import { constantOf, describe, floatAttribute, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Graph, Node, ValueInfo } from '../model.ts'
 import type { ValueType } from '../ops/grad/emit.ts'
 import { macroDomain } from '../ops/grad/rule.ts'
@@ -82,10 +83,31 @@ export function trainingForm({ graph, types }: TypedGraph, options: TrainingForm
   return { graph: { ...graph, nodes, inputs }, types: grown, statistics, masks }
 }
 
-/** The value that a graph's Softmax output is made of: its logits; the output itself where it ends otherwise. */
+/** Operators that give their elements on as they are, in the same order. */
+const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze'])
+
+/**
+ * The Softmax that a graph's output comes from, reshaped at most: then the output holds probabilities. Undefined where
+ * it ends otherwise.
+ */
+export function finalSoftmax(graph: Graph, output: string): Node | undefined {
+  const producers = producersOf(graph)
+  let node = producers.get(output)
+  while (node && passing.has(node.op)) node = producers.get(node.inputs[0])
+  return node?.op === 'Softmax' ? node : undefined
+}
+
+/**
+ * The logits that a specialised graph's probabilities are made of, with the classes along the last axis; the output
+ * itself, of `rank` axes, where it is no probability. Throws where a Softmax's classes are not its last axis, since the
+ * losses would take another for them.
+ */
 export function logitsOf(graph: Graph, output: string, rank: number): string {
-  const node = graph.nodes.find((n) => n.outputs.includes(output))
-  if (node?.op !== 'Softmax' || (consumersOf(graph).get(output)?.length ?? 0) > 0) return output
-  const axis = intAttribute(node, 'axis', -1)
-  return axis === -1 || axis === rank - 1 ? node.inputs[0] : output
+  const softmax = finalSoftmax(graph, output)
+  if (!softmax) return output
+  const axis = intAttribute(softmax, 'axis', -1)
+  if (axis === -1 || (softmax.outputs[0] === output && axis === rank - 1)) return softmax.inputs[0]
+  throw new UnsupportedError(
+    `${describe(softmax)}: its classes lie along axis ${axis}; expected them along the last axis, for a loss on logits`,
+  )
 }

@@ -1,6 +1,6 @@
 /** Every backward rule against central differences, first and second derivatives. */
 import { describe, expect, it } from 'vitest'
-import { gradientCases } from '../testing/gradient-cases.ts'
+import { gradientCases, runtimeCases } from '../testing/gradient-cases.ts'
 import { gradientErrors } from '../testing/test-gradient.ts'
 import { gradRules } from './grad.ts'
 
@@ -15,7 +15,7 @@ const elsewhere: Readonly<Record<string, string>> = {
 }
 
 describe('backward rules agree with central differences', () => {
-  for (const test of gradientCases) {
+  for (const test of [...gradientCases, ...runtimeCases]) {
     it(`${test.op}${test.name ? ` (${test.name})` : ''}`, async () => {
       const { first, second } = await gradientErrors(test)
       const limit = test.float32 ? 4e-3 : 1e-6

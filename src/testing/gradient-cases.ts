@@ -41,6 +41,13 @@ const pool = (op: string, name: string, attributes: GradientCase['attributes']):
   float32: op === 'AveragePool',
 })
 const positive = { range: [0.3, 3] as const }
+const resize = (
+  name: string,
+  attributes: GradientCase['attributes'],
+  constants: GradientCase['constants'],
+): GradientCase => ({ op: 'Resize', name, inputs: [[1, 2, 6, 5]], constants, attributes, float32: true })
+const through = (coordinate_transformation_mode: string) => ({ coordinate_transformation_mode })
+const asymmetric = { ...through('asymmetric'), nearest_mode: 'floor' }
 
 export const gradientCases: readonly GradientCase[] = [
   ...['Neg', 'Abs', 'Exp', 'Sigmoid', 'Tanh', 'Erf', 'Softplus', 'Softsign', 'Sin', 'Cos', 'Identity', 'Elu'].map(
@@ -226,6 +233,7 @@ export const gradientCases: readonly GradientCase[] = [
   pool('MaxPool', 'apart', { kernel_shape: [2, 2], strides: [2, 2] }),
   pool('MaxPool', 'overlapping', { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] }),
   pool('MaxPool', 'ceil', { kernel_shape: [2, 3], strides: [2, 2], ceil_mode: 1 }),
+  pool('MaxPool', 'indices by columns', { kernel_shape: [2, 2], strides: [2, 2], storage_order: 1 }),
   pool('AveragePool', 'plain', { kernel_shape: [2, 2], strides: [2, 2] }),
   pool('AveragePool', 'pads not counted', { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] }),
   pool('AveragePool', 'pads counted', {
@@ -234,6 +242,16 @@ export const gradientCases: readonly GradientCase[] = [
     pads: [1, 1, 1, 1],
     count_include_pad: 1,
   }),
+  ...['SAME_UPPER', 'SAME_LOWER'].flatMap((auto_pad) =>
+    [0, 1].map((count_include_pad) =>
+      pool('AveragePool', `${auto_pad}${count_include_pad ? ', pads counted' : ''}`, {
+        kernel_shape: [3, 2],
+        strides: [2, 1],
+        auto_pad,
+        count_include_pad,
+      }),
+    ),
+  ),
   pool('AveragePool', 'ceil', { kernel_shape: [3, 3], strides: [2, 2], ceil_mode: 1 }),
   pool('AveragePool', 'ceil, pads counted', {
     kernel_shape: [2, 2],
@@ -350,23 +368,46 @@ export const gradientCases: readonly GradientCase[] = [
   ...(
     [
       ['nearest x2', { mode: 'nearest' }, [1, 1, 2, 2]],
-      [
-        'nearest floor asymmetric',
-        { mode: 'nearest', coordinate_transformation_mode: 'asymmetric', nearest_mode: 'floor' },
-        [1, 1, 2, 1.5],
-      ],
+      ['nearest floor asymmetric', { mode: 'nearest', ...asymmetric }, [1, 1, 2, 1.5]],
       ['linear half pixel', { mode: 'linear' }, [1, 1, 2, 1.7]],
-      ['linear corners', { mode: 'linear', coordinate_transformation_mode: 'align_corners' }, [1, 1, 1.5, 2]],
-      ['linear smaller', { mode: 'linear', coordinate_transformation_mode: 'pytorch_half_pixel' }, [1, 1, 0.5, 0.6]],
+      ['linear corners', { mode: 'linear', ...through('align_corners') }, [1, 1, 1.5, 2]],
+      ['linear smaller', { mode: 'linear', ...through('pytorch_half_pixel') }, [1, 1, 0.5, 0.6]],
     ] as const
-  ).map(
-    ([name, attributes, scales]): GradientCase => ({
-      op: 'Resize',
-      name,
-      inputs: [[1, 2, 4, 5]],
-      constants: [undefined, { floats: scales }],
-      attributes,
-      float32: true,
+  ).map(([name, attributes, scales]) => resize(name, attributes, [undefined, { floats: scales }])),
+]
+
+/** Cases of which PyTorch has no like: what an operator means in them is what ONNX Runtime does. */
+export const runtimeCases: readonly GradientCase[] = [
+  ...['Sum', 'Mean', 'Max', 'Min', 'LogSumExp', 'Prod', 'L1', 'L2', 'SumSquare', 'LogSum'].map((kind) =>
+    reduced(`Reduce${kind}`, {
+      name: 'no axes, element by element',
+      constants: [],
+      attributes: { noop_with_empty_axes: 1 },
+      ...(kind === 'LogSum' ? positive : {}),
     }),
+  ),
+  ...(
+    [
+      ['nearest floor, thirds more', { mode: 'nearest', ...asymmetric }, [1, 1, 4 / 3, 5 / 3]],
+      ['nearest floor, thirds less', { mode: 'nearest', ...asymmetric }, [1, 1, 2 / 3, 1 / 3]],
+      ['nearest tf_half_pixel', { mode: 'nearest', ...through('tf_half_pixel_for_nn') }, [1, 1, 1.5, 0.7]],
+      ['linear symmetric', { mode: 'linear', ...through('half_pixel_symmetric') }, [1, 1, 1.3, 0.7]],
+      ['linear, a scale too small for another row', { mode: 'linear' }, [1, 1, 1.1, 2]],
+      ['linear, some axes', { mode: 'linear', axes: [2, 3] }, [1.5, 1.3]],
+      ['linear, axes in another order', { mode: 'linear', axes: [3, 2] }, [1.5, 1.3]],
+    ] as const
+  ).map(([name, attributes, scales]) => resize(name, attributes, [undefined, { floats: scales }])),
+  ...(
+    [
+      ['stretched', 'stretch'],
+      ['no larger', 'not_larger'],
+      ['no smaller', 'not_smaller'],
+    ] as const
+  ).map(([name, keep_aspect_ratio_policy]) =>
+    resize(`sizes, ${name}`, { mode: 'linear', axes: [2, 3], keep_aspect_ratio_policy }, [
+      undefined,
+      undefined,
+      { ints: [7, 6] },
+    ]),
   ),
 ]

@@ -90,7 +90,7 @@ export async function selfTest(engine: Engine): Promise<number> {
 
 const batch = 18 // neither below a block nor a multiple of it
 
-/** (Between two normalisations without a bend, gradients vanish and only rounding is left to compare.) One of each kind of kernel: first, strided, depthwise, pointwise, normalised, residual, pooled, padded channels. */
+/** (Between two normalisations without a bend, gradients vanish and only rounding is left to compare.) One of each kind of kernel: first, strided, depthwise, pointwise, normalised, with means far beyond the deviations (`far`), residual, pooled, padded channels. */
 function probeNet(): Model {
   const rng = random(11)
   const initializers = new Map<string, Tensor>()
@@ -120,7 +120,9 @@ function probeNet(): Model {
     norm('c2', 'n2', 20),
     node('Tanh', ['n2'], ['t2']),
     node('Conv', ['t2', weight('point.w', [20, 20, 1, 1])], ['c3'], kernel(1)),
-    norm('c3', 'n3', 20),
+    node('Tanh', ['c3'], ['t3']),
+    node('Add', ['t3', weight('far', [20, 1, 1], 100)], ['f3']),
+    norm('f3', 'n3', 20),
     node('Add', ['n3', 'p1'], ['a3']),
     node('Conv', ['a3', weight('strided.w', [36, 20, 3, 3])], ['c4'], kernel(3, 2)),
     node('Tanh', ['c4'], ['t4']),

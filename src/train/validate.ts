@@ -1,6 +1,7 @@
 /** Loss and accuracy of a model in inference form on data that training does not see. */
 import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
+import { finalSoftmax } from '../grad/training-form.ts'
 import type { Model } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 
@@ -23,7 +24,7 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
   if (data.length === 0) throw new Error(`${data.id}: it has no samples; expected some to validate on`)
   const session = await openSession(model, { threads: options.threads })
   const output = model.graph.outputs[0].name
-  const isProbability = model.graph.nodes.some((n) => n.op === 'Softmax' && n.outputs[0] === output)
+  const isProbability = finalSoftmax(model.graph, output) !== undefined
   const fixed = model.graph.inputs.some(
     (i) => typeof i.shape?.[0] === 'number' && !model.graph.initializers.has(i.name),
   )

@@ -259,15 +259,21 @@ function layersFor(net: string, { options, initializers, nodes, weights }: Under
       const together = ints(`shuffle.together_${x.shape.join('x')}`, [0, ...x.shape])
       return add('Reshape', [swapped.name, together], x.shape)
     },
-    /** Every second row and column, with `extra` zero channels on either side: He et al.'s shortcut A. */
-    shortcutA(x: Val, extra: number): Val {
+    /**
+     * Every second row and column, with zero channels on either side up to `out`: He et al.'s shortcut A. Of an odd
+     * number, one more comes after than before.
+     */
+    shortcutA(x: Val, out: number): Val {
       const [channels, height, width] = x.shape
       const half = [channels, Math.ceil(height / 2), Math.ceil(width / 2)]
       const bounds = [ints('shortcut.starts', [0, 0]), ints('shortcut.ends', [2 ** 31 - 1, 2 ** 31 - 1])]
       bounds.push(ints('shortcut.axes', [2, 3]), ints('shortcut.steps', [2, 2]))
       const sliced = add('Slice', [x.name, ...bounds], half)
-      const pads = ints(`shortcut.pads_${extra}`, [0, extra, 0, 0, 0, extra, 0, 0])
-      return add('Pad', [sliced.name, pads], [channels + 2 * extra, half[1], half[2]], { mode: 'constant' })
+      const before = Math.floor((out - channels) / 2)
+      const after = out - channels - before
+      const name = before === after ? `shortcut.pads_${before}` : `shortcut.pads_${before}_${after}`
+      const pads = ints(name, [0, before, 0, 0, 0, after, 0, 0])
+      return add('Pad', [sliced.name, pads], [out, half[1], half[2]], { mode: 'constant' })
     },
   }
 }

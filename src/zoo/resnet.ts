@@ -101,11 +101,11 @@ export function cifarResnet(depth: (typeof cifarDepths)[number], options: NetOpt
     const three = { kernel: 3, stride: 1, pad: 1 }
     let x = b.relu(normed(b, input, ['conv1', 'bn1'], { out: scaled(16, o.width), ...three }))
     for (let stage = 0; stage < 3; stage++) {
-      // Even steps, so that the shortcut can pad the same number of channels on either side.
+      // Of the first stage's channels, whatever rounding made them, each stage has twice the one before.
       const channels = scaled(16, o.width) * 2 ** stage
       for (let i = 0; i < (depth - 2) / 6; i++) {
         const stride = stage > 0 && i === 0 ? 2 : 1
-        const shortcut = stride === 1 ? x : b.shortcutA(x, channels / 4)
+        const shortcut = stride === 1 ? x : b.shortcutA(x, channels)
         x = b.relu(b.add(basic(b, x, `layer${stage + 1}.${i}`, { channels, stride }), shortcut))
       }
     }

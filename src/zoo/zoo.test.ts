@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { Model } from '../model.ts'
+import { inferShapes } from '../ops/shape.ts'
 import { openSession } from '../runtime/session.ts'
-import { bytesOf, floats, sizeOf } from '../tensor/dtype.ts'
+import { bytesOf, floats, integers, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { type ZooOptions, zoo } from './index.ts'
 import { lenet5 } from './lenet.ts'
@@ -63,6 +64,39 @@ describe.each(Object.keys(zoo))('%s', (name) => {
     const options: ZooOptions = { classes: 10, inputShape: [1, 28, 28], width: 0.25, stem: 'cifar' }
     if (zoo[name].takes.includes('stem')) expect(await outputDims(zoo[name].build(options), 3)).toEqual([3, 10])
     else expect(() => zoo[name].build(options)).toThrow('no stem')
+  })
+})
+
+describe('CIFAR ResNets of other widths', () => {
+  const nets = Object.keys(zoo).filter((name) => /^resnet(20|32|44|56|110)$/.test(name))
+  const widths = Array.from({ length: 20 }, (_, i) => (i + 1) / 10)
+
+  it.each(nets)('%s is a valid graph for widths of 0.1 to 2', (name) => {
+    for (const width of widths) {
+      const model = zoo[name].build({ width, initialize: false })
+      const { problems, values } = inferShapes(model)
+      expect(problems, `width ${width}`).toEqual([])
+      expect(values.get('logits')?.shape, `width ${width}`).toEqual(['N', 10])
+    }
+  })
+
+  it('pads one channel more behind than before where their number is odd', async () => {
+    for (const width of [0.3, 0.1, 1.3]) {
+      const model = zoo.resnet20.build({ width, inputShape: [3, 8, 8] })
+      expect(await outputDims(model, 2), `width ${width}`).toEqual([2, 10])
+    }
+    const pads = (width: number) =>
+      [...zoo.resnet20.build({ width, initialize: false }).graph.initializers.values()]
+        .filter((t) => t.name.startsWith('shortcut.pads'))
+        .map((t) => Array.from(integers(t)))
+    expect(pads(0.3)).toEqual([
+      [0, 2, 0, 0, 0, 3, 0, 0],
+      [0, 5, 0, 0, 0, 5, 0, 0],
+    ])
+    expect(pads(1)).toEqual([
+      [0, 8, 0, 0, 0, 8, 0, 0],
+      [0, 16, 0, 0, 0, 16, 0, 0],
+    ])
   })
 })
 

@@ -2,7 +2,7 @@
 import { floatAttribute, intAttribute } from '../../graph/walk.ts'
 import type { Node } from '../../model.ts'
 import { convGeometry } from '../../ops/grad/conv.ts'
-import { mul, neg, reshape, type Shape, sameShape, scale, shift, sub } from '../../ops/grad/emit.ts'
+import { mul, neg, reshape, type Shape, sameShape } from '../../ops/grad/emit.ts'
 import {
   type Activation,
   blockedConv,
@@ -10,14 +10,13 @@ import {
   denseGradX,
   depthwiseGradW,
   depthwiseGradX,
-  dotToChannels,
   firstGradW,
-  meanOfChannels,
   scaleChannels,
   sumToChannels,
 } from './kernels.ts'
 import { padTo, type WeightKind } from './layout.ts'
 import type { Handler, Lowering } from './lowering.ts'
+import { batchNormTrain, batchNormTrainGrad } from './norm.ts'
 import { expand, globalAveragePool, maxPool, maxPoolGrad, sliceRows } from './pooling.ts'
 
 /** Which form a convolution's weight takes, undefined where blocked kernels do not do it. */
@@ -87,55 +86,6 @@ const convGradW: Handler = (l, node) => {
   const make = { dense: denseGradW, depthwise: depthwiseGradW, first: firstGradW }[kind]
   const value = make(l.g, kind === 'first' ? l.plain(x) : l.blocked(x), l.blocked(dy), options)
   l.setStored(node.outputs[0], { value, kind })
-  return true
-}
-
-/** Statistics by sums over channels; y = x·a + shift with a = scale / sqrt(var + eps) is left pending. */
-const batchNormTrain: Handler = (l, node) => {
-  const [x, gamma, beta] = node.inputs
-  if (l.shape(x).length !== 4 || !l.isBlocked(x)) return false
-  const { g } = l
-  const [n, c, h, w] = l.shape(x)
-  const value = l.blocked(x)
-  const m = n * h * w
-  const mean = meanOfChannels(g, value)
-  const square = scale(g, dotToChannels(g, value, value), 1 / m)
-  const variance = g.op('Relu', [sub(g, square, mul(g, mean, mean))]) // rounding may take it below zero
-  const epsilon = floatAttribute(node, 'epsilon', 1e-5)
-  const inverse = g.op('Reciprocal', [g.op('Sqrt', [shift(g, variance, epsilon)])])
-  const a = mul(g, l.vector(gamma), inverse)
-  const offset = sub(g, l.vector(beta), mul(g, mean, a))
-  const [y, meanName, varianceName] = node.outputs
-  l.setPlain(meanName, l.cropVector(mean, c))
-  l.setPlain(varianceName, l.cropVector(variance, c))
-  l.notes.set(meanName, [mean, inverse, a])
-  l.setPending(y, {
-    takesSum: true,
-    emit: (sum, activation) => scaleChannels(g, value, a, { shift: offset, sum, activation }),
-  })
-  return true
-}
-
-/** dx = dy·a + x·b + c with the coefficients that batchNormGrad (ops/grad/norm.ts) derives. */
-const batchNormTrainGrad: Handler = (l, node) => {
-  const [x, , meanName, , dyName] = node.inputs
-  const kept = l.notes.get(meanName)
-  if (!kept) return false
-  const [mean, inverse, a] = kept
-  const { g } = l
-  const [n, c, h, w] = l.shape(x)
-  const m = n * h * w
-  const [value, dy] = [l.blocked(x), l.blocked(dyName)]
-  // Means over the batch instead of sums: dBias/m and dScale/m.
-  const bias = meanOfChannels(g, dy)
-  const slope = mul(g, sub(g, scale(g, dotToChannels(g, value, dy), 1 / m), mul(g, mean, bias)), inverse)
-  const b = mul(g, mul(g, a, inverse), slope)
-  const [dx, dGamma, dBeta] = node.outputs
-  const rest = scaleChannels(g, value, neg(g, b), { shift: sub(g, mul(g, b, mean), mul(g, a, bias)) })
-  l.setBlocked(dx, scaleChannels(g, dy, a, { sum: rest }))
-  const [dScale, dBias] = [scale(g, slope, m), scale(g, bias, m)]
-  l.setPlain(dGamma, l.cropVector(dScale, c))
-  l.setPlain(dBeta, l.cropVector(dBias, c))
   return true
 }
 
@@ -279,10 +229,12 @@ const clipGrad: Handler = (l, node) => {
   return true
 }
 
+/** Sums over all but the channels. */
 const reduceSum: Handler = (l, node) => {
   const [x, axes] = node.inputs
   if (l.shape(x).length !== 4 || !l.isBlocked(x) || intAttribute(node, 'keepdims', 1) !== 0) return false
-  if (!sameShape(l.shape(node.outputs[0]), [l.shape(x)[1]]) || !axes) return false
+  const over = l.integers(axes ?? '')?.map((axis) => (axis < 0 ? axis + 4 : axis))
+  if (!over || !sameShape(over.sort(), [0, 2, 3])) return false
   l.setPlain(node.outputs[0], l.cropVector(sumToChannels(l.g, l.blocked(x)), l.shape(x)[1]))
   return true
 }

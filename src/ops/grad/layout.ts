@@ -12,13 +12,14 @@ import {
   pad,
   reshape,
   type Shape,
+  sameShape,
   slice,
   sum,
   transpose,
   unbroadcast,
   zeros,
 } from './emit.ts'
-import { resizeMatrix } from './resize.ts'
+import { resizeMatrix, resizeScales } from './resize.ts'
 import type { At, GradRule } from './rule.ts'
 
 const reshapeBack: GradRule = (g, at) => [reshape(g, at.dy, g.shape(at.x[0]))]
@@ -230,10 +231,12 @@ const scatterElements: GradRule = (g, at) => {
 /** Resizing is linear and separable: along each axis, y = A·x, hence dx = Aᵀ·dy. */
 const resize: GradRule = (g, at) => {
   const [from, to] = [g.shape(at.x[0]), g.shape(at.y[0])]
+  if (sameShape(from, to)) return [at.dy] // ONNX Runtime then copies, whatever the scales
+  const scales = resizeScales(at, from, to)
   let dy = at.dy
   from.forEach((size, axis) => {
-    if (size === to[axis]) return
-    const matrix = resizeMatrix(at, axis, { from: size, to: to[axis] })
+    if (scales[axis] === 1) return
+    const matrix = resizeMatrix(at.node, { from: size, to: to[axis], scale: scales[axis] })
     const weights = g.constant(matrix, g.dtype(dy), [to[axis], size])
     const perm = from.map((_, i) => i).filter((i) => i !== axis)
     const moved = matMul(g, transpose(g, dy, [...perm, axis]), weights)

@@ -19,15 +19,17 @@ export function poolWindow(node: Node, x: Shape, y: Shape): Window {
   return { ...window, pads: [...window.pads.slice(0, kernel.length), ...ends] }
 }
 
-/** How many elements each output of an average pool is the mean of, along one axis. */
-function countsAlong(at: At, window: Window, i: number, sizes: { x: number; y: number }): number[] {
+/** How many elements each output of an average pool is the mean of, along spatial axis `i`. */
+function countsAlong(at: At, window: Window, i: number, { x, y }: { x: Shape; y: Shape }): number[] {
   const includePad = intAttribute(at.node, 'count_include_pad', 0) === 1
-  const declared = windowOf(at.node, window.kernel, []).pads[i + window.kernel.length]
-  return Array.from({ length: sizes.y }, (_, o) => {
+  // Rows that ceil_mode adds to the window's own pads are not counted.
+  const declared = windowOf(at.node, window.kernel, x.slice(2)).pads[i + window.kernel.length]
+  const size = x[i + 2]
+  return Array.from({ length: y[i + 2] }, (_, o) => {
     let count = 0
     for (let k = 0; k < window.kernel[i]; k++) {
       const position = o * window.strides[i] + k * window.dilations[i] - window.pads[i]
-      if (includePad ? position < sizes.x + declared : position >= 0 && position < sizes.x) count++
+      if (includePad ? position < size + declared : position >= 0 && position < size) count++
     }
     return count
   })
@@ -41,7 +43,7 @@ const averagePool: GradRule = (g, at) => {
   const dtype = g.dtype(at.dy)
   let dy = at.dy
   for (let i = 0; i < rank; i++) {
-    const inverse = countsAlong(at, window, i, { x: xs[i + 2], y: ys[i + 2] }).map((n) => 1 / n)
+    const inverse = countsAlong(at, window, i, { x: xs, y: ys }).map((n) => 1 / n)
     const shape = ys.map((d, axis) => (axis === i + 2 ? d : 1)).slice(2)
     dy = inverse.every((n) => n === inverse[0])
       ? scale(g, dy, inverse[0])

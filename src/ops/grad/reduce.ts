@@ -9,7 +9,7 @@ interface Reduced {
   readonly y: string
   readonly dy: string
   readonly axes: readonly number[]
-  /** How many elements go into one. */
+  /** How many elements go into one: one where no axis is reduced, which still is |x| of a norm, x² of squares. */
   readonly count: number
 }
 
@@ -18,7 +18,6 @@ const reduction =
   (g, at) => {
     const axes = reducedAxes(g, at)
     const from = g.shape(at.x[0])
-    if (axes.length === 0) return [at.dy]
     const kept = from.map((d, i) => (axes.includes(i) ? 1 : d))
     const count = axes.reduce((n, axis) => n * from[axis], 1)
     const gradient = rule(g, { x: at.x[0], y: reshape(g, at.y[0], kept), dy: reshape(g, at.dy, kept), axes, count })
@@ -38,6 +37,8 @@ const extreme = reduction((g, { x, y, dy, axes }) => {
   return mul(g, winners, div(g, dy, sum(g, winners, axes, true)))
 })
 
+const magnitude = (g: Emitter, { x, dy }: Reduced): string => mul(g, dy, g.op('Sign', [x]))
+
 function softmaxAxis(g: Emitter, at: At): number {
   const axis = intAttribute(at.node, 'axis', -1)
   return axis < 0 ? axis + g.shape(at.x[0]).length : axis
@@ -48,9 +49,9 @@ export const reduceRules: Readonly<Record<string, GradRule>> = {
   ReduceMean: reduction((g, { dy, count }) => scale(g, dy, 1 / count)),
   ReduceMax: extreme,
   ReduceMin: extreme,
-  ReduceProd: reduction((g, { x, y, dy }) => div(g, mul(g, dy, y), x)),
-  ReduceL1: reduction((g, { x, dy }) => mul(g, dy, g.op('Sign', [x]))),
-  ReduceL2: reduction((g, { x, y, dy }) => mul(g, x, div(g, dy, y))),
+  ReduceProd: reduction((g, { x, y, dy, count }) => (count === 1 ? dy : div(g, mul(g, dy, y), x))),
+  ReduceL1: reduction(magnitude),
+  ReduceL2: reduction((g, r) => (r.count === 1 ? magnitude(g, r) : mul(g, r.x, div(g, r.dy, r.y)))),
   ReduceSumSquare: reduction((g, { x, dy }) => mul(g, x, scale(g, dy, 2))),
   ReduceLogSum: reduction((g, { y, dy }) => div(g, dy, g.op('Exp', [y]))),
   ReduceLogSumExp: reduction((g, { x, y, dy }) => mul(g, dy, g.op('Exp', [sub(g, x, y)]))),

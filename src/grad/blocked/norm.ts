@@ -1,0 +1,90 @@
+/** Normalisation by the batch's statistics, and its way back, in blocked layout. Handlers as in handlers.ts. */
+import { valueInfo } from '../../graph/build.ts'
+import { floatAttribute } from '../../graph/walk.ts'
+import type { Attribute } from '../../model.ts'
+import { createEmitter, div, type Emitter, mul, neg, reduce, scale, shift, sub } from '../../ops/grad/emit.ts'
+import { dotToChannels, meanOfChannels, scaleChannels } from './kernels.ts'
+import type { Handler } from './lowering.ts'
+
+/** Statistics by sums over channels; y = x·a + shift with a = scale / sqrt(var + eps) is left pending. */
+export const batchNormTrain: Handler = (l, node) => {
+  const [x, gamma, beta] = node.inputs
+  if (l.shape(x).length !== 4 || !l.isBlocked(x)) return false
+  const { g } = l
+  const [n, c, h, w] = l.shape(x)
+  const value = l.blocked(x)
+  const m = n * h * w
+  const mean = meanOfChannels(g, value)
+  const epsilon = floatAttribute(node, 'epsilon', 1e-5)
+  const variance = varianceOf(g, value, { mean, m, epsilon })
+  const inverse = g.op('Reciprocal', [g.op('Sqrt', [shift(g, variance, epsilon)])])
+  const a = mul(g, l.vector(gamma), inverse)
+  const offset = sub(g, l.vector(beta), mul(g, mean, a))
+  const [y, meanName, varianceName] = node.outputs
+  l.setPlain(meanName, l.cropVector(mean, c))
+  l.setPlain(varianceName, l.cropVector(variance, c))
+  l.notes.set(meanName, [mean, inverse, a])
+  l.setPending(y, {
+    takesSum: true,
+    emit: (sum, activation) => scaleChannels(g, value, a, { shift: offset, sum, activation }),
+  })
+  return true
+}
+
+/** dx = dy·a + x·b + c with the coefficients that batchNormGrad (ops/grad/norm.ts) derives. */
+export const batchNormTrainGrad: Handler = (l, node) => {
+  const [x, , meanName, , dyName] = node.inputs
+  const kept = l.notes.get(meanName)
+  if (!kept) return false
+  const [mean, inverse, a] = kept
+  const { g } = l
+  const [n, c, h, w] = l.shape(x)
+  const m = n * h * w
+  const [value, dy] = [l.blocked(x), l.blocked(dyName)]
+  // Means over the batch instead of sums: dBias/m and dScale/m.
+  const bias = meanOfChannels(g, dy)
+  const slope = mul(g, sub(g, scale(g, dotToChannels(g, value, dy), 1 / m), mul(g, mean, bias)), inverse)
+  const b = mul(g, mul(g, a, inverse), slope)
+  const [dx, dGamma, dBeta] = node.outputs
+  const rest = scaleChannels(g, value, neg(g, b), { shift: sub(g, mul(g, b, mean), mul(g, a, bias)) })
+  l.setBlocked(dx, scaleChannels(g, dy, a, { sum: rest }))
+  const [dScale, dBias] = [scale(g, slope, m), scale(g, bias, m)]
+  l.setPlain(dGamma, l.cropVector(dScale, c))
+  l.setPlain(dBeta, l.cropVector(dBias, c))
+  return true
+}
+
+interface Statistics {
+  readonly mean: string
+  /** Elements of a channel. */
+  readonly m: number
+  readonly epsilon: number
+}
+
+/**
+ * E[x²] - mean² takes one look at the data, but is off by 2^-24·mean² or more. Where that counts (a mean beyond 16
+ * deviations) the mean is taken off first: a pass over the data that only the layers pay that need it.
+ */
+function varianceOf(g: Emitter, x: string, { mean, m, epsilon }: Statistics): string {
+  const squared = mul(g, mean, mean)
+  const square = scale(g, dotToChannels(g, x, x), 1 / m)
+  const quick = g.op('Relu', [sub(g, square, squared)]) // rounding may take it below zero
+  const worst = reduce(g, 'ReduceMax', div(g, squared, shift(g, quick, epsilon)))
+  const isLarge = g.op('Greater', [worst, g.constant(16 ** 2)], { dtype: 'bool' })
+  const type = { dtype: 'float32', shape: g.shape(mean) } as const
+  const branch = (emit: (inner: Emitter) => string): Attribute => {
+    const inner = createEmitter(g.types, g.fresh)
+    const outputs = [valueInfo(emit(inner), type.dtype, type.shape)]
+    const { nodes, initializers } = inner
+    return { type: 'graph', value: { name: g.fresh('branch'), nodes, initializers, inputs: [], outputs } }
+  }
+  const attributes = {
+    then_branch: branch((inner) => {
+      const one = inner.constant(1, type.dtype, type.shape)
+      const centred = scaleChannels(inner, x, one, { shift: neg(inner, mean) })
+      return scale(inner, dotToChannels(inner, centred, centred), 1 / m)
+    }),
+    else_branch: branch((inner) => inner.op('Identity', [quick])),
+  }
+  return g.op('If', [isLarge], { attributes, ...type })
+}
