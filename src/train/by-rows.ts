@@ -6,9 +6,7 @@
  * chain on one row, in cache, before the next: Adam on 2²⁴ weights takes half the time, and no whole vector between.
  */
 
-import { valueInfo } from '../graph/build.ts'
-import type { Attribute } from '../model.ts'
-import { createEmitter, type Emitter, type Shape, type ValueType } from '../ops/grad/emit.ts'
+import { type Emitter, nestedGraph, type Shape, type ValueType } from '../ops/grad/emit.ts'
 
 /** Elements from which a vector is cut, and of a row at most: a few rows fit a core's cache. */
 const large = 1 << 20
@@ -33,24 +31,9 @@ export function byRows(
 ): string[] {
   const { dtype, shape } = g.types.get(matrices[0]) as ValueType
   const row = { dtype, shape: shape.slice(1) }
-  const body = createEmitter(g.types, g.fresh)
-  const inputs = matrices.map((name) => {
-    const input = g.fresh(`${name}_row`)
-    body.types.set(input, row)
-    return input
-  })
-  const outputs = fragment(body, inputs)
-  const info = (name: string) => valueInfo(name, dtype, row.shape)
-  const graph: Attribute = {
-    type: 'graph',
-    value: {
-      name: g.fresh('row'),
-      nodes: body.nodes,
-      initializers: body.initializers,
-      inputs: inputs.map(info),
-      outputs: outputs.map(info),
-    },
-  }
-  const types = outputs.map(() => ({ dtype, shape }))
-  return g.ops('Scan', matrices, types, { attributes: { num_scan_inputs: matrices.length, body: graph } })
+  const rows = matrices.map(() => row)
+  const body = nestedGraph(g, rows, fragment)
+  const attributes = { num_scan_inputs: matrices.length, body }
+  const outputs = body.value.outputs.map(() => ({ dtype, shape }))
+  return g.ops('Scan', matrices, outputs, { attributes })
 }

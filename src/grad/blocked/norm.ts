@@ -1,8 +1,6 @@
 /** Normalisation by the batch's statistics, and its way back, in blocked layout. Handlers as in handlers.ts. */
-import { valueInfo } from '../../graph/build.ts'
 import { floatAttribute } from '../../graph/walk.ts'
-import type { Attribute } from '../../model.ts'
-import { createEmitter, div, type Emitter, mul, neg, reduce, scale, shift, sub } from '../../ops/grad/emit.ts'
+import { div, type Emitter, mul, neg, nestedGraph, reduce, scale, shift, sub } from '../../ops/grad/emit.ts'
 import { dotToChannels, meanOfChannels, scaleChannels } from './kernels.ts'
 import type { Handler } from './lowering.ts'
 
@@ -72,19 +70,13 @@ function varianceOf(g: Emitter, x: string, { mean, m, epsilon }: Statistics): st
   const worst = reduce(g, 'ReduceMax', div(g, squared, shift(g, quick, epsilon)))
   const isLarge = g.op('Greater', [worst, g.constant(16 ** 2)], { dtype: 'bool' })
   const type = { dtype: 'float32', shape: g.shape(mean) } as const
-  const branch = (emit: (inner: Emitter) => string): Attribute => {
-    const inner = createEmitter(g.types, g.fresh)
-    const outputs = [valueInfo(emit(inner), type.dtype, type.shape)]
-    const { nodes, initializers } = inner
-    return { type: 'graph', value: { name: g.fresh('branch'), nodes, initializers, inputs: [], outputs } }
-  }
   const attributes = {
-    then_branch: branch((inner) => {
+    then_branch: nestedGraph(g, [], (inner) => {
       const one = inner.constant(1, type.dtype, type.shape)
       const centred = scaleChannels(inner, x, one, { shift: neg(inner, mean) })
-      return scale(inner, dotToChannels(inner, centred, centred), 1 / m)
+      return [scale(inner, dotToChannels(inner, centred, centred), 1 / m)]
     }),
-    else_branch: branch((inner) => inner.op('Identity', [quick])),
+    else_branch: nestedGraph(g, [], (inner) => [inner.op('Identity', [quick])]),
   }
   return g.op('If', [isLarge], { attributes, ...type })
 }

@@ -4,7 +4,7 @@
  * An emitter collects nodes and constants, and knows the type of every value of the graph it grows. All shapes are
  * static: a training graph is made for one batch size. Equal constants are made once.
  */
-import { node } from '../../graph/build.ts'
+import { node, valueInfo } from '../../graph/build.ts'
 import type { Attribute, Node, Tensor } from '../../model.ts'
 import { bytesOf, type DataType, integerTensor, sizeOf } from '../../tensor/dtype.ts'
 
@@ -98,6 +98,25 @@ export function createEmitter(types: Types, fresh: (base: string) => string): Em
     ints: (values) => store(`int64:${values}`, (name) => integerTensor(name, 'int64', [values.length], values)),
   }
   return emitter
+}
+
+/** A branch or a loop's body for a node of `g`: `emit` writes it, and may read values of `g` beside its own inputs. */
+export function nestedGraph(
+  g: Emitter,
+  inputs: readonly ValueType[],
+  emit: (inner: Emitter, inputs: readonly string[]) => readonly string[],
+): Extract<Attribute, { type: 'graph' }> {
+  const inner = createEmitter(g.types, g.fresh)
+  const given = inputs.map((type) => {
+    const name = g.fresh('inner')
+    inner.types.set(name, type)
+    return name
+  })
+  const made = emit(inner, given)
+  const info = (name: string) => valueInfo(name, inner.dtype(name), inner.shape(name))
+  const { nodes, initializers } = inner
+  const graph = { name: g.fresh('graph'), nodes, initializers, inputs: given.map(info), outputs: made.map(info) }
+  return { type: 'graph', value: graph }
 }
 
 /** NumPy's rule; throws where shapes do not go together. */
