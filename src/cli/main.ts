@@ -146,14 +146,16 @@ addTrainOptions(
     rate: '0.01',
   },
 )
-  .option('--sparsity <share>', 'share of the weights that are zero at the end', '0.5')
+  .option('--sparsity <share>', 'share of the weights that are zero at the end (default: 0.5)')
   .option('--scan <file>', "a scan's file: each tensor is pruned as it recommends, instead of --sparsity")
+  .option('--quality <q>', 'weights below q standard deviations of their tensor go, instead of --sparsity')
   .option('--scope <scope>', 'layer or global: where weights compete', 'layer')
   .option(
     '--score <score>',
-    'magnitude, lamp (magnitude beside the layer; for scope global), taylor or obd: what the smallest of goes',
+    'magnitude, lamp (magnitude beside the layer; for scope global), taylor, obd or obs (which moves what stays): what the smallest of goes',
     'magnitude',
   )
+  .option('--diagonal <from>', 'fisher or hessian: where obd has the diagonal of the Hessian from (default: fisher)')
   .option('--unit <unit>', 'element or filter: what is zeroed', 'element')
   .option('--pruning <schedule>', 'one-shot, iterative (the same share of what is left) or gradual (cubic)', 'one-shot')
   .option('--rounds <n>', 'of iterative and gradual; --epochs of training follow each', '5')

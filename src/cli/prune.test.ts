@@ -3,9 +3,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { subset } from '../data/batches.ts'
+import { drawDigits } from '../data/digits.ts'
+import { writeNpz } from '../data/npy.ts'
+import { node } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
+import { withGraph } from '../model.ts'
 import { openModel, saveModel } from '../node/files.ts'
 import { floats } from '../tensor/dtype.ts'
+import { modelsFolder, needsModels, realModel } from '../testing/real-models.ts'
 import { lenet5 } from '../testing/small-nets.ts'
 import { type PruneFlags, runPrune } from './commands/prune.ts'
 import { runScan, type ScanFlags } from './commands/scan.ts'
@@ -19,7 +25,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 interface Report {
   readonly rounds: readonly { readonly sparsity: number; readonly history: readonly unknown[] }[]
-  readonly before: { readonly nonzero: number; readonly packed: number }
+  readonly before: { readonly nonzero: number; readonly parameters: number; readonly packed: number }
   readonly after: { readonly nonzero: number; readonly parameters: number; readonly packed: number }
   readonly test?: { readonly before: number; readonly after: number }
 }
@@ -116,13 +122,99 @@ it("prunes each tensor as a scan's file recommends", async () => {
   await runScan(file('trained.onnx'), how, recorder(), signal)
   const { curves } = JSON.parse(readFileSync(scan, 'utf8')) as { curves: { name: string; recommended: number }[] }
   expect(curves.some((c) => c.recommended > 0)).toBe(true)
-  const one = { data: undefined, epochs: '0', pruning: 'one-shot', shrink: false }
-  await runPrune(file('trained.onnx'), flags({ ...one, scan, output: file('by-scan.onnx') }), recorder(), signal)
+  const one = { data: undefined, epochs: '0', pruning: 'one-shot', shrink: false, sparsity: undefined }
+  const prune = (more: Partial<PruneFlags>) =>
+    runPrune(file('trained.onnx'), flags({ ...one, scope: 'layer', scan, ...more }), recorder(), signal)
+  await prune({ output: file('by-scan.onnx') })
   for (const { name, tensor } of weightTensors(openModel(file('by-scan.onnx')))) {
     const values = floats(tensor)
     const zeros = values.filter((v) => v === 0).length / values.length
     expect(zeros, name).toBeCloseTo(curves.find((c) => c.name === name)?.recommended ?? 0, 2)
   }
+
+  await expect(prune({ output: scan })).rejects.toThrow('scan.json: it would be written over')
+  await expect(prune({ scope: 'global' })).rejects.toThrow(
+    'scope global with a share for each tensor; expected scope layer',
+  )
+  await expect(prune({ unit: 'filter' })).rejects.toThrow(
+    'it is a scan of unit element, not filter; expected --unit element',
+  )
+  const unfinished = { ...JSON.parse(readFileSync(scan, 'utf8')), complete: false }
+  writeFileSync(file('unfinished.json'), JSON.stringify(unfinished))
+  await expect(prune({ scan: file('unfinished.json') })).rejects.toThrow('unfinished.json: the scan has not ended')
+})
+
+it('looks at samples of all classes, also where they come class by class', async () => {
+  const [train, test] = [drawDigits(2600, 1), drawDigits(300, 2)]
+  const byClass = Uint32Array.from({ length: train.length }, (_, i) => i).sort(
+    (a, b) => train.labels![a] - train.labels![b],
+  )
+  const arrays = (set: typeof train, split: string) => ({
+    [`x_${split}`]: { shape: [set.length, 28, 28], data: set.fields.image.data },
+    [`y_${split}`]: { shape: [set.length], data: set.labels! },
+  })
+  writeFileSync(
+    file('sorted.npz'),
+    await writeNpz({ ...arrays(subset(train, byClass), 'train'), ...arrays(test, 'test') }),
+  )
+  const trained = join(import.meta.dirname, '../../models/digits-lenet5.onnx')
+  const once = { data: `npz:${file('sorted.npz')}`, epochs: '0', pruning: 'one-shot', scope: 'layer', sparsity: '0.5' }
+  for (const score of ['taylor', 'obd']) {
+    const io = recorder()
+    await runPrune(trained, flags({ ...once, score, seed: '2' }), io, signal)
+    expect(io.results[0].test?.after, score).toBeGreaterThan(0.9)
+  }
+})
+
+it('prunes by a quality, by obs, and by obd with either diagonal', async () => {
+  const once = { data: 'digits:64', epochs: '0', pruning: 'one-shot', scope: 'layer', sparsity: '0.6', shrink: false }
+  const zeros: string[] = []
+  const ways: Partial<PruneFlags>[] = [
+    { quality: '1', sparsity: undefined },
+    { score: 'obs' },
+    { score: 'obd' },
+    { score: 'obd', diagonal: 'hessian' },
+  ]
+  for (const way of ways) {
+    await runPrune(start, flags({ ...once, ...way }), recorder(), signal)
+    // By quality: weights of a uniform distribution, of which 1 / √3 lie within a standard deviation.
+    expect(sparsityOf(file('out.onnx'))).toBeCloseTo(way.quality ? 1 / Math.sqrt(3) : 0.6, 2)
+    zeros.push(
+      weightTensors(openModel(file('out.onnx')))
+        .map((w) => floats(w.tensor).map((v) => (v === 0 ? 1 : 0)))
+        .join(),
+    )
+  }
+  expect(new Set(zeros).size).toBe(ways.length)
+})
+
+it('counts parameters wherever they are stored', async () => {
+  const whole = lenet5(1)
+  const { graph } = whole
+  const fc = graph.initializers.get('fc1.w')!
+  const constants = withGraph(whole, {
+    nodes: [node('Constant', [], ['fc1.w'], { value: fc }), ...graph.nodes],
+    initializers: new Map([...graph.initializers].filter(([name]) => name !== 'fc1.w')),
+  })
+  await saveModel(file('constants.onnx'), constants)
+  const once = { data: undefined, epochs: '0', pruning: 'one-shot', shrink: false }
+  const [plain, stored] = [recorder(), recorder()]
+  await runPrune(start, flags(once), plain, signal)
+  await runPrune(file('constants.onnx'), flags(once), stored, signal)
+  for (const part of ['before', 'after'] as const) {
+    const { packed: _, ...counts } = plain.results[0][part]
+    expect(stored.results[0][part]).toMatchObject(counts)
+  }
+})
+
+it.skipIf(!modelsFolder)(`counts no less than nothing in nested graphs${needsModels}`, async () => {
+  await saveModel(file('silero.onnx'), realModel('silero_vad'))
+  const io = recorder()
+  const once = { data: undefined, epochs: '0', pruning: 'one-shot', scope: 'layer', sparsity: '0.5' }
+  await runPrune(file('silero.onnx'), flags(once), io, signal)
+  const { before, after } = io.results[0]
+  expect(after.nonzero).toBeGreaterThan(0.3 * before.nonzero)
+  expect(after.nonzero).toBeLessThan(0.7 * before.nonzero)
 })
 
 it('says in one sentence what is wrong with its flags', async () => {
@@ -130,10 +222,18 @@ it('says in one sentence what is wrong with its flags', async () => {
   const cases: readonly (readonly [Partial<PruneFlags>, RegExp])[] = [
     [{ data: undefined }, /there is no data to train on; expected --data SPEC, or --epochs 0/],
     [{ data: undefined, epochs: '0', score: 'obd' }, /score obd needs data/],
+    [{ data: undefined, epochs: '0', score: 'obs' }, /score obs needs data/],
+    [{ quality: '1' }, /--quality: --sparsity is given too; expected one of/],
+    [
+      { quality: '0', sparsity: undefined, scope: 'layer' },
+      /quality 0; expected a number of standard deviations above 0/,
+    ],
+    [{ quality: 'x', sparsity: undefined }, /--quality: "x"; expected a number/],
+    [{ diagonal: 'exact', score: 'obd' }, /--diagonal: "exact"; expected fisher, hessian/],
     [{ sparsity: '1.5' }, /--sparsity: "1.5"; expected/],
     [{ pruning: 'slow' }, /--pruning: "slow"; expected one-shot, iterative, gradual/],
     [{ exclude: 'fc9' }, /names "fc9", which is no weight of the model/],
-    [{ scan: file('no-scan.json') }, /it is no scan of this version/],
+    [{ scan: file('no-scan.json'), sparsity: undefined }, /it is no scan of this version/],
   ]
   for (const [more, message] of cases)
     await expect(runPrune(start, flags(more), recorder(), signal)).rejects.toThrow(message)

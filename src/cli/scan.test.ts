@@ -61,6 +61,10 @@ for (const retrain of ['0', '1']) {
     const stopping = io({ progress: () => ++points === 4 && stop.abort() })
     await expect(runScan(model, flags({ retrain, output: file(parts) }), stopping, stop.signal)).rejects.toThrow('stop')
     expect(read(parts).curves.map((c) => c.points.length)).toEqual([2, 1])
+    expect([read(whole), read(parts)]).toMatchObject([
+      { unit: 'element', complete: true },
+      { unit: 'element', complete: false },
+    ])
     const said: string[] = []
     await runScan(model, flags({ retrain, output: file(parts) }), io({ said: (t) => void said.push(t) }), signal)
     expect(said).toContain(`${file(parts)}: going on after 3 points`)
@@ -85,7 +89,12 @@ it('says in one sentence what is wrong', async () => {
     [{ sparsities: '0.5,0.4' }, /expected rising numbers/],
     [{ retrain: '1', retrainSamples: '20' }, /--retrain: \d+ samples are left to train on; expected at least 64/],
     [{ output: file('broken.json') }, /broken.json: it is not JSON/],
+    [{ report: model }, /model.onnx: it would be written over; expected a name of its own/],
+    [{ report: file('x.json') }, /x.json: it would be written over/],
+    [{ output: file('nowhere/x.json') }, /there is no folder/],
   ]
+  const before = readFileSync(model)
   for (const [more, message] of cases)
     await expect(runScan(model, flags({ output: file('x.json'), ...more }), io(), signal)).rejects.toThrow(message)
+  expect(readFileSync(model).equals(before)).toBe(true)
 })

@@ -88,6 +88,19 @@ describe('scan', () => {
     expect((await scan(model, on, { ...options, share: false })).curves[0]).toMatchObject({ collapsed: false })
   })
 
+  it('follows a curve beyond chance where that much may be lost', async () => {
+    const names = [weightTensors(model)[3].name]
+    const options = { sparsities: [0.3, 0.99999, 1], threads: 1, names }
+    for (const [maxLoss, points, recommended] of [
+      [1, 2, 0.3],
+      [100, 3, 1],
+    ]) {
+      const [curve] = (await scan(model, bound(model), { ...options, maxLoss })).curves
+      expect(curve).toMatchObject({ collapsed: points < 3, recommended })
+      expect(curve.points.length).toBe(points)
+    }
+  })
+
   it('measures after retraining, which gives some of the accuracy back', async () => {
     const on = bound(model)
     const options = { sparsities: [0.9, 0.97], threads: 1, names: [weightTensors(model)[2].name] }
@@ -128,6 +141,16 @@ describe('scan', () => {
     const { labels: _, ...unlabelled } = digits
     await expect(scan(model, { batcher, data: unlabelled })).rejects.toThrow('no labels')
     await expect(scan(model, { batcher, data: digits }, { sparsities: [0.5, 0.5] })).rejects.toThrow('rising')
+  })
+
+  it('refuses labels that the model has no score for, whatever the data says of its classes', async () => {
+    const model = lenet5(1)
+    const { batcher } = bound(model)
+    const more = { ...digits, labels: digits.labels!.map((l, i) => (i === 700 ? 11 : l)) }
+    for (const data of [{ ...more, classes: 12 }, more])
+      await expect(scan(model, { batcher, data }, { names: [] })).rejects.toThrow(
+        'has shape [1,10]; expected [batch, classes] with at least 12 classes',
+      )
   })
 })
 

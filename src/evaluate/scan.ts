@@ -3,19 +3,21 @@
  * retraining (Li et al. 2017, arXiv:1608.08710, section 3.2) or after a short one.
  *
  * Without retraining work is shared: what comes before the pruned layer runs once a layer, from where the layer before was,
- * and only the part after it runs for each sparsity. A curve that has fallen to chance is not followed further.
+ * and only the part after it runs for each sparsity. A curve that has fallen to chance, and below
+ * what may be lost, is not followed further.
  */
 import type { BoundBatcher } from '../data/batcher.ts'
-import { batches } from '../data/batches.ts'
+import { batches, first } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { AbortError } from '../errors.ts'
+import { finalSoftmax } from '../grad/training-form.ts'
 import { cutBefore, dependentsOf, partBetween } from '../graph/cut.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Model, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { type Feeds, openSession, type Value } from '../runtime/session.ts'
-import { fedBatches } from './accuracy.ts'
+import { evaluateAccuracy, fedBatches } from './accuracy.ts'
 
 export interface Score {
   /** Top-1 accuracy, a share of 1. */
@@ -35,7 +37,7 @@ export interface ScanCurve {
   readonly dims: readonly number[]
   /** By rising sparsity. */
   readonly points: readonly ScanPoint[]
-  /** The curve fell to chance at its last point: larger sparsities were not measured. */
+  /** The curve fell to chance, below what may be lost, at its last point: larger sparsities were not measured. */
   readonly collapsed: boolean
   /** The largest measured sparsity within the allowed loss; 0 where there is none. */
   readonly recommended: number
@@ -83,23 +85,27 @@ export interface ScanOptions {
   readonly signal?: AbortSignal
 }
 
+/** What a scan measures on. */
+interface Scanned {
+  readonly batcher: BoundBatcher
+  readonly data: Dataset
+}
+
 export const scanGrid: readonly number[] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 /** A curve has collapsed where less than this share of the accuracy above chance is left. */
 const collapsedShare = 0.1
 
 /** Scans every weight tensor. `data` must have labels and must not be test data. */
-export async function scan(
-  model: Model,
-  { batcher, data }: { readonly batcher: BoundBatcher; readonly data: Dataset },
-  options: ScanOptions = {},
-): Promise<ScanResult> {
+export async function scan(model: Model, { batcher, data }: Scanned, options: ScanOptions = {}): Promise<ScanResult> {
   const { sparsities = scanGrid, maxLoss = 1, share = true, unit = 'element', retrain, done = {} } = options
   check(data, sparsities)
+  await checkClasses(model, { batcher, data }, options.threads)
   const run = runnerOf(model, { batcher, data }, options)
   const reference = done.reference ?? (await run.score(model))
   const chance = 1 / (data.classes ?? 2)
-  const fell = (p?: Score): boolean =>
-    share && p !== undefined && p.accuracy - chance < collapsedShare * (reference.accuracy - chance)
+  // Where more than that may be lost, a larger sparsity may still be the one to recommend.
+  const lowest = Math.min(lowestAllowed(reference, maxLoss), chance + collapsedShare * (reference.accuracy - chance))
+  const fell = (p?: Score): boolean => share && p !== undefined && p.accuracy < lowest
   const finished: ScanCurve[] = []
   const resultWith = (curves: readonly ScanCurve[]): ScanResult => {
     const retrainEpochs = retrain?.epochs ?? 0
@@ -142,10 +148,26 @@ function check(data: Dataset, sparsities: readonly number[]): void {
   })
 }
 
+/** Runs one sample, which throws one sentence where the model has fewer scores than the data has classes. */
+async function checkClasses(model: Model, { batcher, data }: Scanned, threads?: number): Promise<void> {
+  const classes = (data.labels as Int32Array).reduce((n, label) => Math.max(n, label + 1), data.classes ?? 0)
+  const session = await openSession(model, { threads })
+  try {
+    await evaluateAccuracy(session, batcher, { ...first(data, 1), classes })
+  } finally {
+    await session.release()
+  }
+}
+
+/** The accuracy that a tensor must leave. */
+function lowestAllowed(reference: Score, maxLoss: number): number {
+  // A whole sample may lie between two accuracies: half a millionth is far below that and above rounding.
+  return reference.accuracy - maxLoss / 100 - 5e-7
+}
+
 /** The largest sparsity of a curve whose accuracy is within `maxLoss` points of the reference. */
 export function recommend(points: readonly ScanPoint[], reference: Score, maxLoss: number): number {
-  // A whole sample may lie between two accuracies: half a millionth is far below that and above rounding.
-  const floor = reference.accuracy - maxLoss / 100 - 5e-7
+  const floor = lowestAllowed(reference, maxLoss)
   return Math.max(0, ...points.filter((p) => p.accuracy >= floor).map((p) => p.sparsity))
 }
 
@@ -156,13 +178,13 @@ interface Cache {
 }
 
 /** Scores pruned models from the values kept at the last cut. */
-function runnerOf(model: Model, { batcher, data }: { batcher: BoundBatcher; data: Dataset }, options: ScanOptions) {
+function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions) {
   const { threads, batchSize = 100, cacheBytes = 2 ** 30, signal } = options
   const [output] = model.graph.outputs
   const types = inferShapes(model).values
   const inputs = new Set(model.graph.inputs.map((i) => i.name))
   const order = [...batches(data, batcher.batchSize ?? batchSize)]
-  const isProbability = model.graph.nodes.some((n) => n.op === 'Softmax' && n.outputs[0] === output.name)
+  const isProbability = finalSoftmax(model.graph, output.name) !== undefined
   const nothing: Cache = { infos: [], batches: [] }
   let cache = nothing
   let given = nothing

@@ -5,7 +5,7 @@
 import { backward, grown } from '../grad/backward.ts'
 import { lowerPlain } from '../grad/lower-plain.ts'
 import { specialize } from '../grad/specialize.ts'
-import { logitsOf, trainingForm } from '../grad/training-form.ts'
+import { finalSoftmax, logitsOf, trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
 import type { WeightTensor } from '../graph/weights.ts'
 import type { Context, Feeds, LabelledFeeds, Value } from '../method.ts'
@@ -103,7 +103,7 @@ export function shapesOf(feeds: Feeds): Record<string, readonly number[]> {
 /**
  * The samples that a method may take gradients on, one at a time or by the batch as they come: labelled ones, or
  * calibration inputs with labels drawn from the model's own scores (which gives Fisher's information at its output).
- * Undefined where the context has neither.
+ * The first batches are taken: whoever gives them sees to it that they hold all classes. Undefined where the context has neither.
  */
 export async function gradientBatches(
   model: Model,
@@ -126,7 +126,7 @@ async function drawLabels(model: Model, context: Context): Promise<LabelledFeeds
   const session = await openSession(model)
   const rng = random(context.seed ?? 0)
   const out = model.graph.outputs[0].name
-  const isProbability = model.graph.nodes.some((n) => n.op === 'Softmax' && n.outputs[0] === out)
+  const isProbability = finalSoftmax(model.graph, out) !== undefined
   const batches: LabelledFeeds[] = []
   for (const feeds of context.calibration?.() ?? []) {
     const scores = (await session.run(feeds, [out]))[out]

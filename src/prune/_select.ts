@@ -1,16 +1,19 @@
 /**
- * What every pruning method shares: which weights compete, which of them have the smallest scores, and zeroing those.
+ * What every pruning method shares: which weights compete, which of them score least, and taking those out. A method is
+ * its options and one function that scores.
  *
  * Of n scores exactly round(share * n) are marked. Equal scores fall in the order in which they are stored, so the same
  * model gives the same bytes.
  */
 import { didYouMean } from '../errors.ts'
 import { replaceTensors, type WeightTensor, weightTensors } from '../graph/weights.ts'
+import type { Context } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
+import type { OptionsOf } from '../options.ts'
 import { dataTypes, floats, sizeOf } from '../tensor/dtype.ts'
 import { lowerBound } from '../tensor/search.ts'
 
-/** The options of every method that ranks single weights by a score. */
+/** The options of every method that ranks weights by a score. */
 export const selectOptions = {
   sparsity: { type: 'number', default: 0.5, min: 0, max: 1, help: 'share of the weights that are zero afterwards' },
   scope: {
@@ -18,6 +21,11 @@ export const selectOptions = {
     of: ['layer', 'global'],
     default: 'layer',
     help: 'where weights compete: within each tensor, or over all of them',
+  },
+  sparsities: {
+    type: 'numbers-by-name',
+    default: {},
+    help: 'share of zeros for each named weight, instead of sparsity and scope; weights without a name are left alone',
   },
   minElements: {
     type: 'number',
@@ -29,34 +37,70 @@ export const selectOptions = {
   exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
 } as const
 
-/** The weights that a method may prune. Throws where `exclude` names none; `subject` (the method's id) begins the error. */
-export function prunableWeights(
+export interface SelectOptions extends OptionsOf<typeof selectOptions> {}
+
+/** The weights that compete. */
+export interface Competing {
+  readonly model: Model
+  readonly weights: readonly WeightTensor[]
+}
+
+export interface Scored {
+  /** For each weight what its elements (or its filters) are worth; what is nearest to zero goes first. */
+  readonly scores: readonly Float32Array[]
+  /** The i-th weight's tensor without what the mask marks; left out, that becomes zero and the others stay. */
+  readonly remove?: (i: number, mask: Uint8Array) => Tensor
+}
+
+export type Score<O> = (competing: Competing, options: O, context: Context) => Scored | Promise<Scored>
+
+/** The `run` of a method that zeroes what scores least; `subject` (the method's id) begins its errors. */
+export function pruneBy<O>(subject: string, score: Score<O>) {
+  return async (model: Model, options: O & SelectOptions, context: Context): Promise<Model> => {
+    const weights = competingWeights(model, subject, options)
+    const scored = await score({ model, weights }, options, context)
+    const { scores, remove = (i, mask) => zeroed(weights[i].tensor, mask) } = scored
+    const masks = select(weights, scores, options)
+    return replaceTensors(model, new Map(weights.map(({ tensor }, i) => [tensor, remove(i, masks[i])])))
+  }
+}
+
+/** The weights that a method may prune. Throws where a name is none of the model's or a share by name is none. */
+export function competingWeights(
   model: Model,
   subject: string,
-  { minElements, exclude }: { readonly minElements: number; readonly exclude: readonly string[] },
+  { sparsities, minElements, exclude }: SelectOptions,
 ): WeightTensor[] {
   const all = weightTensors(model)
+  const named = Object.entries(sparsities)
   checkNames(`${subject}: exclude`, all, exclude)
-  return all.filter((w) => sizeOf(w.tensor.dims) >= minElements && !exclude.includes(w.name))
+  checkNames(`${subject}: sparsities`, all, Object.keys(sparsities))
+  for (const [name, share] of named) {
+    if (!(share >= 0 && share <= 1))
+      throw new Error(`${subject}: sparsities.${name} must be within [0, 1], got ${share}`)
+  }
+  return all.filter(
+    ({ name, tensor }) =>
+      sizeOf(tensor.dims) >= minElements && !exclude.includes(name) && (named.length === 0 || name in sparsities),
+  )
 }
 
 /** Throws where a name is no weight of the model. */
-export function checkNames(subject: string, weights: readonly WeightTensor[], names: readonly string[]): void {
+function checkNames(subject: string, weights: readonly WeightTensor[], names: readonly string[]): void {
   const known = new Set(weights.map((w) => w.name))
   const wrong = names.find((name) => !known.has(name))
   if (wrong === undefined) return
   throw new Error(`${subject} names "${wrong}", which is no weight of the model${didYouMean(wrong, known)}`)
 }
 
-/** The model with the weights of the smallest scores zeroed; `scores` are non-negative, in the order of `weights`. */
-export function pruneByScore(
-  model: Model,
-  { weights, scores }: { readonly weights: readonly WeightTensor[]; readonly scores: readonly Float32Array[] },
-  { sparsity, scope }: { readonly sparsity: number; readonly scope: 'layer' | 'global' | string },
-): Model {
-  const masks =
-    scope === 'global' ? smallest(scores, sparsity) : scores.map((s) => smallest([s], sparsity)[0] as Uint8Array)
-  return replaceTensors(model, new Map(weights.map((w, i) => [w.tensor, zeroed(w.tensor, masks[i])])))
+/** Marks what goes, in each weight. */
+function select(
+  weights: readonly WeightTensor[],
+  scores: readonly Float32Array[],
+  { sparsity, scope, sparsities }: SelectOptions,
+): Uint8Array[] {
+  if (scope === 'global' && Object.keys(sparsities).length === 0) return smallest(scores, sparsity)
+  return scores.flatMap((s, i) => smallest([s], sparsities[weights[i].name] ?? sparsity))
 }
 
 /**

@@ -7,16 +7,13 @@ import { defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
 import { floats } from '../tensor/dtype.ts'
 import { lowerBound } from '../tensor/search.ts'
-import { prunableWeights, pruneByScore, selectOptions, zerosFirst } from './_select.ts'
+import { pruneBy, selectOptions, zerosFirst } from './_select.ts'
 
 export const lamp = defineMethod({
   id: 'lamp',
   help: 'zeroes the weights that are smallest beside the larger ones of their layer, with one threshold for all layers',
   options: { ...selectOptions, scope: { ...selectOptions.scope, default: 'global' } },
-  run(model, options) {
-    const weights = prunableWeights(model, 'lamp', options)
-    return pruneByScore(model, { weights, scores: weights.map((w) => lampScores(w.tensor)) }, options)
-  },
+  run: pruneBy('lamp', ({ weights }) => ({ scores: weights.map((w) => lampScores(w.tensor)) })),
 })
 
 function lampScores(tensor: Tensor): Float32Array {

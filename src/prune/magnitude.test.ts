@@ -77,6 +77,8 @@ describe('magnitude, other ways to choose', () => {
     expect(after.map((c) => c.zero)).toEqual([Math.round(0.25 * after[0].of), 0, Math.round(0.9 * after[2].of)])
     await expect(magnitude(exampleModel(), { sparsities: { w9: 0.1 } })).rejects.toThrow('no weight of the model')
     await expect(magnitude(exampleModel(), { sparsities: { w1: 1.1 } })).rejects.toThrow('within [0, 1]')
+    const both = magnitude(exampleModel(), { sparsities: { w1: 0.5 }, quality: 1 })
+    await expect(both).rejects.toThrow('sparsities and quality are both given')
   })
 
   it('by quality: zero is what lies below q standard deviations of its tensor, and nothing else', async () => {
@@ -88,6 +90,10 @@ describe('magnitude, other ways to choose', () => {
       const limit = 0.8 * Math.sqrt(values.reduce((a, v) => a + (v - mean) ** 2, 0) / values.length)
       expect(Array.from(floats(after[i].tensor))).toEqual(Array.from(values, (v) => (Math.abs(v) < limit ? 0 : v)))
     })
+    const excluding = weightTensors(await magnitude(exampleModel(), { quality: 0.8, exclude: ['w1'] }))
+    expect(excluding.map(({ tensor }, i) => floats(tensor).every((v, k) => v === floats(before[i].tensor)[k]))).toEqual(
+      [true, false, false],
+    )
   })
 
   it.each(['l1', 'l2'] as const)(

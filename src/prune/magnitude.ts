@@ -6,21 +6,15 @@
  * By filter, whole slices of the output axis are zeroed by their L1 or L2 norm; the tensor keeps its shape.
  */
 import type { WeightTensor } from '../graph/weights.ts'
-import { replaceTensors, weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
-import { checkNames, prunableWeights, selectOptions, smallest, zeroed } from './_select.ts'
+import { competingWeights, pruneBy, selectOptions, zeroed } from './_select.ts'
 
 export const magnitude = defineMethod({
   id: 'magnitude',
   help: 'zeroes the smallest weights',
   options: {
     ...selectOptions,
-    sparsities: {
-      type: 'numbers-by-name',
-      default: {},
-      help: 'share of zeros for each named weight, instead of sparsity and scope; weights without a name are left alone',
-    },
     quality: {
       type: 'number',
       default: 0,
@@ -36,40 +30,41 @@ export const magnitude = defineMethod({
     },
     norm: { type: 'choice', of: ['l1', 'l2'], default: 'l2', help: 'how a filter is measured' },
   },
-  run(model, { sparsity, scope, sparsities, quality, unit, norm, minElements, exclude }) {
-    checkShares(weightTensors(model), sparsities)
+  run(model, options, context) {
+    const { sparsities, quality, unit } = options
     if (Object.keys(sparsities).length > 0 && quality > 0)
       throw new Error('magnitude: sparsities and quality are both given; expected one of them')
     if (unit === 'filter' && quality > 0)
       throw new Error('magnitude: quality is a threshold on single weights; expected unit element with it')
-    const byName = Object.keys(sparsities).length > 0
-    const weights = prunableWeights(model, 'magnitude', { minElements, exclude }).filter(
-      (w) => !byName || w.name in sparsities,
-    )
-    const scores = weights.map((w) => (unit === 'filter' ? filterNorms(w, norm) : floats(w.tensor)))
-    const groups = scope === 'global' && !byName ? [scores] : scores.map((s) => [s])
-    const masks = groups.flatMap((group, i) => {
-      if (quality > 0) return group.map((s) => below(s, quality * deviation(s)))
-      return smallest(group, byName ? sparsities[weights[i].name] : sparsity)
-    })
-    return replaceTensors(
-      model,
-      new Map(weights.map((w, i) => [w.tensor, zeroed(w.tensor, unit === 'filter' ? spread(w, masks[i]) : masks[i])])),
-    )
+    if (quality === 0) return bySize(model, options, context)
+    const shares = sharesBelow(competingWeights(model, 'magnitude', options), quality)
+    return bySize(model, { ...options, sparsities: shares }, context)
   },
 })
 
-function checkShares(weights: readonly WeightTensor[], sparsities: Readonly<Record<string, number>>): void {
-  checkNames('magnitude: sparsities', weights, Object.keys(sparsities))
-  for (const [name, share] of Object.entries(sparsities)) {
-    if (!(share >= 0 && share <= 1))
-      throw new Error(`magnitude: sparsities.${name} must be within [0, 1], got ${share}`)
-  }
-}
+const bySize = pruneBy<{ readonly unit: string; readonly norm: string }>('magnitude', ({ weights }, { unit, norm }) =>
+  unit === 'filter'
+    ? {
+        scores: weights.map((w) => filterNorms(w, norm)),
+        remove: (i, mask) => zeroed(weights[i].tensor, spread(weights[i], mask)),
+      }
+    : { scores: weights.map((w) => floats(w.tensor)) },
+)
 
-/** Marks (with 1) what is nearer to zero than `limit`, and what is zero. */
-function below(values: Float32Array, limit: number): Uint8Array {
-  return Uint8Array.from(values, (v) => (v === 0 || Math.abs(v) < limit ? 1 : 0))
+/**
+ * By name, the share of each weight that is zero or nearer to it than `quality` standard deviations of the tensor, as it is in
+ * `dense`, of the same order: zeros make a deviation smaller.
+ */
+export function sharesBelow(
+  weights: readonly WeightTensor[],
+  quality: number,
+  dense: readonly WeightTensor[] = weights,
+): Record<string, number> {
+  const shareOf = ({ tensor }: WeightTensor, i: number): number => {
+    const [values, limit] = [floats(tensor), quality * deviation(floats(dense[i].tensor))]
+    return values.reduce((n, v) => n + (v === 0 || Math.abs(v) < limit ? 1 : 0), 0) / values.length
+  }
+  return Object.fromEntries(weights.map((w, i) => [w.name, shareOf(w, i)]))
 }
 
 function deviation(values: Float32Array): number {

@@ -2,16 +2,17 @@
  * Optimal Brain Damage (LeCun, Denker, Solla 1989): the score h_kk w_k² / 2, with h_kk the diagonal of the loss's Hessian.
  *
  * `fisher`: h_kk = mean over examples of (dl_n / dw_k)², squared for each example before averaging (Gauss-Newton).
- * `hessian`: h_kk = E[v ⊙ Hv] over random signs v (Hutchinson 1989; Bekas et al. 2007), Hv by a second backward pass; the
- * diagonal of a Hessian may be negative away from a minimum, where it counts as 0.
+ * `hessian`: from v ⊙ Hv for random signs v, whose mean is the diagonal (Hutchinson 1989; Bekas et al. 2007), Hv by a second
+ * backward pass. The mean of a few is mostly noise, half of it negative, so its root mean square counts instead, as in
+ * AdaHessian (Yao et al. 2020, arXiv:2006.00719): sqrt(Σ_j H_kj²), the diagonal's size and a bound on it.
  */
 import type { WeightTensor } from '../graph/weights.ts'
-import { defineMethod, type LabelledFeeds } from '../method.ts'
+import { type Context, defineMethod, type LabelledFeeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { gradientBatches, openGradients, shapesOf, singles } from './_gradients.ts'
-import { prunableWeights, pruneByScore, selectOptions, zerosFirst } from './_select.ts'
+import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const obd = defineMethod({
   id: 'obd',
@@ -27,21 +28,23 @@ export const obd = defineMethod({
     samples: { type: 'number', default: 256, min: 1, integer: true, help: 'samples that derivatives are taken on' },
     probes: { type: 'number', default: 8, min: 1, integer: true, help: 'of hessian: random vectors a batch' },
   },
-  async run(model, options, context) {
-    const weights = prunableWeights(model, 'obd', options)
-    const batches = await gradientBatches(model, context, options)
-    if (!batches)
-      context.warn?.('obd: no data was given, so the Hessian counts as the identity, which ranks by |weight|')
-    const seed = context.seed ?? 0
-    const h = !batches
-      ? undefined
-      : options.diagonal === 'fisher'
-        ? await fisherDiagonal(model, weights, batches)
-        : await hessianDiagonal(model, weights, { batches, probes: options.probes, seed })
-    const scores = weights.map((w, i) => zerosFirst(w.tensor, (v, k) => 0.5 * Math.max(0, h ? h[i][k] : 1) * v * v))
-    return pruneByScore(model, { weights, scores }, options)
-  },
+  run: pruneBy('obd', obdScores),
 })
+
+async function obdScores(
+  { model, weights }: Competing,
+  options: { readonly diagonal: string; readonly samples: number; readonly probes: number },
+  context: Context,
+): Promise<Scored> {
+  const batches = await gradientBatches(model, context, options)
+  if (!batches) context.warn?.('obd: no data was given, so the Hessian counts as the identity, which ranks by |weight|')
+  const h = !batches
+    ? undefined
+    : options.diagonal === 'fisher'
+      ? await fisherDiagonal(model, weights, batches)
+      : await hessianSizes(model, weights, { batches, probes: options.probes, seed: context.seed ?? 0 })
+  return { scores: weights.map((w, i) => zerosFirst(w.tensor, (v, k) => 0.5 * (h ? h[i][k] : 1) * v * v)) }
+}
 
 function empty(weights: readonly WeightTensor[]): Float64Array[] {
   return weights.map((w) => new Float64Array(sizeOf(w.tensor.dims)))
@@ -70,8 +73,8 @@ export async function fisherDiagonal(
   return total
 }
 
-/** The Hessian's diagonal for each weight, estimated; unbiased. */
-export async function hessianDiagonal(
+/** For each weight the root mean square of v ⊙ Hv, over batches and random signs v. */
+export async function hessianSizes(
   model: Model,
   weights: readonly WeightTensor[],
   {
@@ -88,11 +91,12 @@ export async function hessianDiagonal(
     for (let p = 0; p < probes; p++) {
       const signs = total.map((t) => Float32Array.from(t, () => (rng.next() < 0.5 ? -1 : 1)))
       for (const [i, hv] of (await gradients.of(batch, signs)).entries()) {
-        for (let k = 0; k < hv.length; k++) total[i][k] += hv[k] * signs[i][k]
+        // v is ±1, so it does not show in the square.
+        for (let k = 0; k < hv.length; k++) total[i][k] += hv[k] * hv[k]
       }
     }
   }
   await gradients.release()
-  for (const t of total) for (let k = 0; k < t.length; k++) t[k] /= same.length * probes
+  for (const t of total) for (let k = 0; k < t.length; k++) t[k] = Math.sqrt(t[k] / (same.length * probes))
   return total
 }

@@ -6,13 +6,12 @@
  * is row q of U (Frantar & Alistarh 2023, arXiv:2301.00774). Inputs beyond 1,024 fall into blocks that count as independent.
  */
 import { blocksOf, type MatrixShape, type Moments } from '../calibrate/input-moments.ts'
-import { layerOf, momentsOf } from '../calibrate/layers.ts'
-import { replaceTensors } from '../graph/weights.ts'
-import { defineMethod } from '../method.ts'
+import { type Layer, layerOf, momentsOf } from '../calibrate/layers.ts'
+import { type Context, defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
-import { prunableWeights, selectOptions, smallest, zerosFirst } from './_select.ts'
+import { type Competing, pruneBy, type Scored, selectOptions, zeroed, zerosFirst } from './_select.ts'
 
 export const obs = defineMethod({
   id: 'obs',
@@ -28,30 +27,29 @@ export const obs = defineMethod({
       help: "added to H's diagonal, as a share of its mean",
     },
   },
-  async run(model, options, context) {
-    const weights = prunableWeights(model, 'obs', options).filter((w) => w.tensor.dtype === 'float32')
-    const layers = weights.map(layerOf)
-    const seed = context.seed ?? 0
-    if (!context.calibration)
-      context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')
-    const moments = context.calibration
-      ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed })
-      : new Map<string, Moments>()
-    const rows = layers.map((l) => l.shape && rowsOf(l.shape, moments.get(l.weight.name), options.damping))
-    const scores = weights.map((w, i) => {
+  run: pruneBy('obs', obsScores),
+})
+
+async function obsScores(
+  { model, weights }: Competing,
+  options: { readonly samples: number; readonly damping: number },
+  context: Context,
+): Promise<Scored> {
+  if (!context.calibration) context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')
+  // Inputs of other types are not sampled: their weights go by size too.
+  const layers: Layer[] = weights.map((w) => (w.tensor.dtype === 'float32' ? layerOf(w) : { weight: w }))
+  const moments = context.calibration
+    ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed: context.seed ?? 0 })
+    : new Map<string, Moments>()
+  const rows = layers.map((l) => l.shape && rowsOf(l.shape, moments.get(l.weight.name), options.damping))
+  return {
+    scores: weights.map((w, i) => {
       const of = rows[i]
       return zerosFirst(w.tensor, (v, k) => (v * v) / (2 * (of?.inverseDiagonal(k) ?? 1)))
-    })
-    const masks =
-      options.scope === 'global'
-        ? smallest(scores, options.sparsity)
-        : scores.flatMap((s) => smallest([s], options.sparsity))
-    return replaceTensors(
-      model,
-      new Map(weights.map((w, i) => [w.tensor, removeWithUpdate(w.tensor, masks[i], rows[i])])),
-    )
-  },
-})
+    }),
+    remove: (i, mask) => removeWithUpdate(weights[i].tensor, mask, rows[i]),
+  }
+}
 
 interface Block {
   readonly from: number
@@ -103,20 +101,19 @@ function rowsOf(shape: MatrixShape, moments: Moments | undefined, damping: numbe
 
 /** The tensor with the marked weights zero and the others moved so that the layer's outputs change least. */
 function removeWithUpdate(tensor: Tensor, mask: Uint8Array, of: Rows | undefined): Tensor {
+  if (!of) return zeroed(tensor, mask)
   const w = Float64Array.from(floats(tensor))
-  if (of) {
-    const { groups, rows, columns, transposed } = of.shape
-    for (let g = 0; g < groups; g++) {
-      for (let r = 0; r < rows; r++) {
-        const at = (c: number): number => (transposed ? c * rows + r : (g * rows + r) * columns + c)
-        for (const { from, size, u } of of.blocks[g]) {
-          if (!u) continue
-          for (let j = 0; j < size; j++) {
-            const q = at(from + j)
-            if (!mask[q] || w[q] === 0) continue
-            const error = w[q] / u[j * size + j]
-            for (let i = j + 1; i < size; i++) w[at(from + i)] -= error * u[j * size + i]
-          }
+  const { groups, rows, columns, transposed } = of.shape
+  for (let g = 0; g < groups; g++) {
+    for (let r = 0; r < rows; r++) {
+      const at = (c: number): number => (transposed ? c * rows + r : (g * rows + r) * columns + c)
+      for (const { from, size, u } of of.blocks[g]) {
+        if (!u) continue
+        for (let j = 0; j < size; j++) {
+          const q = at(from + j)
+          if (!mask[q] || w[q] === 0) continue
+          const error = w[q] / u[j * size + j]
+          for (let i = j + 1; i < size; i++) w[at(from + i)] -= error * u[j * size + i]
         }
       }
     }

@@ -7,10 +7,12 @@ import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats } from '../tensor/dtype.ts'
 import { lenet5, mobileNet } from '../testing/small-nets.ts'
+import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
 import type { Progress } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
-import { type PruneRound, pruneAndTrain, sparsityAt } from './prune-and-train.ts'
+import { magnitude } from './magnitude.ts'
+import { type PruneOptions, type PruneRound, pruneAndTrain, pruneScores, sparsityAt } from './prune-and-train.ts'
 
 const zerosOf = (m: Model) => weightTensors(m).map((w) => Array.from(floats(w.tensor), (v) => v === 0))
 
@@ -112,4 +114,73 @@ describe('pruneAndTrain', () => {
       await expect(prune(store)).rejects.toThrow('checksum')
     }
   }, 60_000)
+})
+
+describe('pruneAndTrain, what goes', () => {
+  const nothing = { id: 'nothing', length: 0, fields: {} }
+  const labelled = () => [...exampleBatches(5, 2)].map((feeds) => ({ feeds, labels: [0, 1, 2, 3] }))
+  const context = { seed: 1, labelled, calibration: () => exampleBatches() }
+  const counts = (m: Model) => zerosOf(m).map((z) => z.filter(Boolean).length)
+
+  it.each(pruneScores)('by %s: the same shares of all weights, of each tensor, and by name', async (score) => {
+    const prune = (options: Partial<PruneOptions>) =>
+      pruneAndTrain(exampleModel(), nothing, { sparsity: 0.5, score, context, ...options })
+    expect(counts(await prune({}))).toEqual([108, 288, 20])
+    const all = counts(await prune({ scope: 'global', schedule: 'gradual', rounds: 2 }))
+    expect(all.reduce((a, b) => a + b)).toBe(416)
+    expect(counts(await prune({ sparsities: { w3: 0.25 } }))).toEqual([0, 0, 10])
+  })
+
+  it('by obs what stays is moved to make up for it, by the others it is not', async () => {
+    const before = weightTensors(exampleModel()).map((w) => floats(w.tensor))
+    const moved = async (score: PruneOptions['score']) => {
+      const after = weightTensors(await pruneAndTrain(exampleModel(), nothing, { sparsity: 0.5, score, context }))
+      return after.some((w, i) => floats(w.tensor).some((v, k) => v !== 0 && v !== before[i][k]))
+    }
+    expect(await Promise.all(pruneScores.map(async (s) => [s, await moved(s)]))).toEqual(
+      pruneScores.map((s) => [s, s === 'obs']),
+    )
+  })
+
+  it("the Hessian's diagonal is another than Fisher's", async () => {
+    const by = (diagonal?: 'fisher' | 'hessian') =>
+      pruneAndTrain(exampleModel(), nothing, { sparsity: 0.5, score: 'obd', diagonal, context })
+    expect(zerosOf(await by('fisher'))).toEqual(zerosOf(await by()))
+    expect(zerosOf(await by('hessian'))).not.toEqual(zerosOf(await by()))
+  })
+
+  it.each(['iterative', 'gradual'] as const)(
+    'by quality, %s: the threshold rises, and ends at it',
+    async (schedule) => {
+      const seen: number[][] = []
+      const options = {
+        sparsity: 0,
+        quality: 1.5,
+        schedule,
+        rounds: 3,
+        onRound: (_: PruneRound, m: Model) => void seen.push(counts(m)),
+      }
+      await pruneAndTrain(exampleModel(), nothing, options)
+      const [first, second, last] = seen.map((c) => c.reduce((a, b) => a + b))
+      expect(first).toBeGreaterThan(0)
+      expect(second).toBeGreaterThan(first)
+      expect(last).toBeGreaterThan(second)
+      // Zeros make a deviation smaller: it is that of the weights as they were.
+      expect(seen[2]).toEqual(counts(await magnitude(exampleModel(), { quality: 1.5 })))
+    },
+  )
+
+  it('says in one sentence which choices do not go together', async () => {
+    const cases: readonly (readonly [Partial<PruneOptions>, string])[] = [
+      [{ score: 'lamp', unit: 'filter' }, 'prune: score lamp with unit filter; expected score magnitude with that'],
+      [{ score: 'obs', quality: 1 }, 'prune: score obs with a quality; expected score magnitude with that'],
+      [{ diagonal: 'hessian' }, 'prune: score magnitude with diagonal hessian; expected score obd with that'],
+      [{ scope: 'global', quality: 1 }, 'prune: scope global with a quality; expected scope layer with that'],
+      [{ scope: 'global', sparsities: { w1: 0.5 } }, 'prune: scope global with a share for each tensor; expected'],
+      [{ quality: 0 }, 'prune: quality 0; expected a number of standard deviations above 0'],
+      [{ quality: 1, sparsities: { w1: 0.5 } }, 'prune: shares by name and a quality are both given'],
+    ]
+    for (const [more, message] of cases)
+      await expect(pruneAndTrain(exampleModel(), nothing, { sparsity: 0.5, ...more })).rejects.toThrow(message)
+  })
 })

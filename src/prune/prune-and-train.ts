@@ -5,6 +5,8 @@
  *   one-shot   S at once (one round)
  *   iterative  1 - (1 - s) ((1 - S) / (1 - s))^(r/n): each round takes the same share of the survivors (Han et al. 2015)
  *   gradual    s + (S - s) (1 - (1 - r/n)³): most at first (Zhu & Gupta 2017, arXiv:1710.01878)
+ * By quality, a threshold in standard deviations that each tensor has at the start, it is the threshold that rises:
+ * evenly, with gradual by its own curve.
  * The mask is the zeros themselves; they only grow. Nothing but the weights passes from round to round.
  */
 import type { Dataset } from '../data/dataset.ts'
@@ -15,28 +17,37 @@ import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats } from '../tensor/dtype.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
+import { trainingFingerprint } from '../train/fingerprint.ts'
 import { keepZeros } from '../train/terms.ts'
 import { type EpochRecord, type TrainOptions, train } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
 import { decodeRounds, encodeRounds, type RoundsState } from './_rounds-file.ts'
 import { lamp } from './lamp.ts'
-import { magnitude } from './magnitude.ts'
+import { magnitude, sharesBelow } from './magnitude.ts'
 import { obd } from './obd.ts'
+import { obs } from './obs.ts'
 import { taylor } from './taylor.ts'
 
 export const pruneSchedules = ['one-shot', 'iterative', 'gradual'] as const
 export type PruneSchedule = (typeof pruneSchedules)[number]
-export const pruneScores = ['magnitude', 'lamp', 'taylor', 'obd'] as const
-export type PruneScore = (typeof pruneScores)[number]
+
+/** By the score that the smallest of goes: the methods differ in nothing else. */
+const byScore = { magnitude, lamp, taylor, obd, obs }
+export type PruneScore = keyof typeof byScore
+export const pruneScores = Object.keys(byScore) as readonly PruneScore[]
 
 export interface PruneOptions {
-  /** Share of the weights that are zero at the end; within [0, 1]. */
+  /** Share of the weights that are zero at the end; within [0, 1]. Not read with `sparsities` or `quality`. */
   readonly sparsity: number
   /** Shares by name instead, as a scan recommends them; weights that are not named are left alone. */
   readonly sparsities?: Readonly<Record<string, number>>
   readonly scope?: 'layer' | 'global'
-  /** What the smallest of goes; default magnitude. With taylor and obd `context` must give labelled data. */
+  /** Above 0: weights below this many standard deviations of their tensor go instead (magnitude only). */
+  readonly quality?: number
+  /** What the smallest of goes; default magnitude. `context` gives the data for taylor and obd (labelled) and obs. */
   readonly score?: PruneScore
+  /** Where obd has the Hessian's diagonal from; default fisher. */
+  readonly diagonal?: 'fisher' | 'hessian'
   /** Whole filters are zeroed instead of single weights (magnitude only). */
   readonly unit?: 'element' | 'filter'
   readonly exclude?: readonly string[]
@@ -82,14 +93,20 @@ export function sparsityAt(
     : start + (target - start) * (1 - (1 - part) ** 3)
 }
 
+/** The threshold of round `round` (from 1), in standard deviations. */
+function qualityAt(schedule: PruneSchedule, target: number, at: { readonly round: number; readonly rounds: number }) {
+  return schedule === 'gradual' ? sparsityAt('gradual', target, at) : (target * at.round) / at.rounds
+}
+
 /** Prunes in rounds, training `data` between them. Throws where a share, a name or the training options are wrong. */
 export async function pruneAndTrain(model: Model, data: Dataset, options: PruneOptions): Promise<Model> {
   const { schedule = 'one-shot', training, finalTraining = training, restart, checkpoint, onRound } = options
   const rounds = schedule === 'one-shot' ? 1 : (options.rounds ?? 1)
   if (!(Number.isInteger(rounds) && rounds > 0))
     throw new Error(`prune: rounds must be a whole number above 0, got ${rounds}`)
+  checkChoices(options)
   const seed = options.context?.seed ?? 0
-  const fingerprint = fingerprintOf(model, data, options)
+  const fingerprint = checkpoint ? fingerprintOf(model, data, options) : ''
   const resumed = await resume(checkpoint, fingerprint)
   const finished = [...(resumed?.finished ?? [])]
   let current = resumed?.model ?? model
@@ -97,7 +114,8 @@ export async function pruneAndTrain(model: Model, data: Dataset, options: PruneO
   for (let round = finished.length + 1; round <= rounds; round++) {
     const before = current
     const shareOf = (target: number, start: number): number => sparsityAt(schedule, target, { round, rounds, start })
-    current = await pruneOnce(current, options, { shareOf, start: model })
+    const quality = options.quality && qualityAt(schedule, options.quality, { round, rounds })
+    current = await pruneOnce(current, { ...options, quality }, { shareOf, start: model })
     if (restart) current = restartUniform(current, seed + round)
     const how = round === rounds ? finalTraining : training
     let history: readonly EpochRecord[] = []
@@ -122,7 +140,7 @@ export async function pruneAndTrain(model: Model, data: Dataset, options: PruneO
 /** What must be the same for a checkpoint to go on. */
 function fingerprintOf(model: Model, data: Dataset, options: PruneOptions): string {
   const { checkpoint: _, onRound: __, context, training, finalTraining, ...choices } = options
-  const of = (t?: RoundTraining): unknown => t && [t.epochs, t.batchSize, t.learningRate, t.seed, t.optimizer?.id]
+  const of = (t?: RoundTraining): unknown => t && [t.epochs, trainingFingerprint(data, t)]
   const seed = context?.seed ?? 0
   return JSON.stringify([
     crc32(writeModel(model)),
@@ -131,7 +149,7 @@ function fingerprintOf(model: Model, data: Dataset, options: PruneOptions): stri
     choices,
     seed,
     of(training),
-    of(finalTraining),
+    finalTraining === training ? 0 : of(finalTraining),
   ])
 }
 
@@ -160,20 +178,39 @@ interface Target {
   readonly start: Model
 }
 
-function pruneOnce(model: Model, options: PruneOptions, { shareOf, start }: Target): Promise<Model> {
-  const { scope = 'layer', score = 'magnitude', unit = 'element', exclude = [], context = {} } = options
-  const competing = weightTensors(start).filter((w) => !exclude.includes(w.name))
-  const sparsity = shareOf(options.sparsity, zeroShare(competing))
-  if (score === 'magnitude') {
-    const named = Object.entries(options.sparsities ?? {}).map(([name, s]) => [
-      name,
-      shareOf(s, zeroShare(competing.filter((w) => w.name === name))),
-    ])
-    return magnitude(model, { sparsity, scope, unit, exclude, sparsities: Object.fromEntries(named) })
-  }
-  if (options.sparsities || unit === 'filter')
+function checkChoices({ score = 'magnitude', scope, unit, quality, diagonal, sparsities }: PruneOptions): void {
+  if (quality !== undefined && !(quality > 0 && quality <= 100))
+    throw new Error(`prune: quality ${quality}; expected a number of standard deviations above 0, at most 100`)
+  if (score !== 'magnitude' && (unit === 'filter' || quality !== undefined))
     throw new Error(
-      `prune: score ${score} ranks single weights by one sparsity; expected magnitude with shares by name or filters`,
+      `prune: score ${score} with ${unit === 'filter' ? 'unit filter' : 'a quality'}; expected score magnitude with that`,
     )
-  return { lamp, taylor, obd }[score](model, { sparsity, scope, exclude }, context)
+  if (diagonal && score !== 'obd')
+    throw new Error(`prune: score ${score} with diagonal ${diagonal}; expected score obd with that`)
+  if (sparsities && quality !== undefined)
+    throw new Error('prune: shares by name and a quality are both given; expected one of them')
+  if (scope === 'global' && (sparsities || quality !== undefined))
+    throw new Error(
+      `prune: scope global with ${sparsities ? 'a share for each tensor' : 'a quality'}; expected scope layer with that`,
+    )
+}
+
+function pruneOnce(model: Model, options: PruneOptions, { shareOf, start }: Target): Promise<Model> {
+  const { scope = 'layer', score = 'magnitude', unit, quality, diagonal, exclude = [], context } = options
+  const competingIn = (m: Model): WeightTensor[] => weightTensors(m).filter((w) => !exclude.includes(w.name))
+  const competing = competingIn(start)
+  const named = Object.entries(options.sparsities ?? {}).map(([name, s]) => [
+    name,
+    shareOf(s, zeroShare(competing.filter((w) => w.name === name))),
+  ])
+  const choices = {
+    sparsity: shareOf(options.sparsity, zeroShare(competing)),
+    sparsities: quality ? sharesBelow(competingIn(model), quality, competing) : Object.fromEntries(named),
+    scope,
+    exclude,
+    // Those that only one score has.
+    ...(unit === 'filter' ? { unit } : {}),
+    ...(diagonal ? { diagonal } : {}),
+  }
+  return byScore[score](model, choices, context)
 }

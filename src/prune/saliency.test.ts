@@ -1,14 +1,22 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import { drawDigits } from '../data/digits.ts'
+import { guessPreprocess } from '../data/preprocess.ts'
+import { fedBatches } from '../evaluate/accuracy.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { LabelledFeeds } from '../method.ts'
 import { type Model, withWeights } from '../model.ts'
+import { readModel } from '../onnx/read.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { outputsOf } from '../testing/real-models.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
+import { validate } from '../train/validate.ts'
 import { openGradients, shapesOf } from './_gradients.ts'
 import { magnitude } from './magnitude.ts'
-import { fisherDiagonal, hessianDiagonal, obd } from './obd.ts'
+import { fisherDiagonal, hessianSizes, obd } from './obd.ts'
 import { obs } from './obs.ts'
 import { taylor } from './taylor.ts'
 
@@ -51,21 +59,26 @@ describe('derivatives at the weights', () => {
     await second.release()
   })
 
-  it('the diagonal by random signs comes near the exact one, which unit vectors give', async () => {
+  it('random signs give the size of each row of the Hessian, whose columns unit vectors give', async () => {
     const model = exampleModel()
     const weights = weightTensors(model).filter((w) => w.name === 'w3')
     const [batch] = labelled()
-    const estimate = await hessianDiagonal(model, weights, { batches: [batch], probes: 400, seed: 1 })
+    const estimate = await hessianSizes(model, weights, { batches: [batch], probes: 400, seed: 1 })
     const second = await openGradients(model, weights, { inputShapes: shapesOf(batch.feeds), order: 2 })
     const exact: number[] = []
+    const diagonal: number[] = []
     for (let k = 0; k < 40; k++) {
       const unit = Float32Array.from({ length: 40 }, (_, i) => (i === k ? 1 : 0))
-      exact.push((await second.of(batch, [unit]))[0][k])
+      const row = (await second.of(batch, [unit]))[0]
+      exact.push(Math.hypot(...row))
+      diagonal.push(row[k])
     }
     await second.release()
-    const scale = Math.max(...exact)
-    expect(scale).toBeGreaterThan(0)
-    for (let k = 0; k < 40; k++) expect(Math.abs(estimate[0][k] - exact[k])).toBeLessThan(0.15 * scale)
+    expect(Math.min(...exact)).toBeGreaterThan(0)
+    for (let k = 0; k < 40; k++) {
+      expect(Math.abs(estimate[0][k] / exact[k] - 1)).toBeLessThan(0.15)
+      expect(estimate[0][k]).toBeGreaterThan(0.85 * Math.abs(diagonal[k]))
+    }
   })
 
   it('squares the gradient of each example before averaging', async () => {
@@ -110,6 +123,39 @@ describe.each([
     const said: string[] = []
     await method(exampleModel(), {}, { warn: (m) => said.push(m) })
     expect(said.join()).toMatch('no data was given')
+  })
+})
+
+describe.each([
+  ['taylor', taylor],
+  ['obd', obd],
+  ['obs', obs],
+] as const)('%s by name', (_, method) => {
+  it('zeroes its own share of each named weight and leaves the others alone', async () => {
+    const model = exampleModel()
+    const context = { seed: 1, labelled, calibration: () => exampleBatches() }
+    const after = weightTensors(await method(model, { sparsities: { w1: 0.25, w3: 0.9 } }, context))
+    const zeros = after.map((w) => floats(w.tensor).reduce((n, v) => n + (v === 0 ? 1 : 0), 0))
+    expect(zeros).toEqual([Math.round(0.25 * 216), 0, Math.round(0.9 * 40)])
+    expect(floats(after[1].tensor)).toEqual(floats(weightTensors(model)[1].tensor))
+    await expect(method(model, { sparsities: { w9: 0.1 } }, context)).rejects.toThrow('no weight of the model')
+  })
+})
+
+describe('obd', () => {
+  it('by the Hessian, at its default number of random signs, keeps what a trained network knows', async () => {
+    const model = readModel(readFileSync(join(import.meta.dirname, '../../models/digits-lenet5.onnx')))
+    const [train, test] = [drawDigits(128, 1), drawDigits(300, 2)]
+    const inputs = requiredInputs(model)
+    const batcher = batcherFor(inputs, train, guessPreprocess(inputs, train, {}))
+    const labelled = () =>
+      Array.from(fedBatches(batcher, train, 64), ({ feeds, indices }) => ({
+        feeds,
+        labels: indices.map((i) => train.labels![i]),
+      }))
+    const context = { seed: 1, labelled }
+    const pruned = await obd(model, { sparsity: 0.5, diagonal: 'hessian', samples: 128 }, context)
+    expect((await validate(pruned, test, { batcher, batchSize: 100, threads: 1 })).accuracy).toBeGreaterThan(0.9)
   })
 })
 

@@ -3,10 +3,10 @@
  * (Molchanov et al. 2019, arXiv:1906.10771). The absolute value is taken a batch at a time and then averaged, so that
  * gradients of opposite signs do not cancel.
  */
-import { defineMethod } from '../method.ts'
+import { type Context, defineMethod } from '../method.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { gradientBatches, openGradients, shapesOf } from './_gradients.ts'
-import { prunableWeights, pruneByScore, selectOptions, zerosFirst } from './_select.ts'
+import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const taylor = defineMethod({
   id: 'taylor',
@@ -15,23 +15,27 @@ export const taylor = defineMethod({
     ...selectOptions,
     samples: { type: 'number', default: 1024, min: 1, integer: true, help: 'samples that gradients are taken on' },
   },
-  async run(model, options, context) {
-    const weights = prunableWeights(model, 'taylor', options)
-    const batches = await gradientBatches(model, context, options)
-    if (!batches) context.warn?.('taylor: no data was given, so every gradient counts as 1, which ranks by |weight|')
-    const totals = weights.map((w) => new Float32Array(sizeOf(w.tensor.dims)).fill(batches ? 0 : 1))
-    if (batches) {
-      const inputShapes = shapesOf(batches[0].feeds)
-      const gradients = await openGradients(model, weights, { inputShapes })
-      // A last batch of another size is left out: the graph has static shapes.
-      for (const batch of batches.filter((b) => b.labels.length === batches[0].labels.length)) {
-        for (const [i, g] of (await gradients.of(batch)).entries()) {
-          for (let k = 0; k < g.length; k++) totals[i][k] += Math.abs(g[k])
-        }
-      }
-      await gradients.release()
-    }
-    const scores = weights.map((w, i) => zerosFirst(w.tensor, (v, k) => Math.abs(v) * totals[i][k]))
-    return pruneByScore(model, { weights, scores }, options)
-  },
+  run: pruneBy('taylor', taylorScores),
 })
+
+async function taylorScores(
+  { model, weights }: Competing,
+  options: { readonly samples: number },
+  context: Context,
+): Promise<Scored> {
+  const batches = await gradientBatches(model, context, options)
+  if (!batches) context.warn?.('taylor: no data was given, so every gradient counts as 1, which ranks by |weight|')
+  const totals = weights.map((w) => new Float32Array(sizeOf(w.tensor.dims)).fill(batches ? 0 : 1))
+  if (batches) {
+    const inputShapes = shapesOf(batches[0].feeds)
+    const gradients = await openGradients(model, weights, { inputShapes })
+    // A last batch of another size is left out: the graph has static shapes.
+    for (const batch of batches.filter((b) => b.labels.length === batches[0].labels.length)) {
+      for (const [i, g] of (await gradients.of(batch)).entries()) {
+        for (let k = 0; k < g.length; k++) totals[i][k] += Math.abs(g[k])
+      }
+    }
+    await gradients.release()
+  }
+  return { scores: weights.map((w, i) => zerosFirst(w.tensor, (v, k) => Math.abs(v) * totals[i][k])) }
+}

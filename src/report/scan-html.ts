@@ -17,7 +17,7 @@ export function renderScan(title: string, result: ScanResult): string {
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>${escapeHtml(title)}</title><style>${style}</style></head><body><main>
 <h1>${escapeHtml(title)}</h1>
-<p>Each tensor pruned alone, ${after}. Top-1 accuracy on ${count(samples)} samples of the training set: ${percent(reference.accuracy)} before, dashed. The ring is the largest sparsity that costs at most ${maxLoss} ${maxLoss === 1 ? 'point' : 'points'}; a curve that has fallen to chance ends there.${knownByHeart(result)}</p>
+<p>Each tensor pruned alone, ${after}. Top-1 accuracy on ${count(samples)} samples of the training set: ${percent(reference.accuracy)} before, dashed. The ring is the largest sparsity that costs at most ${maxLoss} ${maxLoss === 1 ? 'point' : 'points'}; a curve that has fallen to chance, and below that loss, ends there.${knownByHeart(result)}</p>
 <section class="curves">${curves.map((c) => figure(c, result, lowest)).join('\n')}</section>
 <table><thead><tr><th>tensor</th><th>layer</th><th>shape</th><th>recommended sparsity</th><th>top-1 there</th></tr></thead><tbody>
 ${curves.map((c) => `<tr><th scope="row">${escapeHtml(c.name)}</th><td>${escapeHtml(c.op)}</td><td>${c.dims.join(' x ')}</td><td>${percent(c.recommended, 0)}</td><td>${percent(recommendedPoint(c, reference).accuracy)}</td></tr>`).join('\n')}

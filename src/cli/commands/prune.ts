@@ -1,15 +1,20 @@
 /** `coppice prune`: pruning, at once or in rounds with training between, then removal of dead units, then the test set. */
-import { splitDataset } from '../../data/batches.ts'
-import { fedBatches } from '../../evaluate/accuracy.ts'
+import type { BoundBatcher } from '../../data/batcher.ts'
+import { splitDataset, subset } from '../../data/batches.ts'
+import type { Dataset } from '../../data/dataset.ts'
+import { type FedBatch, fedBatches } from '../../evaluate/accuracy.ts'
 import { packModel } from '../../formats/pack.ts'
+import { tensorsOf } from '../../graph/walk.ts'
 import { weightTensors } from '../../graph/weights.ts'
-import type { LabelledFeeds } from '../../method.ts'
+import type { Context } from '../../method.ts'
 import type { Model } from '../../model.ts'
 import { openModel, saveModel, writeFileAtomic } from '../../node/files.ts'
 import { type PruneRound, pruneAndTrain, pruneSchedules, pruneScores } from '../../prune/prune-and-train.ts'
 import { removeDead } from '../../prune/remove-dead.ts'
+import { expandGrids } from '../../quantize/compact.ts'
 import { bytes, count, percent } from '../../report/format.ts'
 import { floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
+import { permutation, random } from '../../tensor/random.ts'
 import { validate } from '../../train/validate.ts'
 import { bindData, seedOf } from '../data-options.ts'
 import { type Io, numberOption } from '../io.ts'
@@ -19,9 +24,11 @@ import type { TrainFlags } from '../train-options.ts'
 import { readScan } from './scan.ts'
 
 export interface PruneFlags extends TrainFlags {
-  readonly sparsity: string
+  readonly sparsity?: string
+  readonly quality?: string
   readonly scope: string
   readonly score: string
+  readonly diagonal?: string
   readonly unit: string
   readonly rounds: string
   readonly pruning: string
@@ -42,14 +49,14 @@ interface Size {
 }
 
 export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: AbortSignal): Promise<void> {
-  checkOutputs([path], [flags.output, flags.history, flags.checkpoint])
-  const model = openModel(path)
+  checkOutputs([path, ...(flags.scan ? [flags.scan] : [])], [flags.output, flags.history, flags.checkpoint])
+  const model = expandGrids(openModel(path))
   const data = await bindData(model, flags, io, signal)
   const epochs = numberOption(flags.epochs, '--epochs', { min: 0, max: 1e6, integer: true })
   if (!data && epochs > 0) throw new Error('prune: there is no data to train on; expected --data SPEC, or --epochs 0')
   const seed = seedOf(flags)
   const choices = readChoices(flags)
-  if (!data && (choices.score === 'taylor' || choices.score === 'obd'))
+  if (!data && ['taylor', 'obd', 'obs'].includes(choices.score))
     throw new Error(`prune: score ${choices.score} needs data; expected --data SPEC`)
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = data && share > 0 ? splitDataset(data.splits.train, share, seed) : [data?.splits.train]
@@ -64,12 +71,6 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
       onProgress: (p: Parameters<typeof tell>[0]) => tell(p, io),
     }
   const rounds: PruneRound[] = []
-  const labelled = function* (): Generator<LabelledFeeds> {
-    if (!data || !training) return
-    for (const { feeds, indices } of fedBatches(data.batcher, training, 64)) {
-      yield { feeds, labels: indices.map((i) => (training.labels as Int32Array)[i]) }
-    }
-  }
   const finalEpochs =
     flags.finalEpochs === undefined
       ? undefined
@@ -79,7 +80,12 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
     ...(shared ? { training: shared } : {}),
     ...(shared && finalEpochs ? { finalTraining: { ...shared, epochs: finalEpochs } } : {}),
     ...(options?.checkpoint ? { checkpoint: options.checkpoint.store } : {}),
-    context: { seed, labelled, signal, warn: (message) => io.say(`warning: ${message}`) },
+    context: {
+      ...(data && training ? scoringData(data.batcher, training, seed) : {}),
+      seed,
+      signal,
+      warn: (message) => io.say(`warning: ${message}`),
+    },
     onRound: (round) => {
       rounds.push(round)
       io.say(`round ${round.round} of ${round.rounds}: ${percent(round.sparsity)} of the weights are zero`)
@@ -112,26 +118,43 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
   io.result(describe(report), report)
 }
 
+/** The most samples that a score looks at. */
+const scoringSamples = 1024
+
+/** What scores are told of the data. Samples are drawn: a set may come class by class, as a folder of images does. */
+function scoringData(batcher: BoundBatcher, training: Dataset, seed: number): Context {
+  const drawn = subset(training, permutation(training.length, random(seed)).subarray(0, scoringSamples))
+  const { labels } = drawn
+  const batches = (): Generator<FedBatch> => fedBatches(batcher, drawn, 64)
+  return {
+    *calibration() {
+      for (const { feeds } of batches()) yield feeds
+    },
+    ...(labels && {
+      *labelled() {
+        for (const { feeds, indices } of batches()) yield { feeds, labels: indices.map((i) => labels[i]) }
+      },
+    }),
+  }
+}
+
 function readChoices(flags: PruneFlags) {
   const pick = <T extends string>(name: string, value: string, of: readonly T[]): T => {
     if (!of.includes(value as T)) throw new Error(`--${name}: "${value}"; expected ${of.join(', ')}`)
     return value as T
   }
-  const sparsities = flags.scan
-    ? Object.fromEntries(
-        readScan(flags.scan)
-          .curves.filter((c) => c.recommended > 0)
-          .map((c) => [c.name, c.recommended]),
-      )
-    : undefined
-  if (sparsities && Object.keys(sparsities).length === 0)
-    throw new Error(`${flags.scan}: it recommends no sparsity above 0; expected a larger --max-loss in the scan`)
+  const unit = pick('unit', flags.unit, ['element', 'filter'])
+  const ways = (['sparsity', 'scan', 'quality'] as const).filter((name) => flags[name] !== undefined)
+  if (ways.length > 1)
+    throw new Error(`--${ways[1]}: --${ways[0]} is given too; expected one of --sparsity, --scan and --quality`)
   return {
-    sparsity: numberOption(flags.sparsity, '--sparsity', { min: 0, max: 1 }),
-    ...(sparsities ? { sparsities } : {}),
+    sparsity: numberOption(flags.sparsity ?? '0.5', '--sparsity', { min: 0, max: 1 }),
+    ...(flags.scan ? { sparsities: sharesOf(flags.scan, unit) } : {}),
+    ...(flags.quality === undefined ? {} : { quality: numberOption(flags.quality, '--quality') }),
     scope: pick('scope', flags.scope, ['layer', 'global']),
     score: pick('score', flags.score, pruneScores),
-    unit: pick('unit', flags.unit, ['element', 'filter']),
+    ...(flags.diagonal === undefined ? {} : { diagonal: pick('diagonal', flags.diagonal, ['fisher', 'hessian']) }),
+    unit,
     schedule: pick('pruning', flags.pruning, pruneSchedules),
     rounds: numberOption(flags.rounds, '--rounds', { min: 1, max: 1e6, integer: true }),
     restart: flags.restart === true,
@@ -139,12 +162,26 @@ function readChoices(flags: PruneFlags) {
   }
 }
 
+/** The share for each tensor that a scan recommends. */
+function sharesOf(path: string, unit: 'element' | 'filter'): Record<string, number> {
+  const scan = readScan(path)
+  if (!scan.complete)
+    throw new Error(`${path}: the scan has not ended; expected the file of one that has (coppice scan goes on from it)`)
+  if (scan.unit !== unit)
+    throw new Error(`${path}: it is a scan of unit ${scan.unit}, not ${unit}; expected --unit ${scan.unit} with it`)
+  const recommended = scan.curves.filter((c) => c.recommended > 0)
+  if (recommended.length === 0)
+    throw new Error(`${path}: it recommends no sparsity above 0; expected a larger --max-loss in the scan`)
+  return Object.fromEntries(recommended.map((c) => [c.name, c.recommended]))
+}
+
 function sizeOfModel(model: Model): Size {
-  const weights = new Set(weightTensors(model).map((w) => w.tensor))
+  // Wherever they are stored: weights may be Constant nodes or lie in nested graphs.
+  const stored = new Set(Array.from(tensorsOf(model), ({ tensor }) => tensor))
   let parameters = 0
-  for (const t of model.graph.initializers.values()) if (isFloat(t.dtype)) parameters += sizeOf(t.dims)
+  for (const t of stored) if (isFloat(t.dtype)) parameters += sizeOf(t.dims)
   let zeros = 0
-  for (const t of weights) for (const v of floats(t)) if (v === 0) zeros++
+  for (const { tensor } of weightTensors(model)) for (const v of floats(tensor)) if (v === 0) zeros++
   return { parameters, nonzero: parameters - zeros, packed: packModel(model).byteLength }
 }
 

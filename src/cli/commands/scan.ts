@@ -7,6 +7,7 @@ import { type Retraining, type ScanResult, scan, scanGrid } from '../../evaluate
 import { crc32 } from '../../formats/checksum.ts'
 import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
+import { expandGrids } from '../../quantize/compact.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
 import { knownByHeart, renderScan } from '../../report/scan-html.ts'
 import { permutation, random } from '../../tensor/random.ts'
@@ -14,6 +15,7 @@ import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
 import { bindData, type DataFlags, seedOf } from '../data-options.ts'
 import { type Io, numberList, numberOption } from '../io.ts'
+import { checkOutputs } from '../outputs.ts'
 
 export interface ScanFlags extends DataFlags {
   readonly output?: string
@@ -32,28 +34,40 @@ export interface ScanFlags extends DataFlags {
 export interface ScanFile extends ScanResult {
   readonly format: 'coppice scan 1'
   readonly model: string
+  /** What was zeroed: single elements or whole filters. */
+  readonly unit: 'element' | 'filter'
+  /** Whether all curves were followed to their end. */
+  readonly complete: boolean
   /** CRC-32 of the model's bytes, and everything else that a curve depends on. */
   readonly of: string
 }
 
 export async function runScan(path: string, flags: ScanFlags, io: Io, signal: AbortSignal): Promise<void> {
-  const model = openModel(path)
+  const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
+  checkOutputs([path], [output, flags.report])
+  const model = expandGrids(openModel(path))
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('scan: there is no data; expected --data SPEC')
-  if (flags.unit !== 'element' && flags.unit !== 'filter')
-    throw new Error(`--unit: "${flags.unit}"; expected element or filter`)
+  const { unit } = flags
+  if (unit !== 'element' && unit !== 'filter') throw new Error(`--unit: "${unit}"; expected element or filter`)
   const samples = numberOption(flags.samples, '--samples', { min: 1, max: 1e9, integer: true })
   const [held, others] = heldBackSamples(data.splits.train, samples, seedOf(flags))
   const sparsities = flags.sparsities ? numberList(flags.sparsities, '--sparsities') : scanGrid
-  const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
   const threads = flags.threads
     ? numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
     : undefined
   const retrain = retraining({ batcher: data.batcher, others, threads, signal }, flags)
   const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate}` : ''
-  const of = `${crc32(writeModel(model))} ${held.id} ${held.length} ${seedOf(flags)} ${sparsities.join()} ${flags.unit} ${JSON.stringify(data.spec)}${how}`
-  const file = (result: ScanResult): ScanFile => ({ format: 'coppice scan 1', model: basename(path), of, ...result })
-  const write = (value: unknown): Promise<void> =>
+  const of = `${crc32(writeModel(model))} ${held.id} ${held.length} ${seedOf(flags)} ${sparsities.join()} ${unit} ${JSON.stringify(data.spec)}${how}`
+  const file = (result: ScanResult, complete: boolean): ScanFile => ({
+    format: 'coppice scan 1',
+    model: basename(path),
+    unit,
+    complete,
+    of,
+    ...result,
+  })
+  const write = (value: ScanFile): Promise<void> =>
     writeFileAtomic(output, new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`))
   const before = existsSync(output) ? readScan(output) : undefined
   const done = before?.of === of ? before : undefined
@@ -66,23 +80,23 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
     {
       sparsities,
       maxLoss: numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 }),
-      unit: flags.unit,
+      unit,
       ...(threads ? { threads } : {}),
       ...(retrain ? { retrain } : {}),
       ...(done ? { done } : {}),
-      onPoint: (so) => write(file(so)),
+      onPoint: (so) => write(file(so, false)),
       progress: io.progress,
       signal,
     },
   )
-  await write(file(result))
+  await write(file(result, true))
   if (flags.report)
     await writeFileAtomic(
       flags.report,
       new TextEncoder().encode(renderScan(`Sensitivity of ${basename(path)}`, result)),
     )
   io.finish()
-  io.result(describe(result, [output, ...(flags.report ? [flags.report] : [])]), file(result))
+  io.result(describe(result, [output, ...(flags.report ? [flags.report] : [])]), file(result, true))
 }
 
 /** Training samples to measure on, and the others; never test data. */
