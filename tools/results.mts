@@ -23,6 +23,14 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 const speed = ({ median, p10, p90 }: Json): string => `${median.toFixed(2)} (${p10.toFixed(2)}-${p90.toFixed(2)})`
 
+/** The PyTorch that steps were timed beside. */
+function peerOf(rows: Json): string {
+  const peers = Object.values<Json>(rows).flatMap((x) => (x.torch ? [x.torch] : []))
+  const text = ({ torch, blas, malloc }: Json): string => `PyTorch ${torch}, BLAS ${blas}, malloc ${malloc ?? 'of the system'}`
+  const distinct = [...new Set(peers.map(text))]
+  return distinct.length > 0 ? `\n\n${distinct.join('; ')}.` : ''
+}
+
 const tables: Record<string, () => string | undefined> = {
   compress: () => {
     const r = result('compress')
@@ -196,7 +204,7 @@ const tables: Record<string, () => string | undefined> = {
             ),
           ]
         }),
-      )
+      ) + peerOf(r.rows)
     )
   },
   'train-nets': () => {

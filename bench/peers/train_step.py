@@ -4,6 +4,8 @@ Usage: train_step.py NET contiguous|channels_last THREADS
 """
 
 import json
+import os
+import platform
 import resource
 import sys
 import time
@@ -102,7 +104,8 @@ def say(value):
 
 config = torch.__config__.show()
 blas = next((part.split("=")[1] for part in config.replace("\n", ",").split(",") if "BLAS_INFO" in part), "?")
-say({"torch": torch.__version__, "blas": blas, "parameters": parameters})
+malloc = os.environ.get("LD_PRELOAD") or " ".join(platform.libc_ver())
+say({"torch": torch.__version__, "blas": blas, "malloc": malloc, "parameters": parameters})
 for line in sys.stdin:
     words = line.split()
     if not words or words[0] == "end":

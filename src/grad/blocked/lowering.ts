@@ -4,7 +4,7 @@
  * A value may be known in several forms: plain, blocked, a weight in stored form, or pending: a convolution or a
  * normalisation that is not emitted yet, since the sum and the activation that follow can become part of it.
  */
-import { consumersOf } from '../../graph/walk.ts'
+import { consumersOf, producersOf } from '../../graph/walk.ts'
 import type { Node, Tensor } from '../../model.ts'
 import { type Emitter, pad, type Shape, slice } from '../../ops/grad/emit.ts'
 import { bytesOf, floats, integers } from '../../tensor/dtype.ts'
@@ -38,6 +38,8 @@ export interface Lowering {
   readonly g: Emitter
   readonly block: number
   shape(name: string): Shape
+  /** The node of the graph that makes a value; undefined for inputs and stored tensors. */
+  producer(name: string): Node | undefined
   /** Whether a value is at hand in blocked form, or soon can be. */
   isBlocked(name: string): boolean
   plain(name: string): string
@@ -81,6 +83,7 @@ export function createLowering(
   const kinds = new Map<string, WeightKind>()
   const vectors = new Map<string, string>()
   const consumers = consumersOf(graph)
+  const producers = producersOf(graph)
   const formOf = (name: string): Forms => {
     let form = forms.get(name)
     if (!form) forms.set(name, (form = { plain: name }))
@@ -95,6 +98,7 @@ export function createLowering(
     g,
     block,
     shape,
+    producer: (name) => producers.get(name),
     notes: new Map(),
     isBlocked: (name) => {
       const form = formOf(name)

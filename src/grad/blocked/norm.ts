@@ -2,7 +2,7 @@
 import { floatAttribute } from '../../graph/walk.ts'
 import { div, type Emitter, mul, neg, nestedGraph, reduce, scale, shift, sub } from '../../ops/grad/emit.ts'
 import { dotToChannels, meanOfChannels, scaleChannels } from './kernels.ts'
-import type { Handler } from './lowering.ts'
+import type { Handler, Lowering } from './lowering.ts'
 
 /** Statistics by sums over channels; y = x·a + shift with a = scale / sqrt(var + eps) is left pending. */
 export const batchNormTrain: Handler = (l, node) => {
@@ -14,7 +14,8 @@ export const batchNormTrain: Handler = (l, node) => {
   const m = n * h * w
   const mean = meanOfChannels(g, value)
   const epsilon = floatAttribute(node, 'epsilon', 1e-5)
-  const variance = varianceOf(g, value, { mean, m, epsilon })
+  const quick = quickVariance(g, value, mean, m)
+  const variance = staysNearZero(l, x) ? quick : exactVariance(g, value, { mean, quick, m, epsilon })
   const inverse = g.op('Reciprocal', [g.op('Sqrt', [shift(g, variance, epsilon)])])
   const a = mul(g, l.vector(gamma), inverse)
   const offset = sub(g, l.vector(beta), mul(g, mean, a))
@@ -52,22 +53,29 @@ export const batchNormTrainGrad: Handler = (l, node) => {
   return true
 }
 
+/** E[x²] - mean², in one look at the data; off by 2^-24·mean² or more. */
+function quickVariance(g: Emitter, x: string, mean: string, m: number): string {
+  const square = scale(g, dotToChannels(g, x, x), 1 / m)
+  return g.op('Relu', [sub(g, square, mul(g, mean, mean))]) // rounding may take it below zero
+}
+
+/** Nothing is added to what a convolution makes of values that a layer before it made: its mean is of a few deviations. */
+function staysNearZero(l: Lowering, x: string): boolean {
+  const conv = l.producer(x)
+  return conv?.op === 'Conv' && !conv.inputs[2] && l.producer(conv.inputs[0]) !== undefined
+}
+
 interface Statistics {
   readonly mean: string
+  readonly quick: string
   /** Elements of a channel. */
   readonly m: number
   readonly epsilon: number
 }
 
-/**
- * E[x²] - mean² takes one look at the data, but is off by 2^-24·mean² or more. Where that counts (a mean beyond 16
- * deviations) the mean is taken off first: a pass over the data that only the layers pay that need it.
- */
-function varianceOf(g: Emitter, x: string, { mean, m, epsilon }: Statistics): string {
-  const squared = mul(g, mean, mean)
-  const square = scale(g, dotToChannels(g, x, x), 1 / m)
-  const quick = g.op('Relu', [sub(g, square, squared)]) // rounding may take it below zero
-  const worst = reduce(g, 'ReduceMax', div(g, squared, shift(g, quick, epsilon)))
+/** Where a mean is beyond 16 deviations, the mean is taken off first: a pass over the data that is paid only then. */
+function exactVariance(g: Emitter, x: string, { mean, quick, m, epsilon }: Statistics): string {
+  const worst = reduce(g, 'ReduceMax', div(g, mul(g, mean, mean), shift(g, quick, epsilon)))
   const isLarge = g.op('Greater', [worst, g.constant(16 ** 2)], { dtype: 'bool' })
   const type = { dtype: 'float32', shape: g.shape(mean) } as const
   const attributes = {
