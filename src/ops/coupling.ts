@@ -8,9 +8,12 @@ import { intAttribute, intsAttribute } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
 import { integers, sizeOf } from '../tensor/dtype.ts'
 
+/** Sizes from axis 1 on: the number of channels, and sizes that may not be known. */
+export type ChannelDims = readonly [number, ...(number | undefined)[]]
+
 export interface CouplingContext {
-  /** Sizes of a value from axis 1 on; undefined where they are not all known. */
-  dims(name: string): readonly number[] | undefined
+  /** Of a value or a stored tensor; undefined where it has no channels or their number is not known. */
+  dims(name: string): ChannelDims | undefined
   constant(name: string): Tensor | undefined
 }
 
@@ -104,7 +107,8 @@ const batchNormalization: Row = (node, context) => {
 const elementwise: Row = (node, { dims, constant }) => {
   const [output] = node.outputs
   const out = dims(output)
-  if (!out) return undefined
+  // Before operator set 7 attributes said how to broadcast.
+  if (!out || node.attributes.broadcast || node.attributes.axis) return undefined
   const ties: Tie[] = []
   const cuts: Cut[] = []
   for (const [at, name] of node.inputs.entries()) {
@@ -172,9 +176,11 @@ const flatten: Row = (node, { dims }) => {
   const [input] = node.inputs
   const [output] = node.outputs
   const [shape, out] = [dims(input), dims(output)]
-  if (!shape || out?.length !== 1 || sizeOf(shape) !== out[0]) return undefined
+  const places = shape?.slice(1)
+  if (!shape || !places?.every((d) => d !== undefined) || out?.length !== 1) return undefined
   if (node.op === 'Flatten' && intAttribute(node, 'axis', 1) !== 1) return undefined
-  const size = sizeOf(shape.slice(1))
+  const size = sizeOf(places)
+  if (shape[0] * size !== out[0]) return undefined
   return { ties: [{ input, output, from: identity(out[0]).map((k) => Math.floor(k / size)) }], cuts: [] }
 }
 
@@ -199,6 +205,7 @@ const rows: Readonly<Record<string, Row>> = {
       'HardSwish',
       'Elu',
       'Softplus',
+      'Gelu',
       'Identity',
       'Dropout',
       'MaxPool',
@@ -214,6 +221,7 @@ const rows: Readonly<Record<string, Row>> = {
   Add: elementwise,
   Sub: elementwise,
   Mul: elementwise,
+  Div: elementwise,
   PRelu: elementwise,
   Concat: concat,
   Split: split,

@@ -1,4 +1,6 @@
 /**
+ * Reshapes made plain, so that channels can be followed through them.
+ *
  * Channel shuffles (Zhang et al. 2017, arXiv:1707.01083) written as Reshape, Transpose, Reshape, seen as a Gather of
  * channels: with g groups of n, channel a * n + b goes to place b * g + a. Those that stay whole are put back as they were.
  */
@@ -7,7 +9,7 @@ import { dropUnused } from '../graph/drop-unused.ts'
 import { constantOf, consumersOf, intsAttribute, producersOf } from '../graph/walk.ts'
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
-import { integerTensor } from '../tensor/dtype.ts'
+import { integerTensor, sizeOf } from '../tensor/dtype.ts'
 
 interface Shuffle {
   readonly indices: Tensor
@@ -18,6 +20,38 @@ interface Shuffle {
 
 /** By the output of the Gather. */
 type Shuffles = ReadonlyMap<string, Shuffle>
+
+/**
+ * The model with sizes stored where Reshapes compute them but all except one are known (`view(x.size(0), -1)`), and
+ * without Reshapes of stored tensors.
+ */
+export function storedSizes(model: Model): Model {
+  const { graph } = model
+  const { values } = inferShapes(model)
+  const fresh = nameSource(graph)
+  const consumers = consumersOf(graph)
+  const initializers = new Map(graph.initializers)
+  const outputs = new Set(graph.outputs.map((o) => o.name))
+  const nodes = graph.nodes.flatMap((node) => {
+    if (node.op !== 'Reshape' || node.domain) return [node]
+    const [data, list] = node.inputs
+    const [output] = node.outputs
+    const made = values.get(output)?.shape
+    const tensor = initializers.get(data)
+    const alone = consumers.get(data)?.length === 1 && !outputs.has(data) && !outputs.has(output)
+    if (tensor && alone && made?.every((d) => typeof d === 'number') && sizeOf(made) === sizeOf(tensor.dims)) {
+      initializers.set(output, { ...tensor, name: output, dims: made })
+      return []
+    }
+    const sizes = values.get(list)?.value?.map((d, i) => (d === -1 ? made?.[i] : d))
+    const known = sizes?.map((d) => (typeof d === 'number' ? d : -1))
+    if (initializers.has(list) || !known || known.indexOf(-1) !== known.lastIndexOf(-1)) return [node]
+    const stored = integerTensor(fresh(`${output}_sizes`), 'int64', [known.length], known)
+    initializers.set(stored.name, stored)
+    return [{ ...node, inputs: [data, stored.name] }]
+  })
+  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+}
 
 export function gatherForShuffles(model: Model): { readonly model: Model; readonly shuffles: Shuffles } {
   const { graph } = model

@@ -70,6 +70,7 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
       signal,
       onProgress: (p: Parameters<typeof tell>[0]) => tell(p, io),
     }
+  const warn = (message: string): void => io.say(`warning: ${message}`)
   const rounds: PruneRound[] = []
   const finalEpochs =
     flags.finalEpochs === undefined
@@ -84,14 +85,14 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
       ...(data && training ? scoringData(data.batcher, training, seed) : {}),
       seed,
       signal,
-      warn: (message) => io.say(`warning: ${message}`),
+      warn,
     },
     onRound: (round) => {
       rounds.push(round)
       io.say(`round ${round.round} of ${round.rounds}: ${percent(round.sparsity)} of the weights are zero`)
     },
   })
-  const result = flags.shrink ? await removeDead(pruned) : pruned
+  const result = flags.shrink ? await removeDead(pruned, {}, { warn }) : pruned
   const test = data?.splits.test.labels ? data.splits.test : undefined
   const measure = async (m: Model): Promise<number | undefined> =>
     test && data
