@@ -26,7 +26,8 @@ const speed = ({ median, p10, p90 }: Json): string => `${median.toFixed(2)} (${p
 /** The PyTorch that steps were timed beside. */
 function peerOf(rows: Json): string {
   const peers = Object.values<Json>(rows).flatMap((x) => (x.torch ? [x.torch] : []))
-  const text = ({ torch, blas, malloc }: Json): string => `PyTorch ${torch}, BLAS ${blas}, malloc ${malloc ?? 'of the system'}`
+  const text = ({ torch, blas, malloc }: Json): string =>
+    `PyTorch ${torch}, BLAS ${blas}, malloc ${malloc ?? 'of the system'}`
   const distinct = [...new Set(peers.map(text))]
   return distinct.length > 0 ? `\n\n${distinct.join('; ')}.` : ''
 }
@@ -205,6 +206,22 @@ const tables: Record<string, () => string | undefined> = {
           ]
         }),
       ) + peerOf(r.rows)
+    )
+  },
+  batches: () => {
+    const r = result('batches')
+    return (
+      r &&
+      table(
+        ['network', 'batch', 'making a batch, ms', 'the step, ms', 'share'],
+        Object.entries<Json>(r.rows).map(([id, x]) => [
+          id,
+          String(x.batch),
+          x.batchMs.toFixed(1),
+          x.stepMs.toFixed(1),
+          `${(100 * x.share).toFixed(1)} %`,
+        ]),
+      )
     )
   },
   'train-nets': () => {
