@@ -1,13 +1,13 @@
 /** A loss on logits reads logits wherever a network ends in a Softmax, whatever else reads that or reshapes it. */
 import { describe, expect, it } from 'vitest'
 import { model as makeModel, valueInfo } from '../graph/build.ts'
+import { finalSoftmax } from '../graph/final-softmax.ts'
 import type { Model } from '../model.ts'
 import { integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { netBuilder } from '../testing/small-nets.ts'
 import { stepGradients } from '../testing/step-gradients.ts'
 import { plainEngine } from './engine.ts'
-import { finalSoftmax } from './training-form.ts'
 
 const [batch, classes] = [4, 5]
 

@@ -4,7 +4,8 @@
  */
 import { UnsupportedError } from '../errors.ts'
 import { nameSource } from '../graph/build.ts'
-import { constantOf, describe, floatAttribute, intAttribute, producersOf } from '../graph/walk.ts'
+import { finalSoftmax } from '../graph/final-softmax.ts'
+import { constantOf, describe, floatAttribute, intAttribute } from '../graph/walk.ts'
 import type { Graph, Node, ValueInfo } from '../model.ts'
 import type { ValueType } from '../ops/grad/emit.ts'
 import { macroDomain } from '../ops/grad/rule.ts'
@@ -81,20 +82,6 @@ export function trainingForm({ graph, types }: TypedGraph, options: TrainingForm
     return node
   })
   return { graph: { ...graph, nodes, inputs }, types: grown, statistics, masks }
-}
-
-/** Operators that give their elements on as they are, in the same order. */
-const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze'])
-
-/**
- * The Softmax that a graph's output comes from, reshaped at most: then the output holds probabilities. Undefined where
- * it ends otherwise.
- */
-export function finalSoftmax(graph: Graph, output: string): Node | undefined {
-  const producers = producersOf(graph)
-  let node = producers.get(output)
-  while (node && passing.has(node.op)) node = producers.get(node.inputs[0])
-  return node?.op === 'Softmax' ? node : undefined
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Loss and accuracy of a model in inference form on data that training does not see. */
 import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
-import { finalSoftmax } from '../grad/training-form.ts'
+import { finalSoftmax } from '../graph/final-softmax.ts'
 import type { Model } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 
