@@ -64,7 +64,10 @@ describe('examples/transformers-js', () => {
   const server = async (url: string | URL): Promise<Response> => {
     asked.push(String(url))
     if (String(url).endsWith('/a/onnx/model.cop?v=1')) return new Response(packed)
-    if (String(url).endsWith('/b/onnx/model.onnx')) return new Response('plain')
+    if (/\/[bd]\/onnx\/model.onnx$/.test(String(url))) return new Response('plain')
+    // As hosts of single-page applications do.
+    if (String(url).includes('/d/'))
+      return new Response('<!doctype html>', { headers: { 'content-type': 'text/html' } })
     return new Response('{}', { status: String(url).endsWith('.json') ? 200 : 404 })
   }
 
@@ -84,5 +87,32 @@ describe('examples/transformers-js', () => {
       'http://host/a/config.json',
     ])
     expect((await fetch('http://host/c/onnx/model.onnx')).status).toBe(404)
+    expect(await (await fetch('http://host/d/onnx/model.onnx')).text()).toBe('plain')
+  })
+
+  it('takes no more of a packed file than it gives, and none of a damaged one', async () => {
+    const { copFetch } = await import(hook)
+    // Pieces that come without an end after the file's first half: somebody must say stop.
+    let cancelled = 0
+    const endless = (start: Uint8Array<ArrayBuffer>): Response => {
+      let first = true
+      return new Response(
+        new ReadableStream({
+          pull(controller) {
+            controller.enqueue(first ? start : new Uint8Array(1000))
+            first = false
+          },
+          cancel: () => void cancelled++,
+        }),
+      )
+    }
+    const fetch = copFetch(async () => endless(packed.slice(0, packed.length >> 1))) as typeof globalThis.fetch
+    const head = await fetch('http://host/a/onnx/model.onnx', { method: 'HEAD' })
+    expect([head.headers.get('content-length'), cancelled]).toEqual([String(onnx.length), 1])
+    const answer = await fetch('http://host/a/onnx/model.onnx')
+    await answer.body?.cancel()
+    expect(cancelled).toBe(2)
+    await expect((await fetch('http://host/a/onnx/model.onnx')).arrayBuffer()).rejects.toThrow(/^cop: .*damaged$/)
+    expect(cancelled).toBe(3)
   })
 })

@@ -16,8 +16,25 @@ export function copFetch(fetch = globalThis.fetch) {
     // Questions about a part or about the size are for the file that will be unpacked.
     const { range: _, Range: __, ...headers } = Object.fromEntries(new Headers(options.headers))
     const answer = await fetch(wanted.replace(/\.onnx(\?|$)/, '.cop$1'), { ...options, method: 'GET', headers })
-    if (!answer.ok || !answer.body) return fetch(url, options)
-    const file = await openCop(answer.body)
+    if (!answer.ok || !answer.body) {
+      await answer.body?.cancel()
+      return fetch(url, options)
+    }
+    let file
+    try {
+      file = await openCop(answer.body)
+    } catch (error) {
+      // Hosts of single-page applications answer every unknown path with a page.
+      if (!/not a packed model/.test(error.message)) throw error
+      return fetch(url, options)
+    }
+    const init = {
+      headers: { 'content-type': 'application/octet-stream', 'content-length': String(file.byteLength) },
+    }
+    if (options.method === 'HEAD') {
+      await file.close()
+      return new Response(null, init)
+    }
     const chunks = file.chunks()
     const body = new ReadableStream({
       async pull(controller) {
@@ -25,10 +42,8 @@ export function copFetch(fetch = globalThis.fetch) {
         if (done) controller.close()
         else controller.enqueue(value)
       },
-      cancel: () => answer.body?.cancel().catch(() => undefined),
+      cancel: () => file.close(),
     })
-    return new Response(options.method === 'HEAD' ? null : body, {
-      headers: { 'content-type': 'application/octet-stream', 'content-length': String(file.byteLength) },
-    })
+    return new Response(body, init)
   }
 }

@@ -1,5 +1,6 @@
 /** Raw bits to bytes and back, the highest bit of a byte first. */
 import type { BitReader, BitWriter } from './coding/coding.ts'
+import { grown } from './memory.ts'
 
 export function bitWriter(): BitWriter & { finish(): Uint8Array } {
   let bytes = new Uint8Array(1024)
@@ -7,11 +8,7 @@ export function bitWriter(): BitWriter & { finish(): Uint8Array } {
   let pending = 0
   let count = 0
   const put = (byte: number): void => {
-    if (used === bytes.length) {
-      const grown = new Uint8Array(used * 2)
-      grown.set(bytes)
-      bytes = grown
-    }
+    if (used === bytes.length) bytes = grown(bytes)
     bytes[used++] = byte
   }
   return {
@@ -35,20 +32,25 @@ export function bitWriter(): BitWriter & { finish(): Uint8Array } {
 }
 
 export function bitReader(bytes: Uint8Array): BitReader & { atEnd(): boolean } {
+  // A number of bits would not do for shifts: there may be 2^31 of them and more.
   let at = 0
+  let offset = 0
   return {
     read(bits) {
-      if (at + bits > bytes.length * 8) throw new Error('cop: raw bits end too soon; the file is damaged')
+      if (bits > (bytes.length - at) * 8 - offset) throw new Error('cop: raw bits end too soon; the file is damaged')
       let out = 0
       for (let left = bits; left > 0; ) {
-        const offset = at & 7
         const take = Math.min(left, 8 - offset)
-        out = (out << take) | ((bytes[at >> 3] >> (8 - offset - take)) & ((1 << take) - 1))
-        at += take
+        out = (out << take) | ((bytes[at] >> (8 - offset - take)) & ((1 << take) - 1))
+        offset += take
+        if (offset === 8) {
+          offset = 0
+          at++
+        }
         left -= take
       }
       return out >>> 0
     },
-    atEnd: () => bytes.length - Math.ceil(at / 8) === 0,
+    atEnd: () => at + (offset > 0 ? 1 : 0) === bytes.length,
   }
 }

@@ -28,6 +28,14 @@ export interface Container {
 /** Bytes of graph that a byte of the head may stand for. */
 export const maxGraphExpansion = 4096
 
+/** Bytes of graph that a file may hold: they become objects, which take many times as much. */
+export const maxGraphBytes = 2 ** 26
+
+/** Items that a graph of so many bytes may have: one a byte and more, for escaped letters and the like. */
+export function maxItemsIn(graphByteLength: number): number {
+  return 4 * graphByteLength + 1024
+}
+
 /** Elements after which a group ends. */
 export const groupSize = 1 << 20
 

@@ -10,6 +10,7 @@ import { random } from '../tensor/random.ts'
 import { readContents } from './container.ts'
 import { type ByteSource, openCop } from './cop-file.ts'
 import { packModel } from './pack.ts'
+import { unpackOnnx } from './unpack-onnx.ts'
 
 const rng = random(1)
 const ints = (n: number, scale: number): Int8Array =>
@@ -32,17 +33,18 @@ const tensors: Tensor[] = [
   ),
   floatTensor('zeros', [5000], new Float32Array(5000)),
 ]
-const model: Model = {
+const modelOf = (list: readonly Tensor[]): Model => ({
   irVersion: 8,
   opsets: [{ domain: '', version: 17 }],
   graph: {
     name: 'g',
     nodes: [nodeOf('Relu', ['x'], ['y'])],
-    initializers: new Map(tensors.map((t) => [t.name, t])),
+    initializers: new Map(list.map((t) => [t.name, t])),
     inputs: [valueInfo('x', 'float32', [1])],
     outputs: [valueInfo('y', 'float32', [1])],
   },
-}
+})
+const model = modelOf(tensors)
 const onnx = writeModel(model)
 const packed = packModel(model, { mode: 'fast' })
 
@@ -73,6 +75,8 @@ beforeAll(async () => {
       response.writeHead(206, { etag, ...(request.url === '/hidden.cop' ? {} : { 'content-range': range }) }).end(part)
     }
   })
+  // A decoder that blocks this thread for long must not find its connection closed.
+  server.keepAliveTimeout = 0
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
@@ -124,14 +128,117 @@ describe('over HTTP', () => {
   })
 })
 
+/** A server without a network: what it was asked for, and whether anybody told it that no more is wanted. */
+function serverOf(answer: (from: number, to: number) => Response | undefined, body = small) {
+  const asked: string[] = []
+  let cancelled = 0
+  const fetch = async (_url: string, init?: RequestInit): Promise<Response> => {
+    const range = new Headers(init?.headers).get('range')
+    asked.push(range ?? 'all')
+    const [, from, to] = /(\d+)-(\d+)/.exec(range ?? '') ?? []
+    const stream = streamOf(body, 7001, () => cancelled++)
+    return (range && answer(Number(from), Math.min(body.length, Number(to) + 1))) || new Response(stream)
+  }
+  return { fetch, asked, cancelled: () => cancelled }
+}
+
+const small = packModel(modelOf([tensors[3], tensors[4], integerTensor('ints', 'int8', [900], ints(900, 30))]))
+const smallOnnx = unpackOnnx(small)
+
+/** Bytes of `small` as an answer says that they are. */
+const part = (from: number, to: number, said = `${from}-${to - 1}/${small.length}`, headers = {}): Response =>
+  new Response(new Uint8Array(small.subarray(from, to)), {
+    status: 206,
+    headers: { 'content-range': `bytes ${said}`, ...headers },
+  })
+
+describe('servers of all kinds', () => {
+  const cases: Record<string, [(from: number, to: number) => Response | undefined, number]> = {
+    'that send less than they are asked for': [(from, to) => part(from, Math.min(to, from + 200)), 0],
+    'that send a byte at first': [(from, to) => part(from, from === 0 ? 1 : to), 0],
+    'that begin elsewhere': [(from, to) => part(0, to - from), 0],
+    'that begin elsewhere later on': [(from) => part(0, from === 0 ? 200 : 100), 1],
+    'that send nothing later on': [(from, to) => (from === 0 ? part(0, 200) : part(to, to, `${from}-${to}/*`)), 1],
+    'that know ranges at first alone': [(from) => (from === 0 ? part(0, 200) : undefined), 1],
+    'that say a wrong length': [(from, to) => part(from, to, `${from}-${to - 1}/10`), 1],
+  }
+  it.each(Object.entries(cases))('%s', async (_, [answer, wholes]) => {
+    const { fetch, asked } = serverOf(answer)
+    const file = await openCop('http://host/a.cop', { fetch })
+    expect(same(await file.onnx(), smallOnnx)).toBe(true)
+    expect(same(await file.tensor('third'), tensors[4].data)).toBe(true)
+    expect(asked.filter((range) => range === 'all').length).toBeLessThanOrEqual(wholes)
+  })
+
+  it('that cannot be reached, or break off: one sentence with the address', async () => {
+    const fetch = async (): Promise<Response> => {
+      throw new TypeError('fetch failed')
+    }
+    await expect(openCop('http://host/a.cop', { fetch })).rejects.toThrow(
+      new Error('cop: http://host/a.cop could not be read (fetch failed); expected a packed model'),
+    )
+    const broken = new ReadableStream({ pull: (controller) => controller.error(new TypeError('terminated')) })
+    const half = async (): Promise<Response> => new Response(broken)
+    await expect(openCop('http://host/a.cop', { fetch: half })).rejects.toThrow(
+      new Error('cop: http://host/a.cop could not be read (terminated); expected a packed model'),
+    )
+  })
+
+  it('that fail once: the next read asks again', async () => {
+    let fails = false
+    const { fetch } = serverOf((from) => (fails ? new Response('', { status: 503 }) : part(from, from + 200)))
+    const file = await openCop('http://host/a.cop', { fetch })
+    fails = true
+    await expect(file.tensor('ints')).rejects.toThrow('http://host/a.cop answered 503; expected a packed model')
+    fails = false
+    expect(same(await file.onnx(), smallOnnx)).toBe(true)
+  })
+})
+
+describe('nothing comes that nobody wants', () => {
+  const damaged = packed.slice()
+  damaged[readContents(packed).groups[0].at] ^= 1
+
+  it('after an error', async () => {
+    for (const body of [damaged, new TextEncoder().encode('<!doctype html>'.repeat(10_000))]) {
+      const { fetch, cancelled } = serverOf(() => undefined, body)
+      await expect(openCop('http://host/a.cop', { fetch }).then((f) => f.onnx())).rejects.toThrow(/^cop: /)
+      let told = 0
+      const stream = streamOf(body, 7001, () => told++)
+      await expect(
+        openCop(stream).then(async (f) => {
+          for await (const _ of f.chunks());
+        }),
+      ).rejects.toThrow(/^cop: /)
+      expect([cancelled(), told]).toEqual([1, 1])
+    }
+    const { fetch, cancelled } = serverOf(() => undefined, packed)
+    await expect(openCop('http://host/a.cop', { fetch, maxBytes: 100 })).rejects.toThrow('expected at most 100')
+    expect(cancelled()).toBe(1)
+  })
+
+  it('after close', async () => {
+    const { fetch, cancelled } = serverOf(() => undefined, packed)
+    const file = await openCop('http://host/a.cop', { fetch })
+    expect(same(await file.tensor('zeros'), tensors[5].data)).toBe(true)
+    await file.close()
+    expect(cancelled()).toBe(1)
+    await expect(file.tensor('second')).rejects.toThrow(
+      'cop: http://host/a.cop was closed; expected it open for as long as it is read',
+    )
+    await (await openCop(packed)).close()
+  })
+})
+
 /** The bytes in pieces of uneven sizes. */
-function streamOf(bytes: Uint8Array, piece = 7001): ReadableStream<Uint8Array> {
+function streamOf(bytes: Uint8Array, piece = 7001, cancel = () => {}): ReadableStream<Uint8Array> {
   let at = 0
   return new ReadableStream({
     pull(controller) {
       if (at >= bytes.length) controller.close()
-      else controller.enqueue(bytes.subarray(at, (at += piece)))
+      else controller.enqueue(bytes.slice(at, (at += piece)))
     },
+    cancel,
   })
 }
 
@@ -161,6 +268,40 @@ describe('from streams and memory', () => {
     // One group after another, not all at the start; the last read is past the end.
     expect(reads.slice(1)).toEqual([...groups.map((g) => [g.at, g.integersLength + g.rawLength]), [packed.length, 1]])
     expect(new Set(readsAt).size).toBe(4)
+  })
+
+  it('gives right data where tensors are asked for meanwhile, though sources use their memory again', async () => {
+    const list = [
+      floatTensor(
+        'a',
+        [2000],
+        Float32Array.from({ length: 2000 }, () => rng.normal()),
+      ),
+      integerTensor('b', 'int8', [2 ** 20], ints(2 ** 20, 9)),
+      integerTensor('c', 'int8', [50, 50], ints(2500, 9)),
+    ]
+    const bytes = packModel(modelOf(list), { mode: 'fast' })
+    const whole = unpackOnnx(bytes)
+    const memory = Buffer.alloc(bytes.length)
+    const again: ByteSource = {
+      async read(at, length) {
+        memory.fill(7).set(bytes.subarray(at, at + length))
+        return memory.subarray(0, Math.min(length, bytes.length - at))
+      },
+    }
+    for (const source of [again, streamOf(bytes, 65536), bytes]) {
+      const file = await openCop(source)
+      const chunks: Uint8Array[] = []
+      for await (const chunk of file.chunks()) {
+        chunks.push(chunk)
+        if (chunk.length === 8000) expect(same(await file.tensor('c'), list[2].data)).toBe(true)
+      }
+      expect(same(Buffer.concat(chunks), whole)).toBe(true)
+    }
+    // At the same time, too: one read has its bytes before the next begins.
+    const file = await openCop(again)
+    const found = await Promise.all(list.map((t) => file.tensor(t.name)))
+    for (const [i, data] of found.entries()) expect(same(data, list[i].data)).toBe(true)
   })
 
   it('decodes a stream while it comes', async () => {

@@ -24,8 +24,8 @@ import { type NameMemory, type NameTable, nameMemory, nameTable } from './name-c
 export interface GraphCoderOptions {
   /** Codes a tensor's bytes: `message` has its dims and dataType already. Called in the order of the tree. */
   readonly codeTensor: (message: Message, data: Uint8Array | undefined) => void
-  /** Called for every value coded, so that damaged input can be stopped. */
-  readonly check: (cost: number) => void
+  /** Called for what is coded, with the number of items that it counts as, so that damaged input can be stopped. */
+  readonly check: (items: number) => void
 }
 
 /** The order in which fields are coded, where it is not that of their numbers: what tells the most comes first. */
@@ -45,6 +45,11 @@ export const valueNames = new Map<Schema, readonly string[]>([
 
 const maxDepth = 100
 
+/** Items of a graph, symbols of text not counted: the tree of them all must fit in the memory of any engine. */
+export const maxItems = 2 ** 24
+/** What a message counts as, beside the value that it is: it takes more memory than a number, and 2 bytes of ONNX at least. */
+const messageItems = 6
+
 const sets = { presence: 0, count: 64, int: 128, sign: 192, float: 256, bytes: 320, type: 384 } as const
 
 /** A mixer that has coded the primer. */
@@ -53,17 +58,31 @@ export function primedMixer(coder: BinaryCoder): ContextMixer {
   return new ContextMixer(coder, primed.mixer)
 }
 
-/** Codes a message with a mixer that `primedMixer` made. */
+/** Codes a message with a mixer that `primedMixer` made: encodes it, or decodes one where there is none. */
 export function codeMessage(
   mixer: ContextMixer,
   schema: Schema,
   message: Message | undefined,
   options: GraphCoderOptions,
 ): Message {
+  return codeTree(stateOf(mixer, options, treeOfType), schema, message, 1, 0)
+}
+
+/** Decodes a message; a decoder that has this alone takes none of what encoding needs. */
+export function decodeMessage(mixer: ContextMixer, schema: Schema, options: GraphCoderOptions): Message {
+  return codeTree(stateOf(mixer, options), schema, undefined, 1, 0)
+}
+
+function stateOf(mixer: ContextMixer, options: GraphCoderOptions, treeOf?: State['treeOf']): State {
   primed ??= prime()
-  const names = nameTable(mixer, options.check, nameMemory(primed.names))
-  const state: State = { mixer, names, last: new Map(primed.last), previous: primed.previous, options }
-  return codeTree(state, schema, message, 1, 0)
+  let items = 0
+  const count = (n: number): void => {
+    items += n
+    if (items > maxItems) throw new Error(`cop: a graph of more than ${maxItems} items; expected fewer`)
+    options.check(n)
+  }
+  const names = nameTable(mixer, { count, check: options.check }, nameMemory(primed.names))
+  return { mixer, names, last: new Map(primed.last), previous: primed.previous, options, count, treeOf }
 }
 
 /** What is learnt from the primer, which is the same for every file. */
@@ -79,11 +98,13 @@ let primed: Primed | undefined
 /** Codes the primer to nowhere. */
 function prime(): Primed {
   const mixer = new ContextMixer(new BinaryCoder())
-  const options: GraphCoderOptions = { check: () => {}, codeTensor: () => {} }
-  const names = nameMemory()
-  const state: State = { mixer, names: nameTable(mixer, options.check, names), last: new Map(), previous: 0, options }
+  const count = () => {}
+  const options: GraphCoderOptions = { check: count, codeTensor: () => {} }
+  const memory = nameMemory()
+  const names = nameTable(mixer, { count, check: count }, memory)
+  const state: State = { mixer, names, last: new Map(), previous: 0, options, count }
   codeTree(state, ModelProto, primer(), 1, 0)
-  return { mixer: mixer.finish(), names, last: state.last, previous: state.previous }
+  return { mixer: mixer.finish(), names: memory, last: state.last, previous: state.previous }
 }
 
 interface State {
@@ -94,10 +115,15 @@ interface State {
   /** The number coded before. */
   previous: number
   readonly options: GraphCoderOptions
+  /** Counts items. */
+  readonly count: (items: number) => void
+  /** A value's type as a tree, where that gives the same bytes back; of encoders. */
+  readonly treeOf?: (type: Uint8Array) => Message | undefined
 }
 
 function codeTree(state: State, schema: Schema, message: Message | undefined, place: number, depth: number): Message {
   if (depth > maxDepth) throw new Error(`cop: messages nested more than ${maxDepth} deep; the file is damaged`)
+  state.count(messageItems)
   const fields = schema.fields()
   const order = fieldOrder.get(schema) ?? Object.keys(fields).map(Number)
   const out: Message = {}
@@ -118,6 +144,7 @@ function codeTree(state: State, schema: Schema, message: Message | undefined, pl
     presence = (presence << 1) | present
     if (!present) continue
     const value = message?.[def.name]
+    state.count(1)
     out[def.name] = def.repeated
       ? codeList(state, schema, def, value as unknown[] | undefined, here, out, depth)
       : codeValue(state, schema, def, value, here, out, depth)
@@ -152,8 +179,9 @@ function codeList(
   const count = state.mixer.number(values?.length ?? 0, [place, hash(place, before)], sets.count)
   state.last.set(place, count)
   const out: unknown[] = []
+  // Before the first is decoded: a damaged count may be any number.
+  state.count(count)
   for (let i = 0; i < count; i++) {
-    state.options.check(1)
     // Of messages, all share what they learn; of numbers and names, each position has its own.
     const here = typeof def.kind === 'object' ? place : hash(place, Math.min(i, 7) + 1)
     out.push(codeValue(state, schema, def, values?.[i], here, parent, depth))
@@ -171,7 +199,6 @@ function codeValue(
   depth: number,
 ): unknown {
   const { kind } = def
-  state.options.check(1)
   if (typeof kind === 'object') {
     return codeTree(state, kind, value as Message | undefined, hash(place, text(schema.message)), depth + 1)
   }
@@ -191,15 +218,15 @@ function codeValue(
 
 const toUtf8 = new TextEncoder()
 
-/** A value's type: as a tree where that gives the same bytes back. */
+function treeOfType(type: Uint8Array): Message | undefined {
+  const tree = decode(TypeProto, type)
+  const again = concat(encode(TypeProto, tree).chunks)
+  return again.length === type.length && again.every((b, i) => b === type[i]) ? tree : undefined
+}
+
+/** A value's type. */
 function codeType(state: State, value: Uint8Array | Message | undefined, place: number, depth: number): Uint8Array {
-  let tree: Message | undefined
-  if (value && !(value instanceof Uint8Array)) tree = value
-  else if (value) {
-    const decoded = decode(TypeProto, value)
-    const again = concat(encode(TypeProto, decoded).chunks)
-    if (again.length === value.length && again.every((b, i) => b === value[i])) tree = decoded
-  }
+  const tree = value instanceof Uint8Array ? state.treeOf?.(value) : value
   const isTree = state.mixer.bit(tree ? 1 : 0, [place], 1, sets.type)
   if (!isTree) return state.names.bytes(value as Uint8Array | undefined, place, false)
   return concat(encode(TypeProto, codeTree(state, TypeProto, tree, place, depth + 1)).chunks)

@@ -6,6 +6,7 @@
  * of PAQ's text models: the last bytes, the string so far, what stood in the strings before, the longest match.
  */
 import { type ContextMixer, hash } from './entropy/context-mixer.ts'
+import { grown } from './memory.ts'
 
 /** Mixing weights 448 up are this file's. */
 const sets = { how: 448, rank: 449, text: 512 } as const
@@ -25,6 +26,17 @@ interface Entry {
   /** The entry that came after it the last time. */
   next?: Entry
 }
+
+/** What is told of the work done, so that damaged input can be stopped. */
+export interface Counters {
+  /** Of items, which take memory. */
+  readonly count: (items: number) => void
+  /** Of what takes time alone, in items. */
+  readonly check: (items: number) => void
+}
+
+/** What a text counts as, beside its symbols. */
+const textItems = 4
 
 /** Names that may be passed over at the cost of one item of the graph, so that a hostile file cannot search for ever. */
 const longSearch = 1 << 14
@@ -67,8 +79,9 @@ export function nameMemory(from?: NameMemory): NameMemory {
   }
 }
 
-export function nameTable(mixer: ContextMixer, check: (cost: number) => void, memory: NameMemory): NameTable {
-  const text = textCoder(mixer, check, memory.text)
+export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameMemory): NameTable {
+  const { check } = counters
+  const text = textCoder(mixer, counters, memory.text)
   const { lastHow, previous } = memory
   const entries = new Map<string, Entry>()
   const ordered: Entry[] = []
@@ -77,8 +90,9 @@ export function nameTable(mixer: ContextMixer, check: (cost: number) => void, me
   const cursor = [0, 0, 0, 0, 0]
   let last: Entry | undefined
 
-  /** The next name of the order that fits a role: a tensor is no node's output, a value info is one. */
+  /** The next name of the order that fits a role: a tensor is no node's output, a value info is one; none is a node's input. */
   const inOrder = (role: number): number => {
+    if (role === 1) return -1
     let i = cursor[role]
     for (; i < ordered.length; i++) {
       const { roles } = ordered[i]
@@ -131,9 +145,9 @@ export function nameTable(mixer: ContextMixer, check: (cost: number) => void, me
     }
     if (!entry) throw new Error('cop: a name refers to one that is not there; the file is damaged')
     if (choice === how.inOrder) cursor[role] = orderAt + 1
+    // A new one is not looked for: in a graph of many names that took longer than all else.
+    if (entry.roles !== 0) recent.splice(recent.lastIndexOf(entry), 1)
     entry.roles |= 1 << role
-    const index = recent.lastIndexOf(entry)
-    if (index >= 0) recent.splice(index, 1)
     recent.push(entry)
     if (last) last.next = entry
     last = entry
@@ -153,7 +167,7 @@ export function nameTable(mixer: ContextMixer, check: (cost: number) => void, me
 }
 
 /** Codes bytes one by one, ended by a 0; 0 and 1 themselves are written after a 1. */
-function textCoder(mixer: ContextMixer, check: (cost: number) => void, memory: TextMemory) {
+function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: TextMemory) {
   const { positions, starts } = memory
   let stringStart = 0
   let match = 0
@@ -163,11 +177,7 @@ function textCoder(mixer: ContextMixer, check: (cost: number) => void, memory: T
   let word = 0
 
   const put = (byte: number): void => {
-    if (memory.used === memory.history.length) {
-      const grown = new Uint8Array(memory.used * 2)
-      grown.set(memory.history)
-      memory.history = grown
-    }
+    if (memory.used === memory.history.length) memory.history = grown(memory.history)
     memory.history[memory.used++] = byte
   }
 
@@ -200,7 +210,7 @@ function textCoder(mixer: ContextMixer, check: (cost: number) => void, memory: T
   }
 
   return (bytes: Uint8Array | undefined, place: number, isName: boolean): Uint8Array => {
-    const out: number[] = []
+    count(textItems)
     const lastStart = starts.get(place) ?? 0
     let alongPrevious = isName ? memory.previousStart : lastStart
     let alongPlace = lastStart
@@ -245,16 +255,22 @@ function textCoder(mixer: ContextMixer, check: (cost: number) => void, memory: T
         positions[h] = i
       }
       if (byte === 0 && !escaped) break
-      if (byte === 1 && !escaped) {
-        escaped = true
-        continue
-      }
-      escaped = false
-      out.push(byte)
-      at++
+      escaped = byte === 1 && !escaped
+      if (!escaped) at++
     }
-    return Uint8Array.from(out)
+    return unescaped(memory.history.subarray(stringStart, memory.used - 1))
   }
+}
+
+/** The text that symbols stand for: after a 1, the next stands for itself. */
+function unescaped(symbols: Uint8Array): Uint8Array {
+  const out = new Uint8Array(symbols.length)
+  let used = 0
+  for (let i = 0; i < symbols.length; i++) {
+    if (symbols[i] === 1) i++
+    out[used++] = symbols[i]
+  }
+  return out.slice(0, used)
 }
 
 function isLetter(c: number): boolean {

@@ -7,7 +7,7 @@ import { ModelProto } from '../onnx/schema.ts'
 import { decode, type Message } from '../onnx/wire.ts'
 import { writeModel } from '../onnx/write.ts'
 import { bitWriter } from './bits.ts'
-import { type Group, maxGraphExpansion, writeContainer } from './container.ts'
+import { type Group, maxGraphBytes, maxGraphExpansion, maxItemsIn, writeContainer } from './container.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
@@ -37,8 +37,11 @@ export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackO
   const choose = chooser()
   const jobs: Job[] = []
   let tensorBytes = 0
+  let items = 0
   codeMessage(mixer, ModelProto, decode(ModelProto, onnx), {
-    check: () => {},
+    check: (more) => {
+      items += more
+    },
     codeTensor: (message: Message, data) => {
       const info = infoOf(message)
       if (data?.length !== info.byteLength)
@@ -50,10 +53,16 @@ export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackO
       progress?.((0.5 * tensorBytes) / onnx.length)
     },
   })
-  const head = padded(coder.finish(), onnx.length - tensorBytes)
+  const graphByteLength = onnx.length - tensorBytes
+  // What decoders refuse is not written.
+  if (graphByteLength > maxGraphBytes)
+    throw new Error(`pack: ${graphByteLength} bytes beside tensors' data; expected at most ${maxGraphBytes}`)
+  if (items > maxItemsIn(graphByteLength))
+    throw new Error(`pack: ${items} items in ${graphByteLength} bytes of graph; expected at most 4 a byte`)
+  const head = padded(coder.finish(), graphByteLength)
   const groups = encodeGroups(jobs, mode, (share) => progress?.(0.5 + 0.5 * share))
   progress?.(1)
-  return writeContainer({ mode, byteLength: onnx.length, graphByteLength: onnx.length - tensorBytes, head, groups })
+  return writeContainer({ mode, byteLength: onnx.length, graphByteLength, head, groups })
 }
 
 /** The head with zeros that the decoder ignores, where a graph packs so well that the decoder would take it for a bomb. */

@@ -12,6 +12,9 @@ import { type ContextMixer, hash } from './entropy/context-mixer.ts'
 /** Mixing weights 960 up are this file's. */
 const sets = { coding: 960, parameter: 961, length: 962, lowBits: 963, table: 968 } as const
 
+/** Elements of a tensor that may be coded as integers: as many as 4 GiB hold. */
+export const maxIntegers = 2 ** 30
+
 export interface CodedTensor {
   readonly info: TensorInfo
   readonly coding: Coding
@@ -57,6 +60,7 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): CodedTensor {
   if (same && info.size > 64) return { info, coding: constant, coded: same.coded }
   let best: { tensor: CodedTensor; bits: number } | undefined
   for (const coding of codings) {
+    if (coding.hasIntegers && info.size > maxIntegers) continue
     const found = coding.encode(info, data)
     if (found && (!best || found.bits < best.bits))
       best = { tensor: { info, coding, coded: found.coded }, bits: found.bits }

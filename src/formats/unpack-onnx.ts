@@ -8,14 +8,23 @@ import { encode, type Message } from '../onnx/wire.ts'
 import { bitReader } from './bits.ts'
 import { type BitReader, damaged, type TensorInfo } from './coding/coding.ts'
 import { copy } from './coding/copy.ts'
-import { type Contents, checkEnd, maxGraphExpansion, readContents, readGroup } from './container.ts'
+import {
+  type Contents,
+  checkEnd,
+  maxGraphBytes,
+  maxGraphExpansion,
+  maxItemsIn,
+  readContents,
+  readGroup,
+} from './container.ts'
 import { beginDecoding, type IntegerDecoder } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
-import { codeMessage, primedMixer } from './graph-coder.ts'
-import { type CodedTensor, infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
+import { decodeMessage, primedMixer } from './graph-coder.ts'
+import { withMemory } from './memory.ts'
+import { type CodedTensor, infoOf, maxIntegers, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface UnpackOptions {
-  /** The most bytes of ONNX that may come out, for files that are not trusted; 2 GiB unless said. */
+  /** The most bytes of ONNX that may come out, and elements of a tensor, for files that are not trusted; 2 GiB unless said. */
   readonly maxBytes?: number
 }
 
@@ -47,7 +56,7 @@ export function unpackOnnx(bytes: Uint8Array, options?: UnpackOptions): Uint8Arr
   // Every checksum first: damage is told before any time is spent on decoding.
   for (const index of contents.groups.keys()) readGroup(contents, index, groupBytes(contents, index, bytes))
   const head = readHead(contents, options)
-  const out = new Uint8Array(contents.byteLength)
+  const out = onnxArray(contents)
   const decode = tensorDecoder(head)
   let at = 0
   for (const chunk of head.chunks) {
@@ -56,6 +65,11 @@ export function unpackOnnx(bytes: Uint8Array, options?: UnpackOptions): Uint8Arr
     at += data.length
   }
   return out
+}
+
+/** Room for what comes out. */
+export function onnxArray({ byteLength }: Contents): Uint8Array {
+  return withMemory(`${byteLength} bytes of ONNX`, () => new Uint8Array(byteLength))
 }
 
 /** The bytes of one tensor, by its name, as ONNX's raw_data holds them: only the head and the tensor's group are decoded. */
@@ -116,8 +130,8 @@ export function tensorDecoder(head: Head): (tensor: PackedTensor, load: (group: 
   }
 }
 
-function decodeFromHead({ coding, coded, info }: PackedTensor): Uint8Array {
-  return sized(coding.decode(info, coded, bitReader(new Uint8Array(0))), info)
+function decodeFromHead({ name, coding, coded, info }: PackedTensor): Uint8Array {
+  return withMemory(`tensor "${name}"`, () => sized(coding.decode(info, coded, bitReader(new Uint8Array(0))), info))
 }
 
 function sized(data: Uint8Array, { byteLength }: TensorInfo): Uint8Array {
@@ -132,7 +146,7 @@ function openGroup({ contents, groups }: Head, index: number, bytes: Uint8Array)
   const decoder = members.some((t) => t.coding.hasIntegers) ? beginDecoding(integers, contents) : undefined
   const bits = bitReader(raw)
   return (tensor) => {
-    const data = decodeTensor(tensor, decoder, bits)
+    const data = withMemory(`tensor "${tensor.name}"`, () => decodeTensor(tensor, decoder, bits))
     if (tensor === members[members.length - 1] && !bits.atEnd()) throw damaged(`group ${index} has raw bits to spare`)
     return data
   }
@@ -150,28 +164,38 @@ function decodeTensor({ coding, coded, info }: PackedTensor, decoder: IntegerDec
 const utf8 = new TextDecoder()
 
 /** The graph, and how each of its tensors is coded. */
-export function readHead(contents: Contents, { maxBytes = 2 ** 31 - 1 }: UnpackOptions = {}): Head {
+export function readHead(contents: Contents, options: UnpackOptions = {}): Head {
+  return withMemory('the graph', () => decodeHead(contents, options))
+}
+
+function decodeHead(contents: Contents, { maxBytes = 2 ** 31 - 1 }: UnpackOptions): Head {
   const coder = new BinaryCoder(contents.head)
   const mixer = primedMixer(coder)
   const { byteLength, graphByteLength } = contents
-  // Each item and each letter of new text is a byte of the graph at least; escaped letters and empty lists are more.
-  let graphBudget = 4 * graphByteLength + 1024
+  let graphBudget = maxItemsIn(graphByteLength)
   let tensorBudget = byteLength - graphByteLength
   if (byteLength >= 2 ** 31 || graphByteLength > maxGraphExpansion * contents.head.length || tensorBudget < 0) {
     throw damaged(`${byteLength} bytes of ONNX, ${graphByteLength} of them graph, from ${contents.head.length} bytes`)
   }
+  if (graphByteLength > maxGraphBytes)
+    throw new Error(`cop: ${graphByteLength} bytes of graph; expected at most ${maxGraphBytes}`)
   if (byteLength > maxBytes) throw new Error(`cop: ${byteLength} bytes of ONNX; expected at most ${maxBytes}`)
   const tooMuch = () => damaged('the head says more than its sizes allow')
   const describe = tensorCoder(mixer)
   const found: (CodedTensor & { readonly message: Message })[] = []
-  const message = codeMessage(mixer, ModelProto, undefined, {
-    check: (cost) => {
-      if ((graphBudget -= cost) < 0 || coder.overrun > 12) throw tooMuch()
+  const message = decodeMessage(mixer, ModelProto, {
+    check: (items) => {
+      if ((graphBudget -= items) < 0 || coder.overrun > 12) throw tooMuch()
     },
     codeTensor: (parent) => {
       const info = infoOf(parent)
       if ((tensorBudget -= info.byteLength) < 0) throw tooMuch()
-      found.push({ ...describe.code(undefined, info), message: parent })
+      const tensor = describe.code(undefined, info)
+      // Integers are decoded as 4 bytes each, of however few bits they will be.
+      const most = Math.min(maxBytes, maxIntegers)
+      if (tensor.coding.hasIntegers && info.size > most)
+        throw new Error(`cop: a tensor of ${info.size} integers; expected at most ${most}`)
+      found.push({ ...tensor, message: parent })
     },
   })
   const split = splitIntoGroups(found)

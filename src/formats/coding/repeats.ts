@@ -3,9 +3,12 @@
  * that followed the last time (integer 0: sign as it was against then, 1: the other sign), or a new magnitude (2, all
  * bits raw), or one seen before (3, its number in order of first appearance raw).
  */
+import { Distinct } from '../distinct.ts'
 import { type BitReader, type BitWriter, type Coding, damaged } from './coding.ts'
 
 const minSize = 256
+/** With more magnitudes than this it is not tried. */
+const maxDistinct = 2 ** 24
 
 interface Step {
   readonly kind: number
@@ -22,9 +25,12 @@ export const repeats: Coding = {
   encode({ dtype, size }, data) {
     if (dtype !== 'float32' || size < minSize) return undefined
     const words = new Uint32Array(new Uint8Array(data).buffer)
-    const distinct = new Set<number>()
-    for (const w of words) distinct.add(w & 0x7fffffff)
-    if (distinct.size > size / 2) return undefined
+    const distinct = new Distinct()
+    const most = Math.min(size / 2, maxDistinct)
+    for (const w of words) {
+      distinct.add(w & 0x7fffffff)
+      if (distinct.size > most) return undefined
+    }
     const integers = new Int32Array(size)
     let bits = 0
     const counts = [0, 0, 0, 0]
@@ -52,9 +58,9 @@ export const repeats: Coding = {
       } else if (kind === 2) words[i] = raw.read(32)
       else if (kind === 3) {
         const sign = raw.read(1)
-        const old = memory.words[raw.read(memory.width())]
-        if (old === undefined) throw damaged('a repeat of an unknown number')
-        words[i] = (old | (sign << 31)) >>> 0
+        const number = raw.read(memory.width())
+        if (number >= memory.seen.size) throw damaged('a repeat of an unknown number')
+        words[i] = (memory.seen.keys[number] | (sign << 31)) >>> 0
       } else throw damaged(`a repeat of kind ${kind}`)
       memory.add(words, i, kind)
     }
@@ -72,10 +78,10 @@ function walk(words: Uint32Array, visit: (i: number, step: Step) => void): void 
     if (from >= 0 && (words[from] & 0x7fffffff) === magnitude) {
       step = { kind: ((words[from] ^ word) >>> 31) ^ memory.flip(), value: 0, bits: 0 }
     } else {
-      const known = memory.index(magnitude)
+      const known = memory.seen.find(magnitude)
       const width = memory.width()
       step =
-        known === undefined || width > 30
+        known < 0 || width > 30
           ? { kind: 2, value: word, bits: 32 }
           : { kind: 3, value: ((word >>> 31) * 2 ** width + known) >>> 0, bits: width + 1 }
     }
@@ -86,36 +92,31 @@ function walk(words: Uint32Array, visit: (i: number, step: Step) => void): void 
 
 /** What both sides know of the elements so far. */
 function remember() {
-  const words: number[] = []
-  const indices = new Map<number, number>()
-  const lastAt = new Map<number, number>()
+  /** Distinct magnitudes in order of first appearance, with the last place of each. */
+  const seen = new Distinct()
   let next = -1
   let flipped = 0
   return {
-    /** Distinct magnitudes in order of first appearance. */
-    words,
-    index: (magnitude: number) => indices.get(magnitude),
-    /** Bits that name one of them. */
-    width: () => (words.length < 2 ? 0 : 32 - Math.clz32(words.length - 1)),
+    seen,
+    /** Bits that name a magnitude. */
+    width: () => (seen.size < 2 ? 0 : 32 - Math.clz32(seen.size - 1)),
     /** The element that this one is expected to repeat, or -1. */
     predicted: (i: number) => (next < i ? next : -1),
     /** 1 where signs are the other way round than they were. */
     flip: () => flipped,
     add(all: Uint32Array, i: number, kind: number): void {
-      const magnitude = all[i] & 0x7fffffff
+      const { size } = seen
+      const number = seen.add(all[i] & 0x7fffffff)
       if (kind < 2) {
         flipped ^= kind
         next++
-      } else {
-        const before = lastAt.get(magnitude)
-        next = before === undefined ? -1 : before + 1
-        if (before !== undefined) flipped = (all[before] ^ all[i]) >>> 31
-        if (!indices.has(magnitude)) {
-          indices.set(magnitude, words.length)
-          words.push(magnitude)
-        }
+      } else if (number === size) next = -1
+      else {
+        const before = seen.notes[number]
+        next = before + 1
+        flipped = (all[before] ^ all[i]) >>> 31
       }
-      lastAt.set(magnitude, i)
+      seen.notes[number] = i
     },
   }
 }

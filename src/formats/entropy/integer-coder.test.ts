@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { random } from '../../tensor/random.ts'
 import { wasmAvailable } from '../wasm/instance.ts'
 import { beginDecoding, beginEncoding, decodeIntegers, encodeIntegers, type Mode } from './integer-coder.ts'
@@ -105,5 +105,79 @@ describe.each(modes)('integer coder, %s', (mode) => {
       expect(() => decodeIntegers(bytes.subarray(0, bytes.length / 2), [200, 100], { mode, wasm })).toThrow(/damaged/)
       expect(() => decodeIntegers(bytes.subarray(0, 3), [1e6, 1e6], { mode, wasm })).toThrow(/damaged/)
     }
+  })
+})
+
+describe('where memory is short', () => {
+  afterEach(() => {
+    vi.restoreAllMocks()
+    vi.resetModules()
+  })
+  // The second is more than what is left of the pages that the coder itself takes.
+  const tensors = [[40, 50], [60, 100], [7]].map((shape, i) => ({ shape, values: weights(shape, 2, i + 1) }))
+  const encodeAll = ({ encodeTensor, finish }: ReturnType<typeof beginEncoding>): Uint8Array => {
+    for (const { values, shape } of tensors) encodeTensor(values, shape)
+    return finish()
+  }
+
+  it.each(modes)('%s: a stream that cannot grow any more goes on in TypeScript', (mode) => {
+    const bytes = encodeAll(beginEncoding({ mode, wasm: false }))
+    const { grow } = WebAssembly.Memory.prototype
+    let refused = 0
+    vi.spyOn(WebAssembly.Memory.prototype, 'grow').mockImplementation(function (this: WebAssembly.Memory, pages) {
+      if (pages <= 2) return grow.call(this, pages) // for its tables
+      refused++
+      throw new RangeError('WebAssembly.Memory.grow(): Unable to grow instance memory')
+    })
+    expect(encodeAll(beginEncoding({ mode }))).toEqual(bytes)
+    const decoder = beginDecoding(bytes, { mode })
+    const first = decoder.decodeTensor(tensors[0].shape)
+    expect(first).toEqual(tensors[0].values)
+    first.fill(9) // it is the caller's now
+    for (const { values, shape } of tensors.slice(1)) expect(decoder.decodeTensor(shape)).toEqual(values)
+    expect(first.every((v) => v === 9)).toBe(true)
+    expect(refused).toBe(2)
+  })
+
+  it.each(['Instance', 'Module'] as const)('without a WebAssembly.%s there is TypeScript', async (part) => {
+    const bytes = encodeAll(beginEncoding())
+    let asked = 0
+    class Missing {
+      constructor() {
+        asked++
+        throw new RangeError(`WebAssembly.${part}(): Out of memory: Cannot allocate Wasm memory for new instance`)
+      }
+    }
+    const { [part]: real } = WebAssembly
+    vi.resetModules()
+    Object.assign(WebAssembly, { [part]: Missing })
+    try {
+      const fresh = await import('./integer-coder.ts')
+      expect(encodeAll(fresh.beginEncoding())).toEqual(bytes)
+      expect(fresh.beginDecoding(bytes).decodeTensor(tensors[0].shape)).toEqual(tensors[0].values)
+    } finally {
+      Object.assign(WebAssembly, { [part]: real })
+    }
+    // Not again and again.
+    expect(asked).toBe(1)
+  })
+
+  it.each(modes)('%s: a vector takes no more memory than the mode needs', (mode) => {
+    const size = 2 ** 20
+    let pages = 0
+    const { grow } = WebAssembly.Memory.prototype
+    vi.spyOn(WebAssembly.Memory.prototype, 'grow').mockImplementation(function (this: WebAssembly.Memory, more) {
+      pages = grow.call(this, more) + more
+      return pages - more
+    })
+    const bytes = encodeIntegers(new Int32Array(size), [size], { mode })
+    expect(pages * 65536).toBeLessThan(4 * size * (mode === 'max' ? 5 : 3) + 2 ** 23)
+    expect(decodeIntegers(bytes, [size], { mode }).length).toBe(size)
+  })
+
+  it('what no array can hold is a sentence', () => {
+    expect(() => decodeIntegers(new Uint8Array(20_000), [2 ** 31, 4])).toThrow(
+      new Error(`cop: there is not enough memory for ${2 ** 33} integers; expected a smaller model`),
+    )
   })
 })

@@ -3,14 +3,15 @@
  * hold as many as may be decoded together.
  */
 
-import { openStream, type Stream, wasmAvailable } from '../wasm/instance.ts'
-import { IntegerModel, layoutOf, type Mode } from './integer-model.ts'
+import { withMemory } from '../memory.ts'
+import { openWasmStream, type Stream } from '../wasm/instance.ts'
+import { IntegerModel, type Layout, layoutOf, type Mode } from './integer-model.ts'
 import { BinaryCoder } from './range-coder.ts'
 
 export type { Mode } from './integer-model.ts'
 
 export interface IntegerEncoder {
-  /** Appends a tensor; `values` holds as many integers as the shape says. */
+  /** Appends a tensor; `values` holds as many integers as the shape says, and keeps them until the stream is finished. */
   encodeTensor(values: Int32Array, shape: readonly number[]): void
   /** The stream's bytes. The encoder is used up. */
   finish(): Uint8Array
@@ -33,22 +34,22 @@ export interface CoderOptions {
   readonly wasm?: boolean
 }
 
-export function beginEncoding({ mode = 'default', wasm = true }: CoderOptions = {}): IntegerEncoder {
-  const stream = wasm && wasmAvailable() ? openStream(mode) : openPlainStream(mode)
+export function beginEncoding(options: CoderOptions = {}): IntegerEncoder {
+  const stream = openStream(options)
   return {
     encodeTensor(values, shape) {
       const size = shape.reduce((a, b) => a * b, 1)
       if (values.length !== size) {
         throw new Error(`integers: ${values.length} values; expected ${size} for the shape [${shape.join(',')}]`)
       }
-      stream.code(values, layoutOf(shape))
+      withMemory(`${size} integers`, () => stream.code(values, layoutOf(shape)))
     },
     finish: () => stream.finish(),
   }
 }
 
-export function beginDecoding(bytes: Uint8Array, { mode = 'default', wasm = true }: CoderOptions = {}): IntegerDecoder {
-  const stream = wasm && wasmAvailable() ? openStream(mode, bytes) : openPlainStream(mode, bytes)
+export function beginDecoding(bytes: Uint8Array, options: CoderOptions = {}): IntegerDecoder {
+  const stream = openStream(options, bytes)
   let left = (bytes.length + 16) * maxWeightsPerByte
   return {
     decodeTensor(shape) {
@@ -56,17 +57,47 @@ export function beginDecoding(bytes: Uint8Array, { mode = 'default', wasm = true
       left -= size
       if (!(left >= 0))
         throw new Error(`integers: ${size} of them cannot come from ${bytes.length} bytes; the data is damaged`)
-      const values = new Int32Array(size)
-      stream.code(values, layoutOf(shape))
-      return values
+      return withMemory(`${size} integers`, () => {
+        const values = new Int32Array(size)
+        stream.code(values, layoutOf(shape))
+        return values
+      })
     },
+  }
+}
+
+/**
+ * A stream in WebAssembly, if that can be. From the first tensor on that its memory cannot hold, it is one in TypeScript that
+ * has coded again what came before: that is little, because a group's large tensor is its last.
+ */
+function openStream({ mode = 'default', wasm = true }: CoderOptions, input?: Uint8Array): Stream {
+  const fast = wasm ? openWasmStream(mode, input) : undefined
+  let stream = fast ?? openPlainStream(mode, input)
+  const before: { values?: Int32Array; layout: Layout }[] = []
+  return {
+    code(values, layout) {
+      const done = stream.code(values, layout)
+      if (!done) {
+        stream = openPlainStream(mode, input)
+        for (const { values: v, layout: l } of before) stream.code(v ?? new Int32Array(l.rows * l.columns * l.taps), l)
+        stream.code(values, layout)
+      } else if (stream === fast) before.push({ values: input ? undefined : values, layout })
+      return true
+    },
+    finish: () => stream.finish(),
   }
 }
 
 function openPlainStream(mode: Mode, input?: Uint8Array): Stream {
   const coder = new BinaryCoder(input)
   const model = new IntegerModel(mode)
-  return { code: (values, layout) => model.code(coder, values, layout), finish: () => coder.finish() }
+  return {
+    code(values, layout) {
+      model.code(coder, values, layout)
+      return true
+    },
+    finish: () => coder.finish(),
+  }
 }
 
 /** One tensor as a stream of its own. */

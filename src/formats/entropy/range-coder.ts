@@ -8,6 +8,7 @@
  * One class codes in both directions: a model calls `code(bit, p)` and uses the bit that it returns, so that the encoder
  * and the decoder cannot drift apart.
  */
+import { grown } from '../memory.ts'
 
 export class BinaryCoder {
   private low = 0
@@ -95,11 +96,7 @@ export class BinaryCoder {
   }
 
   private put(byte: number): void {
-    if (this.at === this.bytes.length) {
-      const grown = new Uint8Array(this.bytes.length * 2)
-      grown.set(this.bytes)
-      this.bytes = grown
-    }
+    if (this.at === this.bytes.length) this.bytes = grown(this.bytes)
     this.bytes[this.at++] = byte
   }
 

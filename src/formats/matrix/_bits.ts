@@ -2,6 +2,7 @@
  * Bit streams in 32-bit words, the highest bit of a word first, the last word padded with zeros: the layout of HAC and
  * sHAC (Marinò et al. 2021). Positions are bit numbers below 2^32.
  */
+import { grown } from '../memory.ts'
 
 export const maxBits = 2 ** 32 - 64
 
@@ -20,11 +21,7 @@ export function wordWriter(): WordWriter {
   let pending = 0
   let free = 32
   const put = (word: number): void => {
-    if (used === words.length) {
-      const grown = new Uint32Array(used * 2)
-      grown.set(words)
-      words = grown
-    }
+    if (used === words.length) words = grown(words)
     words[used++] = word
   }
   return {

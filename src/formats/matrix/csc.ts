@@ -47,12 +47,10 @@ export const csc = defineFormat({
         }
       },
       matvec: (x) =>
-        compiled
-          ? compiled.run(x, (wasm, [nzAt, riAt, cbAt], { x, y }) => {
-              const run = ri.BYTES_PER_ELEMENT === 1 ? wasm.csc8 : ri.BYTES_PER_ELEMENT === 2 ? wasm.csc16 : wasm.csc32
-              run(nzAt, riAt, cbAt, x, y, columns)
-            })
-          : cscProduct({ nz, ri, cb }, x, columns),
+        compiled?.run(x, (wasm, [nzAt, riAt, cbAt], { x, y }) => {
+          const run = ri.BYTES_PER_ELEMENT === 1 ? wasm.csc8 : ri.BYTES_PER_ELEMENT === 2 ? wasm.csc16 : wasm.csc32
+          run(nzAt, riAt, cbAt, x, y, columns)
+        }) ?? cscProduct({ nz, ri, cb }, x, columns),
     }
   },
   bound({ rows, columns, density }) {

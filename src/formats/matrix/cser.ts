@@ -3,6 +3,7 @@
  * goes: the distinct values by frequency, and for each column the values that it has, each with the rows where they are.
  * The most frequent value is not listed anywhere. A product adds the inputs of a value first and multiplies once.
  */
+import { Numbers } from '../memory.ts'
 import { alphabetOf } from './_alphabet.ts'
 import { widthFor } from './_fields.ts'
 import { readArray, startsOf, writeArray } from './_sparse.ts'
@@ -15,29 +16,29 @@ export const cser = defineFormat({
   write(out, { rows, columns, bits }) {
     const alphabet = alphabetOf(bits)
     const groupsOfColumn = new Uint32Array(columns)
-    const valueOfGroup: number[] = []
-    const sizeOfGroup: number[] = []
+    const valueOfGroup = new Numbers()
+    const sizeOfGroup = new Numbers()
     const listed = new Uint32Array(bits.length - (alphabet.counts[0] ?? 0))
     const order = new Uint32Array(rows)
+    const places = new Uint32Array(alphabet.bits.length + 1)
     for (let column = 0, at = 0; column < columns; column++) {
       const numbers = alphabet.indices.subarray(column * rows, (column + 1) * rows)
-      const used = sortRows(numbers, order)
-      for (let i = 0; i < used; i++) {
+      const used = sortRows(numbers, order, places)
+      for (let i = 0, from = 0; i < used; i++) {
         const number = numbers[order[i]]
-        if (i === 0 || number !== numbers[order[i - 1]]) {
-          groupsOfColumn[column]++
-          valueOfGroup.push(number)
-          sizeOfGroup.push(0)
-        }
-        sizeOfGroup[sizeOfGroup.length - 1]++
         listed[at++] = order[i]
+        if (i + 1 < used && number === numbers[order[i + 1]]) continue
+        groupsOfColumn[column]++
+        valueOfGroup.push(number)
+        sizeOfGroup.push(i + 1 - from)
+        from = i + 1
       }
     }
     out.u32(alphabet.bits.length)
     out.ints(alphabet.bits, 4)
     writeArray(out, groupsOfColumn)
-    out.ints(valueOfGroup, widthFor(alphabet.bits.length))
-    writeArray(out, Uint32Array.from(sizeOfGroup))
+    out.ints(valueOfGroup.all, widthFor(alphabet.bits.length))
+    writeArray(out, sizeOfGroup.all)
     out.ints(listed, widthFor(rows))
   },
   read(input, { rows, columns }) {
@@ -109,10 +110,20 @@ export const cser = defineFormat({
   },
 })
 
-/** The rows whose number is not 0, by number and then by row (counting sort where numbers are few); how many. */
-function sortRows(numbers: Uint32Array, order: Uint32Array): number {
+/**
+ * The rows whose number is not 0, by number and then by row; how many. By counting, with a place for each number and one more
+ * in `places`, unless numbers are so many that they are better compared.
+ */
+function sortRows(numbers: Uint32Array, order: Uint32Array, places: Uint32Array): number {
   let used = 0
-  for (let row = 0; row < numbers.length; row++) if (numbers[row] !== 0) order[used++] = row
-  order.subarray(0, used).sort((a, b) => numbers[a] - numbers[b] || a - b)
-  return used
+  if (places.length > 2 * numbers.length + 64) {
+    for (let row = 0; row < numbers.length; row++) if (numbers[row] !== 0) order[used++] = row
+    order.subarray(0, used).sort((a, b) => numbers[a] - numbers[b] || a - b)
+    return used
+  }
+  places.fill(0)
+  for (let row = 0; row < numbers.length; row++) if (numbers[row] !== 0) places[numbers[row] + 1]++
+  for (let number = 1; number < places.length; number++) places[number] += places[number - 1]
+  for (let row = 0; row < numbers.length; row++) if (numbers[row] !== 0) order[places[numbers[row]]++] = row
+  return places[places.length - 1]
 }

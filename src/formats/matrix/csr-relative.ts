@@ -5,6 +5,7 @@
  *
  * A gap g stands for g zeros and then a value; a filler has the greatest gap and the value +0.
  */
+import { Numbers } from '../memory.ts'
 import { type Alphabet, alphabetOf } from './_alphabet.ts'
 import { bitsFor, padded, wordWriter } from './_bits.ts'
 import type { FieldReader, FieldWriter } from './_fields.ts'
@@ -29,8 +30,8 @@ export interface CsrRelativeOptions {
 /** The values, fillers among them, and the gap before each. */
 export function relativeIndices(bits: Uint32Array, gapBits: number): { values: Uint32Array; gaps: Uint32Array } {
   const longest = 2 ** gapBits - 1
-  const values: number[] = []
-  const gaps: number[] = []
+  const values = new Numbers()
+  const gaps = new Numbers()
   let gap = 0
   for (let i = 0; i < bits.length; i++) {
     if (bits[i] === 0 && gap < longest) {
@@ -42,11 +43,10 @@ export function relativeIndices(bits: Uint32Array, gapBits: number): { values: U
     gap = 0
   }
   // A filler at the very end would stand for nothing that the shape does not tell.
-  while (values.length > 0 && values[values.length - 1] === 0) {
-    values.pop()
-    gaps.pop()
-  }
-  return { values: Uint32Array.from(values), gaps: Uint32Array.from(gaps) }
+  const all = values.all
+  let used = all.length
+  while (used > 0 && all[used - 1] === 0) used--
+  return { values: all.subarray(0, used), gaps: gaps.all.subarray(0, used) }
 }
 
 export const csrRelative = defineFormat<CsrRelativeOptions>({

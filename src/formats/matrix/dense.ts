@@ -27,9 +27,8 @@ export const dense = defineFormat({
         }
       },
       matvec: (x) =>
-        compiled
-          ? compiled.run(x, (wasm, [at], { x, y }) => wasm.dense(at, x, y, rows, columns))
-          : denseProduct(values, x, { rows, columns }),
+        compiled?.run(x, (wasm, [at], { x, y }) => wasm.dense(at, x, y, rows, columns)) ??
+        denseProduct(values, x, { rows, columns }),
     }
   },
   bound: () => 32,

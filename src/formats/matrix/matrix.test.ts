@@ -1,6 +1,6 @@
 /** Every format through the conformance suite; a large case; layers as matrices; opening by name. */
 import { readdirSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { matrixOf, sharedMatrix, testFormat } from '../../testing/test-format.ts'
 import { matrixOfWeight, weightOfMatrix } from './convolution.ts'
 import { cscArrays } from './csc.ts'
@@ -96,6 +96,44 @@ it('opening by the name in the header', () => {
   expect(() => openMatrix(Uint8Array.from([67, 77, 88, 99, ...new Array(20).fill(0)]))).toThrow(
     /format 99 is not known/,
   )
+})
+
+describe('where there is no memory for WebAssembly', () => {
+  afterEach(() => void vi.restoreAllMocks())
+  const matrix = sharedMatrix(100, 50, { density: 0.4, k: 9 })
+  const x = Float32Array.from({ length: 100 }, (_, i) => Math.sin(i))
+  const outOfMemory = (): never => {
+    throw new RangeError('WebAssembly: Out of memory')
+  }
+  class Missing {
+    constructor() {
+      outOfMemory()
+    }
+  }
+  it.each([formats.dense, formats.csc, formats.hac, formats.shac])('$id multiplies in TypeScript', (format) => {
+    const bytes = format.encode(matrix)
+    const expected = format.open(bytes, { kernel: 'typescript' }).matvec(x)
+    const grow = vi.spyOn(WebAssembly.Memory.prototype, 'grow').mockImplementation(outOfMemory)
+    const open = format.open(bytes)
+    expect(open.matvec(x)).toEqual(expected)
+    expect(open.matvec(x)).toEqual(expected)
+    expect(grow).toHaveBeenCalledTimes(1)
+    vi.restoreAllMocks()
+    const { Instance } = WebAssembly
+    Object.assign(WebAssembly, { Instance: Missing })
+    try {
+      expect(format.open(bytes).matvec(x)).toEqual(expected)
+    } finally {
+      Object.assign(WebAssembly, { Instance })
+    }
+  })
+})
+
+it('cser: rows come in order, by counting and by comparing', () => {
+  for (const k of [3, 700]) {
+    const matrix = sharedMatrix(150, 40, { density: 0.9, k, seed: 5 })
+    expect(formats.cser.open(formats.cser.encode(matrix)).decode().values).toEqual(matrix.values)
+  }
 })
 
 it('layers as matrices: a column an output, and back', () => {

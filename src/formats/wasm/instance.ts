@@ -1,6 +1,6 @@
 /**
  * Streams of the integer coder in WebAssembly: the bits of entropy/integer-coder.ts, several times faster. Where
- * WebAssembly or its SIMD is missing or not allowed, `wasmAvailable` says no and the caller takes the TypeScript path.
+ * WebAssembly, its SIMD or memory for it is missing, callers take the TypeScript path.
  */
 import type { Layout, Mode } from '../entropy/integer-model.ts'
 import { log2Table, zeroTable } from '../entropy/logarithm.ts'
@@ -24,11 +24,14 @@ interface Exports {
 }
 
 export interface Stream {
-  /** Codes a tensor: reads `values`, or fills them when decoding. */
-  code(values: Int32Array, layout: Layout): void
+  /** Codes a tensor: reads `values`, or fills them when decoding. False, and nothing is done, where there is no memory for it. */
+  code(values: Int32Array, layout: Layout): boolean
   /** The bytes of an encoder's stream. */
   finish(): Uint8Array
 }
+
+const page = 65536
+const mostPages = 65536
 
 let compiled: WebAssembly.Module | undefined | null
 
@@ -37,33 +40,49 @@ export function wasmAvailable(): boolean {
   return compiled !== null
 }
 
-/** Opens a stream; a decoder where there is input. Only where `wasmAvailable()`. */
-export function openStream(mode: Mode, input?: Uint8Array): Stream {
-  if (!wasmAvailable()) throw new Error('integers: WebAssembly is not available here; expected a check before')
+/** Opens a stream, a decoder where there is input; undefined where it cannot be had. */
+export function openWasmStream(mode: Mode, input?: Uint8Array): Stream | undefined {
+  if (!wasmAvailable()) return undefined
   const output: Uint8Array[] = []
   const flush = (at: number, length: number): void => {
     output.push(new Uint8Array(wasm.memory.buffer, at, length).slice())
   }
-  const instance = new WebAssembly.Instance(compiled as WebAssembly.Module, { env: { flush, abort: () => {} } })
-  const wasm = instance.exports as unknown as Exports
-  putTables(wasm.memory)
-  let heap = wasm.init(['fast', 'default', 'max'].indexOf(mode), input ? 1 : 0)
-  const reserve = (bytes: number): void => {
-    const missing = Math.ceil((heap + bytes) / 65536) - wasm.memory.buffer.byteLength / 65536
-    // By 4 MiB at least: growing is slow in browsers, and a stream may be many small tensors.
-    if (missing > 0) wasm.memory.grow(Math.max(missing, 64))
+  let wasm: Exports
+  let heap: number
+  try {
+    const instance = new WebAssembly.Instance(compiled as WebAssembly.Module, { env: { flush, abort: () => {} } })
+    wasm = instance.exports as unknown as Exports
+    putTables(wasm.memory)
+    heap = wasm.init(['fast', 'default', 'max'].indexOf(mode), input ? 1 : 0)
+  } catch {
+    // Without memory for the least of streams, trying again and again would take longer than it gains.
+    compiled = null
+    return undefined
+  }
+  const reserve = (end: number): boolean => {
+    const pages = wasm.memory.buffer.byteLength / page
+    const missing = Math.ceil(end / page) - pages
+    if (missing <= 0) return true
+    try {
+      // By 4 MiB at least: growing is slow in browsers, and a stream may be many small tensors.
+      wasm.memory.grow(Math.max(missing, Math.min(64, mostPages - pages)))
+      return true
+    } catch {
+      return false
+    }
   }
   if (input) {
-    reserve(input.length)
+    if (!reserve(heap + input.length)) return undefined
     new Uint8Array(wasm.memory.buffer).set(input, heap)
     wasm.setInput(heap, input.length)
     heap = Math.ceil((heap + input.length) / 16) * 16
   }
   return {
     code(values, { rows, columns, taps, width }) {
-      if (values.length === 0) return
+      if (values.length === 0) return true
       const scratchAt = heap + values.length * 4
-      reserve(scratchAt + (2 * (columns * taps + columns) + 3 * taps) * 4 - heap)
+      const means = columns * taps + columns
+      if (!reserve(scratchAt + (mode === 'max' ? 2 * means + 3 * taps : means) * 4)) return false
       const there = new Int32Array(wasm.memory.buffer, heap, values.length)
       if (input) there.fill(0)
       else there.set(values)
@@ -71,6 +90,7 @@ export function openStream(mode: Mode, input?: Uint8Array): Stream {
         throw new Error('integers: the data ends too soon; it is damaged')
       }
       if (input) values.set(there)
+      return true
     },
     finish() {
       wasm.finish()
@@ -80,7 +100,7 @@ export function openStream(mode: Mode, input?: Uint8Array): Stream {
 }
 
 function putTables(memory: WebAssembly.Memory): void {
-  if (memory.buffer.byteLength < 65536 * 2) memory.grow(2)
+  if (memory.buffer.byteLength < page * 2) memory.grow(2)
   const { buffer } = memory
   new Uint16Array(buffer, 1024, squashTable.length).set(squashTable)
   new Int16Array(buffer, 13312, stretchTable.length).set(stretchTable)

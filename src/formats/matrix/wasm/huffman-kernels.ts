@@ -10,7 +10,7 @@ import { openKernel } from './kernel.ts'
 const lookupBits = 12
 const mostSymbols = 255
 
-type Product = (x: Float32Array) => Float32Array
+type Product = (x: Float32Array) => Float32Array | undefined
 
 interface Parts {
   readonly decoder: Decoder

@@ -1,6 +1,7 @@
 /**
  * Products in WebAssembly. Each opened matrix has an instance and a memory of its own, made at its first product: the
- * arrays of the matrix, then x and a few zeros, then y. Where WebAssembly or its SIMD is missing, callers take the TypeScript path.
+ * arrays of the matrix, then x and a few zeros, then y. Where WebAssembly, its SIMD or memory for it is missing, callers take
+ * the TypeScript path.
  */
 
 import { compileWasm } from '../../wasm/compile.ts'
@@ -42,11 +43,11 @@ export interface Exports {
 }
 
 export interface Kernel {
-  /** Puts x into the memory, calls `product` with where everything lies, and gives a copy of y. */
+  /** Puts x into the memory, calls `product` with where everything lies, and gives a copy of y; undefined without memory. */
   run(
     x: Float32Array,
     product: (wasm: Exports, arrays: readonly number[], at: { readonly x: number; readonly y: number }) => void,
-  ): Float32Array
+  ): Float32Array | undefined
 }
 
 type Array = Uint8Array | Uint16Array | Uint32Array | Float64Array
@@ -77,18 +78,24 @@ export function openKernel(
   }
   for (const array of arrays) addresses.push(place(array.byteLength))
   const at = { x: place((rows + zerosAfterX) * 4), y: place(columns * 4) }
-  let wasm: Exports | undefined
-  const instantiate = (): Exports => {
-    const instance = new WebAssembly.Instance(module, { env: { abort: () => {} } })
-    const made = instance.exports as unknown as Exports
-    made.memory.grow(Math.ceil(Math.max(0, end - made.memory.buffer.byteLength) / page))
-    const bytes = new Uint8Array(made.memory.buffer)
-    for (const [i, a] of arrays.entries()) bytes.set(new Uint8Array(a.buffer, a.byteOffset, a.byteLength), addresses[i])
-    return made
+  let wasm: Exports | undefined | null
+  const instantiate = (): Exports | null => {
+    try {
+      const instance = new WebAssembly.Instance(module, { env: { abort: () => {} } })
+      const made = instance.exports as unknown as Exports
+      made.memory.grow(Math.ceil(Math.max(0, end - made.memory.buffer.byteLength) / page))
+      const bytes = new Uint8Array(made.memory.buffer)
+      for (const [i, a] of arrays.entries())
+        bytes.set(new Uint8Array(a.buffer, a.byteOffset, a.byteLength), addresses[i])
+      return made
+    } catch {
+      return null
+    }
   }
   return {
     run(x, product) {
-      wasm ??= instantiate()
+      if (wasm === undefined) wasm = instantiate()
+      if (wasm === null) return undefined
       new Float32Array(wasm.memory.buffer, at.x, rows).set(x)
       product(wasm, addresses, at)
       return new Float32Array(wasm.memory.buffer, at.y, columns).slice()
