@@ -76,7 +76,7 @@ async function httpSource(url: string, fetch: Fetch): Promise<OpenSource> {
         const part = await partOf(answer, url, from)
         if (part && (part.total !== total || answer.headers.get('etag') !== tag))
           throw new Error(`cop: ${url} answered 206 of another file; expected bytes ${at} to ${to} of the file opened`)
-        if (part) parts.push(part.bytes)
+        if (part) parts.push(part.bytes.subarray(0, to - from))
         else
           whole ??= all(answer).catch((error) => {
             whole = undefined

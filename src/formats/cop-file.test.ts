@@ -156,6 +156,7 @@ describe('servers of all kinds', () => {
   const cases: Record<string, [(from: number, to: number) => Response | undefined, number]> = {
     'that send less than they are asked for': [(from, to) => part(from, Math.min(to, from + 200)), 0],
     'that send a byte at first': [(from, to) => part(from, from === 0 ? 1 : to), 0],
+    'that send more than they are asked for': [(from, to) => part(from, from === 0 ? 200 : to + 50), 0],
     'that begin elsewhere': [(from, to) => part(0, to - from), 0],
     'that begin elsewhere later on': [(from) => part(0, from === 0 ? 200 : 100), 1],
     'that send nothing later on': [(from, to) => (from === 0 ? part(0, 200) : part(to, to, `${from}-${to}/*`)), 1],
