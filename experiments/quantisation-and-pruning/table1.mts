@@ -77,14 +77,19 @@ interface Control {
   readonly testPercent: number
 }
 
-/** The net, pruned and trained on at half of its reference's rate. */
+/** Half of the reference's. */
+function pruningRate({ settings }: Setup): number {
+  return Number(settings.rate) / 2
+}
+
+/** The net, pruned and trained on. */
 function pruned(setup: Setup, from: Model, what: string, how: { sparsity: number; epochs: number }): Promise<Model> {
   return setup.made(what, () =>
     pruneAndTrain(from, setup.training, {
       sparsity: how.sparsity,
       scope: 'global',
       score: 'lamp',
-      training: setup.options(what, { epochs: how.epochs, learningRate: Number(setup.settings.rate) / 2 }),
+      training: setup.options(what, { epochs: how.epochs, learningRate: pruningRate(setup) }),
       context: { seed: setup.seed },
       checkpoint: setup.checkpoint(what),
     }),
@@ -111,7 +116,6 @@ async function controlOf(setup: Setup, rungs: readonly Rung[], chosen: number): 
 
 async function rowOf(setup: Setup, ladder: readonly number[]): Promise<Row> {
   const { net, set, seed, settings } = setup
-  const rate = Number(settings.rate) / 2
   const accuracyOf = async (m: Model): Promise<number> => (await setup.measure(m, setup.validation)).accuracy
   const reference = await setup.reference()
   const goal = await accuracyOf(reference)
@@ -150,7 +154,7 @@ async function rowOf(setup: Setup, ladder: readonly number[]): Promise<Row> {
     net,
     set,
     seed,
-    settings: { ...settings, pruningRate: rate, threads: setup.threads },
+    settings: { ...settings, pruningRate: pruningRate(setup), threads: setup.threads },
     paper: paperRows[set]?.[net],
     reference: {
       parameters: parameters(reference),

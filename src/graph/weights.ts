@@ -46,6 +46,11 @@ const weightInputs: Record<string, Record<number, (node: Node, rank: number) => 
   RNN: { 1: () => 1, 2: () => 1 },
 }
 
+/** The inputs of an operator that it multiplies with as weights. */
+export function weightPlaces(op: string): number[] {
+  return Object.keys(weightInputs[op] ?? {}).map(Number)
+}
+
 interface Stored {
   readonly name: string
   readonly tensor: Tensor

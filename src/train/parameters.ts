@@ -1,5 +1,6 @@
 /** Which stored tensors of a model are trained. */
 import { consumersOf } from '../graph/walk.ts'
+import { weightPlaces } from '../graph/weights.ts'
 import type { Graph, Node } from '../model.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 
@@ -62,16 +63,13 @@ export function trainableNames(graph: Graph): string[] {
   )
 }
 
-/** The weights of recurrent layers, which have no gradient rule. */
-const recurrentInputs: Readonly<Record<string, readonly number[]>> = { LSTM: [1, 2], GRU: [1, 2], RNN: [1, 2] }
-
 /** Constants that layers multiply with although nothing in them is among `trained`: they stay as they are. */
 export function untrainedWeights(graph: Graph, trained: readonly string[]): string[] {
   const constant = constantValues(graph)
   const moved = new Set(trained)
   for (const n of graph.nodes) if (n.inputs.some((i) => moved.has(i))) for (const o of n.outputs) moved.add(o)
   const names = graph.nodes.flatMap((n) => {
-    const places = weightInputs[n.op] ?? recurrentInputs[n.op] ?? []
+    const places = weightInputs[n.op] ?? weightPlaces(n.op)
     const weights = places.map((i) => n.inputs[i]).filter((name) => name && constant.has(name))
     return weights.filter((name) => !moved.has(name))
   })

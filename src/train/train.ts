@@ -12,7 +12,8 @@ import { crc32 } from '../formats/checksum.ts'
 import type { Engine } from '../grad/engine.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
-import { bytesOf, sizeOf } from '../tensor/dtype.ts'
+import { writeModel } from '../onnx/write.ts'
+import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
@@ -156,7 +157,7 @@ export async function train(model: Model, data: Dataset, options: TrainOptions):
     const state = createTrainState(model, step, session, options.averageDecay)
     const stepsPerEpoch = Math.floor(data.length / batchSize)
     const seed = options.seed ?? 0
-    const fingerprint = options.checkpoint ? trainingFingerprint(data, options) + startOf(model, state) : ''
+    const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
     const result = await loop({
       model,
       data,
@@ -192,18 +193,6 @@ function check(data: Dataset, { batchSize, epochs, targets, patience, validation
   if (patience !== undefined && !validation) throw new Error('train: early stopping needs validation data')
   if (validation?.length === 0)
     throw new Error(`${validation.id}: no sample is held back; expected a larger share, or more data`)
-}
-
-/** What a run starts from, in any engine: the graph, and the weights whatever they are stored as. */
-function startOf({ graph }: Model, state: TrainState): string {
-  const arrays = [...state.arrays()].filter(([name]) => /^(weight|statistics)\//.test(name))
-  return JSON.stringify(
-    [
-      graph.nodes.map((n) => [n.op, n.inputs, n.outputs, n.attributes]),
-      arrays.map(([name, values]) => [name, values.length, crc32(bytesOf(values))]),
-    ],
-    (_, value: unknown) => (ArrayBuffer.isView(value) ? crc32(bytesOf(value as Uint8Array)) : value),
-  )
 }
 
 async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
