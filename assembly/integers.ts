@@ -382,7 +382,8 @@ function codeEscape(a: u32): u32 {
 
 /**
  * Codes a tensor of values at `values`. At `tapsAt` is scratch: 4 bytes for each place in a row and each column, twice, and for
- * each place in the kernel, three times. Returns 0, or 1 where the input ends too soon.
+ * each place in the kernel, three times. Returns 0, or 1 where the input ends too soon, which is looked at within rows too: one may
+ * be of 2^30 weights, in a file of a few bytes.
  */
 export function codeTensor(
   values: usize,
@@ -423,7 +424,6 @@ export function codeTensor(
   let value_ = value
   let input = inputAt
   for (let row = 0; row < rows; row++) {
-    if (decoding && input > inputEnd + 12) return 1
     const meanLog = log2(mean + 64)
     const floor = ((mean * 5) >> 4) + 64
     const rate = max32(slowest, reciprocal(row))
@@ -436,6 +436,7 @@ export function codeTensor(
     let k = 0
     let placeInRow = 0
     for (let p = 0; p < rowLength; p++, at += 4) {
+      if (decoding && !(p & 0xffff) && input > inputEnd + 12) return 1
       const left = p > 0 ? load<i32>(at - 4) : 0
       const up = row > 0 ? load<i32>(at - rowBytes) : 0
       const left2 = p > 1 ? load<i32>(at - 8) : 0
@@ -727,7 +728,7 @@ export function codeTensor(
   range = range_
   value = value_
   inputAt = input
-  return 0
+  return decoding && inputAt > inputEnd + 12 ? 1 : 0
 }
 
 /** The same for fast: a loop of its own, so that its state stays in registers. */
@@ -746,7 +747,6 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
   let ahead = 0
   let input = inputAt
   for (let row = 0; row < rows; row++) {
-    if (decoding && input - <usize>(ahead >>> 3) > inputEnd + 12) return 1
     const meanLog = log2(mean + 64)
     const floor = ((mean * 5) >> 4) + 64
     const rate = max32(slowest, reciprocal(row))
@@ -757,6 +757,7 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
     let left = 0
     let k = 0
     for (let p = 0; p < rowLength; p++, at += 4) {
+      if (decoding && !(p & 0xffff) && input - <usize>(ahead >>> 3) > inputEnd + 12) return 1
       const up = row > 0 ? load<i32>(at - rowBytes) : 0
       const tapAt = tapsAt + (<usize>p << 2)
       const tap = load<i32>(tapAt)
@@ -883,5 +884,5 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
   range = range_
   value = <u32>(window >>> 32)
   inputAt = input - <usize>(ahead >>> 3)
-  return 0
+  return decoding && inputAt > inputEnd + 12 ? 1 : 0
 }

@@ -38,6 +38,8 @@ describe('coppice/runtime', () => {
       new Response(url === '/a.cop' ? new Uint8Array(packed) : 'no', { status: url === '/a.cop' ? 200 : 404 })
     expect(await loadCop('/a.cop', { fetch })).toEqual(onnx)
     await expect(loadCop('/b.cop', { fetch })).rejects.toThrow('/b.cop answered 404')
+    const broken = () => Promise.reject(new TypeError('network down'))
+    await expect(loadCop('/c.cop', { fetch: broken })).rejects.toThrow('cop: /c.cop could not be read (network down)')
   })
 
   it('is at most 30 KB, gzipped, with its WebAssembly', async () => {

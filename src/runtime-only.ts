@@ -2,7 +2,8 @@
  * The decoder alone, for pages and programs that load packed models: `coppice/runtime`. It brings no runtime along; give the
  * bytes to whichever one is there.
  */
-import { bodyOf, openCop } from './formats/cop-file.ts'
+import { fetchBody } from './formats/byte-source.ts'
+import { openCop } from './formats/cop-file.ts'
 import { type UnpackOptions, unpackOnnx } from './formats/unpack-onnx.ts'
 
 export {
@@ -25,14 +26,14 @@ export interface LoadOptions extends UnpackOptions {
 }
 
 /**
- * Fetches a packed model in one request and decodes it while it comes. Throws where the answer is not 200 to 299, or is not
- * a packed model.
+ * Fetches a packed model in one request and decodes it while it comes. Throws where no answer comes, it is not
+ * 200 to 299, or not a packed model.
  */
 export async function loadCop(
   url: string,
   { fetch = globalThis.fetch, ...options }: LoadOptions = {},
 ): Promise<Uint8Array> {
-  return (await openCop(bodyOf(await fetch(url), url), options)).onnx()
+  return (await openCop(await fetchBody(url, fetch), options)).onnx()
 }
 
 /** onnxruntime-web, onnxruntime-node, or another module that makes sessions as they do. */

@@ -51,13 +51,13 @@ function inTurn(source: ByteSource, close: () => Promise<void>): OpenSource {
 
 /** A file on a server: by ranges where the answers are what was asked for, else whole, kept as far as it has come. */
 async function httpSource(url: string, fetch: Fetch): Promise<OpenSource> {
-  const get = (range?: string) => reading(url, () => fetch(url, range ? { headers: { range } } : undefined))
-  const ask = (from: number, to: number) => get(`bytes=${from}-${to - 1}`)
+  const ask = (from: number, to: number) =>
+    reading(url, () => fetch(url, { headers: { range: `bytes=${from}-${to - 1}` } }))
   /** The whole file from an answer; where that is a part that is of no use, from another. */
   const all = async (answer: Response): Promise<OpenSource> => {
     if (answer.status !== 206) return streamSource(bodyOf(answer, url), url, true)
     await cancel(answer.body)
-    return streamSource(bodyOf(await get(), url), url, true)
+    return streamSource(await fetchBody(url, fetch), url, true)
   }
   const first = await ask(0, firstBytes)
   const beginning = await partOf(first, url, 0)
@@ -103,8 +103,12 @@ async function partOf(
   return bytes.length > 0 && from + bytes.length <= Number(total) ? { bytes, total: Number(total) } : undefined
 }
 
-/** The body of an answer. Throws where it is not 200 to 299. */
-export function bodyOf(answer: Response, url: string): ReadableStream<Uint8Array> {
+/** A file on a server, whole, as it comes. Throws where it does not, or the answer is not 200 to 299. */
+export async function fetchBody(url: string, fetch: Fetch): Promise<ReadableStream<Uint8Array>> {
+  return bodyOf(await reading(url, () => fetch(url)), url)
+}
+
+function bodyOf(answer: Response, url: string): ReadableStream<Uint8Array> {
   if (answer.ok && answer.body) return answer.body
   cancel(answer.body)
   throw new Error(`cop: ${url} answered ${answer.status}; expected a packed model`)

@@ -15,7 +15,7 @@ import {
   type UnpackOptions,
 } from './unpack-onnx.ts'
 
-export { type ByteSource, bodyOf } from './byte-source.ts'
+export type { ByteSource } from './byte-source.ts'
 
 /** A tensor in the table of contents. */
 export interface TensorEntry {

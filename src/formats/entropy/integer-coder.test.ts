@@ -106,6 +106,15 @@ describe.each(modes)('integer coder, %s', (mode) => {
       expect(() => decodeIntegers(bytes.subarray(0, 3), [1e6, 1e6], { mode, wasm })).toThrow(/damaged/)
     }
   })
+
+  it('sees within a row, and at its end, that the bytes end too soon', () => {
+    const bytes = encodeIntegers(weights([20_000], 10, 5), [20_000], { mode })
+    const half = bytes.subarray(0, bytes.length / 2)
+    for (const wasm of [true, false]) {
+      for (const length of [20_000, 300_000])
+        expect(() => decodeIntegers(half, [length], { mode, wasm })).toThrow(/damaged/)
+    }
+  })
 })
 
 describe('where memory is short', () => {

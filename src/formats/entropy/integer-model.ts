@@ -91,7 +91,6 @@ export class IntegerModel {
     let meanCount = 2
     let rowMean = firstMean
     for (let row = 0; row < rows; row++) {
-      if (coder.overrun > 12) throw new Error('integers: the data ends too soon; it is damaged')
       const meanLog = log2(mean + 64)
       const floor = ((mean * 5) >> 4) + 64
       const rate = Math.max(slowest, reciprocalTable[Math.min(row, 1023)])
@@ -102,6 +101,8 @@ export class IntegerModel {
       let i = 0
       let k = 0
       for (let p = 0; p < rowLength; p++) {
+        // Within rows too: one may be of 2^30 weights, in a file of a few bytes.
+        if ((p & 0xffff) === 0) checkInput(coder)
         const at = row * rowLength + p
         const left = p > 0 ? values[at - 1] : 0
         const left2 = p > 1 ? values[at - 2] : 0
@@ -241,6 +242,7 @@ export class IntegerModel {
       mean = Math.floor((mean * meanCount + rowMean * count) / (meanCount + count))
       meanCount = Math.min(3000, meanCount + count)
     }
+    checkInput(coder)
   }
 
   private codeMixed(coder: BinaryCoder, value: number): number {
@@ -273,6 +275,10 @@ export class IntegerModel {
     while (n < 31 && codeOne(coder, this.escape, n, n < length ? 1 : 0)) n++
     return (((1 << n) | coder.codeRaw(rest, n)) >>> 0) + unaryLimit - 1
   }
+}
+
+function checkInput(coder: BinaryCoder): void {
+  if (coder.overrun > 12) throw new Error('integers: the data ends too soon; it is damaged')
 }
 
 function codeOne(coder: BinaryCoder, table: Int32Array, at: number, bit: number): number {
