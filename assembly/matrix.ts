@@ -4,8 +4,12 @@
  * checked what is in it.
  */
 
+/** Where a decoding table and x lie: known here, so that addresses need no additions. */
+const tableAt: usize = 4096 // u8[65536]
+const xAt: usize = tableAt + 65536
+
 /** Float32, column by column: 16 sums side by side. */
-export function dense(values: usize, x: usize, y: usize, rows: i32, columns: i32): void {
+export function dense(values: usize, y: usize, rows: i32, columns: i32): void {
   const whole = rows & ~15
   let w = values
   for (let column = 0; column < columns; column++) {
@@ -13,8 +17,8 @@ export function dense(values: usize, x: usize, y: usize, rows: i32, columns: i32
     let s1 = f32x4.splat(0)
     let s2 = f32x4.splat(0)
     let s3 = f32x4.splat(0)
-    let at = x
-    const end = x + (<usize>whole << 2)
+    let at = xAt
+    const end = xAt + (<usize>whole << 2)
     while (at < end) {
       s0 = f32x4.add(s0, f32x4.mul(v128.load(at), v128.load(w)))
       s1 = f32x4.add(s1, f32x4.mul(v128.load(at, 16), v128.load(w, 16)))
@@ -32,12 +36,12 @@ export function dense(values: usize, x: usize, y: usize, rows: i32, columns: i32
 }
 
 @inline
-function input<T>(x: usize, rowAt: usize): f64 {
-  return <f64>load<f32>(x + (<usize>load<T>(rowAt) << 2))
+function input<T>(rowAt: usize): f64 {
+  return <f64>load<f32>(<usize>load<T>(rowAt) << 2, xAt)
 }
 
 @inline
-function csc<T>(nz: usize, ri: usize, cb: usize, x: usize, y: usize, columns: i32): void {
+function csc<T>(nz: usize, ri: usize, cb: usize, y: usize, columns: i32): void {
   for (let column = 0; column < columns; column++) {
     let even: f64 = 0
     let odd: f64 = 0
@@ -47,179 +51,220 @@ function csc<T>(nz: usize, ri: usize, cb: usize, x: usize, y: usize, columns: i3
     let value = nz + (from << 2)
     const end = nz + (to << 2)
     while (value + 4 < end) {
-      even += input<T>(x, row) * <f64>load<f32>(value)
-      odd += input<T>(x, row + sizeof<T>()) * <f64>load<f32>(value, 4)
+      even += input<T>(row) * <f64>load<f32>(value)
+      odd += input<T>(row + sizeof<T>()) * <f64>load<f32>(value, 4)
       value += 8
       row += 2 * sizeof<T>()
     }
-    if (value < end) even += input<T>(x, row) * <f64>load<f32>(value)
+    if (value < end) even += input<T>(row) * <f64>load<f32>(value)
     store<f32>(y + (<usize>column << 2), <f32>(even + odd))
   }
 }
 
-export function csc8(nz: usize, ri: usize, cb: usize, x: usize, y: usize, columns: i32): void {
-  csc<u8>(nz, ri, cb, x, y, columns)
+export function csc8(nz: usize, ri: usize, cb: usize, y: usize, columns: i32): void {
+  csc<u8>(nz, ri, cb, y, columns)
 }
 
-export function csc16(nz: usize, ri: usize, cb: usize, x: usize, y: usize, columns: i32): void {
-  csc<u16>(nz, ri, cb, x, y, columns)
+export function csc16(nz: usize, ri: usize, cb: usize, y: usize, columns: i32): void {
+  csc<u16>(nz, ri, cb, y, columns)
 }
 
-export function csc32(nz: usize, ri: usize, cb: usize, x: usize, y: usize, columns: i32): void {
-  csc<u32>(nz, ri, cb, x, y, columns)
+export function csc32(nz: usize, ri: usize, cb: usize, y: usize, columns: i32): void {
+  csc<u32>(nz, ri, cb, y, columns)
 }
 
-/** The table entry for the 12 bits of the stream from bit `at` on; words hold their first bit highest. */
+// Streams hold the first bit of a byte lowest, behind 32 bits of zeros.
+
+/**
+ * The codes of a column, for sHAC, 4 bits up: what `mask` leaves of them is 16 times the place of the first in the table. 53
+ * bits or more are good.
+ */
 @inline
-function lookup(table: usize, words: usize, at: u32): u32 {
-  const pair = rotl<u64>(load<u64>(words + (<usize>(at >> 5) << 2)), 32)
-  return load<u32>(table + (<usize>((pair << (at & 31)) >> 52) << 2))
+function codesAt(words: usize, column: u64): u64 {
+  return load<u64>(words + <usize>(<u32>column >> 3)) >> (column & 7)
+}
+
+/** `sum` and the products of an entry's two values with the inputs of the rows that a column stands at. */
+@inline
+function plusProducts<T>(sum: f64, entry: usize, column: u64): f64 {
+  const row = <usize>(column >> 32)
+  const one = v128.load_zero<f32>(<usize>load<T>(row) << 2, xAt)
+  const two = v128.load_lane<f32>(<usize>load<T>(row, sizeof<T>()) << 2, one, 1, xAt)
+  const p = f64x2.mul(f64x2.promote_low_f32x4(two), f64x2.promote_low_f32x4(v128.load64_zero(entry, tableAt)))
+  return sum + f64x2.extract_lane(p, 0) + f64x2.extract_lane(p, 1)
+}
+
+/** How far an entry takes a column: the bits of its codes below, the bytes of their row numbers above. */
+@inline
+function stepOf(entry: usize): u64 {
+  return load<u64>(entry, tableAt + 8)
 }
 
 @inline
-function first(codebook: usize, entry: u32): f64 {
-  return load<f64>(codebook + (<usize>(entry & 255) << 3))
+function begin<T>(rows: usize, from: usize, starts: usize): u64 {
+  return (<u64>(rows + <usize>load<u32>(from) * sizeof<T>()) << 32) | (<u64>load<u32>(starts) + 28)
 }
 
+/** The bytes of row numbers from where a column stands to its end. */
 @inline
-function second(codebook: usize, entry: u32): f64 {
-  return load<f64>(codebook + (<usize>((entry >> 8) & 255) << 3))
+function left(end: usize, column: u64): u32 {
+  return <u32>end - <u32>(column >> 32)
 }
 
 /**
- * sHAC. A table entry: the first symbol (8 bits), the second (8), the bits of both (8), how many they are (1 or 2). Where
- * there is one, the second symbol is a zero of the codebook and the first row of what follows. Four columns go side by
- * side, because each must wait for the length of its last code: as many double steps as the shortest has values for.
+ * sHAC. A table entry (16 bytes), for the bits that `mask` leaves: two values, the bits of both, the bytes of their row
+ * numbers. Where only one fits, the second value is 0 and its row the first of what follows. Where a column stands is one
+ * number: the address of its row number above, its bit, less 4, below. Four columns go side by side, because each must wait
+ * for the length of its last code: as many steps, of two entries each, as the shortest has values for.
  */
 @inline
 function shac<T>(
-  table: usize,
-  codebook: usize,
+  mask: u64,
   words: usize,
   starts: usize,
   from: usize,
   rows: usize,
-  x: usize,
   y: usize,
   columns: i32,
 ): void {
-  const size = sizeof<T>()
+  const size: u32 = sizeof<T>()
+  const last = columns & ~3
   let column = 0
-  for (; column + 4 <= columns; column += 4) {
-    const c = <usize>column << 2
-    let at0 = load<u32>(starts + c)
-    let at1 = load<u32>(starts + c, 4)
-    let at2 = load<u32>(starts + c, 8)
-    let at3 = load<u32>(starts + c, 12)
-    const end0 = rows + <usize>load<u32>(from + c, 4) * size
-    const end1 = rows + <usize>load<u32>(from + c, 8) * size
-    const end2 = rows + <usize>load<u32>(from + c, 12) * size
-    const end3 = rows + <usize>load<u32>(from + c, 16) * size
-    let row0 = rows + <usize>load<u32>(from + c) * size
-    let row1 = end0
-    let row2 = end1
-    let row3 = end2
+  for (; column < last; column += 4, starts += 16, from += 16, y += 16) {
+    const end0 = rows + load<u32>(from, 4) * size
+    const end1 = rows + load<u32>(from, 8) * size
+    const end2 = rows + load<u32>(from, 12) * size
+    const end3 = rows + load<u32>(from, 16) * size
+    let at0 = begin<T>(rows, from, starts)
+    let at1 = begin<T>(rows, from + 4, starts + 4)
+    let at2 = begin<T>(rows, from + 8, starts + 8)
+    let at3 = begin<T>(rows, from + 12, starts + 12)
     let sum0: f64 = 0
     let sum1: f64 = 0
     let sum2: f64 = 0
     let sum3: f64 = 0
     while (true) {
-      let steps = <i32>(min(min(end0 - row0, end1 - row1), min(end2 - row2, end3 - row3)) / (2 * size))
+      let steps = min(min(left(end0, at0), left(end1, at1)), min(left(end2, at2), left(end3, at3))) / (4 * size)
       if (steps == 0) break
       for (; steps > 0; steps--) {
-        const e0 = lookup(table, words, at0)
-        const e1 = lookup(table, words, at1)
-        const e2 = lookup(table, words, at2)
-        const e3 = lookup(table, words, at3)
-        sum0 = sum0 + input<T>(x, row0) * first(codebook, e0) + input<T>(x, row0 + size) * second(codebook, e0)
-        sum1 = sum1 + input<T>(x, row1) * first(codebook, e1) + input<T>(x, row1 + size) * second(codebook, e1)
-        sum2 = sum2 + input<T>(x, row2) * first(codebook, e2) + input<T>(x, row2 + size) * second(codebook, e2)
-        sum3 = sum3 + input<T>(x, row3) * first(codebook, e3) + input<T>(x, row3 + size) * second(codebook, e3)
-        at0 += (e0 >> 16) & 255
-        at1 += (e1 >> 16) & 255
-        at2 += (e2 >> 16) & 255
-        at3 += (e3 >> 16) & 255
-        row0 += <usize>(e0 >> 24) * size
-        row1 += <usize>(e1 >> 24) * size
-        row2 += <usize>(e2 >> 24) * size
-        row3 += <usize>(e3 >> 24) * size
+        let codes: u64
+        let e: usize
+        let step: u64
+        codes = codesAt(words, at0)
+        e = <usize>(codes & mask)
+        step = stepOf(e)
+        sum0 = plusProducts<T>(sum0, e, at0)
+        at0 += step
+        e = <usize>((codes >> step) & mask)
+        sum0 = plusProducts<T>(sum0, e, at0)
+        at0 += stepOf(e)
+
+        codes = codesAt(words, at1)
+        e = <usize>(codes & mask)
+        step = stepOf(e)
+        sum1 = plusProducts<T>(sum1, e, at1)
+        at1 += step
+        e = <usize>((codes >> step) & mask)
+        sum1 = plusProducts<T>(sum1, e, at1)
+        at1 += stepOf(e)
+
+        codes = codesAt(words, at2)
+        e = <usize>(codes & mask)
+        step = stepOf(e)
+        sum2 = plusProducts<T>(sum2, e, at2)
+        at2 += step
+        e = <usize>((codes >> step) & mask)
+        sum2 = plusProducts<T>(sum2, e, at2)
+        at2 += stepOf(e)
+
+        codes = codesAt(words, at3)
+        e = <usize>(codes & mask)
+        step = stepOf(e)
+        sum3 = plusProducts<T>(sum3, e, at3)
+        at3 += step
+        e = <usize>((codes >> step) & mask)
+        sum3 = plusProducts<T>(sum3, e, at3)
+        at3 += stepOf(e)
       }
     }
-    store<f32>(y + c, <f32>rest<T>(table, codebook, words, at0, row0, end0, x, sum0))
-    store<f32>(y + c, <f32>rest<T>(table, codebook, words, at1, row1, end1, x, sum1), 4)
-    store<f32>(y + c, <f32>rest<T>(table, codebook, words, at2, row2, end2, x, sum2), 8)
-    store<f32>(y + c, <f32>rest<T>(table, codebook, words, at3, row3, end3, x, sum3), 12)
+    store<f32>(y, rest<T>(mask, words, at0, end0, sum0))
+    store<f32>(y, rest<T>(mask, words, at1, end1, sum1), 4)
+    store<f32>(y, rest<T>(mask, words, at2, end2, sum2), 8)
+    store<f32>(y, rest<T>(mask, words, at3, end3, sum3), 12)
   }
-  for (; column < columns; column++) {
-    const c = <usize>column << 2
-    const row = rows + <usize>load<u32>(from + c) * size
-    const end = rows + <usize>load<u32>(from + c, 4) * size
-    store<f32>(y + c, <f32>rest<T>(table, codebook, words, load<u32>(starts + c), row, end, x, 0))
+  for (; column < columns; column++, starts += 4, from += 4, y += 4) {
+    const end = rows + load<u32>(from, 4) * size
+    store<f32>(y, rest<T>(mask, words, begin<T>(rows, from, starts), end, 0))
   }
 }
 
 /** One column from where it stands to its end. */
 @inline
-function rest<T>(
-  table: usize,
-  codebook: usize,
-  words: usize,
-  at: u32,
-  row: usize,
-  end: usize,
-  x: usize,
-  sum: f64,
-): f64 {
-  while (row + sizeof<T>() < end) {
-    const e = lookup(table, words, at)
-    sum = sum + input<T>(x, row) * first(codebook, e) + input<T>(x, row + sizeof<T>()) * second(codebook, e)
-    at += (e >> 16) & 255
-    row += <usize>(e >> 24) * sizeof<T>()
+function rest<T>(mask: u64, words: usize, at: u64, end: usize, sum: f64): f32 {
+  const size: u32 = sizeof<T>()
+  while (left(end, at) > size) {
+    const e = <usize>(codesAt(words, at) & mask)
+    sum = plusProducts<T>(sum, e, at)
+    at += stepOf(e)
   }
-  if (row < end) sum += input<T>(x, row) * first(codebook, lookup(table, words, at))
-  return sum
+  if (left(end, at) > 0) {
+    const e = <usize>(codesAt(words, at) & mask)
+    sum += input<T>(<usize>(at >> 32)) * <f64>load<f32>(e, tableAt)
+  }
+  return <f32>sum
+}
+
+@inline
+function tableMask(bits: i32): u64 {
+  return ((1 << bits) - 1) << 4
 }
 
 export function shac8(
-  table: usize,
-  codebook: usize,
+  tableBits: i32,
   words: usize,
   starts: usize,
   from: usize,
   rows: usize,
-  x: usize,
   y: usize,
   columns: i32,
 ): void {
-  shac<u8>(table, codebook, words, starts, from, rows, x, y, columns)
+  shac<u8>(tableMask(tableBits), words, starts, from, rows, y, columns)
 }
 
 export function shac16(
-  table: usize,
-  codebook: usize,
+  tableBits: i32,
   words: usize,
   starts: usize,
   from: usize,
   rows: usize,
-  x: usize,
   y: usize,
   columns: i32,
 ): void {
-  shac<u16>(table, codebook, words, starts, from, rows, x, y, columns)
+  shac<u16>(tableMask(tableBits), words, starts, from, rows, y, columns)
 }
 
 export function shac32(
-  table: usize,
-  codebook: usize,
+  tableBits: i32,
   words: usize,
   starts: usize,
   from: usize,
   rows: usize,
-  x: usize,
   y: usize,
   columns: i32,
 ): void {
-  shac<u32>(table, codebook, words, starts, from, rows, x, y, columns)
+  shac<u32>(tableMask(tableBits), words, starts, from, rows, y, columns)
+}
+
+/** HAC's table entry for the 12 bits of the stream from bit `at` on. */
+@inline
+function lookup(words: usize, at: u32): u32 {
+  return load<u32>(<usize>(<u32>(load<u64>(words + <usize>(at >> 3)) >> (at & 7)) & 4095) << 2, tableAt)
+}
+
+/** The value of an entry's symbol. */
+@inline
+function valueOf(codebook: usize, entry: u32): f64 {
+  return load<f64>(codebook + (<usize>((entry >> 8) & 255) << 3))
 }
 
 /**
@@ -227,23 +272,14 @@ export function shac32(
  * the bits of all (8), and the rows that they take (8), at most 12. Four columns go side by side, as in sHAC: as many
  * steps as cannot run past the end of a column. The 12 values after x are 0.
  */
-export function hac(
-  table: usize,
-  codebook: usize,
-  words: usize,
-  starts: usize,
-  x: usize,
-  y: usize,
-  rows: i32,
-  columns: i32,
-): void {
+export function hac(codebook: usize, words: usize, starts: usize, y: usize, rows: i32, columns: i32): void {
   let column = 0
   for (; column + 4 <= columns; column += 4) {
     const c = <usize>column << 2
-    let at0 = load<u32>(starts + c)
-    let at1 = load<u32>(starts + c, 4)
-    let at2 = load<u32>(starts + c, 8)
-    let at3 = load<u32>(starts + c, 12)
+    let at0 = load<u32>(starts + c) + 32
+    let at1 = load<u32>(starts + c, 4) + 32
+    let at2 = load<u32>(starts + c, 8) + 32
+    let at3 = load<u32>(starts + c, 12) + 32
     let row0 = 0
     let row1 = 0
     let row2 = 0
@@ -256,14 +292,14 @@ export function hac(
       let steps = (rows - max(max(row0, row1), max(row2, row3))) / 12
       if (steps == 0) break
       for (; steps > 0; steps--) {
-        const e0 = lookup(table, words, at0)
-        const e1 = lookup(table, words, at1)
-        const e2 = lookup(table, words, at2)
-        const e3 = lookup(table, words, at3)
-        sum0 += after(x, row0, e0) * second(codebook, e0)
-        sum1 += after(x, row1, e1) * second(codebook, e1)
-        sum2 += after(x, row2, e2) * second(codebook, e2)
-        sum3 += after(x, row3, e3) * second(codebook, e3)
+        const e0 = lookup(words, at0)
+        const e1 = lookup(words, at1)
+        const e2 = lookup(words, at2)
+        const e3 = lookup(words, at3)
+        sum0 += after(row0, e0) * valueOf(codebook, e0)
+        sum1 += after(row1, e1) * valueOf(codebook, e1)
+        sum2 += after(row2, e2) * valueOf(codebook, e2)
+        sum3 += after(row3, e3) * valueOf(codebook, e3)
         at0 += (e0 >> 16) & 255
         at1 += (e1 >> 16) & 255
         at2 += (e2 >> 16) & 255
@@ -274,37 +310,28 @@ export function hac(
         row3 += <i32>(e3 >> 24)
       }
     }
-    store<f32>(y + c, <f32>restOfHac(table, codebook, words, at0, row0, rows, x, sum0))
-    store<f32>(y + c, <f32>restOfHac(table, codebook, words, at1, row1, rows, x, sum1), 4)
-    store<f32>(y + c, <f32>restOfHac(table, codebook, words, at2, row2, rows, x, sum2), 8)
-    store<f32>(y + c, <f32>restOfHac(table, codebook, words, at3, row3, rows, x, sum3), 12)
+    store<f32>(y + c, <f32>restOfHac(codebook, words, at0, row0, rows, sum0))
+    store<f32>(y + c, <f32>restOfHac(codebook, words, at1, row1, rows, sum1), 4)
+    store<f32>(y + c, <f32>restOfHac(codebook, words, at2, row2, rows, sum2), 8)
+    store<f32>(y + c, <f32>restOfHac(codebook, words, at3, row3, rows, sum3), 12)
   }
   for (; column < columns; column++) {
     const c = <usize>column << 2
-    store<f32>(y + c, <f32>restOfHac(table, codebook, words, load<u32>(starts + c), 0, rows, x, 0))
+    store<f32>(y + c, <f32>restOfHac(codebook, words, load<u32>(starts + c) + 32, 0, rows, 0))
   }
 }
 
 /** The input that the symbol of an entry meets. */
 @inline
-function after(x: usize, row: i32, entry: u32): f64 {
-  return <f64>load<f32>(x + (<usize>(row + (entry & 255)) << 2))
+function after(row: i32, entry: u32): f64 {
+  return <f64>load<f32>(<usize>(row + (entry & 255)) << 2, xAt)
 }
 
 /** One column from where it stands to its end; codes past it are the next column's. */
-function restOfHac(
-  table: usize,
-  codebook: usize,
-  words: usize,
-  at: u32,
-  row: i32,
-  rows: i32,
-  x: usize,
-  sum: f64,
-): f64 {
+function restOfHac(codebook: usize, words: usize, at: u32, row: i32, rows: i32, sum: f64): f64 {
   while (row < rows) {
-    const e = lookup(table, words, at)
-    if (row + <i32>(e & 255) < rows) sum += after(x, row, e) * second(codebook, e)
+    const e = lookup(words, at)
+    if (row + <i32>(e & 255) < rows) sum += after(row, e) * valueOf(codebook, e)
     at += (e >> 16) & 255
     row += <i32>(e >> 24)
   }

@@ -240,6 +240,18 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  matvec: () => {
+    const r = result('matvec')
+    if (!r) return r
+    const rows = Object.keys(r.results[0].formats).map((format) => {
+      const at: Json[] = r.results.map((x: Json) => x.formats[format])
+      const bits = at.map((x) => x.bitsPerEntry.toFixed(2)).join(', ')
+      return [format, bits, ...at.map((x) => speed(x.overDense)), at.map((x) => x.overCsc.median.toFixed(2)).join(', ')]
+    })
+    const zeros: string[] = r.results.map((x: Json) => `${100 * x.sparsity} %`)
+    const head = ['', `bits an entry at ${zeros.join(', ')} zeros`, ...zeros.map((z) => `time over dense at ${z}`)]
+    return `${r.machine.cpu}, Node ${r.machine.node}.\n\n${table([...head, `over csc at ${zeros.join(', ')}`], rows)}`
+  },
   'unpack-memory': () => {
     const r = result('unpack-memory')
     return (

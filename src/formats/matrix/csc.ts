@@ -33,7 +33,7 @@ export const csc = defineFormat({
     const ri = readRows(input, { rows, counts, total: cb[columns] })
     const bits = input.ints(cb[columns], 4) as Uint32Array
     const nz = new Float32Array(bits.buffer)
-    const compiled = openKernel(kernel, [bits, ri, cb], { rows, columns })
+    const compiled = openKernel(kernel, { rows, columns }, () => ({ arrays: [bits, ri, cb] }))
     return {
       needsWalk: false,
       walk(entries, visit) {
@@ -47,9 +47,9 @@ export const csc = defineFormat({
         }
       },
       matvec: (x) =>
-        compiled?.run(x, (wasm, [nzAt, riAt, cbAt], { x, y }) => {
+        compiled?.run(x, (wasm, [nzAt, riAt, cbAt], y) => {
           const run = ri.BYTES_PER_ELEMENT === 1 ? wasm.csc8 : ri.BYTES_PER_ELEMENT === 2 ? wasm.csc16 : wasm.csc32
-          run(nzAt, riAt, cbAt, x, y, columns)
+          run(nzAt, riAt, cbAt, y, columns)
         }) ?? cscProduct({ nz, ri, cb }, x, columns),
     }
   },

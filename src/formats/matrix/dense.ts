@@ -12,7 +12,7 @@ export const dense = defineFormat({
   read(input, { rows, columns }, { kernel }) {
     const bits = input.ints(rows * columns, 4) as Uint32Array
     const values = new Float32Array(bits.buffer)
-    const compiled = openKernel(kernel, [bits], { rows, columns })
+    const compiled = openKernel(kernel, { rows, columns }, () => ({ arrays: [bits] }))
     return {
       needsWalk: false,
       walk(entries, visit) {
@@ -27,7 +27,7 @@ export const dense = defineFormat({
         }
       },
       matvec: (x) =>
-        compiled?.run(x, (wasm, [at], { x, y }) => wasm.dense(at, x, y, rows, columns)) ??
+        compiled?.run(x, (wasm, [at], y) => wasm.dense(at, y, rows, columns)) ??
         denseProduct(values, x, { rows, columns }),
     }
   },

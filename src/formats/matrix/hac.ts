@@ -71,7 +71,7 @@ export const hac = defineFormat({
           visit(column)
         }
       },
-      matvec: (x) => (compiled && x.every(Number.isFinite) ? compiled(x) : undefined),
+      matvec: (x) => compiled?.(x),
     }
   },
   bound({ rows, columns, density, distinct }) {

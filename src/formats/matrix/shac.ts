@@ -69,7 +69,7 @@ export const shac = defineFormat({
           visit(column)
         }
       },
-      matvec: (x) => (compiled && x.every(Number.isFinite) ? compiled(x) : undefined),
+      matvec: (x) => compiled?.(x),
     }
   },
   bound({ rows, columns, density, distinct: k }) {

@@ -1,6 +1,7 @@
 /**
- * What the kernels of sHAC and HAC need beside the matrix: a table that decodes several symbols at once, and the codebook
- * in float64. Both multiply with zeros that are not in the matrix, so their inputs must be finite.
+ * What the kernels of sHAC and HAC need beside the matrix: a table that decodes several symbols at once, by the next bits of
+ * the stream with the first one lowest, and the stream in that order of bits. Both multiply with zeros that are not in the
+ * matrix, so their inputs must be finite.
  */
 import type { Ints } from '../_fields.ts'
 import { type Decoder, decodeRun } from '../_huffman.ts'
@@ -8,6 +9,8 @@ import type { OpenOptions } from '../matrix.ts'
 import { openKernel } from './kernel.ts'
 
 const lookupBits = 12
+/** Two codes fit most of the time, and the table in the fastest cache. */
+const pairBits = 10
 const mostSymbols = 255
 
 type Product = (x: Float32Array) => Float32Array | undefined
@@ -28,10 +31,21 @@ function fits({ huffman }: Decoder): boolean {
   return k > 0 && k <= mostSymbols && huffman.countOfLength.length - 1 <= lookupBits
 }
 
+/** 0 times what is not finite is NaN: several times faster than asking each. */
+function allFinite(x: Float32Array): boolean {
+  let zero = 0
+  for (let i = 0; i < x.length; i++) zero += 0 * x[i]
+  return zero === 0
+}
+
+function valuesOf({ huffman: { symbols } }: Decoder): Float32Array {
+  return new Float32Array(symbols.buffer, symbols.byteOffset, symbols.length)
+}
+
 /** The values of the symbols; every place from k on is 0. */
-function codebookOf({ huffman: { symbols } }: Decoder): Float64Array {
+function codebookOf(decoder: Decoder): Float64Array {
   const codebook = new Float64Array(256)
-  codebook.set(new Float32Array(symbols.buffer, symbols.byteOffset, symbols.length))
+  codebook.set(valuesOf(decoder))
   return codebook
 }
 
@@ -46,70 +60,107 @@ export function shacKernel(
 ): Product | undefined {
   const { decoder, words, starts, from, indices, rows, columns } = parts
   if (!fits(decoder)) return undefined
-  const positions = [Uint32Array.from(starts), Uint32Array.from(from)]
-  const arrays = [pairTable(decoder), codebookOf(decoder), words, ...positions, indices]
-  const kernel = openKernel(option, arrays, { rows, columns })
+  const size = indices.BYTES_PER_ELEMENT
+  const tableBits = Math.max(pairBits, decoder.huffman.countOfLength.length - 1)
+  const kernel = openKernel(option, { rows, columns }, () => ({
+    table: pairTable(decoder, tableBits, size),
+    arrays: [lowestFirst(words), Uint32Array.from(starts), Uint32Array.from(from), indices],
+  }))
   if (!kernel) return undefined
-  return (x) =>
-    kernel.run(x, (wasm, [table, codebook, wordsAt, startsAt, fromAt, rowsAt], at) => {
-      const run =
-        indices.BYTES_PER_ELEMENT === 1 ? wasm.shac8 : indices.BYTES_PER_ELEMENT === 2 ? wasm.shac16 : wasm.shac32
-      run(table, codebook, wordsAt, startsAt, fromAt, rowsAt, at.x, at.y, columns)
+  return (x) => {
+    if (!allFinite(x)) return undefined
+    return kernel.run(x, (wasm, [wordsAt, startsAt, fromAt, rowsAt], y) => {
+      const run = size === 1 ? wasm.shac8 : size === 2 ? wasm.shac16 : wasm.shac32
+      run(tableBits, wordsAt, startsAt, fromAt, rowsAt, y, columns)
     })
+  }
 }
 
 /** The product of HAC in WebAssembly; undefined where it cannot be. One value alone has no codes and no kernel. */
 export function hacKernel(option: OpenOptions['kernel'], parts: Parts): Product | undefined {
   const { decoder, words, starts, rows, columns } = parts
   if (!fits(decoder) || decoder.lookup === 0) return undefined
-  const arrays = [zerosTable(decoder), codebookOf(decoder), words, Uint32Array.from(starts)]
-  const kernel = openKernel(option, arrays, { rows, columns })
+  const kernel = openKernel(option, { rows, columns }, () => ({
+    table: zerosTable(decoder),
+    arrays: [codebookOf(decoder), lowestFirst(words), Uint32Array.from(starts)],
+  }))
   if (!kernel) return undefined
-  return (x) =>
-    kernel.run(x, (wasm, [table, codebook, wordsAt, startsAt], at) =>
-      wasm.hac(table, codebook, wordsAt, startsAt, at.x, at.y, rows, columns),
+  return (x) => {
+    if (!allFinite(x)) return undefined
+    return kernel.run(x, (wasm, [codebook, wordsAt, startsAt], y) =>
+      wasm.hac(codebook, wordsAt, startsAt, y, rows, columns),
     )
+  }
 }
 
-/** For each 12 bits: first symbol, second symbol or the zero at place k, bits of both, how many (a byte each). */
-function pairTable(decoder: Decoder): Uint32Array {
-  const k = decoder.huffman.symbols.length
-  return tableOf((next) => {
-    const one = next(decoder, 0)
-    const two = next(decoder, one.end)
-    return two.end <= lookupBits
-      ? one.symbol | (two.symbol << 8) | (two.end << 16) | (2 << 24)
-      : one.symbol | (k << 8) | (one.end << 16) | (1 << 24)
-  })
+/**
+ * For each `tableBits` bits (16 bytes): the first value and the second (f32), the bits of their codes, the bytes of their row
+ * numbers, of `size` each. Where only one code fits, the second value is 0.
+ */
+function pairTable(decoder: Decoder, tableBits: number, size: number): Uint32Array {
+  const table = new Uint32Array(4 << tableBits)
+  const floats = new Float32Array(table.buffer)
+  const values = valuesOf(decoder)
+  for (const { window, next } of windowsOf(decoder, tableBits)) {
+    const one = next(0)
+    const two = next(one.end)
+    const both = two.end <= tableBits
+    floats[4 * window] = values[one.symbol]
+    floats[4 * window + 1] = both ? values[two.symbol] : 0
+    table[4 * window + 2] = both ? two.end : one.end
+    table[4 * window + 3] = both ? 2 * size : size
+  }
+  return table
 }
 
 /** For each 12 bits: zeros, the symbol after them or the zero at place k, bits of all, rows of all (a byte each). */
 function zerosTable(decoder: Decoder): Uint32Array {
   const { symbols } = decoder.huffman
-  return tableOf((next) => {
+  const entry = (next: Next): number => {
     let zeros = 0
     let end = 0
     for (;;) {
-      const one = next(decoder, end)
+      const one = next(end)
       if (one.end > lookupBits) return zeros | (symbols.length << 8) | (end << 16) | (zeros << 24)
       end = one.end
       if (symbols[one.symbol] !== 0) return zeros | (one.symbol << 8) | (end << 16) | ((zeros + 1) << 24)
       zeros++
     }
-  })
+  }
+  const table = new Uint32Array(1 << lookupBits)
+  for (const { window, next } of windowsOf(decoder, lookupBits)) table[window] = entry(next)
+  return table
 }
 
-type Next = (decoder: Decoder, at: number) => { symbol: number; end: number }
+/** The symbol from a bit of a window on, and the bit after its code. */
+type Next = (at: number) => { symbol: number; end: number }
 
-function tableOf(entry: (next: Next) => number): Uint32Array {
+/** All windows of so many bits, the first one lowest; zeros follow. */
+function* windowsOf(decoder: Decoder, bits: number): Generator<{ window: number; next: Next }> {
   const words = new Uint32Array(3)
   const out = new Uint32Array(1)
-  const next: Next = (decoder, at) => {
+  const next: Next = (at) => {
     const end = decodeRun(decoder, words, { at, count: 1, out })
     return { symbol: out[0], end }
   }
-  return Uint32Array.from({ length: 1 << lookupBits }, (_, window) => {
-    words[0] = window << (32 - lookupBits)
-    return entry(next)
-  })
+  for (let window = 0; window < 1 << bits; window++) {
+    words[0] = reversed(window)
+    yield { window, next }
+  }
+}
+
+/** Words that hold their first bit lowest, behind one of zeros. */
+function lowestFirst(words: Uint32Array): Uint32Array {
+  const out = new Uint32Array(words.length + 1)
+  for (let i = 0; i < words.length; i++) out[i + 1] = reversed(words[i])
+  return out
+}
+
+/** The bits of a word in the other order. */
+function reversed(word: number): number {
+  let bits = ((word >>> 1) & 0x55555555) | ((word & 0x55555555) << 1)
+  bits = ((bits >>> 2) & 0x33333333) | ((bits & 0x33333333) << 2)
+  bits = ((bits >>> 4) & 0x0f0f0f0f) | ((bits & 0x0f0f0f0f) << 4)
+  bits = ((bits >>> 8) & 0x00ff00ff) | ((bits & 0x00ff00ff) << 8)
+  return (bits >>> 16) | (bits << 16)
 }
