@@ -76,8 +76,8 @@ export function csc32(nz: usize, ri: usize, cb: usize, y: usize, columns: i32): 
 // Streams hold the first bit of a byte lowest, behind 32 bits of zeros.
 
 /**
- * The codes of a column, for sHAC, 4 bits up: what `mask` leaves of them is 16 times the place of the first in the table. 53
- * bits or more are good.
+ * The stream from the bit on that is below in `column`; 57 bits or more are good. Of a bit 4 before a code, what `mask` leaves
+ * is 16 times a place in the table.
  */
 @inline
 function codesAt(words: usize, column: u64): u64 {
@@ -336,4 +336,44 @@ function restOfHac(codebook: usize, words: usize, at: u32, row: i32, rows: i32, 
     row += <i32>(e >> 24)
   }
   return sum
+}
+
+/** The value of the number, of index map, that is 3 bits up at bit `at`. */
+@inline
+function numbered(words: usize, at: u32, mask: u64): f64 {
+  return load<f64>(<usize>(codesAt(words, at) & mask), tableAt)
+}
+
+/** Index map. The table: the value (f64) of each number of `width` bits, which are in the other order. */
+export function indexMap(width: i32, words: usize, y: usize, rows: i32, columns: i32): void {
+  const mask: u64 = ((1 << width) - 1) << 3
+  const bits: u32 = rows * width
+  const end = xAt + (<usize>rows << 2)
+  const last = columns & ~3
+  let start: u32 = 29
+  let column = 0
+  for (; column < last; column += 4, start += 4 * bits, y += 16) {
+    let sum0: f64 = 0
+    let sum1: f64 = 0
+    let sum2: f64 = 0
+    let sum3: f64 = 0
+    let at = start
+    for (let x = xAt; x < end; x += 4, at += width) {
+      const v = <f64>load<f32>(x)
+      sum0 += v * numbered(words, at, mask)
+      sum1 += v * numbered(words, at + bits, mask)
+      sum2 += v * numbered(words, at + 2 * bits, mask)
+      sum3 += v * numbered(words, at + 3 * bits, mask)
+    }
+    store<f32>(y, <f32>sum0)
+    store<f32>(y, <f32>sum1, 4)
+    store<f32>(y, <f32>sum2, 8)
+    store<f32>(y, <f32>sum3, 12)
+  }
+  for (; column < columns; column++, start += bits, y += 4) {
+    let sum: f64 = 0
+    let at = start
+    for (let x = xAt; x < end; x += 4, at += width) sum += <f64>load<f32>(x) * numbered(words, at, mask)
+    store<f32>(y, <f32>sum)
+  }
 }

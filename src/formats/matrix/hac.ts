@@ -20,7 +20,7 @@ import {
 import { readArray, startsOf, writeArray } from './_sparse.ts'
 import { readWords } from './_stream.ts'
 import { defineFormat } from './matrix.ts'
-import { hacKernel } from './wasm/huffman-kernels.ts'
+import { hacKernel } from './wasm/stream-kernels.ts'
 
 export const hac = defineFormat({
   id: 'hac',

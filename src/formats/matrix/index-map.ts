@@ -7,6 +7,7 @@ import { alphabetOf } from './_alphabet.ts'
 import { bitsFor, padded, peek, wordWriter } from './_bits.ts'
 import { readWords } from './_stream.ts'
 import { defineFormat } from './matrix.ts'
+import { indexMapKernel } from './wasm/stream-kernels.ts'
 
 export interface IndexMapOptions {
   readonly indexBits?: 'tight' | 'aligned'
@@ -27,13 +28,14 @@ export const indexMap = defineFormat<IndexMapOptions>({
     out.ints(alphabet.bits, 4)
     out.ints(stream.finish(), 4)
   },
-  read(input, { rows, columns }) {
+  read(input, { rows, columns }, { kernel }) {
     const k = input.u32()
     const width = input.u8()
     if (width > 32 || width < bitsFor(k)) throw input.fail(`numbers of ${width} bits for ${k} values`)
     if (k === 0 && rows * columns > 0) throw input.fail('no values at all')
-    const codebook = input.ints(k, 4)
+    const codebook = input.ints(k, 4) as Uint32Array
     const words = padded(readWords(input, rows * columns * width))
+    const compiled = indexMapKernel(kernel, { codebook, width, words, rows, columns })
     const numberAt = (at: number): number => (width === 0 ? 0 : peek(words, at * width) >>> (32 - width))
     return {
       // One value alone has no numbers, so there is nothing to check.
@@ -52,6 +54,7 @@ export const indexMap = defineFormat<IndexMapOptions>({
           visit(column)
         }
       },
+      matvec: (x) => compiled?.(x),
     }
   },
   /** Of the tight form. */

@@ -110,7 +110,7 @@ describe('where there is no memory for WebAssembly', () => {
       outOfMemory()
     }
   }
-  it.each([formats.dense, formats.csc, formats.hac, formats.shac])('$id multiplies in TypeScript', (format) => {
+  it.each([formats.dense, formats.csc, formats.indexMap, formats.hac, formats.shac])('$id multiplies in TypeScript', (format) => {
     const bytes = format.encode(matrix)
     const expected = format.open(bytes, { kernel: 'typescript' }).matvec(x)
     const grow = vi.spyOn(WebAssembly.Memory.prototype, 'grow').mockImplementation(outOfMemory)

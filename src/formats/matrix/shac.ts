@@ -21,7 +21,7 @@ import {
 import { readArray, readRows, sparseOf, startsOf, writeArray } from './_sparse.ts'
 import { readWords } from './_stream.ts'
 import { defineFormat } from './matrix.ts'
-import { shacKernel } from './wasm/huffman-kernels.ts'
+import { shacKernel } from './wasm/stream-kernels.ts'
 
 export const shac = defineFormat({
   id: 'shac',

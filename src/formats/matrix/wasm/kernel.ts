@@ -22,6 +22,7 @@ type Shac = (
 export interface Exports {
   readonly memory: WebAssembly.Memory
   dense(values: number, y: number, rows: number, columns: number): void
+  indexMap(width: number, words: number, y: number, rows: number, columns: number): void
   hac(codebook: number, words: number, starts: number, y: number, rows: number, columns: number): void
   readonly csc8: Csc
   readonly csc16: Csc

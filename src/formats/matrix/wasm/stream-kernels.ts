@@ -1,7 +1,7 @@
 /**
- * What the kernels of sHAC and HAC need beside the matrix: a table that decodes several symbols at once, by the next bits of
- * the stream with the first one lowest, and the stream in that order of bits. Both multiply with zeros that are not in the
- * matrix, so their inputs must be finite.
+ * What the kernels of sHAC, HAC and index map need beside the matrix: a table of values, or that decodes several symbols at
+ * once, by the next bits of the stream with the first one lowest, and the stream in that order of bits. All multiply with
+ * zeros that are not in the matrix or are left out elsewhere, so their inputs must be finite.
  */
 import type { Ints } from '../_fields.ts'
 import { type Decoder, decodeRun } from '../_huffman.ts'
@@ -90,6 +90,26 @@ export function hacKernel(option: OpenOptions['kernel'], parts: Parts): Product 
     return kernel.run(x, (wasm, [codebook, wordsAt, startsAt], y) =>
       wasm.hac(codebook, wordsAt, startsAt, y, rows, columns),
     )
+  }
+}
+
+/** The product of an index map whose numbers have `width` bits; undefined where it cannot be. */
+export function indexMapKernel(
+  option: OpenOptions['kernel'],
+  parts: { codebook: Uint32Array; width: number; words: Uint32Array; rows: number; columns: number },
+): Product | undefined {
+  const { codebook, width, words, rows, columns } = parts
+  if (width === 0 || width > lookupBits) return undefined
+  const kernel = openKernel(option, { rows, columns }, () => {
+    const table = new Float64Array(1 << width)
+    const values = new Float32Array(codebook.buffer, codebook.byteOffset, codebook.length)
+    for (const [number, value] of values.entries()) table[reversed(number) >>> (32 - width)] = value
+    return { table, arrays: [lowestFirst(words)] }
+  })
+  if (!kernel) return undefined
+  return (x) => {
+    if (!allFinite(x)) return undefined
+    return kernel.run(x, (wasm, [wordsAt], y) => wasm.indexMap(width, wordsAt, y, rows, columns))
   }
 }
 
