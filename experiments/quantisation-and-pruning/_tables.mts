@@ -185,11 +185,13 @@ function table2(folder: string): string {
   const calibrated = rows.map(
     (r) =>
       `${labelOf(r)}, float ${points(r.forms.reference.testPercent)} %:\n\n${table(
-        ['calibrated on', 'ranges', 'bias correction', 'top-1, %'],
+        ['calibrated on', 'ranges', 'bias correction', 'a scale for', 'room for pair sums', 'top-1, %'],
         r.calibrations.map((c: Row) => [
           `${c.images} images`,
           c.ranges,
           c.biasCorrection ? 'yes' : 'no',
+          c.weights ?? 'a channel',
+          c.reduceRange === false ? 'no' : 'yes',
           points(c.testPercent),
         ]),
       )}`,
