@@ -152,7 +152,7 @@ function table2(folder: string): string {
   const rows = rowsOf(folder, 'table2')
   const forms = (r: Row): string[][] =>
     Object.entries<Row>(r.forms).map(([name, form]) => [
-      `${labelOf(r)}: ${name}${name === 'pruned' && r.parameters ? ` to ${count(r.parameters)} parameters` : ''}`,
+      `${labelOf(r)}: ${name}${name === 'pruned' && r.parameters ? ` to ${count(r.parameters)} parameters` : ''}${form.layersInFloat ? ` (${form.layersInFloat} layers in float)` : ''}`,
       points(form.testPercent),
       megabytes(form.onnxBytes),
       megabytes(form.packedBytes),
@@ -198,9 +198,23 @@ function table2(folder: string): string {
   )
   return `## Table II: bytes and latency
 
-One image, one thread, forms in turn within a round; MB are 2^20 bytes. Zeros alone make no dense kernel faster: they pay in bytes, integers in time. The paper times PyTorch and does not say how many images a call.
+One image, one thread, forms in turn within a round; MB are 2^20 bytes. Zeros alone make no dense kernel faster: they pay in bytes, integers in time. The paper times PyTorch and does not say how many images a call. "int8" has every layer on integers; "int8 for speed" is what \`coppice compress --goal speed\` makes: layers whose integers cost held-back accuracy or time stay in float.
 
-${table(head, body)}${missing(rows, { name: 'table2' })}${calibrated.length > 0 ? `\n\nThe paper's ShuffleNetV2 lost 12 points on CIFAR-10 as integers. Its code calibrates on one batch of 50; what ranges, images and bias correction do for the reference here:\n\n${calibrated.join('\n\n')}` : ''}`
+${table(head, body)}${missing(rows, { name: 'table2' })}${calibrated.length > 0 ? `\n\nThe paper's ShuffleNetV2 lost 12 points on CIFAR-10 as integers. Its code calibrates on one batch of 50; what ranges, images, bias correction and the scales of weights do for the reference here:\n\n${calibrated.join('\n\n')}${pairSums(rows)}` : ''}`
+}
+
+/** What saturating sums cost, of the nets whose weights were also rounded without regard to them. */
+function pairSums(rows: readonly Row[]): string {
+  const losses = rows.flatMap((r) => {
+    const without: Row | undefined = r.calibrations.find((c: Row) => c.reduceRange === false)
+    if (!without) return []
+    const same = (c: Row): boolean =>
+      c.reduceRange && ['images', 'ranges', 'biasCorrection', 'weights'].every((name) => c[name] === without[name])
+    const loss = (c: Row): string => points(r.forms.reference.testPercent - c.testPercent)
+    return [`${labelOf(r)} loses ${loss(r.calibrations.find(same))} points with it and ${loss(without)} without`]
+  })
+  if (losses.length === 0) return ''
+  return `\n\nRoom for pair sums: x86 processors without VNNI, as the one of these rows, add two products in 16 bits, which saturate unless weights are kept small enough (\`reduceRange\`, docs/notes/int8.md). ${losses.join('; ')}. Of all that was tried, only this costs what the paper lost; whether its code left the room is not known.`
 }
 
 function paperCells(paper: PaperRow | undefined, name: string): string[] {

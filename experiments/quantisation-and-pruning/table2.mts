@@ -10,13 +10,14 @@
 import { join } from 'node:path'
 import { first } from '../../src/data/batches.ts'
 import { fedBatches } from '../../src/evaluate/accuracy.ts'
-import { measureLatency } from '../../src/evaluate/latency.ts'
+import { type Contender, type Latency, measureLatency } from '../../src/evaluate/latency.ts'
 import { packModel } from '../../src/formats/pack.ts'
 import { replaceTensors, weightTensors } from '../../src/graph/weights.ts'
 import type { Feeds } from '../../src/method.ts'
 import type { Model } from '../../src/model.ts'
 import { writeModel } from '../../src/onnx/write.ts'
 import { type Int8Options, int8, prepareInt8 } from '../../src/quantize/int8.ts'
+import { makeFast } from '../../src/quantize/speed.ts'
 import { openSession } from '../../src/runtime/session.ts'
 import { floats, floatTensor } from '../../src/tensor/dtype.ts'
 import { paperRows } from './_paper.mts'
@@ -26,6 +27,8 @@ import { writeTables } from './_tables.mts'
 
 const out = join(resultsFolder, 'table2.json')
 const samples = Number(flag('calibration', '512'))
+/** Points of held-back accuracy that "int8 for speed" may lose: it leaves the layers that lose more in float, and slow ones. */
+const maxLoss = 0.2
 for await (const setup of setups()) {
   if (readResults(out)[setup.key]) continue
   const row = await rowOf(setup)
@@ -68,6 +71,13 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
     int8: await int8(reference, {}, context),
     'pruned, int8': await int8(pruned, {}, context),
   }
+  const fast = await makeFast(reference, {
+    ...context,
+    validate: async (m) => 100 * (await setup.measure(m, setup.validation)).accuracy,
+    latency: async (some) => (await timesOf(some, setup, 20)).map((t) => t.latencyMs.median),
+    maxLoss,
+  })
+  models['int8 for speed'] = fast.model
   const accuracyOf = async (m: Model): Promise<number> => percent((await setup.measure(m, test)).accuracy)
   const forms: Record<string, Record<string, unknown>> = {}
   for (const [name, model] of Object.entries(models)) {
@@ -94,14 +104,22 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   await calibrate(50, asInPaper, 'a tensor')
   await calibrate(50, { ...asInPaper, reduceRange: false })
   await calibrate(50, { ...asInPaper, reduceRange: false }, 'a tensor')
-  const [{ feeds }] = fedBatches(batcher, test, 1)
-  const contenders = []
-  for (const [name, model] of Object.entries(models))
-    contenders.push({ name, session: await openSession(model, { threads: 1 }), feeds })
-  for (const { name, latencyMs, speedUp } of await measureLatency(contenders, { rounds: 200, maxMs: 15_000 }))
-    forms[name] = { ...forms[name], latencyMs, speedUp }
-  for (const { session } of contenders) await session.release()
+  const times = await timesOf(Object.values(models), setup, 200)
+  for (const [i, name] of Object.keys(models).entries())
+    forms[name] = { ...forms[name], latencyMs: times[i].latencyMs, speedUp: times[i].speedUp }
+  forms['int8 for speed'].layersInFloat = fast.keptFloat.length
   return { net, set, seed, settings, paper: paperRows[set]?.[net], ...chosen, forms, calibrations }
+}
+
+/** Of one image, one thread. */
+async function timesOf(models: readonly Model[], { batcher, test }: Setup, rounds: number): Promise<Latency[]> {
+  const [{ feeds }] = fedBatches(batcher, test, 1)
+  const contenders: Contender[] = []
+  for (const [i, model] of models.entries())
+    contenders.push({ name: String(i), session: await openSession(model, { threads: 1 }), feeds })
+  const times = await measureLatency(contenders, { rounds, maxMs: 15_000 })
+  for (const { session } of contenders) await session.release()
+  return times
 }
 
 /** What has a scale of its own. */
