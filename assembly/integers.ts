@@ -217,7 +217,7 @@ function multiple(shift: u64): u64 {
   return ((<u64>low + ((<u64>1 << shift) - 1)) >> shift) << shift
 }
 
-/** Ends an encoder's stream; JavaScript drops up to 7 trailing zeros. */
+/** Ends an encoder's stream; JavaScript drops up to 8 trailing zeros. */
 export function finish(): void {
   const last: u64 = <u64>low + <u64>range - 1
   let shift: u64 = 24

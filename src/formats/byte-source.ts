@@ -77,8 +77,9 @@ async function httpSource(url: string, fetch: Fetch): Promise<OpenSource> {
         if (part && (part.total !== total || answer.headers.get('etag') !== tag))
           throw new Error(`cop: ${url} answered 206 of another file; expected bytes ${at} to ${to} of the file opened`)
         if (part) parts.push(part.bytes.subarray(0, to - from))
+        else if (whole) await cancel(answer.body)
         else
-          whole ??= all(answer).catch((error) => {
+          whole = all(answer).catch((error) => {
             whole = undefined
             throw error
           })

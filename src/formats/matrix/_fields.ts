@@ -60,7 +60,8 @@ export function fieldReader(subject: string, bytes: Uint8Array, { at, end }: { a
   const take = (byteLength: number): Uint8Array => {
     if (byteLength > end - at) throw fail(`${byteLength} bytes are wanted at byte ${at}, ${end - at} are left`)
     at += byteLength
-    return bytes.slice(at - byteLength, at)
+    // Not `slice`: of a Buffer that is no copy.
+    return new Uint8Array(bytes.subarray(at - byteLength, at))
   }
   const ints = (count: number, width: Width): Ints => {
     const { buffer } = take(count * width)

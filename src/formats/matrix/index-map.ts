@@ -4,7 +4,7 @@
  * 16 or 32 (`aligned`, as Marinò et al. store them).
  */
 import { alphabetOf } from './_alphabet.ts'
-import { bitsFor, padded, peek, wordWriter } from './_bits.ts'
+import { bitsFor, maxBits, padded, peek, wordWriter } from './_bits.ts'
 import { readWords } from './_stream.ts'
 import { defineFormat } from './matrix.ts'
 import { indexMapKernel } from './wasm/stream-kernels.ts'
@@ -21,6 +21,8 @@ export const indexMap = defineFormat<IndexMapOptions>({
     const alphabet = alphabetOf(bits)
     const k = alphabet.bits.length
     const width = indexBits === 'tight' ? bitsFor(k) : k <= 256 ? 8 : k <= 65536 ? 16 : 32
+    if (bits.length * width > maxBits)
+      throw new Error(`index-map: ${bits.length} numbers of ${width} bits; expected at most ${maxBits} bits in all`)
     const stream = wordWriter()
     for (let i = 0; i < bits.length; i++) stream.write(alphabet.indices[i], width)
     out.u32(k)

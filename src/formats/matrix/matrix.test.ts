@@ -110,23 +110,34 @@ describe('where there is no memory for WebAssembly', () => {
       outOfMemory()
     }
   }
-  it.each([formats.dense, formats.csc, formats.indexMap, formats.hac, formats.shac])('$id multiplies in TypeScript', (format) => {
-    const bytes = format.encode(matrix)
-    const expected = format.open(bytes, { kernel: 'typescript' }).matvec(x)
-    const grow = vi.spyOn(WebAssembly.Memory.prototype, 'grow').mockImplementation(outOfMemory)
-    const open = format.open(bytes)
-    expect(open.matvec(x)).toEqual(expected)
-    expect(open.matvec(x)).toEqual(expected)
-    expect(grow).toHaveBeenCalledTimes(1)
-    vi.restoreAllMocks()
-    const { Instance } = WebAssembly
-    Object.assign(WebAssembly, { Instance: Missing })
-    try {
-      expect(format.open(bytes).matvec(x)).toEqual(expected)
-    } finally {
-      Object.assign(WebAssembly, { Instance })
-    }
-  })
+  it.each([formats.dense, formats.csc, formats.indexMap, formats.hac, formats.shac])(
+    '$id multiplies in TypeScript',
+    (format) => {
+      const bytes = format.encode(matrix)
+      const expected = format.open(bytes, { kernel: 'typescript' }).matvec(x)
+      const grow = vi.spyOn(WebAssembly.Memory.prototype, 'grow').mockImplementation(outOfMemory)
+      const open = format.open(bytes)
+      expect(open.matvec(x)).toEqual(expected)
+      expect(open.matvec(x)).toEqual(expected)
+      expect(grow).toHaveBeenCalledTimes(1)
+      vi.restoreAllMocks()
+      const { Instance } = WebAssembly
+      Object.assign(WebAssembly, { Instance: Missing })
+      try {
+        expect(format.open(bytes).matvec(x)).toEqual(expected)
+      } finally {
+        Object.assign(WebAssembly, { Instance })
+      }
+    },
+  )
+})
+
+it('cser: inputs of rows that are not listed are not lost beside a large one', () => {
+  const x = Float32Array.of(1e30, 1, 0, 0)
+  const open = formats.cser.open(
+    formats.cser.encode({ rows: 4, columns: 1, values: Float32Array.of(1e-30, 0.5, 0.5, 0.5) }),
+  )
+  expect([...open.matvec(x)]).toEqual([1.5])
 })
 
 it('cser: rows come in order, by counting and by comparing', () => {

@@ -81,8 +81,9 @@ export function openWasmStream(mode: Mode, input?: Uint8Array): Stream | undefin
     code(values, { rows, columns, taps, width }) {
       if (values.length === 0) return true
       const scratchAt = heap + values.length * 4
+      // Fast reads the mean of a column more.
       const means = columns * taps + columns
-      if (!reserve(scratchAt + (mode === 'max' ? 2 * means + 3 * taps : means) * 4)) return false
+      if (!reserve(scratchAt + (mode === 'max' ? 2 * means + 3 * taps : means) * 4 + 4)) return false
       const there = new Int32Array(wasm.memory.buffer, heap, values.length)
       if (input) there.fill(0)
       else there.set(values)
@@ -109,7 +110,7 @@ function putTables(memory: WebAssembly.Memory): void {
   new Int32Array(buffer, 25856, zeroTable.length).set(zeroTable)
 }
 
-/** The bytes without up to 7 trailing zeros, as BinaryCoder ends its streams. */
+/** The bytes without up to 8 trailing zeros, as BinaryCoder ends its streams. */
 function trimmed(parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((n, p) => n + p.length, 0)
   const all = new Uint8Array(length)

@@ -66,7 +66,7 @@ export function openKernel(
   let instance: ReturnType<typeof instantiate> | undefined
   return {
     run(x, product) {
-      if (instance === undefined) instance = instantiate(module, { rows, columns }, parts())
+      if (instance === undefined) instance = instantiate(module, { rows, columns }, parts)
       if (instance === null) return undefined
       const { wasm, addresses, yAt } = instance
       new Float32Array(wasm.memory.buffer, xAt, rows).set(x)
@@ -79,19 +79,20 @@ export function openKernel(
 function instantiate(
   module: WebAssembly.Module,
   { rows, columns }: { rows: number; columns: number },
-  { table, arrays }: KernelParts,
+  parts: () => KernelParts,
 ): { wasm: Exports; addresses: readonly number[]; yAt: number } | null {
-  let end = xAt
-  // Between two arrays lie 16 bytes or more: kernels may read a little beyond what they use.
-  const place = (byteLength: number): number => {
-    const at = end
-    end = Math.ceil((end + byteLength) / 16) * 16 + 16
-    return at
-  }
-  place((rows + zerosAfterX) * 4)
-  const addresses = arrays.map((array) => place(array.byteLength))
-  const yAt = place(columns * 4)
   try {
+    const { table, arrays } = parts()
+    let end = xAt
+    // Between two arrays lie 16 bytes or more: kernels may read a little beyond what they use.
+    const place = (byteLength: number): number => {
+      const at = end
+      end = Math.ceil((end + byteLength) / 16) * 16 + 16
+      return at
+    }
+    place((rows + zerosAfterX) * 4)
+    const addresses = arrays.map((array) => place(array.byteLength))
+    const yAt = place(columns * 4)
     const { exports } = new WebAssembly.Instance(module, { env: { abort: () => {} } })
     const wasm = exports as unknown as Exports
     wasm.memory.grow(Math.ceil(Math.max(0, end - wasm.memory.buffer.byteLength) / page))
