@@ -185,11 +185,20 @@ function table2(folder: string): string {
   const calibrated = rows.map(
     (r) =>
       `${labelOf(r)}, float ${points(r.forms.reference.testPercent)} %:\n\n${table(
-        ['calibrated on', 'ranges', 'bias correction', 'a scale for', 'room for pair sums', 'top-1, %'],
+        [
+          'calibrated on',
+          'ranges',
+          'bias correction',
+          'channels equalised',
+          'a scale for',
+          'room for pair sums',
+          'top-1, %',
+        ],
         r.calibrations.map((c: Row) => [
           `${c.images} images`,
           c.ranges,
           c.biasCorrection ? 'yes' : 'no',
+          c.equalise ? 'yes' : 'no',
           c.weights ?? 'a channel',
           c.reduceRange === false ? 'no' : 'yes',
           points(c.testPercent),
@@ -209,7 +218,8 @@ function pairSums(rows: readonly Row[]): string {
     const without: Row | undefined = r.calibrations.find((c: Row) => c.reduceRange === false)
     if (!without) return []
     const same = (c: Row): boolean =>
-      c.reduceRange && ['images', 'ranges', 'biasCorrection', 'weights'].every((name) => c[name] === without[name])
+      c.reduceRange &&
+      ['images', 'ranges', 'biasCorrection', 'equalise', 'weights'].every((name) => c[name] === without[name])
     const loss = (c: Row): string => points(r.forms.reference.testPercent - c.testPercent)
     return [`${labelOf(r)} loses ${loss(r.calibrations.find(same))} points with it and ${loss(without)} without`]
   })

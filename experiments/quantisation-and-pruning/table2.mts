@@ -16,6 +16,7 @@ import { replaceTensors, weightTensors } from '../../src/graph/weights.ts'
 import type { Feeds } from '../../src/method.ts'
 import type { Model } from '../../src/model.ts'
 import { writeModel } from '../../src/onnx/write.ts'
+import { checkOptions } from '../../src/options.ts'
 import { type Int8Options, int8, prepareInt8 } from '../../src/quantize/int8.ts'
 import { makeFast } from '../../src/quantize/speed.ts'
 import { openSession } from '../../src/runtime/session.ts'
@@ -92,15 +93,18 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   const calibrate = async (images: number, how: Partial<Int8Options>, weights: Weights = 'a channel') => {
     const from = weights === 'a channel' ? reference : await onOneScale(reference)
     const made = await int8(from, how, { calibration: calibrated(images), seed })
-    const { calibration: ranges, biasCorrection, reduceRange = true } = how
-    calibrations.push({ images, ranges, biasCorrection, weights, reduceRange, testPercent: await accuracyOf(made) })
+    const { calibration: ranges, biasCorrection, equalise = true, reduceRange = true } = how
+    const testPercent = await accuracyOf(made)
+    calibrations.push({ images, ranges, biasCorrection, equalise, weights, reduceRange, testPercent })
     console.error(net, calibrations.at(-1))
   }
   for (const images of [50, samples]) {
     for (const calibration of ['min-max', 'mse'] as const)
       for (const biasCorrection of [false, true]) await calibrate(images, { calibration, biasCorrection })
   }
-  const asInPaper = { calibration: 'min-max', biasCorrection: false } as const
+  await calibrate(samples, { calibration: 'mse', biasCorrection: true, equalise: false })
+  const asInPaper = { calibration: 'min-max', biasCorrection: false, equalise: false } as const
+  await calibrate(50, asInPaper)
   await calibrate(50, asInPaper, 'a tensor')
   await calibrate(50, { ...asInPaper, reduceRange: false })
   await calibrate(50, { ...asInPaper, reduceRange: false }, 'a tensor')
@@ -127,7 +131,7 @@ type Weights = 'a channel' | 'a tensor'
 
 /** The net with BatchNormalization folded and each weight rounded to 127 steps of its largest magnitude, either side of 0. */
 async function onOneScale(model: Model): Promise<Model> {
-  const prepared = await prepareInt8(model)
+  const prepared = await prepareInt8(model, checkOptions(int8.id, int8.options), {})
   const rounded = weightTensors(prepared).map(({ tensor }) => {
     const values = floats(tensor)
     const step = values.reduce((most, v) => Math.max(most, Math.abs(v)), 0) / 127

@@ -2,11 +2,12 @@
  * What is known of channels before anything runs: which hold one number for every input, and which an output depends on.
  * How numbers pass through operators is told here, one rule an operator.
  */
+
+import type { ChannelView } from '../graph/channels.ts'
 import { capturedBy, floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
 import type { Coupling, Mix } from '../ops/coupling.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
-import type { ChannelView } from './_channels.ts'
 
 /** Tells the constants that a layer's bias can take up. Beyond the image a padded convolution reads 0 instead. */
 export function absorbs(node: Node): (value: number) => boolean {

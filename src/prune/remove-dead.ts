@@ -10,6 +10,8 @@
  * Initialisers that are listed as inputs count as what they store, and are inputs no more where units went.
  */
 import { node as makeNode, nameSource } from '../graph/build.ts'
+import { gatherForShuffles, shufflesForGathers, storedSizes } from '../graph/channel-shuffle.ts'
+import { type ChannelView, channelClasses, channelsOf, eachHeld, usesOf } from '../graph/channels.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
 import { foldShapes, removeUnused } from '../graph/fold.ts'
 import { describe, tensorsOf } from '../graph/walk.ts'
@@ -17,9 +19,7 @@ import { defineMethod } from '../method.ts'
 import { type Graph, type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import type { Mix } from '../ops/coupling.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
-import { type ChannelView, channelClasses, channelsOf, eachHeld, usesOf } from './_channels.ts'
 import { absorbs, constantChannels, eachWeight, readChannels } from './_liveness.ts'
-import { gatherForShuffles, shufflesForGathers, storedSizes } from './_shuffle.ts'
 
 export const removeDead = defineMethod({
   id: 'remove-dead',

@@ -14,6 +14,7 @@ import { type Model, type Node, opsetOf, withGraph } from '../model.ts'
 import type { OptionsOf } from '../options.ts'
 import { biasCorrections } from './_bias-correction.ts'
 import { collectHistograms } from './_calibrate.ts'
+import { equalise } from './_equalise.ts'
 import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, type Range } from './_histogram.ts'
 import { nodeName, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
@@ -44,6 +45,11 @@ const options = {
     default: true,
     help: 'keep sums of two weights within 8 bits: x86 processors without VNNI add products in pairs of 16 bits, which overflow otherwise; false only for processors that are known',
   },
+  equalise: {
+    type: 'boolean',
+    default: true,
+    help: 'make channels that share a range alike in size, by powers of two in the weights around them',
+  },
   exclude: { type: 'strings', default: [], help: 'nodes to keep in float, by name (or first output)' },
 } as const
 
@@ -64,7 +70,7 @@ export const int8 = defineMethod({
       context.warn?.('int8: no calibration data, so only weights become integers; that saves size, not time')
       return quantizeWeightsOnly(withChannelScales(model), settings)
     }
-    const prepared = await prepareInt8(model)
+    const prepared = await prepareInt8(model, settings, context)
     warnOfLeft(prepared, context)
     if (planInt8(prepared.graph, new Set(settings.exclude)).layers.length === 0) {
       context.warn?.('int8: no layer is left to compute on integers; the model is returned as it is')
@@ -110,12 +116,17 @@ function checkNames(model: Model, names: readonly string[]): void {
   throw new Error(`int8: exclude names "${wrong}", which is no node of the model${didYouMean(wrong, known)}`)
 }
 
-/** The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers. */
-export async function prepareInt8(model: Model): Promise<Model> {
+/**
+ * The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers, channels
+ * of similar size where `settings.equalise` says so and there are calibration inputs. Its outputs are the model's.
+ */
+export async function prepareInt8(model: Model, settings: Int8Options, context: Context): Promise<Model> {
   // Folding hands outputs on to other nodes: a node without a name is named now, as options know it by its output.
   const raised = withChannelScales(model)
   const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
-  return foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(withGraph(raised, { nodes })))))
+  const folded = foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(withGraph(raised, { nodes })))))
+  if (!settings.equalise || !context.calibration) return folded
+  return equalise(folded, { batches: context.calibration(), context, subject: 'int8' })
 }
 
 /** What calibration learnt of a prepared model: enough to quantise it with any choice of layers kept in float. */

@@ -67,7 +67,7 @@ describe('makeFast', () => {
   })
 
   it('gives back to float the noisiest layers, as few as the allowed loss needs', async () => {
-    const prepared = await prepareInt8(exampleModel())
+    const prepared = await prepareInt8(exampleModel(), settings, { calibration })
     const calibrated = await calibrateInt8(prepared, settings, { calibration })
     const ranked = await layerNoise(prepared, calibrated, { settings, calibration })
     expect(ranked).toHaveLength(3)

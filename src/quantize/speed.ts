@@ -61,7 +61,7 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
     const notes = [`the model is left as it is: ${describe(already)} computes on integers already`]
     return { model, keptFloat: [], speedup: 1, score: { before: score, after: score }, notes }
   }
-  const prepared = await prepareInt8(model)
+  const prepared = await prepareInt8(model, settings, options)
   const calibrated = await calibrateInt8(prepared, settings, options)
   const search: Search = { prepared, calibrated, settings, options }
   const before = await validate(model)

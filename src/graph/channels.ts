@@ -3,11 +3,12 @@
  * A channel is a place in the value's axis 1, numbered through the whole graph from `start`. A stored tensor that is read
  * where a value is expected has channels too, and so has an axis of a tensor that several nodes read.
  */
-import { capturedBy, constantOf, consumersOf, intAttribute, producersOf } from '../graph/walk.ts'
+
 import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { type ChannelDims, type Coupling, type Cut, couplingOf } from '../ops/coupling.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { integers, sizeOf } from '../tensor/dtype.ts'
+import { capturedBy, constantOf, consumersOf, intAttribute, producersOf } from './walk.ts'
 
 export interface Range {
   readonly start: number

@@ -4,12 +4,13 @@
  * Channel shuffles (Zhang et al. 2017, arXiv:1707.01083) written as Reshape, Transpose, Reshape, seen as a Gather of
  * channels: with g groups of n, channel a * n + b goes to place b * g + a. Those that stay whole are put back as they were.
  */
-import { node as makeNode, nameSource } from '../graph/build.ts'
-import { dropUnused } from '../graph/drop-unused.ts'
-import { constantOf, consumersOf, intsAttribute, producersOf } from '../graph/walk.ts'
+
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { node as makeNode, nameSource } from './build.ts'
+import { dropUnused } from './drop-unused.ts'
+import { constantOf, consumersOf, intsAttribute, producersOf } from './walk.ts'
 
 interface Shuffle {
   readonly indices: Tensor

@@ -1,0 +1,200 @@
+/**
+ * Channels that share a uint8 range are made to fill it alike: where nothing but homogeneous operators lie between
+ * convolutions, a channel may be multiplied by a number behind those that make it and divided by it in the weights of those
+ * that read it. Cross-layer equalisation (Nagel et al. 2019, arXiv:1906.04721, section 4.1) does so between two layers; here
+ * the channels are followed through sums, concatenations, splits and shuffles too. Ranges are those of the values seen on
+ * calibration inputs, balanced against weights as in SmoothQuant (Xiao et al. 2023, arXiv:2211.10438, equation 4, alpha 1/2),
+ * and factors are powers of two, so that the float model's results stay the same bits.
+ */
+import { nameSource, node } from '../graph/build.ts'
+import { gatherForShuffles } from '../graph/channel-shuffle.ts'
+import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../graph/channels.ts'
+import { consumersOf, intAttribute } from '../graph/walk.ts'
+import type { Context, Feeds } from '../method.ts'
+import { type Model, type Node, opsetOf, type Tensor, withGraph } from '../model.ts'
+import type { Coupling } from '../ops/coupling.ts'
+import { floats, floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { runInner } from './_calibrate.ts'
+
+interface Options {
+  readonly batches: Iterable<Feeds>
+  readonly context: Context
+  readonly subject: string
+}
+
+/** f(a x) = a f(x) for a > 0, or f(a x, a y) = a f(x, y). */
+const homogeneousOps = new Set([
+  ...['Relu', 'LeakyRelu', 'Identity', 'Dropout', 'MaxPool', 'AveragePool', 'GlobalAveragePool', 'GlobalMaxPool'],
+  ...['Add', 'Sub', 'Concat', 'Split', 'Gather'],
+])
+/** Far from where float32 ends. */
+const mostDoublings = 20
+/** A channel's range counts as 2^-10 of the largest beside it at least: one that hardly moved here may elsewhere. */
+const leastShare = 2 ** -10
+
+/** The model with equal results whose convolutions read channels of similar ranges. */
+export async function equalise(model: Model, options: Options): Promise<Model> {
+  const view = channelsOf(gatherForShuffles(model).model)
+  const layers = ownConvolutions(view)
+  const groups = groupsOf(view, layers)
+  const readers = [...layers].filter((n) => groups.of(n.inputs[0]).some((group) => group >= 0))
+  if (readers.length === 0) return model
+  const values = new Set(model.graph.nodes.flatMap((n) => n.outputs))
+  const names = [...new Set(readers.map((n) => n.inputs[0]))].filter((name) => values.has(name))
+  const ranges = await channelRanges(model, names, options)
+  const doublings = doublingsOf(view, groups, { readers, ranges })
+  const initializers = new Map(model.graph.initializers)
+  for (const layer of layers) {
+    const weight = initializers.get(layer.inputs[1]) as Tensor
+    const behind = doublings(layer.outputs[0])
+    const before = doublings(layer.inputs[0])
+    const scaled = floats(weight).slice()
+    forEachWeight(weight, layer, (i, output, input) => {
+      scaled[i] *= 2 ** (behind[output] - before[input])
+    })
+    initializers.set(weight.name, floatTensor(weight.name, weight.dims, scaled))
+    const bias = initializers.get(layer.inputs[2] ?? '')
+    if (bias) {
+      const moved = floats(bias).map((v, c) => v * 2 ** behind[c])
+      initializers.set(bias.name, floatTensor(bias.name, bias.dims, moved))
+    }
+  }
+  return withGraph(model, { initializers })
+}
+
+/** Visits each weight of a convolution with its output and input channel. */
+function forEachWeight({ dims }: Tensor, layer: Node, visit: (i: number, output: number, input: number) => void): void {
+  const taps = dims.slice(2).reduce((a, b) => a * b, 1)
+  const outputsOfGroup = dims[0] / intAttribute(layer, 'group', 1)
+  for (let output = 0, i = 0; output < dims[0]; output++) {
+    const first = Math.floor(output / outputsOfGroup) * dims[1]
+    for (let input = first; input < first + dims[1]; input++)
+      for (let tap = 0; tap < taps; tap++) visit(i++, output, input)
+  }
+}
+
+/** The convolutions whose weights and bias are stored, and read by nothing else. */
+function ownConvolutions({ model: { graph }, values }: ChannelView): Set<Node> {
+  const consumers = consumersOf(graph)
+  const outputs = new Set(graph.outputs.map((o) => o.name))
+  const isOwn = (name: string): boolean =>
+    graph.initializers.get(name)?.dtype === 'float32' && consumers.get(name)?.length === 1 && !outputs.has(name)
+  const found = graph.nodes.filter(
+    (n) =>
+      n.op === 'Conv' &&
+      !n.domain &&
+      n.inputs.slice(1).every((name) => !name || isOwn(name)) &&
+      values.has(n.inputs[0]) &&
+      values.has(n.outputs[0]),
+  )
+  return new Set(found)
+}
+
+interface Groups {
+  /** Of each channel of a value, the group that has to be multiplied by the same number; -1 where it has to stay. */
+  of(value: string): number[]
+}
+
+/** Which channels are tied, where nodes other than `layers` and homogeneous operators hold theirs. */
+function groupsOf(view: ChannelView, layers: ReadonlySet<Node>): Groups {
+  const couplings = new Map<Node, Coupling>()
+  for (const n of view.model.graph.nodes) {
+    const coupling = view.couplings.get(n)
+    if (layers.has(n)) couplings.set(n, { ties: [], cuts: [] })
+    else if (coupling && isHomogeneous(n, view)) couplings.set(n, coupling)
+  }
+  const followed = { ...view, couplings, shared: [] }
+  const classes = channelClasses(followed)
+  const held = new Set<number>()
+  eachHeld(followed, ({ start, count }) => {
+    for (let c = start; c < start + count; c++) held.add(classes[c])
+  })
+  return {
+    of(value) {
+      const { start, count } = view.range(value)
+      return Array.from(classes.subarray(start, start + count), (group) => (held.has(group) ? -1 : group))
+    },
+  }
+}
+
+function isHomogeneous(n: Node, { values, constant }: ChannelView): boolean {
+  if (n.domain || !homogeneousOps.has(n.op)) return false
+  const moving = n.op === 'Add' || n.op === 'Sub' || n.op === 'Concat' ? n.inputs : n.inputs.slice(0, 1)
+  return moving.every((name) => values.has(name) && !constant(name))
+}
+
+/** The largest magnitude of each channel. */
+async function channelRanges(
+  model: Model,
+  names: readonly string[],
+  options: Options,
+): Promise<Map<string, Float32Array>> {
+  const { graph } = model
+  const fresh = nameSource(graph)
+  const initializers = new Map(graph.initializers)
+  const consumers = consumersOf(graph)
+  const nodes = [...graph.nodes]
+  const nameOf = new Map<string, string>()
+  for (const name of names) {
+    const [magnitude, most] = ['magnitude', 'most'].map((s) => fresh(`${name}_${s}`))
+    const reader = consumers.get(name)?.find((n) => n.op === 'Conv')
+    const rank = graph.initializers.get(reader?.inputs[1] ?? '')?.dims.length ?? 4
+    const axes = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 1)
+    nodes.push(node('Abs', [name], [magnitude]))
+    if (opsetOf(model) < 18) nodes.push(node('ReduceMax', [magnitude], [most], { axes, keepdims: 0 }))
+    else {
+      const list = integerTensor(fresh('axes'), 'int64', [axes.length], axes)
+      initializers.set(list.name, list)
+      nodes.push(node('ReduceMax', [magnitude, list.name], [most], { keepdims: 0 }))
+    }
+    nameOf.set(most, name)
+  }
+  const ranges = new Map<string, Float32Array>()
+  await runInner(withGraph(model, { nodes, initializers }), [...nameOf.keys()], options, (most, values) => {
+    const name = nameOf.get(most) as string
+    const known = ranges.get(name)
+    ranges.set(name, known ? known.map((v, c) => Math.max(v, values[c])) : values.slice())
+  })
+  return ranges
+}
+
+/**
+ * By how many doublings each channel is to grow. A depthwise layer has a scale for each channel, so all may become as large
+ * as each other. The weights of other layers share theirs among input channels: there the square root of range over weights
+ * leaves as much to lose in values as in weights.
+ */
+function doublingsOf(
+  view: ChannelView,
+  groups: Groups,
+  { readers, ranges }: { readers: readonly Node[]; ranges: ReadonlyMap<string, Float32Array> },
+): (value: string) => number[] {
+  const sizes = new Map<number, number>()
+  const weights = new Map<number, number>()
+  const raise = (map: Map<number, number>, group: number, value: number): void => {
+    map.set(group, Math.max(map.get(group) ?? 0, value))
+  }
+  for (const layer of readers) {
+    const range = ranges.get(layer.inputs[0])
+    const weight = view.constant(layer.inputs[1])
+    if (!range || !weight) continue
+    const of = groups.of(layer.inputs[0])
+    const least = range.reduce((a, b) => Math.max(a, b), 0) * leastShare
+    for (const [c, r] of range.entries()) if (of[c] >= 0) raise(sizes, of[c], Math.max(r, least))
+    if (weight.dims[1] === 1) continue
+    const values = floats(weight)
+    const most = new Float64Array(weight.dims[0])
+    forEachWeight(weight, layer, (i, output) => {
+      most[output] = Math.max(most[output], Math.abs(values[i]))
+    })
+    forEachWeight(weight, layer, (i, output, input) => {
+      if (most[output] > 0) raise(weights, of[input], Math.abs(values[i]) / most[output])
+    })
+  }
+  return (value) =>
+    groups.of(value).map((group) => {
+      const size = sizes.get(group)
+      const weight = weights.get(group)
+      const doublings = -Math.round(Math.log2(size ?? 1) / (weight ? 2 : 1) - Math.log2(weight ?? 1) / 2)
+      return size && Number.isFinite(doublings) ? Math.max(-mostDoublings, Math.min(mostDoublings, doublings)) : 0
+    })
+}
