@@ -52,11 +52,11 @@ export async function equalise(model: Model, options: Options): Promise<Model> {
     forEachWeight(weight, layer, (i, output, input) => {
       scaled[i] *= 2 ** (behind[output] - before[input])
     })
-    initializers.set(weight.name, floatTensor(weight.name, weight.dims, scaled))
+    initializers.set(layer.inputs[1], floatTensor(weight.name, weight.dims, scaled))
     const bias = initializers.get(layer.inputs[2] ?? '')
     if (bias) {
       const moved = floats(bias).map((v, c) => v * 2 ** behind[c])
-      initializers.set(bias.name, floatTensor(bias.name, bias.dims, moved))
+      initializers.set(layer.inputs[2], floatTensor(bias.name, bias.dims, moved))
     }
   }
   return withGraph(model, { initializers })
@@ -123,7 +123,7 @@ function isHomogeneous(n: Node, { values, constant }: ChannelView): boolean {
   return moving.every((name) => values.has(name) && !constant(name))
 }
 
-/** The largest magnitude of each channel. */
+/** The largest magnitude of each channel of convolutions' inputs. */
 async function channelRanges(
   model: Model,
   names: readonly string[],
