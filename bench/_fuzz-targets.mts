@@ -280,6 +280,13 @@ function integerTarget(mode: Mode, wasm: boolean): Target {
       beginDecoding(bytes.subarray(3), { mode, wasm }).decodeTensor([rows, columns % 32, taps % 16])
     },
     limit: (bytes) => 32 * MiB + 16 * shapeOf(bytes).reduce((a, b) => a * b, 1) + 16 * bytes.length,
+    // In TypeScript a weight of 17 decisions, each from 12 contexts, takes its time, and few bits are many weights.
+    maxMs: wasm
+      ? undefined
+      : (bytes) => {
+          const [rows, columns, taps] = shapeOf(bytes)
+          return 2000 + (rows * (columns % 32) * (taps % 16)) / 50
+        },
   }
 }
 

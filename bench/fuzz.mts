@@ -2,7 +2,7 @@
  * Question: does any damaged file crash, hang or exhaust a decoder?
  * Small seeds of every format are mutated, mostly with lengths and checksums made good so that the damage reaches the inside.
  * Whatever gives a sentence not seen before joins the seeds. Every outcome must be a decoded value or an error of one
- * sentence, within 2 s of processor time (100 ns for each entry that a matrix declares beside) and the target's bound on memory (typed arrays and WebAssembly memories, counted
+ * sentence, within 2 s of processor time (beside, 100 ns for each entry that a matrix declares, 20 us for each integer without WebAssembly) and the target's bound on memory (typed arrays and WebAssembly memories, counted
  * exactly; a bound is linear in the file's bytes and the sizes that the file declares).
  * Run: npx tsx bench/fuzz.mts [count, 1050000 unless said] [seed] [pattern of targets, whose rows are then replaced];
  * writes bench/results/fuzz.json, exits 1 on a finding.
