@@ -222,8 +222,8 @@ ${table(rows, (r) => r.ratio.toFixed(4))}
 
 ## Time of products
 
-Over the dense format's (WebAssembly SIMD), one thread, median of rounds. Dense, csc, hac and shac have WebAssembly kernels
-(hac and shac for up to 255 values); the others run in TypeScript.
+Over the dense format's (WebAssembly SIMD), one thread, median of rounds. Dense, csc, index-map, hac and shac have WebAssembly
+kernels (hac and shac for up to 255 values); the others run in TypeScript.
 
 ${table(rows, (r) => r.overDense.toFixed(2))}
 `
