@@ -9,7 +9,7 @@ import { nameSource, node } from '../graph/build.ts'
 import type { Context, Feeds } from '../method.ts'
 import { type Model, type Node, opsetOf, type Tensor, withGraph } from '../model.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
-import { runInner } from './_calibrate.ts'
+import { reduceToChannels, runInner } from './_calibrate.ts'
 import type { Range } from './_histogram.ts'
 import type { Plan } from './_plan.ts'
 import { dequantizeWeight, type QuantizedLayer, scaleOfValue } from './_qdq.ts'
@@ -44,17 +44,14 @@ export async function biasCorrections(
     const [integers, rounded, result, difference, mean] = ['quantized', 'rounded', 'result', 'difference', 'mean'].map(
       (s) => fresh(`${y}_${s}`),
     )
-    const axes = layer.op === 'Conv' ? spatialAxes(quantized.weight.dims.length) : [0]
+    // A dense layer's output has two axes, as its weights.
+    const rank = quantized.weight.dims.length
     nodes.push(
       node('QuantizeLinear', [x, ...parameters], [integers]),
       node('DequantizeLinear', [integers, ...parameters], [rounded]),
       { ...layer, name: fresh(`${y}_rounded`), inputs: [rounded, weight, ...layer.inputs.slice(2)], outputs: [result] },
       node('Sub', [y, result], [difference]),
-      opsetOf(model) < 18
-        ? node('ReduceMean', [difference], [mean], { axes, keepdims: 0 })
-        : node('ReduceMean', [difference, store(integerTensor(fresh('axes'), 'int64', [axes.length], axes))], [mean], {
-            keepdims: 0,
-          }),
+      reduceToChannels('ReduceMean', [difference, mean], { rank, opset: opsetOf(model), fresh, store }),
     )
     layerOf.set(mean, layer)
   }
@@ -71,9 +68,4 @@ export async function biasCorrections(
     sums.set(layer, entry)
   })
   return new Map([...sums].map(([layer, { sum, samples }]) => [layer, Float32Array.from(sum, (s) => s / samples)]))
-}
-
-/** Every axis of a convolution's output but the channels. */
-function spatialAxes(rank: number): number[] {
-  return Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 1)
 }

@@ -1,8 +1,9 @@
 /** Ranges of a model's inner values, seen on calibration inputs. */
-import { valueInfo } from '../graph/build.ts'
+import { node, valueInfo } from '../graph/build.ts'
 import type { Context, Feeds } from '../method.ts'
-import { type Model, withGraph } from '../model.ts'
+import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
+import { integerTensor } from '../tensor/dtype.ts'
 import { addToHistogram, emptyHistogram, type Histogram } from './_histogram.ts'
 
 /** The model with inner float values as outputs too. */
@@ -10,6 +11,23 @@ export function exposeValues(model: Model, names: Iterable<string>): Model {
   const present = new Set(model.graph.outputs.map((o) => o.name))
   const added = [...names].filter((name) => !present.has(name))
   return withGraph(model, { outputs: [...model.graph.outputs, ...added.map((name) => valueInfo(name, 'float32'))] })
+}
+
+/** A node that reduces a value of `rank` axes to one number a channel (axis 1); `store` keeps what operator sets from 18 on read. */
+export function reduceToChannels(
+  op: 'ReduceMax' | 'ReduceMean',
+  [input, output]: readonly [string, string],
+  {
+    rank,
+    opset,
+    fresh,
+    store,
+  }: { rank: number; opset: number; fresh: (base: string) => string; store: (t: Tensor) => string },
+): Node {
+  const axes = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 1)
+  if (opset < 18) return node(op, [input], [output], { axes, keepdims: 0 })
+  const list = store(integerTensor(fresh('axes'), 'int64', [axes.length], axes))
+  return node(op, [input, list], [output], { keepdims: 0 })
 }
 
 /** Runs the model on every batch and hands over the named inner values; model inputs may be named too. */

@@ -13,8 +13,8 @@ import { consumersOf, intAttribute } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
 import { type Model, type Node, opsetOf, type Tensor, withGraph } from '../model.ts'
 import type { Coupling } from '../ops/coupling.ts'
-import { floats, floatTensor, integerTensor } from '../tensor/dtype.ts'
-import { runInner } from './_calibrate.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
+import { reduceToChannels, runInner } from './_calibrate.ts'
 
 interface Options {
   readonly batches: Iterable<Feeds>
@@ -132,6 +132,10 @@ async function channelRanges(
   const { graph } = model
   const fresh = nameSource(graph)
   const initializers = new Map(graph.initializers)
+  const store = (t: Tensor): string => {
+    initializers.set(t.name, t)
+    return t.name
+  }
   const consumers = consumersOf(graph)
   const nodes = [...graph.nodes]
   const nameOf = new Map<string, string>()
@@ -139,14 +143,10 @@ async function channelRanges(
     const [magnitude, most] = ['magnitude', 'most'].map((s) => fresh(`${name}_${s}`))
     const reader = consumers.get(name)?.find((n) => n.op === 'Conv')
     const rank = graph.initializers.get(reader?.inputs[1] ?? '')?.dims.length ?? 4
-    const axes = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 1)
-    nodes.push(node('Abs', [name], [magnitude]))
-    if (opsetOf(model) < 18) nodes.push(node('ReduceMax', [magnitude], [most], { axes, keepdims: 0 }))
-    else {
-      const list = integerTensor(fresh('axes'), 'int64', [axes.length], axes)
-      initializers.set(list.name, list)
-      nodes.push(node('ReduceMax', [magnitude, list.name], [most], { keepdims: 0 }))
-    }
+    nodes.push(
+      node('Abs', [name], [magnitude]),
+      reduceToChannels('ReduceMax', [magnitude, most], { rank, opset: opsetOf(model), fresh, store }),
+    )
     nameOf.set(most, name)
   }
   const ranges = new Map<string, Float32Array>()

@@ -6,7 +6,7 @@
 import type { Ints } from '../_fields.ts'
 import { type Decoder, decodeRun } from '../_huffman.ts'
 import type { OpenOptions } from '../matrix.ts'
-import { openKernel } from './kernel.ts'
+import { type Kernel, type KernelParts, openKernel } from './kernel.ts'
 
 const lookupBits = 12
 /** Two codes fit most of the time, and the table in the fastest cache. */
@@ -38,6 +38,16 @@ function allFinite(x: Float32Array): boolean {
   return zero === 0
 }
 
+/** A product that is left to others where an input is not finite. */
+function finiteProduct(
+  option: OpenOptions['kernel'],
+  shape: { rows: number; columns: number },
+  { parts, run }: { parts: () => KernelParts; run: Parameters<Kernel['run']>[1] },
+): Product | undefined {
+  const kernel = openKernel(option, shape, parts)
+  return kernel && ((x) => (allFinite(x) ? kernel.run(x, run) : undefined))
+}
+
 function valuesOf({ huffman: { symbols } }: Decoder): Float32Array {
   return new Float32Array(symbols.buffer, symbols.byteOffset, symbols.length)
 }
@@ -62,35 +72,37 @@ export function shacKernel(
   if (!fits(decoder)) return undefined
   const size = indices.BYTES_PER_ELEMENT
   const tableBits = Math.max(pairBits, decoder.huffman.countOfLength.length - 1)
-  const kernel = openKernel(option, { rows, columns }, () => ({
-    table: pairTable(decoder, tableBits, size),
-    arrays: [lowestFirst(words), Uint32Array.from(starts), Uint32Array.from(from), indices],
-  }))
-  if (!kernel) return undefined
-  return (x) => {
-    if (!allFinite(x)) return undefined
-    return kernel.run(x, (wasm, [wordsAt, startsAt, fromAt, rowsAt], y) => {
-      const run = size === 1 ? wasm.shac8 : size === 2 ? wasm.shac16 : wasm.shac32
-      run(tableBits, wordsAt, startsAt, fromAt, rowsAt, y, columns)
-    })
-  }
+  return finiteProduct(
+    option,
+    { rows, columns },
+    {
+      parts: () => ({
+        table: pairTable(decoder, tableBits, size),
+        arrays: [lowestFirst(words), Uint32Array.from(starts), Uint32Array.from(from), indices],
+      }),
+      run(wasm, [wordsAt, startsAt, fromAt, rowsAt], y) {
+        const product = size === 1 ? wasm.shac8 : size === 2 ? wasm.shac16 : wasm.shac32
+        product(tableBits, wordsAt, startsAt, fromAt, rowsAt, y, columns)
+      },
+    },
+  )
 }
 
 /** The product of HAC in WebAssembly; undefined where it cannot be. One value alone has no codes and no kernel. */
 export function hacKernel(option: OpenOptions['kernel'], parts: Parts): Product | undefined {
   const { decoder, words, starts, rows, columns } = parts
   if (!fits(decoder) || decoder.lookup === 0) return undefined
-  const kernel = openKernel(option, { rows, columns }, () => ({
-    table: zerosTable(decoder),
-    arrays: [codebookOf(decoder), lowestFirst(words), Uint32Array.from(starts)],
-  }))
-  if (!kernel) return undefined
-  return (x) => {
-    if (!allFinite(x)) return undefined
-    return kernel.run(x, (wasm, [codebook, wordsAt, startsAt], y) =>
-      wasm.hac(codebook, wordsAt, startsAt, y, rows, columns),
-    )
-  }
+  return finiteProduct(
+    option,
+    { rows, columns },
+    {
+      parts: () => ({
+        table: zerosTable(decoder),
+        arrays: [codebookOf(decoder), lowestFirst(words), Uint32Array.from(starts)],
+      }),
+      run: (wasm, [codebook, wordsAt, startsAt], y) => wasm.hac(codebook, wordsAt, startsAt, y, rows, columns),
+    },
+  )
 }
 
 /** The product of an index map whose numbers have `width` bits; undefined where it cannot be. */
@@ -100,17 +112,19 @@ export function indexMapKernel(
 ): Product | undefined {
   const { codebook, width, words, rows, columns } = parts
   if (width === 0 || width > lookupBits) return undefined
-  const kernel = openKernel(option, { rows, columns }, () => {
-    const table = new Float64Array(1 << width)
-    const values = new Float32Array(codebook.buffer, codebook.byteOffset, codebook.length)
-    for (const [number, value] of values.entries()) table[reversed(number) >>> (32 - width)] = value
-    return { table, arrays: [lowestFirst(words)] }
-  })
-  if (!kernel) return undefined
-  return (x) => {
-    if (!allFinite(x)) return undefined
-    return kernel.run(x, (wasm, [wordsAt], y) => wasm.indexMap(width, wordsAt, y, rows, columns))
-  }
+  return finiteProduct(
+    option,
+    { rows, columns },
+    {
+      parts() {
+        const table = new Float64Array(1 << width)
+        const values = new Float32Array(codebook.buffer, codebook.byteOffset, codebook.length)
+        for (const [number, value] of values.entries()) table[reversed(number) >>> (32 - width)] = value
+        return { table, arrays: [lowestFirst(words)] }
+      },
+      run: (wasm, [wordsAt], y) => wasm.indexMap(width, wordsAt, y, rows, columns),
+    },
+  )
 }
 
 /**
