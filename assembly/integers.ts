@@ -382,8 +382,8 @@ function codeEscape(a: u32): u32 {
 
 /**
  * Codes a tensor of values at `values`. At `tapsAt` is scratch: 4 bytes for each place in a row and each column, twice, and for
- * each place in the kernel, three times; fast reads 4 bytes behind what it uses. Returns 0, or 1 where the input ends too soon, which is looked at within rows too: one may
- * be of 2^30 weights, in a file of a few bytes.
+ * each place in the kernel, three times; fast reads 4 bytes behind what it uses. Returns 0, or 1 where the input ends too
+ * soon, which is looked at within rows too: one may be of 2^30 weights, in a file of a few bytes.
  */
 export function codeTensor(
   values: usize,
