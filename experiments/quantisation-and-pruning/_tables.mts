@@ -19,6 +19,8 @@ const sets: Readonly<Record<string, string>> = {
   cifar10: 'CIFAR-10',
   digits: 'drawn digits',
 }
+/** Of their images; a net may take larger ones. */
+const sides: Readonly<Record<string, number>> = { 'fashion-mnist': 28, cifar10: 32, digits: 28 }
 const labelOf = ({ net, set }: Row): string => `${labels[net as NetName]}, ${sets[set]}`
 
 export async function writeTables(folder: string): Promise<void> {
@@ -54,8 +56,9 @@ function missing(rows: readonly Row[], { name, set = 'fashion-mnist' }: { name: 
   return `\n\nNot run on ${sets[set]}: ${absent.map((n) => labels[n]).join(', ')} (\`${command}\`).`
 }
 
-function settingsOf({ settings, seed }: Row): string {
-  const { epochs, batch, rate, decay, side, limit } = settings
+function settingsOf({ set, settings, seed }: Row): string {
+  const { epochs, batch, rate, decay, limit } = settings
+  const side = Math.max(settings.side, sides[set])
   const some = limit ? `, ${count(limit)} training images` : ''
   return `seed ${seed}, ${epochs} epochs, batch ${batch}, rate ${rate}, decay ${decay}, ${side} x ${side}${some}`
 }
@@ -269,7 +272,27 @@ function table3(folder: string): string {
 
 Top-1 on the test set in %. Overfitted: without Dropout, BatchNormalization, decay and flips, until 99.9 % of the training images are known. Pruned: the sparsity with the best validation accuracy, trained for some epochs after. Control: the same training, nothing pruned; what pruning does is the difference of the two. Where not all of the 48,000 training images were used, it is for want of hours: overfitting them takes some 30 epochs. It also leaves more room for a cure.
 
-${table(head, [...body, ...paper])}${missing(rows, { name: 'table3' })}${verdict(rows)}`
+${table(head, [...body, ...paper])}${missing(rows, { name: 'table3' })}${verdict(rows)}${bySparsity(rows)}`
+}
+
+/** Where accuracy begins to fall, averaged over seeds. */
+function bySparsity(rows: readonly Row[]): string {
+  if (rows.length === 0) return ''
+  const body = [...new Set(rows.map(labelOf))].flatMap((label) => {
+    const own = rows.filter((r) => labelOf(r) === label)
+    const at = (i: number, what: string): string => points(mean(own.map((r) => r.rungs[i][what])))
+    return own[0].rungs.map(({ sparsity }: Row, i: number) => [
+      `${label}, ${own.length} seed${own.length === 1 ? '' : 's'}`,
+      `${(100 * sparsity).toFixed(0)} %`,
+      ...['trainPercent', 'validationPercent', 'testPercent'].map((what) => at(i, what)),
+    ])
+  })
+  const head = ['net, data', 'zeros', 'top-1 training, %', 'top-1 held back, %', 'top-1 test, %']
+  return `\n\nEvery sparsity, means over seeds:\n\n${table(head, body)}`
+}
+
+function mean(of: readonly number[]): number {
+  return of.reduce((a, b) => a + b, 0) / of.length
 }
 
 /** Whether pruned nets are better than their controls, in the words that the numbers allow. */
@@ -279,7 +302,6 @@ function verdict(rows: readonly Row[]): string {
   const gains = compared.map((r) => r.pruned.testPercent - r.control.testPercent)
   const over = compared.map((r) => r.pruned.testPercent - r.overfitted.testPercent)
   const back = compared.filter((r) => r.pruned.testPercent >= r.reference.testPercent).length
-  const mean = (of: readonly number[]): number => of.reduce((a, b) => a + b, 0) / of.length
   const signed = (v: number): string => `${v >= 0 ? '+' : ''}${v.toFixed(2)}`
   const nets = [...new Set(compared.map((r) => r.net as NetName))].map((net) => {
     const own = gains.filter((_, i) => compared[i].net === net)

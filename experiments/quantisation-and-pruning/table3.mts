@@ -12,7 +12,7 @@
 import { join } from 'node:path'
 import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
 import { removeDead } from '../../src/prune/remove-dead.ts'
-import { train } from '../../src/train/train.ts'
+import { type EpochRecord, train } from '../../src/train/train.ts'
 import { withoutRegularisers } from '../../src/train/without-regularisers.ts'
 import { paperOverfitting } from './_paper.mts'
 import { parameters, percent, resultsFolder, type Setup, setups } from './_setup.mts'
@@ -47,8 +47,10 @@ async function rowOf(setup: Setup, name: string, overfitRate: number): Promise<R
   const reference = await measured(await setup.reference())
   const overfittedModel = await setup.made(name, async () => {
     const start = await withoutRegularisers(setup.start(), training, { batcher, threads })
-    const known = (e: { accuracy?: number }): boolean => (e.accuracy ?? 0) >= goal
-    const how = setup.options(name, { ...bare, epochs: overfitEpochs, learningRate: overfitRate, until: known })
+    // Measured after the epoch: the mean over its batches is of weights that were still changing.
+    const known = ({ validation: v }: EpochRecord): boolean => (v?.accuracy ?? 0) >= goal
+    const rate = { epochs: overfitEpochs, learningRate: overfitRate }
+    const how = setup.options(name, { ...bare, ...rate, validation: training, until: known })
     const checkpoint = { store: setup.checkpoint(name) }
     return (await train(start, training, { ...how, checkpoint })).model
   })

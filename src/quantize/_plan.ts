@@ -23,6 +23,7 @@ const movingOps = new Set([
   'Unsqueeze',
   'Transpose',
   'Slice',
+  'Split',
   'Pad',
   'Gather',
 ])
@@ -79,7 +80,8 @@ export function planInt8(graph: Graph, keepFloat: ReadonlySet<string> = new Set(
       hold((tail ?? node).outputs[0])
     } else if (free(node) && movingOps.has(node.op) && values.has(node.inputs[0]) && movesExactly(graph, node)) {
       nodes.add(node)
-      values.set(node.outputs[0], values.get(node.inputs[0]) as string)
+      const root = values.get(node.inputs[0]) as string
+      for (const output of node.outputs) if (output) values.set(output, root)
     }
   }
   return { layers, nodes, values, left }
@@ -149,7 +151,7 @@ function joins(
 
 /** Moving operators for which uint8 in means the same uint8 out. */
 function movesExactly(graph: Graph, node: Node): boolean {
-  if (node.outputs.filter((o) => o).length > 1) return false
+  if (node.op !== 'Split' && node.outputs.filter((o) => o).length > 1) return false
   if (node.op !== 'Pad') return true
   const mode = node.attributes.mode?.value ?? 'constant'
   if (mode !== 'constant') return true

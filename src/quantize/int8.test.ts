@@ -11,6 +11,7 @@ import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats, floatTensor, integers } from '../tensor/dtype.ts'
 import { modelsFolder, needsModels, outputsOf, randomFeeds, realModel } from '../testing/real-models.ts'
+import { netBuilder } from '../testing/small-nets.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { int8 } from './int8.ts'
 
@@ -217,6 +218,45 @@ describe('int8', () => {
     const results = await outputsOf(after, feeds)
     expect(Object.keys(results)).toEqual(['y', 'r1', 'negative'])
     expect(results.negative.data).toEqual((feeds.x.data as Float32Array).map((v) => -v))
+  })
+})
+
+/** Two convolutions, the halves of whose first result go ways of their own and meet again; `first` are outputs before the last. */
+function split(...first: readonly string[]): Model {
+  const b = netBuilder(5)
+  const conv = (x: string, dims: readonly number[], attributes = {}): string =>
+    b.op(
+      'Conv',
+      [x, b.weight(`w${b.initializers.size}`, dims), b.weight(`b${b.initializers.size}`, [dims[0]])],
+      attributes,
+    )
+  b.nodes.push(node('Split', [b.op('Relu', [conv('x', [8, 3, 3, 3])])], ['left', 'right'], { axis: 1 }))
+  const right = conv('right', [4, 4, 3, 3], { pads: [1, 1, 1, 1] })
+  const y = conv(b.op('Concat', ['left', right], { axis: 1 }), [5, 8, 3, 3])
+  return model({
+    nodes: b.nodes,
+    initializers: b.initializers,
+    inputs: [valueInfo('x', 'float32', ['n', 3, 8, 8])],
+    outputs: [...first, y].map((name) => valueInfo(name, 'float32')),
+  })
+}
+
+describe('int8 of a split value', () => {
+  const feeds = randomFeeds(split(), { batch: 4 })
+  const context = { calibration: () => [feeds] }
+
+  it('parts and joins integers', async () => {
+    const after = await int8(split(), {}, context)
+    expect(await snr(split(), after, feeds)).toBeGreaterThan(25)
+    const ops = await optimizedOps(after)
+    expect(ops).toMatchObject({ QLinearConv: 3, QLinearConcat: 1, Split: 1, QuantizeLinear: 1, DequantizeLinear: 1 })
+    expect(ops.Concat).toBeUndefined()
+  })
+
+  it.each(['left', 'right'])('%s may be an output of the model', async (half) => {
+    const after = await int8(split(half), {}, context)
+    expect(after.graph.outputs.map((o) => o.name)).toEqual(split(half).graph.outputs.map((o) => o.name))
+    expect(await snr(split(half), after, feeds)).toBeGreaterThan(25)
   })
 })
 
