@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
-import { subset } from '../data/batches.ts'
+import { first, subset } from '../data/batches.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
+import { valueInfo } from '../graph/build.ts'
 import { cutBefore, dependentsOf } from '../graph/cut.ts'
 import { weightTensors } from '../graph/weights.ts'
-import type { Model } from '../model.ts'
+import { type Model, withGraph } from '../model.ts'
 import { loadData } from '../node/data.ts'
 import { floats } from '../tensor/dtype.ts'
 import { lenet5 } from '../testing/small-nets.ts'
@@ -54,6 +55,14 @@ describe('scan', () => {
     const end = seen.findLast((r) => r.curves.length === 1)
     expect(middle?.curves[1].points.length).toBe(1)
     for (const done of [middle, end]) expect(await scan(model, on, { ...options, done })).toEqual(shared)
+  })
+
+  it('takes a model whose stored tensors are listed among its inputs, as all were once', async () => {
+    const listed = [...model.graph.initializers.values()].map((t) => valueInfo(t.name, t.dtype, t.dims))
+    const old = { ...withGraph(model, { inputs: [...model.graph.inputs, ...listed] }), irVersion: 3 }
+    const on = bound(model, first(digits, 50))
+    const options = { sparsities: [0.5], threads: 1 }
+    expect(await scan(old, on, options)).toEqual(await scan(model, on, options))
   })
 
   it('agrees with the loop where branches run in parallel, also without room to keep values', async () => {

@@ -6,7 +6,7 @@
  * and only the part after it runs for each sparsity. A curve that has fallen to chance, and below
  * what may be lost, is not followed further.
  */
-import type { BoundBatcher } from '../data/batcher.ts'
+import { type BoundBatcher, requiredInputs } from '../data/batcher.ts'
 import { batches, first } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { AbortError } from '../errors.ts'
@@ -182,7 +182,7 @@ function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions
   const { threads, batchSize = 100, cacheBytes = 2 ** 30, signal } = options
   const [output] = model.graph.outputs
   const types = inferShapes(model).values
-  const inputs = new Set(model.graph.inputs.map((i) => i.name))
+  const inputs = new Set(requiredInputs(model).map((i) => i.name))
   const order = [...batches(data, batcher.batchSize ?? batchSize)]
   const isProbability = finalSoftmax(model.graph, output.name) !== undefined
   const nothing: Cache = { infos: [], batches: [] }
@@ -193,14 +193,15 @@ function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions
   async function overBatches(part: Model, from: Cache, use: (outputs: Feeds, batch: number) => boolean): Promise<void> {
     const session = await openSession(part, { threads })
     const wanted = part.graph.outputs.map((o) => o.name)
-    const fed = part.graph.inputs.some((i) => inputs.has(i.name))
+    const needed = requiredInputs(part).map((i) => i.name)
+    const fed = needed.some((name) => inputs.has(name))
       ? fedBatches(batcher, data, batchSize)[Symbol.iterator]()
       : undefined
     try {
       for (let b = 0; b < order.length; b++) {
         if (signal?.aborted) throw new AbortError('scan: stopped')
         const known = { ...fed?.next().value?.feeds, ...from.batches[b] }
-        const feeds = Object.fromEntries(part.graph.inputs.map(({ name }) => [name, known[name]]))
+        const feeds = Object.fromEntries(needed.map((name) => [name, known[name]]))
         if (!use(await session.run(feeds, wanted), b)) return
       }
     } finally {
