@@ -9,8 +9,13 @@ import { type MatrixShape, type Moments, matrixShapeOf, sampleMoments } from './
 /** A weight that a single kind of product uses, and what its inputs look like. */
 export interface Layer {
   readonly weight: WeightTensor
-  /** Undefined for recurrent and transposed-convolution weights: nothing is known of their inputs. */
+  /**
+   * How the stored tensor lies as a matrix. Undefined for recurrent and transposed-convolution weights, those of several
+   * layers and those that reach their layer in parts: nothing is known of their inputs.
+   */
   readonly shape?: MatrixShape
+  /** The weight's dimensions as the layer reads it, where there is a shape. */
+  readonly dims?: readonly number[]
 }
 
 /** The float32 weights of at least `minSize` elements, all finite: there is no grid for NaN. */
@@ -24,10 +29,13 @@ export function layersOf(model: Model, minSize = 64): Layer[] {
 }
 
 export function layerOf(weight: WeightTensor): Layer {
-  const [use] = weight.uses
-  const plain = weight.uses.length === 1 && use.input === 1 && !weight.constant
-  const shape = plain ? matrixShapeOf(use.node, weight.tensor.dims) : undefined
-  return { weight, ...(shape ? { shape } : {}) }
+  const [{ node, input, axes }] = weight.uses
+  if (weight.uses.length > 1 || input !== 1 || !axes) return { weight }
+  const dims = axes.map((axis) => weight.tensor.dims[axis])
+  const shape = matrixShapeOf(node, dims)
+  const turned = axes.length === 2 && axes[0] === 1
+  if (!shape || (!turned && axes.some((axis, i) => axis !== i))) return { weight }
+  return { weight, dims, shape: turned ? { ...shape, transposed: !shape.transposed } : shape }
 }
 
 /** Moments of the inputs of each layer that has a matrix form and lies in the main graph, by the weight's name. */
@@ -48,7 +56,7 @@ export async function momentsOf(
   for (const name of fetched) if (!outputs.some((o) => o.name === name)) outputs.push({ name, dtype: 'float32' })
   const session = await openSession(withGraph(model, { outputs }))
   const samplers = visible.map((l) =>
-    sampleMoments(l.weight.uses[0].node, l.weight.tensor.dims, {
+    sampleMoments(l.weight.uses[0].node, l.dims as readonly number[], {
       limit: options.samples,
       batches: batches.length,
       seed: options.seed,

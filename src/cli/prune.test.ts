@@ -12,7 +12,7 @@ import { withGraph } from '../model.ts'
 import { openModel, saveModel } from '../node/files.ts'
 import { floats } from '../tensor/dtype.ts'
 import { modelsFolder, needsModels, realModel } from '../testing/real-models.ts'
-import { lenet5 } from '../testing/small-nets.ts'
+import { lenet5, mobileNet } from '../testing/small-nets.ts'
 import { type PruneFlags, runPrune } from './commands/prune.ts'
 import { runScan, type ScanFlags } from './commands/scan.ts'
 import type { Io } from './io.ts'
@@ -113,6 +113,36 @@ it('shrinks what died, without data and training too', async () => {
   expect(sparsityOf(file('wide.onnx'))).toBeCloseTo(0.97, 3)
 })
 
+it('scores a model that takes eight samples a call, where there are as many', async () => {
+  const any = mobileNet(1)
+  const inputs = any.graph.inputs.map((i) => ({ ...i, shape: [8, ...(i.shape ?? []).slice(1)] }))
+  await saveModel(file('any.onnx'), any)
+  await saveModel(file('eight.onnx'), withGraph(any, { inputs }))
+  const once = { data: 'digits:24', epochs: '0', pruning: 'one-shot' }
+  for (const score of ['taylor', 'obd', 'obs']) {
+    const kept: Uint8Array[][] = []
+    for (const from of [file('any.onnx'), file('eight.onnx')]) {
+      await runPrune(from, flags({ ...once, score }), recorder(), signal)
+      kept.push(weightTensors(openModel(file('out.onnx'))).map((w) => w.tensor.data))
+    }
+    // One example at a time gives the same, however many times a call it is in.
+    if (score === 'obd') expect(kept[1]).toEqual(kept[0])
+  }
+  const few = flags({ ...once, score: 'obd', data: 'digits:7' })
+  await expect(runPrune(file('eight.onnx'), few, recorder(), signal)).rejects.toThrow(/samples; expected at least 8/)
+})
+
+it('leaves a model as it is where no weight may be pruned', async () => {
+  const exclude = weightTensors(openModel(start))
+    .map((w) => w.name)
+    .join()
+  for (const score of ['obd', 'taylor', 'obs', 'magnitude']) {
+    const io = recorder()
+    await runPrune(start, flags({ score, exclude, epochs: '0', pruning: 'one-shot', data: 'digits:40' }), io, signal)
+    expect(io.results[0].after).toEqual(io.results[0].before)
+  }
+})
+
 it("prunes each tensor as a scan's file recommends", async () => {
   const scan = file('scan.json')
   const scanFlags = { data: 'digits:400', seed: '1', output: scan, sparsities: '0.5,0.9', maxLoss: '5', samples: '100' }
@@ -131,6 +161,12 @@ it("prunes each tensor as a scan's file recommends", async () => {
     const zeros = values.filter((v) => v === 0).length / values.length
     expect(zeros, name).toBeCloseTo(curves.find((c) => c.name === name)?.recommended ?? 0, 2)
   }
+
+  const io = { ...recorder(), said: [] as string[] }
+  const told = { ...io, say: (text: string) => void io.said.push(text) }
+  const untrained = flags({ ...one, scope: 'layer', scan, output: file('untrained.onnx') })
+  await runPrune(start, untrained, told, signal)
+  expect(io.said.join()).toContain('scan.json is a scan of trained.onnx with other weights')
 
   await expect(prune({ output: scan })).rejects.toThrow('scan.json: it would be written over')
   await expect(prune({ scope: 'global' })).rejects.toThrow(
@@ -219,11 +255,14 @@ it.skipIf(!modelsFolder)(`counts no less than nothing in nested graphs${needsMod
 
 it('says in one sentence what is wrong with its flags', async () => {
   writeFileSync(file('no-scan.json'), '{}')
+  writeFileSync(file('null.json'), 'null')
+  writeFileSync(file('hollow.json'), '{"format":"coppice scan 1","complete":true,"unit":"element","curves":[null]}')
   const cases: readonly (readonly [Partial<PruneFlags>, RegExp])[] = [
     [{ data: undefined }, /there is no data to train on; expected --data SPEC, or --epochs 0/],
     [{ data: undefined, epochs: '0', score: 'obd' }, /score obd needs data/],
     [{ data: undefined, epochs: '0', score: 'obs' }, /score obs needs data/],
     [{ quality: '1' }, /--quality: --sparsity is given too; expected one of/],
+    [{ quality: '-1', sparsity: undefined }, /--quality: "-1"; expected a number within \[0, 100\]/],
     [
       { quality: '0', sparsity: undefined, scope: 'layer' },
       /quality 0; expected a number of standard deviations above 0/,
@@ -232,6 +271,12 @@ it('says in one sentence what is wrong with its flags', async () => {
     [{ diagonal: 'exact', score: 'obd' }, /--diagonal: "exact"; expected fisher, hessian/],
     [{ sparsity: '1.5' }, /--sparsity: "1.5"; expected/],
     [{ pruning: 'slow' }, /--pruning: "slow"; expected one-shot, iterative, gradual/],
+    [{ epochs: '0', finalEpochs: '2' }, /--final-epochs: nothing is trained; expected --epochs above 0/],
+    [{ epochs: '0', restart: true }, /--restart: nothing is trained/],
+    [{ epochs: '0', threads: 'many' }, /--threads: "many"; expected a whole number/],
+    [{ scan: '', sparsity: undefined }, /expected/],
+    [{ scan: file('null.json'), sparsity: undefined }, /it is no scan of this version/],
+    [{ scan: file('hollow.json'), sparsity: undefined }, /curve 0 is damaged; expected a name, points and a share/],
     [{ exclude: 'fc9' }, /names "fc9", which is no weight of the model/],
     [{ scan: file('no-scan.json'), sparsity: undefined }, /it is no scan of this version/],
   ]

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import { drawDigits } from '../data/digits.ts'
+import { writeNpz } from '../data/npy.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import { loadData } from '../node/data.ts'
 import { saveModel } from '../node/files.ts'
@@ -80,6 +82,26 @@ for (const retrain of ['0', '1']) {
     expect(read(parts).samples).toBe(50)
   })
 }
+
+it('begins anew where the samples of a file have changed', async () => {
+  const set = file('set.npz')
+  const arrays = async (seed: number): Promise<Uint8Array> => {
+    const { fields, labels, length } = drawDigits(40, seed)
+    return writeNpz({ x: { shape: [length, 28, 28], data: fields.image.data }, y: { shape: [length], data: labels! } })
+  }
+  const said: string[] = []
+  const run = (): Promise<void> => {
+    const of = { data: `npz:${set}`, sparsities: '0.9', samples: '20', output: file('set.json') }
+    return runScan(model, flags(of), io({ said: (t) => void said.push(t) }), signal)
+  }
+  writeFileSync(set, await arrays(1))
+  await run()
+  const first = read('set.json')
+  writeFileSync(set, await arrays(2))
+  await run()
+  expect(said).toContain(`${file('set.json')}: it is of another model, data or grid; it is written anew`)
+  expect(read('set.json').reference).not.toEqual(first.reference)
+})
 
 it('says in one sentence what is wrong', async () => {
   writeFileSync(file('broken.json'), '{')

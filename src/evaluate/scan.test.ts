@@ -5,9 +5,9 @@ import { guessPreprocess } from '../data/preprocess.ts'
 import { valueInfo } from '../graph/build.ts'
 import { cutBefore, dependentsOf } from '../graph/cut.ts'
 import { weightTensors } from '../graph/weights.ts'
-import { type Model, withGraph } from '../model.ts'
+import { type Model, withGraph, withWeights } from '../model.ts'
 import { loadData } from '../node/data.ts'
-import { floats } from '../tensor/dtype.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
 import { lenet5 } from '../testing/small-nets.ts'
 import { keepZeros } from '../train/terms.ts'
 import { train } from '../train/train.ts'
@@ -55,6 +55,31 @@ describe('scan', () => {
     const end = seen.findLast((r) => r.curves.length === 1)
     expect(middle?.curves[1].points.length).toBe(1)
     for (const done of [middle, end]) expect(await scan(model, on, { ...options, done })).toEqual(shared)
+  })
+
+  it('forgets no curve that was measured before, where one of them is gone on with', async () => {
+    const on = bound(model, first(digits, 50))
+    const names = ['conv1.w', 'fc2.w']
+    const whole = await scan(model, on, { sparsities: [0.3, 0.5], threads: 1, names })
+    const [open, closed] = whole.curves
+    const done = { ...whole, curves: [{ ...open, points: open.points.slice(0, 1) }, closed] }
+    const seen: ScanResult[] = []
+    const options = { sparsities: [0.3, 0.5], threads: 1, names, done, onPoint: (r: ScanResult) => void seen.push(r) }
+    await scan(model, on, options)
+    expect(seen).toHaveLength(1)
+    expect(seen[0].curves.map((c) => c.points.length)).toEqual([2, closed.points.length])
+  })
+
+  it('refuses a model whose scores are not finite', async () => {
+    const t = model.graph.initializers.get('fc2.b')!
+    const broken = withWeights(model, [
+      floatTensor(
+        'fc2.b',
+        t.dims,
+        floats(t).map(() => Number.NaN),
+      ),
+    ])
+    await expect(scan(broken, bound(model, first(digits, 20)))).rejects.toThrow('are not all finite')
   })
 
   it('takes a model whose stored tensors are listed among its inputs, as all were once', async () => {

@@ -102,6 +102,8 @@ export async function scan(model: Model, { batcher, data }: Scanned, options: Sc
   await checkClasses(model, { batcher, data }, options.threads)
   const run = runnerOf(model, { batcher, data }, options)
   const reference = done.reference ?? (await run.score(model))
+  if (!Number.isFinite(reference.loss))
+    throw new Error(`model: its scores on ${data.id} are not all finite; expected a model that works, to prune`)
   const chance = 1 / (data.classes ?? 2)
   // Where more than that may be lost, a larger sparsity may still be the one to recommend.
   const lowest = Math.min(lowestAllowed(reference, maxLoss), chance + collapsedShare * (reference.accuracy - chance))
@@ -133,7 +135,10 @@ export async function scan(model: Model, { batcher, data }: Scanned, options: Sc
       options.progress?.((i + points.length / sparsities.length) / weights.length, `scanning ${weight.name}`)
       const pruned = await magnitude(model, { sparsities: { [weight.name]: sparsity }, unit })
       points.push({ sparsity, ...(await run.score(retrain ? await retrain.train(pruned) : pruned)) })
-      await options.onPoint?.(resultWith([...finished, curve()]))
+      // What was measured of the tensors to come stays known, should this run end early.
+      const later = weights.slice(i + 1).map((w) => w.name)
+      const known = (done.curves ?? []).filter((c) => later.includes(c.name))
+      await options.onPoint?.(resultWith([...finished, curve(), ...known]))
     }
     finished.push(curve())
   }

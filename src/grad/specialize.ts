@@ -9,7 +9,7 @@ import { describe, intAttribute } from '../graph/walk.ts'
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import type { ValueType } from '../ops/grad/emit.ts'
 import { inferShapes, type Known, type Shapes } from '../ops/shape.ts'
-import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { floatTensor, integerTensor, isFloat } from '../tensor/dtype.ts'
 import type { TypedGraph } from './backward.ts'
 
 /** The operator set whose forms the backward rules know. Newer models are left as they are. */
@@ -29,8 +29,13 @@ export function specialize(
   const initializers = new Map<string, Tensor>(modern.graph.initializers)
   const nodes: Node[] = []
   const fresh = nameSource(modern.graph)
+  // A weight that is turned or cast on its way stays one, however small: its gradient is asked for.
+  const weights = new Set([...initializers.values()].filter((t) => t.dims.length > 1).map((t) => t.name))
   for (const node of modern.graph.nodes) {
-    const folded = node.outputs.map((name) => constantFrom(name, values.get(name)))
+    const isOfWeight = (name: string): boolean =>
+      isFloat(values.get(name)?.dtype ?? 'int64') && node.inputs.some((n) => weights.has(n))
+    for (const name of node.outputs.filter(isOfWeight)) weights.add(name)
+    const folded = node.outputs.map((name) => (weights.has(name) ? undefined : constantFrom(name, values.get(name))))
     if (folded.length > 0 && folded.every((t) => t !== undefined)) {
       for (const tensor of folded) initializers.set(tensor.name, tensor)
     } else if (node.op === 'Softmax') nodes.push(...softmaxOfRows(node, { values, initializers, fresh }))

@@ -14,6 +14,8 @@ export interface WeightUse {
   readonly node: Node
   /** Which input of the layer it feeds. */
   readonly input: number
+  /** For each axis of what the layer reads the stored axis that it is; undefined where that is reshaped, or a part. */
+  readonly axes?: readonly number[]
 }
 
 export interface WeightTensor {
@@ -62,6 +64,8 @@ interface Stored {
 interface Known {
   readonly stored: Stored
   readonly axes: readonly (number | undefined)[]
+  /** Whether it is all of the stored tensor, and nothing else. */
+  readonly whole: boolean
 }
 
 interface Found {
@@ -107,11 +111,12 @@ function scanNodes(nodes: readonly Node[], at: { graph: Graph; scope: Scope; fou
   const { graph, scope, found } = at
   for (const node of nodes) {
     for (const [input, axisOf] of Object.entries(node.domain ? {} : (weightInputs[node.op] ?? {}))) {
-      for (const { stored, axes } of scope.get(node.inputs[Number(input)] ?? '') ?? []) {
+      for (const { stored, axes, whole } of scope.get(node.inputs[Number(input)] ?? '') ?? []) {
         if (!isFloat(stored.tensor.dtype) || stored.tensor.dims.length < 2) continue
         const entry = found.get(stored.tensor) ?? { stored, uses: [], axes: new Set() }
         const axis = axisOf(node, axes.length)
-        entry.uses.push({ node, input: Number(input) })
+        const readable = whole && axes.length === stored.tensor.dims.length && axes.every((a) => a !== undefined)
+        entry.uses.push({ node, input: Number(input), ...(readable ? { axes } : {}) })
         entry.axes.add(axis === undefined ? undefined : axes[axis])
         found.set(stored.tensor, entry)
       }
@@ -125,7 +130,7 @@ function scanNodes(nodes: readonly Node[], at: { graph: Graph; scope: Scope; fou
 }
 
 function known(stored: Stored): Known {
-  return { stored, axes: stored.tensor.dims.map((_, i) => i) }
+  return { stored, axes: stored.tensor.dims.map((_, i) => i), whole: true }
 }
 
 /** What a node's output is, where that is a stored tensor or several rearranged. */
@@ -141,19 +146,20 @@ function knownOutput(node: Node, graph: Graph, scope: Scope): readonly Known[] |
   switch (node.op) {
     case 'Identity':
     case 'Cast':
-    case 'Slice':
       return parts
+    case 'Slice':
+      return parts.map((part) => ({ ...part, whole: false }))
     case 'Concat': {
       const all = node.inputs.map((name) => scope.get(name))
       if (all.includes(undefined)) return undefined
       const distinct = new Map(all.flatMap((list) => list!).map((k) => [k.stored.tensor, k]))
-      return [...distinct.values()]
+      return Array.from(distinct.values(), (part) => ({ ...part, whole: false }))
     }
     case 'Transpose': {
       const perm = intsAttribute(node, 'perm')
-      return parts.map(({ stored, axes }) => {
-        const order = perm ?? axes.map((_, i) => axes.length - 1 - i)
-        return { stored, axes: order.map((p) => axes[p]) }
+      return parts.map((part) => {
+        const order = perm ?? part.axes.map((_, i) => part.axes.length - 1 - i)
+        return { ...part, axes: order.map((p) => part.axes[p]) }
       })
     }
     case 'Unsqueeze':
@@ -169,28 +175,29 @@ function knownOutput(node: Node, graph: Graph, scope: Scope): readonly Known[] |
 }
 
 /** `list`: the axes that are added or dropped, or the shape that is asked for. */
-function reshaped(op: string, { stored, axes }: Known, list: readonly number[]): Known {
+function reshaped(op: string, part: Known, list: readonly number[]): Known {
+  const { stored, axes } = part
   if (op === 'Unsqueeze') {
     const rank = axes.length + list.length
     const added = new Set(list.map((a) => (a < 0 ? a + rank : a)))
     let next = 0
-    return { stored, axes: Array.from({ length: rank }, (_, i) => (added.has(i) ? undefined : axes[next++])) }
+    return { ...part, axes: Array.from({ length: rank }, (_, i) => (added.has(i) ? undefined : axes[next++])) }
   }
   if (op === 'Squeeze') {
     const dropped = new Set(list.map((a) => (a < 0 ? a + axes.length : a)))
-    return { stored, axes: axes.filter((_, i) => !dropped.has(i)) }
+    return { ...part, axes: axes.filter((_, i) => !dropped.has(i)) }
   }
   // Reshape keeps its leading and trailing axes as long as the sizes agree; only known while nothing was permuted.
   const { dims } = stored.tensor
   if (axes.length !== dims.length || axes.some((a, i) => a !== i)) {
-    return { stored, axes: list.map(() => undefined) }
+    return { ...part, axes: list.map(() => undefined) }
   }
   const out: (number | undefined)[] = list.map(() => undefined)
   for (let i = 0; i < Math.min(list.length, dims.length) && list[i] === dims[i]; i++) out[i] = i
   for (let i = 1; i <= Math.min(list.length, dims.length) && list.at(-i) === dims.at(-i); i++) {
     out[list.length - i] = dims.length - i
   }
-  return { stored, axes: out }
+  return { ...part, axes: out }
 }
 
 /**

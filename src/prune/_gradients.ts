@@ -2,6 +2,7 @@
  * Gradients of the cross-entropy at a model's weights, in inference form (BatchNormalization at its stored statistics,
  * no dropout), and products of its Hessian with vectors by a second backward pass (Pearlmutter 1994).
  */
+import { requiredInputs } from '../data/batcher.ts'
 import { backward, grown } from '../grad/backward.ts'
 import { lowerPlain } from '../grad/lower-plain.ts'
 import { specialize } from '../grad/specialize.ts'
@@ -11,7 +12,7 @@ import { finalSoftmax } from '../graph/final-softmax.ts'
 import type { WeightTensor } from '../graph/weights.ts'
 import type { Context, Feeds, LabelledFeeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
-import { add, createEmitter, mul, sum } from '../ops/grad/emit.ts'
+import { add, cast, createEmitter, type Emitter, mul, sum } from '../ops/grad/emit.ts'
 import { openSession } from '../runtime/session.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
@@ -48,10 +49,16 @@ export async function openGradients(
   const loss = losses['cross-entropy'](g, logits, target)
   let result = backward(grown(form, g), loss, names)
   const vectors: string[] = []
+  const emitter = () => createEmitter(result.types, nameSource(result.graph))
+  /** In float32, also of weights that are stored in fewer bits. */
+  const gradientsBy = (e: Emitter) =>
+    names.map((name) => {
+      const gradient = result.gradients.get(name)
+      return gradient && cast(e, gradient, 'float32')
+    })
   if (order === 2) {
-    const first = names.map((n) => result.gradients.get(n))
-    const e = createEmitter(result.types, nameSource(result.graph))
-    const parts = first.flatMap((gradient, i) => {
+    const e = emitter()
+    const parts = gradientsBy(e).flatMap((gradient, i) => {
       const vector = e.fresh(`vector_${i}`)
       e.types.set(vector, { dtype: 'float32', shape: e.shape(names[i]) })
       vectors.push(vector)
@@ -60,8 +67,9 @@ export async function openGradients(
     const product = parts.reduce((a, b) => add(e, a, b))
     result = backward(grown(result, e), product, names)
   }
-  const outputs = names.map((name) => result.gradients.get(name))
-  const { graph, types } = lowerPlain(result)
+  const e = emitter()
+  const outputs = gradientsBy(e)
+  const { graph, types } = lowerPlain({ ...result, ...grown(result, e) })
   const typed = (name: string) => valueInfo(name, 'float32', types.get(name)?.shape)
   const wanted = [...new Set(outputs.filter((o) => o !== undefined))]
   const step = makeModel(
@@ -150,14 +158,23 @@ async function drawLabels(model: Model, context: Context): Promise<LabelledFeeds
   return batches
 }
 
-/** A batch as batches of one sample. */
-export function* singles({ feeds, labels }: LabelledFeeds): Generator<LabelledFeeds> {
+/**
+ * Each sample of a batch as a batch of its own; where the model takes one size of batch only, that many times the sample,
+ * since the mean of their losses is its loss.
+ */
+export function* singles(model: Model, { feeds, labels }: LabelledFeeds): Generator<LabelledFeeds> {
+  const batched = requiredInputs(model).filter((input) => feeds[input.name].dims[0] >= labels.length)
+  const sizes = batched.map((input) => input.shape?.[0])
+  const copies = sizes.every((size) => typeof size === 'number') ? Math.min(...sizes) : 1
+  const rows = Math.max(copies, labels.length)
   for (let i = 0; i < labels.length; i++) {
     const one = Object.entries(feeds).map(([name, v]) => {
+      if (v.dims[0] !== rows) return [name, v] as const
       const size = v.data.length / v.dims[0]
-      const data = v.data.slice(i * size, (i + 1) * size)
-      return [name, { ...v, dims: [1, ...v.dims.slice(1)], data }] as const
+      const data = v.data.slice(0, copies * size)
+      for (let c = 0; c < copies; c++) data.set(v.data.subarray(i * size, (i + 1) * size) as never, c * size)
+      return [name, { ...v, dims: [copies, ...v.dims.slice(1)], data }] as const
     })
-    yield { feeds: Object.fromEntries(one), labels: [labels[i]] }
+    yield { feeds: Object.fromEntries(one), labels: Array(copies).fill(labels[i]) }
   }
 }

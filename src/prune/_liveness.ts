@@ -210,8 +210,12 @@ function constantRule(view: ChannelView, node: Node): ((x: number, k: number) =>
     case 'ReduceMean':
     case 'GlobalAveragePool':
     case 'GlobalMaxPool':
-    case 'MaxPool':
       return (x) => x
+    case 'MaxPool': {
+      // A dilated window can lie in the padding altogether, where the largest value is minus infinity.
+      const skips = isPadded(node) && (intsAttribute(node, 'dilations') ?? []).some((d) => d > 1)
+      return (x) => (skips ? Number.NaN : x)
+    }
     case 'AveragePool': {
       const diluted = intAttribute(node, 'count_include_pad', 0) === 1 && isPadded(node)
       return (x) => (x !== 0 && (diluted || intAttribute(node, 'ceil_mode', 0) === 1) ? Number.NaN : x)

@@ -30,8 +30,11 @@ export function restartUniform(model: Model, seed: number): Model {
     const values = new Float32Array(sizeOf(tensor.dims)).fill(value)
     replaced.set(tensor, floatTensor(tensor.name, tensor.dims, values))
   }
+  const products = new Set(model.graph.nodes.flatMap((n) => (n.op === 'MatMul' ? n.outputs : [])))
   for (const { op, inputs } of model.graph.nodes) {
     if (op === 'Conv' || op === 'ConvTranspose' || op === 'Gemm') fill(inputs[2], 0)
+    if (op === 'LSTM' || op === 'GRU' || op === 'RNN') fill(inputs[3], 0)
+    if (op === 'Add' && inputs.some((name) => products.has(name))) for (const name of inputs) fill(name, 0)
     if (op === 'BatchNormalization') for (const [i, value] of [1, 0, 0, 1].entries()) fill(inputs[i + 1], value)
   }
   return replaceTensors(model, replaced)

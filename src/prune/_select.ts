@@ -58,6 +58,7 @@ export type Score<O> = (competing: Competing, options: O, context: Context) => S
 export function pruneBy<O>(subject: string, score: Score<O>) {
   return async (model: Model, options: O & SelectOptions, context: Context): Promise<Model> => {
     const weights = competingWeights(model, subject, options)
+    if (weights.length === 0) return model
     const scored = await score({ model, weights }, options, context)
     const { scores, remove = (i, mask) => zeroed(weights[i].tensor, mask) } = scored
     const masks = select(weights, scores, options)

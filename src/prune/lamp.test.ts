@@ -45,4 +45,17 @@ describe('lamp', () => {
     expect(await shares(small)).toEqual(await shares(model))
     expect(zeros(await magnitude(small, { sparsity: 0.7, scope: 'global' }))[0].share).toBe(1)
   })
+
+  it('keeps what is no number, and ranks the others as if it were not there', async () => {
+    const model = exampleModel()
+    const [first] = weightTensors(model)
+    const values = floats(first.tensor).slice()
+    values[5] = Number.NaN
+    const broken = withWeights(model, [floatTensor(first.tensor.name, first.tensor.dims, values)])
+    const [{ values: pruned, share }] = zeros(await lamp(broken, { sparsity: 0.5, scope: 'layer' }))
+    expect(pruned[5]).toBeNaN()
+    expect(share).toBeCloseTo(0.5, 2)
+    const kept = Math.min(...pruned.filter((v) => v !== 0 && !Number.isNaN(v)).map(Math.abs))
+    expect(pruned.every((v, i) => v !== 0 || Math.abs(values[i]) <= kept)).toBe(true)
+  })
 })

@@ -17,8 +17,10 @@ export const lamp = defineMethod({
 })
 
 function lampScores(tensor: Tensor): Float32Array {
-  const sorted = floats(tensor).map(Math.abs).sort()
+  // What is no number counts in no sum and goes last, as by magnitude.
+  const sorted = floats(tensor).filter(Number.isFinite).map(Math.abs).sort()
   const sumFrom = new Float64Array(sorted.length + 1)
   for (let i = sorted.length - 1; i >= 0; i--) sumFrom[i] = sumFrom[i + 1] + sorted[i] ** 2
-  return zerosFirst(tensor, (v) => v ** 2 / sumFrom[lowerBound(sorted, Math.abs(v))])
+  const score = (v: number): number => v ** 2 / sumFrom[lowerBound(sorted, Math.abs(v))]
+  return zerosFirst(tensor, (v) => (Number.isFinite(v) ? score(v) : Number.POSITIVE_INFINITY))
 }

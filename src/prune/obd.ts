@@ -57,11 +57,11 @@ export async function fisherDiagonal(
   batches: readonly LabelledFeeds[],
 ): Promise<Float64Array[]> {
   const total = empty(weights)
-  const one = singles(batches[0]).next().value as LabelledFeeds
+  const one = singles(model, batches[0]).next().value as LabelledFeeds
   const gradients = await openGradients(model, weights, { inputShapes: shapesOf(one.feeds) })
   let count = 0
   for (const batch of batches) {
-    for (const example of singles(batch)) {
+    for (const example of singles(model, batch)) {
       count++
       for (const [i, g] of (await gradients.of(example)).entries()) {
         for (let k = 0; k < g.length; k++) total[i][k] += g[k] * g[k]

@@ -41,6 +41,9 @@ async function obsScores(
   const moments = context.calibration
     ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed: context.seed ?? 0 })
     : new Map<string, Moments>()
+  const bySize = layers.filter((l) => !moments.has(l.weight.name)).map((l) => `"${l.weight.name}"`)
+  if (context.calibration && bySize.length > 0)
+    context.warn?.(`obs: the inputs of ${bySize.join(', ')} are not known as one matrix: these go by size`)
   const rows = layers.map((l) => l.shape && rowsOf(l.shape, moments.get(l.weight.name), options.damping))
   return {
     scores: weights.map((w, i) => {

@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { drawDigits } from '../data/digits.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
+import { model as makeModel, valueInfo } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats } from '../tensor/dtype.ts'
-import { lenet5, mobileNet } from '../testing/small-nets.ts'
+import { lenet5, mobileNet, netBuilder } from '../testing/small-nets.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
 import type { Progress } from '../train/train.ts'
@@ -52,9 +53,33 @@ describe('restartUniform', () => {
     expect(Buffer.compare(writeModel(restartUniform(model, 3)), writeModel(again))).toBe(0)
     expect(Buffer.compare(writeModel(restartUniform(model, 4)), writeModel(again))).not.toBe(0)
   })
+
+  it('sets biases to 0, wherever they are added', () => {
+    const b = netBuilder(1)
+    const product = b.op('MatMul', ['x', b.weight('w', [4, 3])])
+    const y = b.op('Add', [b.weight('bias', [3]), product])
+    const gates = b.op('LSTM', ['s', b.weight('l', [1, 8, 3]), b.weight('r', [1, 8, 2]), b.weight('lb', [1, 16])], {
+      hidden_size: 2,
+    })
+    const model = makeModel({
+      nodes: b.nodes,
+      initializers: b.initializers,
+      inputs: [valueInfo('x', 'float32', ['n', 4]), valueInfo('s', 'float32', [5, 'n', 3])],
+      outputs: [y, gates].map((name) => valueInfo(name, 'float32')),
+    })
+    const { initializers } = restartUniform(model, 1).graph
+    for (const name of ['bias', 'lb']) expect(floats(initializers.get(name)!).every((v) => v === 0)).toBe(true)
+    for (const name of ['w', 'l', 'r']) expect(floats(initializers.get(name)!)).not.toContain(0)
+  })
 })
 
 describe('pruneAndTrain', () => {
+  it('refuses shares by name where none is named', async () => {
+    await expect(pruneAndTrain(lenet5(1), drawDigits(10, 1), { sparsity: 0.5, sparsities: {} })).rejects.toThrow(
+      'prune: shares by name, but none is named; expected one at least',
+    )
+  })
+
   it('zeros only grow, training leaves them zero and moves the others, and the end has the share that was asked for', async () => {
     const model = lenet5(1)
     const data = drawDigits(100, 1)

@@ -187,6 +187,8 @@ function checkChoices({ score = 'magnitude', scope, unit, quality, diagonal, spa
     )
   if (diagonal && score !== 'obd')
     throw new Error(`prune: score ${score} with diagonal ${diagonal}; expected score obd with that`)
+  if (sparsities && Object.keys(sparsities).length === 0)
+    throw new Error('prune: shares by name, but none is named; expected one at least')
   if (sparsities && quality !== undefined)
     throw new Error('prune: shares by name and a quality are both given; expected one of them')
   if (scope === 'global' && (sparsities || quality !== undefined))

@@ -245,6 +245,37 @@ describe('remove-dead', () => {
     expect(await removeDead(net)).toBe(net)
   })
 
+  it('keeps a constant of which a dilated window that is all padding would see nothing', async () => {
+    const weights = floatTensor(
+      'w',
+      [4, 3, 1, 1],
+      Float32Array.from({ length: 12 }, (_, i) => (i < 3 ? 0 : 1 + i)),
+    )
+    const last = floatTensor(
+      'v',
+      [2, 4, 1, 1],
+      Float32Array.from({ length: 8 }, (_, i) => 1 + i),
+    )
+    const pool = { kernel_shape: [2, 2], dilations: [3, 3], pads: [1, 1, 1, 1] }
+    const model = makeModel({
+      nodes: [
+        node('Conv', ['x', 'w'], ['a']),
+        node('MaxPool', ['a'], ['b'], pool),
+        node('Clip', ['b', 'low', 'high'], ['c']),
+        node('Conv', ['c', 'v'], ['y']),
+      ],
+      initializers: new Map(
+        [weights, last, floatTensor('low', [], [-9]), floatTensor('high', [], [9])].map((t) => [t.name, t]),
+      ),
+      inputs: [valueInfo('x', 'float32', [1, 3, 2, 2])],
+      outputs: [valueInfo('y', 'float32')],
+    })
+    const feeds = randomFeeds(model)
+    expect(
+      largestDifference(await outputsOf(model, feeds), await outputsOf(await removeDead(model), feeds)),
+    ).toBeLessThan(1e-5)
+  })
+
   it('cuts a stored tensor that is read where a value is expected: a gate, part of a concatenation, an image', async () => {
     const gated = [node('Sigmoid', ['g'], ['s']), node('Mul', ['h', 's'], ['r'])]
     const small = await shrunk(chain(gated, { tensors: [stored('g', [1, 8, 1, 1])] }))

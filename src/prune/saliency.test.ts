@@ -5,9 +5,10 @@ import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { drawDigits } from '../data/digits.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import { fedBatches } from '../evaluate/accuracy.ts'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
-import type { LabelledFeeds } from '../method.ts'
-import { type Model, withWeights } from '../model.ts'
+import type { Feeds, LabelledFeeds } from '../method.ts'
+import { type Model, type Tensor, withGraph, withWeights } from '../model.ts'
 import { readModel } from '../onnx/read.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
@@ -19,6 +20,14 @@ import { magnitude } from './magnitude.ts'
 import { fisherDiagonal, hessianSizes, obd } from './obd.ts'
 import { obs } from './obs.ts'
 import { taylor } from './taylor.ts'
+
+/** The bits of float32 values that float16 holds exactly after its mantissa is cut to ten bits; no subnormals. */
+function halves(tensor: Tensor): number[] {
+  return Array.from(new Uint32Array(Float32Array.from(floats(tensor)).buffer), (bits) => {
+    const exponent = ((bits >>> 23) & 255) - 112
+    return ((bits >>> 16) & 0x8000) | (exponent <= 0 ? 0 : (exponent << 10) | ((bits >>> 13) & 0x3ff))
+  })
+}
 
 const labelled = (): LabelledFeeds[] =>
   [...exampleBatches(5, 2)].map((feeds, b) => ({ feeds, labels: Int32Array.from([0, 1, 2, 3], (c) => (c + b) % 5) }))
@@ -33,6 +42,30 @@ function moved(model: Model, name: string, direction: Float32Array, by: number):
       floats(t).map((v, i) => v + by * direction[i]),
     ),
   ])
+}
+
+/** x·w with w stored in several ways, all the same to the layer. */
+function product(how: 'plain' | 'transposed' | 'constant' | 'identity'): Model {
+  const values = floatTensor(
+    'w',
+    [12, 7],
+    Float32Array.from({ length: 84 }, (_, i) => Math.sin(7 * i)),
+  )
+  const turned = Float32Array.from({ length: 84 }, (_, i) => floats(values)[(i % 12) * 7 + Math.floor(i / 12)])
+  const stored = how === 'transposed' ? floatTensor('w', [7, 12], turned) : values
+  const before = {
+    plain: [],
+    transposed: [node('Transpose', ['w'], ['v'], { perm: [1, 0] })],
+    identity: [node('Identity', ['w'], ['v'])],
+    constant: [{ ...node('Constant', [], ['w']), attributes: { value: { type: 'tensor', value: stored } as const } }],
+  }[how]
+  const read = how === 'transposed' || how === 'identity' ? 'v' : 'w'
+  return makeModel({
+    nodes: [...before, node('MatMul', ['x', read], ['y'])],
+    initializers: new Map(how === 'constant' ? [] : [['w', stored]]),
+    inputs: [valueInfo('x', 'float32', ['n', 12])],
+    outputs: [valueInfo('y', 'float32', ['n', 7])],
+  })
 }
 
 describe('derivatives at the weights', () => {
@@ -170,5 +203,64 @@ describe('obs', () => {
     }
     const bySize = await errorOf(await magnitude(model, { sparsity: 0.5 }))
     expect(await errorOf(await obs(model, { sparsity: 0.5 }, { calibration, seed: 1 }))).toBeLessThan(0.7 * bySize)
+  })
+})
+
+describe('weights and inputs as exporters make them', () => {
+  it('obs does the same however the weight is stored', async () => {
+    const rng = random(2)
+    const mixed = Float32Array.from({ length: 144 }, () => rng.normal())
+    const data = new Float32Array(200 * 12)
+    for (let r = 0; r < 200; r++) {
+      const source = Float32Array.from({ length: 12 }, () => rng.normal())
+      for (let c = 0; c < 12; c++) data[12 * r + c] = source.reduce((sum, v, k) => sum + v * mixed[12 * k + c], 0)
+    }
+    const feeds = { x: { dtype: 'float32', dims: [200, 12], data } }
+    const outputs = async (how: Parameters<typeof product>[0]) => {
+      const pruned = await obs(product(how), { sparsity: 0.5 }, { calibration: () => [feeds] })
+      return (await outputsOf(pruned, feeds)).y.data as Float32Array
+    }
+    const plain = await outputs('plain')
+    for (const how of ['transposed', 'constant', 'identity'] as const) {
+      const other = await outputs(how)
+      expect(Math.max(...plain.map((v, i) => Math.abs(v - other[i])))).toBeLessThan(1e-4)
+    }
+    const gone = (await outputsOf(await magnitude(product('plain'), { sparsity: 0.5 }), feeds)).y.data as Float32Array
+    const exact = (await outputsOf(product('plain'), feeds)).y.data as Float32Array
+    const error = (of: Float32Array): number => of.reduce((sum, v, i) => sum + (v - exact[i]) ** 2, 0)
+    expect(error(plain)).toBeLessThan(error(gone))
+  })
+
+  it('taylor and obd take gradients of weights stored as float16', async () => {
+    const half = (t: Tensor): Tensor => ({
+      ...t,
+      dtype: 'float16',
+      data: new Uint8Array(new Uint16Array(halves(t)).buffer),
+    })
+    const plain = product('plain')
+    const stored = half(plain.graph.initializers.get('w')!)
+    const cast = withGraph(plain, {
+      nodes: [node('Cast', ['w'], ['w32'], { to: 1 }), node('MatMul', ['x', 'w32'], ['y'])],
+      initializers: new Map([['w', stored]]),
+    })
+    const rounded = withWeights(plain, [floatTensor('w', [12, 7], floats(stored))])
+    const x = { dtype: 'float32', dims: [4, 12], data: Float32Array.from({ length: 48 }, (_, i) => Math.cos(i)) }
+    const context = { labelled: () => [{ feeds: { x }, labels: [0, 2, 4, 6] }] }
+    const zeros = (m: Model) => Array.from(floats(weightTensors(m)[0].tensor), (v) => v === 0)
+    expect(zeros(await taylor(cast, {}, context))).toEqual(zeros(await taylor(rounded, {}, context)))
+    expect(zeros(await obd(cast, {}, context))).toEqual(zeros(await obd(rounded, {}, context)))
+  })
+
+  it('obd takes an input that has no batch axis', async () => {
+    const plain = product('plain')
+    const scaled = withGraph(plain, {
+      nodes: [node('MatMul', ['x', 'w'], ['z']), node('Mul', ['z', 't'], ['y'])],
+      inputs: [...plain.graph.inputs, valueInfo('t', 'float32', [])],
+    })
+    const x = { dtype: 'float32', dims: [4, 12], data: Float32Array.from({ length: 48 }, (_, i) => Math.cos(i)) }
+    const t = { dtype: 'float32', dims: [], data: Float32Array.of(1) }
+    const context = (feeds: Feeds) => ({ labelled: () => [{ feeds, labels: [0, 2, 4, 6] }] })
+    const values = (m: Model) => floats(weightTensors(m)[0].tensor)
+    expect(values(await obd(scaled, {}, context({ x, t })))).toEqual(values(await obd(plain, {}, context({ x }))))
   })
 })

@@ -4,7 +4,8 @@
  * Options hold functions, so it is not the options that are compared but what they do: the numbers that a schedule and an
  * optimiser give, the operators that an update is made of, the inputs that a batcher makes of the data.
  */
-import type { Dataset, Field } from '../data/dataset.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { dataFingerprint } from '../data/fingerprint.ts'
 import { crc32 } from '../formats/checksum.ts'
 import { plainEngine } from '../grad/engine.ts'
 import type { Feeds } from '../method.ts'
@@ -32,13 +33,10 @@ export function trainingFingerprint(data: Dataset, options: TrainOptions): strin
   } = options
   const first = Uint32Array.from({ length: Math.min(batchSize, data.length) }, (_, i) => i)
   return JSON.stringify([
-    data.id,
-    data.length,
-    Object.entries(data.fields).map(([name, field]) => [name, ...digestField(field)]),
-    data.labels ? crc32(bytesOf(data.labels)) : 0,
+    dataFingerprint(data),
     digestFeeds(options.batcher(data, first)),
     targets ? crc32(bytesOf(targets(first))) : 0,
-    validation ? [validation.id, validation.length] : 0,
+    validation ? dataFingerprint(validation) : 0,
     { batchSize, seed, labelSmoothing, augment, patience, averageDecay, clipNorm, parameters, frozenStatistics },
     typeof loss === 'string' ? loss : String(loss),
     terms.map((t) => t.id),
@@ -46,10 +44,6 @@ export function trainingFingerprint(data: Dataset, options: TrainOptions): strin
     digestOptimizer(options.optimizer ?? sgd()),
     rates(options, data),
   ])
-}
-
-function digestField({ shape, kind, data }: Field): unknown[] {
-  return [shape, kind, crc32(bytesOf(data))]
 }
 
 function digestFeeds(feeds: Feeds): unknown {

@@ -9,6 +9,7 @@ import type { Engine, StoredParameter } from '../grad/engine.ts'
 import { specialize } from '../grad/specialize.ts'
 import { type DropoutMask, logitsOf, type RunningStatistics, trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
+import { weightTensors } from '../graph/weights.ts'
 import type { Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
 import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
@@ -90,7 +91,8 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const vectors = form.statistics.flatMap((s) => [s.batchMean, s.batchVariance])
   const lowered = options.engine.lower(result, trained, [loss, output, ...vectors])
   const g = createEmitter(lowered.types, nameSource(lowered.graph))
-  const update = emitUpdate(g, lowered.parameters, { ...options, weights: special.graph.initializers })
+  const layerWeights = new Set(weightTensors(special.model).map((w) => w.name))
+  const update = emitUpdate(g, lowered.parameters, { ...options, weights: special.graph.initializers, layerWeights })
   const statisticsOutput = vectors.length > 0 ? concat(g, vectors, 0) : undefined
   const graph = grown(lowered, g).graph
   const stateInputs = update.state.map((s) => valueInfo(s.input, 'float32', s.shape))
@@ -167,6 +169,8 @@ interface Update {
 
 type UpdateOptions = Pick<StepOptions, 'optimizer' | 'engine' | 'projections' | 'decays' | 'clipNorm'> & {
   readonly weights: ReadonlyMap<string, Tensor>
+  /** Names of what layers multiply with. */
+  readonly layerWeights: ReadonlySet<string>
 }
 
 function emitUpdate(g: Emitter, parameters: readonly StoredParameter[], options: UpdateOptions): Update {
@@ -287,7 +291,8 @@ function maskOf(members: readonly StoredParameter[], size: number, options: Upda
     const values = tensor ? floats(tensor) : new Float32Array(sizeOf(p.shape))
     let mask: Float32Array | undefined
     for (const projection of options.projections ?? []) {
-      const more = projection.mask?.(p.name, values, p.shape)
+      const isWeight = options.layerWeights.has(p.name)
+      const more = projection.mask?.({ name: p.name, values, shape: p.shape, isWeight })
       if (more) mask = mask ? mask.map((v, i) => v * more[i]) : more
     }
     return mask && p.pack(mask)

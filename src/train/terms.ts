@@ -27,10 +27,18 @@ export interface Term {
   emit(g: Emitter, scope: TermScope): string
 }
 
+export interface MaskedParameter {
+  readonly name: string
+  readonly values: Float32Array
+  readonly shape: readonly number[]
+  /** Whether a layer multiplies with it; not so biases, scales and statistics, whatever their axes. */
+  readonly isWeight: boolean
+}
+
 export interface Projection {
   readonly id: string
   /** A factor for each element, computed once before training and multiplied in after each step; for masks. */
-  mask?(name: string, values: Float32Array, shape: readonly number[]): Float32Array | undefined
+  mask?(parameter: MaskedParameter): Float32Array | undefined
   /** Changes weights in place, after every `every` steps (default 1). Must be a pure function of its arguments. */
   readonly every?: number
   apply?(weights: ReadonlyMap<string, Float32Array>, step: number): void
@@ -60,12 +68,12 @@ function penalty(id: string, factor: number, op: string, names?: readonly string
   }
 }
 
-/** Keeps zero weights zero: pruned weights stay pruned. `names` limits it; default: weights with two axes or more. */
+/** Keeps zero weights zero: pruned weights stay pruned. `names` limits it; default: what layers multiply with. */
 export function keepZeros(names?: ReadonlySet<string>): Projection {
   return {
     id: 'keep-zeros',
-    mask(name, values, shape) {
-      const chosen = names ? names.has(name) : shape.length >= 2
+    mask({ name, values, isWeight }) {
+      const chosen = names ? names.has(name) : isWeight
       if (!chosen || !values.includes(0)) return undefined
       return values.map((v) => (v === 0 ? 0 : 1))
     },

@@ -3,12 +3,14 @@ import type { BoundBatcher } from '../../data/batcher.ts'
 import { splitDataset, subset } from '../../data/batches.ts'
 import type { Dataset } from '../../data/dataset.ts'
 import { type FedBatch, fedBatches } from '../../evaluate/accuracy.ts'
+import { crc32 } from '../../formats/checksum.ts'
 import { packModel } from '../../formats/pack.ts'
 import { tensorsOf } from '../../graph/walk.ts'
 import { weightTensors } from '../../graph/weights.ts'
 import type { Context } from '../../method.ts'
 import type { Model } from '../../model.ts'
 import { openModel, saveModel, writeFileAtomic } from '../../node/files.ts'
+import { writeModel } from '../../onnx/write.ts'
 import { type PruneRound, pruneAndTrain, pruneSchedules, pruneScores } from '../../prune/prune-and-train.ts'
 import { removeDead } from '../../prune/remove-dead.ts'
 import { expandGrids } from '../../quantize/compact.ts'
@@ -55,12 +57,21 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
   const epochs = numberOption(flags.epochs, '--epochs', { min: 0, max: 1e6, integer: true })
   if (!data && epochs > 0) throw new Error('prune: there is no data to train on; expected --data SPEC, or --epochs 0')
   const seed = seedOf(flags)
-  const choices = readChoices(flags)
+  const choices = readChoices(flags, model, io)
   if (!data && ['taylor', 'obd', 'obs'].includes(choices.score))
     throw new Error(`prune: score ${choices.score} needs data; expected --data SPEC`)
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = data && share > 0 ? splitDataset(data.splits.train, share, seed) : [data?.splits.train]
-  const options = data && epochs > 0 ? await readTrainFlags(flags, io) : undefined
+  const trains = data !== undefined && epochs > 0
+  const given = await readTrainFlags(trains ? flags : { ...flags, epochs: '1', engine: 'plain' }, io)
+  const options = trains ? given : undefined
+  const unread = (['finalEpochs', 'checkpoint', 'restart'] as const).find(
+    (name) => !trains && flags[name] !== undefined,
+  )
+  if (unread)
+    throw new Error(
+      `--${unread === 'finalEpochs' ? 'final-epochs' : unread}: nothing is trained; expected --epochs above 0 with it`,
+    )
   if (data && options) checkBatch(flags, data.batcher)
   const shared = options &&
     data && {
@@ -100,7 +111,7 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
           await validate(m, test, {
             batcher: data.batcher,
             batchSize: data.batcher.batchSize ?? 100,
-            threads: options?.threads,
+            threads: given.threads,
           })
         ).accuracy
       : undefined
@@ -133,13 +144,17 @@ function scoringData(batcher: BoundBatcher, training: Dataset, seed: number): Co
     },
     ...(labels && {
       *labelled() {
+        if (drawn.length < (batcher.batchSize ?? 1))
+          throw new Error(
+            `${training.id}: ${drawn.length} samples; expected at least ${batcher.batchSize}, which the model takes a call`,
+          )
         for (const { feeds, indices } of batches()) yield { feeds, labels: indices.map((i) => labels[i]) }
       },
     }),
   }
 }
 
-function readChoices(flags: PruneFlags) {
+function readChoices(flags: PruneFlags, model: Model, io: Io) {
   const pick = <T extends string>(name: string, value: string, of: readonly T[]): T => {
     if (!of.includes(value as T)) throw new Error(`--${name}: "${value}"; expected ${of.join(', ')}`)
     return value as T
@@ -150,8 +165,8 @@ function readChoices(flags: PruneFlags) {
     throw new Error(`--${ways[1]}: --${ways[0]} is given too; expected one of --sparsity, --scan and --quality`)
   return {
     sparsity: numberOption(flags.sparsity ?? '0.5', '--sparsity', { min: 0, max: 1 }),
-    ...(flags.scan ? { sparsities: sharesOf(flags.scan, unit) } : {}),
-    ...(flags.quality === undefined ? {} : { quality: numberOption(flags.quality, '--quality') }),
+    ...(flags.scan === undefined ? {} : { sparsities: sharesOf(flags.scan, { unit, model, io }) }),
+    ...(flags.quality === undefined ? {} : { quality: numberOption(flags.quality, '--quality', { min: 0, max: 100 }) }),
     scope: pick('scope', flags.scope, ['layer', 'global']),
     score: pick('score', flags.score, pruneScores),
     ...(flags.diagonal === undefined ? {} : { diagonal: pick('diagonal', flags.diagonal, ['fisher', 'hessian']) }),
@@ -164,8 +179,13 @@ function readChoices(flags: PruneFlags) {
 }
 
 /** The share for each tensor that a scan recommends. */
-function sharesOf(path: string, unit: 'element' | 'filter'): Record<string, number> {
+function sharesOf(
+  path: string,
+  { unit, model, io }: { unit: 'element' | 'filter'; model: Model; io: Io },
+): Record<string, number> {
   const scan = readScan(path)
+  if (scan.crc !== crc32(writeModel(model)))
+    io.say(`note: ${path} is a scan of ${scan.model} with other weights: what it recommends may not hold here`)
   if (!scan.complete)
     throw new Error(`${path}: the scan has not ended; expected the file of one that has (coppice scan goes on from it)`)
   if (scan.unit !== unit)
@@ -195,7 +215,7 @@ interface PruneReport {
 
 function describe({ model, before, after, test }: PruneReport): string {
   return [
-    `parameters ${count(before.nonzero)} to ${count(after.nonzero)} that are not zero (${(before.nonzero / after.nonzero).toFixed(1)} x fewer), ${count(after.parameters)} stored`,
+    `parameters ${count(before.nonzero)} to ${count(after.nonzero)} that are not zero${after.nonzero > 0 ? ` (${(before.nonzero / after.nonzero).toFixed(1)} x fewer)` : ''}, ${count(after.parameters)} stored`,
     `packed ${bytes(before.packed)} to ${bytes(after.packed)} bytes`,
     ...(test?.before !== undefined && test.after !== undefined
       ? [`top-1 ${percent(test.after)} on ${count(test.samples)} test samples (before: ${percent(test.before)})`]

@@ -1,9 +1,18 @@
 /** `coppice scan`: how much pruning each weight tensor alone can bear, on held-back training data. */
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
+import type { BoundBatcher } from '../../data/batcher.ts'
 import { splitDataset, subset } from '../../data/batches.ts'
-import type { Batcher, Dataset } from '../../data/dataset.ts'
-import { type Retraining, type ScanResult, scan, scanGrid } from '../../evaluate/scan.ts'
+import type { Dataset } from '../../data/dataset.ts'
+import { dataFingerprint } from '../../data/fingerprint.ts'
+import {
+  type Retraining,
+  type ScanCurve,
+  type ScanPoint,
+  type ScanResult,
+  scan,
+  scanGrid,
+} from '../../evaluate/scan.ts'
 import { crc32 } from '../../formats/checksum.ts'
 import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
@@ -34,11 +43,13 @@ export interface ScanFlags extends DataFlags {
 export interface ScanFile extends ScanResult {
   readonly format: 'coppice scan 1'
   readonly model: string
+  /** CRC-32 of the model's bytes. */
+  readonly crc: number
   /** What was zeroed: single elements or whole filters. */
   readonly unit: 'element' | 'filter'
   /** Whether all curves were followed to their end. */
   readonly complete: boolean
-  /** CRC-32 of the model's bytes, and everything else that a curve depends on. */
+  /** Everything that a curve depends on. */
   readonly of: string
 }
 
@@ -52,16 +63,18 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
   if (unit !== 'element' && unit !== 'filter') throw new Error(`--unit: "${unit}"; expected element or filter`)
   const samples = numberOption(flags.samples, '--samples', { min: 1, max: 1e9, integer: true })
   const [held, others] = heldBackSamples(data.splits.train, samples, seedOf(flags))
-  const sparsities = flags.sparsities ? numberList(flags.sparsities, '--sparsities') : scanGrid
+  const sparsities = flags.sparsities === undefined ? scanGrid : numberList(flags.sparsities, '--sparsities')
   const threads = flags.threads
     ? numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
     : undefined
   const retrain = retraining({ batcher: data.batcher, others, threads, signal }, flags)
-  const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate}` : ''
-  const of = `${crc32(writeModel(model))} ${held.id} ${held.length} ${seedOf(flags)} ${sparsities.join()} ${unit} ${JSON.stringify(data.spec)}${how}`
+  const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate} ${fingerprint(others)}` : ''
+  const crc = crc32(writeModel(model))
+  const of = `${crc} ${fingerprint(held)} ${seedOf(flags)} ${sparsities.join()} ${unit} ${JSON.stringify(data.spec)}${how}`
   const file = (result: ScanResult, complete: boolean): ScanFile => ({
     format: 'coppice scan 1',
     model: basename(path),
+    crc,
     unit,
     complete,
     of,
@@ -99,6 +112,8 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
   io.result(describe(result, [output, ...(flags.report ? [flags.report] : [])]), file(result, true))
 }
 
+const fingerprint = (data: Dataset): number => crc32(new TextEncoder().encode(dataFingerprint(data)))
+
 /** Training samples to measure on, and the others; never test data. */
 export function heldBackSamples(train: Dataset, samples: number, seed: number): [held: Dataset, others: Dataset] {
   const order = permutation(train.length, random(seed))
@@ -110,7 +125,12 @@ const retrainBatch = 64
 
 /** What --retrain asks for: each pruned model trained on samples that the scan does not measure on, stopped early by others. */
 function retraining(
-  { batcher, others, threads, signal }: { batcher: Batcher; others: Dataset; threads?: number; signal: AbortSignal },
+  {
+    batcher,
+    others,
+    threads,
+    signal,
+  }: { batcher: BoundBatcher; others: Dataset; threads?: number; signal: AbortSignal },
   flags: ScanFlags,
 ): Retraining | undefined {
   const epochs = numberOption(flags.retrain, '--retrain', { min: 0, max: 1e6, integer: true })
@@ -119,11 +139,12 @@ function retraining(
   const learningRate = numberOption(flags.rate, '--rate', { min: 0, max: 1e6 })
   const [chosen] = heldBackSamples(others, samples, seedOf(flags))
   const [training, validation] = splitDataset(chosen, 0.2, seedOf(flags))
-  if (training.length < retrainBatch)
+  const { batchSize = retrainBatch } = batcher
+  if (training.length < batchSize)
     throw new Error(
-      `--retrain: ${training.length} samples are left to train on; expected at least ${retrainBatch}; fewer --samples or more --retrain-samples may help`,
+      `--retrain: ${training.length} samples are left to train on; expected at least ${batchSize}; fewer --samples or more --retrain-samples may help`,
     )
-  const options = { batcher, epochs, batchSize: retrainBatch, learningRate, threads, signal, seed: seedOf(flags) }
+  const options = { batcher, epochs, batchSize, learningRate, threads, signal, seed: seedOf(flags) }
   return {
     epochs,
     train: async (pruned) =>
@@ -133,15 +154,30 @@ function retraining(
 
 /** Reads a scan's file. Throws one sentence where it is none. */
 export function readScan(path: string): ScanFile {
-  let value: Partial<ScanFile>
+  let value: Partial<ScanFile> | null
   try {
-    value = JSON.parse(new TextDecoder().decode(readFileBytes(path))) as Partial<ScanFile>
+    value = JSON.parse(new TextDecoder().decode(readFileBytes(path))) as typeof value
   } catch (cause) {
     throw new Error(`${path}: it is not JSON; expected the file of a scan`, { cause })
   }
-  if (value.format !== 'coppice scan 1' || !Array.isArray(value.curves))
+  if (value?.format !== 'coppice scan 1')
     throw new Error(`${path}: it is no scan of this version; expected format "coppice scan 1"`)
+  const wrong = Array.isArray(value.curves) ? value.curves.findIndex((c) => !isCurve(c)) : 0
+  if (wrong >= 0)
+    throw new Error(`${path}: curve ${wrong} is damaged; expected a name, points and a share within [0, 1]`)
   return value as ScanFile
+}
+
+function isCurve(value: Partial<ScanCurve> | null): boolean {
+  const isShare = (v: unknown): boolean => typeof v === 'number' && v >= 0 && v <= 1
+  const isPoint = (p: Partial<ScanPoint> | null): boolean =>
+    isShare(p?.sparsity) && isShare(p?.accuracy) && typeof p?.loss === 'number'
+  return (
+    typeof value?.name === 'string' &&
+    isShare(value.recommended) &&
+    Array.isArray(value.points) &&
+    value.points.every(isPoint)
+  )
 }
 
 function describe(result: ScanResult, files: readonly string[]): string {

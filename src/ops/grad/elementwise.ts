@@ -98,7 +98,7 @@ export const elementwiseRules: Readonly<Record<string, GradRule>> = {
     ]
   }),
   Identity: passOn,
-  Cast: (g, { x, dy }) => (g.dtype(x[0]).startsWith('float') ? [cast(g, dy, g.dtype(x[0]) as 'float32')] : []),
+  Cast: (g, { x, dy }) => (g.dtype(x[0]).startsWith('float') ? [cast(g, dy, g.dtype(x[0]))] : []),
   Neg: unary((g, { dy }) => neg(g, dy)),
   Abs: unary((g, { x, dy }) => mul(g, dy, g.op('Sign', [x]))),
   Sqrt: unary((g, { y, dy }) => div(g, scale(g, dy, 0.5), y)),

@@ -6,7 +6,7 @@
  */
 import { node, valueInfo } from '../../graph/build.ts'
 import type { Attribute, Node, Tensor } from '../../model.ts'
-import { bytesOf, type DataType, integerTensor, sizeOf } from '../../tensor/dtype.ts'
+import { bytesOf, type DataType, dataTypes, integerTensor, sizeOf } from '../../tensor/dtype.ts'
 
 export interface ValueType {
   readonly dtype: DataType
@@ -235,15 +235,14 @@ export function matMul(g: Emitter, a: string, b: string): string {
   return g.op('MatMul', [a, b], { shape: [...batch, sa[sa.length - 2], sb[sb.length - 1]] })
 }
 
-export function cast(g: Emitter, a: string, dtype: 'float32' | 'float64' | 'int64' | 'bool'): string {
+export function cast(g: Emitter, a: string, dtype: DataType): string {
   if (g.dtype(a) === dtype) return a
-  const to = { float32: 1, float64: 11, int64: 7, bool: 9 }[dtype]
-  return g.op('Cast', [a], { attributes: { to }, dtype })
+  return g.op('Cast', [a], { attributes: { to: dataTypes[dtype].code }, dtype })
 }
 
 /** 1 where `a op b` (Greater, Less, Equal, ...), else 0, as a float of a's type. */
 export function indicator(g: Emitter, op: string, a: string, b: string): string {
-  return cast(g, g.op(op, [a, b], { dtype: 'bool' }), g.dtype(a) as 'float32')
+  return cast(g, g.op(op, [a, b], { dtype: 'bool' }), g.dtype(a))
 }
 
 /** Sums a gradient down to the shape that was broadcast up to it. */
