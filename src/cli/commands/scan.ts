@@ -170,8 +170,10 @@ export function readScan(path: string): ScanFile {
 
 function isCurve(value: Partial<ScanCurve> | null): boolean {
   const isShare = (v: unknown): boolean => typeof v === 'number' && v >= 0 && v <= 1
+  // A loss that is no number is null in JSON.
+  const isLoss = (v: unknown): boolean => typeof v === 'number' || v === null
   const isPoint = (p: Partial<ScanPoint> | null): boolean =>
-    isShare(p?.sparsity) && isShare(p?.accuracy) && typeof p?.loss === 'number'
+    isShare(p?.sparsity) && isShare(p?.accuracy) && isLoss(p?.loss)
   return (
     typeof value?.name === 'string' &&
     isShare(value.recommended) &&
