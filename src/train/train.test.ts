@@ -171,7 +171,11 @@ describe('terms and projections', () => {
   it('keepZeros lets a zero bias of two axes go, as Gemm may have one', async () => {
     const net = lenet5(1)
     const bias = floatTensor('fc2.b', [1, 10], new Float32Array(10))
-    const { model } = await train(withWeights(net, [bias]), training, options(net, { project: [keepZeros()], learningRate: 0.01 }))
+    const { model } = await train(
+      withWeights(net, [bias]),
+      training,
+      options(net, { project: [keepZeros()], learningRate: 0.01 }),
+    )
     expect(weightsOf(model, 'fc2.b').every((v) => v !== 0)).toBe(true)
   })
 
