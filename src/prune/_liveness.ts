@@ -45,14 +45,14 @@ export function readChannels(view: ChannelView, known: Float64Array): Uint8Array
     if (!mix) continue
     const [a, b] = [range(mix.input).start, range(mix.output).start]
     const absorbed = absorbs(node)
-    eachWeight(view.constant(node.inputs[1]) as Tensor, mix, (c, o, w) => {
-      if (w !== 0 && read[b + o] && !absorbed(known[a + c])) read[a + c] = 1
+    eachWeight(view.constant(node.inputs[1]) as Tensor, mix, (c, o) => {
+      if (read[b + o] && !absorbed(known[a + c])) read[a + c] = 1
     })
   }
   return read
 }
 
-/** Visits each element of a layer's weights with its input and output channel. */
+/** Visits each of a layer's weights that is not zero, with its input and output channel. */
 export function eachWeight(
   tensor: Tensor,
   { inputAxis, outputAxis }: Pick<Mix, 'inputAxis' | 'outputAxis'>,
@@ -61,9 +61,10 @@ export function eachWeight(
   const { dims } = tensor
   const stride = (axis: number): number => sizeOf(dims.slice(axis + 1))
   const [si, so] = [stride(inputAxis), stride(outputAxis)]
-  floats(tensor).forEach((v, k) => {
-    visit(Math.floor(k / si) % dims[inputAxis], Math.floor(k / so) % dims[outputAxis], v)
-  })
+  const values = floats(tensor)
+  for (let k = 0; k < values.length; k++) {
+    if (values[k] !== 0) visit(Math.floor(k / si) % dims[inputAxis], Math.floor(k / so) % dims[outputAxis], values[k])
+  }
 }
 
 /** The value of each channel that is one number at every place for every input, and NaN for all others. */

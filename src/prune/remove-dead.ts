@@ -215,8 +215,8 @@ function heldUnits({ view, known, read, classOf }: Liveness): string | undefined
     if (!mix) continue
     const [a, b] = [range(mix.input).start, range(mix.output).start]
     const absorbed = absorbs(node)
-    eachWeight(constant(node.inputs[1]) as Tensor, mix, (c, o, w) => {
-      if (w !== 0 && read[b + o] && !absorbed(known[a + c])) count(a + c, node)
+    eachWeight(constant(node.inputs[1]) as Tensor, mix, (c, o) => {
+      if (read[b + o] && !absorbed(known[a + c])) count(a + c, node)
     })
   }
   if (units.size === 0) return undefined
@@ -231,9 +231,14 @@ function sizeOfKept(kept: Uint8Array | undefined): number {
 
 function cutAxis(tensor: Tensor, axis: number, kept: Uint8Array): Tensor {
   const inner = sizeOf(tensor.dims.slice(axis + 1))
-  const values = floats(tensor).filter((_, k) => kept[Math.floor(k / inner) % kept.length] === 1)
+  const values = floats(tensor)
   const dims = tensor.dims.map((d, a) => (a === axis ? sizeOfKept(kept) : d))
-  return floatTensor(tensor.name, dims, values)
+  const cut = new Float32Array(sizeOf(dims))
+  for (let from = 0, to = 0, k = 0; from < values.length; from += inner, k++) {
+    if (!kept[k % kept.length]) continue
+    for (let i = 0; i < inner; i++) cut[to++] = values[from + i]
+  }
+  return floatTensor(tensor.name, dims, cut)
 }
 
 interface SplitAt {
