@@ -105,6 +105,26 @@ function ones(dims: readonly number[]): Value {
   return { dtype: 'float32', dims: [...dims], data: new Float32Array(sizeOf(dims)).fill(1) }
 }
 
+/**
+ * Says so where a few batches decide alone: samples that a network knows by heart have no gradient to speak of.
+ * `energies`: of each batch the sum of its squared gradients.
+ */
+export function warnOfSilence(subject: string, energies: readonly number[], context: Context): void {
+  const mean = energies.reduce((a, b) => a + b, 0) / energies.length
+  const silent = energies.filter((e) => e <= 1e-6 * mean).length
+  if (silent < 0.9 * energies.length) return
+  context.warn?.(
+    `${subject}: ${silent} of ${energies.length} batches give no gradient to speak of, as the network knows them by heart; the others alone decide, and magnitude, lamp or obs may keep more`,
+  )
+}
+
+/** The sum of squares of all gradients. */
+export function energyOf(gradients: readonly Float32Array[]): number {
+  let sum = 0
+  for (const g of gradients) for (let k = 0; k < g.length; k++) sum += g[k] * g[k]
+  return sum
+}
+
 export function shapesOf(feeds: Feeds): Record<string, readonly number[]> {
   return Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, v.dims]))
 }

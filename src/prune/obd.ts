@@ -11,7 +11,7 @@ import { type Context, defineMethod, type LabelledFeeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { gradientBatches, openGradients, shapesOf, singles } from './_gradients.ts'
+import { energyOf, gradientBatches, openGradients, shapesOf, singles, warnOfSilence } from './_gradients.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const obd = defineMethod({
@@ -41,8 +41,8 @@ async function obdScores(
   const h = !batches
     ? undefined
     : options.diagonal === 'fisher'
-      ? await fisherDiagonal(model, weights, batches)
-      : await hessianSizes(model, weights, { batches, probes: options.probes, seed: context.seed ?? 0 })
+      ? await fisherDiagonal(model, weights, batches, context)
+      : await hessianSizes(model, weights, { batches, probes: options.probes, context })
   return { scores: weights.map((w, i) => zerosFirst(w.tensor, (v, k) => 0.5 * (h ? h[i][k] : 1) * v * v)) }
 }
 
@@ -55,21 +55,24 @@ export async function fisherDiagonal(
   model: Model,
   weights: readonly WeightTensor[],
   batches: readonly LabelledFeeds[],
+  context: Context = {},
 ): Promise<Float64Array[]> {
   const total = empty(weights)
+  const energies: number[] = []
   const one = singles(model, batches[0]).next().value as LabelledFeeds
   const gradients = await openGradients(model, weights, { inputShapes: shapesOf(one.feeds) })
-  let count = 0
   for (const batch of batches) {
     for (const example of singles(model, batch)) {
-      count++
-      for (const [i, g] of (await gradients.of(example)).entries()) {
+      const found = await gradients.of(example)
+      energies.push(energyOf(found))
+      for (const [i, g] of found.entries()) {
         for (let k = 0; k < g.length; k++) total[i][k] += g[k] * g[k]
       }
     }
   }
   await gradients.release()
-  for (const t of total) for (let k = 0; k < t.length; k++) t[k] /= count
+  warnOfSilence('obd', energies, context)
+  for (const t of total) for (let k = 0; k < t.length; k++) t[k] /= energies.length
   return total
 }
 
@@ -80,23 +83,27 @@ export async function hessianSizes(
   {
     batches,
     probes,
-    seed,
-  }: { readonly batches: readonly LabelledFeeds[]; readonly probes: number; readonly seed: number },
+    context,
+  }: { readonly batches: readonly LabelledFeeds[]; readonly probes: number; readonly context: Context },
 ): Promise<Float64Array[]> {
   const total = empty(weights)
-  const rng = random(seed)
+  const energies: number[] = []
+  const rng = random(context.seed ?? 0)
   const same = batches.filter((b) => b.labels.length === batches[0].labels.length)
   const gradients = await openGradients(model, weights, { inputShapes: shapesOf(batches[0].feeds), order: 2 })
   for (const batch of same) {
     for (let p = 0; p < probes; p++) {
       const signs = total.map((t) => Float32Array.from(t, () => (rng.next() < 0.5 ? -1 : 1)))
-      for (const [i, hv] of (await gradients.of(batch, signs)).entries()) {
+      const products = await gradients.of(batch, signs)
+      energies.push(energyOf(products))
+      for (const [i, hv] of products.entries()) {
         // v is ±1, so it does not show in the square.
         for (let k = 0; k < hv.length; k++) total[i][k] += hv[k] * hv[k]
       }
     }
   }
   await gradients.release()
+  warnOfSilence('obd', energies, context)
   for (const t of total) for (let k = 0; k < t.length; k++) t[k] = Math.sqrt(t[k] / (same.length * probes))
   return total
 }

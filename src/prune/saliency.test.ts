@@ -96,7 +96,7 @@ describe('derivatives at the weights', () => {
     const model = exampleModel()
     const weights = weightTensors(model).filter((w) => w.name === 'w3')
     const [batch] = labelled()
-    const estimate = await hessianSizes(model, weights, { batches: [batch], probes: 400, seed: 1 })
+    const estimate = await hessianSizes(model, weights, { batches: [batch], probes: 400, context: { seed: 1 } })
     const second = await openGradients(model, weights, { inputShapes: shapesOf(batch.feeds), order: 2 })
     const exact: number[] = []
     const diagonal: number[] = []
@@ -249,6 +249,30 @@ describe('weights and inputs as exporters make them', () => {
     const zeros = (m: Model) => Array.from(floats(weightTensors(m)[0].tensor), (v) => v === 0)
     expect(zeros(await taylor(cast, {}, context))).toEqual(zeros(await taylor(rounded, {}, context)))
     expect(zeros(await obd(cast, {}, context))).toEqual(zeros(await obd(rounded, {}, context)))
+  })
+
+  it('says so where a network is sure of all samples but one, which then decides alone', async () => {
+    const plain = product('plain')
+    const sure = withWeights(plain, [
+      floatTensor(
+        'w',
+        [12, 7],
+        floats(weightTensors(plain)[0].tensor).map((v) => 1e4 * v),
+      ),
+    ])
+    const x = { dtype: 'float32', dims: [20, 12], data: Float32Array.from({ length: 240 }, (_, i) => Math.cos(i)) }
+    const scores = (await outputsOf(sure, { x })).y.data as Float32Array
+    const right = Array.from({ length: 20 }, (_, n) => {
+      const row = scores.subarray(7 * n, 7 * n + 7)
+      return row.indexOf(Math.max(...row))
+    })
+    const said = async (m: Model, labels: number[]): Promise<string> => {
+      const heard: string[] = []
+      await obd(m, {}, { labelled: () => [{ feeds: { x }, labels }], warn: (text) => void heard.push(text) })
+      return heard.join()
+    }
+    expect(await said(sure, [(right[0] + 1) % 7, ...right.slice(1)])).toContain('19 of 20 batches give no gradient')
+    expect(await said(plain, right)).toBe('')
   })
 
   it('obd takes an input that has no batch axis', async () => {
