@@ -270,7 +270,7 @@ function table3(folder: string): string {
   ]
   return `## Table III: pruning as a cure for overfitting
 
-Top-1 on the test set in %. Overfitted: without Dropout, BatchNormalization, decay and flips, until 99.9 % of the training images are known. Pruned: the sparsity with the best validation accuracy, trained for some epochs after. Control: the same training, nothing pruned; what pruning does is the difference of the two. Where not all of the 48,000 training images were used, it is for want of hours: overfitting them takes some 30 epochs. It also leaves more room for a cure.
+Top-1 on the test set in %. Overfitted: without Dropout, BatchNormalization, decay and flips, until 99.9 % of the training images are known or the epochs are over (the column tells). Pruned: the sparsity with the best validation accuracy, trained for some epochs after. Control: the same training, nothing pruned; what pruning does is the difference of the two. Where not all of the 48,000 training images were used, it is for want of hours: overfitting them takes some 30 epochs. It also leaves more room for a cure.
 
 ${table(head, [...body, ...paper])}${missing(rows, { name: 'table3' })}${verdict(rows)}${bySparsity(rows)}`
 }
