@@ -130,14 +130,14 @@ export async function scan(model: Model, { batcher, data }: Scanned, options: Sc
     })
     // Also past what is done: kept values then come out of the same steps, to the last bit, as in one go.
     if (share && !retrain && i <= lastOpen) await run.moveTo(weight)
+    // What was measured of the tensors to come stays known, should this run end early.
+    const later = new Set(weights.slice(i + 1).map((w) => w.name))
+    const known = (done.curves ?? []).filter((c) => later.has(c.name))
     while (isOpen(points)) {
       const sparsity = sparsities[points.length]
       options.progress?.((i + points.length / sparsities.length) / weights.length, `scanning ${weight.name}`)
       const pruned = await magnitude(model, { sparsities: { [weight.name]: sparsity }, unit })
       points.push({ sparsity, ...(await run.score(retrain ? await retrain.train(pruned) : pruned)) })
-      // What was measured of the tensors to come stays known, should this run end early.
-      const later = weights.slice(i + 1).map((w) => w.name)
-      const known = (done.curves ?? []).filter((c) => later.includes(c.name))
       await options.onPoint?.(resultWith([...finished, curve(), ...known]))
     }
     finished.push(curve())

@@ -185,7 +185,8 @@ async function drawLabels(model: Model, context: Context): Promise<LabelledFeeds
 export function* singles(model: Model, { feeds, labels }: LabelledFeeds): Generator<LabelledFeeds> {
   const batched = requiredInputs(model).filter((input) => feeds[input.name].dims[0] >= labels.length)
   const sizes = batched.map((input) => input.shape?.[0])
-  const copies = sizes.every((size) => typeof size === 'number') ? Math.min(...sizes) : 1
+  const fixed = sizes.length > 0 && sizes.every((size) => typeof size === 'number')
+  const copies = fixed ? Math.min(...(sizes as number[])) : 1
   const rows = Math.max(copies, labels.length)
   for (let i = 0; i < labels.length; i++) {
     const one = Object.entries(feeds).map(([name, v]) => {

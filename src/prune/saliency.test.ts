@@ -275,6 +275,17 @@ describe('weights and inputs as exporters make them', () => {
     expect(await said(plain, right)).toBe('')
   })
 
+  it('obd fails, and does not hang, where no input has an axis of samples', async () => {
+    const plain = product('plain')
+    const turned = withGraph(plain, {
+      nodes: [node('Transpose', ['x'], ['rows'], { perm: [1, 0] }), node('MatMul', ['rows', 'w'], ['y'])],
+      inputs: [valueInfo('x', 'float32', [12, 'n'])],
+    })
+    const x = { dtype: 'float32', dims: [12, 20], data: Float32Array.from({ length: 240 }, (_, i) => Math.cos(i)) }
+    const labelled = () => [{ feeds: { x }, labels: Array(20).fill(1) as number[] }]
+    await expect(obd(turned, {}, { labelled })).rejects.toThrow()
+  })
+
   it('obd takes an input that has no batch axis', async () => {
     const plain = product('plain')
     const scaled = withGraph(plain, {
