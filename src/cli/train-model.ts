@@ -35,7 +35,7 @@ export async function trainModel(
 ): Promise<TrainReport> {
   const { output, history, report: page, checkpoint } = flags
   checkOutputs(path ? [path] : [], [output, history, page, checkpoint])
-  const options = await readTrainFlags(flags, io)
+  const options = { ...readTrainFlags(flags), ...(await readLength(flags, io)) }
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
   checkBatch(flags, data.batcher)
@@ -122,8 +122,21 @@ export function tell(p: Progress, io: Io): void {
   io.milestone(`${what}${held}`, { event: 'epoch', ...finished })
 }
 
-export async function readTrainFlags(flags: TrainFlags, io: Io): Promise<Omit<TrainOptions, 'batcher'>> {
-  const whole = { min: 1, max: 1e6, integer: true }
+const whole = { min: 1, max: 1e6, integer: true }
+
+/** How long training is, and with what: of runs that train. */
+export async function readLength(
+  { epochs, engine: which }: TrainFlags,
+  io: Io,
+): Promise<Pick<TrainOptions, 'epochs' | 'engine'>> {
+  const count = numberOption(epochs, '--epochs', whole)
+  const { engine, reason } = await chooseEngine(which as 'auto')
+  if (reason && which === 'auto') io.say(`the plain engine trains: ${reason}`)
+  return { epochs: count, engine }
+}
+
+/** All flags that say how training goes, but for its length and engine. */
+export function readTrainFlags(flags: TrainFlags): Omit<TrainOptions, 'batcher' | 'epochs' | 'engine'> {
   const positive = { min: 0, max: 1e6 }
   const optional = <T>(text: string | undefined, read: (text: string) => T): T | undefined =>
     text === undefined ? undefined : read(text)
@@ -132,11 +145,7 @@ export async function readTrainFlags(flags: TrainFlags, io: Io): Promise<Omit<Tr
     throw new Error(`--engine: "${flags.engine}"; expected auto, blocked or plain`)
   if (flags.patience !== undefined && Number(flags.validation) === 0)
     throw new Error('--patience: no data is held back to stop by; expected --validation SHARE with it')
-  const { engine, reason } = await chooseEngine(flags.engine as 'auto')
-  if (reason && flags.engine === 'auto') io.say(`the plain engine trains: ${reason}`)
   return {
-    engine,
-    epochs: numberOption(flags.epochs, '--epochs', whole),
     batchSize: numberOption(flags.batch, '--batch', whole),
     learningRate: numberOption(flags.rate, '--rate', positive),
     optimizer: optimizerOf(flags),

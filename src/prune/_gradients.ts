@@ -21,6 +21,8 @@ import { losses, oneHot } from '../train/losses.ts'
 export interface Gradients {
   /** dL/dw of each weight for the mean loss over the batch; with `vectors`, the Hessian's product with them instead. */
   of(batch: LabelledFeeds, vectors?: readonly Float32Array[]): Promise<Float32Array[]>
+  /** The sum of squares of all that each call gave. */
+  readonly energies: readonly number[]
   release(): Promise<void>
 }
 
@@ -83,7 +85,9 @@ export async function openGradients(
   )
   const session = await openSession({ ...step, irVersion: 9 })
   const masks = Object.fromEntries(form.masks.map((m) => [m.input, ones(m.shape)]))
+  const energies: number[] = []
   return {
+    energies,
     async of({ feeds, labels }, given = []) {
       const data = oneHot(labels, shape[shape.length - 1])
       const all: Record<string, Value> = { ...feeds, ...masks, [target]: { dtype: 'float32', dims: [...shape], data } }
@@ -91,11 +95,13 @@ export async function openGradients(
         all[name] = { dtype: 'float32', dims: [...weights[i].tensor.dims], data: given[i] }
       })
       const found = await session.run(all, wanted)
-      return outputs.map((o, i) =>
+      const gradients = outputs.map((o, i) =>
         o === undefined
           ? new Float32Array(sizeOf(weights[i].tensor.dims))
           : Float32Array.from(found[o].data as Float32Array),
       )
+      energies.push(energyOf(gradients))
+      return gradients
     },
     release: () => session.release(),
   }
@@ -105,11 +111,8 @@ function ones(dims: readonly number[]): Value {
   return { dtype: 'float32', dims: [...dims], data: new Float32Array(sizeOf(dims)).fill(1) }
 }
 
-/**
- * Says so where a few batches decide alone: samples that a network knows by heart have no gradient to speak of.
- * `energies`: of each batch the sum of its squared gradients.
- */
-export function warnOfSilence(subject: string, energies: readonly number[], context: Context): void {
+/** Says so where a few of the calls decide alone: samples that a network knows by heart have no gradient to speak of. */
+export function warnOfSilence(subject: string, { energies }: Gradients, context: Context): void {
   const mean = energies.reduce((a, b) => a + b, 0) / energies.length
   const silent = energies.filter((e) => e <= 1e-6 * mean).length
   if (silent < 0.9 * energies.length) return
@@ -118,8 +121,7 @@ export function warnOfSilence(subject: string, energies: readonly number[], cont
   )
 }
 
-/** The sum of squares of all gradients. */
-export function energyOf(gradients: readonly Float32Array[]): number {
+function energyOf(gradients: readonly Float32Array[]): number {
   let sum = 0
   for (const g of gradients) for (let k = 0; k < g.length; k++) sum += g[k] * g[k]
   return sum

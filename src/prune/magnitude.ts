@@ -77,8 +77,14 @@ function filtersOf({ tensor, outputAxis = 0 }: WeightTensor): { filters: number;
   return { filters: tensor.dims[outputAxis], inner: sizeOf(tensor.dims.slice(outputAxis + 1)) }
 }
 
+/** The share of all filters that are zero. */
+export function zeroFilterShare(weights: readonly WeightTensor[]): number {
+  const norms = weights.flatMap((w) => [...filterNorms(w, 'l2')])
+  return norms.filter((v) => v === 0).length / Math.max(1, norms.length)
+}
+
 /** Mean |w| or root mean square of each filter, so that filters of different sizes compare. */
-function filterNorms(w: WeightTensor, norm: 'l1' | 'l2' | string): Float32Array {
+function filterNorms(w: WeightTensor, norm: string): Float32Array {
   const { filters, inner } = filtersOf(w)
   const values = floats(w.tensor)
   const sums = new Float64Array(filters)

@@ -11,7 +11,7 @@ import { type Context, defineMethod, type LabelledFeeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { energyOf, gradientBatches, openGradients, shapesOf, singles, warnOfSilence } from './_gradients.ts'
+import { gradientBatches, openGradients, shapesOf, singles, warnOfSilence } from './_gradients.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const obd = defineMethod({
@@ -58,21 +58,19 @@ export async function fisherDiagonal(
   context: Context = {},
 ): Promise<Float64Array[]> {
   const total = empty(weights)
-  const energies: number[] = []
   const one = singles(model, batches[0]).next().value as LabelledFeeds
   const gradients = await openGradients(model, weights, { inputShapes: shapesOf(one.feeds) })
   for (const batch of batches) {
     for (const example of singles(model, batch)) {
       const found = await gradients.of(example)
-      energies.push(energyOf(found))
       for (const [i, g] of found.entries()) {
         for (let k = 0; k < g.length; k++) total[i][k] += g[k] * g[k]
       }
     }
   }
   await gradients.release()
-  warnOfSilence('obd', energies, context)
-  for (const t of total) for (let k = 0; k < t.length; k++) t[k] /= energies.length
+  warnOfSilence('obd', gradients, context)
+  for (const t of total) for (let k = 0; k < t.length; k++) t[k] /= gradients.energies.length
   return total
 }
 
@@ -87,7 +85,6 @@ export async function hessianSizes(
   }: { readonly batches: readonly LabelledFeeds[]; readonly probes: number; readonly context: Context },
 ): Promise<Float64Array[]> {
   const total = empty(weights)
-  const energies: number[] = []
   const rng = random(context.seed ?? 0)
   const same = batches.filter((b) => b.labels.length === batches[0].labels.length)
   const gradients = await openGradients(model, weights, { inputShapes: shapesOf(batches[0].feeds), order: 2 })
@@ -95,7 +92,6 @@ export async function hessianSizes(
     for (let p = 0; p < probes; p++) {
       const signs = total.map((t) => Float32Array.from(t, () => (rng.next() < 0.5 ? -1 : 1)))
       const products = await gradients.of(batch, signs)
-      energies.push(energyOf(products))
       for (const [i, hv] of products.entries()) {
         // v is ±1, so it does not show in the square.
         for (let k = 0; k < hv.length; k++) total[i][k] += hv[k] * hv[k]
@@ -103,7 +99,7 @@ export async function hessianSizes(
     }
   }
   await gradients.release()
-  warnOfSilence('obd', energies, context)
+  warnOfSilence('obd', gradients, context)
   for (const t of total) for (let k = 0; k < t.length; k++) t[k] = Math.sqrt(t[k] / (same.length * probes))
   return total
 }

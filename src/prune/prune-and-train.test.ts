@@ -195,6 +195,24 @@ describe('pruneAndTrain, what goes', () => {
     },
   )
 
+  it('by filter, single weights that are zero at the start do not count on the way', async () => {
+    const scattered = await magnitude(exampleModel(), { sparsity: 0.5 })
+    const seen: number[] = []
+    const zeroFilters = (m: Model): number =>
+      floats(weightTensors(m)[0].tensor)
+        .reduce((n, v, k) => (v === 0 ? n : n.with(Math.floor(k / 27), 1)), new Array<number>(8).fill(0))
+        .filter((v) => v === 0).length
+    await pruneAndTrain(scattered, nothing, {
+      sparsity: 0.5,
+      unit: 'filter',
+      schedule: 'iterative',
+      rounds: 2,
+      onRound: (_, m) => void seen.push(zeroFilters(m)),
+    })
+    // 1 - sqrt(1 - 0.5) of 8, then half.
+    expect(seen).toEqual([2, 4])
+  })
+
   it('says in one sentence which choices do not go together', async () => {
     const cases: readonly (readonly [Partial<PruneOptions>, string])[] = [
       [{ score: 'lamp', unit: 'filter' }, 'prune: score lamp with unit filter; expected score magnitude with that'],

@@ -23,7 +23,7 @@ import { type EpochRecord, type TrainOptions, train } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
 import { decodeRounds, encodeRounds, type RoundsState } from './_rounds-file.ts'
 import { lamp } from './lamp.ts'
-import { magnitude, sharesBelow } from './magnitude.ts'
+import { magnitude, sharesBelow, zeroFilterShare } from './magnitude.ts'
 import { obd } from './obd.ts'
 import { obs } from './obs.ts'
 import { taylor } from './taylor.ts'
@@ -201,12 +201,13 @@ function pruneOnce(model: Model, options: PruneOptions, { shareOf, start }: Targ
   const { scope = 'layer', score = 'magnitude', unit, quality, diagonal, exclude = [], context } = options
   const competingIn = (m: Model): WeightTensor[] => weightTensors(m).filter((w) => !exclude.includes(w.name))
   const competing = competingIn(start)
+  const zerosIn = unit === 'filter' ? zeroFilterShare : zeroShare
   const named = Object.entries(options.sparsities ?? {}).map(([name, s]) => [
     name,
-    shareOf(s, zeroShare(competing.filter((w) => w.name === name))),
+    shareOf(s, zerosIn(competing.filter((w) => w.name === name))),
   ])
   const choices = {
-    sparsity: shareOf(options.sparsity, zeroShare(competing)),
+    sparsity: shareOf(options.sparsity, zerosIn(competing)),
     sparsities: quality ? sharesBelow(competingIn(model), quality, competing) : Object.fromEntries(named),
     scope,
     exclude,

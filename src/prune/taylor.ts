@@ -5,7 +5,7 @@
  */
 import { type Context, defineMethod } from '../method.ts'
 import { sizeOf } from '../tensor/dtype.ts'
-import { energyOf, gradientBatches, openGradients, shapesOf, warnOfSilence } from './_gradients.ts'
+import { gradientBatches, openGradients, shapesOf, warnOfSilence } from './_gradients.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const taylor = defineMethod({
@@ -30,16 +30,14 @@ async function taylorScores(
     const inputShapes = shapesOf(batches[0].feeds)
     const gradients = await openGradients(model, weights, { inputShapes })
     // A last batch of another size is left out: the graph has static shapes.
-    const energies: number[] = []
     for (const batch of batches.filter((b) => b.labels.length === batches[0].labels.length)) {
       const found = await gradients.of(batch)
-      energies.push(energyOf(found))
       for (const [i, g] of found.entries()) {
         for (let k = 0; k < g.length; k++) totals[i][k] += Math.abs(g[k])
       }
     }
     await gradients.release()
-    warnOfSilence('taylor', energies, context)
+    warnOfSilence('taylor', gradients, context)
   }
   return { scores: weights.map((w, i) => zerosFirst(w.tensor, (v, k) => Math.abs(v) * totals[i][k])) }
 }

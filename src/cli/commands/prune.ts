@@ -21,7 +21,7 @@ import { validate } from '../../train/validate.ts'
 import { bindData, seedOf } from '../data-options.ts'
 import { type Io, numberOption } from '../io.ts'
 import { checkOutputs } from '../outputs.ts'
-import { checkBatch, readTrainFlags, tell } from '../train-model.ts'
+import { checkBatch, readLength, readTrainFlags, tell } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
 import { readScan } from './scan.ts'
 
@@ -63,8 +63,8 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = data && share > 0 ? splitDataset(data.splits.train, share, seed) : [data?.splits.train]
   const trains = data !== undefined && epochs > 0
-  const given = await readTrainFlags(trains ? flags : { ...flags, epochs: '1', engine: 'plain' }, io)
-  const options = trains ? given : undefined
+  const given = readTrainFlags(flags)
+  const options = trains ? { ...given, ...(await readLength(flags, io)) } : undefined
   const unread = (['finalEpochs', 'checkpoint', 'restart'] as const).find(
     (name) => !trains && flags[name] !== undefined,
   )
