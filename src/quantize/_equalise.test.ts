@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
+import { gathersForShuffles } from '../graph/gather-shuffles.ts'
 import type { Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { floats, integerTensor } from '../tensor/dtype.ts'
@@ -24,7 +25,7 @@ function uneven(tensor: Tensor): Tensor {
   return { ...tensor, data: new Uint8Array(values.buffer) }
 }
 
-/** Two units of ShuffleNetV2, a sum and a dense end; `between` stands where the units' first convolution ends. */
+/** Two units of ShuffleNetV2, their shuffles as Gathers, a sum and a dense end; `between` stands where the units' first convolution ends. */
 function shuffled(between = 'Relu'): Model {
   const b = netBuilder(3)
   const shape = (dims: readonly number[]): string => {
@@ -53,12 +54,13 @@ function shuffled(between = 'Relu'): Model {
   const sum = b.op('Add', [b.op('Relu', [conv(x, [8, 8, 1])]), x])
   const pooled = b.op('GlobalAveragePool', [b.op('Relu', [conv(sum, [6, 8, 3])])])
   const y = b.op('Gemm', [b.op('Flatten', [pooled]), b.weight('dense', [6, 5])])
-  return makeModel({
+  const net = {
     nodes: b.nodes,
     initializers: b.initializers,
     inputs: [valueInfo('x', 'float32', ['n', 3, 8, 8])],
     outputs: [valueInfo(y, 'float32', ['n', 5])],
-  })
+  }
+  return gathersForShuffles(makeModel(net))
 }
 
 const options = { batches: [images(1), images(2)], context: {}, subject: 'test' }

@@ -7,7 +7,6 @@
  * and factors are powers of two, so that the float model's results stay the same bits.
  */
 import { nameSource, node } from '../graph/build.ts'
-import { gatherForShuffles } from '../graph/channel-shuffle.ts'
 import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../graph/channels.ts'
 import { consumersOf, intAttribute } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
@@ -32,9 +31,9 @@ const mostDoublings = 20
 /** A channel's range counts as 2^-10 of the largest beside it at least: one that hardly moved here may elsewhere. */
 const leastShare = 2 ** -10
 
-/** The model with equal results whose convolutions read channels of similar ranges. */
+/** The model with equal results whose convolutions read channels of similar ranges. Shuffles are followed where they are Gathers. */
 export async function equalise(model: Model, options: Options): Promise<Model> {
-  const view = channelsOf(gatherForShuffles(model).model)
+  const view = channelsOf(model)
   const layers = ownConvolutions(view)
   const groups = groupsOf(view, layers)
   const readers = [...layers].filter((n) => groups.of(n.inputs[0]).some((group) => group >= 0))

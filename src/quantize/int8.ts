@@ -7,6 +7,7 @@
  */
 import { didYouMean } from '../errors.ts'
 import { foldBatchNorms } from '../graph/fold-batch-norm.ts'
+import { gathersForShuffles } from '../graph/gather-shuffles.ts'
 import { upgradeOpset } from '../graph/upgrade.ts'
 import { describe, graphsOf } from '../graph/walk.ts'
 import { type Context, defineMethod } from '../method.ts'
@@ -117,14 +118,16 @@ function checkNames(model: Model, names: readonly string[]): void {
 }
 
 /**
- * The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers, channels
- * of similar size where `settings.equalise` says so and there are calibration inputs. Its outputs are the model's.
+ * The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers, shuffles
+ * as Gathers, channels of similar size where `settings.equalise` says so and there are calibration inputs. Its outputs are
+ * the model's.
  */
 export async function prepareInt8(model: Model, settings: Int8Options, context: Context): Promise<Model> {
   // Folding hands outputs on to other nodes: a node without a name is named now, as options know it by its output.
   const raised = withChannelScales(model)
   const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
-  const folded = foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(withGraph(raised, { nodes })))))
+  const settled = foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(withGraph(raised, { nodes })))))
+  const folded = gathersForShuffles(settled)
   if (!settings.equalise || !context.calibration) return folded
   return equalise(folded, { batches: context.calibration(), context, subject: 'int8' })
 }
