@@ -208,6 +208,21 @@ const tables: Record<string, () => string | undefined> = {
       ) + peerOf(r.rows)
     )
   },
+  shuffles: () => {
+    const r = result('shuffles')
+    return (
+      r &&
+      table(
+        ['network', 'nodes', 'nodes with Gathers', 'ms', 'ms with Gathers', 'times as fast (p10-p90)'],
+        Object.entries<Json>(r.rows).map(([name, { nodes, latencyMs, speedUp }]) => [
+          name,
+          ...nodes.map(String),
+          ...latencyMs.map((l: Json) => l.median.toFixed(2)),
+          speed(speedUp),
+        ]),
+      )
+    )
+  },
   batches: () => {
     const r = result('batches')
     return (

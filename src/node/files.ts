@@ -135,6 +135,11 @@ async function syncFolder(path: string): Promise<void> {
 
 /** Opens an ONNX model, with external data files from its own folder and nowhere else. */
 export function openModel(path: string): Model {
+  return openWithBytes(path).model
+}
+
+/** Also gives the bytes of its file and of those with its external data. */
+export function openWithBytes(path: string): { readonly model: Model; readonly files: readonly Uint8Array[] } {
   const bytes = readFileBytes(path)
   if (bytes.length === 0) throw new Error(`${path}: it is empty; expected an ONNX model`)
   const opened = new Map<string, Uint8Array>()
@@ -144,7 +149,8 @@ export function openModel(path: string): Model {
     return file
   }
   try {
-    return readModel(bytes, { external })
+    const model = readModel(bytes, { external })
+    return { model, files: [bytes, ...opened.values()] }
   } catch (cause) {
     const message = `${path}: ${cause instanceof Error ? cause.message : String(cause)}`
     throw cause instanceof UnsupportedError ? new UnsupportedError(message, { cause }) : new Error(message, { cause })

@@ -1,11 +1,9 @@
 /** `coppice pack` and `coppice unpack`: the same model in fewer bytes, and back. */
-import { dirname, join } from 'node:path'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
 import { brotli11 } from '../../node/compress.ts'
-import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
-import { readModel } from '../../onnx/read.ts'
+import { openWithBytes, readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { concat } from '../../onnx/wire.ts'
 import { count, ratio } from '../../report/format.ts'
 import type { Io } from '../io.ts'
@@ -15,10 +13,9 @@ export async function runPack(path: string, flags: { output: string; mode: strin
     throw new Error(`--mode: "${flags.mode}"; expected fast, default or max`)
   if (flags.output === path)
     throw new Error(`${path}: it would be written over; expected another name for the packed file`)
-  const model = openModel(path)
+  const { model, files } = openWithBytes(path)
   const packed = packModel(model, { mode: flags.mode as Mode, progress: (done) => io.progress(done, 'packing') })
   await writeFileAtomic(flags.output, packed)
-  const files = filesOf(path)
   const original = files.reduce((sum, file) => sum + file.byteLength, 0)
   const brotli = (await brotli11(concat(files))).byteLength
   io.finish()
@@ -33,20 +30,6 @@ export async function runPack(path: string, flags: { output: string; mode: strin
       mode: flags.mode,
     },
   )
-}
-
-/** The bytes of a model's file and of those with its external data. Of models that `openModel` takes: it has checked where these are. */
-function filesOf(path: string): Uint8Array[] {
-  const model = readFileBytes(path)
-  const external = new Map<string, Uint8Array>()
-  readModel(model, {
-    external(location) {
-      const bytes = external.get(location) ?? readFileBytes(join(dirname(path), location))
-      external.set(location, bytes)
-      return bytes
-    },
-  })
-  return [model, ...external.values()]
 }
 
 export async function runUnpack(path: string, flags: { output: string }, io: Io): Promise<void> {
