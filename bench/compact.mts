@@ -53,7 +53,7 @@ const contenders = []
 for (const [name, model] of Object.entries(forms)) {
   contenders.push({
     name,
-    session: await openSession(model, { threads: 1 }),
+    open: () => openSession(model, { threads: 1 }),
     feeds: { input: { dtype: 'float32', dims: [1, 3, 32, 32], data } },
   })
 }

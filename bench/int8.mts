@@ -104,13 +104,12 @@ async function bench(id: string): Promise<Record<string, unknown>> {
   const [one] = feedsOf(c, c.test, 1)
   const contenders = []
   for (const [name, bytes] of Object.entries(models)) {
-    contenders.push({ name, session: await openSession(bytes, { threads, name }), feeds: one })
+    contenders.push({ name, open: () => openSession(bytes, { threads, name }), feeds: one })
   }
   for (const { name, latencyMs, speedUp } of await measureLatency(contenders, { rounds, maxMs: 60_000 })) {
     rows[name] = { ...rows[name], latencyMs, speedUp }
     console.error(id, name, latencyMs.median.toFixed(3), 'ms, speed-up', speedUp.median.toFixed(2))
   }
-  for (const { session } of contenders) await session.release()
   const calibration = `${Math.min(calibrationSamples, c.train.length)} training samples, seed 1`
   return {
     testSamples: c.test.length,

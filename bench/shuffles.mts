@@ -26,14 +26,8 @@ const rows: Record<string, unknown> = {}
 for (const [name, model] of Object.entries(nets)) {
   const feeds = randomFeeds(model)
   const gathered = await gatherShuffles(model)
-  const contenders = []
-  for (const [form, m] of [
-    ['as it is', model],
-    ['gathers', gathered],
-  ] as const)
-    contenders.push({ name: form, feeds, session: await openSession(m, { threads }) })
-  const [before, after] = await measureLatency(contenders, { rounds: 1000, maxMs: 30_000 })
-  for (const { session } of contenders) await session.release()
+  const contenders = [model, gathered].map((m) => ({ name, feeds, open: () => openSession(m, { threads }) }))
+  const [before, after] = await measureLatency(contenders, { rounds: 1000, openings: 20, maxMs: 60_000 })
   rows[name] = {
     nodes: [model.graph.nodes.length, gathered.graph.nodes.length],
     latencyMs: [before.latencyMs, after.latencyMs],

@@ -1,6 +1,7 @@
 /**
- * Latency of several sessions side by side: one run of each a round, in rotating order, so that whatever the machine
- * does meanwhile befalls all of them alike. Ratios are taken within a round.
+ * Latency of several models side by side: one run of each a round, in rotating order, so that whatever the machine does
+ * meanwhile befalls all of them alike. Ratios are taken within a round. Sessions are opened anew several times: where
+ * one's memory comes to lie decides up to a fifth of a small network's time.
  */
 import { AbortError } from '../errors.ts'
 import type { Feeds } from '../method.ts'
@@ -8,14 +9,17 @@ import type { Session } from '../runtime/session.ts'
 
 export interface Contender {
   readonly name: string
-  readonly session: Session
+  /** Opens the model; measuring releases what it opened. */
+  open(): Promise<Session>
   readonly feeds: Feeds
 }
 
 export interface LatencyOptions {
-  /** Default 50. */
+  /** Of all openings together; default 50. */
   readonly rounds?: number
-  /** Runs of each before the first round; default 3. */
+  /** How often sessions are opened anew; default 5. */
+  readonly openings?: number
+  /** Runs of each before the first round of an opening; default 3. */
   readonly warmUps?: number
   /** Measuring stops after this long (but not before 5 rounds); default 20,000. */
   readonly maxMs?: number
@@ -46,22 +50,33 @@ export async function measureLatency(
   contenders: readonly Contender[],
   options: LatencyOptions = {},
 ): Promise<Latency[]> {
-  const { rounds = 50, warmUps = 3, maxMs = 20_000, progress, signal } = options
-  const repeats: number[] = []
-  for (const { session, feeds } of contenders) {
-    for (let i = 0; i < warmUps; i++) await session.run(feeds)
-    repeats.push(Math.max(1, Math.ceil(sampleMs / Math.max(1e-3, await timeRuns(session, feeds, 1)))))
-  }
+  const { rounds = 50, openings = 5, warmUps = 3, maxMs = 20_000, progress, signal } = options
   const times: number[][] = contenders.map(() => [])
   const start = performance.now()
-  for (let round = 0; round < rounds; round++) {
+  let round = 0
+  for (let opening = 1; opening <= openings; opening++) {
     if (round >= leastRounds && performance.now() - start > maxMs) break
-    for (let k = 0; k < contenders.length; k++) {
-      if (signal?.aborted) throw new AbortError('latency: stopped')
-      const i = (k + round) % contenders.length
-      times[i].push(await timeRuns(contenders[i].session, contenders[i].feeds, repeats[i]))
+    const [untilRound, untilMs] = [(rounds * opening) / openings, (maxMs * opening) / openings]
+    const sessions: Session[] = []
+    try {
+      for (const { open } of contenders) sessions.push(await open())
+      const repeats: number[] = []
+      for (const [k, { feeds }] of contenders.entries()) {
+        for (let i = 0; i < warmUps; i++) await sessions[k].run(feeds)
+        repeats.push(Math.max(1, Math.ceil(sampleMs / Math.max(1e-3, await timeRuns(sessions[k], feeds, 1)))))
+      }
+      for (; round < untilRound; round++) {
+        if (round >= leastRounds && performance.now() - start > untilMs) break
+        for (let k = 0; k < contenders.length; k++) {
+          if (signal?.aborted) throw new AbortError('latency: stopped')
+          const i = (k + round) % contenders.length
+          times[i].push(await timeRuns(sessions[i], contenders[i].feeds, repeats[i]))
+        }
+        progress?.((round + 1) / rounds, 'measuring latency')
+      }
+    } finally {
+      for (const session of sessions) await session.release()
     }
-    progress?.((round + 1) / rounds, 'measuring latency')
   }
   return contenders.map(({ name }, i) => ({
     name,

@@ -11,7 +11,7 @@ import { weightTensors } from '../graph/weights.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
-import { openSession, type Session } from '../runtime/session.ts'
+import { openSession, type Session, withSession } from '../runtime/session.ts'
 import { dataTypes, floats, integers, sizeOf } from '../tensor/dtype.ts'
 import type { Agreement, LayerRow, Side } from './report.ts'
 
@@ -41,35 +41,36 @@ export interface Comparison {
 
 export async function compareModels(before: Subject, after: Subject, options: MeasureOptions): Promise<Comparison> {
   const { data, threads, progress, signal } = options
-  const a = await openSession(before.onnx, { name: before.name, threads })
-  const b = await openSession(after.onnx, { name: after.name, threads })
+  const openers = [before, after].map(
+    ({ name, onnx }) =>
+      () =>
+        openSession(onnx, { name, threads }),
+  )
+  const [a, b] = [await openers[0](), await openers[1]()]
+  let accuracies: Awaited<ReturnType<typeof accuracyOf>>[] = []
+  let agreement: Agreement
   try {
-    const labelled = data?.splits.test.labels !== undefined
-    const [accuracyBefore, accuracyAfter] = labelled
-      ? [await accuracyOf(a, data, options, 0), await accuracyOf(b, data, options, 0.4)]
-      : []
-    const agreement = await agreementOf(before.model, { a, b }, options)
-    progress?.(0.85, 'measuring latency')
-    const latency = options.skipLatency
-      ? undefined
-      : await latencyOf(before.model, { a, b }, { data, signal, seed: options.seed })
-    return {
-      before: {
-        ...(await sideOf(before, options)),
-        ...accuracyBefore,
-        ...(latency ? { latencyMs: latency[0].latencyMs } : {}),
-      },
-      after: {
-        ...(await sideOf(after, options)),
-        ...accuracyAfter,
-        ...(latency ? { latencyMs: latency[1].latencyMs } : {}),
-      },
-      agreement,
-      ...(latency ? { speedUp: latency[1].speedUp } : {}),
-    }
+    if (data?.splits.test.labels)
+      accuracies = [await accuracyOf(a, data, options, 0), await accuracyOf(b, data, options, 0.4)]
+    agreement = await agreementOf(before.model, { a, b }, options)
   } finally {
     await a.release()
     await b.release()
+  }
+  progress?.(0.85, 'measuring latency')
+  const latency = options.skipLatency
+    ? undefined
+    : await latencyOf(before.model, openers, { data, signal, seed: options.seed })
+  const [sideBefore, sideAfter] = [before, after].map(async (subject, i) => ({
+    ...(await sideOf(subject, options)),
+    ...accuracies[i],
+    ...(latency ? { latencyMs: latency[i].latencyMs } : {}),
+  }))
+  return {
+    before: await sideBefore,
+    after: await sideAfter,
+    agreement,
+    ...(latency ? { speedUp: latency[1].speedUp } : {}),
   }
 }
 
@@ -120,17 +121,22 @@ async function agreementOf(
 /** Latency at batch 1, both models in turn on the same input. */
 export async function latencyOf(
   model: Model,
-  { a, b }: { a: Session; b: Session },
+  openers: readonly (() => Promise<Session>)[],
   { data, signal, seed }: { data?: BoundData; signal?: AbortSignal; seed: number },
 ): Promise<Latency[]> {
-  const feeds = data
-    ? [...fedBatches(data.batcher, data.splits.test, 1)].slice(0, 1)[0].feeds
-    : (await findRandomInputs(model, a)).make(seed)
-  const contenders = [
-    { name: 'before', session: a, feeds },
-    { name: 'after', session: b, feeds },
-  ]
+  const feeds = await oneCall(model, openers[0], { data, seed })
+  const contenders = openers.map((open, i) => ({ name: String(i), open, feeds }))
   return measureLatency(contenders, { rounds: 50, maxMs: 10_000, signal })
+}
+
+/** Inputs of one call: the first test sample, or random ones that the model takes. */
+export async function oneCall(
+  model: Model,
+  open: () => Promise<Session>,
+  { data, seed }: { data?: BoundData; seed: number },
+): Promise<Feeds> {
+  if (data) return [...fedBatches(data.batcher, data.splits.test, 1)].slice(0, 1)[0].feeds
+  return withSession(open, async (session) => (await findRandomInputs(model, session)).make(seed))
 }
 
 async function sideOf({ name, model, onnx, packed }: Subject, { gzip, brotli }: MeasureOptions): Promise<Side> {

@@ -94,3 +94,13 @@ function plain(cause: unknown): string {
     .slice(0, 300)
     .trim()
 }
+
+/** Opens a session for `use`, and releases it whatever happens. */
+export async function withSession<T>(open: () => Promise<Session>, use: (session: Session) => Promise<T>): Promise<T> {
+  const session = await open()
+  try {
+    return await use(session)
+  } finally {
+    await session.release()
+  }
+}

@@ -133,17 +133,14 @@ async function latencies(
   { data, seed, signal }: Pick<CompressOptions, 'data' | 'seed' | 'signal'>,
 ): Promise<number[]> {
   const [first, ...others] = models
-  const a = await openSession(first)
   const times: number[] = []
   for (const [i, other] of others.entries()) {
-    const b = await openSession(other)
-    const [before, after] = await latencyOf(first, { a, b }, { data, seed, signal })
+    const openers = [first, other].map((m) => () => openSession(m))
+    const [before, after] = await latencyOf(first, openers, { data, seed, signal })
     if (i === 0) times.push(before.latencyMs.median)
     // As a ratio of the same run, so that drift between runs does not count.
     times.push(times[0] / after.speedUp.median)
-    await b.release()
   }
-  await a.release()
   return times
 }
 

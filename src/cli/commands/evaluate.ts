@@ -1,14 +1,13 @@
 /** `coppice evaluate`: accuracy on labelled data, agreement with a reference, latency, sizes. */
 import { basename } from 'node:path'
-import { evaluateAccuracy, fedBatches } from '../../evaluate/accuracy.ts'
+import { evaluateAccuracy } from '../../evaluate/accuracy.ts'
 import { measureLatency } from '../../evaluate/latency.ts'
-import { findRandomInputs } from '../../evaluate/random-inputs.ts'
 import { packModel } from '../../formats/pack.ts'
 import { brotli11, gzip9 } from '../../node/compress.ts'
 import { count, milliseconds, percent } from '../../report/format.ts'
-import { compareModels } from '../../report/measure.ts'
+import { compareModels, oneCall } from '../../report/measure.ts'
 import { renderText } from '../../report/text.ts'
-import { openSession } from '../../runtime/session.ts'
+import { openSession, withSession } from '../../runtime/session.ts'
 import { bindData, type DataFlags, seedOf } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { type Io, numberOption } from '../io.ts'
@@ -49,7 +48,7 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
     io.result(renderText(report), report)
     return
   }
-  const session = await openSession(onnx, { name: path, threads })
+  const open = () => openSession(onnx, { name: path, threads })
   const sizes = {
     bytes: onnx.byteLength,
     gzip: (await gzip9(onnx)).byteLength,
@@ -57,13 +56,12 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
     packed: packed.byteLength,
   }
   const accuracy = data?.splits.test.labels
-    ? await evaluateAccuracy(session, data.batcher, data.splits.test, { signal, progress: io.progress, batchSize: 250 })
+    ? await withSession(open, (session) =>
+        evaluateAccuracy(session, data.batcher, data.splits.test, { signal, progress: io.progress, batchSize: 250 }),
+      )
     : undefined
-  const feeds = data
-    ? [...fedBatches(data.batcher, data.splits.test, 1)].slice(0, 1)[0].feeds
-    : (await findRandomInputs(model, session)).make(seed)
-  const [{ latencyMs }] = await measureLatency([{ name: path, session, feeds }], { maxMs: 10_000, signal })
-  await session.release()
+  const feeds = await oneCall(model, open, { data, seed })
+  const [{ latencyMs }] = await measureLatency([{ name: path, open, feeds }], { maxMs: 10_000, signal })
   io.finish()
   io.result(
     [
