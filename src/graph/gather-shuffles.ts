@@ -1,7 +1,7 @@
 /**
  * Channel shuffles (channel-shuffle.ts) as one Gather each in place of Reshape, Transpose, Reshape, and where a Split
- * follows, as one Gather for each of its parts. The same values come out; on small images, where each node
- * costs more than what it moves, that is time saved (bench/shuffles.mts), most of all around integer layers.
+ * follows, as one Gather for each of its parts. The same values come out. On small images, where each node costs more than
+ * what it moves, that saves time (bench/shuffles.mts).
  */
 import { defineMethod } from '../method.ts'
 import { type Model, type Node, withGraph } from '../model.ts'
