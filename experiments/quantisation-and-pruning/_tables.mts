@@ -280,15 +280,18 @@ function bySparsity(rows: readonly Row[]): string {
   if (rows.length === 0) return ''
   const body = [...new Set(rows.map(labelOf))].flatMap((label) => {
     const own = rows.filter((r) => labelOf(r) === label)
-    const at = (i: number, what: string): string => points(mean(own.map((r) => r.rungs[i][what])))
-    return own[0].rungs.map(({ sparsity }: Row, i: number) => [
-      `${label}, ${own.length} seed${own.length === 1 ? '' : 's'}`,
-      `${(100 * sparsity).toFixed(0)} %`,
-      ...['trainPercent', 'validationPercent', 'testPercent'].map((what) => at(i, what)),
-    ])
+    const rungs: Row[] = own.flatMap((r) => r.rungs)
+    return [...new Set(rungs.map((r) => r.sparsity))].map((sparsity) => {
+      const there = rungs.filter((r) => r.sparsity === sparsity)
+      return [
+        `${label}, ${there.length} seed${there.length === 1 ? '' : 's'}`,
+        `${Number((100 * sparsity).toFixed(1))} %`,
+        ...['trainPercent', 'validationPercent', 'testPercent'].map((what) => points(mean(there.map((r) => r[what])))),
+      ]
+    })
   })
   const head = ['net, data', 'zeros', 'top-1 training, %', 'top-1 held back, %', 'top-1 test, %']
-  return `\n\nEvery sparsity, means over seeds:\n\n${table(head, body)}`
+  return `\n\nEvery sparsity, means over seeds, until validation accuracy has fallen by a point:\n\n${table(head, body)}`
 }
 
 function mean(of: readonly number[]): number {
