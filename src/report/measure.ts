@@ -41,11 +41,11 @@ export interface Comparison {
 
 export async function compareModels(before: Subject, after: Subject, options: MeasureOptions): Promise<Comparison> {
   const { data, threads, progress, signal } = options
-  const openers = [before, after].map(
-    ({ name, onnx }) =>
-      () =>
-        openSession(onnx, { name, threads }),
-  )
+  const opener =
+    ({ name, onnx }: Subject) =>
+    () =>
+      openSession(onnx, { name, threads })
+  const openers = [before, after].map(opener)
   const [a, b] = [await openers[0](), await openers[1]()]
   let accuracies: Awaited<ReturnType<typeof accuracyOf>>[] = []
   let agreement: Agreement
@@ -61,14 +61,15 @@ export async function compareModels(before: Subject, after: Subject, options: Me
   const latency = options.skipLatency
     ? undefined
     : await latencyOf(before.model, openers, { data, signal, seed: options.seed })
-  const [sideBefore, sideAfter] = [before, after].map(async (subject, i) => ({
+  const sides = [before, after].map(async (subject, i) => ({
     ...(await sideOf(subject, options)),
     ...accuracies[i],
     ...(latency ? { latencyMs: latency[i].latencyMs } : {}),
   }))
+  const [sideBefore, sideAfter] = await Promise.all(sides)
   return {
-    before: await sideBefore,
-    after: await sideAfter,
+    before: sideBefore,
+    after: sideAfter,
     agreement,
     ...(latency ? { speedUp: latency[1].speedUp } : {}),
   }
@@ -135,7 +136,10 @@ export async function oneCall(
   open: () => Promise<Session>,
   { data, seed }: { data?: BoundData; seed: number },
 ): Promise<Feeds> {
-  if (data) return [...fedBatches(data.batcher, data.splits.test, 1)].slice(0, 1)[0].feeds
+  if (data) {
+    const [{ feeds }] = fedBatches(data.batcher, data.splits.test, 1)
+    return feeds
+  }
   return withSession(open, async (session) => (await findRandomInputs(model, session)).make(seed))
 }
 
