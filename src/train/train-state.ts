@@ -57,7 +57,8 @@ export function createTrainState(
         new Map(
           [...values].map(([name, v]) => {
             const old = storedTensor(model, name)
-            return [old, floatTensor(name, old.dims, v)]
+            // Under a mask a step leaves -0 too, which would double what the zeros take when packed.
+            return [old, floatTensor(name, old.dims, v.map((value) => (value === 0 ? 0 : value)))]
           }),
         ),
       )
