@@ -112,6 +112,21 @@ describe('bad input gets one sentence and exit code 1, and leaves nothing behind
     ],
     ['speed without data', ['compress', digits, '-o', 'x.onnx', '--goal', 'speed'], /--data/],
     ['writing over the input', ['compress', 'copy.onnx', '-o', 'copy.onnx'], /copy\.onnx: .*another|of its own/],
+    ['packing over the input', ['pack', 'copy.onnx', '-o', './copy.onnx'], /^\.\/copy\.onnx: it would be written over/],
+    ['a recipe over its model', ['run', 'recipe.json', 'copy.onnx', '-o', './copy.onnx'], /it would be written over/],
+    ['a recipe over itself', ['run', 'recipe.json', 'copy.onnx', '-o', './recipe.json'], /it would be written over/],
+    ['no number of images', ['compress', digits, '-o', 'x.onnx', '--data', 'digits:x'], /^digits:x: "x" is no number/],
+    [
+      'a scan that is not there',
+      ['prune', digits, '--epochs', '0', '--scan', 'no.json', '-o', 'x.onnx'],
+      /^no\.json: there/,
+    ],
+    ['rounds of one-shot', ['prune', digits, '--epochs', '0', '--rounds', '3', '-o', 'x.onnx'], /^--rounds: "3" with/],
+    [
+      'nesterov of adam',
+      ['finetune', digits, '--data', 'digits', '--optimizer', 'adam', '--nesterov', '-o', 'x.onnx'],
+      /^--nesterov: adam/,
+    ],
     ['results for a folder that is not there', ['compress', digits, '-o', 'none/x.onnx'], /there is no folder none/],
     ['a recipe that is none', ['run', 'table.csv', digits, '-o', 'x.onnx'], /^table\.csv: it is not JSON/],
     ['a folder that is not there', ['pack', digits, '-o', 'no/such/x.cop'], /no\/such/],
@@ -125,6 +140,7 @@ describe('bad input gets one sentence and exit code 1, and leaves nothing behind
     )
     writeFileSync(join(folder, 'half.onnx'), bytes.subarray(0, bytes.length / 2))
     writeFileSync(join(folder, 'copy.onnx'), bytes)
+    writeFileSync(join(folder, 'recipe.json'), '{"coppice":1,"seed":0,"steps":[]}')
     writeFileSync(join(folder, 'table.csv'), 'label,a,b\n1,2,3\n0,1,2\n')
   })
 
@@ -143,9 +159,9 @@ describe('bad input gets one sentence and exit code 1, and leaves nothing behind
     expect(readdirSync(folder).filter((f) => f.includes('tmp'))).toEqual([])
   })
 
-  it('a wrong flag is a usage error: exit code 2', async () => {
-    expect((await coppice('inspect', digits, '--frob')).code).toBe(2)
-    expect((await coppice('compress', digits)).code).toBe(2)
+  it('a wrong flag or a missing one: exit code 1', async () => {
+    expect((await coppice('inspect', digits, '--frob')).code).toBe(1)
+    expect((await coppice('compress', digits)).code).toBe(1)
   })
 })
 

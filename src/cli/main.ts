@@ -158,7 +158,7 @@ addTrainOptions(
   .option('--diagonal <from>', 'fisher or hessian: where obd has the diagonal of the Hessian from (default: fisher)')
   .option('--unit <unit>', 'element or filter: what is zeroed', 'element')
   .option('--pruning <schedule>', 'one-shot, iterative (the same share of what is left) or gradual (cubic)', 'one-shot')
-  .option('--rounds <n>', 'of iterative and gradual; --epochs of training follow each', '5')
+  .option('--rounds <n>', 'of iterative and gradual (default: 5); --epochs of training follow each')
   .option('--final-epochs <n>', 'epochs after the last round, instead of --epochs')
   .option('--restart', 'draw all surviving weights anew before training, instead of training them on')
   .option('--exclude <names>', 'weights to leave alone, between commas')
@@ -171,6 +171,6 @@ try {
   await program.parseAsync()
 } catch (error) {
   if (!(error instanceof CommanderError)) throw error
-  // Help and version end well; a wrong flag or a missing argument is a usage error.
-  process.exitCode = error.exitCode === 0 ? 0 : 2
+  // Help and version end well; a wrong flag or a missing argument is bad input like any other.
+  process.exitCode = error.exitCode === 0 ? 0 : 1
 }

@@ -65,7 +65,7 @@ const flags = (more: Partial<PruneFlags>): PruneFlags => ({
   scope: 'global',
   score: 'magnitude',
   unit: 'element',
-  rounds: '2',
+  ...(more.pruning === 'one-shot' ? {} : { rounds: '2' }),
   pruning: 'iterative',
   shrink: true,
   ...more,

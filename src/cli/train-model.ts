@@ -22,19 +22,22 @@ import type { TrainFlags } from './train-options.ts'
 export interface TrainSource {
   readonly name: string
   readonly model: Model
-  /** The file it is of. */
-  readonly path?: string
+}
+
+/** The files that training writes. */
+export function writtenBy({ output, history, report, checkpoint }: TrainFlags): (string | undefined)[] {
+  return [output, history, report, checkpoint]
 }
 
 /** Trains a model on the flags' data, writes it, and tells accuracy on the test set before and after. */
 export async function trainModel(
-  { name, model, path }: TrainSource,
+  { name, model }: TrainSource,
   flags: TrainFlags,
   io: Io,
   signal: AbortSignal,
 ): Promise<TrainReport> {
-  const { output, history, report: page, checkpoint } = flags
-  checkOutputs(path ? [path] : [], [output, history, page, checkpoint])
+  const { output, history, report: page } = flags
+  checkOutputs([], writtenBy(flags))
   const options = { ...readTrainFlags(flags), ...(await readLength(flags, io)) }
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
@@ -169,9 +172,13 @@ function augmentation(flags: TrainFlags): Pick<TrainOptions, 'augment'> {
 
 function optimizerOf(flags: TrainFlags): Optimizer {
   const weightDecay = numberOption(flags.decay, '--decay', { min: 0, max: 1 })
-  if (flags.optimizer === 'adam') return adam({ weightDecay })
+  if (flags.optimizer === 'adam') {
+    const unread = flags.nesterov ? 'nesterov' : flags.momentum === undefined ? undefined : 'momentum'
+    if (unread) throw new Error(`--${unread}: adam does not read it; expected --optimizer sgd with it`)
+    return adam({ weightDecay })
+  }
   if (flags.optimizer !== 'sgd') throw new Error(`--optimizer: "${flags.optimizer}"; expected sgd or adam`)
-  const momentum = numberOption(flags.momentum, '--momentum', { min: 0, max: 1 })
+  const momentum = numberOption(flags.momentum ?? '0.9', '--momentum', { min: 0, max: 1 })
   return sgd({ momentum, nesterov: flags.nesterov === true, weightDecay })
 }
 

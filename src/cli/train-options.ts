@@ -8,7 +8,7 @@ export interface TrainFlags extends DataFlags {
   readonly batch: string
   readonly rate: string
   readonly optimizer: string
-  readonly momentum: string
+  readonly momentum?: string
   readonly nesterov?: boolean
   readonly decay: string
   readonly schedule: string
@@ -42,7 +42,7 @@ export function addTrainOptions(command: Command, { epochs, rate }: Defaults): C
     .option('--batch <n>', 'samples a step', '64')
     .option('--rate <number>', 'learning rate', rate)
     .option('--optimizer <name>', 'sgd or adam', 'sgd')
-    .option('--momentum <number>', 'of sgd', '0.9')
+    .option('--momentum <number>', 'of sgd (default: 0.9)')
     .option('--nesterov', 'of sgd: look ahead')
     .option('--decay <number>', 'weight decay; not of biases and normalisations', '0')
     .option('--schedule <form>', 'constant, cosine, or step:EPOCH,EPOCH (times 0.1 at each)', 'cosine')

@@ -51,7 +51,7 @@ export async function makeSmall(
     const loss = await scorer.lossOf(folded)
     return { model: folded, steps: before, loss, sensitivity: new Map(), floatForm: folded, notes }
   }
-  if (prepared.layers.length === 0) return unquantized(['the model has no float weights to quantise'])
+  if (prepared.layers.length === 0) return unquantized(['the model has no float32 weights to quantise'])
   let tries = 0
   const lossAt = async (lambda: number): Promise<number> => {
     if (signal?.aborted) throw new AbortError('compress: stopped')

@@ -192,6 +192,7 @@ async function loadCsv(path: string, spec: string, options: LoadOptions): Promis
 
 /** N drawn digits for training (8,000 by default) and a quarter as many for testing, from another stream of the seed. */
 async function loadDigits(count: string, spec: string, { seed }: LoadOptions): Promise<Splits> {
+  if (!/^\d*$/.test(count)) throw new Error(`${spec}: "${count}" is no number of images; expected digits:N`)
   const length = count === '' ? 8000 : Number(count)
   const train = drawDigits(length, seed, `${spec} (train)`)
   const test = drawDigits(Math.max(10, Math.round(length / 4)), seed ^ 0x5eed, `${spec} (test)`)

@@ -135,22 +135,29 @@ async function syncFolder(path: string): Promise<void> {
 
 /** Opens an ONNX model, with external data files from its own folder and nowhere else. */
 export function openModel(path: string): Model {
-  return openWithBytes(path).model
+  return openWithFiles(path).model
 }
 
-/** Also gives the bytes of its file and of those with its external data. */
-export function openWithBytes(path: string): { readonly model: Model; readonly files: readonly Uint8Array[] } {
-  const bytes = readFileBytes(path)
+export interface Opened {
+  readonly model: Model
+  /** By path, the bytes of its file and then of those with its external data. */
+  readonly files: ReadonlyMap<string, Uint8Array>
+}
+
+/** Opens an ONNX model, whose own bytes may be read already, and tells of the files that it is made of. */
+export function openWithFiles(path: string, bytes: Uint8Array = readFileBytes(path)): Opened {
   if (bytes.length === 0) throw new Error(`${path}: it is empty; expected an ONNX model`)
-  const opened = new Map<string, Uint8Array>()
+  const files = new Map([[path, bytes]])
   const external = (location: string): Uint8Array => {
-    let file = opened.get(location)
-    if (!file) opened.set(location, (file = readFileBytes(confine(dirname(path), location))))
-    return file
+    const place = confine(dirname(path), location)
+    const known = files.get(place)
+    if (known) return known
+    const read = readFileBytes(place)
+    files.set(place, read)
+    return read
   }
   try {
-    const model = readModel(bytes, { external })
-    return { model, files: [bytes, ...opened.values()] }
+    return { model: readModel(bytes, { external }), files }
   } catch (cause) {
     const message = `${path}: ${cause instanceof Error ? cause.message : String(cause)}`
     throw cause instanceof UnsupportedError ? new UnsupportedError(message, { cause }) : new Error(message, { cause })

@@ -106,6 +106,10 @@ describe('makeFast', () => {
       maxLoss: 0,
     })
     expect(none.notes[0]).toBe('0 of 3 layers compute on integers')
+    // The model that was given, as a recipe with these layers in float gives it too.
+    expect(Buffer.compare(writeModel(none.model), writeModel(exampleModel()))).toBe(0)
+    const again = await int8(exampleModel(), { exclude: none.keptFloat.map((k) => k.node) }, { calibration })
+    expect(Buffer.compare(writeModel(again), writeModel(none.model))).toBe(0)
     const slow = await makeFast(exampleModel(), {
       calibration,
       validate: score,

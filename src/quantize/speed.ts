@@ -68,12 +68,13 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
   const kept = new Map<string, string>(settings.exclude.map((name) => [name, 'asked for']))
   for (const [name, why] of await keepForAccuracy(search, { kept, floor: before - maxLoss })) kept.set(name, why)
   for (const [name, why] of await keepForSpeed(search, { kept, margin })) kept.set(name, why)
-  const result = build(search, kept.keys())
-  const after = await validate(result)
-  const [float, fast] = await latency([model, result])
-  const speedup = float / fast
   const layers = planInt8(prepared.graph).layers.length
   const keptLayers = planInt8(prepared.graph).layers.filter((n) => kept.has(nodeName(n))).length
+  // With no layer on integers it is the model as it was, as int8 gives it too.
+  const result = keptLayers < layers ? build(search, kept.keys()) : model
+  const after = await validate(result)
+  const [float, fast] = result === model ? [1, 1] : await latency([model, result])
+  const speedup = float / fast
   const notes = [`${layers - keptLayers} of ${layers} layers compute on integers`]
   if (speedup <= 1) {
     notes.push(`the result is not faster: it takes ${(1 / speedup).toFixed(2)} x the time of the float model`)

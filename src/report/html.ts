@@ -4,7 +4,7 @@ import type { Recipe } from '../recipe.ts'
 import { escapeHtml, renderPage, tile } from './_page.ts'
 import { bytes, count, decibels, percent } from './format.ts'
 import type { LayerRow, Report } from './report.ts'
-import { comparisonRows } from './rows.ts'
+import { comparisonRows, isDifference } from './rows.ts'
 import { lost } from './text.ts'
 
 export function renderHtml(report: Report): string {
@@ -35,7 +35,7 @@ export function renderHtml(report: Report): string {
     ...(report.speedUp
       ? [
           tile(
-            report.speedUp.median.toFixed(2) + ' x',
+            isDifference(report.speedUp) ? `${report.speedUp.median.toFixed(2)} x` : 'the same',
             'speed',
             'time before / time after, interleaved; above 1 is faster',
           ),
@@ -51,7 +51,7 @@ export function renderHtml(report: Report): string {
 ${report.layers.length > 0 ? layerSection(report.layers) : ''}
 <section><h2>What was done</h2>
 <ul>
-${heldBack ? `<li>Searched by ${escapeHtml(heldBack.what)}: lost ${escapeHtml(lost(heldBack))}. Test data was not looked at before the end.</li>` : ''}
+${heldBack ? `<li>Searched by ${escapeHtml(heldBack.what)}: ${escapeHtml(lost(heldBack))}. Test data was not looked at before the end.</li>` : ''}
 ${agreement ? `<li>Outputs against the original's on ${escapeHtml(agreement.on)}: signal to noise ${decibels(agreement.snrDb)}, largest difference ${agreement.maxAbsDiff.toPrecision(3)}.</li>` : ''}
 ${report.notes.map((n) => `<li>${escapeHtml(n)}</li>`).join('\n')}
 </ul>

@@ -43,13 +43,22 @@ export interface LayerRow {
   readonly sensitivity?: number
 }
 
+/** The median ratio of two times and the spread of the single ones. */
+export interface SpeedUp {
+  readonly median: number
+  readonly p10: number
+  readonly p90: number
+  /** That it is the median of. */
+  readonly rounds: number
+}
+
 export interface Report {
   readonly title: string
   readonly goal?: string
   readonly before: Side
   readonly after: Side
   /** Time of `before` over time of `after`, from one interleaved run: above 1 is faster. */
-  readonly speedUp?: { readonly median: number; readonly p10: number; readonly p90: number }
+  readonly speedUp?: SpeedUp
   readonly testSet?: { readonly id: string; readonly samples: number }
   readonly agreement?: Agreement
   /** What was held against the limit while searching, on data that is not test data. */

@@ -16,7 +16,7 @@ export function renderText(report: Report): string {
           `against the original on ${agreement.on}: signal to noise ${decibels(agreement.snrDb)}, largest difference ${agreement.maxAbsDiff.toPrecision(3)}`,
         ]
       : []),
-    ...(heldBack ? [`searched by ${heldBack.what}: lost ${lost(heldBack)}`] : []),
+    ...(heldBack ? [`searched by ${heldBack.what}: ${lost(heldBack)}`] : []),
     ...report.notes.map((n) => `note: ${n}`),
     ...report.warnings.map((w) => `warning: ${w}`),
   ].join('\n')
@@ -24,6 +24,6 @@ export function renderText(report: Report): string {
 
 /** The loss and its limit in words. */
 export function lost({ loss, limit, unit }: { loss: number; limit: number; unit: string }): string {
-  if (unit === 'dB of noise') return `${decibels(-loss)} signal to noise (at least ${-limit} dB wanted)`
-  return `${loss.toFixed(2)} ${unit} (at most ${limit.toFixed(2)} wanted)`
+  if (unit === 'dB of noise') return `signal to noise ${decibels(-loss)} (at least ${-limit} dB wanted)`
+  return `lost ${loss.toFixed(2)} ${unit} (at most ${limit.toFixed(2)} wanted)`
 }

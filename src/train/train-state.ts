@@ -58,7 +58,14 @@ export function createTrainState(
           [...values].map(([name, v]) => {
             const old = storedTensor(model, name)
             // Under a mask a step leaves -0 too, which would double what the zeros take when packed.
-            return [old, floatTensor(name, old.dims, v.map((value) => (value === 0 ? 0 : value)))]
+            return [
+              old,
+              floatTensor(
+                name,
+                old.dims,
+                v.map((value) => (value === 0 ? 0 : value)),
+              ),
+            ]
           }),
         ),
       )

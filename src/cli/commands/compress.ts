@@ -6,18 +6,17 @@ import { packModel } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
 import type { Model } from '../../model.ts'
 import { brotli11, gzip9 } from '../../node/compress.ts'
-import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
-import { readModel } from '../../onnx/read.ts'
-import { writeModel } from '../../onnx/write.ts'
+import { writeFileAtomic } from '../../node/files.ts'
 import { renderHtml } from '../../report/html.ts'
 import { compareModels, latencyOf, layerRows } from '../../report/measure.ts'
 import type { Report } from '../../report/report.ts'
+import { isDifference } from '../../report/rows.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
 import { bindData, type DataFlags, seedOf } from '../data-options.ts'
 import { environment } from '../environment.ts'
+import { openAny } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
-import { checkOutputs } from '../outputs.ts'
 
 export interface CompressFlags extends DataFlags {
   readonly output: string
@@ -35,8 +34,10 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   const packMode = oneOf('--pack-mode', flags.packMode, ['fast', 'default', 'max'] as const) as Mode
   const maxLoss = numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 })
   const seed = seedOf(flags)
-  const names = outputNames(path, flags)
-  const { model, onnx: original } = modelOf(path)
+  const names = outputNames(flags)
+  const { model, onnx: original } = openAny(path, { outputs: Object.values(names) })
+  // What the runtime cannot load is told at once, and of which file.
+  await (await openSession(original, { name: path })).release()
   const data = await bindData(model, flags, io, signal)
   const warnings: string[] = []
   const options: CompressOptions = {
@@ -72,11 +73,11 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     },
   )
   const { speedUp, agreement } = comparison
-  if (speedUp && speedUp.median < 0.95)
+  if (speedUp && speedUp.median < 1 && isDifference(speedUp))
     warnings.push(`the result is slower: ${(1 / speedUp.median).toFixed(2)} x the time of the original in this run`)
   const { top1: top1Before = 0 } = comparison.before
   const { top1: top1After = 0 } = comparison.after
-  if (goal === 'speed' && speedUp && speedUp.median <= 1 && speedUp.median >= 0.95)
+  if (goal === 'speed' && speedUp && !isDifference(speedUp))
     warnings.push(`the result is not faster: ${(1 / speedUp.median).toFixed(2)} x the time of the original in this run`)
   if (100 * (top1Before - top1After) > maxLoss) {
     warnings.push(
@@ -110,10 +111,8 @@ interface OutputNames {
   readonly report?: string
 }
 
-function outputNames(path: string, { output, pack, report, recipe }: CompressFlags): OutputNames {
-  const names = { onnx: output, pack, recipe: recipe ?? `${output.replace(/\.onnx$/, '')}.recipe.json`, report }
-  checkOutputs([path], Object.values(names))
-  return names
+function outputNames({ output, pack, report, recipe }: CompressFlags): OutputNames {
+  return { onnx: output, pack, recipe: recipe ?? `${output.replace(/\.onnx$/, '')}.recipe.json`, report }
 }
 
 async function writeResults(
@@ -147,20 +146,4 @@ async function latencies(
 function oneOf<T extends string>(flag: string, value: string, known: readonly T[]): T {
   if (!known.includes(value as T)) throw new Error(`${flag}: "${value}"; expected ${known.join(' or ')}`)
   return value as T
-}
-
-/** A model and all of its bytes, from an .onnx (with its external data) or a packed file. Also used by `evaluate`. */
-export function modelOf(path: string): { model: Model; onnx: Uint8Array } {
-  const bytes = readFileBytes(path)
-  if (bytes.length >= 4 && bytes[0] === 0x63 && bytes[1] === 0x6f && bytes[2] === 0x70) {
-    const onnx = unpackOnnx(bytes)
-    return { model: readModel(onnx), onnx }
-  }
-  try {
-    return { model: readModel(bytes), onnx: bytes }
-  } catch {
-    // Some of its tensors lie in other files, or it is damaged, which this tells.
-    const model = openModel(path)
-    return { model, onnx: writeModel(model) }
-  }
 }

@@ -10,8 +10,8 @@ import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
 import { bindData, type DataFlags, seedOf } from '../data-options.ts'
 import { environment } from '../environment.ts'
+import { openAny } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
-import { modelOf } from './compress.ts'
 
 export interface EvaluateFlags extends DataFlags {
   readonly against?: string
@@ -24,12 +24,12 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
     flags.threads === undefined
       ? undefined
       : numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
-  const { model, onnx } = modelOf(path)
+  const { model, onnx } = openAny(path)
   const packed = packModel(model)
   const data = await bindData(model, flags, io, signal)
   const shared = { data, seed, threads, gzip: gzip9, brotli: brotli11, signal, progress: io.progress }
   if (flags.against) {
-    const reference = modelOf(flags.against)
+    const reference = openAny(flags.against)
     const comparison = await compareModels(
       { name: basename(flags.against), ...reference, packed: packModel(reference.model) },
       { name: basename(path), model, onnx, packed },

@@ -1,9 +1,9 @@
 /** `coppice finetune`: trains the weights of a model on, pruned zeros kept where asked. */
 import { basename } from 'node:path'
-import { openModel } from '../../node/files.ts'
 import { expandGrids } from '../../quantize/compact.ts'
+import { openInput } from '../inputs.ts'
 import type { Io } from '../io.ts'
-import { trainModel } from '../train-model.ts'
+import { trainModel, writtenBy } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
 
 export interface FinetuneFlags extends TrainFlags {
@@ -15,6 +15,11 @@ export interface FinetuneFlags extends TrainFlags {
  * network was trained (not cropped at random, say) can cost more accuracy than an epoch gains.
  */
 export async function runFinetune(path: string, flags: FinetuneFlags, io: Io, signal: AbortSignal): Promise<void> {
-  const source = { name: basename(path), model: expandGrids(openModel(path)), path }
-  await trainModel(source, { ...flags, freezeStatistics: flags.updateStatistics !== true }, io, signal)
+  const { model } = openInput(path, { outputs: writtenBy(flags) })
+  await trainModel(
+    { name: basename(path), model: expandGrids(model) },
+    { ...flags, freezeStatistics: flags.updateStatistics !== true },
+    io,
+    signal,
+  )
 }

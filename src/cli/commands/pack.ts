@@ -3,28 +3,28 @@ import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
 import { brotli11 } from '../../node/compress.ts'
-import { openWithBytes, readFileBytes, writeFileAtomic } from '../../node/files.ts'
+import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { concat } from '../../onnx/wire.ts'
 import { count, ratio } from '../../report/format.ts'
+import { openInput } from '../inputs.ts'
 import type { Io } from '../io.ts'
+import { checkOutputs } from '../outputs.ts'
 
 export async function runPack(path: string, flags: { output: string; mode: string }, io: Io): Promise<void> {
   if (!['fast', 'default', 'max'].includes(flags.mode))
     throw new Error(`--mode: "${flags.mode}"; expected fast, default or max`)
-  if (flags.output === path)
-    throw new Error(`${path}: it would be written over; expected another name for the packed file`)
-  const { model, files } = openWithBytes(path)
+  const { model, files } = openInput(path, { outputs: [flags.output] })
   const packed = packModel(model, { mode: flags.mode as Mode, progress: (done) => io.progress(done, 'packing') })
   await writeFileAtomic(flags.output, packed)
-  const original = files.reduce((sum, file) => sum + file.byteLength, 0)
-  const brotli = (await brotli11(concat(files))).byteLength
+  const bytes = concat([...files.values()])
+  const brotli = (await brotli11(bytes)).byteLength
   io.finish()
   io.result(
-    `${flags.output}: ${count(packed.byteLength)} bytes, ${ratio(original, packed.byteLength)} smaller than ${path}${files.length > 1 ? ' with its external data' : ''} (${count(original)}; brotli 11 makes it ${count(brotli)})`,
+    `${flags.output}: ${count(packed.byteLength)} bytes, ${ratio(bytes.byteLength, packed.byteLength)} smaller than ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes.byteLength)}; brotli 11 makes it ${count(brotli)})`,
     {
       model: path,
       output: flags.output,
-      bytes: original,
+      bytes: bytes.byteLength,
       packedBytes: packed.byteLength,
       brotliBytes: brotli,
       mode: flags.mode,
@@ -33,7 +33,7 @@ export async function runPack(path: string, flags: { output: string; mode: strin
 }
 
 export async function runUnpack(path: string, flags: { output: string }, io: Io): Promise<void> {
-  if (flags.output === path) throw new Error(`${path}: it would be written over; expected another name for the model`)
+  checkOutputs([path], [flags.output])
   const packed = readFileBytes(path)
   const onnx = unpackFile(path, packed)
   await writeFileAtomic(flags.output, onnx)

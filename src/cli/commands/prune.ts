@@ -6,21 +6,20 @@ import { type FedBatch, fedBatches } from '../../evaluate/accuracy.ts'
 import { crc32 } from '../../formats/checksum.ts'
 import { packModel } from '../../formats/pack.ts'
 import { tensorsOf } from '../../graph/walk.ts'
-import { weightTensors } from '../../graph/weights.ts'
 import type { Context } from '../../method.ts'
 import type { Model } from '../../model.ts'
-import { openModel, saveModel, writeFileAtomic } from '../../node/files.ts'
+import { saveModel, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
 import { type PruneRound, pruneAndTrain, pruneSchedules, pruneScores } from '../../prune/prune-and-train.ts'
 import { removeDead } from '../../prune/remove-dead.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { bytes, count, percent } from '../../report/format.ts'
-import { floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
+import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
 import { permutation, random } from '../../tensor/random.ts'
 import { validate } from '../../train/validate.ts'
 import { bindData, seedOf } from '../data-options.ts'
+import { openInput } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
-import { checkOutputs } from '../outputs.ts'
 import { checkBatch, readLength, readTrainFlags, tell } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
 import { readScan } from './scan.ts'
@@ -32,7 +31,7 @@ export interface PruneFlags extends TrainFlags {
   readonly score: string
   readonly diagonal?: string
   readonly unit: string
-  readonly rounds: string
+  readonly rounds?: string
   readonly pruning: string
   readonly finalEpochs?: string
   readonly restart?: boolean
@@ -45,14 +44,17 @@ export interface PruneFlags extends TrainFlags {
 interface Size {
   /** Elements of all float tensors. */
   readonly parameters: number
-  /** Of those, weights that are not zero and everything that is no weight. */
+  /** Of those, what is not zero. */
   readonly nonzero: number
   readonly packed: number
 }
 
 export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: AbortSignal): Promise<void> {
-  checkOutputs([path, ...(flags.scan ? [flags.scan] : [])], [flags.output, flags.history, flags.checkpoint])
-  const model = expandGrids(openModel(path))
+  const files = {
+    inputs: flags.scan ? [flags.scan] : [],
+    outputs: [flags.output, flags.history, flags.checkpoint],
+  }
+  const model = expandGrids(openInput(path, files).model)
   const data = await bindData(model, flags, io, signal)
   const epochs = numberOption(flags.epochs, '--epochs', { min: 0, max: 1e6, integer: true })
   if (!data && epochs > 0) throw new Error('prune: there is no data to train on; expected --data SPEC, or --epochs 0')
@@ -163,6 +165,11 @@ function readChoices(flags: PruneFlags, model: Model, io: Io) {
   const ways = (['sparsity', 'scan', 'quality'] as const).filter((name) => flags[name] !== undefined)
   if (ways.length > 1)
     throw new Error(`--${ways[1]}: --${ways[0]} is given too; expected one of --sparsity, --scan and --quality`)
+  const schedule = pick('pruning', flags.pruning, pruneSchedules)
+  if (schedule === 'one-shot' && Number(flags.rounds ?? 1) !== 1)
+    throw new Error(
+      `--rounds: "${flags.rounds}" with one-shot pruning, which takes one; expected --pruning iterative or gradual with it`,
+    )
   return {
     sparsity: numberOption(flags.sparsity ?? '0.5', '--sparsity', { min: 0, max: 1 }),
     ...(flags.scan === undefined ? {} : { sparsities: sharesOf(flags.scan, { unit, model, io }) }),
@@ -171,8 +178,8 @@ function readChoices(flags: PruneFlags, model: Model, io: Io) {
     score: pick('score', flags.score, pruneScores),
     ...(flags.diagonal === undefined ? {} : { diagonal: pick('diagonal', flags.diagonal, ['fisher', 'hessian']) }),
     unit,
-    schedule: pick('pruning', flags.pruning, pruneSchedules),
-    rounds: numberOption(flags.rounds, '--rounds', { min: 1, max: 1e6, integer: true }),
+    schedule,
+    rounds: numberOption(flags.rounds ?? '5', '--rounds', { min: 1, max: 1e6, integer: true }),
     restart: flags.restart === true,
     exclude: flags.exclude ? flags.exclude.split(',') : [],
   }
@@ -199,11 +206,15 @@ function sharesOf(
 function sizeOfModel(model: Model): Size {
   // Wherever they are stored: weights may be Constant nodes or lie in nested graphs.
   const stored = new Set(Array.from(tensorsOf(model), ({ tensor }) => tensor))
-  let parameters = 0
-  for (const t of stored) if (isFloat(t.dtype)) parameters += sizeOf(t.dims)
-  let zeros = 0
-  for (const { tensor } of weightTensors(model)) for (const v of floats(tensor)) if (v === 0) zeros++
-  return { parameters, nonzero: parameters - zeros, packed: packModel(model).byteLength }
+  let [parameters, nonzero] = [0, 0]
+  for (const t of stored) {
+    if (!isFloat(t.dtype)) continue
+    const size = sizeOf(t.dims)
+    parameters += size
+    // Floats of 8 bits and fewer are not read.
+    nonzero += dataTypes[t.dtype].bits < 16 ? size : floats(t).reduce((n, v) => n + (v === 0 ? 0 : 1), 0)
+  }
+  return { parameters, nonzero, packed: packModel(model).byteLength }
 }
 
 interface PruneReport {

@@ -1,10 +1,10 @@
 /** `coppice run`: applies a recipe to a model; the same recipe, model and data give the same bytes. */
 import { calibrationFeeds } from '../../compress/held-back.ts'
-import { openModel, readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
+import { readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
 import { parseRecipe, runSteps } from '../../recipe.ts'
 import { bindSpec } from '../data-options.ts'
+import { openAny } from '../inputs.ts'
 import type { Io } from '../io.ts'
-import { modelOf } from './compress.ts'
 
 export async function runRecipe(
   recipePath: string,
@@ -14,8 +14,7 @@ export async function runRecipe(
   signal: AbortSignal,
 ): Promise<void> {
   const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
-  if (flags.output === path) throw new Error(`${path}: it would be written over; expected another name for the result`)
-  const model = openModel(path)
+  const { model, onnx } = openAny(path, { outputs: [flags.output], inputs: [recipePath] })
   const { calibration, seed } = recipe
   const bound =
     calibration &&
@@ -29,7 +28,7 @@ export async function runRecipe(
     ...(bound ? { calibration: () => calibrationFeeds(bound, seed) } : {}),
   })
   // A recipe without steps stands for the original file, as it is.
-  if (recipe.steps.length === 0) await writeFileAtomic(flags.output, modelOf(path).onnx)
+  if (recipe.steps.length === 0) await writeFileAtomic(flags.output, onnx)
   const files = recipe.steps.length === 0 ? [flags.output] : await saveModel(flags.output, result)
   io.finish()
   io.result([...warnings.map((w) => `warning: ${w}`), ...files.map((f) => `wrote ${f}`)].join('\n'), {

@@ -14,7 +14,7 @@ import {
   scanGrid,
 } from '../../evaluate/scan.ts'
 import { crc32 } from '../../formats/checksum.ts'
-import { openModel, readFileBytes, writeFileAtomic } from '../../node/files.ts'
+import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
@@ -23,8 +23,8 @@ import { permutation, random } from '../../tensor/random.ts'
 import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
 import { bindData, type DataFlags, seedOf } from '../data-options.ts'
+import { openInput } from '../inputs.ts'
 import { type Io, numberList, numberOption } from '../io.ts'
-import { checkOutputs } from '../outputs.ts'
 
 export interface ScanFlags extends DataFlags {
   readonly output?: string
@@ -55,8 +55,7 @@ export interface ScanFile extends ScanResult {
 
 export async function runScan(path: string, flags: ScanFlags, io: Io, signal: AbortSignal): Promise<void> {
   const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
-  checkOutputs([path], [output, flags.report])
-  const model = expandGrids(openModel(path))
+  const model = expandGrids(openInput(path, { outputs: [output, flags.report] }).model)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('scan: there is no data; expected --data SPEC')
   const { unit } = flags
@@ -154,9 +153,10 @@ function retraining(
 
 /** Reads a scan's file. Throws one sentence where it is none. */
 export function readScan(path: string): ScanFile {
+  const text = new TextDecoder().decode(readFileBytes(path))
   let value: Partial<ScanFile> | null
   try {
-    value = JSON.parse(new TextDecoder().decode(readFileBytes(path))) as typeof value
+    value = JSON.parse(text) as typeof value
   } catch (cause) {
     throw new Error(`${path}: it is not JSON; expected the file of a scan`, { cause })
   }
