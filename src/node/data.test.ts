@@ -31,7 +31,8 @@ describe('loadData', () => {
     await expect(loadData('npz', { seed })).rejects.toThrow('npz: the file is missing; expected npz:FILE')
     await expect(loadData('mnist:/nowhere', { seed })).rejects.toThrow('there is no folder /nowhere')
     await expect(loadData(`mnist:${root}`, { seed })).rejects.toThrow('there is no train-images-idx3-ubyte.gz or')
-    await expect(loadData('digits:none', { seed })).rejects.toThrow('digits: the number of images')
+    await expect(loadData('digits:none', { seed })).rejects.toThrow('digits:none: "none" is no number')
+    await expect(loadData('digits:0', { seed })).rejects.toThrow('digits: the number of images')
   })
 
   it('draws digits, and different ones for testing', async () => {

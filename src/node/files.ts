@@ -48,7 +48,7 @@ export function fileError(path: string, cause: unknown): Error {
     EROFS: 'the disk is read-only',
   }
   const text = known[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause))
-  return new Error(`${path}: ${text}`, { cause })
+  return new Error(`${path || '""'}: ${text}`, { cause })
 }
 
 /** Temporary files that a crash or Ctrl-C must not leave behind. */
