@@ -3,7 +3,7 @@
 import type { Recipe } from '../recipe.ts'
 import { escapeHtml, renderPage, tile } from './_page.ts'
 import { bytes, count, decibels, percent } from './format.ts'
-import type { LayerRow, Report } from './report.ts'
+import type { LayerRow, Report, SpeedUp } from './report.ts'
 import { comparisonRows, isDifference } from './rows.ts'
 import { lost } from './text.ts'
 
@@ -32,15 +32,7 @@ export function renderHtml(report: Report): string {
             ),
           ]
         : []),
-    ...(report.speedUp
-      ? [
-          tile(
-            isDifference(report.speedUp) ? `${report.speedUp.median.toFixed(2)} x` : 'the same',
-            'speed',
-            'time before / time after, interleaved; above 1 is faster',
-          ),
-        ]
-      : []),
+    ...(report.speedUp ? [speedTile(report.speedUp)] : []),
   ]
   const rows = comparisonRows(report).map(
     (r) =>
@@ -88,6 +80,12 @@ function layerSection(layers: readonly LayerRow[]): string {
   return `<section><h2>Layer by layer</h2>
 <p class="legend"><span class="swatch before"></span> bytes before <span class="swatch after"></span> bytes in the packed file (each tensor coded alone).${most > 0 ? " Sensitivity: how much the output diverges for a squared error of 1 of the layer's output." : ''}</p>
 <div class="scroll"><table class="layers"><thead><tr><th>weight</th><th>op</th><th>weights</th><th></th><th>before</th><th>after</th><th>bits / weight</th><th>zeros</th>${most > 0 ? '<th>sensitivity</th>' : ''}</tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`
+}
+
+function speedTile(speedUp: SpeedUp): string {
+  return isDifference(speedUp)
+    ? tile(`${speedUp.median.toFixed(2)} x`, 'speed', 'time before / time after, interleaved; above 1 is faster')
+    : tile('the same', 'speed', 'as far as interleaved runs can tell')
 }
 
 function shorten(name: string): string {
