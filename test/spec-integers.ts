@@ -521,12 +521,16 @@ const decodeCodebook: Decode = ({ bits, parameters: [centre], table = new Uint8A
 
 const mantissas: Readonly<Record<string, number>> = { float16: 10, bfloat16: 7, float32: 23, float64: 52 }
 
-const decodeFloats: Decode = ({ dtype, bits, parameters: [largest, zeroBits] }, integers, raw, view) => {
+const decodeFloats: Decode = ({ dtype, bits, parameters: [largest, second] }, integers, raw, view) => {
   const width = mantissas[dtype]
   const fields = 2 ** (bits - 1 - width)
+  const zeroBits = second < 64 ? second : second - 64
   if (!(largest < fields && zeroBits <= width)) throw new Error('an exponent or zero bits beyond the type')
   for (const [i, integer] of integers.entries()) {
-    if (integer === 0) continue
+    if (integer === 0) {
+      if (second >= 64 && raw.bits(1) === 1) view.setUint8(((i + 1) * bits) / 8 - 1, 0x80)
+      continue
+    }
     const exponent = largest + 1 - Math.abs(integer)
     if (exponent < 0) throw new Error('an exponent below 0')
     const mantissa = raw.bits(width - zeroBits) * 2 ** zeroBits

@@ -190,6 +190,33 @@ const tensors: Record<string, readonly Tensor[]> = {
     ),
     floatTensor('after', [64], noise(64, 1)),
   ],
+  // Where there are many, each 0 has a sign of its own; a single -0 is a number like others.
+  'signed-zeros': [
+    floatTensor(
+      'masked',
+      [20, 10],
+      Float32Array.from({ length: 200 }, (_, i) => (i % 7 ? ((i * i) % 3 ? -0 : 0) : ((i * 37) % 101) / 97 - 0.5)),
+    ),
+    floatTensor(
+      'one',
+      [500],
+      Float32Array.from({ length: 500 }, (_, i) => (i % 7 ? (i === 100 ? -0 : 0) : ((i * 37) % 101) / 97 - 0.5)),
+    ),
+    {
+      name: 'double',
+      dtype: 'float64',
+      dims: [60],
+      data: new Uint8Array(Float64Array.from({ length: 60 }, (_, i) => (i % 4 ? (i % 2 ? -0 : 0) : i / 7)).buffer),
+    },
+    {
+      name: 'half',
+      dtype: 'float16',
+      dims: [90],
+      data: new Uint8Array(
+        Uint16Array.from({ length: 90 }, (_, i) => (i % 3 ? (i % 2 ? 0x8000 : 0) : 0x3c00 + i)).buffer,
+      ),
+    },
+  ],
 }
 
 // ---- good files

@@ -138,6 +138,20 @@ describe('a packed model comes back byte for byte', () => {
     expect(size(cases.mirrored) - base).toBeLessThan(2000)
   })
 
+  it('takes a bit for the sign of each zero where a mask left -0 too, and none for a single one', () => {
+    const dense = normal(5000, 9, 9)
+    const size = (zeroOf: (v: number, i: number) => number) => {
+      const masked = dense.map((v, i) => (Math.abs(v) < 15 ? zeroOf(v, i) : v + 1 / 3))
+      return expectSame(modelOf([floatTensor('t', [5000], masked)])).length
+    }
+    const zeros = dense.filter((v) => Math.abs(v) < 15).length
+    expect(zeros).toBeGreaterThan(4000)
+    const plain = size(() => 0)
+    expect(size((v) => (v < 0 ? -0 : 0)) - plain).toBeLessThan(zeros / 8 + 16)
+    const first = dense.findIndex((v) => Math.abs(v) < 15)
+    expect(size((_, i) => (i === first ? -0 : 0)) - plain).toBeLessThan(24)
+  })
+
   it('codes a repeated tensor once', () => {
     const values = normal(2000, 9)
     const once = expectSame(modelOf([floatTensor('a', [2000], values)])).length

@@ -1,7 +1,8 @@
 /**
  * Any floats: exponents as integers (0 for +0, else ±(largest - exponent + 1), so that zeros, signs and scales are
  * modelled as weights are), mantissas as raw bits. Parameters: the largest exponent, and how many low mantissa bits are
- * zero in all (float16 values stored as float32).
+ * zero in all (float16 values stored as float32), `signedZeros` added where each 0 has a raw bit that says whether it is -0:
+ * a weight below zero that was multiplied by a mask, as frameworks prune, is one.
  */
 import type { DataType } from '../../tensor/dtype.ts'
 import { type BitReader, type BitWriter, type Coding, damaged, estimateBits, type TensorInfo } from './coding.ts'
@@ -19,6 +20,9 @@ const formats: Partial<Record<DataType, FloatFormat>> = {
   float64: { width: 8, mantissa: 52, exponents: 2048 },
 }
 
+/** In the second parameter. */
+const signedZeros = 64
+
 export const floats: Coding = {
   name: 'floats',
   parameterCount: 2,
@@ -31,37 +35,51 @@ export const floats: Coding = {
     let largest = 0
     let low = 0
     let high = 0
+    let positive = 0
+    let negative = 0
     for (let i = 0; i < info.size; i++) {
       parts.at(i)
+      if (parts.isZero()) {
+        if (parts.sign) negative++
+        else positive++
+      }
       if (parts.exponent > largest) largest = parts.exponent
       low |= parts.low
       high |= parts.high
     }
     const zeros = Math.min(format.mantissa, low !== 0 ? trailing(low) : high !== 0 ? 32 + trailing(high) : 64)
+    // As a number of its own, a -0 takes a mantissa and breaks up the zeros.
+    const signs = negative * (format.mantissa - zeros + 4) > positive + negative
     const integers = new Int32Array(info.size)
     let kept = 0
     for (let i = 0; i < info.size; i++) {
       parts.at(i)
-      if (parts.exponent === 0 && parts.low === 0 && parts.high === 0 && !parts.sign) continue
+      if (parts.isZero() && (signs || !parts.sign)) continue
       const m = largest - parts.exponent + 1
       integers[i] = parts.sign ? -m : m
       kept++
     }
     return {
-      coded: { parameters: [largest, zeros], integers },
-      bits: estimateBits(integers) + kept * (format.mantissa - zeros),
+      coded: { parameters: [largest, zeros + (signs ? signedZeros : 0)], integers },
+      bits: estimateBits(integers) + kept * (format.mantissa - zeros) + (signs ? positive + negative : 0),
     }
   },
   writeRaw(info, data, { parameters, integers }, out) {
     const format = formats[info.dtype] as FloatFormat
     const parts = reader(format, data)
+    const { zeros, signs } = lowBitsOf(parameters[1])
     for (let i = 0; i < info.size; i++) {
-      if ((integers as Int32Array)[i] === 0) continue
       parts.at(i)
-      putMantissa(out, format.mantissa, parameters[1], parts)
+      if ((integers as Int32Array)[i] !== 0) putMantissa(out, format.mantissa, zeros, parts)
+      else if (signs) out.write(parts.sign, 1)
     }
   },
   decode: decodeFloats,
+}
+
+function lowBitsOf(parameter: number): { zeros: number; signs: boolean } {
+  const signs = parameter >= signedZeros
+  return { zeros: parameter - (signs ? signedZeros : 0), signs }
 }
 
 function trailing(x: number): number {
@@ -82,7 +100,8 @@ function decodeFloats(
 ) {
   const format = formats[info.dtype]
   const { integers } = coded
-  const [largest, zeros] = coded.parameters
+  const [largest, low] = coded.parameters
+  const { zeros, signs } = lowBitsOf(low)
   if (!format || !integers) throw damaged(`floats of type ${info.dtype}`)
   const { width, mantissa, exponents } = format
   if (largest >= exponents || zeros > mantissa) throw damaged(`floats with exponent ${largest} and ${zeros} zero bits`)
@@ -90,7 +109,10 @@ function decodeFloats(
   const view = new DataView(data.buffer)
   for (let i = 0; i < info.size; i++) {
     const v = integers[i]
-    if (v === 0) continue
+    if (v === 0) {
+      if (signs && raw.read(1)) data[width * (i + 1) - 1] = 0x80
+      continue
+    }
     const exponent = largest + 1 - Math.abs(v)
     if (exponent < 0) throw damaged(`an exponent of ${exponent}`)
     let high = 0
@@ -119,6 +141,8 @@ function reader({ width, mantissa, exponents }: FloatFormat, data: Uint8Array) {
     exponent: 0,
     high: 0,
     low: 0,
+    /** +0 or -0. */
+    isZero: (): boolean => parts.exponent === 0 && parts.low === 0 && parts.high === 0,
     at(i: number): void {
       if (width === 8) {
         const top = view.getUint32(8 * i + 4, true)
