@@ -3,9 +3,10 @@
  *
  *   npm run experiment -- table2 --data DIR [as table1, whose models it takes from the work folder] [--calibration 512]
  *
- * Latency: one image, one thread, all forms in turn within each round, each opened ten times. Integers are calibrated on training images. The paper's code
- * calibrates on one batch of 50; `calibrations` shows what that costs, by way of choosing ranges, and what two other ways to make
- * integers would: one scale for all of a weight's channels, and weights that leave no room for the sums of two products in 16 bits.
+ * Latency: one image, one thread, all forms in turn within each round, each opened ten times. Integers are calibrated on
+ * training images. The paper's code calibrates on one batch of 50; `calibrations` shows what that costs, by way of choosing
+ * ranges, and what two other ways to make integers would: one scale for all of a weight's channels, and weights that leave no
+ * room for the sums of two products in 16 bits.
  */
 import { join } from 'node:path'
 import { first } from '../../src/data/batches.ts'

@@ -16,7 +16,6 @@ import { validate } from '../train/validate.ts'
 import { bindData, seedOf } from './data-options.ts'
 import { environment } from './environment.ts'
 import { type Io, numberList, numberOption } from './io.ts'
-import { checkOutputs } from './outputs.ts'
 import type { TrainFlags } from './train-options.ts'
 
 export interface TrainSource {
@@ -37,7 +36,6 @@ export async function trainModel(
   signal: AbortSignal,
 ): Promise<TrainReport> {
   const { output, history, report: page } = flags
-  checkOutputs([], writtenBy(flags))
   const options = { ...readTrainFlags(flags), ...(await readLength(flags, io)) }
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')

@@ -9,7 +9,7 @@ import { measureAgreement } from '../evaluate/agreement.ts'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
-import { openSession, type Session } from '../runtime/session.ts'
+import { openSession, type Session, withSession } from '../runtime/session.ts'
 
 export interface Loss {
   /** In the unit; 0 is no loss, and larger is worse. */
@@ -37,19 +37,14 @@ function shareOf(accuracy: number): number {
 /** Without data: the noise may be at most this far below the signal. */
 export const leastSnrDb = 30
 
-async function withSession<T>(model: Model, work: (session: Session) => Promise<T>): Promise<T> {
-  const session = await openSession(model)
-  try {
-    return await work(session)
-  } finally {
-    await session.release()
-  }
+function withModel<T>(model: Model, work: (session: Session) => Promise<T>): Promise<T> {
+  return withSession(() => openSession(model), work)
 }
 
 /** Accuracy on labelled validation data. Throws where the model knows no more than chance: then no loss means anything. */
 export async function accuracyScorer(model: Model, batcher: BoundBatcher, validation: Dataset): Promise<Scorer> {
   const top1 = (m: Model): Promise<number> =>
-    withSession(m, async (s) => (await evaluateAccuracy(s, batcher, validation, { batchSize: 250 })).top1)
+    withModel(m, async (s) => (await evaluateAccuracy(s, batcher, validation, { batchSize: 250 })).top1)
   const before = await top1(model)
   const chance = 1 / (validation.classes ?? 2)
   if (before < chance + 0.1 * (1 - chance)) {
@@ -76,7 +71,7 @@ export function agreementScorer(model: Model, batcher: BoundBatcher, validation:
 
 /** Agreement on seeded random inputs, where there is no data at all. */
 export async function randomScorer(model: Model, seed: number): Promise<Scorer> {
-  const inputs = await withSession(model, (s) => findRandomInputs(model, s))
+  const inputs = await withModel(model, (s) => findRandomInputs(model, s))
   const feeds = (): { feeds: Feeds }[] => Array.from({ length: 8 }, (_, i) => ({ feeds: inputs.make(seed + i) }))
   const scorer = await comparingScorer(model, feeds, '8 random inputs', true)
   return scorer
@@ -88,7 +83,7 @@ async function comparingScorer(
   where: string,
   noiseOnly = false,
 ): Promise<Scorer> {
-  const compare = (m: Model) => withSession(model, (a) => withSession(m, (b) => measureAgreement(a, b, inputs())))
+  const compare = (m: Model) => withModel(model, (a) => withModel(m, (b) => measureAgreement(a, b, inputs())))
   const classes = !noiseOnly && (await compare(model)).outputs[0].top1 !== undefined
   return classes
     ? {

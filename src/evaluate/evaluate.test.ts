@@ -9,7 +9,7 @@ import type { Dim, Model } from '../model.ts'
 import { brotli11, gzip9 } from '../node/compress.ts'
 import { loadData } from '../node/data.ts'
 import { openModel } from '../node/files.ts'
-import { openSession, type Session } from '../runtime/session.ts'
+import { openSession, type Session, withSession } from '../runtime/session.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { evaluateAccuracy, fedBatches } from './accuracy.ts'
 import { measureAgreement } from './agreement.ts'
@@ -39,17 +39,12 @@ const ranked: Dataset = {
   classes: 6,
 }
 
-async function withSession<T>(net: Model, run: (session: Session) => Promise<T>): Promise<T> {
-  const session = await openSession(net, { threads: 1 })
-  try {
-    return await run(session)
-  } finally {
-    await session.release()
-  }
+function withNet<T>(net: Model, run: (session: Session) => Promise<T>): Promise<T> {
+  return withSession(() => openSession(net, { threads: 1 }), run)
 }
 
 const accuracy = (net: Model, dataset = ranked, batchSize = 3) =>
-  withSession(net, (session) => {
+  withNet(net, (session) => {
     const inputs = requiredInputs(net)
     return evaluateAccuracy(session, batcherFor(inputs, dataset, guessPreprocess(inputs, dataset)), dataset, {
       batchSize,
@@ -82,7 +77,7 @@ describe('evaluateAccuracy', () => {
     async () => {
       const net = openModel(`${COPPICE_MODELS}/mnist-8.onnx`)
       const { test } = await loadData(`mnist:${COPPICE_DATA}/mnist`, { seed: 0 })
-      const result = await withSession(net, (session) => {
+      const result = await withNet(net, (session) => {
         const inputs = requiredInputs(net)
         return evaluateAccuracy(
           session,
@@ -97,8 +92,8 @@ describe('evaluateAccuracy', () => {
 
 describe('measureAgreement', () => {
   const compare = (a: Model, b: Model, batch?: number) =>
-    withSession(a, (reference) =>
-      withSession(b, (other) => {
+    withNet(a, (reference) =>
+      withNet(b, (other) => {
         const inputs = requiredInputs(a)
         const batcher = batcherFor(inputs, ranked, guessPreprocess(inputs, ranked))
         return measureAgreement(reference, other, fedBatches(batcher, ranked, batch))
@@ -193,13 +188,13 @@ describe('measureSizes', () => {
 
 describe('findRandomInputs', () => {
   it('draws by the seed, and says whether the batch size was taken', async () => {
-    await withSession(adds(zero), async (session) => {
+    await withNet(adds(zero), async (session) => {
       const found = await findRandomInputs(adds(zero), session, { batchSize: 5 })
       expect([found.shapes, found.batchSizeTaken]).toEqual([{ x: [5, 6] }, true])
       expect(found.make(1)).toEqual(found.make(1))
       expect(found.make(1)).not.toEqual(found.make(2))
     })
-    await withSession(adds(zero, 2), async (session) => {
+    await withNet(adds(zero, 2), async (session) => {
       const found = await findRandomInputs(adds(zero, 2), session, { batchSize: 5 })
       expect([found.shapes, found.batchSizeTaken]).toEqual([{ x: [2, 6] }, false])
     })
@@ -220,7 +215,7 @@ describe('findRandomInputs', () => {
       inputs: [valueInfo('ids', 'int64', ['N', 'length']), valueInfo('rate', 'int64', [])],
       outputs: [valueInfo('y', 'float32')],
     })
-    await withSession(net, async (session) => {
+    await withNet(net, async (session) => {
       const { make, shapes } = await findRandomInputs(net, session)
       expect(shapes).toEqual({ ids: [1, 512], rate: [] })
       const y = (await session.run(make(3))).y.data as Float32Array
@@ -236,10 +231,10 @@ describe('findRandomInputs', () => {
         inputs: [valueInfo('x', 'float32', ['N', 3, 'h', 'w'])],
         outputs: [valueInfo('y', 'float32')],
       })
-    await withSession(net([3 * 64 * 64]), async (session) => {
+    await withNet(net([3 * 64 * 64]), async (session) => {
       expect((await findRandomInputs(net([3 * 64 * 64]), session)).shapes).toEqual({ x: [1, 3, 64, 64] })
     })
-    await withSession(net([7]), async (session) => {
+    await withNet(net([7]), async (session) => {
       await expect(findRandomInputs(net([7]), session)).rejects.toThrow(/^random inputs: no shape was found/)
     })
   })
@@ -248,7 +243,7 @@ describe('findRandomInputs', () => {
   it.skipIf(!COPPICE_MODELS)('works for every real model (needs COPPICE_MODELS)', async () => {
     for (const file of readdirSync(COPPICE_MODELS!).filter((name) => name.endsWith('.onnx'))) {
       const net = openModel(`${COPPICE_MODELS}/${file}`)
-      await withSession(net, async (session) => {
+      await withNet(net, async (session) => {
         const { make } = await findRandomInputs(net, session)
         const outputs = Object.values(await session.run(make(1)))
         for (const { data } of outputs) expect(Array.from(data as Float32Array).some(Number.isNaN), file).toBe(false)

@@ -1,7 +1,7 @@
 /**
  * Latency of several models side by side: one run of each a round, in rotating order, so that whatever the machine does
  * meanwhile befalls all of them alike. Ratios are taken within a round. Sessions are opened anew several times: where
- * one's memory comes to lie decides up to a fifth of a small network's time.
+ * one's memory comes to lie decides part of a small network's time.
  */
 import { AbortError } from '../errors.ts'
 import type { Feeds } from '../method.ts'

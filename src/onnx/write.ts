@@ -1,6 +1,6 @@
 /** A `Model` to ONNX bytes. Tensors are written as raw_data, whatever form the file had that they came from. */
 import type { Attribute, Dim, FunctionDef, Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
-import { dataTypes } from '../tensor/dtype.ts'
+import { dataTypes, sameBytes } from '../tensor/dtype.ts'
 import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
 import { concat, decode, type Encoded, encode, type Message } from './wire.ts'
 
@@ -127,10 +127,6 @@ function lowerValueInfo(info: ValueInfo): Message {
     message.type = unchanged ? opaqueType : type
   } else if (opaqueType) message.type = opaqueType
   return message
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
 
 function lowerDim(dim: Dim): Message {

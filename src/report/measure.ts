@@ -12,7 +12,7 @@ import { inspectModel } from '../inspect.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
-import { dataTypes, floats, integers, sizeOf } from '../tensor/dtype.ts'
+import { dataTypes, floats, integers, sameBytes, sizeOf } from '../tensor/dtype.ts'
 import type { Agreement, LayerRow, Side, SpeedUp } from './report.ts'
 
 export interface Subject {
@@ -61,7 +61,7 @@ export async function compareModels(before: Subject, after: Subject, options: Me
   if (!options.skipLatency) {
     progress?.(0.85, 'measuring latency')
     // The same file takes the same time, whatever two runs of it would say.
-    const different = areEqual(before.onnx, after.onnx) ? [openers[0]] : openers
+    const different = sameBytes(before.onnx, after.onnx) ? [openers[0]] : openers
     const times = await latencyOf(before.model, different, { data, signal, seed: options.seed })
     latency = [times[0], times[1] ?? times[0]]
   }
@@ -77,10 +77,6 @@ export async function compareModels(before: Subject, after: Subject, options: Me
     agreement,
     ...(latency ? { speedUp: { ...latency[1].speedUp, rounds: latency[1].rounds } } : {}),
   }
-}
-
-function areEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
 
 async function accuracyOf(

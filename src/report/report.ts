@@ -1,4 +1,5 @@
 /** What a report says, as plain data: the table and the page are drawn from it. */
+import type { Spread } from '../evaluate/latency.ts'
 import type { LayerInfo } from '../inspect.ts'
 import type { Recipe } from '../recipe.ts'
 
@@ -18,7 +19,7 @@ export interface Side {
   readonly top1?: number
   readonly top5?: number
   /** Milliseconds a call: median, 10th and 90th percentile. */
-  readonly latencyMs?: { readonly median: number; readonly p10: number; readonly p90: number }
+  readonly latencyMs?: Spread
   readonly layers: readonly LayerInfo[]
 }
 
@@ -44,10 +45,7 @@ export interface LayerRow {
 }
 
 /** The median ratio of two times and the spread of the single ones. */
-export interface SpeedUp {
-  readonly median: number
-  readonly p10: number
-  readonly p90: number
+export interface SpeedUp extends Spread {
   /** That it is the median of. */
   readonly rounds: number
 }

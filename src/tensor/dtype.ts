@@ -166,6 +166,10 @@ export function bytesOf(array: ArrayBufferView): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 }
 
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
+}
+
 /** A float32 tensor. `values` is used as it is, not copied. */
 export function floatTensor(name: string, dims: readonly number[], values: Float32Array | readonly number[]): Tensor {
   const array = values instanceof Float32Array ? values : Float32Array.from(values)

@@ -51,21 +51,15 @@ export function createTrainState(
       }
     },
     model(which) {
-      const values = which === 'best' && best ? best : copied()
+      const values = which === 'best' && best ? best : given()
       return replaceTensors(
         model,
         new Map(
           [...values].map(([name, v]) => {
             const old = storedTensor(model, name)
-            // Under a mask a step leaves -0 too, which would double what the zeros take when packed.
-            return [
-              old,
-              floatTensor(
-                name,
-                old.dims,
-                v.map((value) => (value === 0 ? 0 : value)),
-              ),
-            ]
+            // Under a mask a step leaves -0 too, which takes bytes of its own when packed.
+            const positive = v.map((value) => (value === 0 ? 0 : value))
+            return [old, floatTensor(name, old.dims, positive)]
           }),
         ),
       )

@@ -3,7 +3,8 @@ import { didYouMean } from '../../errors.ts'
 import { zoo } from '../../zoo/index.ts'
 import { seedOf } from '../data-options.ts'
 import { type Io, numberList, numberOption } from '../io.ts'
-import { trainModel } from '../train-model.ts'
+import { checkOutputs } from '../outputs.ts'
+import { trainModel, writtenBy } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
 
 export interface NetFlags extends TrainFlags {
@@ -31,6 +32,7 @@ export async function runTrain(name: string, flags: NetFlags, io: Io, signal: Ab
     ...(stem ? { stem } : {}),
     ...(pooled ? { pooled: numberOption(pooled, '--pooled', { min: 1, max: 64, integer: true }) } : {}),
   })
+  checkOutputs([], writtenBy(flags))
   await trainModel({ name, model }, flags, io, signal)
 }
 
