@@ -85,7 +85,13 @@ export async function bindSpec(
   { seed, io, signal, given = [] }: { seed: number; io: Io; signal?: AbortSignal; given?: readonly string[] },
 ): Promise<BoundData & { spec: Omit<CalibrationSpec, 'samples' | 'batchSize'> }> {
   const inputs = requiredInputs(model)
-  const splits = await loadData(spec.data, { seed, signal, imageSize: imageSizeOf(inputs), progress: io.progress })
+  const splits = await loadData(spec.data, {
+    seed,
+    signal,
+    inputs: inputs.map((i) => i.name),
+    imageSize: imageSizeOf(inputs),
+    progress: io.progress,
+  })
   if (given.length > 0 && !hasImages(splits.test))
     throw new Error(
       `${given[0]}: it says how images are read, and ${spec.data} has none; expected data of images with it`,

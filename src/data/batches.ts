@@ -12,16 +12,18 @@ export function subset(dataset: Dataset, indices: ArrayLike<number>, id = datase
     }
   }
   const fields: Record<string, Field> = {}
+  const gatherField = (field: Field): Field => ({ ...field, data: gather(field.data, sizeOf(field.shape), indices) })
   for (const [name, field] of Object.entries(dataset.fields)) {
-    fields[name] = field.constant ? field : { ...field, data: gather(field.data, sizeOf(field.shape), indices) }
+    fields[name] = field.constant ? field : gatherField(field)
   }
-  const { labels } = dataset
+  const { labels, targets } = dataset
   return {
     ...dataset,
     id,
     length: indices.length,
     fields,
     ...(labels ? { labels: gather(labels, 1, indices) as Int32Array } : {}),
+    ...(targets ? { targets: gatherField(targets) } : {}),
   }
 }
 

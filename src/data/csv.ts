@@ -2,6 +2,7 @@
  * CSV tables: one sample a row. A header names the columns; the label column is called label, class, target or y.
  * Quoting as in RFC 4180.
  */
+import type { Answers } from './answers.ts'
 import type { Dataset } from './dataset.ts'
 
 const labelNames = new Set(['label', 'labels', 'class', 'target', 'y'])
@@ -47,7 +48,8 @@ export function parseCsv(text: string, subject: string): string[][] {
 
 /**
  * The table as a data set with one field, `values`, of all columns but the label's. Labels that are whole numbers
- * (3, or 3.0 as spreadsheets and data frames write it) are class indices; others are class names, numbered in alphabetical order. Without a header there are no labels.
+ * (3, or 3.0 as spreadsheets and data frames write it) are class indices; other numbers are targets to regress;
+ * anything else is class names, numbered in alphabetical order. Without a header there are no labels.
  */
 export function csvDataset(text: string, id: string): Dataset {
   const rows = parseCsv(text, id)
@@ -72,19 +74,17 @@ export function csvDataset(text: string, id: string): Dataset {
   })
   const fields = { values: { shape: [features], data, kind: 'values' as const } }
   if (labelColumn < 0) return { id, length: body.length, fields }
-  return { id, length: body.length, fields, ...labelsOf(body.map((row) => row[labelColumn])) }
+  return { id, length: body.length, fields, ...answersOf(body.map((row) => row[labelColumn])) }
 }
 
-/** Class indices of whole-number texts, or of names in alphabetical order. */
-export function labelsOf(texts: readonly string[]): {
-  readonly labels: Int32Array
-  readonly classes: number
-  readonly classNames?: readonly string[]
-} {
+/** Class indices of whole-number texts, numbers where all are numbers, or else names in alphabetical order. */
+export function answersOf(texts: readonly string[]): Answers {
   if (texts.every((t) => /^\d{1,6}(\.0+)?$/.test(t))) {
     const labels = Int32Array.from(texts, Number)
     return { labels, classes: labels.reduce((most, label) => Math.max(most, label), 0) + 1 }
   }
+  if (texts.every((t) => t !== '' && Number.isFinite(Number(t))))
+    return { targets: { shape: [], data: Float32Array.from(texts, Number), kind: 'values' } }
   const classNames = [...new Set(texts)].sort()
   const index = new Map(classNames.map((name, i) => [name, i]))
   return { labels: Int32Array.from(texts, (t) => index.get(t)!), classes: classNames.length, classNames }

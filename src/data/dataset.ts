@@ -27,6 +27,11 @@ export interface Dataset {
   /** Number of classes, where there are labels. */
   readonly classes?: number
   readonly classNames?: readonly string[]
+  /**
+   * What the outputs should be where that is no class: numbers to regress, or several labels of 0 and 1 per sample. float32,
+   * one row per sample; `shape` is one row's ([] for one number). A data set has labels or targets or neither, not both.
+   */
+  readonly targets?: Field
 }
 
 /** Whether there is anything that preprocessing and augmentation change. */

@@ -3,12 +3,17 @@ import { crc32 } from '../formats/checksum.ts'
 import { bytesOf } from '../tensor/dtype.ts'
 import type { Dataset } from './dataset.ts'
 
-/** A text that differs where the name, the samples or the labels do. */
-export function dataFingerprint({ id, length, fields, labels }: Dataset): string {
+/** A text that differs where the name, the samples, the labels or the targets do. */
+export function dataFingerprint({ id, length, fields, labels, targets }: Dataset): string {
   return JSON.stringify([
     id,
     length,
-    Object.entries(fields).map(([name, { shape, kind, data }]) => [name, shape, kind, crc32(bytesOf(data))]),
+    Object.entries({ ...fields, ...(targets ? { targets } : {}) }).map(([name, { shape, kind, data }]) => [
+      name,
+      shape,
+      kind,
+      crc32(bytesOf(data)),
+    ]),
     labels ? crc32(bytesOf(labels)) : 0,
   ])
 }

@@ -281,7 +281,8 @@ describe('CSV', () => {
     const floats = csvDataset('y,a\n0.0,1\n1.0,1\n2.00,1\n10.0,1\n3,1\n', 't')
     expect(floats).toMatchObject({ labels: Int32Array.of(0, 1, 2, 10, 3), classes: 11 })
     expect(floats.classNames).toBeUndefined()
-    expect(csvDataset('y,a\n0.5,1\n1.0,1\n', 't').classNames).toEqual(['0.5', '1.0'])
+    expect(csvDataset('y,a\n0.5,1\n1.0,1\n', 't').targets?.data).toEqual(Float32Array.of(0.5, 1))
+    expect(csvDataset('y,a\n0.5,1\nsome,1\n', 't').classNames).toEqual(['0.5', 'some'])
   })
 
   it('names the row that is wrong', () => {

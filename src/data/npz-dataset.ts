@@ -1,32 +1,48 @@
 /**
- * An .npz as data: either arrays named after the model's inputs with `labels` or `y`, or the four arrays x_train,
- * y_train, x_test, y_test that many Python examples save. Which arrays are images: `imageOrValues`, `looksLikeImages`.
+ * An .npz as data: either arrays named after the model's inputs with answers beside them (`labels`, `y` or `targets`), or
+ * the four arrays x_train, y_train, x_test, y_test that many Python examples save. Which arrays are images:
+ * `imageOrValues`, `looksLikeImages`.
  */
-import { sizeOf } from '../tensor/dtype.ts'
+import { answerNames, readAnswers } from './answers.ts'
 import type { Dataset, Field, Splits } from './dataset.ts'
-import { checkLabels } from './idx.ts'
 import type { NpyArray } from './npy.ts'
 
-const labelNames = ['labels', 'label', 'y']
-
-/** The data of an .npz: both splits, or the whole where it comes in one piece. */
-export function npzSplits(arrays: ReadonlyMap<string, NpyArray>, id: string): Splits | { readonly whole: Dataset } {
+/**
+ * The data of an .npz: both splits, or the whole where it comes in one piece. An array that is named as one of the model's
+ * `inputs` feeds it, and is no answer, whatever its name.
+ */
+export function npzSplits(
+  arrays: ReadonlyMap<string, NpyArray>,
+  id: string,
+  inputs: readonly string[] = [],
+): Splits | { readonly whole: Dataset } {
   const x = arrays.get('x_train')
   const xTest = arrays.get('x_test')
-  if (!x || !xTest) return { whole: namedArrays(arrays, id) }
+  if (!x || !xTest) return { whole: namedArrays(arrays, id, inputs) }
   const y = arrays.get('y_train')
   const yTest = arrays.get('y_test')
-  const [trainId, testId] = [`${id} (train)`, `${id} (test)`]
-  const classes = y && yTest ? Math.max(countClasses(y, trainId), countClasses(yTest, testId)) : undefined
-  const make = (data: NpyArray, labels: NpyArray | undefined, id: string): Dataset =>
-    withLabels({ id, length: data.shape[0], fields: { x: imageOrValues(data) } }, labels, classes)
-  return { train: make(x, y, trainId), test: make(xTest, yTest, testId) }
+  if (!y !== !yTest) throw new Error(`${id}: only one of y_train and y_test is there; expected both or neither`)
+  const parts = [
+    { id: `${id} (train)`, length: x.shape[0], x, array: y },
+    { id: `${id} (test)`, length: xTest.shape[0], x: xTest, array: yTest },
+  ]
+  const answers =
+    y && yTest
+      ? readAnswers(
+          'y',
+          parts.map((p) => ({ ...p, array: p.array! })),
+        )
+      : []
+  const [train, test] = parts.map(
+    ({ id, length, x }, i): Dataset => ({ id, length, fields: { x: imageOrValues(x) }, ...answers[i] }),
+  )
+  return { train, test }
 }
 
-function namedArrays(arrays: ReadonlyMap<string, NpyArray>, id: string): Dataset {
-  const labelName = labelNames.find((name) => arrays.has(name))
-  const labels = labelName ? arrays.get(labelName) : undefined
-  const named = [...arrays].filter(([name]) => name !== labelName)
+function namedArrays(arrays: ReadonlyMap<string, NpyArray>, id: string, inputs: readonly string[]): Dataset {
+  const answerName = answerNames.find((name) => arrays.has(name) && !inputs.includes(name))
+  const answer = answerName === undefined ? undefined : arrays.get(answerName)
+  const named = [...arrays].filter(([name]) => name !== answerName)
   const samples = named.filter(([, a]) => a.shape.length > 0)
   const length = samples[0]?.[1].shape[0]
   if (length === undefined) throw new Error(`${id}: it holds no array of samples; expected arrays of shape [N,...]`)
@@ -36,30 +52,11 @@ function namedArrays(arrays: ReadonlyMap<string, NpyArray>, id: string): Dataset
     if (shape.length === 0) fields[name] = { shape, data, kind: 'values', constant: true }
     else if (shape[0] !== length)
       throw new Error(`${id}: array "${name}" has ${shape[0]} samples and another ${length}; expected the same`)
-    else if (labels && looksLikeImages(shape, samples.length === 1)) fields[name] = imageOrValues(array)
+    else if (answer && looksLikeImages(shape, samples.length === 1)) fields[name] = imageOrValues(array)
     else fields[name] = { shape: shape.slice(1), data, kind: 'values' }
   }
-  return withLabels({ id, length, fields }, labels, labels && countClasses(labels, id))
-}
-
-function withLabels(dataset: Dataset, array: NpyArray | undefined, classes: number | undefined): Dataset {
-  if (!array) return dataset
-  const { id, length } = dataset
-  if (sizeOf(array.shape) !== length) {
-    throw new Error(`${id}: labels of shape [${array.shape.join(',')}]; expected ${length}, one a sample`)
-  }
-  if (classes === undefined) throw new Error(`${id}: only one of y_train and y_test is there; expected both or neither`)
-  return { ...dataset, labels: checkLabels(Int32Array.from(array.data), classes, id), classes }
-}
-
-function countClasses({ data }: NpyArray, id: string): number {
-  let most = 0
-  data.forEach((label, i) => {
-    if (!Number.isInteger(label) || label < 0 || label > 1e6)
-      throw new Error(`${id}: sample ${i} has label ${label}; expected a whole number from 0 to 1000000`)
-    if (label > most) most = label
-  })
-  return most + 1
+  const answers = answer && answerName ? readAnswers(answerName, [{ id, length, array: answer }])[0] : {}
+  return { id, length, fields, ...answers }
 }
 
 /**

@@ -15,6 +15,7 @@ export function checkSplits({ train, test }: Splits, spec: string): void {
   for (const name of new Set([...Object.keys(train.fields), ...Object.keys(test.fields)])) {
     expectSame(`"${name}"`, spec, textOf(train.fields[name]), textOf(test.fields[name]))
   }
+  expectSame('what is to be predicted', spec, answersOf(train), answersOf(test))
   // Names first: they tell more than a count does.
   if (train.classNames && test.classNames) {
     const count = Math.max(train.classNames.length, test.classNames.length)
@@ -26,6 +27,10 @@ export function checkSplits({ train, test }: Splits, spec: string): void {
 
 function textOf(field: Field | undefined): string {
   return field ? describeField(field) : 'missing'
+}
+
+function answersOf({ labels, targets }: Dataset): string {
+  return labels ? 'a class per sample' : targets ? `numbers of shape [${targets.shape.join(',')}]` : 'missing'
 }
 
 function nameOf({ classNames }: Dataset, index: number): string {

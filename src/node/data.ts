@@ -23,6 +23,8 @@ export interface LoadOptions {
   readonly seed: number
   /** Images of a folder are scaled to this; pass the model's input size. */
   readonly imageSize?: ImageSize
+  /** Names of the model's inputs: an array of that name feeds it, even one called `y`. */
+  readonly inputs?: readonly string[]
   /** Where downloads are kept; default: the user's cache folder. */
   readonly cacheFolder?: string
   readonly progress?: (done: number, what: string) => void
@@ -181,7 +183,7 @@ function sizeOfFirst(dataset: Dataset): ImageSize {
 
 async function loadNpz(path: string, spec: string, options: LoadOptions): Promise<Splits> {
   if (!path) throw new Error(`${spec}: the file is missing; expected npz:FILE`)
-  const loaded = npzSplits(await readNpz(readFileBytes(path), path), spec)
+  const loaded = npzSplits(await readNpz(readFileBytes(path), path), spec, options.inputs)
   return 'whole' in loaded ? halves(loaded.whole, options.seed) : loaded
 }
 
