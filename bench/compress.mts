@@ -52,10 +52,8 @@ for (const id of ids) {
     },
   )
   const { before, after, agreement, heldBack, speedUp, warnings, recipe } = JSON.parse(output.toString())
-  const bytes = ({ bytes, gzip, brotli, packed, top1, nonZero, params }: typeof before) => ({
+  const bytes = ({ bytes, packed, top1, nonZero, params }: typeof before) => ({
     bytes,
-    gzip,
-    brotli,
     packed,
     top1,
     params,

@@ -3,6 +3,12 @@
 /** Bytes to packed bytes. `src/node/compress.ts` has gzip and brotli; in a page, gzip comes with the platform. */
 export type Compressor = (bytes: Uint8Array) => Promise<Uint8Array> | Uint8Array
 
+export interface Compressors {
+  readonly gzip?: Compressor
+  readonly brotli?: Compressor
+  readonly pack?: Compressor
+}
+
 export interface Sizes {
   readonly rawBytes: number
   /** At level 9. */
@@ -14,10 +20,7 @@ export interface Sizes {
 }
 
 /** Measures with the compressors that are given. */
-export async function measureSizes(
-  bytes: Uint8Array,
-  compressors: { readonly gzip?: Compressor; readonly brotli?: Compressor; readonly pack?: Compressor } = {},
-): Promise<Sizes> {
+export async function measureSizes(bytes: Uint8Array, compressors: Compressors = {}): Promise<Sizes> {
   const { gzip, brotli, pack } = compressors
   return {
     rawBytes: bytes.byteLength,

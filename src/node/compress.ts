@@ -2,6 +2,9 @@
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 
+/** What models' sizes are compared with on request. Of float weights they take minutes where packing takes seconds. */
+export const compressors = { gzip: gzip9, brotli: brotli11 }
+
 /** gzip at level 9. */
 export function gzip9(bytes: Uint8Array): Promise<Uint8Array> {
   return promisify(gzip)(bytes, { level: 9 })

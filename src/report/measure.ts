@@ -4,7 +4,7 @@ import { evaluateAccuracy, fedBatches } from '../evaluate/accuracy.ts'
 import { measureAgreement } from '../evaluate/agreement.ts'
 import { type Latency, measureLatency } from '../evaluate/latency.ts'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'
-import type { Compressor } from '../evaluate/size.ts'
+import { type Compressors, measureSizes } from '../evaluate/size.ts'
 import { packedTensorBytes } from '../formats/tensor-bytes.ts'
 import { tensorsOf } from '../graph/walk.ts'
 import { weightTensors } from '../graph/weights.ts'
@@ -20,15 +20,15 @@ export interface Subject {
   readonly model: Model
   /** The file's bytes. */
   readonly onnx: Uint8Array
-  readonly packed: Uint8Array
+  readonly packedBytes: number
 }
 
 export interface MeasureOptions extends Pick<Context, 'progress' | 'signal'> {
   readonly data?: BoundData
   readonly seed: number
   readonly threads?: number
-  readonly gzip: Compressor
-  readonly brotli: Compressor
+  /** General compressors whose sizes are told for comparison: they may take minutes, so only where that was asked for. */
+  readonly compressors?: Compressors
   readonly skipLatency?: boolean
 }
 
@@ -147,15 +147,16 @@ export async function oneCall(
   return withSession(open, async (session) => (await findRandomInputs(model, session)).make(seed))
 }
 
-async function sideOf({ name, model, onnx, packed }: Subject, { gzip, brotli }: MeasureOptions): Promise<Side> {
+async function sideOf({ name, model, onnx, packedBytes }: Subject, { compressors }: MeasureOptions): Promise<Side> {
   const { layers, totals } = inspectModel(model)
   const zeros = layers.reduce((sum, l) => sum + (l.sparsity ?? 0) * l.params, 0)
+  const { rawBytes, gzipBytes: gzip, brotliBytes: brotli } = await measureSizes(onnx, compressors)
   return {
     name,
-    bytes: onnx.byteLength,
-    gzip: (await gzip(onnx)).byteLength,
-    brotli: (await brotli(onnx)).byteLength,
-    packed: packed.byteLength,
+    bytes: rawBytes,
+    ...(gzip === undefined ? {} : { gzip }),
+    ...(brotli === undefined ? {} : { brotli }),
+    packed: packedBytes,
     params: totals.params,
     nonZero: Math.round(totals.params - zeros),
     macs: totals.macs,

@@ -5,11 +5,12 @@ import type { Recipe } from '../recipe.ts'
 
 export interface Side {
   readonly name: string
-  /** Bytes of the .onnx, as it is, gzipped (level 9), with brotli (level 11), and packed by coppice. */
+  /** Bytes of the .onnx as it is, and packed by coppice. */
   readonly bytes: number
-  readonly gzip: number
-  readonly brotli: number
   readonly packed: number
+  /** Bytes of the .onnx gzipped (level 9) and with brotli (level 11), where that was asked for. */
+  readonly gzip?: number
+  readonly brotli?: number
   readonly params: number
   /** Parameters that are not zero. */
   readonly nonZero: number

@@ -12,12 +12,9 @@ export interface ComparisonRow {
 export function comparisonRows({ before, after, speedUp, agreement, testSet }: Report): ComparisonRow[] {
   const rows: ComparisonRow[] = []
   const size = (what: string, key: 'bytes' | 'gzip' | 'brotli' | 'packed'): void => {
-    rows.push({
-      what,
-      before: bytes(before[key]),
-      after: bytes(after[key]),
-      change: `${ratio(before[key], after[key])} smaller`,
-    })
+    const [from, to] = [before[key], after[key]]
+    if (from === undefined || to === undefined) return
+    rows.push({ what, before: bytes(from), after: bytes(to), change: `${ratio(from, to)} smaller` })
   }
   rows.push({
     what: 'download: .onnx before, packed after',

@@ -5,7 +5,7 @@ import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
 import type { Model } from '../../model.ts'
-import { brotli11, gzip9 } from '../../node/compress.ts'
+import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { renderHtml } from '../../report/html.ts'
 import { compareModels, latencyOf, layerRows } from '../../report/measure.ts'
@@ -27,6 +27,7 @@ export interface CompressFlags extends DataFlags {
   readonly report?: string
   readonly recipe?: string
   readonly latency: boolean
+  readonly compareSizes?: boolean
 }
 
 export async function runCompress(path: string, flags: CompressFlags, io: Io, signal: AbortSignal): Promise<void> {
@@ -60,13 +61,12 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   // What is measured is what a user gets: the model decoded from the packed file.
   const decoded = unpackOnnx(result.packed)
   const comparison = await compareModels(
-    { name: basename(path), model, onnx: original, packed: packModel(model, { mode: packMode }) },
-    { name: basename(flags.output), model: result.model, onnx: decoded, packed: result.packed },
+    { name: basename(path), model, onnx: original, packedBytes: packModel(model, { mode: packMode }).byteLength },
+    { name: basename(flags.output), model: result.model, onnx: decoded, packedBytes: result.packed.byteLength },
     {
       data,
       seed,
-      gzip: gzip9,
-      brotli: brotli11,
+      ...(flags.compareSizes ? { compressors } : {}),
       skipLatency: !flags.latency,
       signal,
       progress: (done, what) => io.progress(0.7 + 0.3 * done, what),

@@ -2,8 +2,9 @@
 import { basename } from 'node:path'
 import { evaluateAccuracy } from '../../evaluate/accuracy.ts'
 import { measureLatency } from '../../evaluate/latency.ts'
+import { measureSizes } from '../../evaluate/size.ts'
 import { packModel } from '../../formats/pack.ts'
-import { brotli11, gzip9 } from '../../node/compress.ts'
+import { compressors } from '../../node/compress.ts'
 import { count, milliseconds, percent } from '../../report/format.ts'
 import { compareModels, oneCall } from '../../report/measure.ts'
 import { renderText } from '../../report/text.ts'
@@ -16,6 +17,7 @@ import { type Io, numberOption } from '../io.ts'
 export interface EvaluateFlags extends DataFlags {
   readonly against?: string
   readonly threads?: string
+  readonly compareSizes?: boolean
 }
 
 export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, signal: AbortSignal): Promise<void> {
@@ -25,14 +27,14 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
       ? undefined
       : numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
   const { model, onnx } = openAny(path)
-  const packed = packModel(model)
+  const packedBytes = packModel(model).byteLength
   const data = await bindData(model, flags, io, signal)
-  const shared = { data, seed, threads, gzip: gzip9, brotli: brotli11, signal, progress: io.progress }
+  const shared = { data, seed, threads, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
   if (flags.against) {
     const reference = openAny(flags.against)
     const comparison = await compareModels(
-      { name: basename(flags.against), ...reference, packed: packModel(reference.model) },
-      { name: basename(path), model, onnx, packed },
+      { name: basename(flags.against), ...reference, packedBytes: packModel(reference.model).byteLength },
+      { name: basename(path), model, onnx, packedBytes },
       shared,
     )
     const report = {
@@ -49,11 +51,11 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
     return
   }
   const open = () => openSession(onnx, { name: path, threads })
+  const compared = flags.compareSizes ? await measureSizes(onnx, compressors) : undefined
   const sizes = {
     bytes: onnx.byteLength,
-    gzip: (await gzip9(onnx)).byteLength,
-    brotli: (await brotli11(onnx)).byteLength,
-    packed: packed.byteLength,
+    packed: packedBytes,
+    ...(compared ? { gzip: compared.gzipBytes, brotli: compared.brotliBytes } : {}),
   }
   const accuracy = data?.splits.test.labels
     ? await withSession(open, (session) =>
@@ -71,7 +73,9 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
           ]
         : []),
       `latency ${milliseconds(latencyMs)} a call (median, 10th to 90th percentile)`,
-      `bytes ${count(sizes.bytes)}, gzip ${count(sizes.gzip)}, brotli ${count(sizes.brotli)}, packed ${count(sizes.packed)}`,
+      Object.entries(sizes)
+        .map(([what, n]) => `${what} ${count(n ?? 0)}`)
+        .join(', '),
     ].join('\n'),
     { model: path, ...(accuracy ? { accuracy } : {}), latencyMs, sizes, environment: environment() },
   )

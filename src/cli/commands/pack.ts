@@ -1,8 +1,9 @@
 /** `coppice pack` and `coppice unpack`: the same model in fewer bytes, and back. */
+import { measureSizes } from '../../evaluate/size.ts'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
-import { brotli11 } from '../../node/compress.ts'
+import { compressors } from '../../node/compress.ts'
 import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { concat } from '../../onnx/wire.ts'
 import { count, ratio } from '../../report/format.ts'
@@ -10,23 +11,31 @@ import { openInput } from '../inputs.ts'
 import type { Io } from '../io.ts'
 import { checkOutputs } from '../outputs.ts'
 
-export async function runPack(path: string, flags: { output: string; mode: string }, io: Io): Promise<void> {
+export interface PackFlags {
+  readonly output: string
+  readonly mode: string
+  readonly compareSizes?: boolean
+}
+
+export async function runPack(path: string, flags: PackFlags, io: Io): Promise<void> {
   if (!['fast', 'default', 'max'].includes(flags.mode))
     throw new Error(`--mode: "${flags.mode}"; expected fast, default or max`)
   const { model, files } = openInput(path, { outputs: [flags.output] })
   const packed = packModel(model, { mode: flags.mode as Mode, progress: (done) => io.progress(done, 'packing') })
   await writeFileAtomic(flags.output, packed)
   const bytes = concat([...files.values()])
-  const brotli = (await brotli11(bytes)).byteLength
+  const { gzipBytes, brotliBytes } = await measureSizes(bytes, flags.compareSizes ? compressors : {})
+  const compared =
+    gzipBytes && brotliBytes ? `; gzip 9 makes it ${count(gzipBytes)}, brotli 11 ${count(brotliBytes)}` : ''
   io.finish()
   io.result(
-    `${flags.output}: ${count(packed.byteLength)} bytes, ${ratio(bytes.byteLength, packed.byteLength)} smaller than ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes.byteLength)}; brotli 11 makes it ${count(brotli)})`,
+    `${flags.output}: ${count(packed.byteLength)} bytes, ${ratio(bytes.byteLength, packed.byteLength)} smaller than ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes.byteLength)}${compared})`,
     {
       model: path,
       output: flags.output,
       bytes: bytes.byteLength,
       packedBytes: packed.byteLength,
-      brotliBytes: brotli,
+      ...(flags.compareSizes ? { gzipBytes, brotliBytes } : {}),
       mode: flags.mode,
     },
   )
