@@ -18,12 +18,14 @@ const layers: Readonly<Record<string, string>> = {
   zoo: 'graph tensor',
   data: 'formats tensor',
   calibrate: 'graph runtime tensor',
-  train: 'data formats grad graph onnx ops runtime tensor',
-  quantize: 'calibrate formats graph ops runtime tensor',
-  prune: 'calibrate data formats grad graph onnx ops runtime tensor train',
-  evaluate: 'data graph ops prune runtime tensor train',
-  compress: 'data evaluate formats graph onnx quantize runtime tensor',
-  report: 'compress evaluate formats graph runtime tensor train',
+  // What outputs mean: training learns it, searches and reports judge it.
+  task: 'data graph ops runtime tensor',
+  train: 'data formats grad graph onnx ops runtime task tensor',
+  quantize: 'calibrate formats graph ops runtime task tensor',
+  prune: 'calibrate data formats grad graph onnx ops runtime task tensor train',
+  evaluate: 'data graph ops prune runtime task tensor train',
+  compress: 'calibrate data evaluate formats graph onnx quantize runtime task tensor',
+  report: 'compress evaluate formats graph runtime task tensor train',
   node: 'data formats graph onnx train',
 }
 

@@ -1,0 +1,115 @@
+import { describe, expect, test } from 'vitest'
+import { model, node, valueInfo } from '../graph/build.ts'
+import type { Dim, Model } from '../model.ts'
+import { guessTask } from './guess.ts'
+import { describeTask, labelledOutput, parseTask } from './task.ts'
+
+/** A model with one output, made of its input by the operators. */
+function ending(ops: readonly string[], shape: readonly Dim[], name = 'y', input: readonly Dim[] = ['N', 64]): Model {
+  const nodes = ops.map((op, i) =>
+    node(
+      op,
+      [i === 0 ? 'x' : `v${i}`],
+      [i === ops.length - 1 ? name : `v${i + 1}`],
+      op === 'Softmax' ? { axis: 1 } : {},
+    ),
+  )
+  return model({
+    nodes,
+    initializers: new Map(),
+    inputs: [valueInfo('x', 'float32', input)],
+    outputs: [valueInfo(name, 'float32', shape)],
+  })
+}
+
+const kindOf = (m: Model, options = {}): string => {
+  const [{ kind, axis }] = guessTask(m, options).outputs
+  return axis === undefined ? kind : `${kind} ${axis}`
+}
+const labels = (classes: number) => ({ dataset: { labels: Int32Array.of(0, 1), classes } })
+
+describe('guessing', () => {
+  test('numbers where nothing speaks for classes', () => {
+    expect(kindOf(ending(['Relu'], ['N', 4]))).toBe('numbers')
+    expect(describeTask(guessTask(ending(['Relu'], ['N', 4])))).toEqual([
+      'judging output "y" as numbers (no softmax, no labels); --task to change',
+    ])
+  })
+
+  test('classes by labels, a softmax, a name or a count', () => {
+    expect(kindOf(ending(['Relu'], ['N', 4]), labels(4))).toBe('classes 1')
+    expect(kindOf(ending(['Relu'], ['N', 4]), labels(5))).toBe('numbers')
+    expect(kindOf(ending(['Relu', 'Softmax'], ['N', 4]))).toBe('classes 1')
+    expect(kindOf(ending(['Relu'], ['N', 4], 'scores'))).toBe('classes 1')
+    expect(kindOf(ending(['Relu'], ['N', 1000]))).toBe('classes 1')
+    expect(kindOf(ending(['Relu'], ['N', 5, 1, 1]), labels(5))).toBe('classes 1')
+    expect(kindOf(ending(['Relu'], ['N', 1, 1, 5]), labels(5))).toBe('classes 3')
+  })
+
+  test('yes or no, several labels', () => {
+    expect(kindOf(ending(['Sigmoid'], ['N', 1]))).toBe('binary')
+    expect(kindOf(ending(['Sigmoid'], ['N']))).toBe('binary')
+    expect(kindOf(ending(['Relu'], ['N']), labels(2))).toBe('binary')
+    expect(kindOf(ending(['Sigmoid'], ['N', 6]))).toBe('labels')
+  })
+
+  test('images, masks, tokens, states', () => {
+    const image = ['N', 3, 8, 8] as const
+    expect(kindOf(ending(['Relu'], ['N', 3, 16, 16], 'y', image))).toBe('image')
+    expect(kindOf(ending(['Softmax'], ['N', 5, 8, 8], 'y', image))).toBe('mask 1')
+    expect(kindOf(ending(['Relu'], ['N', 7, 30], 'logits'))).toBe('tokens 2')
+    expect(kindOf(ending(['Relu'], ['N', 8], 'state_out', ['N', 8]))).toBe('numbers')
+    const m = ending(['Relu'], [2, 'N', 8], 'state_out', [2, 'N', 8])
+    const renamed = {
+      ...m,
+      graph: {
+        ...m.graph,
+        inputs: [valueInfo('a', 'float32', ['N', 4]), valueInfo('state_in', 'float32', [2, 'N', 8])],
+        nodes: [node('Relu', ['state_in'], ['state_out'])],
+      },
+    }
+    expect(guessTask(renamed).outputs[0]).toMatchObject({ kind: 'state', batchAxis: 1 })
+  })
+
+  test('a label beside the scores, and a map of them', () => {
+    const m = model({
+      nodes: [
+        node('Softmax', ['x'], ['p'], { axis: 1 }),
+        node('ArgMax', ['x'], ['label'], { axis: 1, keepdims: 0 }),
+        { ...node('ZipMap', ['p'], ['map']), domain: 'ai.onnx.ml' },
+      ],
+      initializers: new Map(),
+      inputs: [valueInfo('x', 'float32', ['N', 5])],
+      outputs: [valueInfo('label', 'int64', ['N']), { name: 'map', opaqueType: Uint8Array.of(1) }],
+    })
+    const task = guessTask(m, labels(5))
+    expect(task.outputs).toMatchObject([
+      { output: 'label', kind: 'classes', labelled: true },
+      { output: 'p', kind: 'classes', axis: 1, probabilities: true, labelled: true },
+    ])
+    expect(labelledOutput(task)?.output).toBe('p')
+  })
+
+  test('numbers to regress', () => {
+    const dataset = { targets: { shape: [4] } }
+    expect(guessTask(ending(['Relu'], ['N', 4], 'scores'), { dataset }).outputs[0]).toMatchObject({
+      kind: 'numbers',
+      labelled: true,
+    })
+  })
+})
+
+describe('telling', () => {
+  const m = ending(['Relu'], ['N', 4])
+
+  test('one kind, or a kind an output', () => {
+    const guessed = guessTask(m)
+    expect(parseTask('classes', guessed, m).outputs[0]).toMatchObject({ kind: 'classes', axis: 1, why: 'as told' })
+    expect(parseTask('y=embedding', guessed, m).outputs[0]).toMatchObject({ kind: 'embedding', axis: 1 })
+  })
+
+  test('one sentence for what is not known', () => {
+    expect(() => parseTask('boxes', guessTask(m), m)).toThrow(/--task: "boxes"; expected classes, binary/)
+    expect(() => parseTask('z=numbers', guessTask(m), m)).toThrow('the model has no output "z"; expected one of "y"')
+  })
+})

@@ -1,0 +1,261 @@
+/**
+ * Guessing what outputs mean from the data's labels, the operators that make them, their names and their values. A guess
+ * that would let a search ruin an output in silence is not made: what nothing speaks for is judged as numbers, every
+ * value of which counts.
+ */
+import type { Dataset } from '../data/dataset.ts'
+import { producersOf } from '../graph/walk.ts'
+import type { Value } from '../method.ts'
+import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
+import { inferShapes } from '../ops/shape.ts'
+import { isDecision, type OutputKind, type OutputTask, type Task } from './task.ts'
+
+export interface GuessOptions {
+  /** Its labels or targets say what the outputs are. */
+  readonly dataset?: Pick<Dataset, 'labels' | 'classes'> & { readonly targets?: { readonly shape: readonly number[] } }
+  /** Outputs of a run, where there was one: their dimensions and range tell more. */
+  readonly seen?: Readonly<Record<string, Value>>
+}
+
+/** Guesses the task of every output. Never throws. */
+export function guessTask(model: Model, options: GuessOptions = {}): Task {
+  const { graph } = model
+  const shapes = shapesOf(model, options)
+  const batchSymbol = batchSymbolOf(graph)
+  const outputs = graph.outputs.map((info): OutputTask => {
+    const behind = scoresBehind(graph, info)
+    const name = behind ?? info.name
+    const shape = shapes(name) ?? info.shape
+    const batch = shape && batchSymbol ? shape.indexOf(batchSymbol) : 0
+    const guess = guessOutput(model, behind ? { name, dtype: 'float32', shape } : { ...info, shape }, options)
+    return { output: name, ...guess, ...(batch > 0 ? { batchAxis: batch } : {}) }
+  })
+  return { outputs: withLabels(merged(outputs), model, shapes, options) }
+}
+
+type Guess = Omit<OutputTask, 'output' | 'batchAxis'>
+
+/** Operators that change where values stand or how they are stored, not what they mean. */
+const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast', 'Transpose'])
+
+/** What an output is when the data says nothing. */
+function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Guess {
+  const { name, dtype, shape, opaqueType } = info
+  if (opaqueType || dtype === 'string')
+    return { kind: 'ignored', why: dtype === 'string' ? 'it holds text' : 'it is no tensor' }
+  const [end, place] = endOf(model.graph, name)
+  if (end && varying.has(end.op)) return { kind: 'ignored', why: `its size depends on what ${end.op} finds` }
+  if (dtype !== undefined && !/float/.test(dtype)) return guessWhole(shape, end)
+  if (isState(model, info, end, place)) return { kind: 'state', why: 'it goes into the next call' }
+  const range = rangeOf(seen?.[name])
+  const dims = shape ?? []
+  const wide = dims.flatMap((d, axis) => (axis > 0 && d !== 1 ? [axis] : []))
+  if (end?.op === 'Softmax' || end?.op === 'LogSoftmax')
+    return guessSoftmax(model, { dims, wide, end, name, probabilities: end.op === 'Softmax' })
+  if (end?.op === 'Sigmoid' || end?.op === 'HardSigmoid') return guessSigmoid({ dims, wide, name })
+  if (wide.length === 1 && range?.distribution) {
+    return { kind: 'classes', axis: wide[0], probabilities: true, why: 'its rows sum to 1' }
+  }
+  return guessByName(model, { dims, wide, name, end })
+}
+
+/** How many values a sample makes no difference to what whole numbers are: decisions. */
+function guessWhole(shape: readonly Dim[] | undefined, end: Node | undefined): Guess {
+  const one = !shape || shape.slice(1).every((d) => d === 1)
+  const why = end?.op === 'ArgMax' ? 'an ArgMax decides it' : 'whole numbers'
+  return one ? { kind: 'classes', why } : { kind: 'tokens', why }
+}
+
+interface Seen {
+  readonly dims: readonly Dim[]
+  /** Axes behind the batch that are not 1. */
+  readonly wide: readonly number[]
+  readonly name: string
+  readonly end?: Node
+}
+
+function guessSoftmax(
+  model: Model,
+  { dims, wide, name, probabilities, end }: Seen & { readonly probabilities: boolean },
+): Guess {
+  const why = `it ends in ${end?.op}`
+  if (dims.length === 0) return { kind: 'classes', axis: 1, probabilities, why }
+  if (wide.length <= 1) return { kind: 'classes', axis: wide[0] ?? Math.max(0, dims.length - 1), probabilities, why }
+  // Operator sets below 13 take axis 1 by default; from 13 on the last.
+  const axis = dims.length === 4 && end?.inputs[0] !== undefined && softmaxAxis(end) === 1 ? 1 : dims.length - 1
+  return { kind: dims.length === 3 && isSequence(model, name) ? 'tokens' : 'mask', axis, probabilities, why }
+}
+
+function softmaxAxis({ attributes }: Node): number | undefined {
+  return attributes.axis?.type === 'int' ? Number(attributes.axis.value) : undefined
+}
+
+function guessSigmoid({ dims, wide, name }: Seen): Guess {
+  const why = 'it ends in Sigmoid'
+  if (wide.length === 0) return { kind: 'binary', probabilities: true, why }
+  if (wide.length === 1) return { kind: 'labels', probabilities: true, why }
+  if (maskName.test(name) && dims[1] === 1) return { kind: 'mask', probabilities: true, why: `${why}, its name` }
+  if (dims.length === 4) return { kind: 'image', why }
+  return { kind: 'numbers', why: `${why}, no softmax, no labels` }
+}
+
+const className = /logit|class|cls|scores?\b|prob|softmax|categor/i
+const embeddingName = /embed|feature|descriptor|encoding/i
+const maskName = /mask|segm|matte|salien/i
+/** Class counts of ImageNet and its relatives: no regressor has these by chance. */
+const knownClassCounts = new Set<Dim>([1000, 1001, 21841, 21843])
+
+function guessByName(model: Model, { dims, wide, name, end }: Seen): Guess {
+  if (wide.length === 1) {
+    const [axis] = wide
+    if (className.test(name)) return { kind: 'classes', axis, why: 'its name' }
+    if (knownClassCounts.has(dims[axis])) return { kind: 'classes', axis, why: `${dims[axis]} scores, as ImageNet has` }
+    if (embeddingName.test(name)) return { kind: 'embedding', axis, why: 'its name' }
+    if (end?.op === 'LpNormalization') return { kind: 'embedding', axis, why: 'it is normalised' }
+  }
+  if (dims.length === 3 && /logit/i.test(name)) return { kind: 'tokens', axis: 2, why: 'its name' }
+  if (dims.length === 4) {
+    if (maskName.test(name) && dims[1] !== 1) return { kind: 'mask', axis: 1, why: 'its name' }
+    if (isImage(model, dims)) return { kind: 'image', why: 'of the size of the image that goes in, or a multiple' }
+  }
+  return { kind: 'numbers', why: 'no softmax, no labels' }
+}
+
+/** Whether [N,1|3|4,H,W] comes of an input of the same form whose sides are not larger. */
+function isImage({ graph }: Model, dims: readonly Dim[]): boolean {
+  const channels = [1, 3, 4]
+  if (!channels.includes(dims[1] as number)) return false
+  return graph.inputs.some(
+    ({ shape }) =>
+      shape?.length === 4 &&
+      channels.includes(shape[1] as number) &&
+      [2, 3].every((axis) => {
+        const [from, to] = [shape[axis], dims[axis]]
+        return typeof from !== 'number' || typeof to !== 'number' || to >= from
+      }),
+  )
+}
+
+/** Sequences come of token ids or through recurrent layers. */
+function isSequence({ graph }: Model, name: string): boolean {
+  const whole = graph.inputs.some((i) => i.dtype === 'int64' || i.dtype === 'int32')
+  return whole || /token|logit|ctc|char/i.test(name) || graph.nodes.some((n) => recurrent.has(n.op))
+}
+
+const recurrent = new Set(['LSTM', 'GRU', 'RNN'])
+/** Operators that give as many values as they find. */
+const varying = new Set(['NonMaxSuppression', 'NonZero', 'Unique', 'Compress'])
+
+/** The last node that makes an output's values, and which of its outputs that is. */
+function endOf(graph: Graph, output: string): [Node | undefined, number] {
+  const producers = producersOf(graph)
+  let name = output
+  let node = producers.get(name)
+  while (node && passing.has(node.op)) {
+    name = node.inputs[0]
+    node = producers.get(name)
+  }
+  return [node, node?.outputs.indexOf(name) ?? 0]
+}
+
+/** A state: made by a recurrent layer as such, or of the shape of an input whose name it shares. */
+function isState({ graph }: Model, { name, shape }: ValueInfo, end: Node | undefined, place: number): boolean {
+  if (end && recurrent.has(end.op) && place > 0) return true
+  const stem = (text: string): string =>
+    text.toLowerCase().replace(/new|next|out(put)?|in(put)?|past|present|prev|[^a-z]/g, '')
+  return graph.inputs.some(
+    (i) =>
+      i.name !== name &&
+      stem(i.name) === stem(name) &&
+      /state|cache|hidden|cell|past|prev|^[hc]\d*$|^[hc][n0]?[_.]?/i.test(i.name) &&
+      i.shape?.length === shape?.length,
+  )
+}
+
+/** The scores that a ZipMap makes a sequence of maps of. */
+function scoresBehind(graph: Graph, { name }: ValueInfo): string | undefined {
+  const node = graph.nodes.find((n) => n.outputs.includes(name))
+  return node?.op === 'ZipMap' ? node.inputs[0] : undefined
+}
+
+function batchSymbolOf({ inputs, initializers }: Graph): Dim {
+  const dims = inputs.filter((i) => !initializers.has(i.name)).map((i) => i.shape?.[0])
+  return dims.find((d) => typeof d === 'string')
+}
+
+/** Dimensions of values: as run, else as inferred, else as declared. */
+function shapesOf(model: Model, { seen }: GuessOptions): (name: string) => readonly Dim[] | undefined {
+  let inferred: ReturnType<typeof inferShapes>['values'] | undefined
+  try {
+    inferred = inferShapes(model).values
+  } catch {
+    // Shapes are a hint here: without them the declared ones speak.
+  }
+  return (name) => {
+    const declared = model.graph.outputs.find((o) => o.name === name)?.shape
+    const known = inferred?.get(name)?.shape
+    const run = seen?.[name]?.dims
+    if (!run) return declared ?? known
+    return run.map((d, axis) => (axis === 0 || typeof declared?.[axis] === 'string' ? (declared?.[axis] ?? d) : d))
+  }
+}
+
+/** The same scores twice (a ZipMap's, and an output of their own) are judged once. */
+function merged(outputs: readonly OutputTask[]): OutputTask[] {
+  return outputs.filter((o, i) => outputs.findIndex((other) => other.output === o.output) === i)
+}
+
+function rangeOf(value: Value | undefined): { readonly distribution: boolean } | undefined {
+  if (!(value?.data instanceof Float32Array) || value.dims.length < 2) return undefined
+  const { data, dims } = value
+  const width = dims.slice(1).reduce((a, b) => a * b, 1)
+  if (width < 2) return { distribution: false }
+  for (let row = 0; row + width <= data.length; row += width) {
+    let sum = 0
+    for (const v of data.subarray(row, row + width)) {
+      if (!(v >= 0 && v <= 1)) return { distribution: false }
+      sum += v
+    }
+    if (Math.abs(sum - 1) > 1e-3) return { distribution: false }
+  }
+  return { distribution: true }
+}
+
+/** Which outputs the data's labels or targets judge, and what they are then. */
+function withLabels(
+  outputs: readonly OutputTask[],
+  model: Model,
+  shapes: (name: string) => readonly Dim[] | undefined,
+  { dataset }: GuessOptions,
+): OutputTask[] {
+  if (dataset?.targets) {
+    const size = dataset.targets.shape.reduce((a, b) => a * b, 1)
+    const fits = outputs.find((o) => o.kind !== 'ignored' && sizeBehindBatch(shapes(o.output)) === size)
+    return outputs.map((o) =>
+      o === fits ? { output: o.output, kind: 'numbers', labelled: true, why: 'the data has numbers for it' } : o,
+    )
+  }
+  if (!dataset?.labels) return [...outputs]
+  const { classes = 2 } = dataset
+  return outputs.map((o): OutputTask => {
+    const info = model.graph.outputs.find((i) => i.name === o.output)
+    const whole = info?.dtype !== undefined && !/float/.test(info.dtype)
+    if (o.kind === 'ignored' || o.kind === 'state') return o
+    if (whole) return o.kind === 'classes' ? { ...o, labelled: true } : o
+    const dims = shapes(o.output) ?? []
+    const wide = dims.flatMap((d, axis) => (axis > 0 && d !== 1 ? [axis] : []))
+    const why = isDecision(o) ? `${o.why}, labels` : 'the data has labels'
+    if (dims.length > 0 && wide.length === 0)
+      return classes <= 2 ? { ...o, kind: 'binary', axis: undefined, labelled: true, why } : o
+    const width = dims[wide[0]]
+    const fits = wide.length <= 1 && (typeof width !== 'number' || width >= Math.max(2, classes))
+    if (!fits) return o
+    return { ...o, kind: 'classes' satisfies OutputKind, axis: wide[0] ?? 1, labelled: true, why }
+  })
+}
+
+function sizeBehindBatch(shape: readonly Dim[] | undefined): number | undefined {
+  return shape
+    ?.slice(1)
+    .reduce<number | undefined>((n, d) => (typeof d === 'number' && n !== undefined ? n * d : undefined), 1)
+}
