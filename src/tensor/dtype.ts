@@ -161,6 +161,53 @@ export function halfToFloat(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
 }
 
+/** A number to IEEE 754 binary16, to nearest, ties to even; beyond 65,504 infinite. */
+export function floatToHalf(value: number): number {
+  bits32.setFloat32(0, value)
+  const bits = bits32.getUint32(0)
+  const sign = (bits >>> 16) & 0x8000
+  const exponent = ((bits >>> 23) & 255) - 112
+  const fraction = bits & 0x7fffff
+  if (exponent === 143) return sign | 0x7c00 | (fraction ? 0x200 : 0)
+  if (exponent <= -11) return sign
+  // Below the normal range the leading one moves into the fraction.
+  const shift = exponent > 0 ? 13 : 14 - exponent
+  const whole = exponent > 0 ? (exponent << 23) | fraction : fraction | 0x800000
+  const kept = Math.floor(whole / 2 ** shift)
+  const rest = whole - kept * 2 ** shift
+  const half = 2 ** (shift - 1)
+  // A carry out of the fraction is the next exponent, and out of the largest is infinity.
+  return sign | Math.min(0x7c00, kept + (rest > half || (rest === half && kept & 1) ? 1 : 0))
+}
+
+const bits32 = new DataView(new ArrayBuffer(4))
+
+/** A number to bfloat16, to nearest, ties to even. */
+export function floatToBfloat(value: number): number {
+  bits32.setFloat32(0, value)
+  const bits = bits32.getUint32(0)
+  if (Number.isNaN(value)) return 0x7fc0
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
+}
+
+/**
+ * The numbers of a float array as ONNX Runtime hands them over and takes them: float16 as bits in a Uint16Array (or a
+ * Float16Array, where JavaScript has that). Undefined where they are no floats. A view where it can be.
+ */
+export function floatValues({
+  dtype,
+  data,
+}: {
+  readonly dtype: string
+  readonly data: ArrayLike<number | bigint>
+}): Float32Array | Float64Array | undefined {
+  if (data instanceof Float32Array || data instanceof Float64Array) return data
+  if (dtype !== 'float16') return undefined
+  return data instanceof Uint16Array
+    ? Float32Array.from(data, halfToFloat)
+    : Float32Array.from(data as ArrayLike<number>)
+}
+
 /** The bytes under a typed array. */
 export function bytesOf(array: ArrayBufferView): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
@@ -174,6 +221,30 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 export function floatTensor(name: string, dims: readonly number[], values: Float32Array | readonly number[]): Tensor {
   const array = values instanceof Float32Array ? values : Float32Array.from(values)
   return checkSize({ name, dtype: 'float32', dims, data: bytesOf(array) })
+}
+
+/** A tensor of any float type, its values rounded to that. */
+export function tensorOfFloats(
+  name: string,
+  dtype: DataType,
+  dims: readonly number[],
+  values: Float32Array | Float64Array,
+): Tensor {
+  const array = (): ArrayBufferView => {
+    switch (dtype) {
+      case 'float32':
+        return values instanceof Float32Array ? values : Float32Array.from(values)
+      case 'float64':
+        return Float64Array.from(values)
+      case 'float16':
+        return Uint16Array.from(values, floatToHalf)
+      case 'bfloat16':
+        return Uint16Array.from(values, floatToBfloat)
+      default:
+        throw new UnsupportedError(`tensor "${name}": ${dtype} cannot hold floats`)
+    }
+  }
+  return checkSize({ name, dtype, dims, data: bytesOf(array()) })
 }
 
 const integerArrays = {
