@@ -34,7 +34,7 @@ function nested(): Model {
 }
 
 describe('weightTensors', () => {
-  it('lists what layers multiply with, and the axis of their outputs; biases and other constants are none', () => {
+  it('lists what layers multiply with, and the axis of their outputs, and tables that are added; biases and numbers a channel are none', () => {
     const m = model({
       nodes: [
         node('Conv', ['x', 'a', 'bias'], ['1']),
@@ -44,7 +44,8 @@ describe('weightTensors', () => {
         node('MatMul', ['4', 'e'], ['5']),
         node('MatMul', ['f', '5'], ['6']),
         node('LSTM', ['6', 'g', 'h'], ['7']),
-        node('Add', ['7', 'other'], ['y']),
+        node('Add', ['7', 'table'], ['8']),
+        node('Mul', ['8', 'other'], ['y']),
       ],
       initializers: stored(
         ...(
@@ -58,7 +59,8 @@ describe('weightTensors', () => {
             ['g', [1, 8, 2]],
             ['h', [1, 8, 2]],
             ['bias', [2]],
-            ['other', [3, 3]],
+            ['table', [3, 3]],
+            ['other', [3, 1]],
           ] as [string, number[]][]
         ).map(([n, d]) => zeros(n, d)),
       ),
@@ -74,6 +76,7 @@ describe('weightTensors', () => {
       ['f', 0, ['MatMul.0']],
       ['g', 1, ['LSTM.1']],
       ['h', 1, ['LSTM.2']],
+      ['table', undefined, ['Add.1']],
     ])
   })
 

@@ -5,6 +5,7 @@
  * onnx/docs/Operators.md, with the operator set's version where it matters.
  */
 import { UnsupportedError } from '../errors.ts'
+import { type FunctionLookup, functionLookup, maxCallDepth, maxVisits, withReferences } from '../graph/functions.ts'
 import { describe } from '../graph/walk.ts'
 import {
   type Attribute,
@@ -68,11 +69,8 @@ export interface ShapeOptions {
   readonly inputValues?: Readonly<Record<string, readonly number[]>>
 }
 
-/** Nodes that may be looked at in nested graphs and local functions, whose calls could otherwise double without end. */
-const maxVisits = 200_000
-
 interface Walk {
-  readonly functions: ReadonlyMap<string, FunctionDef>
+  readonly functionOf: FunctionLookup
   readonly nested: Map<Graph | Node, ReadonlyMap<string, Known>>
   readonly unsupported: Map<string, Unsupported>
   readonly problems: Set<string>
@@ -96,7 +94,7 @@ interface Scope {
 export function inferShapes(model: Model, options: ShapeOptions = {}): Shapes {
   const { inputs, overridden, symbols } = applyInputShapes(model, options)
   const walk: Walk = {
-    functions: new Map((model.functions ?? []).map((f) => [functionKey(f.domain, f.name, f.overload), f])),
+    functionOf: functionLookup(model),
     nested: new Map(),
     unsupported: new Map(),
     problems: new Set(),
@@ -205,7 +203,7 @@ function inferNode(walk: Walk, node: Node, madeHere: (name: string) => boolean, 
     return []
   }
   const op = isOnnxDomain(node.domain) ? node.op : `${node.domain}.${node.op}`
-  const fn = walk.functions.get(functionKey(node.domain, node.op, node.overload))
+  const fn = walk.functionOf(node)
   const rule = rules.get(op)
   try {
     if (fn) return callFunction(walk, fn, node, scope)
@@ -239,7 +237,8 @@ function callOf(walk: Walk, node: Node, scope: Scope): Call {
 }
 
 function callFunction(walk: Walk, fn: FunctionDef, node: Node, scope: Scope): Known[] {
-  if (scope.depth > 50) throw new ShapeProblem('local functions call each other more than 50 deep')
+  if (scope.depth > maxCallDepth)
+    throw new ShapeProblem(`local functions call each other more than ${maxCallDepth} deep`)
   const bound = scope.attributes ? withReferences(node, scope.attributes) : node
   const values = new Map<string, Known>()
   for (const [i, name] of fn.inputs.entries()) values.set(name, scope.lookup(node.inputs[i] ?? '') ?? {})
@@ -252,21 +251,6 @@ function callFunction(walk: Walk, fn: FunctionDef, node: Node, scope: Scope): Kn
   })
   walk.nested.set(node, values)
   return fn.outputs.map((name) => values.get(name) ?? {})
-}
-
-function functionKey(domain: string | undefined, name: string, overload: string | undefined): string {
-  return [isOnnxDomain(domain) ? '' : domain, name, overload ?? ''].join('\0')
-}
-
-/** The node with the caller's attributes where it refers to them. */
-function withReferences(node: Node, caller: Readonly<Record<string, Attribute>>): Node {
-  const entries = Object.entries(node.attributes)
-  if (!entries.some(([, a]) => a.type === 'reference')) return node
-  const bound = entries.flatMap(([name, a]): [string, Attribute][] => {
-    if (a.type !== 'reference') return [[name, a]]
-    return Object.hasOwn(caller, a.value) ? [[name, caller[a.value]]] : []
-  })
-  return { ...node, attributes: Object.fromEntries(bound) }
 }
 
 /** What was inferred, and where that is silent what the model declares. */
