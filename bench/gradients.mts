@@ -29,7 +29,7 @@ import { bytesOf, floatTensor, integerTensor, sizeOf } from '../src/tensor/dtype
 import { random } from '../src/tensor/random.ts'
 import { gradientCases } from '../src/testing/gradient-cases.ts'
 import { stepGradients } from '../src/testing/step-gradients.ts'
-import { drawn, evaluate, forwardGraph, inputValues, probe } from '../src/testing/test-gradient.ts'
+import { differentiatedFor, drawn, evaluate, forwardGraph, inputValues, probe } from '../src/testing/test-gradient.ts'
 import { chooseEngine } from '../src/train/choose-engine.ts'
 import { losses, oneHot } from '../src/train/losses.ts'
 import { trainableNames } from '../src/train/parameters.ts'
@@ -140,7 +140,19 @@ interface Row {
 async function compareGraph(
   name: string,
   forward: TypedGraph,
-  { of, wrt, values, once }: { of: string; wrt: readonly string[]; values: Feeds; once?: boolean },
+  {
+    of,
+    wrt,
+    values,
+    once,
+    opset,
+  }: {
+    of: string
+    wrt: readonly string[]
+    values: Feeds
+    once?: boolean
+    opset?: number
+  },
 ): Promise<Row> {
   const first = backward(forward, of, wrt)
   const used = wrt.filter((w) => first.gradients.has(w))
@@ -151,7 +163,7 @@ async function compareGraph(
   const second = once ? undefined : backward(scalar, 'product', wrt)
   const named = (results: Record<string, Value>, names: ReadonlyMap<string, string>): Arrays =>
     new Map([...names].map(([w, gradient]) => [w, results[gradient].data as Float32Array]))
-  const mine = await evaluate(first, [of, ...firsts], values, 'float32')
+  const mine = await evaluate(first, [of, ...firsts], values, { dtype: 'float32', opset })
   const answer = await peer.ask({
     graph: forward.graph,
     wrt,
@@ -163,7 +175,8 @@ async function compareGraph(
   })
   const { float64, float32 } = answer
   const products =
-    second && named(await evaluate(second, [...second.gradients.values()], values, 'float32'), second.gradients)
+    second &&
+    named(await evaluate(second, [...second.gradients.values()], values, { dtype: 'float32', opset }), second.gradients)
   return {
     name,
     loss: Math.abs(Number(mine[of].data[0]) - float64.value) / Math.abs(float64.value),
@@ -332,9 +345,15 @@ function note(into: Row[], row: Row): void {
 
 const { torch } = await peer.hello
 for (const test of gradientCases) {
-  const wrt = test.inputs.map((_, i) => `x${i}`)
+  const wrt = differentiatedFor(test)
   const name = `${test.op}${test.name ? ` (${test.name})` : ''}`
-  const at = { of: 'loss', wrt, values: inputValues(test, 'float32', 1), once: test.once !== undefined }
+  const at = {
+    of: 'loss',
+    wrt,
+    values: inputValues(test, 'float32', 1),
+    once: test.once !== undefined,
+    opset: test.opset,
+  }
   note(operators, await compareGraph(name, forwardGraph(test, 'float32'), at))
 }
 for (const perChannel of [false, true]) note(operators, await compareQuantisers(perChannel))

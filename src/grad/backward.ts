@@ -13,6 +13,7 @@ import { type At, type GradRule, macroDomain, ruleKey } from '../ops/grad/rule.t
 import { flatOperators, gradRules } from '../ops/grad.ts'
 import { floats, integers } from '../tensor/dtype.ts'
 import { lowerPlain } from './lower-plain.ts'
+import { writeOut } from './write-out.ts'
 
 /** A graph and the type of each of its values. */
 export interface TypedGraph {
@@ -61,10 +62,14 @@ export function backward(source: TypedGraph, of: string, wrt: readonly string[])
   return { ...grown({ graph, types }, g), gradients }
 }
 
-/** The macros of a first backward pass have rules only where that is quicker: else they are differentiated expanded. */
+/**
+ * The graph in the form that rules know: composite operators written out, and so are macros of a first backward pass
+ * that have no rule (those that have one are quicker so).
+ */
 function withRules(source: TypedGraph): TypedGraph {
-  const lacks = source.graph.nodes.some((n) => n.domain === macroDomain && !gradRules[ruleKey(n)])
-  return lacks ? lowerPlain(source) : source
+  const written = writeOut(source)
+  const lacks = written.graph.nodes.some((n) => n.domain === macroDomain && !gradRules[ruleKey(n)])
+  return lacks ? lowerPlain(written) : written
 }
 
 /** The graph with what an emitter collected. */
@@ -94,7 +99,10 @@ function nodesBetween(graph: Graph, wrt: readonly string[], of: string): Step[] 
     const needs = node.inputs.map((name) => varying.has(name))
     if (!needs.includes(true) && ![...capturedBy(node)].some((name) => varying.has(name))) continue
     const rule = gradRules[ruleKey(node)]
-    if (!rule) throw new UnsupportedError(`${describe(node)}: ${ruleKey(node)} has no gradient rule`)
+    if (!rule)
+      throw new UnsupportedError(
+        `${describe(node)}: ${ruleKey(node)} has no gradient, so this model cannot be trained; compress works without training`,
+      )
     for (const output of node.outputs) if (output) varying.add(output)
     steps.push({ node, rule, needs })
   }

@@ -6,6 +6,7 @@
  * blocked layout, and weights and optimiser state are kept in it between steps.
  */
 import { nameSource } from '../graph/build.ts'
+import { capturedBy } from '../graph/walk.ts'
 import { createEmitter, type Emitter, reshape, type Shape } from '../ops/grad/emit.ts'
 import { macroDomain, ruleKey } from '../ops/grad/rule.ts'
 import type { TypedGraph } from './backward.ts'
@@ -36,9 +37,11 @@ function lower(
   const names = new Set(trained.map((t) => t.name))
   const kept = new Set([...wanted, ...trained.map((t) => t.gradient)])
   const l = createLowering({ graph, types }, g, { block, trained: names, wanted: kept })
+  const keepName = naming(l)
   for (const node of graph.nodes) {
     if (handlers[ruleKey(node)]?.(l, node)) continue
     const inputs = node.inputs.map((name) => (name ? l.plain(name) : ''))
+    for (const name of capturedBy(node)) keepName(name)
     if (node.domain === macroDomain) {
       const results = expandMacro(g, { ...node, inputs })
       results.forEach((value, i) => {
@@ -46,10 +49,7 @@ function lower(
       })
     } else g.nodes.push({ ...node, inputs })
   }
-  for (const name of wanted) {
-    const value = l.plain(name)
-    if (value !== name) g.nodes.push({ op: 'Identity', inputs: [value], outputs: [name], attributes: {} })
-  }
+  for (const name of wanted) keepName(name)
   const parameters = trained.map((t) => storeParameter(l, t, block))
   const initializers = new Map([...graph.initializers, ...g.initializers])
   for (const { name } of trained) initializers.delete(name)
@@ -58,6 +58,17 @@ function lower(
     types: g.types,
     parameters,
     opsets: [{ domain: blockedDomain, version: 1 }],
+  }
+}
+
+/** Lets values be had by their own names, in standard layout: for outputs, and for nested graphs, which read them so. */
+function naming(l: Lowering): (name: string) => void {
+  const done = new Set<string>()
+  return (name) => {
+    const value = l.plain(name)
+    if (value === name || done.has(name)) return
+    done.add(name)
+    l.g.nodes.push({ op: 'Identity', inputs: [value], outputs: [name], attributes: {} })
   }
 }
 

@@ -98,7 +98,7 @@ async function choices(dtype: Float, weights: Weights, x: Float64Array): Promise
     const to = dtype === 'float32' ? 1 : 11
     return [{ ...n, outputs: [y, `${y}_index`] }, node('Cast', [`${y}_index`], [`${y}_taken`], { to })]
   })
-  const results = await evaluate({ graph: { ...graph, nodes }, types }, shown, feeds(dtype, weights, x), dtype)
+  const results = await evaluate({ graph: { ...graph, nodes }, types }, shown, feeds(dtype, weights, x), { dtype })
   return shown.flatMap((name) =>
     Array.from(results[name].data as Float64Array, (v) => (name.endsWith('_taken') ? v : Number(v > 0))),
   )
@@ -120,14 +120,17 @@ it.each([0, 1, 2, 3, 4, 5])('agree with differences of the gradient, seed %i', a
   const gradients = names.map((name) => first.gradients.get(name)!)
   const vectors = drawn(first, gradients, seed + 50)
   const second = backward(probe(first, gradients, { vectors }), 'probe', names)
-  const products = await evaluate(second, [...second.gradients.values()], feeds('float32', start, x), 'float32')
+  const products = await evaluate(second, [...second.gradients.values()], feeds('float32', start, x), {
+    dtype: 'float32',
+  })
 
   const eps = 1e-7
   const moved = (by: number): Weights =>
     new Map(names.map((name, k) => [name, start.get(name)!.map((v, i) => v + by * vectors[k][i])]))
   const double = lossGraph('float64')
   const exact = backward(double.graph, double.loss, names)
-  const at = (by: number) => evaluate(exact, [...exact.gradients.values()], feeds('float64', moved(by), x), 'float64')
+  const at = (by: number) =>
+    evaluate(exact, [...exact.gradients.values()], feeds('float64', moved(by), x), { dtype: 'float64' })
   const [plus, minus] = [await at(eps), await at(-eps)]
   const taken = await choices('float64', moved(eps), x)
   expect(await choices('float64', moved(-eps), x)).toEqual(taken)

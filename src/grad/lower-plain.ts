@@ -25,17 +25,27 @@ import { batchNormGrad } from '../ops/grad/norm.ts'
 import { macroDomain } from '../ops/grad/rule.ts'
 import type { TypedGraph } from './backward.ts'
 
-type Expansion = (g: Emitter, node: Node) => readonly string[]
+/** Emits what a node computes, and gives the values of its outputs. */
+export type Expansion = (g: Emitter, node: Node) => readonly string[]
 
 /** The same graph without macros; every value keeps its name. */
-export function lowerPlain({ graph, types }: TypedGraph): TypedGraph {
+export function lowerPlain(source: TypedGraph): TypedGraph {
+  return expandNodes(source, (node) => (node.domain === macroDomain ? expandMacro : undefined))
+}
+
+/** The graph with some nodes written out; every value keeps its name. */
+export function expandNodes(
+  { graph, types }: TypedGraph,
+  expansionOf: (node: Node) => Expansion | undefined,
+): TypedGraph {
   const g = createEmitter(types, nameSource(graph))
   for (const node of graph.nodes) {
-    if (node.domain !== macroDomain) {
+    const expansion = expansionOf(node)
+    if (!expansion) {
       g.nodes.push(node)
       continue
     }
-    expandMacro(g, node).forEach((result, i) => {
+    expansion(g, node).forEach((result, i) => {
       if (node.outputs[i]) renameOutput(g, result, node.outputs[i])
     })
   }

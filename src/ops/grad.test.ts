@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { gradientCases, runtimeCases } from '../testing/gradient-cases.ts'
 import { gradientErrors } from '../testing/test-gradient.ts'
+import { compositions } from './grad/composite.ts'
 import { gradRules } from './grad.ts'
 
 /** Rules that are not in `gradientCases`, and where they are checked instead. */
@@ -26,7 +27,9 @@ describe('backward rules agree with central differences', () => {
 })
 
 it('every rule is checked', () => {
-  const checked = new Set(gradientCases.map((c) => (c.domain ? `${c.domain}.${c.op}` : c.op)))
-  const missing = Object.keys(gradRules).filter((op) => !checked.has(op) && !elsewhere[op])
+  const checked = new Set([...gradientCases, ...runtimeCases].map((c) => (c.domain ? `${c.domain}.${c.op}` : c.op)))
+  const missing = [...Object.keys(gradRules), ...Object.keys(compositions)].filter(
+    (op) => !checked.has(op) && !elsewhere[op],
+  )
   expect(missing).toEqual([])
 })

@@ -5,12 +5,14 @@
  * Operators of `flatOperators` are constant almost everywhere, or give no numbers: nothing flows through them.
  */
 import { convRules } from './grad/conv.ts'
+import { einsumRules } from './grad/einsum.ts'
 import { elementwiseRules } from './grad/elementwise.ts'
 import { layoutRules } from './grad/layout.ts'
 import { matmulRules } from './grad/matmul.ts'
 import { normRules } from './grad/norm.ts'
 import { poolRules } from './grad/pool.ts'
 import { quantizeRules } from './grad/quantize.ts'
+import { recurrentRules } from './grad/recurrent.ts'
 import { reduceRules } from './grad/reduce.ts'
 import type { GradRule } from './grad/rule.ts'
 
@@ -23,6 +25,8 @@ export const gradRules: Readonly<Record<string, GradRule>> = {
   ...normRules,
   ...layoutRules,
   ...quantizeRules,
+  ...einsumRules,
+  ...recurrentRules,
 }
 
 export const flatOperators: ReadonlySet<string> = new Set([
@@ -39,6 +43,7 @@ export const flatOperators: ReadonlySet<string> = new Set([
   'IsNaN',
   'Less',
   'LessOrEqual',
+  'NonMaxSuppression',
   'NonZero',
   'Not',
   'OneHot',

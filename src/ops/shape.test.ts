@@ -293,6 +293,35 @@ const cases: Case[] = [
     { equation: 'ij,jk' },
   ),
   make(
+    'Einsum',
+    [
+      [2, 2, 3],
+      [2, 3, 4],
+    ],
+    { equation: '...ij,...jk' },
+  ),
+  make(
+    'Attention',
+    [
+      [2, 4, 3, 5],
+      [2, 4, 6, 5],
+      [2, 4, 6, 7],
+    ],
+    {},
+    { opset: 23 },
+  ),
+  make(
+    'Attention',
+    [
+      [2, 3, 20],
+      [2, 6, 10],
+      [2, 6, 14],
+    ],
+    { q_num_heads: 4, kv_num_heads: 2 },
+    { opset: 23 },
+  ),
+  make('SkipLayerNormalization', [[2, 3, 4], [2, 3, 4], [4], [4]], {}, { domain: 'com.microsoft' }),
+  make(
     'LSTM',
     [
       [5, 2, 3],

@@ -49,6 +49,43 @@ const resize = (
 const through = (coordinate_transformation_mode: string) => ({ coordinate_transformation_mode })
 const asymmetric = { ...through('asymmetric'), nearest_mode: 'floor' }
 
+const once = 'its gradient is a Scan, which has no rule'
+/** T 4, B 2, I 3, H 3; inputs X, W, R, B, sequence_lens, initial_h, initial_c. */
+const recurrent = (
+  op: 'RNN' | 'GRU' | 'LSTM',
+  name: string,
+  attributes: GradientCase['attributes'] = {},
+  more: Partial<GradientCase> & { readonly plain?: boolean } = {},
+): GradientCase => {
+  const gates = { RNN: 1, GRU: 3, LSTM: 4 }[op]
+  const directions = attributes.direction === 'bidirectional' ? 2 : 1
+  const { plain, ...rest } = more
+  const state = [directions, 2, 3]
+  return {
+    op,
+    name,
+    inputs: [
+      [4, 2, 3],
+      [directions, gates * 3, 3],
+      [directions, gates * 3, 3],
+      ...(plain ? [] : [[directions, 2 * gates * 3], undefined, state, ...(op === 'LSTM' ? [state] : [])]),
+    ],
+    attributes: { hidden_size: 3, ...attributes },
+    range: [-0.9, 1],
+    outputs: op === 'LSTM' ? 3 : 2,
+    float32: true,
+    once,
+    ...rest,
+  }
+}
+const strings = (...value: string[]) => ({ type: 'strings', value }) as const
+const einsum = (equation: string, ...inputs: readonly (readonly number[])[]): GradientCase => ({
+  op: 'Einsum',
+  name: equation,
+  inputs,
+  attributes: { equation },
+})
+
 export const gradientCases: readonly GradientCase[] = [
   ...['Neg', 'Abs', 'Exp', 'Sigmoid', 'Tanh', 'Erf', 'Softplus', 'Softsign', 'Sin', 'Cos', 'Identity', 'Elu'].map(
     (op) => unary(op, ['Softplus', 'Softsign', 'Erf', 'Elu'].includes(op) ? { float32: true } : {}),
@@ -301,6 +338,124 @@ export const gradientCases: readonly GradientCase[] = [
     ],
     attributes: { axis: 1 },
   },
+  ...(['RNN', 'GRU', 'LSTM'] as const).flatMap((op) => [
+    recurrent(op, 'forward'),
+    recurrent(op, 'no bias, no initial state', {}, { plain: true }),
+    recurrent(op, 'reverse', { direction: 'reverse' }),
+    recurrent(op, 'bidirectional', { direction: 'bidirectional' }),
+    recurrent(op, 'only the last state', {}, { without: [0] }),
+    recurrent(op, 'only the states', {}, { outputs: 1 }),
+  ]),
+  recurrent('GRU', 'linear before reset', { linear_before_reset: 1 }),
+  recurrent('GRU', 'linear before reset, bidirectional', { linear_before_reset: 1, direction: 'bidirectional' }),
+  recurrent('GRU', 'other functions', { activations: strings('HardSigmoid', 'Softplus'), linear_before_reset: 1 }),
+  recurrent('LSTM', 'other functions', { activations: strings('HardSigmoid', 'Softplus', 'Tanh') }),
+  recurrent('RNN', 'ReLU', { activations: strings('Relu') }, { range: [0.1, 0.6] }),
+  einsum('ij,jk->ik', [2, 3], [3, 4]),
+  einsum('bhid,bhjd->bhij', [2, 2, 3, 4], [2, 2, 2, 4]),
+  einsum('ij', [3, 2]),
+  einsum('ij->j', [3, 2]),
+  einsum('i,i->', [4], [4]),
+  einsum('i,j->', [4], [3]),
+  einsum('bi,oi,bo->b', [2, 3], [4, 3], [2, 4]),
+  einsum('...ij,...jk->...ik', [2, 2, 3, 2], [2, 2, 2, 3]),
+  {
+    op: 'GroupNormalization',
+    name: 'per group',
+    inputs: [[2, 6, 2, 3], [2], [2]],
+    attributes: { num_groups: 2 },
+    float32: true,
+  },
+  {
+    op: 'GroupNormalization',
+    name: 'per channel',
+    inputs: [[2, 6, 2, 3], [6], [6]],
+    attributes: { num_groups: 3 },
+    opset: 21,
+    float32: true,
+  },
+  { op: 'RMSNormalization', inputs: [[2, 3, 4], [4]], opset: 23, float32: true },
+  { op: 'MeanVarianceNormalization', inputs: [[2, 3, 2, 3]], float32: true },
+  { op: 'LpNormalization', name: '2-norm', inputs: [[3, 4]], attributes: { axis: 1, p: 2 } },
+  { op: 'LpNormalization', name: '1-norm', inputs: [[3, 4]], attributes: { axis: 0, p: 1 } },
+  {
+    op: 'Attention',
+    name: 'by heads',
+    inputs: [
+      [2, 2, 3, 4],
+      [2, 2, 5, 4],
+      [2, 2, 5, 3],
+    ],
+    opset: 23,
+    float32: true,
+  },
+  {
+    op: 'Attention',
+    name: 'in rows, shared heads, causal',
+    inputs: [
+      [2, 4, 12],
+      [2, 4, 6],
+      [2, 4, 6],
+    ],
+    attributes: { q_num_heads: 4, kv_num_heads: 2, is_causal: 1, scale: f(0.4) },
+    opset: 23,
+    float32: true,
+  },
+  {
+    op: 'Attention',
+    name: 'masked',
+    inputs: [
+      [1, 2, 3, 4],
+      [1, 2, 3, 4],
+      [1, 2, 3, 4],
+    ],
+    constants: [{ bools: [1, 0, 0, 1, 1, 0, 1, 1, 1], dims: [3, 3] }],
+    opset: 23,
+    float32: true,
+  },
+  ...['Celu', 'Selu', 'ThresholdedRelu', 'Mish', 'Shrink'].map((op) => unary(op, { float32: true, range: [-2, 2.3] })),
+  ...['Tan', 'Sinh', 'Cosh', 'Atan', 'Asinh', 'Atanh'].map((op) => unary(op, { range: [-0.8, 0.9], float32: true })),
+  { op: 'CastLike', inputs: [[2, 3]], constants: [{ floats: [1] }] },
+  { op: 'Mod', inputs: [[2, 3]], constants: [{ floats: [1.3] }], attributes: { fmod: 1 }, range: [0.1, 1.2] },
+  { op: 'CumSum', inputs: [[3, 4]], constants: [{ ints: [1], dims: [] }] },
+  {
+    op: 'CumSum',
+    name: 'exclusive, in reverse',
+    inputs: [[3, 4]],
+    constants: [{ ints: [0], dims: [] }],
+    attributes: { exclusive: 1, reverse: 1 },
+  },
+  { op: 'TopK', inputs: [[3, 5]], constants: [{ ints: [2] }], outputs: 2 },
+  {
+    op: 'TopK',
+    name: 'smallest, along axis 0',
+    inputs: [[5, 3]],
+    constants: [{ ints: [2] }],
+    attributes: { axis: 0, largest: 0 },
+    outputs: 2,
+  },
+  { op: 'Trilu', inputs: [[3, 4]], constants: [{ ints: [1], dims: [] }], attributes: { upper: 0 } },
+  { op: 'DepthToSpace', inputs: [[1, 8, 2, 3]], attributes: { blocksize: 2 } },
+  { op: 'DepthToSpace', name: 'CRD', inputs: [[1, 8, 2, 3]], attributes: { blocksize: 2, mode: 'CRD' } },
+  { op: 'SpaceToDepth', inputs: [[1, 2, 4, 6]], attributes: { blocksize: 2 } },
+  { op: 'GatherND', inputs: [[3, 4, 2]], constants: [{ ints: [0, 1, 2, -1, 0, 1], dims: [3, 2] }] },
+  {
+    op: 'ScatterND',
+    inputs: [[4, 3]],
+    constants: [
+      { ints: [1, 3], dims: [2, 1] },
+      { floats: [1, 2, 3, 4, 5, 6], dims: [2, 3] },
+    ],
+  },
+  {
+    op: 'ScatterElements',
+    name: 'written over',
+    inputs: [[3, 3]],
+    constants: [
+      { ints: [0, 2, 1], dims: [1, 3] },
+      { floats: [1, 2, 3], dims: [1, 3] },
+    ],
+  },
   { op: 'InstanceNormalization', inputs: [[2, 3, 4], [3], [3]], float32: true },
   { op: 'Reshape', inputs: [[2, 6]], constants: [{ ints: [3, -1] }] },
   { op: 'Flatten', inputs: [[2, 3, 2]], attributes: { axis: 1 } },
@@ -378,6 +533,25 @@ export const gradientCases: readonly GradientCase[] = [
 
 /** Cases of which PyTorch has no like: what an operator means in them is what ONNX Runtime does. */
 export const runtimeCases: readonly GradientCase[] = [
+  ...['Gelu', 'FastGelu', 'QuickGelu'].map((op) => unary(op, { domain: 'com.microsoft', float32: true })),
+  unary('BiasGelu', { inputs: [[2, 3], [3]], domain: 'com.microsoft', float32: true }),
+  {
+    op: 'FusedMatMul',
+    domain: 'com.microsoft',
+    inputs: [
+      [2, 4, 3],
+      [2, 5, 4],
+    ],
+    attributes: { transA: 1, transB: 1, alpha: f(0.5) },
+    float32: true,
+  },
+  {
+    op: 'SkipLayerNormalization',
+    domain: 'com.microsoft',
+    inputs: [[2, 3, 4], [2, 3, 4], [4], [4], [4]],
+    attributes: { epsilon: f(1e-5) },
+    float32: true,
+  },
   ...['Sum', 'Mean', 'Max', 'Min', 'LogSumExp', 'Prod', 'L1', 'L2', 'SumSquare', 'LogSum'].map((kind) =>
     reduced(`Reduce${kind}`, {
       name: 'no axes, element by element',

@@ -18,8 +18,8 @@ export interface GradientCase {
   readonly op: string
   /** Says which variant it is. */
   readonly name?: string
-  /** Inputs that are differentiated for, by their shapes; values are seeded. */
-  readonly inputs: readonly (readonly number[])[]
+  /** Inputs that are differentiated for, by their shapes; values are seeded. Undefined: left out. */
+  readonly inputs: readonly (readonly number[] | undefined)[]
   /** Where values lie; default [-2, 2]. */
   readonly range?: readonly [number, number]
   /** Inputs after those, which stay as they are: whole numbers (int64), or floats of the tested type. */
@@ -34,6 +34,10 @@ export interface GradientCase {
   readonly attributes?: Parameters<typeof node>[3]
   readonly domain?: string
   readonly outputs?: number
+  /** Which of the outputs are left out. */
+  readonly without?: readonly number[]
+  /** The operator set; default 20. */
+  readonly opset?: number
   /** For macros, which shape inference does not know. */
   readonly outputShapes?: readonly (readonly number[])[]
   /** Operators without float64 kernels somewhere in the chain. */
@@ -48,16 +52,22 @@ type Float = 'float32' | 'float64'
 export async function gradientErrors(test: GradientCase, seed = 1): Promise<{ first: number; second: number }> {
   const dtype: Float = test.float32 ? 'float32' : 'float64'
   const forward = forwardGraph(test, dtype)
-  const names = test.inputs.map((_, i) => `x${i}`)
+  const names = differentiatedFor(test)
   const once = backward(forward, 'loss', names)
   const values = inputValues(test, dtype, seed)
-  const first = await compare(forward, 'loss', { ...once, names }, values, dtype)
+  const measured = { values, dtype, opset: test.opset }
+  const first = await compare(forward, 'loss', { ...once, names }, measured)
   if (test.once) return { first, second: 0 }
   const gradients = names.flatMap((name) => once.gradients.get(name) ?? [])
   const scalar = probe(once, gradients, { vectors: drawn(once, gradients, seed + 99) })
   const twice = backward(scalar, 'probe', names)
-  const second = await compare(scalar, 'probe', { ...twice, names }, values, dtype)
+  const second = await compare(scalar, 'probe', { ...twice, names }, measured)
   return { first, second }
+}
+
+/** The names of the inputs that are differentiated for. */
+export function differentiatedFor(test: GradientCase): string[] {
+  return test.inputs.flatMap((shape, i) => (shape ? [`x${i}`] : []))
 }
 
 /** loss = Σ over outputs of <output, fixed random numbers>. */
@@ -71,18 +81,20 @@ export function forwardGraph(test: GradientCase, dtype: Float): TypedGraph {
     else initializers.set(name, floatsAs(name, dtype, c.dims ?? [c.floats.length], c.floats))
     return name
   })
-  const names = test.inputs.map((_, i) => `x${i}`)
-  const outputs = Array.from({ length: test.outputs ?? 1 }, (_, i) => `y${i}`)
-  const inputs = test.constantsFirst ? [...constants, ...names] : [...names, ...constants]
-  const tested = node(test.op, inputs, outputs, test.attributes, test.domain ? { domain: test.domain } : {})
+  const names = differentiatedFor(test)
+  const given = test.inputs.map((shape, i) => (shape ? `x${i}` : ''))
+  const all = Array.from({ length: test.outputs ?? 1 }, (_, i) => (test.without?.includes(i) ? '' : `y${i}`))
+  const outputs = all.filter((name) => name)
+  const inputs = test.constantsFirst ? [...constants, ...given] : [...given, ...constants]
+  const tested = node(test.op, inputs, all, test.attributes, test.domain ? { domain: test.domain } : {})
   const graph: Graph = {
     name: 'forward',
     nodes: [tested],
     initializers,
-    inputs: names.map((name, i) => valueInfo(name, dtype, test.inputs[i])),
+    inputs: names.map((name) => valueInfo(name, dtype, test.inputs[given.indexOf(name)])),
     outputs: outputs.map((name) => valueInfo(name, dtype)),
   }
-  const shapes = inferShapes(makeModel(graph, 20)).values
+  const shapes = inferShapes(makeModel(graph, test.opset ?? 20)).values
   const types = new Map<string, ValueType>(
     [...shapes].map(([name, known]) => [name, { dtype: known.dtype ?? dtype, shape: (known.shape ?? []) as number[] }]),
   )
@@ -133,12 +145,11 @@ async function compare(
   forward: TypedGraph,
   of: string,
   { graph, types, gradients, names }: Differentiated,
-  values: Readonly<Record<string, Value>>,
-  dtype: Float,
+  { values, dtype, opset }: { values: Readonly<Record<string, Value>>; dtype: Float; opset?: number },
 ): Promise<number> {
   const wanted = names.filter((name) => gradients.has(name)).map((name) => gradients.get(name) as string)
-  const analytic = await evaluate({ graph, types }, wanted, values, dtype)
-  const measure = await opener(forward, of, dtype)
+  const analytic = await evaluate({ graph, types }, wanted, values, { dtype, opset })
+  const measure = await opener(forward, of, { dtype, opset })
   const eps = dtype === 'float64' ? 1e-5 : 2e-2
   let worst = 0
   let largest = dtype === 'float64' ? 1e-3 : 1e-1
@@ -164,21 +175,29 @@ async function compare(
   return worst / largest
 }
 
-function asModel({ graph, types }: TypedGraph, outputs: readonly string[], dtype: Float): Model {
+interface Evaluated {
+  readonly dtype: Float
+  /** Default 20. */
+  readonly opset?: number
+}
+
+function asModel({ graph, types }: TypedGraph, outputs: readonly string[], { dtype, opset = 20 }: Evaluated): Model {
   const lowered = lowerPlain({ graph, types })
-  return makeModel(
+  const model = makeModel(
     {
       ...lowered.graph,
       outputs: [...new Set(outputs)].map((name) => valueInfo(name, dtype, lowered.types.get(name)?.shape)),
     },
-    20,
+    opset,
   )
+  const domains = new Set(lowered.graph.nodes.flatMap((n) => n.domain || []))
+  return { ...model, opsets: [...model.opsets, ...[...domains].map((domain) => ({ domain, version: 1 }))] }
 }
 
 /** The values of some of a graph's outputs, macros expanded. */
-export async function evaluate(graph: TypedGraph, outputs: readonly string[], feeds: Feeds, dtype: Float) {
+export async function evaluate(graph: TypedGraph, outputs: readonly string[], feeds: Feeds, as: Evaluated) {
   if (outputs.length === 0) return {}
-  const session = await openSession(asModel(graph, outputs, dtype), { threads: 1 })
+  const session = await openSession(asModel(graph, outputs, as), { threads: 1 })
   try {
     return await session.run(copied(feeds))
   } finally {
@@ -191,8 +210,8 @@ function copied(feeds: Feeds): Feeds {
   return Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, { ...v, data: v.data.slice() }]))
 }
 
-async function opener(graph: TypedGraph, of: string, dtype: Float) {
-  const session = await openSession(asModel(graph, [of], dtype), { threads: 1 })
+async function opener(graph: TypedGraph, of: string, as: Evaluated) {
+  const session = await openSession(asModel(graph, [of], as), { threads: 1 })
   return {
     run: async (feeds: Feeds): Promise<number> => Number((await session.run(feeds))[of].data[0]),
     release: () => session.release(),
@@ -205,6 +224,7 @@ export function inputValues(test: GradientCase, dtype: Float, seed: number): Rec
   const [low, high] = test.range ?? [-2, 2]
   const values: Record<string, Value> = {}
   test.inputs.forEach((dims, k) => {
+    if (!dims) return
     const size = sizeOf(dims)
     const places = Array.from({ length: size }, (_, i) => i)
     for (let i = size - 1; i > 0; i--) {

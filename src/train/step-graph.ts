@@ -9,6 +9,7 @@ import type { Engine, StoredParameter } from '../grad/engine.ts'
 import { specialize } from '../grad/specialize.ts'
 import { type DropoutMask, logitsOf, type RunningStatistics, trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
+import { capturedBy } from '../graph/walk.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
 import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
@@ -307,6 +308,6 @@ function maskOf(members: readonly StoredParameter[], size: number, options: Upda
 }
 
 function usedInitializers(nodes: readonly Node[], graph: Graph): Map<string, Tensor> {
-  const used = new Set(nodes.flatMap((n) => n.inputs))
+  const used = new Set(nodes.flatMap((n) => [...n.inputs, ...capturedBy(n)]))
   return new Map([...graph.initializers].filter(([name]) => used.has(name)))
 }

@@ -98,6 +98,7 @@ export const elementwiseRules: Readonly<Record<string, GradRule>> = {
     ]
   }),
   Identity: passOn,
+  CastLike: (g, { x, dy }) => (g.dtype(x[0]).startsWith('float') ? [cast(g, dy, g.dtype(x[0]))] : []),
   Cast: (g, { x, dy }) => (g.dtype(x[0]).startsWith('float') ? [cast(g, dy, g.dtype(x[0]))] : []),
   Neg: unary((g, { dy }) => neg(g, dy)),
   Abs: unary((g, { x, dy }) => mul(g, dy, g.op('Sign', [x]))),
@@ -107,6 +108,14 @@ export const elementwiseRules: Readonly<Record<string, GradRule>> = {
   Reciprocal: unary((g, { y, dy }) => neg(g, mul(g, dy, mul(g, y, y)))),
   Sin: unary((g, { x, dy }) => mul(g, dy, g.op('Cos', [x]))),
   Cos: unary((g, { x, dy }) => neg(g, mul(g, dy, g.op('Sin', [x])))),
+  Tan: unary((g, { y, dy }) => mul(g, dy, shift(g, mul(g, y, y), 1))),
+  Sinh: unary((g, { x, dy }) => mul(g, dy, g.op('Cosh', [x]))),
+  Cosh: unary((g, { x, dy }) => mul(g, dy, g.op('Sinh', [x]))),
+  Atan: unary((g, { x, dy }) => div(g, dy, shift(g, mul(g, x, x), 1))),
+  Asinh: unary((g, { x, dy }) => div(g, dy, g.op('Sqrt', [shift(g, mul(g, x, x), 1)]))),
+  Atanh: unary((g, { x, dy }) => div(g, dy, shift(g, neg(g, mul(g, x, x)), 1))),
+  /** Of a constant divisor: its remainder moves with x. */
+  Mod: (g, { x, dy }) => [unbroadcast(g, dy, g.shape(x[0]))],
   Relu: unary((g, { y, dy }) => mul(g, dy, positive(g, y))),
   LeakyRelu: unary((g, { x, dy, at }) => mul(g, dy, leakySlope(g, x, floatAttribute(at.node, 'alpha', 0.01)))),
   PRelu: broadcasting((g, { x, dy }) => {
@@ -118,6 +127,36 @@ export const elementwiseRules: Readonly<Record<string, GradRule>> = {
     const above = indicator(g, 'Greater', x, g.constant(0, g.dtype(x)))
     const below = shift(g, neg(g, above), 1)
     return mul(g, dy, add(g, above, mul(g, below, shift(g, y, floatAttribute(at.node, 'alpha', 1)))))
+  }),
+  /** Below 0: alpha·(exp(x / alpha) - 1), whose slope is y / alpha + 1. */
+  Celu: unary((g, { x, y, dy, at }) => {
+    const above = indicator(g, 'Greater', x, g.constant(0, g.dtype(x)))
+    const below = mul(g, shift(g, neg(g, above), 1), shift(g, scale(g, y, 1 / floatAttribute(at.node, 'alpha', 1)), 1))
+    return mul(g, dy, add(g, above, below))
+  }),
+  /** gamma·x above 0, gamma·alpha·(exp(x) - 1) below, whose slope is y + gamma·alpha. */
+  Selu: unary((g, { x, y, dy, at }) => {
+    const gamma = floatAttribute(at.node, 'gamma', 1.0507009873554805)
+    const alpha = floatAttribute(at.node, 'alpha', 1.6732632423543772)
+    const above = indicator(g, 'Greater', x, g.constant(0, g.dtype(x)))
+    const below = mul(g, shift(g, neg(g, above), 1), shift(g, y, gamma * alpha))
+    return mul(g, dy, add(g, scale(g, above, gamma), below))
+  }),
+  ThresholdedRelu: unary((g, { x, dy, at }) =>
+    mul(g, dy, indicator(g, 'Greater', x, g.constant(floatAttribute(at.node, 'alpha', 1), g.dtype(x)))),
+  ),
+  Shrink: unary((g, { x, dy, at }) =>
+    mul(
+      g,
+      dy,
+      indicator(g, 'Greater', g.op('Abs', [x]), g.constant(floatAttribute(at.node, 'lambd', 0.5), g.dtype(x))),
+    ),
+  ),
+  /** x·tanh(softplus(x)): t + x·(1 - t²)·sigmoid(x). */
+  Mish: unary((g, { x, dy }) => {
+    const t = g.op('Tanh', [g.op('Softplus', [x])])
+    const slope = mul(g, mul(g, x, shift(g, neg(g, mul(g, t, t)), 1)), g.op('Sigmoid', [x]))
+    return mul(g, dy, add(g, t, slope))
   }),
   Clip: (g, { x, y, dy }) => [
     g.op('ClipGrad', [y[0], dy, x[1] ?? '', x[2] ?? ''], { domain: macroDomain, shape: g.shape(y[0]) }),

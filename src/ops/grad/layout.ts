@@ -221,11 +221,102 @@ const gatherElements: GradRule = (g, at) => {
 }
 
 const scatterElements: GradRule = (g, at) => {
-  if (stringAttribute(at.node, 'reduction', 'none') !== 'add')
-    throw new UnsupportedError(`${describe(at.node)}: only the reduction "add" has a gradient`)
+  const reduction = stringAttribute(at.node, 'reduction', 'none')
+  if (reduction !== 'none' && reduction !== 'add')
+    throw new UnsupportedError(
+      `${describe(at.node)}: its reduction "${reduction}" has no gradient; expected none or add`,
+    )
   const attributes = { axis: intAttribute(at.node, 'axis', 0) }
-  const updates = () => g.op('GatherElements', [at.dy, at.x[1]], { attributes, shape: g.shape(at.x[2]) })
-  return [at.dy, undefined, at.needs(2) ? updates() : undefined]
+  const [data, indices, given] = at.x
+  const written = (): string =>
+    g.op('ScatterElements', [at.dy, indices, zeros(g, given)], { attributes, shape: g.shape(data) })
+  const updates = (): string => g.op('GatherElements', [at.dy, indices], { attributes, shape: g.shape(given) })
+  return [
+    at.needs(0) ? (reduction === 'add' ? at.dy : written()) : undefined,
+    undefined,
+    at.needs(2) ? updates() : undefined,
+  ]
+}
+
+/** Values of the k largest (or smallest) go back to where they were. */
+const topK: GradRule = (g, at) => {
+  const from = g.shape(at.x[0])
+  const type = { shape: g.shape(at.y[0]) }
+  const types = [
+    { ...type, dtype: g.dtype(at.y[0]) },
+    { ...type, dtype: 'int64' as const },
+  ]
+  const indices = at.y[1] || g.ops('TopK', at.x, types, { attributes: at.node.attributes })[1]
+  const axis = axisOf(at, from.length, -1)
+  const target = expand(
+    g,
+    g.constant(
+      0,
+      g.dtype(at.dy),
+      from.map(() => 1),
+    ),
+    from,
+  )
+  return [scatterAdd(g, [target, indices, at.dy], axis)]
+}
+
+/** Lists of indices [.., k] into the first k axes, as places in those axes made one. */
+function flatPlaces(g: Emitter, indices: string, shape: Shape): string {
+  const along = g.shape(indices)
+  const k = along[along.length - 1]
+  const strides = Array.from({ length: k }, (_, i) => shape.slice(i + 1, k).reduce((n, d) => n * d, 1))
+  // Indices below zero count from the end.
+  const sizes = g.ints(shape.slice(0, k))
+  const below = g.op('Less', [indices, g.ints([0])], { dtype: 'bool', shape: along })
+  const whole = g.op('Where', [below, g.op('Add', [indices, sizes]), indices], { dtype: 'int64', shape: along })
+  return sum(g, g.op('Mul', [whole, g.ints(strides)]), [along.length - 1])
+}
+
+const gatherNd: GradRule = (g, at) => {
+  const from = g.shape(at.x[0])
+  if (intAttribute(at.node, 'batch_dims', 0) !== 0)
+    throw new UnsupportedError(`${describe(at.node)}: batch_dims has no gradient; expected 0`)
+  const k = g.shape(at.x[1]).at(-1) as number
+  const size = from.slice(0, k).reduce((n, d) => n * d, 1)
+  const places = flatPlaces(g, at.x[1], from)
+  const rest = from.slice(k)
+  const dy = reshape(g, at.dy, [...g.shape(places), ...rest])
+  return [reshape(g, gatherBack(g, dy, { axis: 0, size, indices: places }), from)]
+}
+
+/** What was written over passes nothing on; what was added to does. */
+const scatterNd: GradRule = (g, at) => {
+  const reduction = stringAttribute(at.node, 'reduction', 'none')
+  if (reduction !== 'none' && reduction !== 'add')
+    throw new UnsupportedError(
+      `${describe(at.node)}: its reduction "${reduction}" has no gradient; expected none or add`,
+    )
+  const [data, indices, updates] = at.x
+  const written = (): string => {
+    const nothing = zeros(g, updates)
+    return g.op('ScatterND', [at.dy, indices, nothing], { shape: g.shape(data) })
+  }
+  return [
+    at.needs(0) ? (reduction === 'add' ? at.dy : written()) : undefined,
+    undefined,
+    at.needs(2) ? g.op('GatherND', [at.dy, indices], { shape: g.shape(updates) }) : undefined,
+  ]
+}
+
+/** Blocks of an image as channels, and back, which moves elements as [b, channels, b] or [channels, b, b] say. */
+const depthToSpace: GradRule = (g, at) => {
+  const [n, c, h, w] = g.shape(at.x[0])
+  const b = intAttribute(at.node, 'blocksize', 1)
+  const cells = reshape(g, at.dy, [n, c / (b * b), h, b, w, b])
+  const perm = stringAttribute(at.node, 'mode', 'DCR') === 'CRD' ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4]
+  return [reshape(g, transpose(g, cells, perm), [n, c, h, w])]
+}
+
+const spaceToDepth: GradRule = (g, at) => {
+  const [n, c, h, w] = g.shape(at.x[0])
+  const b = intAttribute(at.node, 'blocksize', 1)
+  const cells = reshape(g, at.dy, [n, b, b, c, h / b, w / b])
+  return [reshape(g, transpose(g, cells, [0, 3, 4, 1, 5, 2]), [n, c, h, w])]
 }
 
 /** Resizing is linear and separable: along each axis, y = A·x, hence dx = Aᵀ·dy. */
@@ -283,5 +374,16 @@ export const layoutRules: Readonly<Record<string, GradRule>> = {
   Gather: gather,
   GatherElements: gatherElements,
   ScatterElements: scatterElements,
+  ScatterND: scatterNd,
+  GatherND: gatherNd,
+  TopK: topK,
+  Trilu: (g, at) => [
+    g.op('Trilu', at.x[1] ? [at.dy, at.x[1]] : [at.dy], {
+      attributes: { upper: intAttribute(at.node, 'upper', 1) },
+      shape: g.shape(at.dy),
+    }),
+  ],
+  DepthToSpace: depthToSpace,
+  SpaceToDepth: spaceToDepth,
   Resize: resize,
 }

@@ -5,7 +5,21 @@
  * the batch, var by N as ONNX has it. Running statistics are kept by the training loop.
  */
 import { floatAttribute, intAttribute } from '../../graph/walk.ts'
-import { add, div, type Emitter, expand, mul, reduce, reshape, type Shape, scale, shift, sub, sum } from './emit.ts'
+import {
+  add,
+  div,
+  type Emitter,
+  expand,
+  mul,
+  reduce,
+  reshape,
+  type Shape,
+  scale,
+  shift,
+  sub,
+  sum,
+  unbroadcast,
+} from './emit.ts'
 import { type At, type GradRule, macroDomain } from './rule.ts'
 
 /** A [C] vector as [C, 1, 1...], to go with [N, C, ...]. */
@@ -138,6 +152,22 @@ const layerNormalization: GradRule = (g, at) => {
   ]
 }
 
+/** y = x·scale / sqrt(mean(x²) + eps); with r = 1 / sqrt(..) and d = dy·scale: dx = r·d - x·r³·mean(d·x). */
+const rmsNormalization: GradRule = (g, at) => {
+  const [x, gamma] = at.x
+  const shape = g.shape(x)
+  const axis = intAttribute(at.node, 'axis', -1)
+  const axes = shape.map((_, i) => i).slice(axis < 0 ? axis + shape.length : axis)
+  const mean = (v: string): string => reduce(g, 'ReduceMean', v, { axes, keepDims: true })
+  const root = g.op('Sqrt', [shift(g, mean(mul(g, x, x)), floatAttribute(at.node, 'epsilon', 1e-5))])
+  const unit = div(g, x, root)
+  const d = mul(g, at.dy, gamma)
+  return [
+    div(g, sub(g, d, mul(g, unit, mean(mul(g, d, unit)))), root),
+    at.needs(1) ? unbroadcast(g, mul(g, at.dy, unit), g.shape(gamma)) : undefined,
+  ]
+}
+
 const instanceNormalization: GradRule = (g, at) => {
   const shape = g.shape(at.x[0])
   const axes = shape.map((_, i) => i).slice(2)
@@ -149,5 +179,6 @@ export const normRules: Readonly<Record<string, GradRule>> = {
   BatchNormalization: batchNormalization,
   'coppice.BatchNormTrain': batchNormTrain,
   LayerNormalization: layerNormalization,
+  RMSNormalization: rmsNormalization,
   InstanceNormalization: instanceNormalization,
 }

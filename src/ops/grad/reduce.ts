@@ -51,13 +51,25 @@ export const reduceRules: Readonly<Record<string, GradRule>> = {
   ReduceMin: extreme,
   ReduceProd: reduction((g, { x, y, dy, count }) => (count === 1 ? dy : div(g, mul(g, dy, y), x))),
   ReduceL1: reduction(magnitude),
-  ReduceL2: reduction((g, r) => (r.count === 1 ? magnitude(g, r) : mul(g, r.x, div(g, r.dy, r.y)))),
+  /** (A norm of zero passes nothing on, as in PyTorch.) */
+  ReduceL2: reduction((g, r) => {
+    if (r.count === 1) return magnitude(g, r)
+    return mul(g, r.x, div(g, r.dy, g.op('Max', [r.y, g.constant(1e-30, g.dtype(r.y))])))
+  }),
   ReduceSumSquare: reduction((g, { x, dy }) => mul(g, x, scale(g, dy, 2))),
   ReduceLogSum: reduction((g, { y, dy }) => div(g, dy, g.op('Exp', [y]))),
   ReduceLogSumExp: reduction((g, { x, y, dy }) => mul(g, dy, g.op('Exp', [sub(g, x, y)]))),
   Softmax: (g, at) => {
     const weighted = mul(g, at.dy, at.y[0])
     return [sub(g, weighted, mul(g, at.y[0], sum(g, weighted, [softmaxAxis(g, at)], true)))]
+  },
+  /** dx = the sum of what comes after (or before, in reverse), itself included unless exclusive. */
+  CumSum: (g, at) => {
+    const attributes = {
+      exclusive: intAttribute(at.node, 'exclusive', 0),
+      reverse: 1 - intAttribute(at.node, 'reverse', 0),
+    }
+    return [g.op('CumSum', [at.dy, at.x[1]], { attributes, shape: g.shape(at.dy) })]
   },
   LogSoftmax: (g, at) => {
     const total = sum(g, at.dy, [softmaxAxis(g, at)], true)

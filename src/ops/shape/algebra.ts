@@ -4,6 +4,7 @@ import { UnsupportedError } from '../../errors.ts'
 import { intAttribute, intsAttribute, stringAttribute } from '../../graph/walk.ts'
 import type { Dim } from '../../model.ts'
 import { type DataType, dataTypeOf } from '../../tensor/dtype.ts'
+import { type Equation, parseEquation } from '../einsum.ts'
 import {
   axisOf,
   broadcast,
@@ -17,6 +18,7 @@ import {
   same,
   show,
   typed,
+  unknownDims,
 } from './known.ts'
 import { listOf } from './movement.ts'
 import { convShape, poolShape, windows } from './windows.ts'
@@ -91,25 +93,37 @@ const gemm: Rule = (call) => {
 }
 
 const einsum: Rule = (call) => {
-  const equation = stringAttribute(call.node, 'equation', '').replace(/\s/g, '')
-  const [left, right] = equation.split('->')
-  if (equation.includes('.')) throw new UnsupportedError(`equation "${equation}" with an ellipsis`)
+  const given = stringAttribute(call.node, 'equation', '')
+  const inputs = call.node.inputs.map((_, i) => call.in(i).shape)
+  const { terms, output, ellipsis } = equationOf(given, inputs)
   const sizes = new Map<string, Dim>()
-  const terms = left.split(',')
   terms.forEach((term, i) => {
-    const shape = call.in(i).shape
-    if (shape && shape.length !== term.length) fail(`"${term}" of "${equation}" does not fit ${show(shape)}`)
-    for (let k = 0; k < term.length; k++)
-      sizes.set(term[k], same(sizes.get(term[k]), shape?.[k], `"${term[k]}" of "${equation}"`))
+    for (let k = 0; k < term.length; k++) {
+      const size = inputs[i]?.[k]
+      const known = sizes.get(term[k])
+      const broadcasts = ellipsis.includes(term[k]) && (known === 1 || size === 1)
+      if (!inputs[i] || (broadcasts && size === 1 && sizes.has(term[k]))) continue
+      sizes.set(term[k], broadcasts ? size : same(known, size, `"${term[k]}" of "${given}"`))
+    }
   })
-  const letters = terms.join('')
-  const once = [...sizes.keys()].filter((l) => letters.indexOf(l) === letters.lastIndexOf(l)).sort()
   return [
     typed(
       call,
-      [...(right ?? once.join(''))].map((l) => sizes.get(l)),
+      [...output].map((l) => sizes.get(l)),
     ),
   ]
+}
+
+function equationOf(equation: string, shapes: readonly (readonly Dim[] | undefined)[]): Equation {
+  try {
+    return parseEquation(
+      equation,
+      shapes.map((s) => s?.length),
+    )
+  } catch (error) {
+    if (error instanceof RangeError) return fail(error.message)
+    throw error
+  }
 }
 
 /** Y, Y_h and, for LSTM, Y_c. */
@@ -200,6 +214,27 @@ const fusedMatMul: Rule = (call) => {
   return [typed(call, productShape({ ...call, in: (i) => inputs[i] }, 0, 1))]
 }
 
+/** Y, and the keys and values that are kept for the next call. Inputs Q, K, V, mask, past keys and values. */
+const attention: Rule = (call) => {
+  const [q, k, v] = [call.in(0).shape, call.in(1).shape, call.in(2).shape]
+  if (!q || !v) return [typed(call, q && unknownDims(q.length))]
+  if (q.length === 4) {
+    const kept = call.has(4) ? [{}, {}] : [typed(call, k, 1), typed(call, v, 2)]
+    return [typed(call, [...q.slice(0, 3), v[3]]), ...kept]
+  }
+  const [heads, sourceHeads] = [intAttribute(call.node, 'q_num_heads', 0), intAttribute(call.node, 'kv_num_heads', 0)]
+  const width = v[2]
+  const out = typeof width === 'number' && sourceHeads > 0 ? (width / sourceHeads) * heads : undefined
+  return [typed(call, [q[0], q[1], out])]
+}
+
+/** Y, mean and deviation, and the sum that is normalised. */
+const skipLayerNormalization: Rule = (call) => {
+  const { dtype, shape } = call.in(0)
+  const statistic: Known = { dtype: 'float32', shape: shape?.map((d, i) => (i === shape.length - 1 ? 1 : d)) }
+  return [{ dtype, shape }, statistic, statistic, { dtype, shape }]
+}
+
 const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0)
 const ints32 = (shape: Dim[] | undefined): Known[] => [{ dtype: 'int32', shape }]
 
@@ -219,9 +254,11 @@ export const algebra: Record<string, Rule> = {
   TopK: topK,
   MatMul: matMul,
   Gemm: gemm,
+  'com.microsoft.SkipLayerNormalization': skipLayerNormalization,
   'com.microsoft.FusedMatMul': fusedMatMul,
   'com.microsoft.FusedGemm': gemm,
   Einsum: einsum,
+  Attention: attention,
   LSTM: recurrent,
   GRU: recurrent,
   RNN: recurrent,
