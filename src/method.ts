@@ -8,6 +8,7 @@ export type Feeds = Readonly<Record<string, Value>>
 export interface Value {
   readonly dtype: string
   readonly dims: readonly number[]
+  /** float16 as its bits (Uint16Array); `numbersOf` in tensor/dtype.ts reads any numeric value. Strings as a plain array. */
   readonly data:
     | Float32Array
     | Float64Array
@@ -19,6 +20,7 @@ export interface Value {
     | Int16Array
     | Uint32Array
     | BigUint64Array
+    | readonly string[]
 }
 
 /** A batch of inputs and the class of each of its samples. */

@@ -97,7 +97,7 @@ export async function bindSpec(
       `${given[0]}: it says how images are read, and ${spec.data} has none; expected data of images with it`,
     )
   const preprocess = guessPreprocess(inputs, splits.test, spec)
-  const batcher = batcherFor(inputs, splits.test, preprocess)
+  const batcher = batcherFor(inputs, splits.test, preprocess, model.graph.outputs)
   for (const note of [...(splits.note ? [splits.note] : []), ...preprocess.notes, ...batcher.notes])
     io.say(`note: ${note}`)
   const { range, mean, std, layout } = preprocess

@@ -2,10 +2,13 @@
  * Binding a data set to a model: which field feeds which input, in which shape, layout and element type. Everything
  * that can be wrong is checked once, here, before the first batch.
  */
+export { requiredInputs } from './batch-axis.ts'
+
 import { UnsupportedError } from '../errors.ts'
 import type { Value } from '../method.ts'
-import type { Dim, Model, ValueInfo } from '../model.ts'
-import { type DataType, sizeOf } from '../tensor/dtype.ts'
+import type { Dim, ValueInfo } from '../model.ts'
+import { type DataType, floatToHalf, isFloat, sizeOf } from '../tensor/dtype.ts'
+import { axisOf, batchOf, isOpen, isStrings } from './batch-axis.ts'
 import type { Batcher, Dataset, Field, Preprocess } from './dataset.ts'
 import { planeResizer } from './resize.ts'
 import { describeField } from './splits.ts'
@@ -17,17 +20,21 @@ export interface BoundBatcher extends Batcher {
   readonly notes: readonly string[]
 }
 
-/** The inputs that a caller must give: those that no initialiser fills. */
-export function requiredInputs(model: Model): ValueInfo[] {
-  return model.graph.inputs.filter((input) => !model.graph.initializers.has(input.name))
-}
-
 /**
  * Binds fields to inputs by name (a single field feeds a single input, whatever their names).
  * Throws one sentence where a field is missing or does not fit. The batcher takes any data set with the same fields,
  * and refuses others.
+ *
+ * Samples lie on axis 0 of a field and are stacked on the axis of the input that counts them; the model's `outputs` help to
+ * tell which that is.
  */
-export function batcherFor(inputs: readonly ValueInfo[], dataset: Dataset, preprocess: Preprocess): BoundBatcher {
+export function batcherFor(
+  inputs: readonly ValueInfo[],
+  dataset: Dataset,
+  preprocess: Preprocess,
+  outputs: readonly ValueInfo[] = [],
+): BoundBatcher {
+  const batch = batchOf(inputs, outputs)
   const names = Object.keys(dataset.fields)
   const notes: string[] = []
   const alone = inputs.length === 1 && names.length === 1
@@ -37,7 +44,8 @@ export function batcherFor(inputs: readonly ValueInfo[], dataset: Dataset, prepr
     if (!field) {
       throw new Error(`${dataset.id}: nothing feeds the model's input "${input.name}"; the data has ${list(names)}`)
     }
-    return { input, fieldName, expected: describeField(field), ...bindField(input, field, preprocess, dataset.id) }
+    const binding = bindField({ input, axis: axisOf(input, batch), field, fieldName, id: dataset.id }, preprocess)
+    return { input, fieldName, expected: describeField(field), ...binding }
   })
   const fixed = bound.filter((b) => b.batchSize !== undefined)
   const batchSize = fixed[0]?.batchSize
@@ -77,7 +85,19 @@ interface Binding {
   fill(field: Field, indices: ArrayLike<number>): Value
 }
 
-function bindField(input: ValueInfo, field: Field, preprocess: Preprocess, id: string): Binding {
+/** A field and the input that it feeds. */
+interface Pair {
+  readonly input: ValueInfo
+  /** The axis of the input that counts samples, if any does. */
+  readonly axis: number | undefined
+  readonly field: Field
+  readonly fieldName: string
+  /** The data set's name, for errors. */
+  readonly id: string
+}
+
+function bindField(pair: Pair, preprocess: Preprocess): Binding {
+  const { input, field, fieldName, id } = pair
   const dtype = input.dtype ?? 'float32'
   const isImage = field.kind === 'image'
   const stored = sizeOf(field.shape)
@@ -85,65 +105,129 @@ function bindField(input: ValueInfo, field: Field, preprocess: Preprocess, id: s
   const planar = isImage ? [channels, height, width] : field.shape
   const sample = isImage && preprocess.layout === 'NHWC' ? [height, width, channels] : planar
   const size = sizeOf(sample)
-  const make = makerOf(dtype, `${id}: input "${input.name}"`)
-  const write = isImage ? imageWriter(field.shape, preprocess, input, id) : copySample
+  const { make, finish } = storageOf(dtype, field, `${id}: "${fieldName}"`, input.name)
+  const copy = copierOf(dtype, `${id}: "${fieldName}"`, input.name)
+  const write = isImage ? imageWriter(field.shape, preprocess, input, id) : copy
   if (field.constant) {
-    if (!matches(input.shape, sample)) throw misfit(input, sample, field, id)
+    if (!matches(input.shape, sample)) throw misfit(pair, sample)
     return {
       fill(from) {
         const data = make(size)
-        copySample(from.data, 0, size, data, 0)
-        return { dtype, dims: sample, data }
+        copy(sourceOf(from), 0, size, data, 0)
+        return { dtype, dims: sample, data: finish(data) }
       },
     }
   }
-  const { dims, batchSize } = batchShape(input, sample, field, id)
+  const { dims, axis, batchSize } = batchShape(pair, sample)
+  const fill = axis === 0 ? write : scattered(write, { outer: sizeOf(sample.slice(0, axis)), size, make })
   return {
     ...(batchSize === undefined ? {} : { batchSize }),
     fill(from, indices) {
-      const data = make(indices.length * size)
-      for (let i = 0; i < indices.length; i++) write(from.data, indices[i] * stored, stored, data, i * size)
-      return { dtype, dims: dims(indices.length), data }
+      const count = indices.length
+      const source = sourceOf(from)
+      const data = make(count * size)
+      for (let i = 0; i < count; i++) {
+        const to = axis === 0 ? i * size : i
+        fill(source, indices[i] * stored, stored, data, to, count)
+      }
+      return { dtype, dims: dims(count), data: finish(data) }
     },
   }
 }
 
-type Array1d = Value['data']
-/** Writes the sample that begins at `from` to where it belongs in the batch. */
-type SampleWriter = (source: Field['data'], from: number, size: number, target: Array1d, to: number) => void
+type Numbers = Exclude<Value['data'], readonly string[]>
+type Elements = Numbers | string[]
+/** A field's numbers or text. */
+type Source = Field['data'] | readonly string[]
+/** Writes the sample that begins at `from` to where it belongs in the batch of `count`. */
+type SampleWriter = (source: Source, from: number, size: number, target: Elements, to: number, count?: number) => void
 
-const copySample: SampleWriter = (source, from, size, target, to) => {
-  if (target instanceof BigInt64Array || target instanceof BigUint64Array) {
-    for (let i = 0; i < size; i++) target[to + i] = BigInt(source[from + i])
-  } else target.set(source.subarray(from, from + size), to)
-}
-
-/** How a batch of samples is shaped for an input, and the batch size where the model fixes it. */
-function batchShape(
-  input: ValueInfo,
-  sample: readonly number[],
-  field: Field,
-  id: string,
-): { dims: (count: number) => number[]; batchSize?: number } {
-  const { shape } = input
-  if (!shape) return { dims: (n) => [n, ...sample] }
-  const rest = shape.slice(1)
-  const fixed = typeof shape[0] === 'number' && shape[0] > 0 ? { batchSize: shape[0] } : {}
-  if (shape.length > 0 && matches(rest, sample)) return { dims: (n) => [n, ...sample], ...fixed }
-  // The sample has the input's whole shape, batch axis included (recurrent states, models without a batch axis).
-  if (matches(shape, sample)) return { dims: () => [...sample], batchSize: 1 }
-  const size = sizeOf(sample)
-  const plain = field.kind === 'values' || sample[0] === 1 || rest.length === 1
-  const known = rest.filter((d): d is number => typeof d === 'number' && d > 0)
-  // Flattened ([N,784] for [1,28,28]) or unflattened ([N,1,28,28] for 784 columns), where the sizes leave no doubt.
-  if (plain && shape.length > 1 && known.length >= rest.length - 1 && size % sizeOf(known) === 0) {
-    const missing = size / sizeOf(known)
-    if (known.length < rest.length || missing === 1) {
-      const dims = rest.map((d) => (typeof d === 'number' && d > 0 ? d : missing))
-      return { dims: (n) => [n, ...dims], ...fixed }
+/** Writes sample `to` of a batch whose samples lie behind `outer` others: [layers, batch, hidden]. */
+function scattered(
+  write: SampleWriter,
+  { outer, size, make }: { readonly outer: number; readonly size: number; readonly make: (length: number) => Elements },
+): SampleWriter {
+  const whole = make(size)
+  const inner = size / outer
+  return (source, from, stored, target, to, count = 1) => {
+    write(source, from, stored, whole, 0)
+    for (let o = 0; o < outer; o++) {
+      const at = (o * count + to) * inner
+      for (let i = 0; i < inner; i++) (target as Float32Array)[at + i] = (whole as Float32Array)[o * inner + i]
     }
   }
-  throw misfit(input, sample, field, id)
+}
+
+/** Copies values; throws where a whole-number type cannot hold one. */
+function copierOf(dtype: DataType, subject: string, input: string): SampleWriter {
+  const refuse = (value: unknown): Error =>
+    new Error(`${subject} holds ${value}; the model's input "${input}" takes ${dtype}, which cannot be that`)
+  return (source, from, size, target, to) => {
+    if (isStrings(source)) {
+      for (let i = 0; i < size; i++) (target as string[])[to + i] = source[from + i]
+    } else if (target instanceof BigInt64Array || target instanceof BigUint64Array) {
+      const least = target instanceof BigUint64Array ? 0 : Number.NEGATIVE_INFINITY
+      for (let i = 0; i < size; i++) {
+        const value = source[from + i]
+        if (!Number.isInteger(value) || value < least) throw refuse(value)
+        target[to + i] = BigInt(value)
+      }
+    } else {
+      const numbers = target as Float32Array
+      numbers.set(source.subarray(from, from + size), to)
+      if (target instanceof Float32Array || target instanceof Float64Array) return
+      for (let i = 0; i < size; i++) if (numbers[to + i] !== source[from + i]) throw refuse(source[from + i])
+    }
+  }
+}
+
+function sourceOf({ data, strings }: Field): Source {
+  return strings ?? data
+}
+
+interface BatchShape {
+  /** The shape of a batch of samples. */
+  dims(count: number): number[]
+  /** The axis that samples are stacked on. */
+  readonly axis: number
+  /** Where the model fixes it. */
+  readonly batchSize?: number
+}
+
+/** How a batch of samples is shaped for an input. Throws where they do not fit. */
+function batchShape(pair: Pair, sample: readonly number[]): BatchShape {
+  const { input, field, axis: likely = 0 } = pair
+  const { shape } = input
+  if (!shape) return { dims: (n) => [n, ...sample], axis: 0 }
+  const stacked = (axis: number, rest: readonly number[]): BatchShape => {
+    const size = shape[axis]
+    const dims = (n: number): number[] => [...rest.slice(0, axis), n, ...rest.slice(axis)]
+    return { dims, axis, ...(isOpen(size) ? {} : { batchSize: size as number }) }
+  }
+  // One axis more than a sample: that of the samples, the likeliest that fits.
+  const axes = [likely, 0, ...shape.flatMap((dim, axis) => (isOpen(dim) ? [axis] : []))]
+  const fitting = axes.find((axis) => axis < shape.length && matches(shape.toSpliced(axis, 1), sample))
+  if (fitting !== undefined) return stacked(fitting, sample)
+  if (matches(shape, sample)) {
+    // A batch of one each, as frameworks store states: [2,1,64] for [2,batch,64].
+    if (sample[likely] === 1 && isOpen(shape[likely])) return stacked(likely, sample.toSpliced(likely, 1))
+    // The sample has the input's whole shape (models without a batch axis).
+    return { dims: () => [...sample], axis: 0, batchSize: 1 }
+  }
+  const rest = shape.slice(1)
+  const size = sizeOf(sample)
+  const plain = field.kind === 'values' || sample[0] === 1 || rest.length === 1
+  const known = rest.filter((d): d is number => !isOpen(d))
+  // Flattened ([N,784] for [1,28,28]) or unflattened ([N,1,28,28] for 784 columns), where the sizes leave no doubt.
+  if (likely === 0 && plain && shape.length > 1 && known.length >= rest.length - 1 && size % sizeOf(known) === 0) {
+    const missing = size / sizeOf(known)
+    if (known.length < rest.length || missing === 1)
+      return stacked(
+        0,
+        rest.map((d) => (isOpen(d) ? missing : (d as number))),
+      )
+  }
+  throw misfit(pair, sample)
 }
 
 function matches(shape: readonly Dim[] | undefined, sample: readonly number[]): boolean {
@@ -152,14 +236,15 @@ function matches(shape: readonly Dim[] | undefined, sample: readonly number[]): 
   )
 }
 
-function misfit(input: ValueInfo, sample: readonly number[], { kind }: Field, id: string): Error {
+function misfit({ input, field, fieldName, id }: Pair, sample: readonly number[]): Error {
   const want = input.shape?.map((d) => d ?? '?').join(',') ?? '?'
   const [, planes, , last] = input.shape ?? []
   const channelsFit = [sample[0], sample[2]].some((c) => c <= 4 && (c === planes || c === last))
-  const sized = kind === 'image' && input.shape?.length === 4 && channelsFit
+  const sized = field.kind === 'image' && input.shape?.length === 4 && channelsFit
   const hint = sized ? ' (--resize brings images to its size)' : ''
+  const which = fieldName === input.name ? '' : ` "${fieldName}"`
   return new Error(
-    `${id}: samples of shape [${sample.join(',')}] do not fit the model's input "${input.name}" [${want}]${hint}`,
+    `${id}: samples${which} of shape [${sample.join(',')}] do not fit the model's input "${input.name}" [${want}]${hint}`,
   )
 }
 
@@ -173,7 +258,7 @@ function imageWriter(
   const { range, mean = [0], std = [1], layout } = preprocess
   const [low, high] = range
   const [height, width] = preprocess.size ?? stored
-  const whole = (input.dtype ?? 'float32') !== 'float32' && input.dtype !== 'float64'
+  const whole = !isFloat(input.dtype ?? 'float32')
   const maps = Array.from({ length: channels }, (_, c) => {
     const [centre, scale] = [mean[mean.length === 1 ? 0 : c], std[std.length === 1 ? 0 : c]]
     return (x: number): number => ((x * (high - low)) / 255 + low - centre) / scale
@@ -191,10 +276,10 @@ function imageWriter(
     const resize = planeResizer([stored[0], stored[1]], [height, width])
     return (source, from, _size, target, to) => {
       for (let c = 0; c < channels; c++) {
-        const plane = resize(source, from + c * stored[0] * stored[1])
+        const plane = resize(source as Uint8Array, from + c * stored[0] * stored[1])
         const start = startOf(to, c)
         const map = whole ? Math.round : maps[c]
-        for (let i = 0; i < area; i++) target[start + i * step] = map(plane[i])
+        for (let i = 0; i < area; i++) (target as Float32Array)[start + i * step] = map(plane[i])
       }
     }
   }
@@ -203,19 +288,41 @@ function imageWriter(
       const table = tables[c]
       const start = startOf(to, c)
       const plane = from + c * area
-      for (let i = 0; i < area; i++) target[start + i * step] = table[source[plane + i]]
+      for (let i = 0; i < area; i++)
+        (target as Float32Array)[start + i * step] = table[(source as Uint8Array)[plane + i]]
     }
   }
 }
 
-/** Makes an empty array of an input's element type. */
-function makerOf(dtype: DataType, subject: string): (length: number) => Array1d {
-  const type = arrayTypes[dtype]
-  if (!type) throw new UnsupportedError(`${subject} takes ${dtype}, which data cannot be fed as`)
-  return (length) => new type(length)
+interface Storage {
+  /** An empty array to write samples into. */
+  make(length: number): Elements
+  /** That array as the model takes it. */
+  finish(data: Elements): Value['data']
 }
 
-const arrayTypes: Partial<Record<DataType, new (length: number) => Array1d>> = {
+/** How samples are stored for an input's element type. Throws where the field's elements are of another kind. */
+function storageOf(dtype: DataType, field: Field, subject: string, input: string): Storage {
+  const text = field.strings !== undefined
+  if (text !== (dtype === 'string')) {
+    const holds = text ? 'strings' : 'numbers'
+    throw new Error(`${subject} holds ${holds}; the model's input "${input}" takes ${text ? dtype : 'strings'}`)
+  }
+  if (text) return { make: (length) => new Array<string>(length).fill(''), finish: (data) => data }
+  if (dtype === 'float16')
+    return {
+      make: (length) => new Float32Array(length),
+      finish: (data) => Uint16Array.from(data as Float32Array, floatToHalf),
+    }
+  const type = arrayTypes[dtype]
+  if (!type)
+    throw new UnsupportedError(
+      `${subject}: the model's input "${input}" takes ${dtype}, which ONNX Runtime cannot be fed`,
+    )
+  return { make: (length) => new type(length), finish: (data) => data }
+}
+
+const arrayTypes: Partial<Record<DataType, new (length: number) => Numbers>> = {
   float32: Float32Array,
   float64: Float64Array,
   int8: Int8Array,

@@ -133,7 +133,11 @@ describe('batcherFor', () => {
   })
 
   it.each([
-    [['N', 3, 4, 4], rgb, 'rgb: samples of shape [3,2,2] do not fit the model\'s input "x" [N,3,4,4] (--resize'],
+    [
+      ['N', 3, 4, 4],
+      rgb,
+      'rgb: samples "image" of shape [3,2,2] do not fit the model\'s input "x" [N,3,4,4] (--resize',
+    ],
     [['N', 1, 4, 4], rgb, /do not fit the model's input "x" \[N,1,4,4\]$/],
     [['N', 5], values([3]), 'v: samples of shape [3] do not fit the model\'s input "x" [N,5]'],
   ] as const)('says in one sentence what does not fit: %j', (shape, set, message) => {

@@ -12,7 +12,12 @@ export function subset(dataset: Dataset, indices: ArrayLike<number>, id = datase
     }
   }
   const fields: Record<string, Field> = {}
-  const gatherField = (field: Field): Field => ({ ...field, data: gather(field.data, sizeOf(field.shape), indices) })
+  const gatherField = (field: Field): Field => {
+    const size = sizeOf(field.shape)
+    const { strings } = field
+    if (strings) return { ...field, strings: gatherStrings(strings, size, indices) }
+    return { ...field, data: gather(field.data, size, indices) }
+  }
   for (const [name, field] of Object.entries(dataset.fields)) {
     fields[name] = field.constant ? field : gatherField(field)
   }
@@ -43,6 +48,10 @@ function gather(data: Field['data'], size: number, indices: ArrayLike<number>): 
     out.set(data.subarray(from, from + size), i * size)
   }
   return out
+}
+
+function gatherStrings(strings: readonly string[], size: number, indices: ArrayLike<number>): string[] {
+  return Array.from(indices).flatMap((index) => strings.slice(index * size, (index + 1) * size))
 }
 
 /**

@@ -8,8 +8,10 @@ import type { Feeds } from '../method.ts'
 export interface Field {
   /** Shape of one sample, without the batch axis. Images: [channels, height, width]. */
   readonly shape: readonly number[]
-  /** All samples in order, dense. */
-  readonly data: Uint8Array | Int8Array | Int32Array | Float32Array
+  /** All samples in order, dense. Empty for text, which is in `strings`. Images are Uint8Array. */
+  readonly data: Uint8Array | Int8Array | Int32Array | Float32Array | Float64Array
+  /** Text, for inputs that take strings. */
+  readonly strings?: readonly string[]
   /** `image` data is 0..255 and goes through the preprocessing; `values` are fed as they are. */
   readonly kind: 'image' | 'values'
   /** One value for the whole set (such as a sampling rate): `data` holds it once, and no batch axis is added. */

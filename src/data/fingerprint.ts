@@ -8,11 +8,11 @@ export function dataFingerprint({ id, length, fields, labels, targets }: Dataset
   return JSON.stringify([
     id,
     length,
-    Object.entries({ ...fields, ...(targets ? { targets } : {}) }).map(([name, { shape, kind, data }]) => [
+    Object.entries({ ...fields, ...(targets ? { targets } : {}) }).map(([name, { shape, kind, data, strings }]) => [
       name,
       shape,
       kind,
-      crc32(bytesOf(data)),
+      crc32(bytesOf(strings ?? data)),
     ]),
     labels ? crc32(bytesOf(labels)) : 0,
   ])

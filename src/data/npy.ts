@@ -9,7 +9,7 @@ import { readZip, writeZip } from './zip.ts'
 export interface NpyArray {
   readonly shape: readonly number[]
   /** Row-major. float16 and float64 are read as float32, bool as uint8, 64-bit and unsigned wide integers as int32. */
-  readonly data: Uint8Array | Int8Array | Int32Array | Float32Array
+  readonly data: Uint8Array | Int8Array | Int32Array | Float32Array | Float64Array
   /** The bytes of `data` are truth values, 0 or 1, and no pixels. */
   readonly boolean?: true
 }

@@ -2,7 +2,7 @@
  * Seeded inputs for any model. What the model's input types leave open (symbolic and unknown sizes, integer settings
  * such as a sampling rate) is guessed from the graph where it tells, then tried in ONNX Runtime, likeliest first.
  */
-import { requiredInputs } from '../data/batcher.ts'
+import { axisOf, type BatchSize, batchOf, isOpen, requiredInputs } from '../data/batch-axis.ts'
 import { UnsupportedError } from '../errors.ts'
 import { constantOf, producersOf } from '../graph/walk.ts'
 import type { Feeds, Value } from '../method.ts'
@@ -46,9 +46,10 @@ export async function findRandomInputs(
 ): Promise<RandomInputs> {
   const { batchSize = 1 } = options
   const inputs = requiredInputs(model)
+  const batch = batchOf(inputs, model.graph.outputs)
   const ranges = new Map(inputs.map((input) => [input.name, integerRange(model.graph, input)]))
   let failure: unknown
-  for (const shapes of candidateShapes(inputs, batchSize)) {
+  for (const shapes of candidateShapes(inputs, batch, batchSize)) {
     const make = (seed: number): Feeds => {
       const rng = random(seed)
       const feeds: Record<string, Value> = {}
@@ -65,7 +66,7 @@ export async function findRandomInputs(
       continue
     }
     return {
-      batchSizeTaken: batchSize === 1 || inputs.every(takesBatches),
+      batchSizeTaken: batchSize === 1 || inputs.every((input) => takesBatches(input, batch)),
       shapes: Object.fromEntries(inputs.map((input, i) => [input.name, shapes[i]])),
       make,
     }
@@ -76,34 +77,17 @@ export async function findRandomInputs(
   })
 }
 
-/** Where an input's samples are counted: axis 0, or the first open axis where axis 0 is fixed and others are open. */
-function batchAxis(input: ValueInfo): number {
-  const dims = input.shape ?? []
-  if (isOpen(dims[0])) return 0
-  const first = dims.findIndex(isOpen)
-  return first > 0 && dims.length > 2 && !spatial(input, first) ? first : 0
-}
-
-function takesBatches(input: ValueInfo): boolean {
-  const { shape } = input
-  return !shape || shape.length === 0 || isOpen(shape[batchAxis(input)])
-}
-
-/** Height and width of an image. */
-function spatial({ shape = [] }: ValueInfo, axis: number): boolean {
-  return shape.length === 4 && axis >= 2
-}
-
-function isOpen(dim: number | string | undefined): boolean {
-  return typeof dim !== 'number' || dim <= 0
+function takesBatches(input: ValueInfo, batch: BatchSize): boolean {
+  const axis = axisOf(input, batch)
+  return axis === undefined || isOpen(input.shape?.[axis])
 }
 
 /** Shapes for all inputs, likeliest first. The same symbol has the same size everywhere. */
-function* candidateShapes(inputs: readonly ValueInfo[], batchSize: number): Generator<number[][]> {
+function* candidateShapes(inputs: readonly ValueInfo[], batch: BatchSize, batchSize: number): Generator<number[][]> {
   const seen = new Set<string>()
   for (const size of sizeLadder) {
     for (const channels of channelLadder) {
-      const shapes = inputs.map((input) => shapeWith(input, { size, channels, batchSize }))
+      const shapes = inputs.map((input) => shapeWith(input, { size, channels, batch, batchSize }))
       const key = JSON.stringify(shapes)
       if (seen.has(key)) continue
       seen.add(key)
@@ -117,18 +101,20 @@ function shapeWith(
   {
     size,
     channels,
+    batch,
     batchSize,
   }: {
     readonly size: { readonly side: number; readonly length: number }
     readonly channels: number
+    readonly batch: BatchSize
     readonly batchSize: number
   },
 ): number[] {
   const dims = input.shape ?? [undefined, undefined, undefined, undefined] // of unknown rank: perhaps an image
-  const batch = batchAxis({ ...input, shape: dims })
+  const samples = axisOf({ ...input, shape: dims }, batch)
   return dims.map((dim, axis) => {
     if (!isOpen(dim)) return dim as number
-    if (axis === batch || (typeof dim === 'string' && /batch/i.test(dim))) return batchSize
+    if (axis === samples || (typeof dim === 'string' && /batch/i.test(dim))) return batchSize
     if (dims.length === 4 && axis === 1) return channels
     return dims.length === 4 ? size.side : size.length
   })

@@ -17,6 +17,7 @@ import type { Model, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { type Feeds, openSession, type Value } from '../runtime/session.ts'
+import { bytesOf } from '../tensor/dtype.ts'
 import { evaluateAccuracy, fedBatches } from './accuracy.ts'
 
 export interface Score {
@@ -222,7 +223,7 @@ function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions
     let bytes = 0
     const take = (made: Feeds, b: number): boolean => {
       kept.push(Object.fromEntries(infos.map(({ name }) => [name, made[name] ?? cache.batches[b][name]])))
-      for (const v of Object.values(kept[b])) bytes += v.data.byteLength
+      for (const v of Object.values(kept[b])) bytes += bytesOf(v.data).byteLength
       return (bytes / kept.length) * order.length <= cacheBytes
     }
     if (fresh.length > 0) await overBatches(partBetween(model, cache.infos, fresh), cache, take)

@@ -2,7 +2,7 @@
  * Gradients of the cross-entropy at a model's weights, in inference form (BatchNormalization at its stored statistics,
  * no dropout), and products of its Hessian with vectors by a second backward pass (Pearlmutter 1994).
  */
-import { requiredInputs } from '../data/batcher.ts'
+import { batchAxisOf, pickSamples, requiredInputs } from '../data/batch-axis.ts'
 import { backward, grown } from '../grad/backward.ts'
 import { lowerPlain } from '../grad/lower-plain.ts'
 import { specialize } from '../grad/specialize.ts'
@@ -185,18 +185,19 @@ async function drawLabels(model: Model, context: Context): Promise<LabelledFeeds
  * since the mean of their losses is its loss.
  */
 export function* singles(model: Model, { feeds, labels }: LabelledFeeds): Generator<LabelledFeeds> {
-  const batched = requiredInputs(model).filter((input) => feeds[input.name].dims[0] >= labels.length)
-  const sizes = batched.map((input) => input.shape?.[0])
-  const fixed = sizes.length > 0 && sizes.every((size) => typeof size === 'number')
+  const axes = new Map(requiredInputs(model).map((input) => [input.name, { input, axis: batchAxisOf(input, model) }]))
+  const batched = [...axes.values()].filter(
+    ({ input, axis }) => axis !== undefined && feeds[input.name].dims[axis] >= labels.length,
+  )
+  const sizes = batched.map(({ input, axis }) => input.shape?.[axis!])
+  const fixed = sizes.length > 0 && sizes.every((size) => typeof size === 'number' && size > 0)
   const copies = fixed ? Math.min(...(sizes as number[])) : 1
   const rows = Math.max(copies, labels.length)
   for (let i = 0; i < labels.length; i++) {
-    const one = Object.entries(feeds).map(([name, v]) => {
-      if (v.dims[0] !== rows) return [name, v] as const
-      const size = v.data.length / v.dims[0]
-      const data = v.data.slice(0, copies * size)
-      for (let c = 0; c < copies; c++) data.set(v.data.subarray(i * size, (i + 1) * size) as never, c * size)
-      return [name, { ...v, dims: [copies, ...v.dims.slice(1)], data }] as const
+    const one = Object.entries(feeds).map(([name, value]) => {
+      const axis = axes.get(name)?.axis
+      if (axis === undefined || value.dims[axis] !== rows) return [name, value] as const
+      return [name, pickSamples(value, axis, new Array(copies).fill(i))] as const
     })
     yield { feeds: Object.fromEntries(one), labels: Array(copies).fill(labels[i]) }
   }

@@ -275,15 +275,25 @@ describe('weights and inputs as exporters make them', () => {
     expect(await said(plain, right)).toBe('')
   })
 
-  it('obd fails, and does not hang, where no input has an axis of samples', async () => {
+  it('obd takes samples that lie on axis 1, and fails, and does not hang, where no axis has as many', async () => {
     const plain = product('plain')
     const turned = withGraph(plain, {
       nodes: [node('Transpose', ['x'], ['rows'], { perm: [1, 0] }), node('MatMul', ['rows', 'w'], ['y'])],
       inputs: [valueInfo('x', 'float32', [12, 'n'])],
     })
-    const x = { dtype: 'float32', dims: [12, 20], data: Float32Array.from({ length: 240 }, (_, i) => Math.cos(i)) }
-    const labelled = () => [{ feeds: { x }, labels: Array(20).fill(1) as number[] }]
-    await expect(obd(turned, {}, { labelled })).rejects.toThrow()
+    const rows = { dtype: 'float32', dims: [20, 12], data: Float32Array.from({ length: 240 }, (_, i) => Math.cos(i)) }
+    const columns = {
+      ...rows,
+      dims: [12, 20],
+      data: rows.data.map((_, i, all) => all[(i % 20) * 12 + Math.floor(i / 20)]),
+    }
+    const labels = Array.from({ length: 20 }, (_, i) => i % 7)
+    const values = async (m: Model, x: Feeds[string]) =>
+      floats(weightTensors(await obd(m, {}, { labelled: () => [{ feeds: { x }, labels }] }))[0].tensor)
+    expect(await values(turned, columns)).toEqual(await values(plain, rows))
+    await expect(
+      obd(turned, {}, { labelled: () => [{ feeds: { x: columns }, labels: Array(21).fill(1) }] }),
+    ).rejects.toThrow()
   })
 
   it('obd takes an input that has no batch axis', async () => {

@@ -208,8 +208,9 @@ export function floatValues({
     : Float32Array.from(data as ArrayLike<number>)
 }
 
-/** The bytes under a typed array. */
-export function bytesOf(array: ArrayBufferView): Uint8Array {
+/** The bytes under a typed array; of strings, their UTF-8 with a zero after each. */
+export function bytesOf(array: ArrayBufferView | readonly string[]): Uint8Array {
+  if (!ArrayBuffer.isView(array)) return new TextEncoder().encode(array.map((text) => `${text}\0`).join(''))
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 }
 
