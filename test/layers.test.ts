@@ -25,7 +25,7 @@ const layers: Readonly<Record<string, string>> = {
   prune: 'calibrate data formats grad graph onnx ops runtime task tensor train',
   evaluate: 'data graph ops prune runtime task tensor train',
   compress: 'calibrate data evaluate formats graph onnx quantize runtime task tensor',
-  report: 'compress evaluate formats graph runtime task tensor train',
+  report: 'compress data evaluate formats graph runtime task tensor train',
   node: 'data formats graph onnx train',
 }
 

@@ -10,7 +10,7 @@
  */
 import { join } from 'node:path'
 import { first } from '../../src/data/batches.ts'
-import { fedBatches } from '../../src/evaluate/accuracy.ts'
+import { fedBatches } from '../../src/data/fed-batches.ts'
 import { type Latency, measureLatency } from '../../src/evaluate/latency.ts'
 import { packModel } from '../../src/formats/pack.ts'
 import { replaceTensors, weightTensors } from '../../src/graph/weights.ts'

@@ -2,7 +2,7 @@
 import type { BoundBatcher } from '../data/batcher.ts'
 import { subset } from '../data/batches.ts'
 import type { Dataset, Splits } from '../data/dataset.ts'
-import { fedBatches } from '../evaluate/accuracy.ts'
+import { fedBatches } from '../data/fed-batches.ts'
 import type { Feeds } from '../method.ts'
 import { permutation, random } from '../tensor/random.ts'
 

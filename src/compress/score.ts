@@ -4,7 +4,8 @@
  */
 import type { BoundBatcher } from '../data/batcher.ts'
 import type { Dataset } from '../data/dataset.ts'
-import { evaluateAccuracy, fedBatches } from '../evaluate/accuracy.ts'
+import { fedBatches } from '../data/fed-batches.ts'
+import { evaluateAccuracy } from '../evaluate/accuracy.ts'
 import { measureAgreement } from '../evaluate/agreement.ts'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'
 import type { Feeds } from '../method.ts'

@@ -1,10 +1,10 @@
 /** Top-1 and top-5 accuracy of a model over a whole labelled set. */
 
 import type { BoundBatcher } from '../data/batcher.ts'
-import { batches } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
+import { fedBatches } from '../data/fed-batches.ts'
 import { AbortError } from '../errors.ts'
-import type { Feeds, Value } from '../method.ts'
+import type { Value } from '../method.ts'
 import type { Session } from '../runtime/session.ts'
 
 export interface EvaluateOptions {
@@ -27,25 +27,6 @@ export interface Accuracy {
   readonly count: number
   /** [count, classes], where they were asked for. */
   readonly logits?: Float32Array
-}
-
-export interface FedBatch {
-  readonly feeds: Feeds
-  /** How many samples of the batch count: the rest repeats the last one, to fill a model's fixed batch. */
-  readonly count: number
-  readonly indices: Uint32Array
-}
-
-/** A data set as batches of inputs, in order. */
-export function* fedBatches(batcher: BoundBatcher, dataset: Dataset, batchSize = 100): Generator<FedBatch> {
-  const fixed = batcher.batchSize
-  for (const indices of batches(dataset, fixed ?? batchSize)) {
-    const filled =
-      fixed !== undefined && indices.length < fixed
-        ? Uint32Array.from({ length: fixed }, (_, i) => indices[Math.min(i, indices.length - 1)])
-        : indices
-    yield { feeds: batcher(dataset, filled), count: indices.length, indices }
-  }
 }
 
 /** Runs the whole set. Throws one sentence where there are no labels or the output does not fit the classes. */

@@ -9,6 +9,7 @@
 import { type BoundBatcher, requiredInputs } from '../data/batcher.ts'
 import { batches, first } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
+import { fedBatches } from '../data/fed-batches.ts'
 import { AbortError } from '../errors.ts'
 import { cutBefore, dependentsOf, partBetween } from '../graph/cut.ts'
 import { finalSoftmax } from '../graph/final-softmax.ts'
@@ -18,7 +19,7 @@ import { inferShapes } from '../ops/shape.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { type Feeds, openSession, type Value } from '../runtime/session.ts'
 import { bytesOf } from '../tensor/dtype.ts'
-import { evaluateAccuracy, fedBatches } from './accuracy.ts'
+import { evaluateAccuracy } from './accuracy.ts'
 
 export interface Score {
   /** Top-1 accuracy, a share of 1. */

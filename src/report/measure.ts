@@ -1,6 +1,7 @@
 /** Measuring two models side by side for a report: sizes, accuracy on the whole test set, agreement, latency. */
 import type { BoundData } from '../compress/held-back.ts'
-import { evaluateAccuracy, fedBatches } from '../evaluate/accuracy.ts'
+import { fedBatches } from '../data/fed-batches.ts'
+import { evaluateAccuracy } from '../evaluate/accuracy.ts'
 import { measureAgreement } from '../evaluate/agreement.ts'
 import { type Latency, measureLatency } from '../evaluate/latency.ts'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'

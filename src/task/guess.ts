@@ -3,6 +3,7 @@
  * that would let a search ruin an output in silence is not made: what nothing speaks for is judged as numbers, every
  * value of which counts.
  */
+import { batchAxisOf } from '../data/batch-axis.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { producersOf } from '../graph/walk.ts'
 import type { Value } from '../method.ts'
@@ -21,12 +22,11 @@ export interface GuessOptions {
 export function guessTask(model: Model, options: GuessOptions = {}): Task {
   const { graph } = model
   const shapes = shapesOf(model, options)
-  const batchSymbol = batchSymbolOf(graph)
   const outputs = graph.outputs.map((info): OutputTask => {
     const behind = scoresBehind(graph, info)
     const name = behind ?? info.name
     const shape = shapes(name) ?? info.shape
-    const batch = shape && batchSymbol ? shape.indexOf(batchSymbol) : 0
+    const batch = batchAxisOf({ name, shape }, model) ?? 0
     const guess = guessOutput(model, behind ? { name, dtype: 'float32', shape } : { ...info, shape }, options)
     return { output: name, ...guess, ...(batch > 0 ? { batchAxis: batch } : {}) }
   })
@@ -41,8 +41,8 @@ const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze
 /** What an output is when the data says nothing. */
 function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Guess {
   const { name, dtype, shape, opaqueType } = info
-  if (opaqueType || dtype === 'string')
-    return { kind: 'ignored', why: dtype === 'string' ? 'it holds text' : 'it is no tensor' }
+  if (opaqueType) return { kind: 'ignored', why: 'it is no tensor' }
+  if (dtype === 'string') return { kind: 'classes', why: 'it holds text' }
   const [end, place] = endOf(model.graph, name)
   if (end && varying.has(end.op)) return { kind: 'ignored', why: `its size depends on what ${end.op} finds` }
   if (dtype !== undefined && !/float/.test(dtype)) return guessWhole(shape, end)
@@ -178,11 +178,6 @@ function scoresBehind(graph: Graph, { name }: ValueInfo): string | undefined {
   return node?.op === 'ZipMap' ? node.inputs[0] : undefined
 }
 
-function batchSymbolOf({ inputs, initializers }: Graph): Dim {
-  const dims = inputs.filter((i) => !initializers.has(i.name)).map((i) => i.shape?.[0])
-  return dims.find((d) => typeof d === 'string')
-}
-
 /** Dimensions of values: as run, else as inferred, else as declared. */
 function shapesOf(model: Model, { seen }: GuessOptions): (name: string) => readonly Dim[] | undefined {
   let inferred: ReturnType<typeof inferShapes>['values'] | undefined
@@ -241,7 +236,7 @@ function withLabels(
     const info = model.graph.outputs.find((i) => i.name === o.output)
     const whole = info?.dtype !== undefined && !/float/.test(info.dtype)
     if (o.kind === 'ignored' || o.kind === 'state') return o
-    if (whole) return o.kind === 'classes' ? { ...o, labelled: true } : o
+    if (whole) return o.kind === 'classes' && info?.dtype !== 'string' ? { ...o, labelled: true } : o
     const dims = shapes(o.output) ?? []
     const wide = dims.flatMap((d, axis) => (axis > 0 && d !== 1 ? [axis] : []))
     const why = isDecision(o) ? `${o.why}, labels` : 'the data has labels'

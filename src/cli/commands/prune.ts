@@ -2,7 +2,7 @@
 import type { BoundBatcher } from '../../data/batcher.ts'
 import { splitDataset, subset } from '../../data/batches.ts'
 import type { Dataset } from '../../data/dataset.ts'
-import { type FedBatch, fedBatches } from '../../evaluate/accuracy.ts'
+import { type FedBatch, fedBatches } from '../../data/fed-batches.ts'
 import { crc32 } from '../../formats/checksum.ts'
 import { packModel } from '../../formats/pack.ts'
 import { tensorsOf } from '../../graph/walk.ts'

@@ -1,0 +1,39 @@
+/** The decisions that an output makes, as classes, and by what margins. */
+import type { BatchOutput } from './samples.ts'
+import { argmax, logitOf, marginOf, rowsAlong } from './scores.ts'
+import type { OutputTask } from './task.ts'
+
+/** Decisions of a batch, sample by sample; `positions` of them each. */
+export interface Decisions {
+  readonly classes: Int32Array
+  readonly positions: number
+  /** How far above 0 the decision for a class stands: negative where another class wins. Undefined without scores. */
+  margin?(at: number, label: number): number
+}
+
+export function decisionsOf(out: BatchOutput, task: OutputTask): Decisions {
+  const { data, dims, samples, size, at } = out
+  const { axis, probabilities = false } = task
+  const yesOrNo = task.kind === 'binary' || ((task.kind === 'labels' || task.kind === 'mask') && axis === undefined)
+  if (axis === undefined && !yesOrNo) {
+    const classes = Int32Array.from({ length: samples * size }, (_, i) => data[at(Math.floor(i / size), i % size)])
+    return { classes, positions: size }
+  }
+  if (axis === undefined) {
+    const logit = (i: number): number => logitOf(data[at(Math.floor(i / size), i % size)], probabilities)
+    return {
+      classes: Int32Array.from({ length: samples * size }, (_, i) => (logit(i) > 0 ? 1 : 0)),
+      positions: size,
+      margin: (i, label) => (label === 1 ? logit(i) : -logit(i)),
+    }
+  }
+  const rows = rowsAlong(dims, axis)
+  // Rows come sample by sample: the axis of samples is the first, or the only one beside that of the classes.
+  const positions = samples <= 1 ? rows.count : Math.max(1, Math.round(size / (dims[axis] || 1)))
+  const count = Math.min(rows.count, samples * positions)
+  return {
+    classes: Int32Array.from({ length: count }, (_, i) => argmax(data, rows.at(i))),
+    positions,
+    margin: (i, label) => marginOf(data, rows.at(i), label, probabilities),
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Judging a model against its original on the same inputs, output by output, as the task says.
+ *
+ * Values are judged by their signal-to-noise ratio about the mean: the signal is what an output varies from sample to
+ * sample, each element about its own mean, so that an answer that does not depend on the input scores 0 dB at best. The
+ * few numbers of a regressor or box count alike, each by its own variation; of larger outputs the elements are pooled.
+ */
+import type { Dataset } from '../data/dataset.ts'
+import { AbortError } from '../errors.ts'
+import type { Feeds, Value } from '../method.ts'
+import type { Model } from '../model.ts'
+import { openSession, type Session, withSession } from '../runtime/session.ts'
+import { bytesOf } from '../tensor/dtype.ts'
+import { answersFor } from './answers.ts'
+import { judgedModel } from './judged-model.ts'
+import { type BatchOutput, samplesOf } from './samples.ts'
+import { type DecisionJudgement, DecisionTally } from './tally-decisions.ts'
+import { factsOf, type ValueFacts, type ValueJudgement, ValueTally } from './tally-values.ts'
+import { isDecision, type OutputTask, type Task } from './task.ts'
+
+/** Inputs of one call, and what they are. */
+export interface JudgedBatch {
+  readonly feeds: Feeds
+  /** Samples fed, and how many of the first of them count; default: the call is one sample. */
+  readonly fed?: number
+  readonly count?: number
+  /** Which samples of the data set they are, for labels. */
+  readonly indices?: ArrayLike<number>
+  /** Batches of one group are judged together, apart from those of others: a range of random inputs. */
+  readonly group?: string
+}
+
+export interface JudgeOptions {
+  readonly task: Task
+  /** A fresh iterator per call, which gives the same batches. */
+  readonly inputs: () => Iterable<JudgedBatch>
+  /** Whose labels or targets judge the outputs that the task says. */
+  readonly dataset?: Dataset
+  readonly progress?: (done: number) => void
+  readonly signal?: AbortSignal
+}
+
+/** How one output of a model compares with the original's on one group of inputs. */
+export interface OutputJudgement extends Partial<ValueJudgement>, DecisionJudgement {
+  readonly task: OutputTask
+  readonly group?: string
+  readonly samples: number
+  /** Whether the original's output depends on the input at all here: without that, nothing is shown. */
+  readonly varies: boolean
+}
+
+export interface Judge {
+  readonly task: Task
+  /** What each output does on the original, by the groups of inputs. */
+  readonly varying: readonly { readonly output: string; readonly group?: string; readonly varies: boolean }[]
+  /** Compares another model's outputs, which have the names of the original's. */
+  compare(model: Model): Promise<OutputJudgement[]>
+}
+
+/** Most bytes of the original's outputs that are kept between comparisons; above it they are computed again. */
+const mostKept = 2 ** 28
+
+interface Subject {
+  readonly task: OutputTask
+  readonly group?: string
+  readonly facts: ValueFacts
+  readonly samples: number
+}
+
+/** Runs the original once, to learn what its outputs do. Throws one sentence where nothing can be judged. */
+export async function openJudge(model: Model, options: JudgeOptions): Promise<Judge> {
+  const { task, dataset } = options
+  const judged = task.outputs.filter((o) => o.kind !== 'ignored')
+  const kept: Record<string, Value>[] = []
+  let bytes = 0
+  const parts = new Map<
+    string,
+    { task: OutputTask; group?: string; facts: ReturnType<typeof factsOf>; samples: number }
+  >()
+  const original = judgedModel(model, task)
+  const run = (m: Model, use: (session: Session) => Promise<void>): Promise<void> =>
+    withSession(() => openSession(m), use)
+  const total = await eachBatch(original, run, options, async (batch, values) => {
+    for (const v of Object.values(values)) bytes += bytesOf(v.data).byteLength
+    if (bytes <= mostKept) kept.push(values)
+    for (const o of judged) {
+      const key = keyOf(o, batch)
+      const part = parts.get(key) ?? { task: o, group: batch.group, facts: factsOf(o), samples: 0 }
+      const cut = cutOf(values, o, batch)
+      part.facts.add(cut)
+      part.samples += cut.samples
+      parts.set(key, part)
+    }
+  })
+  if (total === 0) throw new Error('judge: there are no inputs to compare on')
+  const keptAll = kept.length === total ? kept : undefined
+  const subjects = new Map<string, Subject>(
+    [...parts].map(([key, part]) => [key, { ...part, facts: part.facts.finish() }]),
+  )
+  return {
+    task,
+    varying: [...subjects.values()].map((s) => ({ output: s.task.output, group: s.group, varies: s.facts.varies })),
+    async compare(other) {
+      const tallies = new Map(
+        [...subjects].map(([key, { task, facts, samples }]) => [
+          key,
+          {
+            values: new ValueTally(facts, samples),
+            decisions: isDecision(task) ? new DecisionTally(task) : undefined,
+          },
+        ]),
+      )
+      const add = (batch: JudgedBatch, expected: Record<string, Value>, actual: Record<string, Value>): void => {
+        for (const o of judged) {
+          const tally = tallies.get(keyOf(o, batch))
+          const [from, to] = [cutOf(expected, o, batch), cutOf(actual, o, batch)]
+          if (from.dims.join() !== to.dims.join())
+            throw new Error(`model: output "${o.output}" has shapes [${from.dims}] and [${to.dims}]; expected the same`)
+          const answers =
+            dataset && batch.indices && o.labelled ? answersFor(dataset, batch.indices, from.samples) : undefined
+          tally?.values.add(from, to, isDecision(o) ? undefined : answers?.rows)
+          tally?.decisions?.add(from, to, answers)
+        }
+      }
+      const compared = judgedModel(other, task)
+      if (keptAll) {
+        let b = 0
+        await eachBatch(compared, run, options, async (batch, values) => add(batch, keptAll[b++], values))
+      } else {
+        await run(original, (session) =>
+          eachBatch(compared, run, options, async (batch, values) =>
+            add(batch, await session.run(batch.feeds), values),
+          ).then(() => undefined),
+        )
+      }
+      return [...subjects].map(([key, { task, group, facts, samples }]): OutputJudgement => {
+        const tally = tallies.get(key)
+        const float = facts.float ? tally?.values.finish() : undefined
+        return {
+          task,
+          ...(group ? { group } : {}),
+          samples,
+          varies: facts.varies,
+          ...float,
+          ...tally?.decisions?.finish(),
+        }
+      })
+    },
+  }
+}
+
+function keyOf({ output }: OutputTask, { group = '' }: JudgedBatch): string {
+  return `${group}\n${output}`
+}
+
+function cutOf(values: Record<string, Value>, { output, batchAxis }: OutputTask, batch: JudgedBatch): BatchOutput {
+  const { fed = 1, count = fed } = batch
+  return samplesOf(values[output], { fed, count, axis: batchAxis })
+}
+
+/** Runs a model on every batch; gives how many there were. */
+async function eachBatch(
+  model: Model,
+  run: (m: Model, use: (session: Session) => Promise<void>) => Promise<void>,
+  { inputs, signal, progress }: JudgeOptions,
+  use: (batch: JudgedBatch, values: Record<string, Value>) => Promise<void>,
+): Promise<number> {
+  let done = 0
+  await run(model, async (session) => {
+    for (const batch of inputs()) {
+      if (signal?.aborted) throw new AbortError('judge: stopped')
+      const feeds = Object.fromEntries(session.inputNames.map((name) => [name, batch.feeds[name]]))
+      await use(batch, await session.run(feeds))
+      progress?.(++done)
+    }
+  })
+  return done
+}

@@ -1,0 +1,142 @@
+/** Decisions against those of the original, and against the data's labels. */
+import type { Answers } from './answers.ts'
+import { decisionsOf } from './decisions.ts'
+import type { BatchOutput } from './samples.ts'
+import { expectedTurns, meanAndError } from './statistics.ts'
+import type { OutputTask } from './task.ts'
+
+/** A share of decisions: as counted, its standard error, and as the margins let expect it. */
+export interface TurnedShare {
+  readonly share: number
+  readonly error: number
+  /** From margins and the noise in them (statistics.ts); where there is one decision per sample, with scores. */
+  readonly expected?: { readonly share: number; readonly error: number }
+}
+
+export interface DecisionJudgement {
+  /** Decisions that changed. Of masks and several labels, the mean over classes, so that rare ones count. */
+  readonly changed?: TurnedShare
+  /** Against the data's labels: shares of right decisions, and what was lost of them (negative: gained). */
+  readonly right?: {
+    readonly before: number
+    readonly after: number
+    /** Decisions that went wrong, and that went right. */
+    readonly lost: number
+    readonly gained: number
+    readonly total: number
+    readonly loss: TurnedShare
+  }
+}
+
+/** Classes rarer than this count as if they were this frequent. */
+const rarest = 1e-3
+
+export class DecisionTally {
+  private readonly balanced: boolean
+  private readonly from: Int32Array[] = []
+  private readonly to: Int32Array[] = []
+  private readonly perSample: number[] = []
+  private readonly margins: number[] = []
+  private readonly noise: number[] = []
+  private readonly labelMargins: number[] = []
+  private readonly labelNoise: number[] = []
+  private readonly rightBefore: number[] = []
+  private readonly rightAfter: number[] = []
+
+  private readonly task: OutputTask
+
+  constructor(task: OutputTask) {
+    this.task = task
+    this.balanced = task.kind === 'mask' || task.kind === 'labels'
+  }
+
+  add(from: BatchOutput, to: BatchOutput, answers?: Answers): void {
+    const [before, after] = [decisionsOf(from, this.task), decisionsOf(to, this.task)]
+    const { positions } = before
+    this.from.push(before.classes)
+    this.to.push(after.classes)
+    for (let s = 0; s < from.samples; s++) this.perSample.push(positions)
+    const labelOf = answerAt(answers, positions)
+    for (let i = 0; i < before.classes.length; i++) {
+      const decided = before.classes[i]
+      if (positions === 1 && before.margin && after.margin && decided >= 0) {
+        const margin = before.margin(i, decided)
+        this.margins.push(margin)
+        this.noise.push(after.margin(i, decided) - margin)
+      }
+      const label = labelOf?.(i)
+      if (label === undefined) continue
+      this.rightBefore.push(decided === label ? 1 : 0)
+      this.rightAfter.push(after.classes[i] === label ? 1 : 0)
+      if (positions === 1 && before.margin && after.margin) {
+        const margin = before.margin(i, label)
+        this.labelMargins.push(margin)
+        this.labelNoise.push(after.margin(i, label) - margin)
+      }
+    }
+  }
+
+  finish(): DecisionJudgement {
+    const changed = meanAndError(this.changedShares())
+    return {
+      changed: { share: changed.mean, error: changed.error, ...expectedOf(this.margins, this.noise) },
+      ...(this.rightBefore.length > 0 ? { right: this.right() } : {}),
+    }
+  }
+
+  /** For each sample, the share of its decisions that changed; balanced over classes where that is asked for. */
+  private changedShares(): number[] {
+    const weights = this.balanced ? this.classWeights() : undefined
+    const shares: number[] = []
+    this.from.forEach((classes, b) => {
+      for (let i = 0; i < classes.length; ) {
+        const positions = this.perSample[shares.length]
+        let changed = 0
+        for (const end = i + positions; i < end; i++)
+          if (classes[i] !== this.to[b][i]) changed += weights?.get(classes[i]) ?? 1
+        shares.push(changed / Math.max(1, positions))
+      }
+    })
+    return shares
+  }
+
+  private classWeights(): Map<number, number> {
+    const counts = new Map<number, number>()
+    let total = 0
+    for (const classes of this.from) {
+      for (const c of classes) counts.set(c, (counts.get(c) ?? 0) + 1)
+      total += classes.length
+    }
+    return new Map([...counts].map(([c, count]) => [c, 1 / (counts.size * Math.max(rarest, count / total))]))
+  }
+
+  private right(): NonNullable<DecisionJudgement['right']> {
+    const { rightBefore, rightAfter } = this
+    const total = rightBefore.length
+    const before = rightBefore.reduce((a, b) => a + b, 0)
+    const lost = rightBefore.filter((r, i) => r > rightAfter[i]).length
+    const gained = rightAfter.filter((r, i) => r > rightBefore[i]).length
+    const { mean, error } = meanAndError(rightBefore.map((r, i) => r - rightAfter[i]))
+    return {
+      before: before / total,
+      after: (before - lost + gained) / total,
+      lost,
+      gained,
+      total,
+      loss: { share: mean, error, ...expectedOf(this.labelMargins, this.labelNoise) },
+    }
+  }
+}
+
+function expectedOf(margins: readonly number[], noise: readonly number[]): Pick<TurnedShare, 'expected'> {
+  if (margins.length === 0 || noise.some(Number.isNaN)) return {}
+  const { mean, error } = meanAndError(expectedTurns(margins, noise))
+  return { expected: { share: mean, error } }
+}
+
+/** The label of each decision. */
+function answerAt({ labels, rows }: Answers = {}, positions: number): ((i: number) => number) | undefined {
+  if (labels && positions === 1) return (i) => labels[i]
+  if (rows && rows.width === positions) return (i) => (rows.data[i] > 0.5 ? 1 : 0)
+  return undefined
+}

@@ -1,0 +1,163 @@
+/** Values against those of the original: noise against what the output varies, by element or number. */
+import type { BatchOutput } from './samples.ts'
+import { meanAndError, ratioAndError } from './statistics.ts'
+import type { OutputTask } from './task.ts'
+
+export interface ValueJudgement {
+  /** Signal about the mean over noise, in dB; Infinity where all is equal, -Infinity where numbers became none. */
+  readonly snrDb: number
+  /** Its standard error over samples, in dB. */
+  readonly snrErrorDb: number
+  readonly maxAbsDiff: number
+  /** Against numbers that the data has: shares of their variance that are explained, before and after. */
+  readonly explained?: { readonly before: number; readonly after: number; readonly lossError: number }
+}
+
+/** What the original's output does over all samples. */
+export interface ValueFacts {
+  /** Whether they are floats: whole numbers are judged as decisions alone. */
+  readonly float: boolean
+  /** Whether the output depends on the input: its standard deviation is above a hundredth of its root mean square. */
+  readonly varies: boolean
+  /** What a squared difference of element `j` counts, so that noise as large as the signal counts 1 in all. */
+  weight(j: number): number
+}
+
+/** Numbers up to this many in a row (of a box, of points) have ranges of their own; more are features of one kind. */
+const mostNumbers = 16
+/** More elements than this share one mean. */
+const mostElements = 2 ** 22
+/** A deviation below 1e-4 of a value's size is no signal: float32 and noise have as much. */
+const leastShare = 1e-8
+const leastVariation = 1e-4
+
+/** Adds up the original's outputs. */
+export function factsOf(task: OutputTask) {
+  let sums: Float64Array | undefined
+  let squares: Float64Array | undefined
+  let first: BatchOutput | undefined
+  let samples = 0
+  let sum = 0
+  let square = 0
+  let count = 0
+  return {
+    add(out: BatchOutput): void {
+      first ??= out
+      // Outputs whose size changes from call to call have one mean over all.
+      const elementwise = out.size === first.size && out.size <= mostElements
+      if (samples === 0 && elementwise) {
+        sums = new Float64Array(out.size)
+        squares = new Float64Array(out.size)
+      } else if (!elementwise) sums = undefined
+      for (let s = 0; s < out.samples; s++) {
+        for (let j = 0; j < out.size; j++) {
+          const x = out.data[out.at(s, j)]
+          if (!Number.isFinite(x)) continue
+          sum += x
+          square += x * x
+          count++
+          if (sums && squares) {
+            sums[j] += x
+            squares[j] += x * x
+          }
+        }
+      }
+      samples += out.samples
+    },
+    finish(): ValueFacts {
+      const float = first?.float ?? false
+      const row = first && first.dims.length > 1 ? first.dims[first.dims.length - 1] : 1
+      const columns = task.kind === 'numbers' && row <= mostNumbers && sums ? row : 1
+      const signal = new Float64Array(columns)
+      const energy = new Float64Array(columns)
+      if (sums && squares && samples > 1) {
+        const unbiased = samples / (samples - 1)
+        for (let j = 0; j < sums.length; j++) {
+          signal[j % columns] += Math.max(0, squares[j] - (sums[j] * sums[j]) / samples) * unbiased
+          energy[j % columns] += squares[j]
+        }
+      } else {
+        signal[0] = Math.max(0, square - (sum * sum) / Math.max(1, count))
+        energy[0] = square
+      }
+      const all = energy.reduce((a, b) => a + b, 0)
+      const weights = signal.map(
+        (v, c) => 1 / (columns * Math.max(v, leastShare * energy[c], leastShare * leastShare * all, Number.MIN_VALUE)),
+      )
+      const varies = signal.some((v, c) => v > leastVariation * energy[c])
+      return { float, varies: float ? varies : true, weight: (j) => weights[j % columns] }
+    },
+  }
+}
+
+/** Adds up the differences of another model's outputs. */
+export class ValueTally {
+  private readonly noise: Float64Array
+  private readonly before: number[] = []
+  private readonly after: number[] = []
+  private readonly answers: { sum: number; square: number; count: number } = { sum: 0, square: 0, count: 0 }
+  private maxAbsDiff = 0
+  private done = 0
+
+  private readonly facts: ValueFacts
+
+  constructor(facts: ValueFacts, samples: number) {
+    this.facts = facts
+    this.noise = new Float64Array(samples)
+  }
+
+  /** `rows`: the numbers that the data has for these samples. */
+  add(from: BatchOutput, to: BatchOutput, rows?: { readonly data: Float32Array; readonly width: number }): void {
+    for (let s = 0; s < from.samples; s++) {
+      let noise = 0
+      for (let j = 0; j < from.size; j++) {
+        const at = from.at(s, j)
+        const [a, b] = [from.data[at], to.data[at]]
+        if (a === b || Object.is(a, b)) continue
+        const difference = Number.isNaN(a - b) ? Number.POSITIVE_INFINITY : Math.abs(a - b)
+        noise += difference * difference * this.facts.weight(j)
+        this.maxAbsDiff = Math.max(this.maxAbsDiff, difference)
+      }
+      this.noise[this.done++] = noise
+      if (rows && rows.width === from.size) this.addAnswers(from, to, s, rows.data)
+    }
+  }
+
+  private addAnswers(from: BatchOutput, to: BatchOutput, s: number, answers: Float32Array): void {
+    let [before, after] = [0, 0]
+    for (let j = 0; j < from.size; j++) {
+      const y = answers[s * from.size + j]
+      const at = from.at(s, j)
+      before += (from.data[at] - y) ** 2
+      after += (to.data[at] - y) ** 2
+      this.answers.sum += y
+      this.answers.square += y * y
+      this.answers.count++
+    }
+    this.before.push(before)
+    this.after.push(after)
+  }
+
+  finish(): ValueJudgement {
+    const flat = new Float64Array(this.noise.length).fill(1 / Math.max(1, this.noise.length))
+    const { ratio, error } = ratioAndError(this.noise, flat)
+    return {
+      snrDb: ratio === 0 ? Number.POSITIVE_INFINITY : -10 * Math.log10(ratio),
+      snrErrorDb: Number.isFinite(error) ? 4.343 * error : Number.POSITIVE_INFINITY,
+      maxAbsDiff: this.maxAbsDiff,
+      ...(this.before.length > 0 ? { explained: this.explained() } : {}),
+    }
+  }
+
+  private explained(): NonNullable<ValueJudgement['explained']> {
+    const { sum, square, count } = this.answers
+    const variance = Math.max(square - (sum * sum) / count, Number.MIN_VALUE)
+    const total = (errors: readonly number[]): number => errors.reduce((a, b) => a + b, 0)
+    const { error } = meanAndError(this.before.map((b, i) => this.after[i] - b))
+    return {
+      before: 1 - total(this.before) / variance,
+      after: 1 - total(this.after) / variance,
+      lossError: (error * this.before.length) / variance,
+    }
+  }
+}

@@ -1,0 +1,162 @@
+/** What was lost of what is allowed, output by output; the worst of them counts. */
+import type { OutputJudgement } from './judge.ts'
+import type { MaxLoss } from './max-loss.ts'
+import { below90, pairedInterval, shareInterval } from './statistics.ts'
+import { isDecision, type OutputTask } from './task.ts'
+
+export type LossUnit = 'points of accuracy' | 'points of agreement' | 'points of explained variance' | 'dB of noise'
+
+/** One output's loss in one unit, and its limit. Larger is worse in every unit: noise is -30 dB where the SNR is 30 dB. */
+export interface Finding {
+  readonly output: string
+  readonly kind: OutputTask['kind']
+  /** The inputs that it was found on, where there are several groups of them. */
+  readonly group?: string
+  readonly unit: LossUnit
+  readonly loss: number
+  readonly limit: number
+  /** The 95 % interval of the loss. */
+  readonly interval?: readonly [low: number, high: number]
+  readonly samples: number
+  /** The share of what is allowed that is spent: above 1 the limit is broken. */
+  readonly spent: number
+}
+
+export interface Verdict {
+  /** Of the worst finding; 0 where there is none. */
+  readonly spent: number
+  readonly worst?: Finding
+  readonly findings: readonly Finding[]
+}
+
+export interface VerdictOptions {
+  /**
+   * The share of the points that held-back samples may lose: the model may have seen them in training, and loses less on
+   * them than on new ones. With it a search must also show that it stays within the limit; without it (1) what was
+   * measured counts as it is.
+   */
+  readonly reserve?: number
+  /** Random inputs: decisions on them say nothing, so the values of all outputs are judged. */
+  readonly valuesOnly?: boolean
+}
+
+/** Holds judgements against what is allowed. */
+export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, options: VerdictOptions = {}): Verdict {
+  const findings = judgements
+    .filter((j) => j.varies)
+    .flatMap((j) => {
+      const values = j.snrDb !== undefined && (options.valuesOnly || !isDecision(j.task) || max.scoresToo)
+      const decided = !options.valuesOnly || j.snrDb === undefined
+      const own = decided && max.points < Number.POSITIVE_INFINITY ? pointsOf(j, max, options) : undefined
+      // Numbers that the data knows are judged by those.
+      const noise = values && (own === undefined || max.scoresToo) ? [noiseOf(j, max, options)] : []
+      return own ? [own, ...noise] : noise
+    })
+  const worst = findings.reduce<Finding | undefined>((w, f) => (w && w.spent >= f.spent ? w : f), undefined)
+  return { spent: worst?.spent ?? 0, ...(worst ? { worst } : {}), findings }
+}
+
+function about({ task, group, samples }: OutputJudgement): Pick<Finding, 'output' | 'kind' | 'group' | 'samples'> {
+  return { output: task.output, kind: task.kind, samples, ...(group ? { group } : {}) }
+}
+
+/** Noise as a share of what is allowed, in amplitude. A search counts what is not shown against the model. */
+function noiseShare(
+  { snrDb = Number.POSITIVE_INFINITY, snrErrorDb = 0 }: OutputJudgement,
+  max: MaxLoss,
+  sure: boolean,
+): number {
+  const doubt = sure && Number.isFinite(snrErrorDb) ? below90 * snrErrorDb : 0
+  return snrDb === Number.POSITIVE_INFINITY ? 0 : 10 ** ((max.snrDb - snrDb + doubt) / 20)
+}
+
+function noiseOf(j: OutputJudgement, max: MaxLoss, { reserve = 1 }: VerdictOptions): Finding {
+  const { snrDb = Number.POSITIVE_INFINITY, snrErrorDb = 0 } = j
+  const around = 1.96 * snrErrorDb
+  return {
+    ...about(j),
+    unit: 'dB of noise',
+    loss: -snrDb,
+    limit: -max.snrDb,
+    ...(Number.isFinite(around) && Number.isFinite(snrDb) ? { interval: [-snrDb - around, -snrDb + around] } : {}),
+    spent: noiseShare(j, max, reserve < 1),
+  }
+}
+
+/** Points of accuracy, of explained variance, or of agreement; undefined where there are no decisions or answers. */
+function pointsOf(j: OutputJudgement, max: MaxLoss, options: VerdictOptions): Finding | undefined {
+  const { right, explained, changed, samples } = j
+  if (right) {
+    const interval = pairedInterval(right)
+    return points(j, max, options, {
+      unit: 'points of accuracy',
+      loss: right.before - right.after,
+      interval: [interval.low, interval.high],
+      shown: right.loss.expected ?? right.loss,
+      total: right.total,
+    })
+  }
+  if (explained) {
+    const loss = explained.before - explained.after
+    const around = 1.96 * explained.lossError
+    return points(j, max, options, {
+      unit: 'points of explained variance',
+      loss,
+      interval: [loss - around, loss + around],
+      shown: { share: loss, error: explained.lossError },
+      total: samples,
+    })
+  }
+  if (!changed || !isDecision(j.task)) return undefined
+  const one = j.task.kind === 'classes' || j.task.kind === 'binary'
+  const { low, high } = one
+    ? shareInterval(Math.round(changed.share * samples), samples)
+    : { low: Math.max(0, changed.share - 1.96 * changed.error), high: changed.share + 1.96 * changed.error }
+  return points(
+    j,
+    max,
+    { ...options, reserve: (options.reserve ?? 1) < 1 ? 0.999 : 1 },
+    {
+      unit: 'points of agreement',
+      loss: changed.share,
+      interval: [low, high],
+      shown: changed.expected ?? changed,
+      total: samples,
+    },
+  )
+}
+
+function points(
+  j: OutputJudgement,
+  max: MaxLoss,
+  { reserve = 1 }: VerdictOptions,
+  found: {
+    readonly unit: LossUnit
+    readonly loss: number
+    readonly interval: readonly [number, number]
+    readonly shown: { readonly share: number; readonly error: number }
+    readonly total: number
+  },
+): Finding {
+  const { unit, interval, shown, total } = found
+  const limit = max.points * reserve
+  const loss = 100 * found.loss
+  const measured = shareSpent(loss, limit)
+  const finding = { ...about(j), unit, loss, limit, interval: [100 * interval[0], 100 * interval[1]] as const }
+  if (reserve === 1) return { ...finding, spent: measured }
+  // A search must be able to show that the limit holds: the expected loss, what it may be above that at 90 %, and half a
+  // sample for what no sample says. Where too few samples show anything, noise as low as values must keep is harmless.
+  const high = 100 * (Math.max(0, shown.share) + below90 * finite(shown.error) + 0.5 / total)
+  return { ...finding, spent: Math.max(measured, Math.min(shareSpent(high, max.points), noiseShare(j, max, true))) }
+}
+
+function finite(error: number): number {
+  return Number.isFinite(error) ? error : 1
+}
+
+/** A gain is no room to spend. */
+function shareSpent(loss: number, limit: number): number {
+  // A whole sample may lie between two losses: a millionth of a point is far below that and above rounding.
+  if (loss <= limit + 1e-6) return limit > 0 ? Math.max(0, Math.min(1, loss / limit)) : 0
+  return limit > 0 ? loss / limit : Number.POSITIVE_INFINITY
+}
