@@ -30,6 +30,10 @@ export interface CalibrationSpec {
   readonly std?: readonly number[]
   readonly layout?: 'NCHW' | 'NHWC'
   readonly resize?: boolean
+  /** The column or array with the answers. */
+  readonly label?: string
+  /** Whether the first row of a table names its columns. */
+  readonly header?: boolean
 }
 
 /** Runs the steps in order. */

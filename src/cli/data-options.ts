@@ -16,6 +16,8 @@ export interface DataFlags {
   readonly std?: string
   readonly layout?: string
   readonly resize?: boolean
+  readonly label?: string
+  readonly header?: string
   readonly seed: string
 }
 
@@ -27,6 +29,11 @@ export function addDataOptions(command: Command): Command {
     .option('--std <numbers>', 'divided by after that')
     .option('--layout <layout>', 'NCHW or NHWC (default: read off the model where only one fits)')
     .option('--resize', 'bring images to the size that the model takes (bilinear)')
+    .option('--label <name>', 'the column (csv) or array (npz) with the answers; of a column also its number, from 1')
+    .option(
+      '--header <answer>',
+      'yes or no: whether the first row of a csv names the columns (default: where it has words)',
+    )
     .option('--seed <n>', 'seeds every random draw', '0')
 }
 
@@ -52,6 +59,13 @@ export function preprocessOptions(flags: DataFlags): PreprocessOptions {
   }
 }
 
+/** How tables and arrays are read. */
+function readOptions({ label, header }: DataFlags): Pick<CalibrationSpec, 'label' | 'header'> {
+  if (header !== undefined && header !== 'yes' && header !== 'no')
+    throw new Error(`--header: "${header}"; expected yes or no`)
+  return { ...(label === undefined ? {} : { label }), ...(header === undefined ? {} : { header: header === 'yes' }) }
+}
+
 /** Those of the flags about preprocessing that were given. */
 function preprocessFlags({ inputRange, mean, std, layout, resize }: DataFlags): string[] {
   const flags = { '--input-range': inputRange, '--mean': mean, '--std': std, '--layout': layout, '--resize': resize }
@@ -71,7 +85,7 @@ export async function bindData(
       throw new Error(`${given[0]}: it says how data is read, and there is none; expected --data SPEC with it`)
     return undefined
   }
-  const options = preprocessOptions(flags)
+  const options = { ...preprocessOptions(flags), ...readOptions(flags) }
   return bindSpec(model, { data: flags.data, ...options }, { seed: seedOf(flags), io, signal, given })
 }
 
@@ -88,7 +102,9 @@ export async function bindSpec(
   const splits = await loadData(spec.data, {
     seed,
     signal,
-    inputs: inputs.map((i) => i.name),
+    inputs,
+    label: spec.label,
+    header: spec.header,
     imageSize: imageSizeOf(inputs),
     progress: io.progress,
   })
@@ -106,6 +122,8 @@ export async function bindSpec(
     batcher,
     spec: {
       data: spec.data,
+      ...(spec.label === undefined ? {} : { label: spec.label }),
+      ...(spec.header === undefined ? {} : { header: spec.header }),
       range,
       layout,
       ...(mean ? { mean } : {}),

@@ -39,6 +39,19 @@ describe('readAnswers', () => {
     expect(targets).toEqual({ shape, data: Float32Array.from(array.data), kind: 'values' })
   })
 
+  it('takes text as names of classes, the same for both parts', () => {
+    const parts = [['dog', 'cat'], ['ant']].map((strings) => ({
+      id: 'n',
+      length: strings.length,
+      array: { shape: [strings.length], data: new Uint8Array(0), strings },
+    }))
+    const classNames = ['ant', 'cat', 'dog']
+    expect(readAnswers('y', parts)).toEqual([
+      { labels: Int32Array.of(2, 1), classes: 3, classNames },
+      { labels: Int32Array.of(0), classes: 3, classNames },
+    ])
+  })
+
   it('decides for both parts alike', () => {
     const parts = [numbers([2], 0, 1), numbers([2], 0.5, 1)].map((array) => ({ id: 'n', length: 2, array }))
     expect(readAnswers('y', parts).map((a) => a.labels)).toEqual([undefined, undefined])
@@ -56,8 +69,8 @@ describe('targets of an npz', () => {
     ['x', numbers([4, 2], 0, 1, 2, 3, 4, 5, 6, 7)],
     ['y', numbers([4], 0.1, 1.1, 2.1, 3.1)],
   ])
-  const whole = (inputs?: readonly string[]): Dataset => {
-    const found = npzSplits(arrays, 'n', inputs)
+  const whole = (...inputs: string[]): Dataset => {
+    const found = npzSplits(arrays, 'n', { inputs: inputs.map((name) => ({ name })) })
     if (!('whole' in found)) throw new Error('it is in two parts')
     return found.whole
   }
@@ -77,8 +90,15 @@ describe('targets of an npz', () => {
     )
   })
 
+  it('are in the array that is told', () => {
+    const both = new Map(arrays).set('other', { shape: [4], data: Uint8Array.of(0, 1, 1, 0) })
+    const found = npzSplits(both, 'n', { label: 'other' })
+    expect(found).toMatchObject({ whole: { labels: Int32Array.of(0, 1, 1, 0), fields: { y: { shape: [] } } } })
+    expect(() => npzSplits(both, 'n', { label: 'othr' })).toThrow('n: it has no array "othr"; did you mean "other"?')
+  })
+
   it('leave an array alone that is named as an input of the model', () => {
-    expect(whole(['x', 'y']).targets).toBeUndefined()
-    expect(whole(['x', 'y']).fields.y.shape).toEqual([])
+    expect(whole('x', 'y').targets).toBeUndefined()
+    expect(whole('x', 'y').fields.y.shape).toEqual([])
   })
 })

@@ -2,18 +2,25 @@
  * What a sample's answer is: a class, or numbers (to regress, or several labels of 0 and 1). Which of the two an array holds
  * is read off its name, its type and its values, the same for all parts of a data set.
  */
-import { sizeOf } from '../tensor/dtype.ts'
+import { type DataType, sizeOf } from '../tensor/dtype.ts'
 import type { Dataset } from './dataset.ts'
 import type { NpyArray } from './npy.ts'
 
 export type Answers = Pick<Dataset, 'labels' | 'classes' | 'classNames' | 'targets'>
 
 /** Names of arrays that hold classes, or numbers where they are no whole numbers. */
-const classNames = ['labels', 'label', 'y']
+const classArrays = ['labels', 'label', 'y']
 /** Names of arrays that hold numbers, whole or not. */
-const numberNames = ['targets', 'target']
+const numberArrays = ['targets', 'target']
 /** In the order in which they are looked for. */
-export const answerNames: readonly string[] = [...classNames, ...numberNames]
+export const answerArrays: readonly string[] = [...classArrays, ...numberArrays]
+
+export interface ReadOptions {
+  /** The model's inputs: an array or column of such a name feeds it, and is no answer, whatever its name. */
+  readonly inputs?: readonly { readonly name: string; readonly dtype?: DataType }[]
+  /** The array or column with the answers; default: one that is called so. */
+  readonly label?: string
+}
 
 export interface AnswerArray {
   /** Begins every error. */
@@ -26,7 +33,7 @@ export interface AnswerArray {
 /**
  * The answers of the parts of one data set, all classes or all numbers. Throws one sentence where a part has not one row per
  * sample. Classes are: whole numbers from 0, one per sample, in arrays of integers; the same in arrays of floats, up to
- * as many as there are samples (or 1,000); rows of one 1 among zeros. Everything else is numbers.
+ * as many as there are samples (or 1,000); rows of one 1 among zeros; text. Everything else is numbers.
  */
 export function readAnswers(name: string, parts: readonly AnswerArray[]): Answers[] {
   for (const { id, length, array } of parts) {
@@ -34,7 +41,15 @@ export function readAnswers(name: string, parts: readonly AnswerArray[]): Answer
       throw new Error(`${id}: "${name}" has shape [${array.shape.join(',')}]; expected ${length} rows, one per sample`)
     }
   }
-  if (numberNames.includes(name)) return parts.map((part) => numbers(name, part))
+  if (parts.some(({ array }) => array.strings)) {
+    const texts = parts.map(({ array, length, id }) => {
+      if (array.strings?.length !== length)
+        throw new Error(`${id}: "${name}" has shape [${array.shape.join(',')}]; expected one text per sample`)
+      return array.strings
+    })
+    return answersOfTexts(texts)
+  }
+  if (numberArrays.includes(name)) return parts.map((part) => numbers(name, part))
   if (parts.every(isOneHot)) {
     return parts.map(({ array, length }) => {
       const classes = array.shape[1]
@@ -44,6 +59,28 @@ export function readAnswers(name: string, parts: readonly AnswerArray[]): Answer
   if (!parts.every(isClasses)) return parts.map((part) => numbers(name, part))
   const classes = Math.max(...parts.map((part) => countClasses(part)))
   return parts.map(({ array }) => ({ labels: Int32Array.from(array.data), classes }))
+}
+
+/**
+ * The same of texts, one per sample: class indices where all are whole numbers from 0 (3, or 3.0 as spreadsheets and data
+ * frames write it), numbers where all are numbers, else names of classes, numbered in alphabetical order.
+ */
+export function answersOfTexts(parts: readonly (readonly string[])[]): Answers[] {
+  const all = (test: (text: string) => boolean): boolean => parts.every((texts) => texts.every(test))
+  if (all((text) => /^\d{1,6}(\.0+)?$/.test(text))) {
+    const labels = parts.map((texts) => Int32Array.from(texts, Number))
+    const classes = labels.reduce((most, part) => part.reduce((m, label) => Math.max(m, label + 1), most), 0)
+    return labels.map((part) => ({ labels: part, classes }))
+  }
+  if (all((text) => text !== '' && Number.isFinite(Number(text))))
+    return parts.map((texts) => ({ targets: { shape: [], data: Float32Array.from(texts, Number), kind: 'values' } }))
+  const classNames = [...new Set(parts.flat())].sort()
+  const index = new Map(classNames.map((name, i) => [name, i]))
+  return parts.map((texts) => ({
+    labels: Int32Array.from(texts, (text) => index.get(text)!),
+    classes: classNames.length,
+    classNames,
+  }))
 }
 
 function numbers(name: string, { id, length, array }: AnswerArray): Answers {
@@ -59,7 +96,7 @@ function numbers(name: string, { id, length, array }: AnswerArray): Answers {
 
 function isClasses({ array, length }: AnswerArray): boolean {
   if (sizeOf(array.shape) !== length) return false
-  if (!(array.data instanceof Float32Array)) return true
+  if (!(array.data instanceof Float32Array || array.data instanceof Float64Array)) return true
   const most = Math.max(1000, length)
   return array.data.every((v) => Number.isInteger(v) && v >= 0 && v < most)
 }

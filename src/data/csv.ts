@@ -1,9 +1,11 @@
 /**
- * CSV tables: one sample a row. A header names the columns; the label column is called label, class, target or y.
- * Quoting as in RFC 4180.
+ * CSV tables: one sample per row. A header names the columns; the label column is called label, class, target or y, or is
+ * named by the caller. Quoting as in RFC 4180.
  */
-import type { Answers } from './answers.ts'
-import type { Dataset } from './dataset.ts'
+import { didYouMean } from '../errors.ts'
+import type { DataType } from '../tensor/dtype.ts'
+import { type Answers, answersOfTexts, type ReadOptions } from './answers.ts'
+import type { Dataset, Field } from './dataset.ts'
 
 const labelNames = new Set(['label', 'labels', 'class', 'target', 'y'])
 
@@ -46,46 +48,125 @@ export function parseCsv(text: string, subject: string): string[][] {
   return rows
 }
 
+export interface CsvOptions extends ReadOptions {
+  /** Whether the first row names the columns; default: yes where one of its cells is no number. */
+  readonly header?: boolean
+}
+
+interface Column {
+  readonly name: string
+  readonly cells: readonly string[]
+}
+
 /**
- * The table as a data set with one field, `values`, of all columns but the label's. Labels that are whole numbers
- * (3, or 3.0 as spreadsheets and data frames write it) are class indices; other numbers are targets to regress;
- * anything else is class names, numbered in alphabetical order. Without a header there are no labels.
+ * The table as a data set: one field per input where the model has several, each named as a column is; else one field,
+ * `values`, of all columns but the label's. Columns of text are for inputs that take strings.
+ *
+ * `label` is a column's name or its number: 1 is the first, -1 the last. What answers are, see `answersOfTexts`.
  */
-export function csvDataset(text: string, id: string): Dataset {
+export function csvDataset(text: string, id: string, options: CsvOptions = {}): Dataset {
   const rows = parseCsv(text, id)
   if (rows.length === 0) throw new Error(`${id}: it holds no rows`)
-  const hasHeader = rows[0].some((cell) => cell !== '' && Number.isNaN(Number(cell)))
-  const header = hasHeader ? rows[0] : undefined
+  const hasHeader = options.header ?? rows[0].some((cell) => cell !== '' && Number.isNaN(Number(cell)))
   const body = hasHeader ? rows.slice(1) : rows
   if (body.length === 0) throw new Error(`${id}: it holds a header and no rows`)
   const width = rows[0].length
-  const labelColumn = header ? header.findIndex((name) => labelNames.has(name.toLowerCase())) : -1
-  const features = width - (labelColumn < 0 ? 0 : 1)
-  const data = new Float32Array(body.length * features)
+  const first = hasHeader ? 2 : 1
   body.forEach((row, i) => {
-    const where = `${id}: row ${i + 1 + (hasHeader ? 1 : 0)}`
-    if (row.length !== width) throw new Error(`${where} has ${row.length} cells; expected ${width}`)
-    const cells = row.filter((_, column) => column !== labelColumn)
-    cells.forEach((cell, column) => {
-      const value = Number(cell)
-      if (cell === '' || Number.isNaN(value)) throw new Error(`${where} holds "${cell}" where a number is expected`)
-      data[i * features + column] = value
-    })
+    if (row.length !== width) throw new Error(`${id}: row ${i + first} has ${row.length} cells; expected ${width}`)
   })
-  const fields = { values: { shape: [features], data, kind: 'values' as const } }
-  if (labelColumn < 0) return { id, length: body.length, fields }
-  return { id, length: body.length, fields, ...answersOf(body.map((row) => row[labelColumn])) }
+  const columns = rows[0].map(
+    (cell, c): Column => ({ name: hasHeader ? cell : String(c + 1), cells: body.map((row) => row[c]) }),
+  )
+  const label = labelColumn(columns, hasHeader, id, options)
+  const features = columns.filter((column, c) => c !== label && !(hasHeader && c === 0 && countsRows(column)))
+  const fields = fieldsOf(features, { id, first, inputs: options.inputs ?? [] })
+  const answers: Answers = label === undefined ? {} : answersOfTexts([columns[label].cells])[0]
+  return { id, length: body.length, fields, ...answers }
 }
 
-/** Class indices of whole-number texts, numbers where all are numbers, or else names in alphabetical order. */
-export function answersOf(texts: readonly string[]): Answers {
-  if (texts.every((t) => /^\d{1,6}(\.0+)?$/.test(t))) {
-    const labels = Int32Array.from(texts, Number)
-    return { labels, classes: labels.reduce((most, label) => Math.max(most, label), 0) + 1 }
+function labelColumn(
+  columns: readonly Column[],
+  hasHeader: boolean,
+  id: string,
+  { label, inputs = [] }: CsvOptions,
+): number | undefined {
+  if (label === undefined) {
+    if (!hasHeader) return undefined
+    const at = columns.findIndex(
+      ({ name }) => labelNames.has(name.toLowerCase()) && !inputs.some((input) => input.name === name),
+    )
+    return at < 0 ? undefined : at
   }
-  if (texts.every((t) => t !== '' && Number.isFinite(Number(t))))
-    return { targets: { shape: [], data: Float32Array.from(texts, Number), kind: 'values' } }
-  const classNames = [...new Set(texts)].sort()
-  const index = new Map(classNames.map((name, i) => [name, i]))
-  return { labels: Int32Array.from(texts, (t) => index.get(t)!), classes: classNames.length, classNames }
+  const named = hasHeader ? columns.findIndex(({ name }) => name === label) : -1
+  if (named >= 0) return named
+  const number = Number(label)
+  const at = number < 0 ? columns.length + number : number - 1
+  if (Number.isInteger(number) && at >= 0 && at < columns.length) return at
+  const known = columns.map((c) => c.name)
+  const names = hasHeader
+    ? `${didYouMean(label, known)}; expected one of ${known.slice(0, 20).join(', ')}, or`
+    : '; expected'
+  throw new Error(`${id}: it has no column "${label}"${names} a number from 1 to ${columns.length}`)
+}
+
+/** A column without a name that numbers the rows, as pandas writes it. */
+function countsRows({ name, cells }: Column): boolean {
+  return name === '' && cells.every((cell, i) => cell === String(i))
+}
+
+interface Where {
+  readonly id: string
+  /** Number of the first row of data, as an editor counts. */
+  readonly first: number
+  readonly inputs: NonNullable<ReadOptions['inputs']>
+}
+
+function fieldsOf(columns: readonly Column[], where: Where): Record<string, Field> {
+  const { inputs } = where
+  const columnOf = (input: string): Column | undefined =>
+    columns.find(({ name }) => name === input) ?? columns.find(({ name }) => name.replace(/\W/g, '_') === input)
+  // A column for each input, as exported pipelines over data frames take them.
+  const own = inputs.map((input) => ({ input, column: columnOf(input.name) }))
+  if (inputs.length > 1 && own.every(({ column }) => column)) {
+    return Object.fromEntries(
+      own.map(({ input, column }) => [
+        input.name,
+        input.dtype === 'string'
+          ? textField([column!], [])
+          : numberField([column!], [], { ...where, dtype: input.dtype }),
+      ]),
+    )
+  }
+  const shape = [columns.length]
+  const dtype = inputs.length === 1 ? inputs[0].dtype : undefined
+  return { values: dtype === 'string' ? textField(columns, shape) : numberField(columns, shape, { ...where, dtype }) }
+}
+
+function textField(columns: readonly Column[], shape: readonly number[]): Field {
+  const strings = Array.from({ length: columns[0]?.cells.length ?? 0 }, (_, row) =>
+    columns.map((c) => c.cells[row]),
+  ).flat()
+  return { shape, data: new Uint8Array(0), strings, kind: 'values' }
+}
+
+function numberField(
+  columns: readonly Column[],
+  shape: readonly number[],
+  { id, first, dtype = 'float32' }: Where & { readonly dtype?: DataType },
+): Field {
+  const length = columns[0]?.cells.length ?? 0
+  // What float32 would round (identifiers, doubles) stays as exact as the input takes it.
+  const data = new (dtype === 'float32' || dtype === 'float16' ? Float32Array : Float64Array)(length * columns.length)
+  columns.forEach(({ name, cells }, c) => {
+    cells.forEach((cell, row) => {
+      const value = Number(cell)
+      if (cell === '' || Number.isNaN(value))
+        throw new Error(
+          `${id}: row ${row + first} of column "${name}" holds "${cell}" where a number is expected (--label says which column holds classes)`,
+        )
+      data[row * columns.length + c] = value
+    })
+  })
+  return { shape, data, kind: 'values' }
 }

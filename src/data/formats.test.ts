@@ -91,6 +91,8 @@ describe('ZIP and npz', () => {
     bytes: { shape: [2, 3], data: Uint8Array.of(1, 2, 3, 4, 5, 6) },
     floats: { shape: [2], data: Float32Array.of(0.5, -0) },
     one: { shape: [], data: Int32Array.of(16000) },
+    wide: { shape: [2], data: Float64Array.of(0.1, 2 ** 60) },
+    text: { shape: [2, 1], data: new Uint8Array(0), strings: ['a', 'long 😀'] },
   }
 
   it('knows the CRC of the check string', () => {
@@ -145,10 +147,23 @@ describe('ZIP and npz', () => {
       readNpy(npy(`{'descr': '${descr}', 'fortran_order': ${fortran}, 'shape': ${shape}, }`, body), 'a.npy')
     expect(make('|u1', '(2, 3)', Uint8Array.of(1, 4, 2, 5, 3, 6), 'True').data).toEqual(Uint8Array.of(1, 2, 3, 4, 5, 6))
     expect(make('<i8', '(2,)', BigInt64Array.of(7n, -9n)).data).toEqual(Int32Array.of(7, -9))
-    expect(make('<f8', '()', Float64Array.of(0.5))).toEqual({ shape: [], data: Float32Array.of(0.5) })
+    expect(make('<f8', '()', Float64Array.of(0.1))).toEqual({ shape: [], data: Float64Array.of(0.1) })
     expect(make('<f2', '(2,)', Uint16Array.of(0x3c00, 0xc000)).data).toEqual(Float32Array.of(1, -2))
-    expect(() => make('<i8', '(1,)', BigInt64Array.of(2n ** 40n))).toThrow('does not fit 32 bits')
-    expect(() => make('>f4', '(1,)', Float32Array.of(1))).toThrow('element type ">f4"')
+    expect(make('<i8', '(1,)', BigInt64Array.of(2n ** 40n)).data).toEqual(Float64Array.of(2 ** 40))
+    expect(make('<u8', '(2,)', BigUint64Array.of(1n, 2n ** 33n)).data).toEqual(Float64Array.of(1, 2 ** 33))
+    expect(make('<u4', '(1,)', Uint32Array.of(2 ** 32 - 1)).data).toEqual(Float64Array.of(2 ** 32 - 1))
+    expect(() => make('<u8', '(1,)', BigUint64Array.of(2n ** 63n))).toThrow('9223372036854775808 does not fit 53 bits')
+    expect(make('|b1', '(2,)', Uint8Array.of(0, 1))).toMatchObject({ boolean: true, data: Uint8Array.of(0, 1) })
+    expect(make('>f4', '(1,)', Uint8Array.of(0x3f, 0x80, 0, 0)).data).toEqual(Float32Array.of(1))
+    expect(make('>i2', '(2,)', Uint8Array.of(0xff, 0xfe, 1, 2)).data).toEqual(Int32Array.of(-2, 258))
+    expect(make('<U3', '(2,)', Uint32Array.of(97, 0x1f600, 0, 98, 0, 0)).strings).toEqual(['a😀', 'b'])
+    expect(make('>U1', '(1,)', Uint8Array.of(0, 0, 0, 97)).strings).toEqual(['a'])
+    expect(make('|S2', '(3,)', Uint8Array.of(97, 98, 0xc3, 0xbc, 0, 0)).strings).toEqual(['ab', 'ü', ''])
+    expect(make('|S1', '(2, 2)', Uint8Array.of(97, 99, 98, 100), 'True').strings).toEqual(['a', 'b', 'c', 'd'])
+    expect(() => make('|O', '(1,)', Uint8Array.of(128))).toThrow('a.npy: it holds Python objects, which are not read;')
+    expect(() => make('<c8', '(1,)', Float32Array.of(1, 1))).toThrow('element type "<c8" is not one that is read')
+    expect(() => make('<U0', '(9999999999,)', new Uint8Array(0))).toThrow('element type "<U0"')
+    expect(() => make('<U2', '(3,)', Uint32Array.of(97, 0))).toThrow('8 bytes of data; expected 24')
     expect(() => make('<f4', '(3,)', Float32Array.of(1))).toThrow('4 bytes of data; expected 12')
     expect(() => readNpy(new Uint8Array(40), 'a.npy')).toThrow('a.npy: it is not a .npy array')
   })
@@ -285,9 +300,48 @@ describe('CSV', () => {
     expect(csvDataset('y,a\n0.5,1\nsome,1\n', 't').classNames).toEqual(['0.5', 'some'])
   })
 
+  it('takes a header or none as told, and the label column by name or number', () => {
+    const values = (set: ReturnType<typeof csvDataset>) => [...set.fields.values.data]
+    const bare = '1,2,0\n3,4,1\n'
+    expect(csvDataset(bare, 't', { label: '3' })).toMatchObject({ length: 2, labels: Int32Array.of(0, 1) })
+    expect(values(csvDataset(bare, 't', { label: '-1' }))).toEqual([1, 2, 3, 4])
+    expect(csvDataset(bare, 't', { header: true, label: '0' })).toMatchObject({ length: 1, labels: Int32Array.of(1) })
+    expect(csvDataset('cat,1\ndog,2\n', 't', { header: false, label: '1' })).toMatchObject({
+      length: 2,
+      classNames: ['cat', 'dog'],
+    })
+    expect(csvDataset('a,kind\n1,x\n', 't', { label: 'kind' }).classNames).toEqual(['x'])
+    expect(() => csvDataset('a,kind\n1,x\n', 't', { label: 'kin' })).toThrow(
+      't: it has no column "kin"; did you mean "kind"?; expected one of a, kind, or a number from 1 to 2',
+    )
+    expect(() => csvDataset(bare, 't', { label: '4' })).toThrow(
+      't: it has no column "4"; expected a number from 1 to 3',
+    )
+  })
+
+  it('leaves out the row numbers that pandas writes', () => {
+    expect([...csvDataset(',a,y\n0,5,1\n1,6,0\n', 't').fields.values.data]).toEqual([5, 6])
+  })
+
+  it('feeds a column to each input, text to those that take strings', () => {
+    const inputs = [
+      { name: 'age', dtype: 'float32' },
+      { name: 'home_town', dtype: 'string' },
+      { name: 'id', dtype: 'int64' },
+    ] as const
+    const set = csvDataset('home town,age,id,label\nRome,31,16777217,1\n,7,2,0\n', 't', { inputs })
+    expect(set.fields).toEqual({
+      age: { shape: [], data: Float32Array.of(31, 7), kind: 'values' },
+      home_town: { shape: [], data: new Uint8Array(0), strings: ['Rome', ''], kind: 'values' },
+      id: { shape: [], data: Float64Array.of(16777217, 2), kind: 'values' },
+    })
+    const text = csvDataset('a,b\nx,1\n', 't', { inputs: [{ name: 'words', dtype: 'string' }] })
+    expect(text.fields.values).toMatchObject({ shape: [2], strings: ['x', '1'] })
+  })
+
   it('names the row that is wrong', () => {
     expect(() => csvDataset('a,b\n1,2\n3\n', 't')).toThrow('t: row 3 has 1 cells; expected 2')
-    expect(() => csvDataset('a,b\n1,\n', 't')).toThrow('t: row 2 holds "" where a number is expected')
+    expect(() => csvDataset('a,b\n1,\n', 't')).toThrow('t: row 2 of column "b" holds "" where a number is expected')
     expect(() => csvDataset('"a', 't')).toThrow('a quoted cell has no end')
     expect(() => csvDataset('', 't')).toThrow('t: it holds no rows')
   })

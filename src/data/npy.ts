@@ -8,10 +8,15 @@ import { readZip, writeZip } from './zip.ts'
 
 export interface NpyArray {
   readonly shape: readonly number[]
-  /** Row-major. float16 and float64 are read as float32, bool as uint8, 64-bit and unsigned wide integers as int32. */
+  /**
+   * Row-major. float16 is read as float32, bool as uint8, integers of 16 bits and more as int32 (as float64 where they do not
+   * fit). Empty for text.
+   */
   readonly data: Uint8Array | Int8Array | Int32Array | Float32Array | Float64Array
   /** The bytes of `data` are truth values, 0 or 1, and no pixels. */
   readonly boolean?: true
+  /** Text (NumPy's types U and S), row-major. */
+  readonly strings?: readonly string[]
 }
 
 /** Reads one .npy; `subject` (its name) begins every error. */
@@ -36,71 +41,116 @@ export function readNpy(bytes: Uint8Array, subject: string): NpyArray {
   }
   const shape = shapeText.split(',').flatMap((d) => (d.trim() ? [Number(d)] : []))
   const size = sizeOf(shape)
-  const width = Number(descr.slice(2))
+  const type = elementType(descr, subject)
   const body = bytes.subarray(start + headerBytes)
-  if (body.length !== size * width) {
-    throw new Error(`${subject}: ${body.length} bytes of data; expected ${size * width} for [${shape.join(',')}]`)
+  if (body.length !== size * type.width) {
+    throw new Error(`${subject}: ${body.length} bytes of data; expected ${size * type.width} for [${shape.join(',')}]`)
   }
-  const data = elements(body, descr, size, subject)
+  const own = new Uint8Array(body) // a copy: .npy data lies at any alignment (a Buffer's slice would not copy)
+  if (descr[0] === '>') swapBytes(own, type.kind === 'U' ? 4 : type.width)
+  const order = fortran === 'True' ? rowMajor(shape) : undefined
+  if (type.kind === 'U' || type.kind === 'S') {
+    const strings = textsOf(own, size, type)
+    return { shape, data: new Uint8Array(0), strings: order ? Array.from(order, (at) => strings[at]) : strings }
+  }
+  const data = elements(own.buffer, type, subject)
   return {
     shape,
-    data: fortran === 'True' ? rowMajor(data, shape) : data,
-    ...(descr === '|b1' ? { boolean: true } : {}),
+    data: order ? data.map((_, i) => data[order[i]]) : data,
+    ...(type.kind === 'b' ? { boolean: true } : {}),
   }
 }
 
-function elements(body: Uint8Array, descr: string, size: number, subject: string): NpyArray['data'] {
-  const bytes = new Uint8Array(body) // a copy: .npy data lies at any alignment (a Buffer's slice would not copy)
-  const { buffer } = bytes
-  switch (descr) {
-    case '|u1':
-    case '|b1':
-      return bytes
-    case '|i1':
+interface ElementType {
+  /** NumPy's letter: i, u, f, b (bool), U (UTF-32 text), S (bytes of text). */
+  readonly kind: string
+  /** Bytes per element. */
+  readonly width: number
+}
+
+const widths: Readonly<Record<string, readonly number[]>> = { i: [1, 2, 4, 8], u: [1, 2, 4, 8], f: [2, 4, 8], b: [1] }
+
+function elementType(descr: string, subject: string): ElementType {
+  const [, kind, digits] = /^[<>|=]([a-zA-Z])(\d*)$/.exec(descr) ?? []
+  if (kind === 'O')
+    throw new UnsupportedError(
+      `${subject}: it holds Python objects, which are not read; expected numbers or strings of one type (lists of different lengths become objects)`,
+    )
+  const width = Number(digits)
+  if (kind === 'U' && width > 0) return { kind, width: 4 * width }
+  if (kind === 'S' && width > 0) return { kind, width }
+  if (!widths[kind]?.includes(width))
+    throw new UnsupportedError(
+      `${subject}: element type "${descr}" is not one that is read; expected integers, floats of 16 to 64 bits, bool or strings`,
+    )
+  return { kind, width }
+}
+
+function swapBytes(bytes: Uint8Array, width: number): void {
+  for (let at = 0; at + width <= bytes.length; at += width) bytes.subarray(at, at + width).reverse()
+}
+
+function elements(buffer: ArrayBuffer, { kind, width }: ElementType, subject: string): NpyArray['data'] {
+  switch (`${kind}${width}`) {
+    case 'u1':
+    case 'b1':
+      return new Uint8Array(buffer)
+    case 'i1':
       return new Int8Array(buffer)
-    case '<i2':
+    case 'i2':
       return Int32Array.from(new Int16Array(buffer))
-    case '<u2':
+    case 'u2':
       return Int32Array.from(new Uint16Array(buffer))
-    case '<i4':
+    case 'i4':
       return new Int32Array(buffer)
-    case '<u4':
-      return Int32Array.from(new Uint32Array(buffer), (v) => whole32(v, subject))
-    case '<i8':
-      return Int32Array.from({ length: size }, wholes(new BigInt64Array(buffer), subject))
-    case '<u8':
-      return Int32Array.from({ length: size }, wholes(new BigUint64Array(buffer), subject))
-    case '<f2':
+    case 'u4':
+      return narrowed(Float64Array.from(new Uint32Array(buffer)))
+    case 'f2':
       return Float32Array.from(new Uint16Array(buffer), halfToFloat)
-    case '<f4':
+    case 'f4':
       return new Float32Array(buffer)
-    case '<f8':
-      return Float32Array.from(new Float64Array(buffer))
-    default:
-      throw new UnsupportedError(`${subject}: element type "${descr}" is not one that is read`)
+    case 'f8':
+      return new Float64Array(buffer)
+    default: {
+      const wide = kind === 'u' ? new BigUint64Array(buffer) : new BigInt64Array(buffer)
+      const values = Float64Array.from(wide as BigInt64Array, Number)
+      const wrong = values.findIndex((v) => !Number.isSafeInteger(v))
+      if (wrong >= 0) throw new UnsupportedError(`${subject}: the value ${wide[wrong]} does not fit 53 bits`)
+      return narrowed(values)
+    }
   }
 }
 
-function wholes(values: BigInt64Array | BigUint64Array, subject: string): (_: unknown, i: number) => number {
-  return (_, i) => whole32(Number(values[i]), subject)
+/** As int32 where all fit. */
+function narrowed(values: Float64Array): Int32Array | Float64Array {
+  return values.every((v) => v === (v | 0)) ? Int32Array.from(values) : values
 }
 
-function whole32(value: number, subject: string): number {
-  if (value !== (value | 0)) throw new UnsupportedError(`${subject}: the value ${value} does not fit 32 bits`)
-  return value
+/** Fixed-width texts, padded with zeros: UTF-32 (U), or bytes that are read as UTF-8 (S). */
+function textsOf(bytes: Uint8Array<ArrayBuffer>, size: number, { kind, width }: ElementType): string[] {
+  const decoder = new TextDecoder()
+  const points = kind === 'U' ? new Uint32Array(bytes.buffer) : undefined
+  return Array.from({ length: size }, (_, i) => {
+    if (!points) return decoder.decode(bytes.subarray(i * width, (i + 1) * width)).replace(/\0+$/, '')
+    const text = points.subarray((i * width) / 4, ((i + 1) * width) / 4)
+    // What is no code point (a damaged file) is shown as one.
+    return Array.from(text, (p) => String.fromCodePoint(p <= 0x10ffff ? p : 0xfffd))
+      .join('')
+      .replace(/\0+$/, '')
+  })
 }
 
-/** Column-major elements in row-major order. */
-function rowMajor<T extends NpyArray['data']>(data: T, shape: readonly number[]): T {
-  const out = data.slice() as T
+/** Where each element of a row-major array lies in the column-major one. */
+function rowMajor(shape: readonly number[]): Uint32Array {
+  const places = new Uint32Array(sizeOf(shape))
   const index = new Uint32Array(shape.length)
-  for (let i = 0; i < data.length; i++) {
+  for (let i = 0; i < places.length; i++) {
     let at = 0
     for (let axis = shape.length - 1; axis >= 0; axis--) at = at * shape[axis] + index[axis]
-    out[i] = data[at]
+    places[i] = at
     for (let axis = shape.length - 1; axis >= 0 && ++index[axis] === shape[axis]; axis--) index[axis] = 0
   }
-  return out
+  return places
 }
 
 const descrs = new Map<unknown, string>([
@@ -108,20 +158,29 @@ const descrs = new Map<unknown, string>([
   [Int8Array, '|i1'],
   [Int32Array, '<i4'],
   [Float32Array, '<f4'],
+  [Float64Array, '<f8'],
 ])
 
 /** The array as a .npy file (version 1.0). */
-export function writeNpy({ shape, data, boolean }: NpyArray): Uint8Array {
+export function writeNpy({ shape, data, boolean, strings }: NpyArray): Uint8Array {
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`
-  const descr = boolean ? '|b1' : descrs.get(data.constructor)
+  const longest = strings?.reduce((most, text) => Math.max(most, [...text].length), 1) ?? 0
+  const descr = strings ? `<U${longest}` : boolean ? '|b1' : descrs.get(data.constructor)
+  const body = strings ? bytesOf(Uint32Array.from(strings.flatMap((text) => padded(text, longest)))) : bytesOf(data)
   const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple}, }`
   const header = new TextEncoder().encode(`${text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11)}\n`)
   const prefix = Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8)
-  const out = new Uint8Array(prefix.length + header.length + data.byteLength)
+  const out = new Uint8Array(prefix.length + header.length + body.byteLength)
   out.set(prefix)
   out.set(header, prefix.length)
-  out.set(bytesOf(data), prefix.length + header.length)
+  out.set(body, prefix.length + header.length)
   return out
+}
+
+/** The text's code points, and zeros. */
+function padded(text: string, length: number): number[] {
+  const points = Array.from(text, (character) => character.codePointAt(0)!)
+  return [...points, ...new Array<number>(length - points.length).fill(0)]
 }
 
 /** Every array of an .npz, by name. */

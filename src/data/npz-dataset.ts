@@ -3,22 +3,24 @@
  * the four arrays x_train, y_train, x_test, y_test that many Python examples save. Which arrays are images:
  * `imageOrValues`, `looksLikeImages`.
  */
-import { answerNames, readAnswers } from './answers.ts'
+import { didYouMean } from '../errors.ts'
+import { answerArrays, type ReadOptions, readAnswers } from './answers.ts'
 import type { Dataset, Field, Splits } from './dataset.ts'
 import type { NpyArray } from './npy.ts'
 
-/**
- * The data of an .npz: both splits, or the whole where it comes in one piece. An array that is named as one of the model's
- * `inputs` feeds it, and is no answer, whatever its name.
- */
+/** The data of an .npz: both splits, or the whole where it comes in one piece. */
 export function npzSplits(
   arrays: ReadonlyMap<string, NpyArray>,
   id: string,
-  inputs: readonly string[] = [],
+  options: ReadOptions = {},
 ): Splits | { readonly whole: Dataset } {
   const x = arrays.get('x_train')
   const xTest = arrays.get('x_test')
-  if (!x || !xTest) return { whole: namedArrays(arrays, id, inputs) }
+  if (!x || !xTest) return { whole: namedArrays(arrays, id, options) }
+  if (options.label !== undefined)
+    throw new Error(
+      `${id}: --label is not read where there are x_train and x_test; expected y_train and y_test beside them`,
+    )
   const y = arrays.get('y_train')
   const yTest = arrays.get('y_test')
   if (!y !== !yTest) throw new Error(`${id}: only one of y_train and y_test is there; expected both or neither`)
@@ -39,8 +41,13 @@ export function npzSplits(
   return { train, test }
 }
 
-function namedArrays(arrays: ReadonlyMap<string, NpyArray>, id: string, inputs: readonly string[]): Dataset {
-  const answerName = answerNames.find((name) => arrays.has(name) && !inputs.includes(name))
+function namedArrays(arrays: ReadonlyMap<string, NpyArray>, id: string, { inputs = [], label }: ReadOptions): Dataset {
+  if (label !== undefined && !arrays.has(label))
+    throw new Error(
+      `${id}: it has no array "${label}"${didYouMean(label, [...arrays.keys()])}; expected the one with the labels`,
+    )
+  const answerName =
+    label ?? answerArrays.find((name) => arrays.has(name) && !inputs.some((input) => input.name === name))
   const answer = answerName === undefined ? undefined : arrays.get(answerName)
   const named = [...arrays].filter(([name]) => name !== answerName)
   const samples = named.filter(([, a]) => a.shape.length > 0)
@@ -48,15 +55,21 @@ function namedArrays(arrays: ReadonlyMap<string, NpyArray>, id: string, inputs: 
   if (length === undefined) throw new Error(`${id}: it holds no array of samples; expected arrays of shape [N,...]`)
   const fields: Record<string, Field> = {}
   for (const [name, array] of named) {
-    const { shape, data } = array
-    if (shape.length === 0) fields[name] = { shape, data, kind: 'values', constant: true }
+    const { shape } = array
+    if (shape.length === 0) fields[name] = { ...valuesOf(array, shape), constant: true }
     else if (shape[0] !== length)
-      throw new Error(`${id}: array "${name}" has ${shape[0]} samples and another ${length}; expected the same`)
+      throw new Error(
+        `${id}: array "${name}" has ${shape[0]} samples and "${samples[0][0]}" ${length}; expected the same number on axis 0 of every array`,
+      )
     else if (answer && looksLikeImages(shape, samples.length === 1)) fields[name] = imageOrValues(array)
-    else fields[name] = { shape: shape.slice(1), data, kind: 'values' }
+    else fields[name] = valuesOf(array, shape.slice(1))
   }
   const answers = answer && answerName ? readAnswers(answerName, [{ id, length, array: answer }])[0] : {}
   return { id, length, fields, ...answers }
+}
+
+function valuesOf({ data, strings }: NpyArray, shape: readonly number[]): Field {
+  return { shape, data, kind: 'values', ...(strings ? { strings } : {}) }
 }
 
 /**
@@ -70,11 +83,11 @@ function looksLikeImages(shape: readonly number[], alone: boolean): boolean {
 }
 
 /** uint8 arrays of rank 3 ([N,H,W]) or 4 (planar, or interleaved where only the last axis can be channels) are images. */
-function imageOrValues({ shape, data, boolean }: NpyArray): Field {
+function imageOrValues(array: NpyArray): Field {
+  const { shape, data, boolean, strings } = array
   const sample = shape.slice(1)
-  if (boolean || !(data instanceof Uint8Array) || sample.length < 2 || sample.length > 3) {
-    return { shape: sample, data, kind: 'values' }
-  }
+  if (boolean || strings || !(data instanceof Uint8Array) || sample.length < 2 || sample.length > 3)
+    return valuesOf(array, sample)
   if (sample.length === 2) return { shape: [1, ...sample], data, kind: 'image' }
   const [first, second, last] = sample
   if (first === 1 || first === 3 || (last !== 1 && last !== 3)) return { shape: sample, data, kind: 'image' }

@@ -3,7 +3,7 @@ import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { splitDataset } from '../data/batches.ts'
 import { type CifarFile, cifarDataset } from '../data/cifar.ts'
-import { csvDataset } from '../data/csv.ts'
+import { type CsvOptions, csvDataset } from '../data/csv.ts'
 import type { Dataset, Splits } from '../data/dataset.ts'
 import { drawDigits } from '../data/digits.ts'
 import { idxDataset, readIdx } from '../data/idx.ts'
@@ -18,13 +18,11 @@ import { foldersIn, type ImageSize, imageFolder } from './images.ts'
 import { sources } from './sources.ts'
 import { readTar } from './tar.ts'
 
-export interface LoadOptions {
+export interface LoadOptions extends CsvOptions {
   /** Seeds drawn data and the split of sets that come in one piece. */
   readonly seed: number
   /** Images of a folder are scaled to this; pass the model's input size. */
   readonly imageSize?: ImageSize
-  /** Names of the model's inputs: an array of that name feeds it, even one called `y`. */
-  readonly inputs?: readonly string[]
   /** Where downloads are kept; default: the user's cache folder. */
   readonly cacheFolder?: string
   readonly progress?: (done: number, what: string) => void
@@ -60,6 +58,9 @@ export async function loadData(spec: string, options: LoadOptions): Promise<Spli
       `data: "${spec}" is not a data spec${didYouMean(kind, Object.keys(loaders))}; expected ${dataForms.join(', ')}`,
     )
   }
+  const unread = options.label !== undefined && kind !== 'csv' && kind !== 'npz' ? '--label' : undefined
+  const flag = unread ?? (options.header !== undefined && kind !== 'csv' ? '--header' : undefined)
+  if (flag) throw new Error(`${flag}: ${kind} does not read it; expected ${flag === '--label' ? 'csv or npz' : 'csv'}`)
   const splits = await loader.load(colon < 0 ? '' : spec.slice(colon + 1), spec, options)
   checkSplits(splits, spec)
   return splits
@@ -183,13 +184,13 @@ function sizeOfFirst(dataset: Dataset): ImageSize {
 
 async function loadNpz(path: string, spec: string, options: LoadOptions): Promise<Splits> {
   if (!path) throw new Error(`${spec}: the file is missing; expected npz:FILE`)
-  const loaded = npzSplits(await readNpz(readFileBytes(path), path), spec, options.inputs)
+  const loaded = npzSplits(await readNpz(readFileBytes(path), path), spec, options)
   return 'whole' in loaded ? halves(loaded.whole, options.seed) : loaded
 }
 
 async function loadCsv(path: string, spec: string, options: LoadOptions): Promise<Splits> {
   if (!path) throw new Error(`${spec}: the file is missing; expected csv:FILE`)
-  return halves(csvDataset(new TextDecoder().decode(readFileBytes(path)), spec), options.seed)
+  return halves(csvDataset(new TextDecoder().decode(readFileBytes(path)), spec, options), options.seed)
 }
 
 /** N drawn digits for training (8,000 by default) and a quarter as many for testing, from another stream of the seed. */
