@@ -5,8 +5,9 @@
 
 import { f, model, node, valueInfo } from '../graph/build.ts'
 import { describe, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
-import type { Node } from '../model.ts'
+import { isOnnxDomain, type Node } from '../model.ts'
 import { openSession, type Session, type Value } from '../runtime/session.ts'
+import { floatValues } from '../tensor/dtype.ts'
 import { type Random, random } from '../tensor/random.ts'
 
 /** How a node multiplies its input with a weight matrix: `groups` matrices of `rows` x `columns`. */
@@ -22,19 +23,39 @@ export interface MatrixShape {
 
 /** The matrix form of a weight tensor at a node's input 1; undefined where the node is no plain product. */
 export function matrixShapeOf(node: Node, dims: readonly number[]): MatrixShape | undefined {
-  if (node.domain) return undefined
-  if (node.op === 'Conv' && (dims.length === 3 || dims.length === 4)) {
+  const product = productOf(node)
+  if (product === 'Conv' && (dims.length === 3 || dims.length === 4)) {
     const groups = intAttribute(node, 'group', 1)
     const columns = dims.slice(1).reduce((a, b) => a * b, 1)
     return { groups, rows: dims[0] / groups, columns, transposed: false }
   }
-  if (node.op === 'Gemm' && dims.length === 2 && intAttribute(node, 'transA', 0) === 0) {
+  if (product === 'Gemm' && dims.length === 2 && intAttribute(node, 'transA', 0) === 0) {
     return intAttribute(node, 'transB', 0) === 1
       ? { groups: 1, rows: dims[0], columns: dims[1], transposed: false }
       : { groups: 1, rows: dims[1], columns: dims[0], transposed: true }
   }
-  if (node.op === 'MatMul' && dims.length === 2) return { groups: 1, rows: dims[1], columns: dims[0], transposed: true }
+  if (product === 'MatMul' && dims.length === 2) return { groups: 1, rows: dims[1], columns: dims[0], transposed: true }
   return undefined
+}
+
+/** The plain product that a node computes, with more behind it perhaps: ONNX Runtime fuses layers with what follows. */
+function productOf(node: Node): 'Conv' | 'Gemm' | 'MatMul' | undefined {
+  if (isOnnxDomain(node.domain)) {
+    return node.op === 'Conv' || node.op === 'Gemm' || node.op === 'MatMul' ? node.op : undefined
+  }
+  if (node.domain !== 'com.microsoft') return undefined
+  switch (node.op) {
+    case 'FusedConv':
+      return 'Conv'
+    case 'FusedGemm':
+    case 'FusedMatMul':
+      return 'Gemm'
+    case 'Attention':
+    case 'GemmFastGelu':
+      return 'MatMul'
+    default:
+      return undefined
+  }
 }
 
 /** Above this many inputs, blocks of them are treated as independent: H takes k² numbers and its factor k³ steps. */
@@ -82,9 +103,10 @@ export function sampleMoments(
   const parts: Float32Array[][] = Array.from({ length: shape.groups }, () => [])
   return {
     add(value) {
-      const x = value.data as Float32Array
+      const x = floatValues(value)
+      if (!x) throw new Error(`${describe(node)}: its input is ${value.dtype}; expected floats`)
       const gathered =
-        node.op === 'Conv'
+        productOf(node) === 'Conv'
           ? patches(node, weightDims, x, value.dims, perBatch, rng)
           : vectors(x, shape.columns, perBatch, rng)
       for (const [i, g] of gathered.entries()) parts[i].push(g)
@@ -113,7 +135,7 @@ export function sampleMoments(
 }
 
 /** Random rows of a [.., columns] array, as columns x samples. */
-function vectors(x: Float32Array, columns: number, count: number, rng: Random): Float32Array[] {
+function vectors(x: Float32Array | Float64Array, columns: number, count: number, rng: Random): Float32Array[] {
   const available = x.length / columns
   const n = Math.min(count, available)
   const out = new Float32Array(columns * n)
@@ -128,7 +150,7 @@ function vectors(x: Float32Array, columns: number, count: number, rng: Random): 
 function patches(
   node: Node,
   weightDims: readonly number[],
-  x: Float32Array,
+  x: Float32Array | Float64Array,
   dims: readonly number[],
   count: number,
   rng: Random,

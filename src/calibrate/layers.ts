@@ -1,9 +1,9 @@
 /** Layers as matrices, and the moments of their inputs on calibration data: what error feedback and saliency start from. */
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Feeds } from '../method.ts'
-import { type Model, withGraph } from '../model.ts'
+import { type Model, type Tensor, type ValueInfo, withGraph } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
-import { floats } from '../tensor/dtype.ts'
+import { floats, sizeOf } from '../tensor/dtype.ts'
 import { type MatrixShape, type Moments, matrixShapeOf, sampleMoments } from './input-moments.ts'
 
 /** A weight that a single kind of product uses, and what its inputs look like. */
@@ -18,14 +18,25 @@ export interface Layer {
   readonly dims?: readonly number[]
 }
 
-/** The float32 weights of at least `minSize` elements, all finite: there is no grid for NaN. */
+/** Weights that a grid can hold: at least `minSize` elements, in float32, of numbers that a model computes with. */
 export function layersOf(model: Model, minSize = 64): Layer[] {
   return weightTensors(model)
-    .filter(
-      (w) =>
-        w.tensor.dtype === 'float32' && floats(w.tensor).length >= minSize && floats(w.tensor).every(Number.isFinite),
-    )
+    .filter((w) => whyNoGrid(w.tensor, minSize) === undefined)
     .map(layerOf)
+}
+
+/** Magnitudes beyond this are masks: they stand for infinity. */
+const largestWeight = 1e30
+
+/** Why a weight cannot be put on a grid, in words; undefined where it can. */
+export function whyNoGrid(tensor: Tensor, minSize: number): string | undefined {
+  const size = sizeOf(tensor.dims)
+  if (size < minSize) return `fewer than ${minSize} elements`
+  if (tensor.dtype !== 'float32') return `${tensor.dtype} of fewer than 256 elements`
+  const values = floats(tensor)
+  if (!values.every(Number.isFinite)) return 'it holds NaN or infinity'
+  if (values.some((v) => Math.abs(v) > largestWeight)) return 'a mask: its largest magnitude stands for infinity'
+  return undefined
 }
 
 export function layerOf(weight: WeightTensor): Layer {
@@ -52,8 +63,9 @@ export async function momentsOf(
   const names = [...new Set(visible.map((l) => l.weight.uses[0].node.inputs[0]))]
   const given = new Set(model.graph.inputs.map((i) => i.name))
   const fetched = names.filter((n) => !given.has(n))
-  const outputs = [...model.graph.outputs]
-  for (const name of fetched) if (!outputs.some((o) => o.name === name)) outputs.push({ name, dtype: 'float32' })
+  const outputs: ValueInfo[] = [...model.graph.outputs]
+  // Their type is the runtime's to find: it may be float16.
+  for (const name of fetched) if (!outputs.some((o) => o.name === name)) outputs.push({ name })
   const session = await openSession(withGraph(model, { outputs }))
   const samplers = visible.map((l) =>
     sampleMoments(l.weight.uses[0].node, l.dims as readonly number[], {

@@ -7,13 +7,14 @@
  * kernels and computes it again at every call, and it needs operator set 10; docs/notes/compact.md.)
  */
 import { findStep } from '../formats/coding/grid.ts'
-import { nameSource, node } from '../graph/build.ts'
+import { node } from '../graph/build.ts'
+import { computeConstants, type Form } from '../graph/compute-constants.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
-import { mapGraphs } from '../graph/fold.ts'
 import { weightTensors } from '../graph/weights.ts'
+import { narrowWeights } from '../graph/widen-weights.ts'
 import { defineMethod } from '../method.ts'
-import { type Graph, type Model, type Node, opsetOf, type Tensor, withGraph } from '../model.ts'
-import { floats, floatTensor, integers, integerTensor } from '../tensor/dtype.ts'
+import { type Model, opsetOf, type Tensor, withGraph } from '../model.ts'
+import { bytesOf, dataTypes, floats, floatTensor, integers, integerTensor } from '../tensor/dtype.ts'
 
 export const compact = defineMethod({
   id: 'compact',
@@ -29,20 +30,15 @@ export const compact = defineMethod({
   },
   run(model, { minSize }) {
     if (opsetOf(model) < 7) return model
-    const stored = new Map<Tensor, Stored>()
+    const forms = new Map<Tensor, Form>()
     for (const { tensor } of weightTensors(model)) {
-      if (tensor.dtype !== 'float32') continue
       const values = floats(tensor)
-      const form = values.length >= minSize ? smaller(onGrid(values), inCodebook(values)) : undefined
-      if (form) stored.set(tensor, form)
+      if (values.length < minSize) continue
+      const grid = tensor.dtype === 'float32' ? onGrid(values) : undefined
+      const stored = smaller(grid, inCodebook(tensor))
+      if (stored) forms.set(tensor, formOf(tensor, stored))
     }
-    return stored.size === 0
-      ? model
-      : {
-          ...model,
-          irVersion: Math.max(4, model.irVersion),
-          graph: rewrite(model.graph, { stored, fresh: nameSource(model.graph) }),
-        }
+    return narrowWeights(computeConstants(model, forms))
   },
 })
 
@@ -55,9 +51,9 @@ function smaller(grid: Stored | undefined, codebook: Stored | undefined): Stored
 interface Stored {
   readonly levels: ArrayLike<number>
   readonly dtype: 'int8' | 'int16' | 'uint8'
-  /** The step of a grid, or a codebook. */
+  /** The step of a grid, or a codebook's elements in the tensor's own type. */
   readonly step?: number
-  readonly codebook?: Float32Array
+  readonly codebook?: Uint8Array
 }
 
 function onGrid(values: Float32Array): Stored | undefined {
@@ -71,54 +67,38 @@ function onGrid(values: Float32Array): Stored | undefined {
 }
 
 /** By bits, so that -0 and NaN stay what they are. */
-function inCodebook(values: Float32Array): Stored | undefined {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
+function inCodebook({ dtype, data }: Tensor): Stored | undefined {
+  const width = dataTypes[dtype].bits / 8
+  if (width > 4) return undefined
+  const Bits = width === 2 ? Uint16Array : Uint32Array
+  const bits = new Bits(new Uint8Array(data).buffer)
   const index = new Map<number, number>()
   for (const b of bits) {
     if (!index.has(b)) index.set(b, index.size)
-    if (index.size > 256 || index.size > values.length / 8) return undefined
+    if (index.size > 256 || index.size > bits.length / 8) return undefined
   }
-  const codebook = new Float32Array(Uint32Array.from(index.keys()).sort().buffer)
-  new Uint32Array(codebook.buffer).forEach((b, i) => {
+  const codebook = Bits.from(index.keys()).sort()
+  codebook.forEach((b, i) => {
     index.set(b, i)
   })
-  return { levels: Uint8Array.from(bits, (b) => index.get(b) as number), codebook, dtype: 'uint8' }
+  const levels = Uint8Array.from(bits, (b) => index.get(b) as number)
+  return { levels, codebook: bytesOf(codebook), dtype: 'uint8' }
 }
 
-interface Rewriting {
-  readonly stored: ReadonlyMap<Tensor, Stored>
-  /** Names that no graph of the model has. */
-  readonly fresh: (base: string) => string
-}
-
-/** The graph with initialisers and Constant nodes in their stored form; a weight keeps its name as a computed value. */
-function rewrite(graph: Graph, { stored, fresh }: Rewriting): Graph {
-  const initializers = new Map<string, Tensor>()
-  const store = (name: string, dims: readonly number[], form: Stored): Node[] => {
-    const [q, cast, values] = [fresh(`${name}_q`), fresh(`${name}_f`), fresh(`${name}_s`)]
-    initializers.set(q, integerTensor(q, form.dtype, dims, form.levels))
-    if (form.codebook) {
-      initializers.set(values, floatTensor(values, [form.codebook.length], form.codebook))
-      return [node('Cast', [q], [cast], { to: 6 }), node('Gather', [values, cast], [name])]
+/** Integers and the two nodes that make the weight of them. */
+function formOf({ dtype, dims }: Tensor, { levels, step, codebook, dtype: integerType }: Stored): Form {
+  return (name, fresh) => {
+    const [q, cast, second] = [fresh(`${name}_q`), fresh(`${name}_f`), fresh(`${name}_s`)]
+    const stored = integerTensor(q, integerType, dims, levels)
+    if (codebook) {
+      const size = (8 * codebook.length) / dataTypes[dtype].bits
+      const book: Tensor = { name: second, dtype, dims: [size], data: codebook }
+      const nodes = [node('Cast', [q], [cast], { to: 6 }), node('Gather', [second, cast], [name])]
+      return { tensors: [stored, book], nodes }
     }
-    initializers.set(values, floatTensor(values, [], [form.step as number]))
-    return [node('Cast', [q], [cast], { to: 1 }), node('Mul', [cast, values], [name])]
+    const nodes = [node('Cast', [q], [cast], { to: 1 }), node('Mul', [cast, second], [name])]
+    return { tensors: [stored, floatTensor(second, [], [step as number])], nodes }
   }
-  const first: Node[] = []
-  for (const [name, tensor] of graph.initializers) {
-    const form = stored.get(tensor)
-    if (form) first.push(...store(name, tensor.dims, form))
-    else initializers.set(name, tensor)
-  }
-  const nodes = graph.nodes.flatMap((n) => {
-    const value = n.op === 'Constant' && n.attributes.value
-    const form = value && value.type === 'tensor' && stored.get(value.value)
-    if (form) return store(n.outputs[0], value.value.dims, form)
-    return [mapGraphs(n, (inner) => rewrite(inner, { stored, fresh }))]
-  })
-  // A weight that is computed is no input that a caller could override.
-  const inputs = graph.inputs.filter((i) => initializers.has(i.name) || !graph.initializers.has(i.name))
-  return { ...graph, nodes: [...first, ...nodes], initializers, inputs }
 }
 
 /**

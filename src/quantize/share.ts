@@ -7,7 +7,7 @@
 import { replaceTensors, weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
-import { floats, floatTensor } from '../tensor/dtype.ts'
+import { floats, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
 import { kmeans1d, nearest } from '../tensor/kmeans.ts'
 import { type Random, random } from '../tensor/random.ts'
 import { shareByEntropy } from './_share-entropy.ts'
@@ -58,7 +58,7 @@ export const share = defineMethod({
   },
   run(model, { values: k, method, scope, minSize, exclude }, { seed = 0 }) {
     const chosen = weightTensors(model)
-      .filter((w) => w.tensor.dtype === 'float32' && !exclude.includes(w.name) && floats(w.tensor).length >= minSize)
+      .filter((w) => !exclude.includes(w.name) && sizeOf(w.tensor.dims) >= minSize)
       .map((w) => w.tensor)
     const rng = random(seed)
     const sharerOf = (tensors: readonly Tensor[]): Sharer | undefined => {
@@ -70,7 +70,7 @@ export const share = defineMethod({
     for (const tensor of chosen) {
       const sharer = common ?? sharerOf([tensor])
       const values = floats(tensor).map((v) => (v === 0 || !sharer ? v : sharer(v)))
-      shared.set(tensor, floatTensor(tensor.name, tensor.dims, values))
+      shared.set(tensor, tensorOfFloats(tensor.name, tensor.dtype, tensor.dims, values))
     }
     return replaceTensors(model, shared)
   },

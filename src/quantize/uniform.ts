@@ -11,10 +11,11 @@
 import type { Moments } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, momentsOf } from '../calibrate/layers.ts'
 import { replaceTensors } from '../graph/weights.ts'
+import { widenWeights } from '../graph/widen-weights.ts'
 import { type Context, defineMethod, type Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { openSession, type Value } from '../runtime/session.ts'
-import { floats } from '../tensor/dtype.ts'
+import { floats, floatValues, sizeOf } from '../tensor/dtype.ts'
 import { factorOf, type LayerFactor, type LayerPlan, quantizeLayer, quantizeModel } from './_quantize-layers.ts'
 
 const stepFactor = 1.6
@@ -62,10 +63,12 @@ export interface PreparedUniform {
 
 /** Everything about a model that does not depend on lambda. */
 export async function prepareUniform(
-  model: Model,
+  original: Model,
   options: { readonly minSize: number; readonly samples: number; readonly exclude: readonly string[] },
   context: Context,
 ): Promise<PreparedUniform> {
+  // A grid is made in float32. Of few elements the two nodes behind would take what a shorter type saves.
+  const model = widenWeights(original, (w) => sizeOf(w.tensor.dims) >= 256 && !options.exclude.includes(w.name))
   const layers = layersOf(model, options.minSize).filter((l) => !options.exclude.includes(l.weight.name))
   const seed = context.seed ?? 0
   const moments = context.calibration
@@ -196,16 +199,17 @@ export function divergenceOf(reference: readonly Value[][], other: readonly Valu
     let sum = 0
     let weight = 0
     for (let b = 0; b < reference.length; b++) {
-      const p = reference[b][o]
-      const q = other[b][o]
-      if (!(p.data instanceof Float32Array) || !(q.data instanceof Float32Array)) continue
-      if (p.dims.length === 2 && p.dims[1] > 1) {
-        sum += klDivergence(p.data, q.data, p.dims[1])
-        weight += p.dims[0]
+      const { dims } = reference[b][o]
+      const p = floatValues(reference[b][o])
+      const q = floatValues(other[b][o])
+      if (!p || !q) continue
+      if (dims.length === 2 && dims[1] > 1) {
+        sum += klDivergence(p, q, dims[1])
+        weight += dims[0]
       } else {
-        for (let i = 0; i < p.data.length; i++) {
-          sum += (p.data[i] - q.data[i]) ** 2
-          weight += p.data[i] ** 2
+        for (let i = 0; i < p.length; i++) {
+          sum += (p[i] - q[i]) ** 2
+          weight += p[i] ** 2
         }
       }
     }
@@ -214,8 +218,10 @@ export function divergenceOf(reference: readonly Value[][], other: readonly Valu
   return total
 }
 
+type Floats = Float32Array | Float64Array
+
 /** Sum over rows of KL(p ‖ q); rows that are no distribution are taken as logits. */
-function klDivergence(p: Float32Array, q: Float32Array, width: number): number {
+function klDivergence(p: Floats, q: Floats, width: number): number {
   let sum = 0
   for (let row = 0; row < p.length; row += width) {
     const a = logProbabilities(p, row, width)
@@ -225,7 +231,7 @@ function klDivergence(p: Float32Array, q: Float32Array, width: number): number {
   return sum
 }
 
-function logProbabilities(x: Float32Array, row: number, width: number): Float64Array {
+function logProbabilities(x: Floats, row: number, width: number): Float64Array {
   const out = Float64Array.from(x.subarray(row, row + width))
   let sum = 0
   let max = Number.NEGATIVE_INFINITY

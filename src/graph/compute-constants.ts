@@ -1,0 +1,63 @@
+/**
+ * Stored tensors in another form: other tensors, and nodes that compute the old value from them under its own name, so
+ * that nothing that reads it changes. Works wherever it is stored: nested graphs, Constant nodes, local functions.
+ */
+import type { Graph, Model, Node, Tensor } from '../model.ts'
+import { node as makeNode, nameSource } from './build.ts'
+import { mapGraphs } from './fold.ts'
+
+export interface Computed {
+  /** What is stored instead. */
+  readonly tensors: readonly Tensor[]
+  /** In order; the last one makes the value. */
+  readonly nodes: readonly Node[]
+}
+
+/** Makes the form of a value of that name; `fresh` gives names that the model does not have. */
+export type Form = (name: string, fresh: (base: string) => string) => Computed
+
+/** The model with each of the tensors, found by identity, in its form. */
+export function computeConstants(model: Model, forms: ReadonlyMap<Tensor, Form>): Model {
+  if (forms.size === 0) return model
+  const functionNodes = (model.functions ?? []).flatMap((fn) => fn.nodes)
+  const fresh = nameSource({ ...model.graph, nodes: [...model.graph.nodes, ...functionNodes] })
+
+  /** `store` keeps the tensors of a Constant node's form, and gives the nodes that stand for them. */
+  const rewriteNodes = (nodes: readonly Node[], store: (tensors: readonly Tensor[]) => Node[]): Node[] =>
+    nodes.flatMap((original) => {
+      const value = original.op === 'Constant' ? original.attributes.value : undefined
+      const form = value?.type === 'tensor' ? forms.get(value.value) : undefined
+      if (!form) return [mapGraphs(original, rewriteGraph)]
+      const { tensors, nodes: made } = form(original.outputs[0], fresh)
+      return [...store(tensors), ...made]
+    })
+  const rewriteGraph = (graph: Graph): Graph => {
+    const initializers = new Map<string, Tensor>()
+    const store = (tensors: readonly Tensor[]): Node[] => {
+      for (const t of tensors) initializers.set(t.name, t)
+      return []
+    }
+    const first: Node[] = []
+    for (const [name, tensor] of graph.initializers) {
+      const made = forms.get(tensor)?.(name, fresh)
+      if (made) first.push(...made.nodes)
+      if (made) store(made.tensors)
+      else initializers.set(name, tensor)
+    }
+    // What is computed is no input that a caller could override.
+    const inputs = graph.inputs.filter((i) => initializers.has(i.name) || !graph.initializers.has(i.name))
+    return { ...graph, nodes: [...first, ...rewriteNodes(graph.nodes, store)], initializers, inputs }
+  }
+  // A function has no initialisers.
+  const asConstants = (tensors: readonly Tensor[]): Node[] =>
+    tensors.map((t) => makeNode('Constant', [], [t.name], { value: t }))
+  return {
+    ...model,
+    // Before IR version 4 every initialiser had to be an input too; the new ones are not.
+    irVersion: Math.max(4, model.irVersion),
+    graph: rewriteGraph(model.graph),
+    ...(model.functions
+      ? { functions: model.functions.map((fn) => ({ ...fn, nodes: rewriteNodes(fn.nodes, asConstants) })) }
+      : {}),
+  }
+}
