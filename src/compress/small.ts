@@ -5,11 +5,13 @@
 
 import { AbortError } from '../errors.ts'
 import { foldBatchNorm } from '../graph/fold-batch-norm.ts'
+import { inlineFunctions } from '../graph/inline-functions.ts'
 import { removeUnused } from '../graph/remove-unused.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { checkOptions } from '../options.ts'
 import { compact } from '../quantize/compact.ts'
+import { settleWeights } from '../quantize/settle-weights.ts'
 import { prepareUniform, quantizeAt, uniform } from '../quantize/uniform.ts'
 import type { Step } from '../recipe.ts'
 import type { Scorer } from './score.ts'
@@ -38,15 +40,11 @@ export async function makeSmall(
   const { maxLoss, progress, signal } = options
   const limit = scorer.limitOf(maxLoss)
   const settings = checkOptions(uniform.id, uniform.options)
-  const folded = await foldBatchNorm(await removeUnused(model))
+  const { model: folded, steps: before } = await plainForm(model)
   const prepared = await prepareUniform(folded, settings, {
     ...options,
     progress: (done, what) => progress?.(0.6 * done, what),
   })
-  const before: Step[] = [
-    ['remove-unused', {}],
-    ['fold-batch-norm', {}],
-  ]
   const unquantized = async (notes: readonly string[]): Promise<SmallResult> => {
     const loss = await scorer.lossOf(folded)
     return { model: folded, steps: before, loss, sensitivity: new Map(), floatForm: folded, notes }
@@ -72,6 +70,18 @@ export async function makeSmall(
     floatForm: folded,
     notes: [],
   }
+}
+
+/** The model with its weights where quantisers find them, and the steps that made it. Its outputs are the model's. */
+async function plainForm(model: Model): Promise<{ model: Model; steps: Step[] }> {
+  let plain = await removeUnused(model)
+  const steps: Step[] = [['remove-unused', {}]]
+  for (const method of [inlineFunctions, settleWeights]) {
+    const next = await method(plain)
+    if (next !== plain) steps.push([method.id, {}])
+    plain = next
+  }
+  return { model: await foldBatchNorm(plain), steps: [...steps, ['fold-batch-norm', {}]] }
 }
 
 /** The highest price whose loss is within the limit (undefined: none tried): octaves up or down from a start, then bisection. */

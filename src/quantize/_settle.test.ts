@@ -3,7 +3,8 @@ import { model, node, valueInfo } from '../graph/build.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
-import { joinBiases, settleWeights } from './_settle.ts'
+import { joinBiases } from './_settle.ts'
+import { settleAll } from './settle-weights.ts'
 
 const rng = random(3)
 const draw = (name: string, dims: number[]) =>
@@ -13,7 +14,7 @@ const draw = (name: string, dims: number[]) =>
     Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => rng.normal()),
   )
 
-describe('settleWeights', () => {
+describe('settleAll', () => {
   it('stores a weight that nodes compute from constants; the outputs are bit-equal', async () => {
     const before = model({
       nodes: [
@@ -27,7 +28,7 @@ describe('settleWeights', () => {
       inputs: [valueInfo('x', 'float32', [5, 4])],
       outputs: [valueInfo('y', 'float32', [5, 3])],
     })
-    const after = await settleWeights(before)
+    const after = await settleAll(before)
     expect(after.graph.nodes.map((n) => n.op)).toEqual(['MatMul'])
     expect([...after.graph.initializers.keys()]).toEqual(['turned'])
     const feeds = randomFeeds(before)
@@ -41,7 +42,7 @@ describe('settleWeights', () => {
       inputs: [valueInfo('x', 'float32', [2, 2])],
       outputs: [valueInfo('y', 'float32')],
     })
-    expect(await settleWeights(before)).toBe(before)
+    expect(await settleAll(before)).toBe(before)
   })
 })
 

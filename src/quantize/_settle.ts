@@ -1,63 +1,12 @@
-/** Making layers' constants plain: weights that are computed from constants are stored, biases that are added apart join. */
+/** Making layers' biases plain: those that are added apart join their layer. */
 
-import { nameSource, valueInfo } from '../graph/build.ts'
+import { nameSource } from '../graph/build.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
-import { capturedBy, constantOf, consumersOf, producersOf, subgraphsOf } from '../graph/walk.ts'
+import { constantOf, consumersOf, producersOf } from '../graph/walk.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { withGraph } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
-import { openSession } from '../runtime/session.ts'
-import { bytesOf, floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
-
-const layerOps = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul'])
-
-/**
- * Stores what a layer's weight or bias comes to, where nodes compute it from constants alone (a Reshape, a Transpose,
- * a Slice and Concat of gates). ONNX Runtime computes it, once.
- */
-export async function settleWeights(model: Model): Promise<Model> {
-  const { graph } = model
-  const producers = producersOf(graph)
-  const wanted = new Set<string>()
-  for (const node of graph.nodes) {
-    if (!layerOps.has(node.op) || node.domain) continue
-    for (const name of node.inputs.slice(1)) {
-      if (name && !constantOf(graph, name, producers) && isComputedFromConstants(graph, name, producers))
-        wanted.add(name)
-    }
-  }
-  if (wanted.size === 0) return model
-  const outputs = [...wanted].map((name) => valueInfo(name, 'float32'))
-  const alone = withGraph(model, dropUnused({ ...graph, inputs: [], outputs }))
-  const session = await openSession(alone, { threads: 1, name: 'constants' })
-  try {
-    const values = await session.run({})
-    const initializers = new Map(graph.initializers)
-    for (const name of wanted) {
-      const { data, dims } = values[name]
-      if (data instanceof Float32Array)
-        initializers.set(name, { name, dtype: 'float32', dims, data: bytesOf(data.slice()) })
-      else wanted.delete(name)
-    }
-    const nodes = graph.nodes.filter((n) => !n.outputs.some((o) => wanted.has(o)))
-    return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
-  } finally {
-    await session.release()
-  }
-}
-
-function isComputedFromConstants(graph: Graph, name: string, producers: ReadonlyMap<string, Node>): boolean {
-  const pending = [name]
-  const seen = new Set<string>()
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    if (!at || seen.has(at) || graph.initializers.has(at)) continue
-    seen.add(at)
-    const node = producers.get(at)
-    if (!node || subgraphsOf(node).length > 0 || /^Random|^Multinomial|^Bernoulli/.test(node.op)) return false
-    pending.push(...node.inputs, ...capturedBy(node))
-  }
-  return true
-}
+import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 
 /**
  * Conv or MatMul, then Add of one constant a channel: the constant becomes the layer's bias, and the MatMul a Gemm, where

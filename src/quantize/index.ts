@@ -1,5 +1,6 @@
 /** The family table: quantisation methods. */
 export { compact } from './compact.ts'
 export { int8 } from './int8.ts'
+export { settleWeights } from './settle-weights.ts'
 export { share } from './share.ts'
 export { uniform } from './uniform.ts'

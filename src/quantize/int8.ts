@@ -19,8 +19,9 @@ import { equalise } from './_equalise.ts'
 import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, type Range } from './_histogram.ts'
 import { nodeName, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
-import { joinBiases, settleWeights } from './_settle.ts'
+import { joinBiases } from './_settle.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'
+import { settleAll } from './settle-weights.ts'
 
 const options = {
   calibration: {
@@ -126,7 +127,7 @@ export async function prepareInt8(model: Model, settings: Int8Options, context: 
   // Folding hands outputs on to other nodes: a node without a name is named now, as options know it by its output.
   const raised = withChannelScales(model)
   const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
-  const settled = foldBatchNorms(joinBiases(foldBatchNorms(await settleWeights(withGraph(raised, { nodes })))))
+  const settled = foldBatchNorms(joinBiases(foldBatchNorms(await settleAll(withGraph(raised, { nodes })))))
   const folded = gathersForShuffles(settled)
   if (!settings.equalise || !context.calibration) return folded
   return equalise(folded, { batches: context.calibration(), context, subject: 'int8' })

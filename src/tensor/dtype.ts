@@ -199,7 +199,7 @@ export function floatValues({
   data,
 }: {
   readonly dtype: string
-  readonly data: ArrayLike<number | bigint>
+  readonly data: ArrayLike<number | bigint | string>
 }): Float32Array | Float64Array | undefined {
   if (data instanceof Float32Array || data instanceof Float64Array) return data
   if (dtype !== 'float16') return undefined

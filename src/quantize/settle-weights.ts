@@ -1,0 +1,137 @@
+/**
+ * Weights that nodes compute from constants alone, stored as what they come to: weight normalisation g · v / |v|, a
+ * low-rank side path W + A·B, a quantiser and its inverse around float weights, a constant scale.
+ *
+ * ONNX Runtime computes them, once. Tensors that are only rearranged or of another type stay as they are stored, and so
+ * do integers; and nothing is settled that would make the file larger, such as the two forms of a shared table.
+ */
+import { nameSource, valueInfo } from '../graph/build.ts'
+import { dropUnused } from '../graph/drop-unused.ts'
+import { parameterPlaces } from '../graph/roles.ts'
+import { capturedBy, constantOf, producersOf, subgraphsOf, tensorsOf } from '../graph/walk.ts'
+import { defineMethod } from '../method.ts'
+import { type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import { inferShapes } from '../ops/shape.ts'
+import { openSession, withSession } from '../runtime/session.ts'
+import { bytesOf, type DataType, isFloat, sizeOf } from '../tensor/dtype.ts'
+
+export const settleWeights = defineMethod({
+  id: 'settle-weights',
+  help: 'stores what weights come to where nodes compute them from constants alone; outputs stay the same',
+  options: {},
+  async run(model) {
+    const producers = producersOf(model.graph)
+    const tensors = await computed(
+      model,
+      computedInputs(model.graph, parameterPlaces).filter((name) => {
+        const cone = coneOf(model.graph, name, producers)
+        return cone?.nodes.some((n) => !movers.has(n.op)) && !cone.tensors.some(isIntegerData)
+      }),
+    )
+    let settled = model
+    for (const tensor of tensors) {
+      const next = withStored(settled, [tensor])
+      if (storedBytes(next) <= storedBytes(settled)) settled = next
+    }
+    return settled
+  },
+})
+
+/** Nodes that rearrange a stored tensor, or change its type: it is found behind them, and needs no settling. */
+const movers = new Set([
+  ...['Identity', 'Cast', 'Transpose', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Slice', 'Split', 'Concat'],
+  ...['Constant', 'Shape'],
+])
+
+/** Integers that stand for numbers, and not for shapes or axes. */
+function isIntegerData({ dtype, dims }: Tensor): boolean {
+  return !isFloat(dtype) && sizeOf(dims) >= 64
+}
+
+function storedBytes(model: Model): number {
+  let bytes = 0
+  for (const { tensor } of tensorsOf(model)) bytes += tensor.data.byteLength
+  return bytes
+}
+
+/** Every weight and bias of the main graph's convolutions and products stored plainly, for what reads only such. */
+export async function settleAll(model: Model): Promise<Model> {
+  const places = (node: Node): number[] => (plainLayers.has(node.op) && !node.domain ? [1, 2] : [])
+  return withStored(model, await computed(model, computedInputs(model.graph, places)))
+}
+
+const plainLayers = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul'])
+
+/** The values at these inputs of nodes that are computed from constants alone. */
+function computedInputs(graph: Graph, places: (node: Node) => readonly number[]): string[] {
+  const producers = producersOf(graph)
+  const names = new Set<string>()
+  for (const node of graph.nodes) {
+    for (const i of places(node)) {
+      const name = node.inputs[i]
+      if (name && !constantOf(graph, name, producers) && coneOf(graph, name, producers)) names.add(name)
+    }
+  }
+  return [...names]
+}
+
+interface Cone {
+  readonly nodes: readonly Node[]
+  readonly tensors: readonly Tensor[]
+}
+
+/** What a value is computed from, where that is constants alone. */
+function coneOf(graph: Graph, name: string, producers: ReadonlyMap<string, Node>): Cone | undefined {
+  const nodes: Node[] = []
+  const tensors: Tensor[] = []
+  const seen = new Set<string>([''])
+  const pending = [name]
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    if (seen.has(at)) continue
+    seen.add(at)
+    const node = producers.get(at)
+    const stored =
+      graph.initializers.get(at) ?? (node?.op === 'Constant' ? constantOf(graph, at, producers) : undefined)
+    if (stored) tensors.push(stored)
+    else if (!node || subgraphsOf(node).length > 0 || /^Random|^Multinomial|^Bernoulli/.test(node.op)) return undefined
+    else {
+      nodes.push(node)
+      pending.push(...node.inputs, ...capturedBy(node))
+    }
+  }
+  return { nodes, tensors }
+}
+
+/** What the values come to. Those that are no floats are left out. */
+async function computed(model: Model, names: readonly string[]): Promise<Tensor[]> {
+  if (names.length === 0) return []
+  const { values: known } = inferShapes(model)
+  const outputs = names.map((name) => valueInfo(name, known.get(name)?.dtype ?? 'float32'))
+  const alone = withGraph(model, dropUnused({ ...model.graph, inputs: [], outputs }))
+  const results = await withSession(
+    () => openSession(alone, { threads: 1, name: 'constants' }),
+    (session) => session.run({}),
+  )
+  return names.flatMap((name) => {
+    const { data, dims, dtype } = results[name]
+    if (!isFloat(dtype as DataType) || !ArrayBuffer.isView(data)) return []
+    return [{ name, dtype: dtype as DataType, dims, data: bytesOf(data).slice() }]
+  })
+}
+
+function withStored(model: Model, tensors: readonly Tensor[]): Model {
+  if (tensors.length === 0) return model
+  const { graph } = model
+  const names = new Set(tensors.map((t) => t.name))
+  const initializers = new Map([...graph.initializers, ...tensors.map((t) => [t.name, t] as const)])
+  const fresh = nameSource(graph)
+  const nodes = graph.nodes.flatMap((n) => {
+    if (!n.outputs.some((o) => names.has(o))) return [n]
+    if (n.outputs.every((o) => !o || names.has(o))) return []
+    // Some of its results are still needed.
+    return [{ ...n, outputs: n.outputs.map((o) => (names.has(o) ? fresh(o) : o)) }]
+  })
+  const settled = withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+  // Before IR version 4 every initialiser had to be an input too; the new ones are not.
+  return { ...settled, irVersion: Math.max(4, model.irVersion) }
+}
