@@ -4,12 +4,18 @@ import type { BoundData } from '../compress/held-back.ts'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { hasImages } from '../data/dataset.ts'
 import { guessPreprocess, type PreprocessOptions } from '../data/preprocess.ts'
+import { inputShapesOf, tellInputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Model } from '../model.ts'
 import { dataForms, loadData } from '../node/data.ts'
 import type { CalibrationSpec } from '../recipe.ts'
 import { type Io, numberList, numberOption } from './io.ts'
 
-export interface DataFlags {
+export interface ShapeFlags {
+  /** Each `name=1,3,320,320`, or the sizes alone. */
+  readonly inputShape?: readonly string[]
+}
+
+export interface DataFlags extends ShapeFlags {
   readonly data?: string
   readonly inputRange?: string
   readonly mean?: string
@@ -21,8 +27,38 @@ export interface DataFlags {
   readonly seed: string
 }
 
+/** `--input-shape`, of all commands that open models. */
+export function addShapeOption(command: Command): Command {
+  return command.option(
+    '--input-shape <name=shape>',
+    'sizes that the model leaves open, such as image=1,3,320,320 (? leaves one open); the name only where there are several inputs',
+    (value: string, all: readonly string[] = []) => [...all, value],
+  )
+}
+
+/** The model with the shapes that the flags tell. */
+export function shapedModel(model: Model, { inputShape = [] }: ShapeFlags): Model {
+  if (inputShape.length === 0) return model
+  const told = inputShape.map((text) => {
+    const split = text.lastIndexOf('=')
+    const sizes = text.slice(split + 1).split(',')
+    if (!sizes.every((size) => /^\s*([1-9]\d*|\?)\s*$/.test(size)))
+      throw new Error(
+        `--input-shape: "${text}"; expected name=1,3,320,320: sizes above 0, or ? for one that stays open`,
+      )
+    const shape = sizes.map((size) => (size.trim() === '?' ? undefined : Number(size)))
+    return [split < 0 ? '' : text.slice(0, split), shape] as const
+  })
+  return withInputShapes(model, tellInputShapes(model, new Map(told), '--input-shape'))
+}
+
+/** What `shapedModel` made, with its inputs as the file had them. */
+export function asGiven(made: Model, original: Model): Model {
+  return withInputShapes(made, inputShapesOf(original))
+}
+
 export function addDataOptions(command: Command): Command {
-  return command
+  return addShapeOption(command)
     .option('--data <spec>', `data: ${dataForms.join(', ')}`)
     .option('--input-range <range>', 'what pixels 0..255 are mapped to: 0..1, 0..255 or -1..1 (default: 0..1)')
     .option('--mean <numbers>', 'subtracted after the range, one number or one a channel, between commas')

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line: flags, help, errors. What a command does is in commands/, loaded when it is called. */
 import { Command, CommanderError } from 'commander'
-import { addDataOptions } from './data-options.ts'
+import { addDataOptions, addShapeOption } from './data-options.ts'
 import { version } from './environment.ts'
 import { createIo, type Io } from './io.ts'
 import { addTrainOptions } from './train-options.ts'
@@ -50,14 +50,15 @@ function fail(error: unknown, flags: Flags): void {
   process.exitCode = 1
 }
 
-command('inspect <model>', 'show the layers: shapes, parameters, multiply-adds, bytes, zeros, distinct values').action(
-  (model: string, flags) =>
-    run(flags, async () => {
-      const { runInspect } = await import('./commands/inspect.ts')
-      const { output, error } = await runInspect(model, flags)
-      process.stdout.write(`${output}\n`)
-      if (error) throw error
-    }),
+addShapeOption(
+  command('inspect <model>', 'show the layers: shapes, parameters, multiply-adds, bytes, zeros, distinct values'),
+).action((model: string, flags) =>
+  run(flags, async () => {
+    const { runInspect } = await import('./commands/inspect.ts')
+    const { output, error } = await runInspect(model, flags)
+    process.stdout.write(`${output}\n`)
+    if (error) throw error
+  }),
 )
 
 addDataOptions(command('compress <model>', 'make a model small (or fast), prove what it kept, and say so in a report'))

@@ -13,7 +13,7 @@ import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/sch
 import { keepZeros } from '../train/terms.ts'
 import { type Progress, type TrainOptions, train } from '../train/train.ts'
 import { validate } from '../train/validate.ts'
-import { bindData, seedOf } from './data-options.ts'
+import { asGiven, bindData, seedOf, shapedModel } from './data-options.ts'
 import { environment } from './environment.ts'
 import { type Io, numberList, numberOption } from './io.ts'
 import type { TrainFlags } from './train-options.ts'
@@ -30,12 +30,13 @@ export function writtenBy({ output, history, report, checkpoint }: TrainFlags): 
 
 /** Trains a model on the flags' data, writes it, and tells accuracy on the test set before and after. */
 export async function trainModel(
-  { name, model }: TrainSource,
+  { name, model: original }: TrainSource,
   flags: TrainFlags,
   io: Io,
   signal: AbortSignal,
 ): Promise<TrainReport> {
   const { output, history, report: page } = flags
+  const model = shapedModel(original, flags)
   const options = { ...readTrainFlags(flags), ...(await readLength(flags, io)) }
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
@@ -74,7 +75,7 @@ export async function trainModel(
     options: givenOptions(flags),
     environment: environment(),
   }
-  await saveModel(output, result.model)
+  await saveModel(output, asGiven(result.model, original))
   const text = (value: string): Uint8Array => new TextEncoder().encode(value)
   if (history) await writeFileAtomic(history, text(`${JSON.stringify(report, null, 2)}\n`))
   if (page) await writeFileAtomic(page, text(renderTraining(`${name}, trained on ${training.id}`, report)))

@@ -2,6 +2,7 @@
 
 import type { Mode } from '../formats/entropy/integer-coder.ts'
 import { packModel } from '../formats/pack.ts'
+import { type InputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
@@ -20,6 +21,8 @@ export interface CompressOptions extends Pick<Context, 'progress' | 'warn' | 'si
   /** How the recipe names the data. */
   readonly calibration?: Omit<CalibrationSpec, 'samples' | 'batchSize'>
   readonly packMode?: Mode
+  /** Shapes that the inputs have in what is written; default: those of the model. */
+  readonly writtenInputs?: InputShapes
   /** Median times of models from one interleaved run (goal speed). */
   readonly latency: (models: readonly Model[]) => Promise<readonly number[]>
 }
@@ -60,7 +63,8 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
     goal === 'size'
       ? await makeSmall(model, scorer, { ...context, maxLoss })
       : await makeFaster(model, scorer, { ...context, maxLoss })
-  const written = writeModel(found.model)
+  const asWritten = (m: Model): Model => withInputShapes(m, options.writtenInputs ?? new Map())
+  const written = writeModel(asWritten(found.model))
   const grew = written.byteLength >= original.byteLength
   const notes = [...found.notes]
   if (grew && goal === 'size') notes.push('no smaller .onnx came out, so the original file is kept')
@@ -70,9 +74,9 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
   if (loss > limit)
     options.warn?.(`${scorer.what}: ${loss.toFixed(2)} ${scorer.unit}, more than the limit of ${limit.toFixed(2)}`)
   return {
-    model: keep ? model : found.model,
+    model: asWritten(keep ? model : found.model),
     onnx: keep ? original : written,
-    packed: packModel(keep ? model : found.model, { mode: options.packMode }),
+    packed: packModel(asWritten(keep ? model : found.model), { mode: options.packMode }),
     recipe: recipeOf(found.steps, keep, options),
     heldBack: { what: scorer.what, unit: scorer.unit, loss, limit },
     floatForm: found.floatForm,

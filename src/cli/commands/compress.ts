@@ -4,6 +4,7 @@ import { type CompressOptions, compress } from '../../compress/compress.ts'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
+import { inputShapesOf, withInputShapes } from '../../graph/input-shapes.ts'
 import type { Model } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
@@ -13,7 +14,7 @@ import type { Report } from '../../report/report.ts'
 import { isDifference } from '../../report/rows.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
-import { bindData, type DataFlags, seedOf } from '../data-options.ts'
+import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { openAny } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
@@ -36,7 +37,8 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   const maxLoss = numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 })
   const seed = seedOf(flags)
   const names = outputNames(flags)
-  const { model, onnx: original } = openAny(path, { outputs: Object.values(names) })
+  const { model: asFiled, onnx: original } = openAny(path, { outputs: Object.values(names) })
+  const model = shapedModel(asFiled, flags)
   // What the runtime cannot load is told at once, and of which file.
   await (await openSession(original, { name: path })).release()
   const data = await bindData(model, flags, io, signal)
@@ -47,6 +49,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     seed,
     data,
     calibration: data?.spec,
+    writtenInputs: inputShapesOf(asFiled),
     packMode,
     progress: (done, what) => io.progress(0.7 * done, what),
     warn: (message) => warnings.push(message),
@@ -61,8 +64,13 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   // What is measured is what a user gets: the model decoded from the packed file.
   const decoded = unpackOnnx(result.packed)
   const comparison = await compareModels(
-    { name: basename(path), model, onnx: original, packedBytes: packModel(model, { mode: packMode }).byteLength },
-    { name: basename(flags.output), model: result.model, onnx: decoded, packedBytes: result.packed.byteLength },
+    { name: basename(path), model, onnx: original, packedBytes: packModel(asFiled, { mode: packMode }).byteLength },
+    {
+      name: basename(flags.output),
+      model: withInputShapes(result.model, inputShapesOf(model)),
+      onnx: decoded,
+      packedBytes: result.packed.byteLength,
+    },
     {
       data,
       seed,

@@ -9,7 +9,7 @@ import { count, milliseconds, percent } from '../../report/format.ts'
 import { compareModels, oneCall } from '../../report/measure.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
-import { bindData, type DataFlags, seedOf } from '../data-options.ts'
+import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { openAny } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
@@ -26,14 +26,20 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
     flags.threads === undefined
       ? undefined
       : numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
-  const { model, onnx } = openAny(path)
-  const packedBytes = packModel(model).byteLength
+  const { model: original, onnx } = openAny(path)
+  const model = shapedModel(original, flags)
+  const packedBytes = packModel(original).byteLength
   const data = await bindData(model, flags, io, signal)
   const shared = { data, seed, threads, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
   if (flags.against) {
     const reference = openAny(flags.against)
     const comparison = await compareModels(
-      { name: basename(flags.against), ...reference, packedBytes: packModel(reference.model).byteLength },
+      {
+        name: basename(flags.against),
+        ...reference,
+        model: shapedModel(reference.model, flags),
+        packedBytes: packModel(reference.model).byteLength,
+      },
       { name: basename(path), model, onnx, packedBytes },
       shared,
     )

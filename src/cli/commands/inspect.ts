@@ -2,6 +2,7 @@
 import { UnsupportedError } from '../../errors.ts'
 import { type Inspection, inspectModel, type LayerInfo } from '../../inspect.ts'
 import { openModel } from '../../node/files.ts'
+import { type ShapeFlags, shapedModel } from '../data-options.ts'
 
 export interface InspectResult {
   /** What goes to stdout: the table, or one JSON object. */
@@ -11,8 +12,11 @@ export interface InspectResult {
 }
 
 /** Reads a model file and describes it. Throws one sentence where it cannot be read. */
-export async function runInspect(path: string, options: { readonly json?: boolean } = {}): Promise<InspectResult> {
-  const inspection = inspectModel(openModel(path))
+export async function runInspect(
+  path: string,
+  options: { readonly json?: boolean } & ShapeFlags = {},
+): Promise<InspectResult> {
+  const inspection = inspectModel(shapedModel(openModel(path), options))
   return {
     output: options.json ? JSON.stringify({ model: path, ...inspection }) : render(path, inspection),
     error: complaint(path, inspection),

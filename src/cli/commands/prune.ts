@@ -17,7 +17,7 @@ import { bytes, count, percent } from '../../report/format.ts'
 import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
 import { permutation, random } from '../../tensor/random.ts'
 import { validate } from '../../train/validate.ts'
-import { bindData, seedOf } from '../data-options.ts'
+import { asGiven, bindData, seedOf, shapedModel } from '../data-options.ts'
 import { openInput } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
 import { checkBatch, readLength, readTrainFlags, tell } from '../train-model.ts'
@@ -54,12 +54,13 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
     inputs: flags.scan ? [flags.scan] : [],
     outputs: [flags.output, flags.history, flags.checkpoint],
   }
-  const model = expandGrids(openInput(path, files).model)
+  const original = expandGrids(openInput(path, files).model)
+  const model = shapedModel(original, flags)
   const data = await bindData(model, flags, io, signal)
   const epochs = numberOption(flags.epochs, '--epochs', { min: 0, max: 1e6, integer: true })
   if (!data && epochs > 0) throw new Error('prune: there is no data to train on; expected --data SPEC, or --epochs 0')
   const seed = seedOf(flags)
-  const choices = readChoices(flags, model, io)
+  const choices = readChoices(flags, original, io)
   if (!data && ['taylor', 'obd', 'obs'].includes(choices.score))
     throw new Error(`prune: score ${choices.score} needs data; expected --data SPEC`)
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
@@ -118,7 +119,7 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
         ).accuracy
       : undefined
   const [before, after] = [await measure(model), await measure(result)]
-  await saveModel(flags.output, result)
+  await saveModel(flags.output, asGiven(result, original))
   const report = {
     model: flags.output,
     rounds,

@@ -22,7 +22,7 @@ import { knownByHeart, renderScan } from '../../report/scan-html.ts'
 import { permutation, random } from '../../tensor/random.ts'
 import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
-import { bindData, type DataFlags, seedOf } from '../data-options.ts'
+import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { openInput } from '../inputs.ts'
 import { type Io, numberList, numberOption } from '../io.ts'
 
@@ -55,7 +55,8 @@ export interface ScanFile extends ScanResult {
 
 export async function runScan(path: string, flags: ScanFlags, io: Io, signal: AbortSignal): Promise<void> {
   const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
-  const model = expandGrids(openInput(path, { outputs: [output, flags.report] }).model)
+  const given = expandGrids(openInput(path, { outputs: [output, flags.report] }).model)
+  const model = shapedModel(given, flags)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('scan: there is no data; expected --data SPEC')
   const { unit } = flags
@@ -68,7 +69,7 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
     : undefined
   const retrain = retraining({ batcher: data.batcher, others, threads, signal }, flags)
   const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate} ${fingerprint(others)}` : ''
-  const crc = crc32(writeModel(model))
+  const crc = crc32(writeModel(given))
   const of = `${crc} ${fingerprint(held)} ${seedOf(flags)} ${sparsities.join()} ${unit} ${JSON.stringify(data.spec)}${how}`
   const file = (result: ScanResult, complete: boolean): ScanFile => ({
     format: 'coppice scan 1',
