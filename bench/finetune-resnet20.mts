@@ -17,7 +17,7 @@ import type { Dataset } from '../src/data/dataset.ts'
 import { sgd } from '../src/train/optimizers.ts'
 import { cosine } from '../src/train/schedules.ts'
 import { train } from '../src/train/train.ts'
-import { type Validation, validate } from '../src/train/validate.ts'
+import { type ClassValidation, validateClasses } from '../src/train/validate.ts'
 import { loadCase } from './_cases.mts'
 
 const resultFile = join(import.meta.dirname, 'results/finetune-resnet20.json')
@@ -40,9 +40,9 @@ const choices: Readonly<Record<string, Choice>> = {
 }
 
 interface Results {
-  readonly heldBack: Record<string, Validation>
+  readonly heldBack: Record<string, ClassValidation>
   chosen?: string
-  readonly test: Record<string, Validation>
+  readonly test: Record<string, ClassValidation>
 }
 
 const results: Results = existsSync(resultFile)
@@ -64,7 +64,11 @@ async function finetune(data: Dataset, { rate, frozenStatistics, augment }: Choi
 }
 
 /** Measures what is not in the results yet, and writes it down. */
-async function once(into: Record<string, Validation>, name: string, measure: () => Promise<Validation>): Promise<void> {
+async function once(
+  into: Record<string, ClassValidation>,
+  name: string,
+  measure: () => Promise<ClassValidation>,
+): Promise<void> {
   if (into[name]) return
   const { loss, accuracy } = await measure()
   into[name] = { loss, accuracy }
@@ -81,15 +85,15 @@ function write(): void {
   writeFileSync(resultFile, `${JSON.stringify({ ...about, results }, null, 2)}\n`)
 }
 
-await once(results.heldBack, 'before', () => validate(model, heldBack, measured))
+await once(results.heldBack, 'before', () => validateClasses(model, heldBack, measured))
 for (const [name, choice] of Object.entries(choices))
-  await once(results.heldBack, name, async () => validate(await finetune(tried, choice, 0), heldBack, measured))
+  await once(results.heldBack, name, async () => validateClasses(await finetune(tried, choice, 0), heldBack, measured))
 const lossOf = (name: string): number => results.heldBack[name].loss
 const chosen = Object.keys(choices).reduce((best, name) => (lossOf(name) < lossOf(best) ? name : best))
 results.chosen = chosen
-await once(results.test, 'before', () => validate(model, test, measured))
+await once(results.test, 'before', () => validateClasses(model, test, measured))
 for (const seed of [0, 1, 2]) {
   await once(results.test, `seed ${seed}`, async () =>
-    validate(await finetune(training, choices[chosen], seed), test, measured),
+    validateClasses(await finetune(training, choices[chosen], seed), test, measured),
   )
 }

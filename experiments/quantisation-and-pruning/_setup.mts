@@ -25,7 +25,7 @@ import { adam, type Optimizer, sgd } from '../../src/train/optimizers.ts'
 import { trainableNames } from '../../src/train/parameters.ts'
 import { cosine, warmUp } from '../../src/train/schedules.ts'
 import { type TrainOptions, train } from '../../src/train/train.ts'
-import { type Validation, validate } from '../../src/train/validate.ts'
+import { type ClassValidation, validateClasses } from '../../src/train/validate.ts'
 import { zoo } from '../../src/zoo/index.ts'
 import { type NetName, netNames } from './_paper.mts'
 import { flag, stored } from './_shared.mts'
@@ -70,7 +70,7 @@ export interface Setup {
   /** The model called `what`, made where it is not there yet; its checkpoint goes. */
   made(what: string, make: () => Promise<Model>): Promise<Model>
   reference(): Promise<Model>
-  measure(model: Model, data: Dataset): Promise<Validation>
+  measure(model: Model, data: Dataset): Promise<ClassValidation>
 }
 
 export const resultsFolder = flag('results', join(import.meta.dirname, 'results'))
@@ -170,7 +170,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     checkpoint,
     made,
     reference: () => made('reference', trained),
-    measure: (model, data) => validate(model, data, { batcher, batchSize: 250, threads }),
+    measure: (model, data) => validateClasses(model, data, { batcher, batchSize: 250, threads }),
   }
 }
 

@@ -28,7 +28,7 @@ import { floats } from '../../src/tensor/dtype.ts'
 import { sgd } from '../../src/train/optimizers.ts'
 import { cosine } from '../../src/train/schedules.ts'
 import { type Progress, train } from '../../src/train/train.ts'
-import { validate } from '../../src/train/validate.ts'
+import { validateClasses } from '../../src/train/validate.ts'
 import { zoo } from '../../src/zoo/index.ts'
 import { flag, readResults, stored, writeResults } from './_shared.mts'
 
@@ -132,7 +132,7 @@ const parametersOf = (model: Model): Float32Array[] =>
 const weightsOf = (model: Model): Float32Array[] => weightTensors(model).map((w) => floats(w.tensor) as Float32Array)
 
 async function errorOf(model: Model, data: Dataset): Promise<number> {
-  const { accuracy } = await validate(model, data, { batcher, batchSize: 250, threads })
+  const { accuracy } = await validateClasses(model, data, { batcher, batchSize: 250, threads })
   return Number((100 * (1 - accuracy)).toFixed(2))
 }
 

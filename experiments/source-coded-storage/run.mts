@@ -39,7 +39,7 @@ import { random } from '../../src/tensor/random.ts'
 import { cosine } from '../../src/train/schedules.ts'
 import { keepZeros, type Projection, tie } from '../../src/train/terms.ts'
 import { train } from '../../src/train/train.ts'
-import { validate } from '../../src/train/validate.ts'
+import { validateClasses } from '../../src/train/validate.ts'
 import { lineChart } from '../_plot.mts'
 
 const rounds = 7
@@ -99,7 +99,7 @@ async function retrained(model: Model, project: readonly Projection[]): Promise<
 }
 
 async function accuracyOf(model: Model): Promise<number> {
-  const { accuracy } = await validate(model, splits.test, { batcher, batchSize: 250, threads: 1 })
+  const { accuracy } = await validateClasses(model, splits.test, { batcher, batchSize: 250, threads: 1 })
   return Number((100 * accuracy).toFixed(2))
 }
 

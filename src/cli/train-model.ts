@@ -6,8 +6,9 @@ import { checkpointFile } from '../node/checkpoint-file.ts'
 import { saveModel, writeFileAtomic } from '../node/files.ts'
 import { count, percent } from '../report/format.ts'
 import { renderTraining } from '../report/train-html.ts'
-import { curveRecorder, type TrainReport } from '../report/train-report.ts'
+import { curveRecorder, showScore, type TrainReport } from '../report/train-report.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
+import { objectiveOf } from '../train/objective.ts'
 import { adam, type Optimizer, sgd } from '../train/optimizers.ts'
 import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/schedules.ts'
 import { keepZeros } from '../train/terms.ts'
@@ -60,7 +61,10 @@ export async function trainModel(
   const { test } = data.splits
   const measured = { batcher: data.batcher, batchSize: options.batchSize, threads: options.threads }
   // The model of before too is measured only now: what cannot be trained is told at once.
-  const accuracy = async (of: Model): Promise<number> => (await validate(of, test, measured)).accuracy
+  const score = async (of: Model): Promise<number> => {
+    const { accuracy, loss } = await validate(of, test, measured)
+    return accuracy ?? Math.sqrt(loss)
+  }
   const report: TrainReport = {
     model: output,
     epochs: result.history.length,
@@ -69,9 +73,12 @@ export async function trainModel(
     seconds,
     history: result.history,
     curve,
-    ...(test.labels
-      ? { test: { samples: test.length, before: await accuracy(model), after: await accuracy(result.model) } }
-      : {}),
+    test: {
+      samples: test.length,
+      measure: measures[objectiveOf(model, test).kind],
+      before: await score(model),
+      after: await score(result.model),
+    },
     options: givenOptions(flags),
     environment: environment(),
   }
@@ -90,6 +97,8 @@ export function checkBatch({ batch }: TrainFlags, { batchSize }: BoundBatcher): 
     throw new Error(`--batch: ${batch}; expected ${batchSize}, the one size that the model's input takes`)
 }
 
+const measures = { classes: 'top-1', decisions: 'accuracy', numbers: 'RMS error' } as const
+
 /** The flags as the command line takes them, files left out. */
 function givenOptions(flags: TrainFlags): Record<string, string> {
   const files = new Set(['output', 'history', 'report', 'checkpoint', 'json', 'debug', 'freezeStatistics'])
@@ -107,7 +116,9 @@ function describe({ epochs, test, history }: TrainReport, files: readonly (strin
   const last = history[history.length - 1]
   const lines = [`${epochs} epoch${epochs === 1 ? '' : 's'}, training loss ${last.loss.toFixed(4)}`]
   if (test)
-    lines.push(`top-1 ${percent(test.after)} on ${count(test.samples)} test samples (before: ${percent(test.before)})`)
+    lines.push(
+      `${test.measure} ${showScore(test, test.after)} on ${count(test.samples)} test samples (before: ${showScore(test, test.before)})`,
+    )
   return [...lines, ...files.flatMap((file) => (file ? `wrote ${file}` : []))].join('\n')
 }
 
@@ -119,7 +130,7 @@ export function tell(p: Progress, io: Io): void {
   if (!finished) return
   const { validation } = finished
   const held = validation
-    ? `; held back: loss ${validation.loss.toFixed(4)}, accuracy ${percent(validation.accuracy)}`
+    ? `; held back: loss ${validation.loss.toFixed(4)}${validation.accuracy === undefined ? '' : `, accuracy ${percent(validation.accuracy)}`}`
     : ''
   io.milestone(`${what}${held}`, { event: 'epoch', ...finished })
 }

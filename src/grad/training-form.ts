@@ -85,16 +85,21 @@ export function trainingForm({ graph, types }: TypedGraph, options: TrainingForm
 }
 
 /**
- * The logits that a specialised graph's probabilities are made of, with the classes along the last axis; the output
- * itself, of `rank` axes, where it is no probability. Throws where a Softmax's classes are not its last axis, since the
- * losses would take another for them.
+ * The logits that a specialised graph's probabilities are made of; the output itself, of `rank` axes, where it is no
+ * probability. Classes are along the last axis, or along `axis` where the Softmax itself is the output. Throws where a
+ * Softmax's classes are along another, since the losses would take another for them.
  */
-export function logitsOf(graph: Graph, output: string, rank: number): string {
+export function logitsOf(
+  graph: Graph,
+  output: string,
+  { rank, axis = -1 }: { readonly rank: number; readonly axis?: number },
+): string {
   const softmax = finalSoftmax(graph, output)
   if (!softmax) return output
-  const axis = intAttribute(softmax, 'axis', -1)
-  if (axis === -1 || (softmax.outputs[0] === output && axis === rank - 1)) return softmax.inputs[0]
+  const own = intAttribute(softmax, 'axis', -1)
+  const front = (a: number): number => (a < 0 ? a + rank : a)
+  if (own === -1 || (softmax.outputs[0] === output && front(own) === front(axis))) return softmax.inputs[0]
   throw new UnsupportedError(
-    `${describe(softmax)}: its classes lie along axis ${axis}; expected them along the last axis, for a loss on logits`,
+    `${describe(softmax)}: its classes lie along axis ${own}; expected them along ${axis === -1 ? 'the last axis' : `axis ${axis}`}, for a loss on logits`,
   )
 }

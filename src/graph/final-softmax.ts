@@ -10,8 +10,17 @@ const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze
  * it ends otherwise.
  */
 export function finalSoftmax(graph: Graph, output: string): Node | undefined {
+  return finalNode(graph, output, 'Softmax')
+}
+
+/** The same for a Sigmoid: then each value of the output is a probability. */
+export function finalSigmoid(graph: Graph, output: string): Node | undefined {
+  return finalNode(graph, output, 'Sigmoid')
+}
+
+function finalNode(graph: Graph, output: string, op: string): Node | undefined {
   const producers = producersOf(graph)
   let node = producers.get(output)
   while (node && passing.has(node.op)) node = producers.get(node.inputs[0])
-  return node?.op === 'Softmax' ? node : undefined
+  return node?.op === op ? node : undefined
 }

@@ -4,6 +4,8 @@
  * Rules emit standard ONNX nodes and a few macros (domain `coppice`) for what machines compute in different ways.
  * Operators of `flatOperators` are constant almost everywhere, or give no numbers: nothing flows through them.
  */
+import type { Node } from '../model.ts'
+import { compositions } from './grad/composite.ts'
 import { convRules } from './grad/conv.ts'
 import { einsumRules } from './grad/einsum.ts'
 import { elementwiseRules } from './grad/elementwise.ts'
@@ -14,7 +16,7 @@ import { poolRules } from './grad/pool.ts'
 import { quantizeRules } from './grad/quantize.ts'
 import { recurrentRules } from './grad/recurrent.ts'
 import { reduceRules } from './grad/reduce.ts'
-import type { GradRule } from './grad/rule.ts'
+import { type GradRule, ruleKey } from './grad/rule.ts'
 
 export const gradRules: Readonly<Record<string, GradRule>> = {
   ...elementwiseRules,
@@ -27,6 +29,12 @@ export const gradRules: Readonly<Record<string, GradRule>> = {
   ...quantizeRules,
   ...einsumRules,
   ...recurrentRules,
+}
+
+/** Whether a node passes gradients on to its inputs: by a rule, or written out in operators that have rules. */
+export function isDifferentiable(node: Node): boolean {
+  const key = ruleKey(node)
+  return Object.hasOwn(gradRules, key) || Object.hasOwn(compositions, key)
 }
 
 export const flatOperators: ReadonlySet<string> = new Set([

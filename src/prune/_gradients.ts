@@ -43,7 +43,7 @@ export async function openGradients(
   const special = specialize(model, inputShapes)
   const form = trainingForm(special, { frozenStatistics: true })
   const rank = form.types.get(model.graph.outputs[0].name)?.shape.length ?? 0
-  const logits = logitsOf(form.graph, model.graph.outputs[0].name, rank)
+  const logits = logitsOf(form.graph, model.graph.outputs[0].name, { rank })
   const g = createEmitter(form.types, nameSource(form.graph))
   const shape = g.shape(logits)
   const target = g.fresh('target')

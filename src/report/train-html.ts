@@ -2,7 +2,7 @@
 import type { Validation } from '../train/validate.ts'
 import { escapeHtml, renderPage, tile } from './_page.ts'
 import { count, percent, points } from './format.ts'
-import type { CurvePoint, TrainReport } from './train-report.ts'
+import { type CurvePoint, showScore, type TrainReport } from './train-report.ts'
 
 export function renderTraining(title: string, report: TrainReport): string {
   const { history, test, epoch, engine, seconds, environment } = report
@@ -11,15 +11,13 @@ export function renderTraining(title: string, report: TrainReport): string {
     ...(test
       ? [
           tile(
-            percent(test.after),
-            'top-1 after',
-            `${percent(test.before)} before (${points(test.before, test.after)}), on ${count(test.samples)} test samples`,
+            showScore(test, test.after),
+            `${test.measure} after`,
+            `${showScore(test, test.before)} before${test.measure === 'RMS error' ? '' : ` (${points(test.before, test.after)})`}, on ${count(test.samples)} test samples`,
           ),
         ]
       : []),
-    ...(chosen.validation
-      ? [tile(percent(chosen.validation.accuracy), 'top-1 on held-back data', `after epoch ${epoch + 1}`)]
-      : []),
+    ...(chosen.validation ? [heldBackTile(chosen.validation, `after epoch ${epoch + 1}`)] : []),
     tile(chosen.loss.toFixed(4), 'training loss', `mean of epoch ${epoch + 1}`),
     tile(duration(seconds), 'in all', `${history.length} epoch${history.length === 1 ? '' : 's'}, ${engine} engine`),
   ]
@@ -35,6 +33,11 @@ export function renderTraining(title: string, report: TrainReport): string {
   return renderPage({ title, tiles, warnings: [], body, environment })
 }
 
+function heldBackTile({ accuracy, loss }: Validation, when: string): string {
+  if (accuracy === undefined) return tile(loss.toPrecision(4), 'loss on held-back data', when)
+  return tile(percent(accuracy), 'accuracy on held-back data', when)
+}
+
 function duration(seconds: number): string {
   return seconds < 120 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(0)} min`
 }
@@ -48,11 +51,13 @@ function epochTable({ history, epoch }: TrainReport): string {
     h.learningRate.toPrecision(3),
     h.loss.toFixed(4),
     ...(accuracy ? [h.accuracy === undefined ? '' : percent(h.accuracy)] : []),
-    ...(held && h.validation ? [h.validation.loss.toFixed(4), percent(h.validation.accuracy)] : []),
+    ...(held && h.validation ? [h.validation.loss.toFixed(4)] : []),
+    ...(held && h.validation?.accuracy !== undefined ? [percent(h.validation.accuracy)] : []),
   ])
   const cells = (tag: string, row: readonly string[]): string =>
     `<tr>${row.map((c) => `<${tag}>${escapeHtml(c)}</${tag}>`).join('')}</tr>`
-  const heads = held ? [...head, 'held-back loss', 'held-back accuracy'] : head
+  const heldHeads = ['held-back loss', ...(accuracy ? ['held-back accuracy'] : [])]
+  const heads = held ? [...head, ...heldHeads] : head
   return `<table><thead>${cells('th', heads)}</thead><tbody>${rows.map((r) => cells('td', r)).join('')}</tbody></table>`
 }
 
@@ -72,8 +77,11 @@ function charts({ curve, history }: TrainReport): string {
   const epochs = history.length
   const trained = (of: (p: CurvePoint) => number | undefined): Point[] =>
     curve.flatMap((p) => (of(p) === undefined ? [] : [[p.at, of(p) as number] as const]))
-  const heldBack = (of: (v: Validation) => number): Point[] =>
-    history.flatMap((h) => (h.validation ? [[h.epoch + 1, of(h.validation)] as const] : []))
+  const heldBack = (of: (v: Validation) => number | undefined): Point[] =>
+    history.flatMap((h) => {
+      const value = h.validation && of(h.validation)
+      return value === undefined ? [] : [[h.epoch + 1, value] as const]
+    })
   const values = (...lines: readonly Point[][]): number[] => lines.flatMap((line) => line.map(([, v]) => v))
   const loss = { training: trained((p) => p.loss), held: heldBack((v) => v.loss) }
   const accuracy = { training: trained((p) => p.accuracy), held: heldBack((v) => v.accuracy) }

@@ -1,5 +1,6 @@
 /** What training says, as plain data: the history file, the text and the page are drawn from it. */
 import type { EpochRecord, Progress } from '../train/train.ts'
+import { percent } from './format.ts'
 
 export interface TrainReport {
   /** The file that was written. */
@@ -11,11 +12,24 @@ export interface TrainReport {
   readonly seconds: number
   readonly history: readonly EpochRecord[]
   readonly curve: readonly CurvePoint[]
-  /** The whole test set: shares of 1. */
-  readonly test?: { readonly samples: number; readonly before: number; readonly after: number }
+  /** The whole test set. */
+  readonly test?: TestScore
   /** Options that were given, as the command line takes them. */
   readonly options: Readonly<Record<string, string>>
   readonly environment: readonly string[]
+}
+
+/** A share of 1 for classes (`top-1`) and for yes and no (`accuracy`); for numbers the root of the mean squared error. */
+export interface TestScore {
+  readonly samples: number
+  readonly measure: 'top-1' | 'accuracy' | 'RMS error'
+  readonly before: number
+  readonly after: number
+}
+
+/** A score as people read it. */
+export function showScore({ measure }: Pick<TestScore, 'measure'>, value: number): string {
+  return measure === 'RMS error' ? value.toPrecision(4) : percent(value)
 }
 
 /** Means over the training steps since the point before, or since the epoch began. */

@@ -1,5 +1,5 @@
 /** Losses as graph fragments. Each is the mean over the batch of what it says. */
-import { type Emitter, mul, reduce, scale, sub, sum } from '../ops/grad/emit.ts'
+import { add, type Emitter, mul, neg, reduce, scale, shift, sub, sum } from '../ops/grad/emit.ts'
 
 /**
  * Gives the scalar loss of `output` against `target`, both of the output's shape.
@@ -34,7 +34,27 @@ const klDivergence: Loss = (g, logits, target) => {
   return scale(g, sub(g, entropy, total(g, cross)), 1 / rowsOf(g, logits))
 }
 
-export const losses = { 'cross-entropy': crossEntropy, mse: meanSquaredError, kl: klDivergence } as const
+/** Yes or no for each element: log(1 + exp z) - t·z for a logit z, the mean over every element. */
+const binaryCrossEntropy: Loss = (g, logits, target) =>
+  reduce(g, 'ReduceMean', sub(g, g.op('Softplus', [logits]), mul(g, logits, target)))
+
+/** The same of probabilities: -t·log p - (1 - t)·log(1 - p). */
+const binaryCrossEntropyOfProbabilities: Loss = (g, output, target) => {
+  const bounds = [1e-6, 1 - 1e-6].map((v) => g.constant(v, g.dtype(output)))
+  const p = g.op('Clip', [output, ...bounds], { shape: g.shape(output) })
+  const against = (v: string): string => shift(g, neg(g, v), 1)
+  const yes = mul(g, target, g.op('Log', [p]))
+  const no = mul(g, against(target), g.op('Log', [against(p)]))
+  return scale(g, reduce(g, 'ReduceMean', add(g, yes, no)), -1)
+}
+
+export const losses = {
+  'cross-entropy': crossEntropy,
+  mse: meanSquaredError,
+  kl: klDivergence,
+  'binary-cross-entropy': binaryCrossEntropy,
+  'binary-cross-entropy-of-probabilities': binaryCrossEntropyOfProbabilities,
+} as const
 
 export type LossName = keyof typeof losses
 

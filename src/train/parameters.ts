@@ -1,9 +1,9 @@
 /** Which stored tensors of a model are trained. */
 import { type ConstantUse, constantsOf } from '../graph/constants.ts'
 import { parameterPlaces } from '../graph/roles.ts'
-import type { Graph } from '../model.ts'
-import { gradRules } from '../ops/grad.ts'
-import { sizeOf } from '../tensor/dtype.ts'
+import type { Graph, Tensor } from '../model.ts'
+import { isDifferentiable } from '../ops/grad.ts'
+import { floats, sizeOf } from '../tensor/dtype.ts'
 
 /**
  * The float32 initialisers that are weights: what layers and normalisations multiply with or add, directly or through
@@ -13,7 +13,7 @@ export function trainableNames(graph: Graph): string[] {
   const trained = new Set(
     constantsOf({ graph }).flatMap((c) => {
       const isInitializer = c.graph === graph && !c.constant && graph.initializers.has(c.name)
-      if (!isInitializer || c.tensor.dtype !== 'float32' || c.tensor.dims.length === 0) return []
+      if (!isInitializer || c.tensor.dtype !== 'float32' || c.tensor.dims.length === 0 || isMask(c.tensor)) return []
       // Of one value: a bias or a slope is a weight; a factor on the way is part of the arithmetic.
       const single = sizeOf(c.tensor.dims) === 1
       return c.uses.some((u) => isTrained(u) && (!single || isOwn(u))) ? [c.name] : []
@@ -23,9 +23,14 @@ export function trainableNames(graph: Graph): string[] {
 }
 
 function isTrained({ node, input, role, afterLayer }: ConstantUse): boolean {
-  if (node.domain || !Object.hasOwn(gradRules, node.op)) return false
+  if (!isDifferentiable(node)) return false
   if (role === 'bias' || role === 'norm' || role === 'factor') return true
   return role === 'weight' && (parameterPlaces(node).includes(input) || (node.op === 'Add' && afterLayer))
+}
+
+/** Whether it shuts places out of a softmax that it is added before: no learnt number is so far below zero. */
+function isMask(tensor: Tensor): boolean {
+  return tensor.dims.length > 1 && floats(tensor).some((v) => v <= -1e4)
 }
 
 /** Whether the node reads it as it is stored, at a place of its own for parameters. */

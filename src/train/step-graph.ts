@@ -9,10 +9,11 @@ import type { Engine, StoredParameter } from '../grad/engine.ts'
 import { specialize } from '../grad/specialize.ts'
 import { type DropoutMask, logitsOf, type RunningStatistics, trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
+import { finalSigmoid } from '../graph/final-softmax.ts'
 import { capturedBy } from '../graph/walk.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
-import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
+import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum, transpose } from '../ops/grad/emit.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { byRows, rowsOf } from './by-rows.ts'
 import { type Loss, type LossName, logitLosses, losses } from './losses.ts'
@@ -23,6 +24,10 @@ import type { Projection, Term } from './terms.ts'
 export interface StepOptions {
   readonly inputShapes: Readonly<Record<string, Shape>>
   readonly loss: LossName | Loss
+  /** The value that the loss reads (of a final Softmax or Sigmoid, what goes into it); default: the first output. */
+  readonly output?: string
+  /** The axis of its classes; default: the last. */
+  readonly axis?: number
   readonly optimizer: Optimizer
   readonly engine: Engine
   readonly terms?: readonly Term[]
@@ -77,8 +82,8 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const special = specialize(model, options.inputShapes)
   const names = options.parameters ?? trainableNames(special.graph)
   const form = trainingForm(special, options)
-  const output = lossInput(special.graph, options, form.types.get(model.graph.outputs[0].name)?.shape.length ?? 0)
   const forward = createEmitter(form.types, nameSource(form.graph))
+  const output = lossInput(forward, special.graph, options)
   const shape = forward.shape(output)
   const target = valueInfo(forward.fresh('target'), 'float32', shape)
   forward.types.set(target.name, { dtype: 'float32', shape })
@@ -133,9 +138,22 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   }
 }
 
-function lossInput(graph: Graph, { loss }: StepOptions, rank: number): string {
-  const output = graph.outputs[0].name
-  return typeof loss === 'string' && logitLosses.has(loss) ? logitsOf(graph, output, rank) : output
+/** The value that the loss works on, with classes along its last axis where it says which axis they are. */
+function lossInput(g: Emitter, graph: Graph, { loss, output = graph.outputs[0].name, axis }: StepOptions): string {
+  const { length: rank } = g.shape(output)
+  if (loss === 'binary-cross-entropy') return finalSigmoid(graph, output)?.inputs[0] ?? output
+  if (typeof loss !== 'string' || !logitLosses.has(loss)) return output
+  if (axis === undefined) return logitsOf(graph, output, { rank })
+  const logits = logitsOf(graph, output, { rank, axis })
+  // What is taken off in front of a Softmax over rows has its classes last already.
+  return g.shape(logits).length === rank ? classesLast(g, logits, axis < 0 ? axis + rank : axis) : logits
+}
+
+function classesLast(g: Emitter, value: string, axis: number): string {
+  const shape = g.shape(value)
+  if (axis === shape.length - 1) return value
+  if (shape.slice(axis + 1).every((d) => d === 1)) return reshape(g, value, shape.slice(0, axis + 1))
+  return transpose(g, value, [...[...shape.keys()].filter((i) => i !== axis), axis])
 }
 
 interface LossParts {

@@ -13,12 +13,14 @@ import type { Engine } from '../grad/engine.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import type { Task } from '../task/task.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
 import { trainingFingerprint } from './fingerprint.ts'
-import { type Loss, type LossName, oneHot } from './losses.ts'
+import type { Loss, LossName } from './losses.ts'
+import { answersOf, countRight, type Objective, objectiveOf, onlyOutput, targetsFor } from './objective.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
 import { openResident, type ResidentSession } from './resident.ts'
 import { constant, type Schedule } from './schedules.ts'
@@ -33,11 +35,13 @@ export interface TrainOptions {
   readonly epochs: number
   readonly batchSize: number
   readonly learningRate: number
-  /** Default `cross-entropy`. */
+  /** What the outputs mean; default: guessed from the model and the data. */
+  readonly task?: Task
+  /** Default: what the task asks for: cross-entropy of classes, of yes or no, or the mean squared error of numbers. */
   readonly loss?: LossName | Loss
   /** Share of each target that is spread over all classes; default 0. */
   readonly labelSmoothing?: number
-  /** What the loss compares with, for data without labels: the output's elements, sample by sample. */
+  /** What the loss compares the first output with, instead of labels: its elements, sample by sample. */
   readonly targets?: (indices: ArrayLike<number>) => Float32Array
   /** Default: SGD with momentum 0.9. */
   readonly optimizer?: Optimizer
@@ -122,6 +126,8 @@ interface Saved {
 /** Everything of a run that does not change. */
 interface Run {
   readonly model: Model
+  /** Undefined where the caller gives the targets. */
+  readonly objective?: Objective
   readonly data: Dataset
   readonly options: TrainOptions
   readonly optimizer: Optimizer
@@ -133,9 +139,11 @@ interface Run {
   readonly fingerprint: string
 }
 
-/** Trains the model's weights on labelled data (or on `targets`). Throws before the first step where it cannot. */
-export async function train(model: Model, data: Dataset, options: TrainOptions): Promise<Trained> {
-  check(data, options)
+/** Trains the model's weights on the data's labels or targets (or on `targets`). Throws before the first step where it cannot. */
+export async function train(model: Model, data: Dataset, given: TrainOptions): Promise<Trained> {
+  check(data, given)
+  const objective = given.targets ? undefined : objectiveOf(model, data, given.task)
+  const options: TrainOptions = { ...given, loss: given.loss ?? objective?.loss ?? 'cross-entropy' }
   const { batchSize } = options
   const first = options.batcher(
     data,
@@ -143,8 +151,9 @@ export async function train(model: Model, data: Dataset, options: TrainOptions):
   )
   const optimizer = options.optimizer ?? sgd()
   const choice: EngineChoice = options.engine ? { engine: options.engine } : await chooseEngine()
-  const step = buildStep(model, {
+  const step = buildStep(learning(model, objective, options), {
     ...options,
+    ...(objective ? { output: objective.output, axis: objective.axis } : {}),
     inputShapes: Object.fromEntries(Object.entries(first).map(([name, v]) => [name, v.dims])),
     loss: options.loss ?? 'cross-entropy',
     optimizer,
@@ -160,6 +169,7 @@ export async function train(model: Model, data: Dataset, options: TrainOptions):
     const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
     const result = await loop({
       model,
+      objective,
       data,
       options,
       optimizer,
@@ -176,20 +186,26 @@ export async function train(model: Model, data: Dataset, options: TrainOptions):
   }
 }
 
+/** The part of a model that makes what learns; all of it where loss terms may read other values. */
+function learning(model: Model, objective: Objective | undefined, { terms = [] }: TrainOptions): Model {
+  const { outputs } = model.graph
+  if (!objective || terms.length > 0 || (outputs.length === 1 && outputs[0].name === objective.output)) return model
+  return onlyOutput(model, objective.output)
+}
+
 function sayUntrained(names: readonly string[]): string {
   const [few, more] = [names.slice(0, 3).map((n) => `"${n}"`), names.length - 3]
   const list = more > 0 ? `${few.join(', ')} and ${more} more` : few.join(', ')
   return `${list} cannot be trained (integers, or in an operator without a gradient): their layers stay as they are`
 }
 
-function check(data: Dataset, { batchSize, epochs, targets, patience, validation }: TrainOptions): void {
+function check(data: Dataset, { batchSize, epochs, patience, validation }: TrainOptions): void {
   for (const [name, value] of Object.entries({ batchSize, epochs })) {
     if (!(Number.isInteger(value) && value > 0))
       throw new Error(`train: ${name} must be a whole number above 0, got ${value}`)
   }
   if (data.length < batchSize)
     throw new Error(`${data.id}: ${data.length} samples; expected at least one batch of ${batchSize}`)
-  if (!data.labels && !targets) throw new Error(`${data.id}: it has no labels; expected labels or targets to train on`)
   if (patience !== undefined && !validation) throw new Error('train: early stopping needs validation data')
   if (validation?.length === 0)
     throw new Error(`${validation.id}: no sample is held back; expected a larger share, or more data`)
@@ -228,7 +244,7 @@ function exhausted({ history, best }: Saved, { patience, until }: TrainOptions):
 }
 
 async function runStep(run: Run, at: number, indices: Uint32Array): Promise<{ loss: number; correct: number }> {
-  const { options, step, session, state, data } = run
+  const { options, step, session, state, objective } = run
   const feeds = await feedsOf(run, at, indices)
   const results = await session.run(feeds)
   const loss = results[step.lossOutput][0]
@@ -240,7 +256,11 @@ async function runStep(run: Run, at: number, indices: Uint32Array): Promise<{ lo
   }
   state.afterStep(results, at)
   project(run, at)
-  return { loss, correct: data.labels ? countCorrect(results[step.output], data.labels, indices) : 0 }
+  if (!objective) return { loss, correct: 0 }
+  const targets = answersOf(run.data, indices)
+  const classes = step.target.shape?.at(-1) as number
+  const correct = countRight(objective, results[step.output], { targets, classes, samples: indices.length })
+  return { loss, correct: correct ?? 0 }
 }
 
 async function feedsOf(run: Run, at: number, indices: Uint32Array): Promise<Feeds> {
@@ -270,14 +290,10 @@ async function feedsOf(run: Run, at: number, indices: Uint32Array): Promise<Feed
   return feeds
 }
 
-function targetsOf({ options, data, step }: Run, indices: Uint32Array): Float32Array {
+function targetsOf({ options, objective, data, step }: Run, indices: Uint32Array): Float32Array {
   const shape = step.target.shape as number[]
-  const classes = shape[shape.length - 1]
-  if (!options.targets) {
-    const labels = indices.map((i) => (data.labels as Int32Array)[i])
-    return oneHot(labels, classes, options.labelSmoothing)
-  }
-  const targets = options.targets(indices)
+  if (objective) return targetsFor(objective, data, indices, { shape, smoothing: options.labelSmoothing })
+  const targets = options.targets?.(indices) ?? new Float32Array()
   if (targets.length !== sizeOf(shape))
     throw new Error(`train: ${targets.length} target values; expected ${sizeOf(shape)} for output [${shape}]`)
   return targets
@@ -299,7 +315,7 @@ interface Moment {
   readonly clock: { readonly startedAt: number; readonly startedFrom: number }
 }
 
-function progressOf({ options, stepsPerEpoch, data }: Run, { at, saved, clock }: Moment): Progress {
+function progressOf({ options, stepsPerEpoch, objective }: Run, { at, saved, clock }: Moment): Progress {
   const inEpoch = ((at - 1) % stepsPerEpoch) + 1
   const seconds = (performance.now() - clock.startedAt) / 1000
   const steps = stepsPerEpoch * options.epochs
@@ -309,7 +325,7 @@ function progressOf({ options, stepsPerEpoch, data }: Run, { at, saved, clock }:
     step: at,
     steps,
     loss: saved.lossSum / inEpoch,
-    ...(data.labels ? { accuracy: saved.correct / (inEpoch * options.batchSize) } : {}),
+    ...(objective && objective.kind !== 'numbers' ? { accuracy: saved.correct / (inEpoch * options.batchSize) } : {}),
     samplesPerSecond: ((at - clock.startedFrom) * options.batchSize) / seconds,
     secondsLeft: (seconds / (at - clock.startedFrom)) * (steps - at),
   }
@@ -359,17 +375,6 @@ async function resume({ options, state, fingerprint }: Run): Promise<{ step: num
     )
   state.load(checkpoint.arrays)
   return { step: checkpoint.step, saved: checkpoint.progress as Saved }
-}
-
-function countCorrect(output: Float32Array, labels: Int32Array, indices: Uint32Array): number {
-  const classes = output.length / indices.length
-  let correct = 0
-  for (let i = 0; i < indices.length; i++) {
-    let best = 0
-    for (let c = 1; c < classes; c++) if (output[i * classes + c] > output[i * classes + best]) best = c
-    if (best === labels[indices[i]]) correct++
-  }
-  return correct
 }
 
 /** One seed of several numbers: each is stirred in. */

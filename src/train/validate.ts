@@ -1,30 +1,35 @@
 /** Loss and accuracy of a model in inference form on data that training does not see. */
 import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
-import { finalSoftmax } from '../graph/final-softmax.ts'
 import type { Model } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
+import type { Task } from '../task/task.ts'
+import { answersOf, type Objective, objectiveOf, onlyOutput } from './objective.ts'
 
 export interface Validation {
-  /** Mean cross-entropy of the labels (of the probabilities, where the model ends in a softmax). */
+  /**
+   * The mean over the samples of what training lowers: the cross-entropy of classes or of yes and no (of probabilities,
+   * where the model gives them), the mean squared error of numbers.
+   */
   readonly loss: number
-  readonly accuracy: number
+  /** The share of right decisions, of 1; of a sequence, an image or several labels the mean share. Absent for numbers. */
+  readonly accuracy?: number
 }
 
 export interface ValidateOptions {
   readonly batcher: Batcher
   readonly batchSize: number
+  /** What the outputs mean; default: guessed from the model and the data. */
+  readonly task?: Task
   readonly threads?: number
 }
 
-/** Needs labels. Works in batches of `batchSize`, which is the model's own where its batch axis is fixed. */
+/** Needs labels or targets. Works in batches of `batchSize`, which is the model's own where its batch axis is fixed. */
 export async function validate(model: Model, data: Dataset, options: ValidateOptions): Promise<Validation> {
-  const { labels } = data
-  if (!labels) throw new Error(`${data.id}: it has no labels; expected labelled validation data`)
   if (data.length === 0) throw new Error(`${data.id}: it has no samples; expected some to validate on`)
-  const session = await openSession(model, { threads: options.threads })
-  const output = model.graph.outputs[0].name
-  const isProbability = finalSoftmax(model.graph, output) !== undefined
+  const objective = objectiveOf(model, data, options.task)
+  const { output } = objective
+  const session = await openSession(onlyOutput(model, output), { threads: options.threads })
   const fixed = model.graph.inputs.some(
     (i) => typeof i.shape?.[0] === 'number' && !model.graph.initializers.has(i.name),
   )
@@ -34,23 +39,79 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
     for (const indices of batches(data, options.batchSize)) {
       // A fixed batch is filled up with its first sample, whose copies are not counted.
       const fed = fixed ? Uint32Array.from({ length: options.batchSize }, (_, i) => indices[i] ?? indices[0]) : indices
-      const scores = (await session.run(options.batcher(data, fed), [output]))[output].data as Float32Array
-      const classes = scores.length / fed.length
-      for (let i = 0; i < indices.length; i++) {
-        const row = scores.subarray(i * classes, (i + 1) * classes)
-        const label = labels[indices[i]]
-        if (!(label >= 0 && label < classes))
-          throw new Error(
-            `${data.id}: sample ${indices[i]} is of class ${label}; expected 0 to ${classes - 1}, the model's outputs`,
-          )
-        loss += isProbability ? -Math.log(Math.max(row[label], 1e-30)) : crossEntropy(row, label)
-        if (row.indexOf(Math.max(...row)) === label) correct++
-      }
+      const found = (await session.run(options.batcher(data, fed), [output]))[output]
+      const size = found.data.length / fed.length
+      const values = (found.data as Float32Array).subarray(0, size * indices.length)
+      const sums = judge(objective, { values, dims: found.dims }, { data, indices })
+      loss += sums.loss
+      correct += sums.correct
     }
   } finally {
     await session.release()
   }
-  return { loss: loss / data.length, accuracy: correct / data.length }
+  return { loss: loss / data.length, ...(objective.kind === 'numbers' ? {} : { accuracy: correct / data.length }) }
+}
+
+export type ClassValidation = Required<Validation>
+
+/** The same of a model that decides, whose accuracy there always is. */
+export async function validateClasses(model: Model, data: Dataset, options: ValidateOptions): Promise<ClassValidation> {
+  const { loss, accuracy } = await validate(model, data, options)
+  if (accuracy === undefined) throw new Error(`${data.id}: its targets are numbers; expected labels`)
+  return { loss, accuracy }
+}
+
+interface Judged {
+  readonly values: Float32Array
+  readonly dims: readonly number[]
+}
+
+/** Sums over samples. */
+function judge(
+  objective: Objective,
+  { values, dims }: Judged,
+  { data, indices }: { readonly data: Dataset; readonly indices: Uint32Array },
+): { loss: number; correct: number } {
+  const { kind, axis = -1, probabilities } = objective
+  const answers = answersOf(data, indices)
+  const width = kind === 'classes' ? dims[axis < 0 ? axis + dims.length : axis] : 1
+  const rows = values.length / width
+  if (answers.length !== rows)
+    throw new Error(
+      `${data.id}: ${answers.length / indices.length} answers per sample; expected ${rows / indices.length}, as the model's output "${objective.output}" [${dims}] has`,
+    )
+  // Rows of classes are `stride` apart, the classes' own distance.
+  const stride =
+    kind === 'classes' ? dims.slice((axis < 0 ? axis + dims.length : axis) + 1).reduce((n, d) => n * d, 1) : 1
+  let loss = 0
+  let correct = 0
+  for (let i = 0; i < rows; i++) {
+    const answer = answers[i]
+    if (kind === 'classes') {
+      const from = Math.floor(i / stride) * width * stride + (i % stride)
+      const row = Float32Array.from({ length: width }, (_, c) => values[from + c * stride])
+      if (!(answer >= 0 && answer < width))
+        throw new Error(
+          `${data.id}: sample ${indices[Math.floor((i * indices.length) / rows)]} is of class ${answer}; expected 0 to ${width - 1}, the model's outputs`,
+        )
+      loss += probabilities ? -Math.log(Math.max(row[answer], 1e-30)) : crossEntropy(row, answer)
+      if (row.indexOf(Math.max(...row)) === answer) correct++
+    } else if (kind === 'decisions') {
+      const [yes, no] = probabilities ? [values[i], 1 - values[i]].map(logarithm) : logSigmoids(values[i])
+      loss -= answer * yes + (1 - answer) * no
+      if (values[i] > (probabilities ? 0.5 : 0) === answer > 0.5) correct++
+    } else loss += (values[i] - answer) ** 2
+  }
+  const share = indices.length / rows
+  return { loss: loss * share, correct: correct * share }
+}
+
+const logarithm = (p: number): number => Math.log(Math.max(p, 1e-30))
+
+/** log sigmoid(z) and log sigmoid(-z). */
+function logSigmoids(z: number): [number, number] {
+  const tail = Math.log1p(Math.exp(-Math.abs(z)))
+  return [Math.min(z, 0) - tail, Math.min(-z, 0) - tail]
 }
 
 function crossEntropy(logits: Float32Array, label: number): number {

@@ -1,0 +1,161 @@
+/**
+ * What training aims at: which output of the model learns, by which loss, and what it is compared with. It follows from
+ * the task and from what the data has: classes, yes or no, several labels, or numbers.
+ */
+import type { Dataset } from '../data/dataset.ts'
+import { dropUnused } from '../graph/drop-unused.ts'
+import { finalSigmoid, finalSoftmax } from '../graph/final-softmax.ts'
+import { type Model, withGraph } from '../model.ts'
+import { guessTask } from '../task/guess.ts'
+import { labelledOutput, type OutputTask, type Task } from '../task/task.ts'
+import { sizeOf } from '../tensor/dtype.ts'
+import { type LossName, oneHot } from './losses.ts'
+
+export interface Objective {
+  /** The value that learns: an output, or the scores behind it. */
+  readonly output: string
+  readonly kind: 'classes' | 'decisions' | 'numbers'
+  readonly loss: LossName
+  /** The axis of the classes, of the output as the model gives it. */
+  readonly axis?: number
+  /** Whether the model gives probabilities (a softmax or sigmoid comes last). */
+  readonly probabilities: boolean
+}
+
+/**
+ * Reads the objective off the data and the task (a guess, unless told). Throws one sentence where the labels or targets
+ * fit no output.
+ */
+export function objectiveOf(model: Model, data: Dataset, told?: Task): Objective {
+  const task = told ?? guessTask(model, { dataset: data })
+  const learnt = labelledOutput(task)
+  if (!learnt) throw new Error(misfit(model, data))
+  if (learnt.batchAxis)
+    throw new Error(
+      `model: output "${learnt.output}" has its samples along axis ${learnt.batchAxis}; expected axis 0 for training`,
+    )
+  const { output, axis } = learnt
+  const { graph } = model
+  switch (learnt.kind) {
+    case 'classes':
+    case 'tokens':
+    case 'mask':
+      if (axis === undefined) break
+      return {
+        output,
+        kind: 'classes',
+        loss: 'cross-entropy',
+        axis,
+        probabilities: finalSoftmax(graph, output) !== undefined,
+      }
+    case 'binary':
+    case 'labels':
+      return decisions(model, learnt)
+    case 'numbers':
+      if (finalSigmoid(graph, output) && data.targets?.data.every((v) => v === 0 || v === 1))
+        return decisions(model, learnt)
+      return { output, kind: 'numbers', loss: 'mse', probabilities: false }
+  }
+  throw new Error(
+    `model: output "${output}" is taken as ${learnt.kind} (${learnt.why}), which the data's ${answers(data)} cannot train; expected scores of classes, yes or no, or numbers`,
+  )
+}
+
+/** The part of a model that makes one value, as its only output. */
+export function onlyOutput(model: Model, name: string): Model {
+  const declared = model.graph.outputs.find((o) => o.name === name)
+  const inputs = model.graph.inputs
+  const outputs = [declared ?? { name, dtype: 'float32' as const }]
+  const part = dropUnused({ ...model.graph, outputs })
+  return withGraph(model, { ...part, inputs })
+}
+
+function decisions(model: Model, { output, probabilities }: OutputTask): Objective {
+  if (finalSigmoid(model.graph, output))
+    return { output, kind: 'decisions', loss: 'binary-cross-entropy', probabilities: true }
+  // Probabilities that no sigmoid makes are compared as they are.
+  const loss = probabilities ? 'binary-cross-entropy-of-probabilities' : 'binary-cross-entropy'
+  return { output, kind: 'decisions', loss, probabilities: probabilities === true }
+}
+
+const answers = ({ labels }: Dataset): string => (labels ? 'labels' : 'targets')
+
+function misfit({ graph }: Model, { id, labels, classes, targets }: Dataset): string {
+  if (!labels && !targets) return `${id}: it has no labels; expected labels or targets to train on`
+  const have = labels
+    ? `labels of ${classes ?? 'some'} classes`
+    : `targets of ${sizeOf(targets?.shape ?? [])} numbers per sample`
+  const outputs = graph.outputs
+    .map(({ name, shape }) => `"${name}"${shape ? ` [${shape.map((d) => d ?? '?').join(',')}]` : ''}`)
+    .join(', ')
+  return `${id}: its ${have} fit no output of the model (${outputs}); expected an output of that size, or --task OUTPUT=KIND`
+}
+
+/** What the loss compares the output of samples with, in the shape [rows, classes] or that of the output. */
+export function targetsFor(
+  { kind }: Objective,
+  data: Dataset,
+  indices: ArrayLike<number>,
+  { shape, smoothing = 0 }: { readonly shape: readonly number[]; readonly smoothing?: number },
+): Float32Array {
+  const given = answersOf(data, indices)
+  const size = sizeOf(shape)
+  if (kind === 'classes') {
+    const classes = shape[shape.length - 1]
+    const rows = size / classes
+    if (given.length !== rows)
+      throw new Error(
+        `${data.id}: ${given.length / indices.length} classes per sample; expected ${rows / indices.length}, one for each position of the model's output`,
+      )
+    return oneHot(given, classes, smoothing)
+  }
+  if (given.length !== size)
+    throw new Error(
+      `${data.id}: ${given.length / indices.length} targets per sample; expected ${size / indices.length}, as many as the model's output has`,
+    )
+  const wrong = kind === 'decisions' ? given.findIndex((v) => !(v >= 0 && v <= 1)) : -1
+  if (wrong >= 0)
+    throw new Error(
+      `${data.id}: a label is ${given[wrong]}; expected 0 or 1, which is all that the model's output tells`,
+    )
+  return given
+}
+
+/** The labels or targets of samples, in their order. */
+export function answersOf({ id, labels, targets }: Dataset, indices: ArrayLike<number>): Float32Array {
+  if (labels) return Float32Array.from(indices, (i) => labels[i])
+  if (!targets) throw new Error(`${id}: it has no labels; expected labels or targets to train on`)
+  const width = sizeOf(targets.shape)
+  const rows = new Float32Array(indices.length * width)
+  for (let i = 0; i < indices.length; i++)
+    rows.set(targets.data.subarray(indices[i] * width, (indices[i] + 1) * width), i * width)
+  return rows
+}
+
+/**
+ * How many decisions are right (share of 1, summed over samples) in what a step's output holds: logits, the classes along
+ * the last axis. Undefined for numbers.
+ */
+export function countRight(
+  { kind, loss }: Objective,
+  values: Float32Array,
+  {
+    targets,
+    classes,
+    samples,
+  }: { readonly targets: ArrayLike<number>; readonly classes: number; readonly samples: number },
+): number | undefined {
+  if (kind === 'numbers') return undefined
+  let right = 0
+  if (kind === 'decisions') {
+    const threshold = loss === 'binary-cross-entropy' ? 0 : 0.5
+    for (let i = 0; i < values.length; i++) if (values[i] > threshold === targets[i] > 0.5) right++
+    return (right * samples) / values.length
+  }
+  for (let row = 0; row < targets.length; row++) {
+    let best = 0
+    for (let c = 1; c < classes; c++) if (values[row * classes + c] > values[row * classes + best]) best = c
+    if (best === targets[row]) right++
+  }
+  return (right * samples) / targets.length
+}
