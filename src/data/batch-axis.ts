@@ -30,8 +30,10 @@ export function batchAxisOf(info: ValueInfo, model: Model): number | undefined {
 
 /** The batch of all inputs and outputs of a model. */
 export function batchOf(inputs: readonly ValueInfo[], outputs: readonly ValueInfo[]): BatchSize {
-  const shapes = [...inputs, ...outputs].flatMap(({ shape }) => (shape && shape.length > 0 ? [shape] : []))
-  const symbols = new Set(shapes.flatMap((shape) => shape.filter((d) => typeof d === 'string')))
+  const withAxes = (infos: readonly ValueInfo[]) => infos.flatMap(({ shape }) => (shape?.length ? [shape] : []))
+  const shapes = withAxes([...inputs, ...outputs])
+  // What outputs alone have may be anything: boxes found, samples of a file whose inputs were fixed later.
+  const symbols = new Set(withAxes(inputs).flatMap((shape) => shape.filter((d) => typeof d === 'string')))
   const rank = (symbol: string): readonly number[] => [
     saysBatch.test(symbol) ? 1 : saysLength.test(symbol) ? -1 : 0,
     shapes.filter((shape) => shape.includes(symbol)).length,
@@ -43,14 +45,16 @@ export function batchOf(inputs: readonly ValueInfo[], outputs: readonly ValueInf
   if (isBatch) return { symbol: best }
   // The size that most values have somewhere, and begin with: states begin with their layers, but have the batch too.
   const sizes = new Set(shapes.flatMap((shape) => shape.filter((d) => typeof d === 'number' && d > 0))) as Set<number>
+  const having = (size: number): number => shapes.filter((s) => s.includes(size) || isOpen(s[0])).length
   const weight = (size: number): readonly number[] => [
-    shapes.filter((shape) => shape.includes(size)).length,
+    having(size),
     shapes.filter((shape) => shape[0] === size).length,
     -size,
   ]
   const [fixed] = [...sizes].sort((a, b) => compare(weight(b), weight(a)))
-  const alone = shapes.filter((shape) => shape.includes(fixed)).length < Math.min(2, shapes.length)
-  return fixed === undefined || (alone && fixed !== 1) ? {} : { fixed }
+  if (fixed === undefined) return {}
+  const alone = having(fixed) < Math.min(2, shapes.length)
+  return alone && fixed !== 1 ? {} : { fixed }
 }
 
 function compare(a: readonly number[], b: readonly number[]): number {
@@ -69,7 +73,7 @@ export function axisOf({ shape }: ValueInfo, { symbol, fixed }: BatchSize): numb
   const open = shape.findIndex((dim, axis) => isOpen(dim) && !(shape.length === 4 && axis >= 2) && !lengthLike(dim))
   if (open > 0 && shape.length > 2) return open
   // Beside a batch that is open, a value of fixed size is of one sample.
-  const sized = shape.indexOf(fixed ?? 1)
+  const sized = shape.indexOf(fixed ?? (symbol === undefined ? Number.NaN : 1))
   return sized < 0 ? undefined : sized
 }
 
