@@ -152,7 +152,8 @@ describe.skipIf(!modelsFolder)(`real models${needsModels}`, () => {
 
   const bad = (file: string): string => join(modelsFolder as string, 'not-loadable', file)
   test('a model of an old operator set, a contradiction and foreign operators: one sentence each', async () => {
-    await expect(runInspect(bad('mnist-opset1.onnx'))).rejects.toThrow(/operator set 1 is older than coppice reads/)
+    const old = await runInspect(bad('mnist-opset1.onnx'))
+    expect(old.output).toMatch(/operator set 1, /)
     const pp = await runInspect(bad('ppocrv3_det_en.onnx'))
     expect(pp.error?.message).toMatch(
       /it cannot run: Conv "p2o.Conv.2": its window of 1 does not fit its input: spatial size \[0, 0\]/,

@@ -5,8 +5,9 @@
  * Parameters belong to the layer that computes with them: a constant is followed through nodes that have only constant
  * inputs (Cast, DequantizeLinear, Gather from a codebook, Mul by a scale, ...), into nested graphs as well.
  */
-import { subgraphsOf, tensorsOf } from './graph/walk.ts'
-import { type Dim, type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from './model.ts'
+import { remarksOn } from './graph/remarks.ts'
+import { storedNames, subgraphsOf, tensorsOf } from './graph/walk.ts'
+import { type Dim, type Graph, isOnnxDomain, type Model, type Node, type SparseTensor, type Tensor } from './model.ts'
 import { type Lookup, macsOf, macsOfGraph } from './ops/cost.ts'
 import { countOf, type Known } from './ops/shape/known.ts'
 import { inferShapes, type ShapeOptions, type Shapes, type Unsupported } from './ops/shape.ts'
@@ -39,7 +40,10 @@ export interface ValueSummary {
 }
 
 export interface Inspection {
-  readonly opset: number
+  /** The version of ONNX's own operator set; null where the model names none. */
+  readonly opset: number | null
+  /** All operator sets that the model names; '' is ONNX's own domain. */
+  readonly opsets: readonly { readonly domain: string; readonly version: number }[]
   readonly irVersion: number
   readonly inputs: readonly ValueSummary[]
   readonly outputs: readonly ValueSummary[]
@@ -53,6 +57,8 @@ export interface Inspection {
   }
   readonly unsupported: readonly Unsupported[]
   readonly problems: readonly string[]
+  /** What is odd about the file, one sentence each: nothing that hinders. */
+  readonly remarks: readonly string[]
 }
 
 /** Inspects a model. Shapes are shown as they are inferred; multiply-adds are for batch 1 unless `inputShapes` says. */
@@ -63,9 +69,11 @@ export function inspectModel(model: Model, options: ShapeOptions = {}): Inspecti
   inspectGraph(walk, model.graph, { prefix: '', constants: new Map(), shape: () => undefined, batch: () => undefined })
   let bytes = 0
   for (const { tensor } of tensorsOf(model)) bytes += bytesOfTensor(tensor)
-  const given = model.graph.inputs.filter((i) => !model.graph.initializers.has(i.name))
+  const stored = storedNames(model.graph)
+  const given = model.graph.inputs.filter((i) => !stored.has(i.name))
   return {
-    opset: opsetOf(model),
+    opset: model.opsets.find((o) => isOnnxDomain(o.domain))?.version ?? null,
+    opsets: model.opsets.map(({ domain, version }) => ({ domain: isOnnxDomain(domain) ? '' : domain, version })),
     irVersion: model.irVersion,
     inputs: given.map((i) => summary(i.name, shapes.values.get(i.name))),
     outputs: model.graph.outputs.map((o) => summary(o.name, shapes.values.get(o.name))),
@@ -78,6 +86,7 @@ export function inspectModel(model: Model, options: ShapeOptions = {}): Inspecti
     },
     unsupported: shapes.unsupported,
     problems: shapes.problems,
+    remarks: remarksOn(model),
   }
 }
 
@@ -110,6 +119,7 @@ interface Walk {
 /** A value that constants alone decide: the node that computes it, or the stored tensor. */
 interface Constant {
   readonly tensor?: Tensor
+  readonly sparse?: SparseTensor
   readonly node?: Node
   readonly from: readonly (Constant | undefined)[]
   readonly known: Known
@@ -129,6 +139,7 @@ function inspectGraph(walk: Walk, graph: Graph, outer: Scope): void {
   for (const { name } of graph.inputs) constants.delete(name)
   for (const [name, tensor] of graph.initializers)
     constants.set(name, { tensor, from: [], known: { dtype: tensor.dtype, shape: tensor.dims } })
+  for (const sparse of graph.sparseInitializers ?? []) constants.set(sparse.values.name, sparseConstant(sparse))
   const scope: Scope = {
     prefix: outer.prefix,
     constants,
@@ -148,11 +159,17 @@ function inspectGraph(walk: Walk, graph: Graph, outer: Scope): void {
   }
 }
 
+function sparseConstant(sparse: SparseTensor): Constant {
+  return { sparse, from: [], known: { dtype: sparse.values.dtype, shape: sparse.dims } }
+}
+
 /** The node's first output as a constant, where it is one. */
 function constantBy(node: Node, { constants, shape }: Scope): Constant | undefined {
   const known = shape(node.outputs[0] ?? '') ?? {}
   if (node.op === 'Constant') {
     const value = node.attributes.value
+    const { sparse_value: sparse } = node.attributes
+    if (sparse?.type === 'sparse-tensor') return sparseConstant(sparse.value)
     return { ...(value?.type === 'tensor' ? { tensor: value.value } : {}), from: [], known }
   }
   if (/^Random|^Multinomial|^Bernoulli/.test(node.op) || subgraphsOf(node).length > 0) return undefined
@@ -192,7 +209,7 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
     params,
     macs: macsOf(node, walk.single, scope.batch) ?? null,
     bytes,
-    ...spread(numbers),
+    ...(weight?.sparse ? sparseSpread(weight.sparse) : spread(numbers)),
   }
 }
 
@@ -203,8 +220,11 @@ function storedBytes(constant: Constant, counted: Set<Tensor>): number {
   for (let at = pending.pop(); at || pending.length > 0; at = pending.pop()) {
     if (!at || seen.has(at)) continue
     seen.add(at)
-    if (at.tensor && !counted.has(at.tensor)) bytes += bytesOfTensor(at.tensor)
-    if (at.tensor) counted.add(at.tensor)
+    for (const tensor of [at.tensor, at.sparse?.values, at.sparse?.indices]) {
+      if (!tensor || counted.has(tensor)) continue
+      bytes += bytesOfTensor(tensor)
+      counted.add(tensor)
+    }
     pending.push(...at.from)
   }
   return bytes
@@ -288,6 +308,16 @@ function centred(
   const point = zero[0] ?? 0
   if (!quantized || Array.from(zero).some((z) => z !== point)) return undefined
   return point === 0 ? quantized : Array.from(quantized, (q) => q - point)
+}
+
+/** Of a sparse tensor: what it does not store is zero. */
+function sparseSpread({ values, dims }: SparseTensor): { sparsity: number | null; distinct: number | null } {
+  const stored = spread(elements({ tensor: values, from: [], known: {} }))
+  const [size, count] = [sizeOf(dims), sizeOf(values.dims)]
+  if (stored.sparsity === null || count > size || size === 0) return { sparsity: null, distinct: null }
+  const zeros = size - count + stored.sparsity * count
+  const more = stored.sparsity === 0 && count < size ? 1 : 0
+  return { sparsity: zeros / size, distinct: stored.distinct === null ? null : stored.distinct + more }
 }
 
 /** Beyond this a weight is as good as continuous, and counting on is slow. */

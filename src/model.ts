@@ -22,6 +22,15 @@ export interface Model extends Extra {
   readonly graph: Graph
   readonly metadata?: readonly StringEntry[]
   readonly functions?: readonly FunctionDef[]
+  /** How to train the model, which nothing known runs. */
+  readonly training?: readonly TrainingInfo[]
+}
+
+export interface TrainingInfo extends Extra {
+  readonly initialization?: Graph
+  readonly algorithm?: Graph
+  readonly initializationBinding?: readonly StringEntry[]
+  readonly updateBinding?: readonly StringEntry[]
 }
 
 export interface OpsetId extends Extra {
@@ -46,6 +55,25 @@ export interface Graph extends Extra {
   readonly outputs: readonly ValueInfo[]
   readonly valueInfo?: readonly ValueInfo[]
   readonly docString?: string
+  /** Weights that are stored as their values and places; each named as its values are. `densify` turns them into others. */
+  readonly sparseInitializers?: readonly SparseTensor[]
+  /** Scales and zero points of values, as some quantisers note them. */
+  readonly quantization?: readonly TensorAnnotation[]
+  readonly metadata?: readonly StringEntry[]
+}
+
+export interface SparseTensor extends Extra {
+  /** Its name is the sparse tensor's. */
+  readonly values: Tensor
+  /** int64: [n], places in row-major order, or [n, rank], an index for each dimension. */
+  readonly indices: Tensor
+  readonly dims: readonly number[]
+}
+
+export interface TensorAnnotation extends Extra {
+  readonly tensorName?: string
+  /** The names of other tensors, by what they are to this one (`SCALE_TENSOR`). */
+  readonly parameters?: readonly StringEntry[]
 }
 
 export interface Node extends Extra {
@@ -60,6 +88,7 @@ export interface Node extends Extra {
   readonly attributes: Readonly<Record<string, Attribute>>
   readonly docString?: string
   readonly overload?: string
+  readonly metadata?: readonly StringEntry[]
 }
 
 /** A whole number: a bigint only where a double cannot hold it. */
@@ -78,9 +107,11 @@ export type AttributeValue =
   | { readonly type: 'strings'; readonly value: readonly (string | Uint8Array)[] }
   | { readonly type: 'tensors'; readonly value: readonly Tensor[] }
   | { readonly type: 'graphs'; readonly value: readonly Graph[] }
+  | { readonly type: 'sparse-tensor'; readonly value: SparseTensor }
+  | { readonly type: 'sparse-tensors'; readonly value: readonly SparseTensor[] }
   /** Inside a local function: the value is the caller's attribute of the name `value`. `attributeType` is ONNX's number. */
   | { readonly type: 'reference'; readonly value: string; readonly attributeType: number }
-  /** Sparse tensors, type protos and whatever comes later: the attribute's own bytes. */
+  /** Type protos and whatever comes later: the attribute's own bytes. */
   | { readonly type: 'opaque'; readonly value: Uint8Array }
 
 export interface Tensor extends Extra {
@@ -95,6 +126,7 @@ export interface Tensor extends Extra {
   readonly data: Uint8Array
   readonly strings?: readonly Uint8Array[]
   readonly docString?: string
+  readonly metadata?: readonly StringEntry[]
 }
 
 /** A dimension: a size, a symbol, or undefined where nothing is known. */
@@ -109,6 +141,7 @@ export interface ValueInfo extends Extra {
   /** A type that is not a plain tensor (sequence, map, optional, sparse; a tensor with denotations), as its own bytes. */
   readonly opaqueType?: Uint8Array
   readonly docString?: string
+  readonly metadata?: readonly StringEntry[]
 }
 
 /** A model-local function. */
@@ -119,15 +152,23 @@ export interface FunctionDef extends Extra {
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
   readonly attributes?: readonly string[]
+  /** Attributes that a call may leave out, with the values that they then have. */
+  readonly attributeDefaults?: Readonly<Record<string, Attribute>>
   readonly nodes: readonly Node[]
   readonly opsets: readonly OpsetId[]
   readonly valueInfo?: readonly ValueInfo[]
   readonly docString?: string
+  readonly metadata?: readonly StringEntry[]
 }
 
+/** The newest version of ONNX's own operator set whose operators coppice knows. */
+export const newestOpset = 28
+
 /** The version of ONNX's own operator set that a model uses. */
-export function opsetOf(model: Model): number {
-  return model.opsets.find((o) => isOnnxDomain(o.domain))?.version ?? 1
+export function opsetOf({ opsets }: Pick<Model, 'opsets'>): number {
+  const own = opsets.find((o) => isOnnxDomain(o.domain))
+  // Files that name no set at all are older than sets are. Those that name others only mean the newest, as in ONNX Runtime.
+  return own?.version ?? (opsets.length === 0 ? 1 : newestOpset)
 }
 
 export function isOnnxDomain(domain: string | undefined): boolean {

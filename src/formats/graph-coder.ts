@@ -30,10 +30,10 @@ export interface GraphCoderOptions {
 
 /** The order in which fields are coded, where it is not that of their numbers: what tells the most comes first. */
 export const fieldOrder = new Map<Schema, readonly number[]>([
-  [NodeProto, [4, 7, 8, 1, 2, 3, 5, 6]],
-  [AttributeProto, [1, 20, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 21]],
-  [TensorProto, [8, 2, 1, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14]],
-  [GraphProto, [2, 1, 5, 10, 11, 12, 13]],
+  [NodeProto, [4, 7, 8, 1, 2, 3, 5, 6, 9]],
+  [AttributeProto, [1, 20, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 21, 22, 23]],
+  [TensorProto, [8, 2, 1, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 16]],
+  [GraphProto, [2, 1, 5, 10, 11, 12, 13, 14, 15, 16]],
 ])
 
 /** Fields whose strings are names of values, and so refer to each other. */

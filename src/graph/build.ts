@@ -6,6 +6,7 @@
  */
 import type { Attribute, Dim, Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
 import type { DataType } from '../tensor/dtype.ts'
+import { storedNames } from './walk.ts'
 
 type AttributeValue = number | string | readonly number[] | Tensor | Attribute
 
@@ -53,7 +54,7 @@ export function nameSource(graph: Graph): (base: string) => string {
   const taken = new Set<string>()
   const take = (g: Graph): void => {
     for (const v of [...g.inputs, ...g.outputs]) taken.add(v.name)
-    for (const name of g.initializers.keys()) taken.add(name)
+    for (const name of storedNames(g)) taken.add(name)
     for (const n of g.nodes) {
       if (n.name) taken.add(n.name)
       for (const name of [...n.inputs, ...n.outputs]) taken.add(name)

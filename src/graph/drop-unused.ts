@@ -1,6 +1,6 @@
 /** Leaving out what nothing reads: nodes, initialisers (with the inputs that older files list them as), value infos. */
 import type { Graph } from '../model.ts'
-import { capturedBy } from './walk.ts'
+import { capturedBy, storedNames } from './walk.ts'
 
 /** The graph without nodes, initialisers and value infos that no output of the graph needs. Inputs proper are kept. */
 export function dropUnused(graph: Graph): Graph {
@@ -14,11 +14,14 @@ export function dropUnused(graph: Graph): Graph {
     })
     .reverse()
   const made = new Set(nodes.flatMap((n) => n.outputs))
-  const unused = new Set([...graph.initializers.keys()].filter((name) => !needed.has(name)))
+  const unused = new Set([...storedNames(graph)].filter((name) => !needed.has(name)))
   return {
     ...graph,
     nodes,
     initializers: new Map([...graph.initializers].filter(([name]) => !unused.has(name))),
+    ...(graph.sparseInitializers
+      ? { sparseInitializers: graph.sparseInitializers.filter((s) => needed.has(s.values.name)) }
+      : {}),
     inputs: graph.inputs.filter((i) => !unused.has(i.name)),
     ...(graph.valueInfo ? { valueInfo: graph.valueInfo.filter((v) => made.has(v.name)) } : {}),
   }

@@ -15,6 +15,7 @@ import {
 import { inferShapes, type Known, type ShapeOptions } from '../ops/shape.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { dropUnused } from './drop-unused.ts'
+import { storedNames } from './walk.ts'
 
 /**
  * Nodes of the main graph whose results follow from constants and shapes alone (Shape, Gather, Concat, ... of known
@@ -49,7 +50,8 @@ function constantTensor(name: string, known: Known | undefined): Tensor | undefi
  */
 export function removeUnused(model: Model): Model {
   const { graph } = model
-  const inputs = graph.inputs.filter((i) => !graph.initializers.has(i.name))
+  const stored = storedNames(graph)
+  const inputs = graph.inputs.filter((i) => !stored.has(i.name))
   const slim = withGraph(model, dropUnused(slimGraph({ ...graph, inputs })))
   return inputs.length < graph.inputs.length ? raiseIr(slim, 4) : slim
 }
@@ -87,7 +89,7 @@ function renameIn(graph: Graph, names: ReadonlyMap<string, string>): Graph {
   const visible = new Map(names)
   const hide = (name: string): boolean => visible.delete(name)
   for (const { name } of graph.inputs) hide(name)
-  for (const name of graph.initializers.keys()) hide(name)
+  for (const name of storedNames(graph)) hide(name)
   for (const node of graph.nodes) node.outputs.forEach((name) => void hide(name))
   const nodes = graph.nodes.map((node) => rename(node, visible))
   const outputs = graph.outputs.map((o) => ({ ...o, name: visible.get(o.name) ?? o.name }))

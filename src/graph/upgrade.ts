@@ -6,24 +6,15 @@ import { UnsupportedError } from '../errors.ts'
 import { type Attribute, type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import { knownTensor } from '../ops/shape/known.ts'
 import { inferShapes, type Known } from '../ops/shape.ts'
-import { type DataType, floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { floatTensor } from '../tensor/dtype.ts'
+import { changedBefore8 } from './_upgrade-old.ts'
+import { type Change, ints, onlyFirst, type Step, scalar, without } from './_upgrade-step.ts'
 import { node as makeNode, nameSource } from './build.ts'
 import { mapGraphs } from './fold.ts'
 import { describe, floatAttribute, graphsOf, intAttribute, intsAttribute, stringAttribute } from './walk.ts'
 
 /** What `upgradeOpset` can reach. */
 export const upgradeTargets = { oldest: 8, newest: 20 } as const
-
-interface Step {
-  readonly node: Node
-  readonly known: (name: string) => Known
-  /** Stores a constant and gives its name. */
-  readonly constant: (base: string, make: (name: string) => Tensor) => string
-  readonly fresh: (base: string) => string
-}
-
-/** The node as the version it is listed under has it; several nodes where one does not do. */
-type Change = (step: Step) => Node | readonly Node[]
 
 /** The model in operator set `target`, with the same outputs. It is returned as it is where it has that or a newer one. */
 export function upgradeOpset(model: Model, target: number): Model {
@@ -34,8 +25,6 @@ export function upgradeOpset(model: Model, target: number): Model {
   }
   const from = opsetOf(model)
   if (from >= target) return model
-  // Operators of sets before 7 broadcast by attributes.
-  if (from < 7) throw new UnsupportedError(`model: operator set ${from} is too old to raise; expected 7 or newer`)
   const read = namesRead(model)
   const { values, nested } = inferShapes(model)
   const fresh = nameSource(model.graph)
@@ -95,12 +84,13 @@ const droppable = new Set(['BatchNormalization', 'Dropout'])
 function upgradeNode(step: Step, from: number, target: number): readonly Node[] {
   const { node } = step
   if (!isOnnxDomain(node.domain)) return [node]
-  if (unchanged.has(node.op)) return [node]
-  if (!Object.hasOwn(changed, node.op)) {
+  const wasTrial = from < 7 && Object.hasOwn(changedBefore8, node.op)
+  if (!unchanged.has(node.op) && !Object.hasOwn(changed, node.op) && !wasTrial) {
     throw new UnsupportedError(`${describe(node)}: no known way to operator set ${target}`)
   }
   // A change may give the node another operator (Upsample becomes Resize), whose own later changes are then due.
-  let nodes: readonly Node[] = [node]
+  // Before 6 a node could say which inputs it writes over; nothing ever used it.
+  let nodes: readonly Node[] = [from < 6 ? without(node, 'consumed_inputs') : node]
   for (let version = from + 1; version <= target; version++) {
     nodes = nodes.flatMap((n) => changedTo(version, { ...step, node: n }))
   }
@@ -108,36 +98,23 @@ function upgradeNode(step: Step, from: number, target: number): readonly Node[] 
 }
 
 function changedTo(version: number, step: Step): readonly Node[] {
-  const change = Object.hasOwn(changed, step.node.op) ? changed[step.node.op][version] : undefined
+  const table = version < 8 ? changedBefore8 : changed
+  const change = Object.hasOwn(table, step.node.op) ? table[step.node.op][version] : undefined
   const result = change ? change(step) : step.node
   return Array.isArray(result) ? result : [result as Node]
 }
 
 /** Versions up to 20 only took more types, spelled out a default or added an attribute with the old behaviour as default. */
 const unchanged = new Set(
-  `Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool Cast Ceil Concat Constant ConstantOfShape Conv ConvInteger
-  ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor
+  `Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BitShift Cast Ceil Celu Compress Concat Constant ConstantOfShape Conv ConvInteger
+  ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Det Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor
   GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
   GroupNormalization HardSigmoid HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization
-  LeakyRelu Less LessOrEqual Log Loop LpNormalization MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Neg
-  NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RNN Range Reciprocal
-  Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Size Softplus Softsign SpaceToDepth
-  Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose Where Xor`.split(/\s+/),
+  LeakyRelu Less LessOrEqual Log Loop LpNormalization LpPool MatMul MatMulInteger Max MaxPool MaxRoiPool Mean Min Mish Mod Mul Multinomial Neg
+  NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RNN RandomNormal
+  RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal Relu Reshape ReverseSequence Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Softplus Softsign SpaceToDepth
+  Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose Trilu Unique Where Xor`.split(/\s+/),
 )
-
-/** The node without an attribute. */
-function without(node: Node, ...names: string[]): Node {
-  return {
-    ...node,
-    attributes: Object.fromEntries(Object.entries(node.attributes).filter(([n]) => !names.includes(n))),
-  }
-}
-
-function ints(step: Step, name: string, list: readonly number[]): string {
-  // The largest int64 stands for "to the end"; a double holds it only nearly.
-  const values = list.map((v) => Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, v)))
-  return step.constant(`${step.node.outputs[0]}_${name}`, (n) => integerTensor(n, 'int64', [values.length], values))
-}
 
 /** A list attribute that becomes the next input. */
 const toInput =
@@ -147,14 +124,6 @@ const toInput =
     if (!values) return step.node
     return { ...without(step.node, name), inputs: [...step.node.inputs, ints(step, name, values)] }
   }
-
-/** A scalar of the type of the node's first input. */
-function scalar(step: Step, name: string, value: number): string {
-  const dtype: DataType | undefined = step.known(step.node.inputs[0]).dtype
-  if (dtype !== 'float32')
-    throw new UnsupportedError(`${describe(step.node)}: its "${name}" for ${dtype ?? 'an unknown type'}`)
-  return step.constant(`${step.node.outputs[0]}_${name}`, (n) => floatTensor(n, [], [value]))
-}
 
 const slice: Change = (step) => {
   const { node } = step
@@ -205,15 +174,6 @@ const upsample: Change = (step) => {
   )
   return { ...without(step.node, 'scales'), inputs: [step.node.inputs[0], name] }
 }
-
-/** Outputs that newer versions give another meaning. */
-const onlyFirst =
-  (change: Change): Change =>
-  (step) => {
-    if (step.node.outputs.slice(1).some((o) => o))
-      throw new UnsupportedError(`${describe(step.node)}: its outputs after the first changed their meaning`)
-    return change(step)
-  }
 
 const dropout: Change = onlyFirst((step) => {
   const ratio = step.constant(`${step.node.outputs[0]}_ratio`, (n) =>

@@ -38,7 +38,7 @@ export function subgraphsOf(node: Node): Graph[] {
 export function capturedBy(node: Node): Set<string> {
   const captured = new Set<string>()
   for (const graph of subgraphsOf(node)) {
-    const own = new Set([...graph.inputs.map((i) => i.name), ...graph.initializers.keys()])
+    const own = new Set([...graph.inputs.map((i) => i.name), ...storedNames(graph)])
     for (const inner of graph.nodes) {
       for (const name of [...inner.inputs, ...capturedBy(inner)]) if (name && !own.has(name)) captured.add(name)
       for (const name of inner.outputs) own.add(name)
@@ -65,10 +65,14 @@ export interface StoredTensor {
   readonly node?: Node
 }
 
-/** Every tensor that a model stores: initialisers and tensor attributes, nested graphs and local functions included. */
+/** Every tensor that a model stores: initialisers and tensor attributes, the parts of sparse ones, nested graphs and local functions included. */
 export function* tensorsOf(model: Model): Generator<StoredTensor> {
   for (const graph of graphsOf(model)) {
     for (const tensor of graph.initializers.values()) yield { tensor, graph }
+    for (const { values, indices } of graph.sparseInitializers ?? []) {
+      yield { tensor: values, graph }
+      yield { tensor: indices, graph }
+    }
     for (const node of graph.nodes) for (const tensor of attributeTensors(node)) yield { tensor, graph, node }
   }
   for (const fn of model.functions ?? []) {
@@ -81,8 +85,15 @@ function attributeTensors(node: Node): Tensor[] {
   for (const a of Object.values(node.attributes)) {
     if (a.type === 'tensor') tensors.push(a.value)
     else if (a.type === 'tensors') tensors.push(...a.value)
+    else if (a.type === 'sparse-tensor') tensors.push(a.value.values, a.value.indices)
+    else if (a.type === 'sparse-tensors') for (const s of a.value) tensors.push(s.values, s.indices)
   }
   return tensors
+}
+
+/** The names of a graph's initialisers, sparse ones too. */
+export function storedNames(graph: Graph): Set<string> {
+  return new Set([...graph.initializers.keys(), ...(graph.sparseInitializers ?? []).map((s) => s.values.name)])
 }
 
 /** How a message names a node: its name, or its op and first output. */

@@ -8,6 +8,7 @@ import type {
   Model,
   Node,
   OpsetId,
+  SparseTensor,
   StringEntry,
   Tensor,
   ValueInfo,
@@ -143,6 +144,7 @@ function graph(reader: Reader): Graph {
   const valueInfo: ValueInfo[] = []
   const nodes: Node[] = []
   const initializers = new Map<string, Tensor>()
+  const sparse: SparseTensor[] = []
   expect(reader, '{')
   while (!take(reader, '}')) {
     if (take(reader, 'in')) inputs.push(value(reader))
@@ -151,10 +153,19 @@ function graph(reader: Reader): Graph {
     else if (reader.tokens[reader.at + 1] === ':') {
       const tensorName = name(reader)
       expect(reader, ':')
-      initializers.set(tensorName, tensor(reader, tensorName))
+      if (take(reader, 'sparse')) sparse.push(sparseTensor(reader, tensorName))
+      else initializers.set(tensorName, tensor(reader, tensorName))
     } else nodes.push(node(reader))
   }
-  return { name: graphName, nodes, initializers, inputs, outputs, ...(valueInfo.length > 0 ? { valueInfo } : {}) }
+  return {
+    name: graphName,
+    nodes,
+    initializers,
+    inputs,
+    outputs,
+    ...(valueInfo.length > 0 ? { valueInfo } : {}),
+    ...(sparse.length > 0 ? { sparseInitializers: sparse } : {}),
+  }
 }
 
 function localFunction(reader: Reader): FunctionDef {
@@ -213,6 +224,14 @@ function attribute(reader: Reader): Attribute {
     })
     return { type: 'graphs', value: graphs }
   }
+  if (take(reader, 'sparse')) return { type: 'sparse-tensor', value: sparseTensor(reader, '') }
+  if (take(reader, 'sparses')) {
+    const tensors = list(reader, '[', ']', () => {
+      expect(reader, 'sparse')
+      return sparseTensor(reader, '')
+    })
+    return { type: 'sparse-tensors', value: tensors }
+  }
   if (take(reader, 'tensors')) return { type: 'tensors', value: list(reader, '[', ']', () => attributeTensor(reader)) }
   for (const type of ['floats', 'ints', 'strings'] as const) {
     if (!take(reader, type)) continue
@@ -239,6 +258,12 @@ function listAttribute(reader: Reader): Attribute {
   if (types.has('int')) return { type: 'ints', value: items.map((i) => i.value as Int) }
   if (types.has('float')) return { type: 'floats', value: items.map((i) => i.value as number) }
   return { type: 'strings', value: items.map((i) => i.value as string | Uint8Array) }
+}
+
+function sparseTensor(reader: Reader, tensorName: string): SparseTensor {
+  const dims = list(reader, '[', ']', () => Number(next(reader)))
+  const indices = attributeTensor(reader)
+  return { dims, indices, values: tensor(reader, tensorName) }
 }
 
 function attributeTensor(reader: Reader): Tensor {

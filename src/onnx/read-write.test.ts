@@ -11,7 +11,18 @@ import { onnxProto } from '../../test/generated/onnx-proto.ts'
 import { model as buildModel, node, valueInfo } from '../graph/build.ts'
 import { tensorsOf } from '../graph/walk.ts'
 import type { Feeds, Value } from '../method.ts'
-import type { Attribute, Dim, FunctionDef, Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
+import type {
+  Attribute,
+  Dim,
+  FunctionDef,
+  Graph,
+  Model,
+  Node,
+  SparseTensor,
+  StringEntry,
+  Tensor,
+  ValueInfo,
+} from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 import { byteLengthOf, bytesOf, type DataType, dataTypes, floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
@@ -41,9 +52,23 @@ function modelInit(m: Model): Init {
     modelVersion: m.modelVersion === undefined ? undefined : big(m.modelVersion),
     docString: m.docString,
     graph: graphInit(m.graph),
-    metadataProps: (m.metadata ?? []).map((e) => ({ key: e.key, value: e.value })),
+    metadataProps: entriesInit(m.metadata),
     functions: (m.functions ?? []).map(functionInit),
+    trainingInfo: (m.training ?? []).map((t) => ({
+      initialization: t.initialization && graphInit(t.initialization),
+      algorithm: t.algorithm && graphInit(t.algorithm),
+      initializationBinding: entriesInit(t.initializationBinding),
+      updateBinding: entriesInit(t.updateBinding),
+    })),
   }
+}
+
+function entriesInit(entries: readonly StringEntry[] = []): Init[] {
+  return entries.map(({ key, value }) => ({ key, value }))
+}
+
+function sparseInit({ values, indices, dims }: SparseTensor): Init {
+  return { values: tensorInit(values), indices: tensorInit(indices), dims: dims.map(big) }
 }
 
 function graphInit(g: Graph): Init {
@@ -55,6 +80,12 @@ function graphInit(g: Graph): Init {
     output: g.outputs.map(valueInit),
     valueInfo: (g.valueInfo ?? []).map(valueInit),
     docString: g.docString,
+    sparseInitializer: (g.sparseInitializers ?? []).map(sparseInit),
+    quantizationAnnotation: (g.quantization ?? []).map((q) => ({
+      tensorName: q.tensorName,
+      quantParameterTensorNames: entriesInit(q.parameters),
+    })),
+    metadataProps: entriesInit(g.metadata),
   }
 }
 
@@ -70,6 +101,7 @@ function nodeInit(n: Node): Init {
     domain,
     docString,
     overload,
+    metadataProps: entriesInit(n.metadata),
   }
 }
 
@@ -85,6 +117,8 @@ function attributeInit(a: Attribute): Init {
     strings: () => ({ type: 8, strings: (a.value as string[]).map(octets) }),
     tensors: () => ({ type: 9, tensors: (a.value as Tensor[]).map(tensorInit) }),
     graphs: () => ({ type: 10, graphs: (a.value as Graph[]).map(graphInit) }),
+    'sparse-tensor': () => ({ type: 11, sparseTensor: sparseInit(a.value as SparseTensor) }),
+    'sparse-tensors': () => ({ type: 12, sparseTensors: (a.value as SparseTensor[]).map(sparseInit) }),
     reference: () => ({ type: (a as { attributeType: number }).attributeType, refAttrName: a.value }),
   }
   return kinds[a.type]()
@@ -93,7 +127,8 @@ function attributeInit(a: Attribute): Init {
 function tensorInit(t: Tensor): Init {
   const elements = t.strings ? { stringData: t.strings } : { rawData: t.data }
   const { name, docString } = t
-  return { name, docString, dims: t.dims.map(big), dataType: dataTypes[t.dtype].code, ...elements }
+  const metadataProps = entriesInit(t.metadata)
+  return { name, docString, dims: t.dims.map(big), dataType: dataTypes[t.dtype].code, ...elements, metadataProps }
 }
 
 function valueInit(v: ValueInfo): Init {
@@ -106,7 +141,7 @@ function valueInit(v: ValueInfo): Init {
   const type = v.dtype
     ? { value: { case: 'tensorType', value: tensor } }
     : v.opaqueType && fromBinary(desc('TypeProto'), v.opaqueType)
-  return { name, docString, type }
+  return { name, docString, type, metadataProps: entriesInit(v.metadata) }
 }
 
 function functionInit(fn: FunctionDef): Init {
@@ -120,6 +155,8 @@ function functionInit(fn: FunctionDef): Init {
     node: fn.nodes.map(nodeInit),
     opsetImport: fn.opsets.map((o) => ({ domain: o.domain, version: big(o.version) })),
     valueInfo: (fn.valueInfo ?? []).map(valueInit),
+    attributeProto: Object.entries(fn.attributeDefaults ?? {}).map(([name, a]) => ({ name, ...attributeInit(a) })),
+    metadataProps: entriesInit(fn.metadata),
   }
 }
 
@@ -197,6 +234,11 @@ function typedData(
     const get = kind === 'int' ? view.getInt16.bind(view) : view.getUint16.bind(view)
     return { field: 5, count: size, put: (w, i) => w.int32(get(2 * i, true)) }
   }
+  if (bits === 6) {
+    const bit = (k: number): number => (data[k >> 3] >> (k & 7)) & 1
+    const get = (i: number): number => [0, 1, 2, 3, 4, 5].reduce((sum, k) => sum + (bit(6 * i + k) << k), 0)
+    return { field: 5, count: size, put: (w, i) => w.int32(get(i)) }
+  }
   // Eight bits and less: one octet a number.
   return {
     field: 5,
@@ -220,6 +262,7 @@ describe('typed data', () => {
     const rng = random(7)
     const size = 15
     const data = Uint8Array.from({ length: byteLengthOf(dtype, size) }, () => rng.below(dtype === 'bool' ? 2 : 256))
+    if (dataTypes[dtype].bits === 6) data[data.length - 1] &= 3 // what is beyond the last element is zero
     const { field, put, count } = typedData(dtype, data, size)
     const w = new BinaryWriter()
       .uint32((1 << 3) | 0)

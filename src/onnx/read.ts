@@ -14,17 +14,17 @@ import type {
   Model,
   Node,
   OpsetId,
+  SparseTensor,
   StringEntry,
   Tensor,
+  TensorAnnotation,
+  TrainingInfo,
   ValueInfo,
 } from '../model.ts'
-import { opsetOf } from '../model.ts'
 import { byteLengthOf, bytesOf, checkSize, type DataType, dataTypeOf, dataTypes } from '../tensor/dtype.ts'
+import { fileKindOf } from './file-kind.ts'
 import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
 import { concat, decode, encode, type Message, varints } from './wire.ts'
-
-/** The operator set versions that coppice has read and tested. */
-export const supportedOpsets = { oldest: 7, newest: 26 } as const
 
 export interface ReadOptions {
   /** Gives the bytes of an external data file by its `location`, which is relative to the model's folder. */
@@ -36,23 +36,30 @@ export interface ReadOptions {
  * Throws one sentence where the bytes are not ONNX, are cut short, or contradict themselves.
  */
 export function readModel(bytes: Uint8Array, options: ReadOptions = {}): Model {
-  const proto = decode(ModelProto, bytes)
-  if (!proto.graph) throw new Error('onnx: no graph in it; expected an ONNX model')
-  const model: Model = {
+  let proto: Message
+  try {
+    proto = decode(ModelProto, bytes)
+  } catch (cause) {
+    const kind = fileKindOf(bytes)
+    throw kind ? notOnnx(kind, cause) : cause
+  }
+  if (!proto.graph) {
+    const kind = fileKindOf(bytes)
+    throw kind ? notOnnx(kind) : new Error('onnx: no graph in it; expected an ONNX model')
+  }
+  return {
     ...(proto as object),
     irVersion: Number(proto.irVersion ?? 0),
-    opsets: list(proto.opsets).map((o) => liftOpset(o)),
+    opsets: list(proto.opsets).map(liftOpset),
     graph: liftGraph(proto.graph as Message, options),
     ...(proto.metadata ? { metadata: list(proto.metadata).map(liftEntry) } : {}),
     ...(proto.functions ? { functions: list(proto.functions).map((f) => liftFunction(f, options)) } : {}),
+    ...(proto.training ? { training: list(proto.training).map((t) => liftTraining(t, options)) } : {}),
   }
-  if (model.opsets.length === 0) throw new Error('onnx: no operator set named in it; expected an ONNX model')
-  if (opsetOf(model) < supportedOpsets.oldest) {
-    throw new UnsupportedError(
-      `onnx: operator set ${opsetOf(model)} is older than coppice reads; expected ${supportedOpsets.oldest} or newer (onnx.version_converter can raise it)`,
-    )
-  }
-  return model
+}
+
+function notOnnx(kind: string, cause?: unknown): Error {
+  return new Error(`onnx: it is no ONNX model but ${kind}`, { cause })
 }
 
 function list(value: unknown): Message[] {
@@ -71,8 +78,7 @@ function liftGraph(proto: Message, options: ReadOptions): Graph {
   const initializers = new Map<string, Tensor>()
   for (const t of list(proto.initializers)) {
     const tensor = liftTensor(t, options)
-    if (initializers.has(tensor.name))
-      throw new Error(`onnx: two initialisers are named "${tensor.name}"; expected one`)
+    // Of two with one name the later one counts, as in ONNX Runtime.
     initializers.set(tensor.name, tensor)
   }
   return {
@@ -83,19 +89,58 @@ function liftGraph(proto: Message, options: ReadOptions): Graph {
     inputs: list(proto.inputs).map(liftValueInfo),
     outputs: list(proto.outputs).map(liftValueInfo),
     ...(proto.valueInfo ? { valueInfo: list(proto.valueInfo).map(liftValueInfo) } : {}),
+    ...(proto.sparseInitializers
+      ? { sparseInitializers: list(proto.sparseInitializers).map((t) => liftSparse(t, options)) }
+      : {}),
+    ...(proto.quantization ? { quantization: list(proto.quantization).map(liftAnnotation) } : {}),
+    ...metadataOf(proto),
   }
 }
 
+/** A message's metadata, where it has some. */
+function metadataOf(proto: Message): { metadata?: StringEntry[] } {
+  return proto.metadata ? { metadata: list(proto.metadata).map(liftEntry) } : {}
+}
+
+function liftAnnotation(proto: Message): TensorAnnotation {
+  return { ...proto, ...(proto.parameters ? { parameters: list(proto.parameters).map(liftEntry) } : {}) }
+}
+
+function liftTraining(proto: Message, options: ReadOptions): TrainingInfo {
+  const graph = (key: 'initialization' | 'algorithm') =>
+    proto[key] ? { [key]: liftGraph(proto[key] as Message, options) } : {}
+  const binding = (key: 'initializationBinding' | 'updateBinding') =>
+    proto[key] ? { [key]: list(proto[key]).map(liftEntry) } : {}
+  return {
+    ...proto,
+    ...graph('initialization'),
+    ...graph('algorithm'),
+    ...binding('initializationBinding'),
+    ...binding('updateBinding'),
+  }
+}
+
+/** A sparse tensor. Its indices are checked where they are used (graph/densify.ts). */
+function liftSparse(proto: Message, options: ReadOptions): SparseTensor {
+  const values = liftTensor((proto.values as Message) ?? {}, options)
+  const indices = liftTensor((proto.indices as Message) ?? {}, options)
+  return { ...proto, values, indices, dims: liftDims(proto, values.name).dims }
+}
+
 function liftNode(proto: Message, options: ReadOptions): Node {
-  const entries = list(proto.attributes).map((a) => [(a.name as string) ?? '', liftAttribute(a, options)] as const)
   return {
     ...(proto as object),
     op: (proto.op as string) ?? '',
     inputs: (proto.inputs as string[]) ?? [],
     outputs: (proto.outputs as string[]) ?? [],
-    // Own properties whatever their name is: a file may say __proto__.
-    attributes: Object.fromEntries(entries),
+    attributes: liftAttributes(proto.attributes, options),
+    ...metadataOf(proto),
   }
+}
+
+/** Own properties whatever their name is: a file may say __proto__. */
+function liftAttributes(attributes: unknown, options: ReadOptions): Record<string, Attribute> {
+  return Object.fromEntries(list(attributes).map((a) => [(a.name as string) ?? '', liftAttribute(a, options)]))
 }
 
 function liftFunction(proto: Message, options: ReadOptions): FunctionDef {
@@ -108,6 +153,8 @@ function liftFunction(proto: Message, options: ReadOptions): FunctionDef {
     nodes: list(proto.nodes).map((n) => liftNode(n, options)),
     opsets: list(proto.opsets).map(liftOpset),
     ...(proto.valueInfo ? { valueInfo: list(proto.valueInfo).map(liftValueInfo) } : {}),
+    ...(proto.attributeDefaults ? { attributeDefaults: liftAttributes(proto.attributeDefaults, options) } : {}),
+    ...metadataOf(proto),
   } as FunctionDef
 }
 
@@ -126,6 +173,8 @@ const attributeTypes: Record<number, Attribute['type']> = {
   8: 'strings',
   9: 'tensors',
   10: 'graphs',
+  11: 'sparse-tensor',
+  12: 'sparse-tensors',
 }
 
 function liftAttribute(proto: Message, options: ReadOptions): Attribute {
@@ -160,6 +209,10 @@ function liftAttributeValue(proto: Message, options: ReadOptions): AttributeValu
       return { type, value: list(proto.tensors).map((t) => liftTensor(t, options)) }
     case 'graphs':
       return { type, value: list(proto.graphs).map((g) => liftGraph(g, options)) }
+    case 'sparse-tensor':
+      return { type, value: liftSparse(need(proto, 'sparseTensor'), options) }
+    case 'sparse-tensors':
+      return { type, value: list(proto.sparseTensors).map((t) => liftSparse(t, options)) }
     default:
       return { type: 'opaque', value: concat(encode(AttributeProto, proto).chunks) }
   }
@@ -177,6 +230,8 @@ function typeByField(proto: Message): Attribute['type'] | undefined {
     strings: 'strings',
     tensors: 'tensors',
     graphs: 'graphs',
+    sparseTensor: 'sparse-tensor',
+    sparseTensors: 'sparse-tensors',
   } as const
   for (const [field, type] of Object.entries(fields)) if (proto[field] !== undefined) return type
   return undefined
@@ -196,6 +251,25 @@ function liftTensor(proto: Message, options: ReadOptions): Tensor {
   if (!dtype) throw new UnsupportedError(`tensor "${name}": element type ${code} is not one that coppice knows`)
   if (proto.segment)
     throw new UnsupportedError(`tensor "${name}": it is stored in segments, which no known tool writes`)
+  const { dims, size } = liftDims(proto, name)
+  const { unknown, docString } = proto as { unknown?: Uint8Array; docString?: string }
+  const kept = {
+    name,
+    dtype,
+    dims,
+    ...(unknown ? { unknown } : {}),
+    ...(docString !== undefined ? { docString } : {}),
+    ...metadataOf(proto),
+  }
+  if (dtype === 'string') {
+    const strings = (proto.stringData as Uint8Array[]) ?? []
+    if (strings.length !== size) throw new Error(`tensor "${name}": ${strings.length} strings; expected ${size}`)
+    return { ...kept, data: new Uint8Array(0), strings }
+  }
+  return checkSize({ ...kept, data: tensorBytes(proto, name, dtype, size, options) })
+}
+
+function liftDims(proto: Message, name: string): { dims: number[]; size: number } {
   const dims = ((proto.dims as Int[]) ?? []).map(Number)
   if (dims.length > maxRank) throw new Error(`tensor "${name}": ${dims.length} dimensions; expected at most ${maxRank}`)
   let size = 1
@@ -205,14 +279,7 @@ function liftTensor(proto: Message, options: ReadOptions): Tensor {
       throw new Error(`tensor "${name}": shape [${dims.join(',')}] is not possible`)
     }
   }
-  const { unknown, docString } = proto as { unknown?: Uint8Array; docString?: string }
-  const kept = { name, dtype, dims, ...(unknown ? { unknown } : {}), ...(docString !== undefined ? { docString } : {}) }
-  if (dtype === 'string') {
-    const strings = (proto.stringData as Uint8Array[]) ?? []
-    if (strings.length !== size) throw new Error(`tensor "${name}": ${strings.length} strings; expected ${size}`)
-    return { ...kept, data: new Uint8Array(0), strings }
-  }
-  return checkSize({ ...kept, data: tensorBytes(proto, name, dtype, size, options) })
+  return { dims, size }
 }
 
 /** Wherever the elements are, as raw_data would hold them. */
@@ -224,12 +291,25 @@ function tensorBytes(proto: Message, name: string, dtype: DataType, size: number
   const packed = (proto.int64Data ?? proto.uint64Data ?? proto.int32Data) as Uint8Array | undefined
   if (!packed) return new Uint8Array(0)
   const { bits } = dataTypes[dtype]
-  // int32_data holds one element a number, or for 4-bit types one byte (two elements).
-  const values = varints(packed, bits < 8 ? byteLengthOf(dtype, size) : size)
+  // int32_data holds one element per number, or for 4- and 2-bit types one byte of them.
+  const values = varints(packed, bits < 6 ? byteLengthOf(dtype, size) : size)
+  if (bits === 6) return packBits(values, bits)
   if (bits === 64) return bytesOf(values)
   if (bits === 32) return bytesOf(Int32Array.from(values, (v) => Number(BigInt.asIntN(32, v))))
   if (bits === 16) return bytesOf(Uint16Array.from(values, (v) => Number(BigInt.asUintN(16, v))))
   return Uint8Array.from(values, (v) => Number(BigInt.asUintN(8, v)))
+}
+
+/** The low bits of each number, one after the other, lowest first. */
+function packBits(values: BigInt64Array, bits: number): Uint8Array {
+  const out = new Uint8Array(Math.ceil((values.length * bits) / 8))
+  values.forEach((v, i) => {
+    const wide = (Number(v) & ((1 << bits) - 1)) << ((i * bits) % 8)
+    const at = Math.floor((i * bits) / 8)
+    out[at] |= wide
+    if (wide > 255) out[at + 1] |= wide >> 8
+  })
+  return out
 }
 
 function externalBytes(proto: Message, name: string, byteLength: number, options: ReadOptions): Uint8Array {
@@ -250,7 +330,7 @@ function externalBytes(proto: Message, name: string, byteLength: number, options
 
 function liftValueInfo(proto: Message): ValueInfo {
   const { type, ...rest } = proto
-  const info = { ...(rest as object), name: (proto.name as string) ?? '' }
+  const info = { ...(rest as object), name: (proto.name as string) ?? '', ...metadataOf(proto) }
   if (!type) return info
   const decoded = decode(TypeProto, type as Uint8Array)
   const tensor = decoded.tensorType as Message | undefined

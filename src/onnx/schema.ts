@@ -1,4 +1,4 @@
-/** ONNX's messages as field tables; reading and writing share them. Source: onnx/onnx.proto3 (IR version 13). */
+/** ONNX's messages as field tables; reading and writing share them. Source: onnx/onnx.proto3 (IR version 14). */
 import type { FieldDef, Kind, Schema } from './wire.ts'
 
 const one = (name: string, kind: Kind): FieldDef => ({ name, kind })
@@ -19,7 +19,15 @@ export const ModelProto = schema('ModelProto', () => ({
   7: one('graph', GraphProto),
   8: many('opsets', OperatorSetIdProto),
   14: many('metadata', StringStringEntryProto),
+  20: many('training', TrainingInfoProto),
   25: many('functions', FunctionProto),
+}))
+
+export const TrainingInfoProto = schema('TrainingInfoProto', () => ({
+  1: one('initialization', GraphProto),
+  2: one('algorithm', GraphProto),
+  3: many('initializationBinding', StringStringEntryProto),
+  4: many('updateBinding', StringStringEntryProto),
 }))
 
 export const OperatorSetIdProto = schema('OperatorSetIdProto', () => ({
@@ -40,6 +48,20 @@ export const GraphProto = schema('GraphProto', () => ({
   11: many('inputs', ValueInfoProto),
   12: many('outputs', ValueInfoProto),
   13: many('valueInfo', ValueInfoProto),
+  14: many('quantization', TensorAnnotation),
+  15: many('sparseInitializers', SparseTensorProto),
+  16: many('metadata', StringStringEntryProto),
+}))
+
+export const TensorAnnotation = schema('TensorAnnotation', () => ({
+  1: one('tensorName', 'string'),
+  2: many('parameters', StringStringEntryProto),
+}))
+
+export const SparseTensorProto = schema('SparseTensorProto', () => ({
+  1: one('values', TensorProto),
+  2: one('indices', TensorProto),
+  3: manyUnpacked('dims', 'int'),
 }))
 
 export const NodeProto = schema('NodeProto', () => ({
@@ -51,6 +73,7 @@ export const NodeProto = schema('NodeProto', () => ({
   6: one('docString', 'string'),
   7: one('domain', 'string'),
   8: one('overload', 'string'),
+  9: many('metadata', StringStringEntryProto),
 }))
 
 export const AttributeProto = schema('AttributeProto', () => ({
@@ -67,6 +90,8 @@ export const AttributeProto = schema('AttributeProto', () => ({
   11: many('graphs', GraphProto),
   20: one('type', 'int'),
   21: one('refAttrName', 'string'),
+  22: one('sparseTensor', SparseTensorProto),
+  23: many('sparseTensors', SparseTensorProto),
 }))
 
 export const TensorProto = schema('TensorProto', () => ({
@@ -84,12 +109,14 @@ export const TensorProto = schema('TensorProto', () => ({
   12: one('docString', 'string'),
   13: many('externalData', StringStringEntryProto),
   14: one('dataLocation', 'int'),
+  16: many('metadata', StringStringEntryProto),
 }))
 
 export const ValueInfoProto = schema('ValueInfoProto', () => ({
   1: one('name', 'string'),
   2: one('type', 'bytes'),
   3: one('docString', 'string'),
+  4: many('metadata', StringStringEntryProto),
 }))
 
 export const TypeProto = schema('TypeProto', () => ({ 1: one('tensorType', TensorTypeProto) }))
@@ -115,6 +142,8 @@ export const FunctionProto = schema('FunctionProto', () => ({
   8: one('docString', 'string'),
   9: many('opsets', OperatorSetIdProto),
   10: one('domain', 'string'),
+  11: many('attributeDefaults', AttributeProto),
   12: many('valueInfo', ValueInfoProto),
   13: one('overload', 'string'),
+  14: many('metadata', StringStringEntryProto),
 }))

@@ -8,14 +8,27 @@
  *       out y: float32[N, 4]
  *       w: float32[4, 192] = {0.5, 1, ...}
  *       big: float32[64, 3, 3, 3] #1f3a09bc
+ *       s: sparse [2, 3] int64[1] {4} float32[1] {0.5}
  *       f = Flatten(x) {axis: 1} @flatten
  *       y = Gemm(f, w) {alpha: 1.0, transB: 1}
  *     }
  *
- * Everything that computes is in it. Left out: documentation strings and fields that this version does not know.
+ * Everything that computes is in it. Left out: documentation strings, metadata but the model's, training and fields that this version does not know.
  * Names are bare where they are words, else quoted as in JSON; "" is an input that is left out. Floats have a point.
  */
-import type { Attribute, Dim, FunctionDef, Graph, Int, Model, Node, OpsetId, Tensor, ValueInfo } from '../model.ts'
+import type {
+  Attribute,
+  Dim,
+  FunctionDef,
+  Graph,
+  Int,
+  Model,
+  Node,
+  OpsetId,
+  SparseTensor,
+  Tensor,
+  ValueInfo,
+} from '../model.ts'
 import { dataTypes, floats, integers } from '../tensor/dtype.ts'
 
 export interface PrintOptions {
@@ -60,6 +73,7 @@ function printGraph(graph: Graph, values: number, indent: string): string {
     ...graph.inputs.map((i) => `in ${typed(i)}`),
     ...graph.outputs.map((o) => `out ${typed(o)}`),
     ...[...graph.initializers.values()].map((t) => `${first(t.name)}: ${tensorText(t, values, ' = ')}`),
+    ...(graph.sparseInitializers ?? []).map((t) => `${first(t.values.name)}: ${sparseText(t, values)}`),
     ...graph.nodes.map((n) => nodeText(n, values, `${indent}  `)),
     ...(graph.valueInfo ?? []).map((v) => `value ${typed(v)}`),
   ]
@@ -133,6 +147,10 @@ function attributeText(a: Attribute, values: number, indent: string): string {
       return `tensors [${a.value.map((t) => tensorText(t, values, ' ')).join(', ')}]`
     case 'graphs':
       return `graphs [${a.value.map((g) => printGraph(g, values, indent)).join(', ')}]`
+    case 'sparse-tensor':
+      return sparseText(a.value, values)
+    case 'sparse-tensors':
+      return `sparses [${a.value.map((t) => sparseText(t, values)).join(', ')}]`
     case 'reference':
       return `$${name(a.value)} ${a.attributeType}`
     case 'opaque':
@@ -180,6 +198,11 @@ function tensorText(tensor: Tensor, values: number, separator: ' ' | ' = '): str
   const count = tensor.dims.reduce((a, b) => a * b, 1)
   if (count > values) return `${type} #${hash(tensor)}`
   return `${type}${separator}{${elements(tensor).join(', ')}}`
+}
+
+/** `sparse [2, 3] int64[1] {4} float32[1] {0.5}`: shape, places, values. */
+function sparseText({ values, indices, dims: shape }: SparseTensor, most: number): string {
+  return `sparse ${dims(shape)} ${tensorText(indices, most, ' ')} ${tensorText({ ...values, name: '' }, most, ' ')}`
 }
 
 function elements(tensor: Tensor): string[] {

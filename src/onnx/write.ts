@@ -1,5 +1,16 @@
 /** A `Model` to ONNX bytes. Tensors are written as raw_data, whatever form the file had that they came from. */
-import type { Attribute, Dim, FunctionDef, Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
+import type {
+  Attribute,
+  Dim,
+  FunctionDef,
+  Graph,
+  Model,
+  Node,
+  SparseTensor,
+  Tensor,
+  TrainingInfo,
+  ValueInfo,
+} from '../model.ts'
 import { dataTypes, sameBytes } from '../tensor/dtype.ts'
 import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
 import { concat, decode, type Encoded, encode, type Message } from './wire.ts'
@@ -54,11 +65,24 @@ export function writeModelChunks(model: Model, options: WriteOptions = {}): Writ
     inputs: graph.inputs.map(lowerValueInfo),
     outputs: graph.outputs.map(lowerValueInfo),
     valueInfo: graph.valueInfo?.map(lowerValueInfo),
+    sparseInitializers: graph.sparseInitializers?.map(lowerSparse),
+  })
+  const lowerSparse = ({ values, indices, ...rest }: SparseTensor): Message => ({
+    ...rest,
+    values: lowerTensor(values),
+    indices: lowerTensor(indices),
+  })
+  const lowerTraining = ({ initialization, algorithm, ...rest }: TrainingInfo): Message => ({
+    ...rest,
+    initialization: initialization && lowerGraph(initialization),
+    algorithm: algorithm && lowerGraph(algorithm),
   })
   const lowerNode = (node: Node): Message => ({
     ...(node as object),
-    attributes: Object.entries(node.attributes).map(([name, a]) => lowerAttribute(name, a)),
+    attributes: lowerAttributes(node.attributes),
   })
+  const lowerAttributes = (attributes: Node['attributes']): Message[] =>
+    Object.entries(attributes).map(([name, a]) => lowerAttribute(name, a))
   const lowerAttribute = (name: string, a: Attribute): Message => {
     const value = lowerAttributeValue(name, a)
     return a.unknown ? { ...value, unknown: a.unknown } : value
@@ -85,6 +109,10 @@ export function writeModelChunks(model: Model, options: WriteOptions = {}): Writ
         return { name, type: 9, tensors: a.value.map(lowerTensor) }
       case 'graphs':
         return { name, type: 10, graphs: a.value.map(lowerGraph) }
+      case 'sparse-tensor':
+        return { name, type: 11, sparseTensor: lowerSparse(a.value) }
+      case 'sparse-tensors':
+        return { name, type: 12, sparseTensors: a.value.map(lowerSparse) }
       case 'reference':
         return { name, type: a.attributeType, refAttrName: a.value }
       case 'opaque':
@@ -95,11 +123,13 @@ export function writeModelChunks(model: Model, options: WriteOptions = {}): Writ
     ...(fn as object),
     nodes: fn.nodes.map(lowerNode),
     valueInfo: fn.valueInfo?.map(lowerValueInfo),
+    attributeDefaults: fn.attributeDefaults && lowerAttributes(fn.attributeDefaults),
   })
   const encoded = encode(ModelProto, {
     ...(model as object),
     graph: lowerGraph(model.graph),
     functions: model.functions?.map(lowerFunction),
+    training: model.training?.map(lowerTraining),
   })
   if (encoded.byteLength > maxBytes) {
     throw new Error(

@@ -16,6 +16,7 @@ import {
   type Model,
   type Node,
   type OpsetId,
+  opsetOf,
   type ValueInfo,
 } from '../model.ts'
 import { algebra } from './shape/algebra.ts'
@@ -23,6 +24,7 @@ import { elementwise } from './shape/elementwise.ts'
 import {
   type Call,
   type Known,
+  knownSparse,
   knownTensor,
   maxElements,
   maxRank,
@@ -152,6 +154,7 @@ function inferGraph(walk: Walk, graph: Graph, inputs: readonly Known[], outer: S
   const values = new Map<string, Known>()
   for (const [i, info] of graph.inputs.entries()) values.set(info.name, merge(inputs[i] ?? {}, walk.declared(info)))
   for (const [name, tensor] of graph.initializers) values.set(name, knownTensor(tensor))
+  for (const sparse of graph.sparseInitializers ?? []) values.set(sparse.values.name, knownSparse(sparse))
   const declared = new Map(
     [...(graph.valueInfo ?? []), ...graph.outputs].map((info) => [info.name, walk.declared(info)]),
   )
@@ -224,7 +227,7 @@ function callOf(walk: Walk, node: Node, scope: Scope): Call {
   const has = (i: number): boolean => Boolean(node.inputs[i])
   return {
     node: scope.attributes ? withReferences(node, scope.attributes) : node,
-    opset: scope.opsets.find((o) => isOnnxDomain(o.domain))?.version ?? 1,
+    opset: opsetOf(scope),
     has,
     in: (i) => (has(i) ? scope.lookup(node.inputs[i]) : undefined) ?? {},
     infer: (graph, inputs, aside = false) => {

@@ -42,6 +42,8 @@ export const dataTypes = {
   float8e8m0: { code: 24, bits: 8, kind: 'tiny-float' },
   uint2: { code: 25, bits: 2, kind: 'uint' },
   int2: { code: 26, bits: 2, kind: 'int' },
+  float6e2m3: { code: 27, bits: 6, kind: 'tiny-float' },
+  float6e3m2: { code: 28, bits: 6, kind: 'tiny-float' },
 } as const satisfies Record<string, TypeInfo>
 
 export type DataType = keyof typeof dataTypes

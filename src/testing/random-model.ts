@@ -1,8 +1,20 @@
 /**
  * Random models that use every part of the format: all element types and attribute types, nested graphs, local functions,
- * opaque types, odd names, unknown fields. They need not make sense as networks.
+ * opaque types, sparse tensors, metadata, odd names, unknown fields. They need not make sense as networks.
  */
-import type { Attribute, Dim, FunctionDef, Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
+import type {
+  Attribute,
+  Dim,
+  FunctionDef,
+  Graph,
+  Model,
+  Node,
+  SparseTensor,
+  StringEntry,
+  Tensor,
+  TrainingInfo,
+  ValueInfo,
+} from '../model.ts'
 import { byteLengthOf, type DataType, dataTypes, sizeOf } from '../tensor/dtype.ts'
 import { type Random, random } from '../tensor/random.ts'
 
@@ -25,6 +37,7 @@ export function randomModel(seed: number, options: RandomModelOptions = {}): Mod
     graph: make.graph(2),
     ...(make.flip() ? { metadata: [{ key: make.name(), value: make.name(), ...make.extra() }] } : {}),
     ...(make.flip() ? { functions: [make.fn()] } : {}),
+    ...(make.below(8) === 0 ? { training: [make.training()] } : {}),
     ...make.extra(),
   }
 }
@@ -53,19 +66,33 @@ function maker(rng: Random, withUnknown: boolean) {
     return { unknown: flip() ? Uint8Array.of(0xc0, 0x3e, 1 + below(100)) : Uint8Array.of(0xc2, 0x3e, 2, ...bytes(2)) }
   }
 
+  const entries = (): StringEntry[] => some(() => ({ key: name(), value: name(), ...extra() }), 2)
+  const metadata = (): { metadata?: StringEntry[] } => {
+    const metadata = below(4) === 0 ? entries() : []
+    return metadata.length > 0 ? { metadata } : {}
+  }
+
   const tensor = (dtype: DataType = allTypes[below(allTypes.length)]): Tensor => {
     const dims = some(() => below(4))
     const size = sizeOf(dims)
-    const kept = { name: name(), dtype, dims, ...(flip() ? { docString: name() } : {}), ...extra() }
+    const kept = { name: name(), dtype, dims, ...(flip() ? { docString: name() } : {}), ...metadata(), ...extra() }
     if (dtype === 'string')
       return { ...kept, data: new Uint8Array(0), strings: Array.from({ length: size }, () => bytes(below(4))) }
     if (dtype === 'bool') return { ...kept, data: Uint8Array.from({ length: size }, () => below(2)) }
     return { ...kept, data: bytes(byteLengthOf(dtype, size)) }
   }
 
+  /** As sparse tensors are, but for the sizes of their parts. */
+  const sparse = (): SparseTensor => ({
+    values: tensor(),
+    indices: tensor('int64'),
+    dims: some(() => below(5)),
+    ...extra(),
+  })
+
   const dim = (): Dim => [below(1000), name(), undefined][below(3)]
   const valueInfo = (): ValueInfo => {
-    const doc = flip() ? { docString: name() } : {}
+    const doc = { ...(flip() ? { docString: name() } : {}), ...metadata() }
     const kind = below(4)
     if (kind === 0) return { name: name(), ...doc, ...extra() }
     // sequence_type { elem_type { tensor_type { elem_type: FLOAT } } }
@@ -89,6 +116,8 @@ function maker(rng: Random, withUnknown: boolean) {
       () => ({ type: 'ints', value: some(int) }),
       () => ({ type: 'strings', value: some(text) }),
       () => ({ type: 'tensors', value: some(tensor.bind(undefined, undefined)) }),
+      () => ({ type: 'sparse-tensor', value: sparse() }),
+      () => ({ type: 'sparse-tensors', value: some(sparse, 2) }),
       () => ({ type: 'reference', value: name(), attributeType: 1 + below(10) }),
       () => ({ type: 'graph', value: graph(depth - 1) }),
       () => ({ type: 'graphs', value: some(() => graph(depth - 1), 2) }),
@@ -105,6 +134,7 @@ function maker(rng: Random, withUnknown: boolean) {
     ...(flip() ? { name: name() } : {}),
     ...(flip() ? { domain: name() } : {}),
     ...(flip() ? { docString: name(), overload: name() } : {}),
+    ...metadata(),
     ...extra(),
   })
 
@@ -116,6 +146,18 @@ function maker(rng: Random, withUnknown: boolean) {
     outputs: some(valueInfo),
     ...(flip() ? { valueInfo: [valueInfo()] } : {}),
     ...(flip() ? { docString: name() } : {}),
+    ...(below(4) === 0 ? { sparseInitializers: [sparse()] } : {}),
+    ...(below(8) === 0
+      ? { quantization: [{ tensorName: name(), parameters: [{ key: name(), value: name() }], ...extra() }] }
+      : {}),
+    ...metadata(),
+    ...extra(),
+  })
+
+  const training = (): TrainingInfo => ({
+    ...(flip() ? { initialization: graph(0) } : {}),
+    algorithm: graph(0),
+    updateBinding: [{ key: name(), value: name() }],
     ...extra(),
   })
 
@@ -126,11 +168,13 @@ function maker(rng: Random, withUnknown: boolean) {
     inputs: some(name),
     outputs: some(name),
     ...(flip() ? { attributes: [name()] } : {}),
+    ...(flip() ? { attributeDefaults: { [name()]: attribute(0) } } : {}),
     nodes: some(() => node(1)),
     opsets: [{ domain: name(), version: 1 + below(20) }],
     ...(flip() ? { valueInfo: [valueInfo()] } : {}),
+    ...metadata(),
     ...extra(),
   })
 
-  return { below, flip, some, name, int, extra, tensor, graph, fn }
+  return { below, flip, some, name, int, extra, tensor, graph, fn, training }
 }

@@ -2,12 +2,11 @@
 import { measureSizes } from '../../evaluate/size.ts'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
-import { unpackOnnx } from '../../formats/unpack.ts'
 import { compressors } from '../../node/compress.ts'
 import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { concat } from '../../onnx/wire.ts'
 import { count, ratio } from '../../report/format.ts'
-import { openInput } from '../inputs.ts'
+import { openInput, unpackFile } from '../inputs.ts'
 import type { Io } from '../io.ts'
 import { checkOutputs } from '../outputs.ts'
 
@@ -53,13 +52,4 @@ export async function runUnpack(path: string, flags: { output: string }, io: Io)
     packedBytes: packed.byteLength,
     bytes: onnx.byteLength,
   })
-}
-
-/** Unpacks, with the file's name before what is wrong. */
-function unpackFile(path: string, bytes: Uint8Array): Uint8Array {
-  try {
-    return unpackOnnx(bytes)
-  } catch (cause) {
-    throw new Error(`${path}: ${(cause as Error).message}`, { cause })
-  }
 }

@@ -48,7 +48,8 @@ function mode(values: Int32Array): number {
 /** The elements as 32-bit integers, or undefined where they do not fit or padding bits are set. */
 function unpack(dtype: DataType, size: number, data: Uint8Array): Int32Array | undefined {
   const { bits, kind } = dataTypes[dtype]
-  if (kind === 'float' || kind === 'complex' || kind === 'string') return undefined
+  // Elements of 6 bits lie across bytes.
+  if (kind === 'float' || kind === 'complex' || kind === 'string' || bits === 6) return undefined
   const out = new Int32Array(size)
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   if (bits === 64) {
@@ -79,7 +80,7 @@ function unpack(dtype: DataType, size: number, data: Uint8Array): Int32Array | u
 
 function pack(dtype: DataType, byteLength: number, values: Int32Array, shift: number): Uint8Array {
   const { bits, kind } = dataTypes[dtype]
-  if (bits > 64) throw damaged(`integers of type ${dtype}`)
+  if (bits > 64 || bits === 6) throw damaged(`integers of type ${dtype}`)
   const data = new Uint8Array(byteLength)
   const view = new DataView(data.buffer)
   const size = values.length

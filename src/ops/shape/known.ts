@@ -4,7 +4,7 @@
  * A rule takes a call (a node and what is known of its inputs) and gives what is known of its outputs. It throws
  * `ShapeProblem` where the inputs contradict each other, and `UnsupportedError` where it cannot say.
  */
-import type { Dim, Graph, Node, Tensor } from '../../model.ts'
+import type { Dim, Graph, Node, SparseTensor, Tensor } from '../../model.ts'
 import { type DataType, dataTypes, floats, integers, sizeOf } from '../../tensor/dtype.ts'
 
 /** Every part may be missing: then it is not known. */
@@ -54,6 +54,10 @@ export function knownTensor(tensor: Tensor): Known {
   if (kind === 'int' || kind === 'uint' || kind === 'bool')
     return { dtype, shape: dims, value: Array.from(integers(tensor)) }
   return { dtype, shape: dims }
+}
+
+export function knownSparse({ values, dims }: SparseTensor): Known {
+  return { dtype: values.dtype, shape: dims }
 }
 
 /** Shape arithmetic's usual result: a list of int64. */

@@ -10,6 +10,7 @@ import {
   fail,
   int64s,
   type Known,
+  knownSparse,
   knownTensor,
   multiply,
   numbers,
@@ -19,6 +20,7 @@ import {
 
 const constant: Rule = ({ node: { attributes: a } }) => {
   if (a.value?.type === 'tensor') return [knownTensor(a.value.value)]
+  if (a.sparse_value?.type === 'sparse-tensor') return [knownSparse(a.sparse_value.value)]
   if (a.value_int?.type === 'int') return [{ dtype: 'int64', shape: [], value: [Number(a.value_int.value)] }]
   if (a.value_ints?.type === 'ints') return [int64s(a.value_ints.value.map(Number))]
   if (a.value_float?.type === 'float') return [{ dtype: 'float32', shape: [], value: [a.value_float.value] }]

@@ -1,0 +1,154 @@
+/**
+ * Stores tensors of the same type, shape and bytes once: towers that share weights, tied tables, constants that an exporter
+ * wrote anew for each use. Initialisers and Constant nodes alike, in nested graphs and local functions too.
+ *
+ * What stays apart: inputs of the graph (a caller may override one of them), outputs, names that a nested graph gives again
+ * to something else, and float tensors of one value throughout, such as biases of zeros, which are equal by chance and
+ * which training would then move together.
+ */
+import { defineMethod } from '../method.ts'
+import { type Graph, isOnnxDomain, type Model, type Node, type Tensor } from '../model.ts'
+import { dataTypes, sameBytes } from '../tensor/dtype.ts'
+import { mapGraphs, rename } from './fold.ts'
+import { storedNames, subgraphsOf } from './walk.ts'
+
+export const mergeDuplicates = defineMethod({
+  id: 'merge-duplicates',
+  help: 'stores weights and constants of the same type, shape and bytes once',
+  options: {},
+  run: (model) => withoutDuplicates(model).model,
+})
+
+export interface Merged {
+  readonly model: Model
+  /** Tensors that went. */
+  readonly count: number
+  /** Bytes of their data. */
+  readonly bytes: number
+}
+
+/** The model with each tensor once, and what went; the model itself where there is none to merge. */
+export function withoutDuplicates(model: Model): Merged {
+  const tally = { count: 0, bytes: 0 }
+  const graph = mergeGraph(model.graph, { known: new Library(), repeated: repeatedNames(model.graph), tally })
+  const functions = model.functions?.map((fn) => {
+    const asGraph = functionGraph(fn.nodes, fn.inputs, fn.outputs)
+    const { nodes } = mergeGraph(asGraph, { known: new Library(), repeated: repeatedNames(asGraph), tally })
+    return { ...fn, nodes }
+  })
+  if (tally.count === 0) return { model, ...tally }
+  return { model: { ...model, graph, ...(functions ? { functions } : {}) }, ...tally }
+}
+
+function functionGraph(nodes: readonly Node[], inputs: readonly string[], outputs: readonly string[]): Graph {
+  const named = (names: readonly string[]) => names.map((name) => ({ name }))
+  return { name: '', nodes, initializers: new Map(), inputs: named(inputs), outputs: named(outputs) }
+}
+
+interface Walk {
+  readonly known: Library
+  /** Names that mean several values. */
+  readonly repeated: ReadonlySet<string>
+  readonly tally: { count: number; bytes: number }
+}
+
+/** Tensors by what they hold, with the name that each has; those of outer graphs included. */
+class Library {
+  private readonly byKey = new Map<string, Tensor[]>()
+  private readonly outer: Library | undefined
+
+  constructor(outer?: Library) {
+    this.outer = outer
+  }
+
+  find(tensor: Tensor): Tensor | undefined {
+    const same = this.byKey.get(keyOf(tensor))?.find((t) => sameElements(t, tensor))
+    return same ?? this.outer?.find(tensor)
+  }
+
+  add(tensor: Tensor, name: string): void {
+    const key = keyOf(tensor)
+    this.byKey.set(key, [...(this.byKey.get(key) ?? []), { ...tensor, name }])
+  }
+}
+
+/** Tells nearly all tensors apart: type, shape, and a hash of some 64 of the bytes. */
+function keyOf({ dtype, dims, data, strings }: Tensor): string {
+  let hash = 0
+  const step = Math.max(1, Math.floor(data.length / 64))
+  for (let i = 0; i < data.length; i += step) hash = (Math.imul(hash, 31) + data[i]) | 0
+  return `${dtype} ${dims} ${strings?.length} ${hash}`
+}
+
+function sameElements(a: Tensor, b: Tensor): boolean {
+  const [x, y] = [a.strings ?? [], b.strings ?? []]
+  return sameBytes(a.data, b.data) && x.length === y.length && x.every((s, i) => sameBytes(s, y[i]))
+}
+
+function mergeGraph(graph: Graph, { known: outer, repeated, tally }: Walk): Graph {
+  const known = new Library(outer)
+  const inputs = new Set(graph.inputs.map((i) => i.name))
+  const outputs = new Set(graph.outputs.map((o) => o.name))
+  const annotated = new Set(
+    (graph.quantization ?? []).flatMap((q) => [q.tensorName, ...(q.parameters ?? []).map((p) => p.value)]),
+  )
+  const replaced = new Map<string, string>()
+  /** Whether the tensor is there already, under another name that can be read instead. */
+  const isMerged = (tensor: Tensor, name: string): boolean => {
+    if (inputs.has(name) || repeated.has(name) || annotated.has(name) || isFill(tensor)) return false
+    const same = outputs.has(name) ? undefined : known.find(tensor)
+    if (!same) {
+      known.add(tensor, name)
+      return false
+    }
+    replaced.set(name, same.name)
+    tally.count++
+    tally.bytes += (tensor.strings ?? []).reduce((sum, s) => sum + s.length, tensor.data.length)
+    return true
+  }
+  // What cannot go comes first, so that the others can be merged into it.
+  const ordered = [...graph.initializers].sort(([a], [b]) => Number(outputs.has(b)) - Number(outputs.has(a)))
+  const gone = new Set(ordered.filter(([name, tensor]) => isMerged(tensor, name)).map(([name]) => name))
+  // In order, so that nothing is merged into a constant that a later node makes.
+  const nodes = graph.nodes.flatMap((node) => {
+    const tensor = constantTensor(node)
+    if (tensor && isMerged(tensor, node.outputs[0])) return []
+    return [mapGraphs(rename(node, replaced), (inner) => mergeGraph(inner, { known, repeated, tally }))]
+  })
+  return {
+    ...graph,
+    nodes,
+    initializers: new Map([...graph.initializers].filter(([name]) => !gone.has(name))),
+    ...(graph.valueInfo ? { valueInfo: graph.valueInfo.filter((v) => !replaced.has(v.name)) } : {}),
+  }
+}
+
+function constantTensor(node: Node): Tensor | undefined {
+  const { value } = node.attributes
+  return node.op === 'Constant' && isOnnxDomain(node.domain) && value?.type === 'tensor' ? value.value : undefined
+}
+
+/** Floats of one value throughout. */
+function isFill({ dtype, data }: Tensor): boolean {
+  const { kind, bits } = dataTypes[dtype]
+  if (kind !== 'float') return false
+  const width = bits / 8
+  for (let i = width; i < data.length; i++) if (data[i] !== data[i - width]) return false
+  return true
+}
+
+/** Names that more than one graph, or one graph twice, gives to a value. */
+function repeatedNames(graph: Graph): Set<string> {
+  const seen = new Set<string>()
+  const repeated = new Set<string>()
+  const visit = (g: Graph): void => {
+    const own = new Set([...g.inputs.map((i) => i.name), ...storedNames(g)])
+    for (const name of [...own, ...g.nodes.flatMap((n) => n.outputs)]) {
+      if (seen.has(name)) repeated.add(name)
+      seen.add(name)
+    }
+    for (const node of g.nodes) subgraphsOf(node).forEach(visit)
+  }
+  visit(graph)
+  return repeated
+}

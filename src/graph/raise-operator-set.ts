@@ -1,0 +1,19 @@
+/** `upgradeOpset` as a method, for files of operator sets that are older than the other methods know. */
+import { defineMethod } from '../method.ts'
+import { upgradeOpset, upgradeTargets } from './upgrade.ts'
+
+export const raiseOperatorSet = defineMethod({
+  id: 'raise-operator-set',
+  help: 'rewrites the nodes of an older operator set as a newer one has them; outputs stay the same',
+  options: {
+    least: {
+      type: 'number',
+      default: upgradeTargets.oldest,
+      min: upgradeTargets.oldest,
+      max: upgradeTargets.newest,
+      integer: true,
+      help: 'the operator set that the model has at least',
+    },
+  },
+  run: (model, { least }) => upgradeOpset(model, least),
+})

@@ -1,0 +1,68 @@
+/** What is odd about a model file, in sentences: nothing that hinders, but worth knowing before one ships it. */
+import { isOnnxDomain, type Model, newestOpset } from '../model.ts'
+import { sizeOf } from '../tensor/dtype.ts'
+import { dropUnused } from './drop-unused.ts'
+import { withoutDuplicates } from './merge-duplicates.ts'
+import { withoutNotes } from './strip-notes.ts'
+import { graphsOf, tensorsOf } from './walk.ts'
+
+/** The newest version of ONNX's file format that coppice knows. */
+const newestIr = 14
+
+export function remarksOn(model: Model): string[] {
+  return [...versionRemarks(model), ...sparseRemarks(model), ...leftoverRemarks(model)]
+}
+
+function versionRemarks(model: Model): string[] {
+  const own = model.opsets.find((o) => isOnnxDomain(o.domain))?.version
+  const remarks: string[] = []
+  if (model.opsets.length === 0) remarks.push('it names no operator set, as files from before 2018: read as set 1')
+  if (own !== undefined && own < 7)
+    remarks.push(`operator set ${own} is from before 2018: compressing and training raise it first`)
+  if (own !== undefined && own > newestOpset)
+    remarks.push(`operator set ${own} is newer than coppice knows (${newestOpset}): shapes and counts may be off`)
+  if (model.irVersion > newestIr)
+    remarks.push(`its file format, IR version ${model.irVersion}, is newer than coppice knows (${newestIr})`)
+  if (model.graph.nodes.length === 0) remarks.push('its graph has no nodes')
+  return remarks
+}
+
+function sparseRemarks(model: Model): string[] {
+  const sparse = [...graphsOf(model)].flatMap((g) => g.sparseInitializers ?? [])
+  if (sparse.length === 0) return []
+  const sum = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0)
+  const [stored, all] = [sum(sparse.map((s) => sizeOf(s.values.dims))), sum(sparse.map((s) => sizeOf(s.dims)))]
+  return [`${tensors(sparse.length)} stored as sparse: ${whole(stored)} of ${whole(all)} values`]
+}
+
+/** What `compress` leaves out. */
+function leftoverRemarks(model: Model): string[] {
+  const remarks: string[] = []
+  if (model.training) remarks.push('it carries graphs of how to train it, which no known runtime uses')
+  const { model: noteless, bytes } = withoutNotes(model)
+  if (bytes > 0) remarks.push(`${whole(bytes)} bytes are notes of the exporter (stack traces, class names, paths)`)
+  const used = { ...noteless, graph: dropUnused(noteless.graph) }
+  const [before, after] = [storedIn(noteless), storedIn(used)]
+  if (after.count < before.count)
+    remarks.push(`${tensors(before.count - after.count)} read by nothing, ${whole(before.bytes - after.bytes)} bytes`)
+  const merged = withoutDuplicates(used)
+  if (merged.bytes > 1000) remarks.push(`${tensors(merged.count)} stored again, ${whole(merged.bytes)} bytes`)
+  return remarks
+}
+
+function storedIn(model: Model): { count: number; bytes: number } {
+  let [count, bytes] = [0, 0]
+  for (const { tensor } of tensorsOf(model)) {
+    count++
+    bytes += tensor.data.byteLength
+  }
+  return { count, bytes }
+}
+
+function tensors(count: number): string {
+  return count === 1 ? '1 tensor is' : `${whole(count)} tensors are`
+}
+
+function whole(n: number): string {
+  return n.toLocaleString('en-US')
+}

@@ -1,0 +1,97 @@
+/**
+ * Leaves out what exporters note for people and debuggers: stack traces, class names, paths of the machine that exported.
+ * Nothing reads them when a model runs. Metadata under other keys (class names, strides, tasks, licences) stays.
+ */
+import { defineMethod } from '../method.ts'
+import type { Attribute, FunctionDef, Graph, Model, Node, StringEntry, Tensor, ValueInfo } from '../model.ts'
+
+export const stripNotes = defineMethod({
+  id: 'strip-notes',
+  help: "leaves out exporters' notes (stack traces, class names, paths) and graphs of training; other metadata stays",
+  options: {},
+  run: (model) => withoutNotes(model).model,
+})
+
+/** Keys that PyTorch's and onnxscript's exporters write, on models, graphs, nodes and values. */
+const noteKeys = /^(namespace$|pkg\.torch\.|pkg\.onnxscript\.)/
+
+/** Stack traces as Python and older versions of PyTorch write them, exporters' keys in a text, and paths of somebody's machine. */
+const noteTexts =
+  /File ".*", line \d+|\S\.py\(\d+\): |pkg\.torch\.|(^|[\s"'=:(])(\/home\/|\/Users\/|\/root\/|\/tmp\/|\/mnt\/|[A-Z]:\\Users\\)/
+
+/** The model without notes, and how many bytes of text went; the model itself where it has none. */
+export function withoutNotes(model: Model): { readonly model: Model; readonly bytes: number } {
+  const strip = stripper()
+  const { training, ...rest } = strip.model(model)
+  const bytes = strip.bytes()
+  return bytes === 0 && !training ? { model, bytes } : { model: rest, bytes }
+}
+
+/** What may carry notes. */
+interface Noted {
+  readonly docString?: string
+  readonly metadata?: readonly StringEntry[]
+}
+
+function stripper() {
+  let bytes = 0
+  const utf8 = new TextEncoder()
+  const count = (text: string): void => {
+    bytes += utf8.encode(text).length
+  }
+
+  const strip = <T extends Noted>(item: T): T => {
+    const { docString, metadata, ...rest } = item
+    const isNote = docString !== undefined && noteTexts.test(docString)
+    if (isNote) count(docString)
+    const kept = metadata?.filter((entry) => {
+      if (!noteKeys.test(entry.key) && !noteTexts.test(entry.value)) return true
+      count(entry.key)
+      count(entry.value)
+      return false
+    })
+    if (!isNote && kept?.length === metadata?.length) return item
+    return {
+      ...rest,
+      ...(docString !== undefined && !isNote ? { docString } : {}),
+      ...(kept && kept.length > 0 ? { metadata: kept } : {}),
+    } as T
+  }
+
+  const attribute = (a: Attribute): Attribute => {
+    if (a.type === 'graph') return { ...a, value: graph(a.value) }
+    if (a.type === 'graphs') return { ...a, value: a.value.map(graph) }
+    return a.type === 'tensor' ? { ...a, value: strip(a.value) } : a
+  }
+
+  const node = (original: Node): Node => {
+    const entries = Object.entries(original.attributes).map(([name, a]) => [name, attribute(a)] as const)
+    return { ...strip(original), attributes: Object.fromEntries(entries) }
+  }
+
+  const values = (list: readonly ValueInfo[]): ValueInfo[] => list.map(strip)
+
+  const graph = (original: Graph): Graph => ({
+    ...strip(original),
+    nodes: original.nodes.map(node),
+    initializers: new Map([...original.initializers].map(([name, t]): [string, Tensor] => [name, strip(t)])),
+    inputs: values(original.inputs),
+    outputs: values(original.outputs),
+    ...(original.valueInfo ? { valueInfo: values(original.valueInfo) } : {}),
+  })
+
+  const localFunction = (fn: FunctionDef): FunctionDef => ({
+    ...strip(fn),
+    nodes: fn.nodes.map(node),
+    ...(fn.valueInfo ? { valueInfo: values(fn.valueInfo) } : {}),
+  })
+
+  return {
+    model: (model: Model): Model => ({
+      ...strip(model),
+      graph: graph(model.graph),
+      ...(model.functions ? { functions: model.functions.map(localFunction) } : {}),
+    }),
+    bytes: () => bytes,
+  }
+}
