@@ -159,9 +159,9 @@ describe.skipIf(!modelsFolder)(`real models${needsModels}`, () => {
       /it cannot run: Conv "p2o.Conv.2": its window of 1 does not fit its input: spatial size \[0, 0\]/,
     )
     const foreign = await runInspect(bad('supres.onnx'), { json: true })
-    expect(foreign.error?.message).toMatch(/no rule for the operators ai.onnx.contrib.SuperResolutionPreProcess/)
+    expect(foreign.error).toBeUndefined()
     expect(JSON.parse(foreign.output).unsupported).toHaveLength(2)
-    for (const e of [pp.error, foreign.error]) expect(e?.message).not.toMatch(/\n|corrupt|damaged/)
+    expect(pp.error?.message).not.toMatch(/\n|corrupt|damaged/)
   })
 
   test('the table is aligned and ends in the total', async () => {

@@ -6,7 +6,7 @@
  * inputs (Cast, DequantizeLinear, Gather from a codebook, Mul by a scale, ...), into nested graphs as well.
  */
 import { remarksOn } from './graph/remarks.ts'
-import { storedNames, subgraphsOf, tensorsOf } from './graph/walk.ts'
+import { bytesOfTensor, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
 import { type Dim, type Graph, isOnnxDomain, type Model, type Node, type SparseTensor, type Tensor } from './model.ts'
 import { type Lookup, macsOf, macsOfGraph } from './ops/cost.ts'
 import { countOf, type Known } from './ops/shape/known.ts'
@@ -67,8 +67,6 @@ export function inspectModel(model: Model, options: ShapeOptions = {}): Inspecti
   const single = inferShapes(model, { ...options, inputShapes: { ...batchOfOne(model), ...options.inputShapes } })
   const walk: Walk = { shapes, single, layers: [], countedValues: new Set(), countedTensors: new Set() }
   inspectGraph(walk, model.graph, { prefix: '', constants: new Map(), shape: () => undefined, batch: () => undefined })
-  let bytes = 0
-  for (const { tensor } of tensorsOf(model)) bytes += bytesOfTensor(tensor)
   const stored = storedNames(model.graph)
   const given = model.graph.inputs.filter((i) => !stored.has(i.name))
   return {
@@ -82,7 +80,7 @@ export function inspectModel(model: Model, options: ShapeOptions = {}): Inspecti
       layers: walk.layers.length,
       params: walk.layers.reduce((sum, l) => sum + l.params, 0),
       macs: macsOfGraph(model.graph, single) ?? null,
-      bytes,
+      bytes: storedBytes(model),
     },
     unsupported: shapes.unsupported,
     problems: shapes.problems,
@@ -102,10 +100,6 @@ function summary(name: string, known: Known | undefined): ValueSummary {
 
 function jsonShape(shape: readonly Dim[] | undefined): JsonDim[] | null {
   return shape ? shape.map((d) => d ?? null) : null
-}
-
-function bytesOfTensor(tensor: Tensor): number {
-  return (tensor.strings ?? []).reduce((sum, s) => sum + s.byteLength, tensor.data.byteLength)
 }
 
 interface Walk {
@@ -190,7 +184,7 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
   let weight: Constant | undefined
   for (const [i, constant] of inputs.entries()) {
     if (!constant) continue
-    bytes += storedBytes(constant, walk.countedTensors)
+    bytes += bytesBehind(constant, walk.countedTensors)
     if (!isParameter(node, i, constant.known)) continue
     if (!walk.countedValues.has(constant)) params += countOf(constant.known.shape) ?? 0
     walk.countedValues.add(constant)
@@ -213,7 +207,7 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
   }
 }
 
-function storedBytes(constant: Constant, counted: Set<Tensor>): number {
+function bytesBehind(constant: Constant, counted: Set<Tensor>): number {
   let bytes = 0
   const pending: (Constant | undefined)[] = [constant]
   const seen = new Set<Constant>()

@@ -1,6 +1,7 @@
 /** The models that commands read, none of whose files they may write over. */
 import { unpackOnnx } from '../formats/unpack.ts'
-import type { Model } from '../model.ts'
+import { upgradeOpset, upgradeTargets } from '../graph/upgrade.ts'
+import { type Model, opsetOf } from '../model.ts'
 import { type Opened, openWithFiles, readFileBytes } from '../node/files.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
@@ -20,16 +21,49 @@ export function openInput(path: string, { outputs, inputs = [] }: Files, bytes?:
   return opened
 }
 
-/** A model and all of its bytes, from an .onnx (with its external data) or a packed file. */
-export function openAny(path: string, files: Files = { outputs: [] }): { model: Model; onnx: Uint8Array } {
+export interface OpenedAny {
+  readonly model: Model
+  /** The model's bytes, as one file. */
+  readonly onnx: Uint8Array
+  /** The operator set that the file has, where it was raised to be worked with; `onnx` is then not the file's bytes. */
+  readonly raisedFrom?: number
+  /** Bytes of the ONNX file, with its external data. */
+  readonly fileBytes: number
+}
+
+/**
+ * A model to work with and all of its bytes, from an .onnx (with its external data) or a packed file. Operator sets before 7 are
+ * raised, since neither ONNX Runtime nor the methods know them; throws where that cannot be done.
+ */
+export function openAny(path: string, files: Files = { outputs: [] }): OpenedAny {
   const bytes = readFileBytes(path)
   if (isPacked(bytes)) {
     checkOutputs([path, ...(files.inputs ?? [])], files.outputs)
     const onnx = unpackFile(path, bytes)
-    return { model: readModel(onnx), onnx }
+    return raised(path, { model: readModel(onnx), onnx, fileBytes: onnx.byteLength })
   }
   const opened = openInput(path, files, bytes)
-  return { model: opened.model, onnx: opened.files.size === 1 ? bytes : writeModel(opened.model) }
+  const onnx = opened.files.size === 1 ? bytes : writeModel(opened.model)
+  return raised(path, { model: opened.model, onnx, fileBytes: onnx.byteLength })
+}
+
+/** A model to train or prune, of an operator set that can be worked with. */
+export function openToWork(path: string, files: Files): Model {
+  return raiseModel(path, openInput(path, files).model)
+}
+
+function raised(path: string, opened: OpenedAny): OpenedAny {
+  const model = raiseModel(path, opened.model)
+  if (model === opened.model) return opened
+  return { ...opened, model, onnx: writeModel(model), raisedFrom: opsetOf(opened.model) }
+}
+
+function raiseModel(path: string, model: Model): Model {
+  try {
+    return opsetOf(model) < 7 ? upgradeOpset(model, upgradeTargets.oldest) : model
+  } catch (cause) {
+    throw new Error(`${path}: ${(cause as Error).message}`, { cause })
+  }
 }
 
 /** A model to look at, from either kind of file; `packedBytes` is the size of a packed one. */

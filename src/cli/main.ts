@@ -70,6 +70,7 @@ addDataOptions(command('compress <model>', 'make a model small (or fast), prove 
   .option('--report <file>', 'also write the report (.html)')
   .option('--recipe <file>', 'where the recipe is written (default: beside the output)')
   .option('--no-latency', 'do not measure latency')
+  .option('--keep-metadata', "keep exporters' notes (stack traces, class names, paths), which are left out otherwise")
   .option('--compare-sizes', compareSizes)
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/compress.ts')).runCompress(model, flags, io, stop.signal)),

@@ -11,6 +11,7 @@ import { makeFaster } from './faster.ts'
 import { type BoundData, calibrationBatch, calibrationSamples, holdBack } from './held-back.ts'
 import { accuracyScorer, agreementScorer, randomScorer, type Scorer } from './score.ts'
 import { makeSmall } from './small.ts'
+import { type Tidied, tidy } from './tidy.ts'
 
 export interface CompressOptions extends Pick<Context, 'progress' | 'warn' | 'signal'> {
   readonly goal: 'size' | 'speed'
@@ -23,6 +24,8 @@ export interface CompressOptions extends Pick<Context, 'progress' | 'warn' | 'si
   readonly packMode?: Mode
   /** Shapes that the inputs have in what is written; default: those of the model. */
   readonly writtenInputs?: InputShapes
+  /** Keep exporters' notes and graphs of training; default false. */
+  readonly keepMetadata?: boolean
   /** Median times of models from one interleaved run (goal speed). */
   readonly latency: (models: readonly Model[]) => Promise<readonly number[]>
 }
@@ -59,46 +62,69 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
     )
   }
   const context = { ...options, seed, calibration: heldBack?.calibration }
-  const found: Found =
-    goal === 'size'
-      ? await makeSmall(model, scorer, { ...context, maxLoss })
-      : await makeFaster(model, scorer, { ...context, maxLoss })
+  const tidied = await tidy(model, options)
+  const search = goal === 'size' ? makeSmall : makeFaster
+  const found = await search(tidied.model, scorer, { ...context, maxLoss })
+  const quantized: Candidate = {
+    ...found,
+    steps: [...tidied.steps, ...found.steps],
+    notes: [...tidied.notes, ...found.notes],
+  }
   const asWritten = (m: Model): Model => withInputShapes(m, options.writtenInputs ?? new Map())
-  const written = writeModel(asWritten(found.model))
-  const grew = written.byteLength >= original.byteLength
-  const notes = [...found.notes]
-  if (grew && goal === 'size') notes.push('no smaller .onnx came out, so the original file is kept')
-  const keep = grew && goal === 'size'
+  const write = (m: Model): Uint8Array => writeModel(asWritten(m))
+  const written = write(found.model)
+  const isSmaller = goal === 'speed' || written.byteLength < original.byteLength
+  const chosen = isSmaller
+    ? { ...quantized, onnx: written }
+    : await fallback({ model, original, tidied, scorer, write })
   const limit = scorer.limitOf(maxLoss)
-  const loss = keep ? await scorer.lossOf(model) : found.loss
-  if (loss > limit)
-    options.warn?.(`${scorer.what}: ${loss.toFixed(2)} ${scorer.unit}, more than the limit of ${limit.toFixed(2)}`)
+  if (chosen.loss > limit)
+    options.warn?.(
+      `${scorer.what}: ${chosen.loss.toFixed(2)} ${scorer.unit}, more than the limit of ${limit.toFixed(2)}`,
+    )
   return {
-    model: asWritten(keep ? model : found.model),
-    onnx: keep ? original : written,
-    packed: packModel(asWritten(keep ? model : found.model), { mode: options.packMode }),
-    recipe: recipeOf(found.steps, keep, options),
-    heldBack: { what: scorer.what, unit: scorer.unit, loss, limit },
-    floatForm: found.floatForm,
+    model: asWritten(chosen.model),
+    onnx: chosen.onnx,
+    packed: packModel(asWritten(chosen.model), { mode: options.packMode }),
+    recipe: recipeOf(chosen.steps, options),
+    heldBack: { what: scorer.what, unit: scorer.unit, loss: chosen.loss, limit },
+    floatForm: tidied.model,
     sensitivity: found.sensitivity,
-    notes,
+    notes: chosen.notes,
   }
 }
 
-interface Found {
+interface Candidate {
   readonly model: Model
   readonly steps: readonly Step[]
   readonly loss: number
-  readonly floatForm: Model
-  readonly sensitivity: ReadonlyMap<string, number>
   readonly notes: readonly string[]
 }
 
-function recipeOf(
-  steps: readonly Step[],
-  kept: boolean,
-  { goal, maxLoss, seed, calibration }: CompressOptions,
-): Recipe {
+/** Where quantising makes no smaller file: the tidied model, or if that is no smaller either, the file as it was. */
+async function fallback({
+  model,
+  original,
+  tidied,
+  scorer,
+  write,
+}: {
+  readonly model: Model
+  readonly original: Uint8Array
+  readonly tidied: Tidied
+  readonly scorer: Scorer
+  readonly write: (model: Model) => Uint8Array
+}): Promise<Candidate & { readonly onnx: Uint8Array }> {
+  const onnx = write(tidied.model)
+  if (onnx.byteLength < original.byteLength && tidied.notes.length > 0) {
+    const notes = [...tidied.notes, 'no smaller .onnx came of quantising, so the weights keep their precision']
+    return { model: tidied.model, onnx, steps: tidied.steps, loss: await scorer.lossOf(tidied.model), notes }
+  }
+  const notes = ['no smaller .onnx came out, so the original file is kept']
+  return { model, onnx: original, steps: [], loss: await scorer.lossOf(model), notes }
+}
+
+function recipeOf(steps: readonly Step[], { goal, maxLoss, seed, calibration }: CompressOptions): Recipe {
   return {
     coppice: 1,
     made: `compress --goal ${goal} --max-loss ${maxLoss}`,
@@ -106,6 +132,6 @@ function recipeOf(
     ...(calibration
       ? { calibration: { ...calibration, samples: calibrationSamples, batchSize: calibrationBatch } }
       : {}),
-    steps: kept ? [] : steps,
+    steps,
   }
 }

@@ -4,14 +4,10 @@
  */
 
 import { AbortError } from '../errors.ts'
-import { foldBatchNorm } from '../graph/fold-batch-norm.ts'
-import { inlineFunctions } from '../graph/inline-functions.ts'
-import { removeUnused } from '../graph/remove-unused.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { checkOptions } from '../options.ts'
 import { compact } from '../quantize/compact.ts'
-import { settleWeights } from '../quantize/settle-weights.ts'
 import { prepareUniform, quantizeAt, uniform } from '../quantize/uniform.ts'
 import type { Step } from '../recipe.ts'
 import type { Scorer } from './score.ts'
@@ -23,8 +19,6 @@ export interface SmallResult {
   readonly loss: number
   /** Divergence of the output for a squared error of the layer's output, by weight name. */
   readonly sensitivity: ReadonlyMap<string, number>
-  /** The model as it was before quantising: BatchNormalization folded, weights in float. */
-  readonly floatForm: Model
   readonly notes: readonly string[]
 }
 
@@ -32,6 +26,7 @@ export interface SmallResult {
 const bisections = 3
 const mostOctaves = 16
 
+/** `model` is tidied (tidy.ts): its BatchNormalization folded. */
 export async function makeSmall(
   model: Model,
   scorer: Scorer,
@@ -40,14 +35,13 @@ export async function makeSmall(
   const { maxLoss, progress, signal } = options
   const limit = scorer.limitOf(maxLoss)
   const settings = checkOptions(uniform.id, uniform.options)
-  const { model: folded, steps: before } = await plainForm(model)
-  const prepared = await prepareUniform(folded, settings, {
+  const prepared = await prepareUniform(model, settings, {
     ...options,
     progress: (done, what) => progress?.(0.6 * done, what),
   })
   const unquantized = async (notes: readonly string[]): Promise<SmallResult> => {
-    const loss = await scorer.lossOf(folded)
-    return { model: folded, steps: before, loss, sensitivity: new Map(), floatForm: folded, notes }
+    const loss = await scorer.lossOf(model)
+    return { model, steps: [], loss, sensitivity: new Map(), notes }
   }
   if (prepared.layers.length === 0) return unquantized(['the model has no float32 weights to quantise'])
   let tries = 0
@@ -64,24 +58,14 @@ export async function makeSmall(
   const compacted = await compact(quantized)
   return {
     model: compacted,
-    steps: [...before, ['uniform', { lambda }], ['compact', {}]],
+    steps: [
+      ['uniform', { lambda }],
+      ['compact', {}],
+    ],
     loss: await scorer.lossOf(compacted),
     sensitivity: prepared.sensitivity,
-    floatForm: folded,
     notes: [],
   }
-}
-
-/** The model with its weights where quantisers find them, and the steps that made it. Its outputs are the model's. */
-async function plainForm(model: Model): Promise<{ model: Model; steps: Step[] }> {
-  let plain = await removeUnused(model)
-  const steps: Step[] = [['remove-unused', {}]]
-  for (const method of [inlineFunctions, settleWeights]) {
-    const next = await method(plain)
-    if (next !== plain) steps.push([method.id, {}])
-    plain = next
-  }
-  return { model: await foldBatchNorm(plain), steps: [...steps, ['fold-batch-norm', {}]] }
 }
 
 /** The highest price whose loss is within the limit (undefined: none tried): octaves up or down from a start, then bisection. */

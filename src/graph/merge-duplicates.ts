@@ -10,7 +10,7 @@ import { defineMethod } from '../method.ts'
 import { type Graph, isOnnxDomain, type Model, type Node, type Tensor } from '../model.ts'
 import { dataTypes, sameBytes } from '../tensor/dtype.ts'
 import { mapGraphs, rename } from './fold.ts'
-import { storedNames, subgraphsOf } from './walk.ts'
+import { bytesOfTensor, storedNames, subgraphsOf } from './walk.ts'
 
 export const mergeDuplicates = defineMethod({
   id: 'merge-duplicates',
@@ -103,7 +103,7 @@ function mergeGraph(graph: Graph, { known: outer, repeated, tally }: Walk): Grap
     }
     replaced.set(name, same.name)
     tally.count++
-    tally.bytes += (tensor.strings ?? []).reduce((sum, s) => sum + s.length, tensor.data.length)
+    tally.bytes += bytesOfTensor(tensor)
     return true
   }
   // What cannot go comes first, so that the others can be merged into it.

@@ -4,7 +4,7 @@ import { sizeOf } from '../tensor/dtype.ts'
 import { dropUnused } from './drop-unused.ts'
 import { withoutDuplicates } from './merge-duplicates.ts'
 import { withoutNotes } from './strip-notes.ts'
-import { graphsOf, tensorsOf } from './walk.ts'
+import { graphsOf, storedBytes, tensorsOf } from './walk.ts'
 
 /** The newest version of ONNX's file format that coppice knows. */
 const newestIr = 14
@@ -42,21 +42,14 @@ function leftoverRemarks(model: Model): string[] {
   const { model: noteless, bytes } = withoutNotes(model)
   if (bytes > 0) remarks.push(`${whole(bytes)} bytes are notes of the exporter (stack traces, class names, paths)`)
   const used = { ...noteless, graph: dropUnused(noteless.graph) }
-  const [before, after] = [storedIn(noteless), storedIn(used)]
-  if (after.count < before.count)
-    remarks.push(`${tensors(before.count - after.count)} read by nothing, ${whole(before.bytes - after.bytes)} bytes`)
+  const [before, after] = [noteless, used].map((m) => [...tensorsOf(m)].length)
+  if (after < before)
+    remarks.push(
+      `${tensors(before - after)} read by nothing, ${whole(storedBytes(noteless) - storedBytes(used))} bytes`,
+    )
   const merged = withoutDuplicates(used)
   if (merged.bytes > 1000) remarks.push(`${tensors(merged.count)} stored again, ${whole(merged.bytes)} bytes`)
   return remarks
-}
-
-function storedIn(model: Model): { count: number; bytes: number } {
-  let [count, bytes] = [0, 0]
-  for (const { tensor } of tensorsOf(model)) {
-    count++
-    bytes += tensor.data.byteLength
-  }
-  return { count, bytes }
 }
 
 function tensors(count: number): string {

@@ -80,6 +80,17 @@ export function* tensorsOf(model: Model): Generator<StoredTensor> {
   }
 }
 
+/** Bytes of all stored tensors. */
+export function storedBytes(model: Model): number {
+  let bytes = 0
+  for (const { tensor } of tensorsOf(model)) bytes += bytesOfTensor(tensor)
+  return bytes
+}
+
+export function bytesOfTensor(tensor: Tensor): number {
+  return (tensor.strings ?? []).reduce((sum, s) => sum + s.byteLength, tensor.data.byteLength)
+}
+
 function attributeTensors(node: Node): Tensor[] {
   const tensors: Tensor[] = []
   for (const a of Object.values(node.attributes)) {

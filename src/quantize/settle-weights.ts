@@ -8,7 +8,7 @@
 import { nameSource, valueInfo } from '../graph/build.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
 import { parameterPlaces } from '../graph/roles.ts'
-import { capturedBy, constantOf, producersOf, subgraphsOf, tensorsOf } from '../graph/walk.ts'
+import { capturedBy, constantOf, producersOf, storedBytes, subgraphsOf } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
 import { type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
@@ -46,12 +46,6 @@ const movers = new Set([
 /** Integers that stand for numbers, and not for shapes or axes. */
 function isIntegerData({ dtype, dims }: Tensor): boolean {
   return !isFloat(dtype) && sizeOf(dims) >= 64
-}
-
-function storedBytes(model: Model): number {
-  let bytes = 0
-  for (const { tensor } of tensorsOf(model)) bytes += tensor.data.byteLength
-  return bytes
 }
 
 /** Every weight and bias of the main graph's convolutions and products stored plainly, for what reads only such. */

@@ -5,7 +5,7 @@ import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
 import { inputShapesOf, withInputShapes } from '../../graph/input-shapes.ts'
-import type { Model } from '../../model.ts'
+import { type Model, opsetOf } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { renderHtml } from '../../report/html.ts'
@@ -28,6 +28,7 @@ export interface CompressFlags extends DataFlags {
   readonly report?: string
   readonly recipe?: string
   readonly latency: boolean
+  readonly keepMetadata?: boolean
   readonly compareSizes?: boolean
 }
 
@@ -37,7 +38,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   const maxLoss = numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 })
   const seed = seedOf(flags)
   const names = outputNames(flags)
-  const { model: asFiled, onnx: original } = openAny(path, { outputs: Object.values(names) })
+  const { model: asFiled, onnx: original, raisedFrom, fileBytes } = openAny(path, { outputs: Object.values(names) })
   const model = shapedModel(asFiled, flags)
   // What the runtime cannot load is told at once, and of which file.
   await (await openSession(original, { name: path })).release()
@@ -51,6 +52,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     calibration: data?.spec,
     writtenInputs: inputShapesOf(asFiled),
     packMode,
+    keepMetadata: flags.keepMetadata === true,
     progress: (done, what) => io.progress(0.7 * done, what),
     warn: (message) => warnings.push(message),
     signal,
@@ -95,7 +97,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   const report: Report = {
     title: `${basename(path)}, compressed for ${goal}`,
     goal,
-    before: comparison.before,
+    before: { ...comparison.before, bytes: fileBytes },
     after: { ...comparison.after, bytes: result.onnx.byteLength },
     agreement,
     ...(speedUp ? { speedUp } : {}),
@@ -103,7 +105,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     heldBack: result.heldBack,
     layers: layerRows(result.floatForm, result.model, result.sensitivity),
     recipe: result.recipe,
-    notes: result.notes,
+    notes: raisedFrom ? [`operator set ${raisedFrom} was raised to ${opsetOf(model)}`, ...result.notes] : result.notes,
     warnings,
     environment: environment(),
   }

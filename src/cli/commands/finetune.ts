@@ -1,7 +1,7 @@
 /** `coppice finetune`: trains the weights of a model on, pruned zeros kept where asked. */
 import { basename } from 'node:path'
 import { expandGrids } from '../../quantize/compact.ts'
-import { openInput } from '../inputs.ts'
+import { openToWork } from '../inputs.ts'
 import type { Io } from '../io.ts'
 import { trainModel, writtenBy } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
@@ -15,7 +15,7 @@ export interface FinetuneFlags extends TrainFlags {
  * network was trained (not cropped at random, say) can cost more accuracy than an epoch gains.
  */
 export async function runFinetune(path: string, flags: FinetuneFlags, io: Io, signal: AbortSignal): Promise<void> {
-  const { model } = openInput(path, { outputs: writtenBy(flags) })
+  const model = openToWork(path, { outputs: writtenBy(flags) })
   await trainModel(
     { name: basename(path), model: expandGrids(model) },
     { ...flags, freezeStatistics: flags.updateStatistics !== true },

@@ -1,42 +1,38 @@
 /** `coppice inspect MODEL [--json]`: the layer table, and what is unsupported. */
-import { UnsupportedError } from '../../errors.ts'
 import { type Inspection, inspectModel, type LayerInfo } from '../../inspect.ts'
-import { openModel } from '../../node/files.ts'
 import { type ShapeFlags, shapedModel } from '../data-options.ts'
+import { openToRead } from '../inputs.ts'
 
 export interface InspectResult {
   /** What goes to stdout: the table, or one JSON object. */
   readonly output: string
-  /** Why the model cannot be worked with, where it cannot: for stderr, and exit code 1. */
+  /** Why the model cannot run, where it cannot: for stderr, and exit code 1. */
   readonly error?: Error
 }
 
-/** Reads a model file and describes it. Throws one sentence where it cannot be read. */
+/** Reads a model file, packed or not, and describes it. Throws one sentence where it cannot be read. */
 export async function runInspect(
   path: string,
   options: { readonly json?: boolean } & ShapeFlags = {},
 ): Promise<InspectResult> {
-  const inspection = inspectModel(shapedModel(openModel(path), options))
+  const { model, packedBytes } = openToRead(path)
+  const inspection = inspectModel(shapedModel(model, options))
   return {
-    output: options.json ? JSON.stringify({ model: path, ...inspection }) : render(path, inspection),
+    output: options.json
+      ? JSON.stringify({ model: path, ...(packedBytes ? { packedBytes } : {}), ...inspection })
+      : render(path, inspection, packedBytes),
     error: complaint(path, inspection),
   }
 }
 
-/** The one sentence that says why the model cannot be worked with. */
-function complaint(path: string, { problems, unsupported }: Inspection): Error | undefined {
-  const more = (n: number): string => (n > 1 ? ` (and ${n - 1} more like it)` : '')
-  if (problems.length > 0) return new Error(`${path}: it cannot run: ${problems[0]}${more(problems.length)}`)
-  if (unsupported.length === 0) return undefined
-  const ops = [...new Set(unsupported.map((u) => u.op))]
-  const kind = ops.length > 1 ? 'operators' : 'operator'
-  const first = unsupported[0].node
-  return new UnsupportedError(
-    `${path}: no rule for the ${kind} ${ops.join(', ')}, first at node "${first}"${more(unsupported.length)}`,
-  )
+/** The one sentence that says why the model cannot run. */
+function complaint(path: string, { problems }: Inspection): Error | undefined {
+  if (problems.length === 0) return undefined
+  const more = problems.length > 1 ? ` (and ${problems.length - 1} more like it)` : ''
+  return new Error(`${path}: it cannot run: ${problems[0]}${more}`)
 }
 
-function render(path: string, inspection: Inspection): string {
+function render(path: string, inspection: Inspection, packedBytes: number | undefined): string {
   const { layers, totals } = inspection
   const shown = layers.filter((l) => l.params > 0 || l.macs !== 0)
   const head = ['layer', 'op', 'output', 'params', 'MACs', 'bytes', 'zeros', 'distinct']
@@ -47,15 +43,37 @@ function render(path: string, inspection: Inspection): string {
   const about = (values: Inspection['inputs']): string =>
     values.map((v) => `${v.name} ${v.dtype ?? '?'}${shape(v.shape)}`).join(', ')
   return [
-    `${path}: operator set ${inspection.opset}, ${totals.layers} layers`,
+    `${path}: ${packedBytes ? `packed in ${whole(packedBytes)} bytes, ` : ''}${sets(inspection)}, ${totals.layers} layers`,
     `inputs: ${about(inspection.inputs)}`,
     `outputs: ${about(inspection.outputs)}`,
     '',
     ...lines,
     ...(others > 0 ? [`and ${others} more: ${tally(layers.filter((l) => !shown.includes(l)))}`] : []),
-    ...inspection.unsupported.map((u) => `unsupported: ${u.op} "${u.node}": ${u.why}`),
+    ...unknownOperators(inspection.unsupported),
     ...inspection.problems.map((p) => `problem: ${p}`),
+    ...inspection.remarks.map((r) => `note: ${r}`),
   ].join('\n')
+}
+
+/** The operator sets: ONNX's own by its version alone. */
+function sets({ opsets }: Inspection): string {
+  if (opsets.length === 0) return 'no operator set'
+  const named = [...opsets].sort((a, b) => a.domain.localeCompare(b.domain))
+  return `operator set ${named.map(({ domain, version }) => (domain ? `${domain} ${version}` : version)).join(', ')}`
+}
+
+/** A line for each operator without a rule, and each reason. */
+function unknownOperators(unsupported: Inspection['unsupported']): string[] {
+  const groups = new Map<string, { op: string; why: string; nodes: string[] }>()
+  for (const { op, why, node } of unsupported) {
+    const group = groups.get(`${op} ${why}`) ?? { op, why, nodes: [] }
+    group.nodes.push(node)
+    groups.set(`${op} ${why}`, group)
+  }
+  return [...groups.values()].map(({ op, why, nodes }) => {
+    const where = nodes.length > 1 ? `${nodes.length} nodes, first "${nodes[0]}"` : `"${nodes[0]}"`
+    return `unsupported: ${op} (${where}): ${why}, so its outputs are as the file declares them`
+  })
 }
 
 function cells(layer: LayerInfo): string[] {

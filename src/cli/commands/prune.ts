@@ -18,7 +18,7 @@ import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
 import { permutation, random } from '../../tensor/random.ts'
 import { validate } from '../../train/validate.ts'
 import { asGiven, bindData, seedOf, shapedModel } from '../data-options.ts'
-import { openInput } from '../inputs.ts'
+import { openToWork } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
 import { checkBatch, readLength, readTrainFlags, tell } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
@@ -54,7 +54,7 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
     inputs: flags.scan ? [flags.scan] : [],
     outputs: [flags.output, flags.history, flags.checkpoint],
   }
-  const original = expandGrids(openInput(path, files).model)
+  const original = expandGrids(openToWork(path, files))
   const model = shapedModel(original, flags)
   const data = await bindData(model, flags, io, signal)
   const epochs = numberOption(flags.epochs, '--epochs', { min: 0, max: 1e6, integer: true })

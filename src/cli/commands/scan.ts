@@ -23,7 +23,7 @@ import { permutation, random } from '../../tensor/random.ts'
 import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
 import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
-import { openInput } from '../inputs.ts'
+import { openToWork } from '../inputs.ts'
 import { type Io, numberList, numberOption } from '../io.ts'
 
 export interface ScanFlags extends DataFlags {
@@ -55,7 +55,7 @@ export interface ScanFile extends ScanResult {
 
 export async function runScan(path: string, flags: ScanFlags, io: Io, signal: AbortSignal): Promise<void> {
   const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
-  const given = expandGrids(openInput(path, { outputs: [output, flags.report] }).model)
+  const given = expandGrids(openToWork(path, { outputs: [output, flags.report] }))
   const model = shapedModel(given, flags)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('scan: there is no data; expected --data SPEC')
