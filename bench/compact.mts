@@ -57,7 +57,7 @@ for (const [name, model] of Object.entries(forms)) {
     feeds: { input: { dtype: 'float32', dims: [1, 3, 32, 32], data } },
   })
 }
-const results = (await measureLatency(contenders, { rounds: 200, maxMs: 60_000 })).map((l) => ({
+const results = (await measureLatency(contenders, { precision: 0.005, maxMs: 60_000 })).map((l) => ({
   ...l,
   bytes: writeModel(forms[l.name]).byteLength,
 }))

@@ -19,7 +19,7 @@ import { accuracyOf, type Case, calibrationOf, caseIds, feedsOf, loadCase } from
 
 const calibrationSamples = 512
 const threads = 1
-const rounds = 200
+const precision = 0.005
 const resultFile = new URL('./results/int8.json', import.meta.url)
 
 interface Row {
@@ -106,7 +106,7 @@ async function bench(id: string): Promise<Record<string, unknown>> {
   for (const [name, bytes] of Object.entries(models)) {
     contenders.push({ name, open: () => openSession(bytes, { threads, name }), feeds: one })
   }
-  for (const { name, latencyMs, speedUp } of await measureLatency(contenders, { rounds, maxMs: 60_000 })) {
+  for (const { name, latencyMs, speedUp } of await measureLatency(contenders, { precision, maxMs: 60_000 })) {
     rows[name] = { ...rows[name], latencyMs, speedUp }
     console.error(id, name, latencyMs.median.toFixed(3), 'ms, speed-up', speedUp.median.toFixed(2))
   }
@@ -129,7 +129,7 @@ const { version } = JSON.parse(
   readFileSync(new URL('../node_modules/onnxruntime-node/package.json', import.meta.url), 'utf8'),
 )
 const machine = `${cpus()[0].model}, ${cpus().length} cores, onnxruntime-node ${version}, Node ${process.version}`
-const settings = { threads, batch: 1, rounds, calibrationSamples }
+const settings = { threads, batch: 1, precision, calibrationSamples }
 for (const id of ids.length > 0 ? ids : caseIds) {
   results[id] = await bench(id)
   const found = { command: 'npx tsx bench/int8.mts', machine, settings, results }

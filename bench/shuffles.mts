@@ -27,12 +27,11 @@ for (const [name, model] of Object.entries(nets)) {
   const feeds = randomFeeds(model)
   const gathered = await gatherShuffles(model)
   const contenders = [model, gathered].map((m) => ({ name, feeds, open: () => openSession(m, { threads }) }))
-  const [before, after] = await measureLatency(contenders, { rounds: 1000, openings: 20, maxMs: 60_000 })
+  const [before, after] = await measureLatency(contenders, { precision: 0.005, maxMs: 60_000 })
   rows[name] = {
     nodes: [model.graph.nodes.length, gathered.graph.nodes.length],
     latencyMs: [before.latencyMs, after.latencyMs],
     speedUp: after.speedUp,
-    rounds: after.rounds,
   }
   console.log(name, rows[name])
 }

@@ -21,7 +21,10 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), line(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n')
 }
 
-const speed = ({ median, p10, p90 }: Json): string => `${median.toFixed(2)} (${p10.toFixed(2)}-${p90.toFixed(2)})`
+/** A ratio with its 99 % interval or, of other measurements, its 10th and 90th percentile. */
+const speed = ({ median, low, high, p10, p90 }: Json): string =>
+  `${median.toFixed(2)} (${(low ?? p10).toFixed(2)}-${(high ?? p90).toFixed(2)})`
+const rangeOf = (result: Json): string => (JSON.stringify(result).includes('"low":') ? '99 % interval' : '10-90 %')
 
 /** The PyTorch that steps were timed beside. */
 function peerOf(rows: Json): string {
@@ -63,14 +66,14 @@ const tables: Record<string, () => string | undefined> = {
         row.speedUp ? speed(row.speedUp) : '',
       ]),
     )
-    return r && table(['model', 'form', 'bytes', 'top-1', 'speed-up over float (10-90 %)'], rows)
+    return r && table(['model', 'form', 'bytes', 'top-1', `speed-up over float (${rangeOf(r)})`], rows)
   },
   compact: () => {
     const r = result('compact')
     return (
       r &&
       table(
-        ['weights stored as', 'bytes', 'ms a call', 'speed-up over float (10-90 %)'],
+        ['weights stored as', 'bytes', 'ms a call', `speed-up over float (${rangeOf(r)})`],
         r.results.map((x: Json) => [x.name, count(x.bytes), x.latencyMs.median.toFixed(2), speed(x.speedUp)]),
       )
     )
@@ -213,7 +216,7 @@ const tables: Record<string, () => string | undefined> = {
     return (
       r &&
       table(
-        ['network', 'nodes', 'nodes with Gathers', 'ms', 'ms with Gathers', 'times as fast (p10-p90)'],
+        ['network', 'nodes', 'nodes with Gathers', 'ms', 'ms with Gathers', `times as fast (${rangeOf(r)})`],
         Object.entries<Json>(r.rows).map(([name, { nodes, latencyMs, speedUp }]) => [
           name,
           ...nodes.map(String),

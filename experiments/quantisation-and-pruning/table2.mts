@@ -29,7 +29,6 @@ import { writeTables } from './_tables.mts'
 
 const out = join(resultsFolder, 'table2.json')
 /** Of each net, for its times. */
-const openings = 10
 const samples = Number(flag('calibration', '512'))
 /** Points of held-back accuracy that "int8 for speed" may lose: it leaves the layers that lose more in float, and slow ones. */
 const maxLoss = 0.2
@@ -78,7 +77,7 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   const fast = await makeFast(reference, {
     ...context,
     validate: async (m) => 100 * (await setup.measure(m, setup.validation)).accuracy,
-    latency: async (some) => (await timesOf(some, setup, 100)).map((t) => 1 / t.speedUp.median),
+    compareSpeed: async (...pair) => (await timesOf(pair, setup, 0.02))[1].speedUp,
     maxLoss,
   })
   models['int8 for speed'] = fast.model
@@ -111,7 +110,7 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   await calibrate(50, asInPaper, 'a tensor')
   await calibrate(50, { ...asInPaper, reduceRange: false })
   await calibrate(50, { ...asInPaper, reduceRange: false }, 'a tensor')
-  const times = await timesOf(Object.values(models), setup, 500)
+  const times = await timesOf(Object.values(models), setup, 0.005)
   for (const [i, name] of Object.keys(models).entries())
     forms[name] = { ...forms[name], latencyMs: times[i].latencyMs, speedUp: times[i].speedUp }
   forms['int8 for speed'].layersInFloat = fast.keptFloat.length
@@ -119,11 +118,11 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
 }
 
 /** Of one image, one thread. */
-async function timesOf(models: readonly Model[], { batcher, test }: Setup, rounds: number): Promise<Latency[]> {
+async function timesOf(models: readonly Model[], { batcher, test }: Setup, precision: number): Promise<Latency[]> {
   const [{ feeds }] = fedBatches(batcher, test, 1)
   const open = (model: Model) => () => openSession(model, { threads: 1 })
   const contenders = models.map((model, i) => ({ name: String(i), open: open(model), feeds }))
-  return measureLatency(contenders, { rounds, openings, maxMs: 60_000 })
+  return measureLatency(contenders, { precision, maxMs: 60_000 })
 }
 
 /** What has a scale of its own. */

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /** The command line: flags, help, errors. What a command does is in commands/, loaded when it is called. */
 import { Command, CommanderError } from 'commander'
+import { useThreads } from '../runtime/session.ts'
 import { addDataOptions, addShapeOption } from './data-options.ts'
 import { version } from './environment.ts'
-import { createIo, type Io } from './io.ts'
+import { createIo, type Io, numberOption } from './io.ts'
 import { addTrainOptions } from './train-options.ts'
 
 const program = new Command('coppice')
@@ -25,7 +26,12 @@ function command(name: string, description: string): Command {
 
 const compareSizes = 'also measure what gzip 9 and brotli 11 make of the .onnx: about two seconds a megabyte'
 
-type Flags = { json?: boolean; debug?: boolean }
+/** Of commands that run models. */
+function addThreads(of: Command): Command {
+  return of.option('--threads <n>', "threads that ONNX Runtime runs models with (default: ONNX Runtime's own choice)")
+}
+
+type Flags = { json?: boolean; debug?: boolean; threads?: string }
 
 /** Runs a command's work; one sentence and exit code 1 where it fails. */
 async function run(flags: Flags, work: (io: Io) => Promise<unknown>): Promise<void> {
@@ -37,6 +43,8 @@ async function run(flags: Flags, work: (io: Io) => Promise<unknown>): Promise<vo
     process.exit(130) // temporary files are removed on exit
   })
   try {
+    if (flags.threads !== undefined)
+      useThreads(numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true }))
     await work(io)
   } catch (error) {
     io.finish()
@@ -61,7 +69,11 @@ addShapeOption(
   }),
 )
 
-addDataOptions(command('compress <model>', 'make a model small (or fast), prove what it kept, and say so in a report'))
+addThreads(
+  addDataOptions(
+    command('compress <model>', 'make a model small (or fast), prove what it kept, and say so in a report'),
+  ),
+)
   .requiredOption('-o, --output <file>', 'the compressed model (.onnx)')
   .option('--goal <goal>', 'size or speed', 'size')
   .option('--max-loss <points>', 'points of accuracy (or agreement) that may be lost', '0.5')
@@ -76,11 +88,12 @@ addDataOptions(command('compress <model>', 'make a model small (or fast), prove 
     run(flags, async (io) => (await import('./commands/compress.ts')).runCompress(model, flags, io, stop.signal)),
   )
 
-addDataOptions(
-  command('evaluate <model>', 'measure accuracy, agreement with a reference, latency and sizes (.onnx or .cop)'),
+addThreads(
+  addDataOptions(
+    command('evaluate <model>', 'measure accuracy, agreement with a reference, latency and sizes (.onnx or .cop)'),
+  ),
 )
   .option('--against <reference>', 'a model to compare with, side by side')
-  .option('--threads <n>', 'threads of ONNX Runtime (default: its own choice)')
   .option('--compare-sizes', compareSizes)
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/evaluate.ts')).runEvaluate(model, flags, io, stop.signal)),
@@ -100,14 +113,16 @@ command('unpack <file>', 'get the model back: every tensor bit for bit, the same
     run(flags, async (io) => (await import('./commands/pack.ts')).runUnpack(file, flags, io)),
   )
 
-command('run <recipe> <model>', 'apply a recipe: the same recipe, model and data give the same bytes')
+addThreads(command('run <recipe> <model>', 'apply a recipe: the same recipe, model and data give the same bytes'))
   .requiredOption('-o, --output <file>', 'the result (.onnx)')
   .option('--data <spec>', 'calibration data, instead of what the recipe names')
   .action((recipe: string, model: string, flags) =>
     run(flags, async (io) => (await import('./commands/run.ts')).runRecipe(recipe, model, flags, io, stop.signal)),
   )
 
-addTrainOptions(command('train <net>', 'train a network of the zoo from its start'), { epochs: '10', rate: '0.05' })
+addThreads(
+  addTrainOptions(command('train <net>', 'train a network of the zoo from its start'), { epochs: '10', rate: '0.05' }),
+)
   .option('--classes <n>', 'classes (default: those of the net)')
   .option('--input <shape>', 'CHANNELS,HEIGHT,WIDTH (default: those of the net)')
   .option('--width <factor>', "factor on every layer's channels")
@@ -118,10 +133,12 @@ addTrainOptions(command('train <net>', 'train a network of the zoo from its star
     run(flags, async (io) => (await import('./commands/train.ts')).runTrain(net, flags, io, stop.signal)),
   )
 
-addTrainOptions(command('finetune <model>', 'train a model further, from the weights it has'), {
-  epochs: '1',
-  rate: '0.001',
-})
+addThreads(
+  addTrainOptions(command('finetune <model>', 'train a model further, from the weights it has'), {
+    epochs: '1',
+    rate: '0.001',
+  }),
+)
   .option('--keep <what>', 'zeros: weights that are zero stay zero')
   .option('--update-statistics', 'BatchNormalization takes on statistics of the data; by default it keeps its own')
   .option('--report <file>', 'also draw loss and accuracy (.html)')
@@ -129,8 +146,10 @@ addTrainOptions(command('finetune <model>', 'train a model further, from the wei
     run(flags, async (io) => (await import('./commands/finetune.ts')).runFinetune(model, flags, io, stop.signal)),
   )
 
-addDataOptions(
-  command('scan <model>', 'how much pruning each weight tensor alone can bear, on held-back training data'),
+addThreads(
+  addDataOptions(
+    command('scan <model>', 'how much pruning each weight tensor alone can bear, on held-back training data'),
+  ),
 )
   .option('-o, --output <file>', 'the curves (.json), from which a later run goes on (default: beside the model)')
   .option('--report <file>', 'also draw the curves (.html)')
@@ -141,17 +160,15 @@ addDataOptions(
   .option('--retrain <epochs>', 'train so long before each point is measured, stopped early; 0: measure at once', '0')
   .option('--retrain-samples <n>', 'training samples for that; a fifth of them tells when to stop', '10000')
   .option('--rate <number>', 'learning rate of that', '0.01')
-  .option('--threads <n>', 'threads of ONNX Runtime (default: its own choice)')
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/scan.ts')).runScan(model, flags, io, stop.signal)),
   )
 
-addTrainOptions(
-  command('prune <model>', 'zero weights, at once or in rounds with training between, and remove dead units'),
-  {
-    epochs: '1',
-    rate: '0.01',
-  },
+addThreads(
+  addTrainOptions(
+    command('prune <model>', 'zero weights, at once or in rounds with training between, and remove dead units'),
+    { epochs: '1', rate: '0.01' },
+  ),
 )
   .option('--sparsity <share>', 'share of the weights that are zero at the end (default: 0.5)')
   .option('--scan <file>', "a scan's file: each tensor is pruned as it recommends, instead of --sparsity")

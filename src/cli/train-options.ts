@@ -56,5 +56,4 @@ export function addTrainOptions(command: Command, { epochs, rate }: Defaults): C
     .option('--checkpoint <file>', 'saved each epoch; a run with the same options goes on from it')
     .option('--history <file>', 'also write loss and accuracy of each epoch (.json)')
     .option('--engine <engine>', 'auto, blocked or plain', 'auto')
-    .option('--threads <n>', 'threads of ONNX Runtime (default: its own choice)')
 }

@@ -7,6 +7,7 @@ import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import type { CalibrationSpec, Recipe, Step } from '../recipe.ts'
+import type { SpeedUp } from '../speed-up.ts'
 import { makeFaster } from './faster.ts'
 import { type BoundData, calibrationBatch, calibrationSamples, holdBack } from './held-back.ts'
 import { accuracyScorer, agreementScorer, randomScorer, type Scorer } from './score.ts'
@@ -26,8 +27,8 @@ export interface CompressOptions extends Pick<Context, 'progress' | 'warn' | 'si
   readonly writtenInputs?: InputShapes
   /** Keep exporters' notes and graphs of training; default false. */
   readonly keepMetadata?: boolean
-  /** Median times of models from one interleaved run (goal speed). */
-  readonly latency: (models: readonly Model[]) => Promise<readonly number[]>
+  /** How much faster `after` is than `before`, from one interleaved run (goal speed). */
+  readonly compareSpeed: (before: Model, after: Model) => Promise<SpeedUp>
 }
 
 export interface Compressed {

@@ -3,6 +3,7 @@ import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { makeFast } from '../quantize/speed.ts'
 import type { Step } from '../recipe.ts'
+import type { SpeedUp } from '../speed-up.ts'
 import type { Scorer } from './score.ts'
 
 /** `model` is tidied (tidy.ts): its BatchNormalization folded. */
@@ -11,7 +12,7 @@ export async function makeFaster(
   scorer: Scorer,
   options: Context & {
     readonly maxLoss: number
-    readonly latency: (models: readonly Model[]) => Promise<readonly number[]>
+    readonly compareSpeed: (before: Model, after: Model) => Promise<SpeedUp>
   },
 ): Promise<{
   model: Model
@@ -20,14 +21,13 @@ export async function makeFaster(
   sensitivity: ReadonlyMap<string, number>
   notes: readonly string[]
 }> {
-  const { calibration, maxLoss, latency } = options
+  const { calibration, maxLoss } = options
   if (!calibration) {
     throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   }
   const fast = await makeFast(model, {
     ...options,
     calibration,
-    latency,
     maxLoss: scorer.limitOf(maxLoss),
     validate: async (m) => -(await scorer.lossOf(m)),
   })

@@ -14,7 +14,6 @@ import { openSession, type Session, withSession } from '../runtime/session.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { evaluateAccuracy } from './accuracy.ts'
 import { measureAgreement } from './agreement.ts'
-import { measureLatency, spreadOf } from './latency.ts'
 import { findRandomInputs } from './random-inputs.ts'
 import { measureSizes } from './size.ts'
 
@@ -119,55 +118,6 @@ describe('measureAgreement', () => {
   it('does not hide what is no number', async () => {
     const { outputs } = await compare(adds(zero), adds([Number.NaN, 0, 0, 0, 0, 0]))
     expect(outputs[0]).toMatchObject({ maxAbsDiff: Number.POSITIVE_INFINITY, snrDb: Number.NEGATIVE_INFINITY })
-  })
-})
-
-describe('measureLatency', () => {
-  const calls: string[] = []
-  const sleeper = (name: string, ms: number) => {
-    const run = async () => {
-      calls.push(name)
-      await new Promise((resolve) => setTimeout(resolve, ms))
-      return {}
-    }
-    const release = async () => void calls.push('release')
-    const open = async () => {
-      calls.push('open')
-      return { inputNames: [], outputNames: [], run, release }
-    }
-    return { name, feeds: {}, open }
-  }
-
-  it('takes turns and compares with the first', async () => {
-    calls.length = 0
-    const options = { rounds: 6, openings: 1, warmUps: 1 }
-    const [a, b] = await measureLatency([sleeper('a', 40), sleeper('b', 5)], options)
-    expect(a.speedUp).toEqual({ median: 1, p10: 1, p90: 1 })
-    expect(a.latencyMs.median).toBeGreaterThan(39)
-    expect(b.speedUp.median).toBeGreaterThan(2)
-    expect([a.rounds, b.rounds]).toEqual([6, 6])
-    // Two runs of each first: one to warm up, one to see how long it takes.
-    expect(calls.join(' ')).toBe('open open a a b b a b b a a b b a a b b a release release')
-  })
-
-  it('opens anew in between, and releases what it opened where a run fails or time is over', async () => {
-    calls.length = 0
-    const [a] = await measureLatency([sleeper('a', 2)], { rounds: 7, openings: 3, warmUps: 1 })
-    expect(a.rounds).toBe(7)
-    expect(calls.join(' ').split('release')).toHaveLength(4)
-    calls.length = 0
-    const [short] = await measureLatency([sleeper('a', 20)], { rounds: 100, openings: 3, warmUps: 1, maxMs: 60 })
-    expect(short.rounds).toBe(5)
-    expect(calls.filter((c) => c === 'open')).toHaveLength(1)
-    const failing = { ...sleeper('a', 2), open: () => Promise.reject(new Error('no room')) }
-    calls.length = 0
-    await expect(measureLatency([sleeper('a', 2), failing])).rejects.toThrow('no room')
-    expect(calls).toEqual(['open', 'release'])
-  })
-
-  it('has percentiles between ranks', () => {
-    expect(spreadOf([3, 1, 2, 5, 4])).toEqual({ median: 3, p10: 1.4, p90: 4.6 })
-    expect(spreadOf([2])).toEqual({ median: 2, p10: 2, p90: 2 })
   })
 })
 

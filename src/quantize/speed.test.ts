@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { checkOptions } from '../options.ts'
+import { type SpeedUp, speedVerdict } from '../speed-up.ts'
 import { largestDifference, outputsOf } from '../testing/real-models.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { calibrateInt8, int8, prepareInt8 } from './int8.ts'
@@ -20,21 +21,25 @@ async function score(m: Model): Promise<number> {
   return -100 * largestDifference(await outputsOf(exampleModel(), feeds), await outputsOf(m, feeds))
 }
 
+const exactly = (ratio: number): SpeedUp => ({ median: ratio, low: ratio * 0.99, high: ratio * 1.01, rounds: 100 })
+
 /** Pretends that each layer takes 10 in float and a given time on integers. */
-const pretend = (times: Record<string, number>) => async (models: readonly Model[]) =>
-  models.map((m) => onIntegers(m).reduce((t, w) => t - 10 + times[w], 30))
+const pretend = (times: Record<string, number>) => async (before: Model, after: Model) => {
+  const time = (m: Model): number => onIntegers(m).reduce((t, w) => t - 10 + times[w], 30)
+  return exactly(time(before) / time(after))
+}
 
 describe('makeFast', () => {
   it('puts every layer on integers where that costs nothing, and measures the speed-up', async () => {
     const result = await makeFast(exampleModel(), {
       calibration,
       validate: score,
-      latency: pretend({ w1: 4, w2: 4, w3: 4 }),
+      compareSpeed: pretend({ w1: 4, w2: 4, w3: 4 }),
       maxLoss: 50,
     })
     expect(onIntegers(result.model).sort()).toEqual(['w1', 'w2', 'w3'])
     expect(result.keptFloat).toEqual([])
-    expect(result.speedup).toBeCloseTo(30 / 12)
+    expect(result.speedUp?.median).toBeCloseTo(30 / 12)
     expect(result.notes).toEqual(['3 of 3 layers compute on integers'])
   })
 
@@ -42,11 +47,11 @@ describe('makeFast', () => {
     const result = await makeFast(exampleModel(), {
       calibration,
       validate: score,
-      latency: pretend({ w1: 16, w2: 4, w3: 9.9 }),
+      compareSpeed: pretend({ w1: 16, w2: 4, w3: 9.9 }),
       maxLoss: 50,
     })
     expect(result.keptFloat).toEqual([
-      { node: 'first', why: 'speed: with the first convolution in float the model takes 0.80 x the time' },
+      { node: 'first', why: 'speed: with the first convolution in float the model is 1.25 x faster (1.24 to 1.26)' },
     ])
     expect(onIntegers(result.model).sort()).toEqual(['w2', 'w3'])
     // What was measured is in the list alone: with it, int8 gives the same bytes again.
@@ -55,15 +60,25 @@ describe('makeFast', () => {
   })
 
   it('does not believe a gain that its second run does not show', async () => {
-    const times = [30, 20, 30, 30, 30, 30] // of the first run: now, then a candidate that looks faster, the others
+    let runs = 0
     const result = await makeFast(exampleModel(), {
       calibration,
       validate: score,
-      latency: async (models) => (models.length > 2 ? times.slice(0, models.length) : models.map(() => 30)),
+      compareSpeed: async () => exactly(++runs === 1 ? 1.5 : 1.001),
       maxLoss: 50,
     })
     expect(result.keptFloat).toEqual([])
-    expect(result.notes.join()).toContain('not faster')
+    expect(result.speedUp && speedVerdict(result.speedUp)).toBe('could not tell')
+  })
+
+  it('believes no median whose interval has both sides', async () => {
+    const result = await makeFast(exampleModel(), {
+      calibration,
+      validate: score,
+      compareSpeed: async () => ({ median: 1.5, low: 0.9, high: 2, rounds: 100 }),
+      maxLoss: 50,
+    })
+    expect(result.keptFloat).toEqual([])
   })
 
   it('gives back to float the noisiest layers, as few as the allowed loss needs', async () => {
@@ -82,7 +97,7 @@ describe('makeFast', () => {
     const result = await makeFast(exampleModel(), {
       calibration,
       validate: score,
-      latency: pretend({ w1: 4, w2: 4, w3: 4 }),
+      compareSpeed: pretend({ w1: 4, w2: 4, w3: 4 }),
       maxLoss,
     })
     const fewest = scores.findIndex((s) => s >= -maxLoss)
@@ -92,17 +107,17 @@ describe('makeFast', () => {
 
   it('leaves a model that computes on integers already as it is', async () => {
     const model = await int8(exampleModel(), {}, { calibration })
-    const latency = pretend({ w1: 4, w2: 4, w3: 4 })
-    const result = await makeFast(model, { calibration, validate: score, latency, maxLoss: 0 })
+    const compareSpeed = pretend({ w1: 4, w2: 4, w3: 4 })
+    const result = await makeFast(model, { calibration, validate: score, compareSpeed, maxLoss: 0 })
     expect(result.model).toBe(model)
     expect(result.notes.join()).toMatch(/already/)
   })
 
-  it('leaves the model as it was where nothing is left on integers, or where integers are slower in two runs', async () => {
+  it('leaves the model as it was where nothing is left on integers, or where integers are slower', async () => {
     const none = await makeFast(exampleModel(), {
       calibration,
       validate: score,
-      latency: pretend({ w1: 4, w2: 4, w3: 4 }),
+      compareSpeed: pretend({ w1: 4, w2: 4, w3: 4 }),
       maxLoss: 0,
     })
     expect(none.notes[0]).toBe('0 of 3 layers compute on integers')
@@ -113,27 +128,14 @@ describe('makeFast', () => {
     const slow = await makeFast(exampleModel(), {
       calibration,
       validate: score,
-      latency: async (models) => models.map((m) => (onIntegers(m).length > 0 ? 36 : 30)),
+      compareSpeed: async (before) => exactly(onIntegers(before).length > 0 ? 1 : 1 / 1.2),
       maxLoss: 50,
     })
     expect(Buffer.compare(writeModel(slow.model), writeModel(exampleModel()))).toBe(0)
     expect(slow.notes).toEqual(['0 of 3 layers compute on integers', 'the model stays as it was'])
+    expect(slow.speedUp).toBe(undefined)
     expect(new Set(slow.keptFloat.map((k) => k.why))).toEqual(
-      new Set(['speed: on integers the model takes 1.20 x the time of the float one']),
+      new Set(['speed: on integers the model is 1.20 x slower (1.19 to 1.21)']),
     )
-    let runs = 0
-    const once = await makeFast(exampleModel(), {
-      calibration,
-      validate: score,
-      // Slower than the float model in the first run beside it only.
-      latency: async (models) =>
-        models.map((_, i) => (i === 1 && onIntegers(models[0]).length === 0 && ++runs === 1 ? 36 : 30)),
-      maxLoss: 50,
-    })
-    expect(runs).toBe(2)
-    expect(once.notes).toEqual([
-      '3 of 3 layers compute on integers',
-      'the result is not faster: it takes 1.00 x the time of the float model',
-    ])
   })
 })

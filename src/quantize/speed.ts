@@ -3,14 +3,15 @@
  *
  * Accuracy: each layer alone on integers shows how much noise it adds to the output; the noisiest go back to float,
  * as few as bring the score within the allowed loss. Time: layers are grouped by the kernel that they use, and a group
- * goes back to float where that is faster by more than the margin; a processor's integer kernels differ that much. Where
- * what is left on integers makes the model slower than it was, all of it stays in float.
+ * goes back to float where that shows to be faster by more than the margin; a processor's integer kernels differ that
+ * much. Where what is left on integers shows to be slower than the model was, all of it stays in float.
  */
 import { describe, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Graph, Model, Node } from '../model.ts'
 import { checkOptions } from '../options.ts'
 import { openSession } from '../runtime/session.ts'
+import { type SpeedUp, speedInWords, speedVerdict } from '../speed-up.ts'
 import { nodeName, planInt8 } from './_plan.ts'
 import {
   type Calibrated,
@@ -26,8 +27,8 @@ export interface FastOptions extends Context {
   readonly calibration: () => Iterable<Feeds>
   /** A score of a model on held-back data (never test data), higher is better, such as accuracy in percent. */
   readonly validate: (model: Model) => Promise<number>
-  /** Times of the models relative to each other (any unit), from one interleaved run. */
-  readonly latency: (models: readonly Model[]) => Promise<readonly number[]>
+  /** How much faster `after` is than `before`, from one interleaved run. */
+  readonly compareSpeed: (before: Model, after: Model) => Promise<SpeedUp>
   /** How far the score may fall below the float model's, in the score's unit. */
   readonly maxLoss: number
   readonly int8?: Partial<Int8Options>
@@ -44,8 +45,8 @@ export interface KeptFloat {
 export interface FastResult {
   readonly model: Model
   readonly keptFloat: readonly KeptFloat[]
-  /** Time of the float model / time of this one, from the last interleaved run. */
-  readonly speedup: number
+  /** Beside the float model; left out where that is the result. */
+  readonly speedUp?: SpeedUp
   /** The score of the float model and of this one. */
   readonly score: { readonly before: number; readonly after: number }
   /** What a person should know, such as that the result is not faster. */
@@ -60,7 +61,7 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
   if (already) {
     const score = await validate(model)
     const notes = [`the model is left as it is: ${describe(already)} computes on integers already`]
-    return { model, keptFloat: [], speedup: 1, score: { before: score, after: score }, notes }
+    return { model, keptFloat: [], score: { before: score, after: score }, notes }
   }
   const prepared = await prepareInt8(model, settings, options)
   const calibrated = await calibrateInt8(prepared, settings, options)
@@ -74,29 +75,22 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
   // With no layer on integers it is the model as it was, as int8 gives it too.
   const chosen = (): Model => (onIntegers().length > 0 ? build(search, kept.keys()) : model)
   let result = chosen()
-  let speedup = await speedupOf(result, model, options)
-  if (speedup < 1 - margin) speedup = await speedupOf(result, model, options)
-  if (speedup < 1 - margin) {
-    const why = `speed: on integers the model takes ${(1 / speedup).toFixed(2)} x the time of the float one`
-    for (const name of onIntegers()) kept.set(name, why)
+  let speedUp = result === model ? undefined : await options.compareSpeed(model, result)
+  if (speedUp && speedVerdict(speedUp) === 'slower' && speedUp.median < 1 - margin) {
+    for (const name of onIntegers()) kept.set(name, `speed: on integers the model is ${speedInWords(speedUp)}`)
     result = chosen()
-    speedup = 1
+    speedUp = undefined
   }
   const after = await validate(result)
   const notes = [`${onIntegers().length} of ${layers.length} layers compute on integers`]
   if (result === model) notes.push('the model stays as it was')
-  else if (speedup <= 1) {
-    notes.push(`the result is not faster: it takes ${(1 / speedup).toFixed(2)} x the time of the float model`)
-  } else if (speedup < 1 + margin) {
-    notes.push(`the result is hardly faster: by ${((speedup - 1) * 100).toFixed(1)} %`)
-  }
   if (before - after > maxLoss) {
     notes.push(`the score fell by ${(before - after).toFixed(2)}, more than the ${maxLoss} allowed`)
   }
   return {
     model: result,
     keptFloat: [...kept].map(([node, why]) => ({ node, why })),
-    speedup,
+    ...(speedUp ? { speedUp } : {}),
     score: { before, after },
     notes,
   }
@@ -107,12 +101,6 @@ interface Search {
   readonly calibrated: Calibrated
   readonly settings: Int8Options
   readonly options: FastOptions
-}
-
-async function speedupOf(result: Model, model: Model, { latency }: FastOptions): Promise<number> {
-  if (result === model) return 1
-  const [float, fast] = await latency([model, result])
-  return float / fast
 }
 
 function build({ prepared, calibrated, settings }: Search, kept: Iterable<string>): Model {
@@ -160,22 +148,23 @@ async function keepForSpeed(
   while (groups.size > 1) {
     options.signal?.throwIfAborted()
     options.progress?.(1 - groups.size / kinds, 'measuring kinds of layers in float')
-    const names = [...kept.keys(), ...more.map(([name]) => name)]
-    const candidates = [...groups].map(([, members]) => build(search, [...names, ...members]))
-    const [now, ...times] = await options.latency([build(search, names), ...candidates])
-    const best = times.indexOf(Math.min(...times))
-    if (!(times[best] < now * (1 - margin))) break
-    // The best of several noisy times flatters: it must hold in a run of its own.
-    const [again, alone] = await options.latency([build(search, names), candidates[best]])
-    const ratio = alone / again
-    const [label, members] = [...groups][best]
-    if (!(ratio < 1 - margin)) {
-      groups.delete(label)
-      continue
+    const now = build(search, [...kept.keys(), ...more.map(([name]) => name)])
+    const faster = (speedUp: SpeedUp): boolean =>
+      speedVerdict(speedUp) === 'faster' && speedUp.median > 1 / (1 - margin)
+    let best: { label: string; members: readonly string[]; without: Model; speedUp: SpeedUp } | undefined
+    for (const [label, members] of groups) {
+      const without = build(search, [...kept.keys(), ...more.map(([name]) => name), ...members])
+      const speedUp = await options.compareSpeed(now, without)
+      if (faster(speedUp) && speedUp.median > (best?.speedUp.median ?? 0)) best = { label, members, without, speedUp }
     }
-    const why = `speed: with ${label} in float the model takes ${ratio.toFixed(2)} x the time`
-    more.push(...members.map((name): [string, string] => [name, why]))
+    if (!best) break
+    // The best of several noisy times flatters: it must hold in a run of its own.
+    const { label, members, without } = best
+    const alone = await options.compareSpeed(now, without)
     groups.delete(label)
+    if (!faster(alone)) continue
+    const why = `speed: with ${label} in float the model is ${speedInWords(alone)}`
+    more.push(...members.map((name): [string, string] => [name, why]))
   }
   return more
 }

@@ -1,10 +1,11 @@
 /** The report as one HTML file that needs nothing else: no script, no network. */
 
 import type { Recipe } from '../recipe.ts'
+import { factor, type SpeedUp, speedInWords, speedVerdict } from '../speed-up.ts'
 import { escapeHtml, renderPage, tile } from './_page.ts'
 import { bytes, count, decibels, percent } from './format.ts'
-import type { LayerRow, Report, SpeedUp } from './report.ts'
-import { comparisonRows, isDifference } from './rows.ts'
+import type { LayerRow, Report } from './report.ts'
+import { comparisonRows } from './rows.ts'
 import { lost } from './text.ts'
 
 export function renderHtml(report: Report): string {
@@ -83,9 +84,10 @@ function layerSection(layers: readonly LayerRow[]): string {
 }
 
 function speedTile(speedUp: SpeedUp): string {
-  return isDifference(speedUp)
-    ? tile(`${speedUp.median.toFixed(2)} x`, 'speed', 'time before / time after, interleaved; above 1 is faster')
-    : tile('the same', 'speed', 'as far as interleaved runs can tell')
+  const verdict = speedVerdict(speedUp)
+  if (verdict === 'could not tell') return tile('could not tell', 'which is faster', speedInWords(speedUp))
+  const ratio = verdict === 'faster' ? speedUp.median : 1 / speedUp.median
+  return tile(`${factor(ratio)} x`, verdict, speedInWords(speedUp))
 }
 
 function shorten(name: string): string {

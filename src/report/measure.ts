@@ -3,7 +3,7 @@ import type { BoundData } from '../compress/held-back.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import { evaluateAccuracy } from '../evaluate/accuracy.ts'
 import { measureAgreement } from '../evaluate/agreement.ts'
-import { type Latency, measureLatency } from '../evaluate/latency.ts'
+import { type Latency, type LatencyOptions, measureLatency } from '../evaluate/latency.ts'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'
 import { type Compressors, measureSizes } from '../evaluate/size.ts'
 import { packedTensorBytes } from '../formats/tensor-bytes.ts'
@@ -13,8 +13,9 @@ import { inspectModel } from '../inspect.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
+import type { SpeedUp } from '../speed-up.ts'
 import { dataTypes, floats, integers, sameBytes, sizeOf } from '../tensor/dtype.ts'
-import type { Agreement, LayerRow, Side, SpeedUp } from './report.ts'
+import type { Agreement, LayerRow, Side } from './report.ts'
 
 export interface Subject {
   readonly name: string
@@ -27,7 +28,6 @@ export interface Subject {
 export interface MeasureOptions extends Pick<Context, 'progress' | 'signal'> {
   readonly data?: BoundData
   readonly seed: number
-  readonly threads?: number
   /** General compressors whose sizes are told for comparison: they may take minutes, so only where that was asked for. */
   readonly compressors?: Compressors
   readonly skipLatency?: boolean
@@ -41,11 +41,11 @@ export interface Comparison {
 }
 
 export async function compareModels(before: Subject, after: Subject, options: MeasureOptions): Promise<Comparison> {
-  const { data, threads, progress, signal } = options
+  const { data, progress, signal } = options
   const opener =
     ({ name, onnx }: Subject) =>
     () =>
-      openSession(onnx, { name, threads })
+      openSession(onnx, { name })
   const openers = [before, after].map(opener)
   const [a, b] = [await openers[0](), await openers[1]()]
   let accuracies: Awaited<ReturnType<typeof accuracyOf>>[] = []
@@ -60,10 +60,13 @@ export async function compareModels(before: Subject, after: Subject, options: Me
   }
   let latency: Latency[] | undefined
   if (!options.skipLatency) {
-    progress?.(0.85, 'measuring latency')
     // The same file takes the same time, whatever two runs of it would say.
-    const different = sameBytes(before.onnx, after.onnx) ? [openers[0]] : openers
-    const times = await latencyOf(before.model, different, { data, signal, seed: options.seed })
+    const different = sameBytes(before.onnx, after.onnx) ? [before.onnx] : [before.onnx, after.onnx]
+    const times = await latencyOf(different, await oneCall(before.model, options), {
+      maxMs: 20_000,
+      signal,
+      progress: (done, what) => progress?.(0.85 + 0.15 * done, what),
+    })
     latency = [times[0], times[1] ?? times[0]]
   }
   const sides = [before, after].map(async (subject, i) => ({
@@ -76,7 +79,7 @@ export async function compareModels(before: Subject, after: Subject, options: Me
     before: sideBefore,
     after: sideAfter,
     agreement,
-    ...(latency ? { speedUp: { ...latency[1].speedUp, rounds: latency[1].rounds } } : {}),
+    ...(latency ? { speedUp: latency[1].speedUp } : {}),
   }
 }
 
@@ -124,28 +127,30 @@ async function agreementOf(
   }
 }
 
-/** Latency at batch 1, both models in turn on the same input. */
+/** Latency at batch 1 of models that take the same input, in turn on one. */
 export async function latencyOf(
-  model: Model,
-  openers: readonly (() => Promise<Session>)[],
-  { data, signal, seed }: { data?: BoundData; signal?: AbortSignal; seed: number },
+  models: readonly (Model | Uint8Array)[],
+  feeds: Feeds,
+  options: LatencyOptions,
 ): Promise<Latency[]> {
-  const feeds = await oneCall(model, openers[0], { data, seed })
-  const contenders = openers.map((open, i) => ({ name: String(i), open, feeds }))
-  return measureLatency(contenders, { rounds: 50, maxMs: 10_000, signal })
+  const contenders = models.map((model, i) => ({
+    name: String(i),
+    feeds,
+    open: () => openSession(model, { restful: true }),
+  }))
+  return measureLatency(contenders, options)
 }
 
 /** Inputs of one call: the first test sample, or random ones that the model takes. */
-export async function oneCall(
-  model: Model,
-  open: () => Promise<Session>,
-  { data, seed }: { data?: BoundData; seed: number },
-): Promise<Feeds> {
+export async function oneCall(model: Model, { data, seed }: { data?: BoundData; seed: number }): Promise<Feeds> {
   if (data) {
     const [{ feeds }] = fedBatches(data.batcher, data.splits.test, 1)
     return feeds
   }
-  return withSession(open, async (session) => (await findRandomInputs(model, session)).make(seed))
+  return withSession(
+    () => openSession(model),
+    async (session) => (await findRandomInputs(model, session)).make(seed),
+  )
 }
 
 async function sideOf({ name, model, onnx, packedBytes }: Subject, { compressors }: MeasureOptions): Promise<Side> {

@@ -2,6 +2,7 @@
 import type { Spread } from '../evaluate/latency.ts'
 import type { LayerInfo } from '../inspect.ts'
 import type { Recipe } from '../recipe.ts'
+import type { SpeedUp } from '../speed-up.ts'
 
 export interface Side {
   readonly name: string
@@ -43,12 +44,6 @@ export interface LayerRow {
   readonly bitsPerWeight: number
   readonly sparsity: number
   readonly sensitivity?: number
-}
-
-/** The median ratio of two times and the spread of the single ones. */
-export interface SpeedUp extends Spread {
-  /** That it is the median of. */
-  readonly rounds: number
 }
 
 export interface Report {

@@ -1,6 +1,8 @@
 /** The before/after rows that the terminal and the page share. */
+
+import { speedInWords } from '../speed-up.ts'
 import { bytes, count, milliseconds, percent, points, ratio } from './format.ts'
-import type { Report, SpeedUp } from './report.ts'
+import type { Report } from './report.ts'
 
 export interface ComparisonRow {
   readonly what: string
@@ -68,20 +70,4 @@ export function comparisonRows({ before, after, speedUp, agreement, testSet }: R
     })
   }
   return rows
-}
-
-/**
- * Whether a ratio of times is one that would show again: beyond 5 % and beyond twice the standard error of its median, by the
- * spread of the rounds (of a normal distribution; its p10 and p90 are 2.56 deviations apart).
- */
-export function isDifference({ median, p10, p90, rounds }: SpeedUp): boolean {
-  const error = (1.25 * (p90 - p10)) / 2.56 / Math.sqrt(rounds)
-  return Math.abs(median - 1) >= Math.max(0.05, 2 * error)
-}
-
-function speedInWords(speedUp: SpeedUp): string {
-  const { median } = speedUp
-  if (median > 0.95 && median < 1.05) return 'the same within 5 %'
-  if (!isDifference(speedUp)) return 'no difference beyond the noise'
-  return median >= 1 ? `${median.toFixed(2)} x faster` : `${(1 / median).toFixed(2)} x slower`
 }

@@ -11,10 +11,12 @@ import { writeModel } from '../onnx/write.ts'
 export type { Feeds, Value } from '../method.ts'
 
 export interface SessionOptions {
-  /** Threads inside an operator; default: ONNX Runtime's own choice. */
+  /** Threads inside an operator; default: what `useThreads` said last, else ONNX Runtime's own choice. */
   readonly threads?: number
   /** Graph optimisation; default `all`. */
   readonly optimize?: 'disabled' | 'basic' | 'extended' | 'all'
+  /** Threads rest between calls instead of spinning, so that several open sessions do not slow each other down. */
+  readonly restful?: boolean
   /** Names the model in errors. */
   readonly name?: string
 }
@@ -44,6 +46,18 @@ export async function loadOrt(): Promise<Ort> {
   }
 }
 
+let usualThreads: number | undefined
+
+/** Threads of every session that is opened from now on and asks for no number of its own. */
+export function useThreads(threads: number | undefined): void {
+  usualThreads = threads
+}
+
+/** The part of ONNX Runtime's session options that says how many threads there are. */
+export function threadOptions(threads = usualThreads): InferenceSession.SessionOptions {
+  return threads ? { intraOpNumThreads: threads, interOpNumThreads: 1 } : {}
+}
+
 /** Opens a model (or its bytes) in ONNX Runtime. Throws one sentence where the runtime refuses it. */
 export async function openSession(model: Model | Uint8Array, options: SessionOptions = {}): Promise<Session> {
   const ort = await loadOrt()
@@ -54,7 +68,8 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
       executionProviders: 'process' in globalThis ? ['cpu'] : ['wasm'],
       graphOptimizationLevel: options.optimize ?? 'all',
       logSeverityLevel: 4,
-      ...(options.threads ? { intraOpNumThreads: options.threads, interOpNumThreads: 1 } : {}),
+      ...threadOptions(options.threads),
+      ...(options.restful ? { extra: { session: { force_spinning_stop: '1' } } } : {}),
     })
   } catch (cause) {
     throw new UnsupportedError(`${options.name ?? 'model'}: ONNX Runtime cannot load it: ${plain(cause)}`, { cause })

@@ -12,7 +12,7 @@ import { node } from '../graph/build.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
-import { loadOrt } from '../runtime/session.ts'
+import { loadOrt, threadOptions } from '../runtime/session.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 
 export interface ResidentVector {
@@ -68,7 +68,7 @@ export async function openResident(model: Model, { state, threads }: ResidentOpt
     // One block for everything comes on top of what the first step had allocated: nearly twice the memory.
     enableMemPattern: false,
     logSeverityLevel: 4,
-    ...(threads ? { intraOpNumThreads: threads, interOpNumThreads: 1 } : {}),
+    ...threadOptions(threads),
   })
   const tensor = (data: Float32Array, dims: readonly number[]): OrtTensor => new ort.Tensor('float32', data, dims)
   const replaced = new Set(state.flatMap((s) => s.replaces ?? []))

@@ -5,15 +5,15 @@ import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModel } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
 import { inputShapesOf, withInputShapes } from '../../graph/input-shapes.ts'
-import { type Model, opsetOf } from '../../model.ts'
+import { opsetOf } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { renderHtml } from '../../report/html.ts'
-import { compareModels, latencyOf, layerRows } from '../../report/measure.ts'
+import { compareModels, latencyOf, layerRows, oneCall } from '../../report/measure.ts'
 import type { Report } from '../../report/report.ts'
-import { isDifference } from '../../report/rows.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
+import { speedInWords, speedVerdict } from '../../speed-up.ts'
 import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { openAny } from '../inputs.ts'
@@ -56,7 +56,10 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     progress: (done, what) => io.progress(0.7 * done, what),
     warn: (message) => warnings.push(message),
     signal,
-    latency: (models) => latencies(models, { data, seed, signal }),
+    compareSpeed: async (before, after) => {
+      const [, { speedUp }] = await latencyOf([before, after], await oneCall(before, { data, seed }), { signal })
+      return speedUp
+    },
   }
   if (!data)
     warnings.push(
@@ -83,12 +86,12 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     },
   )
   const { speedUp, agreement } = comparison
-  if (speedUp && speedUp.median < 1 && isDifference(speedUp))
-    warnings.push(`the result is slower: ${(1 / speedUp.median).toFixed(2)} x the time of the original in this run`)
+  const verdict = speedUp && speedVerdict(speedUp)
+  if (speedUp && verdict === 'slower') warnings.push(`the result is ${speedInWords(speedUp)}`)
+  if (goal === 'speed' && speedUp && verdict === 'could not tell')
+    warnings.push(`the result may not be faster: ${speedInWords(speedUp)}`)
   const { top1: top1Before = 0 } = comparison.before
   const { top1: top1After = 0 } = comparison.after
-  if (goal === 'speed' && speedUp && !isDifference(speedUp))
-    warnings.push(`the result is not faster: ${(1 / speedUp.median).toFixed(2)} x the time of the original in this run`)
   if (100 * (top1Before - top1After) > maxLoss) {
     warnings.push(
       `on the test set ${(100 * (top1Before - top1After)).toFixed(2)} points were lost, more than the ${maxLoss} allowed`,
@@ -135,22 +138,6 @@ async function writeResults(
   await writeFileAtomic(names.recipe, text(`${JSON.stringify(recipe, null, 2)}\n`))
   if (names.report) await writeFileAtomic(names.report, text(renderHtml(report)))
   return Object.values(names).filter((name) => name !== undefined)
-}
-
-async function latencies(
-  models: readonly Model[],
-  { data, seed, signal }: Pick<CompressOptions, 'data' | 'seed' | 'signal'>,
-): Promise<number[]> {
-  const [first, ...others] = models
-  const times: number[] = []
-  for (const [i, other] of others.entries()) {
-    const openers = [first, other].map((m) => () => openSession(m))
-    const [before, after] = await latencyOf(first, openers, { data, seed, signal })
-    if (i === 0) times.push(before.latencyMs.median)
-    // As a ratio of the same run, so that drift between runs does not count.
-    times.push(times[0] / after.speedUp.median)
-  }
-  return times
 }
 
 function oneOf<T extends string>(flag: string, value: string, known: readonly T[]): T {

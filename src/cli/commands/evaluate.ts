@@ -1,36 +1,30 @@
 /** `coppice evaluate`: accuracy on labelled data, agreement with a reference, latency, sizes. */
 import { basename } from 'node:path'
 import { evaluateAccuracy } from '../../evaluate/accuracy.ts'
-import { measureLatency } from '../../evaluate/latency.ts'
 import { measureSizes } from '../../evaluate/size.ts'
 import { packModel } from '../../formats/pack.ts'
 import { compressors } from '../../node/compress.ts'
 import { count, milliseconds, percent } from '../../report/format.ts'
-import { compareModels, oneCall } from '../../report/measure.ts'
+import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
 import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { openAny } from '../inputs.ts'
-import { type Io, numberOption } from '../io.ts'
+import type { Io } from '../io.ts'
 
 export interface EvaluateFlags extends DataFlags {
   readonly against?: string
-  readonly threads?: string
   readonly compareSizes?: boolean
 }
 
 export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, signal: AbortSignal): Promise<void> {
   const seed = seedOf(flags)
-  const threads =
-    flags.threads === undefined
-      ? undefined
-      : numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
   const { model: original, onnx } = openAny(path)
   const model = shapedModel(original, flags)
   const packedBytes = packModel(original).byteLength
   const data = await bindData(model, flags, io, signal)
-  const shared = { data, seed, threads, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
+  const shared = { data, seed, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
   if (flags.against) {
     const reference = openAny(flags.against)
     const comparison = await compareModels(
@@ -56,7 +50,7 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
     io.result(renderText(report), report)
     return
   }
-  const open = () => openSession(onnx, { name: path, threads })
+  const open = () => openSession(onnx, { name: path })
   const compared = flags.compareSizes ? await measureSizes(onnx, compressors) : undefined
   const sizes = {
     bytes: onnx.byteLength,
@@ -68,8 +62,8 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
         evaluateAccuracy(session, data.batcher, data.splits.test, { signal, progress: io.progress, batchSize: 250 }),
       )
     : undefined
-  const feeds = await oneCall(model, open, { data, seed })
-  const [{ latencyMs }] = await measureLatency([{ name: path, open, feeds }], { maxMs: 10_000, signal })
+  const feeds = await oneCall(model, { data, seed })
+  const [{ latencyMs }] = await latencyOf([onnx], feeds, { signal, progress: io.progress })
   io.finish()
   io.result(
     [

@@ -1,0 +1,36 @@
+/** How fast one model is beside another, and what may be said of it. */
+
+/** The first model's time over the second's, from an interleaved run: above 1 the second is faster. */
+export interface SpeedUp {
+  readonly median: number
+  /** The median ratio lies within [low, high] at a confidence of at least 99 %. */
+  readonly low: number
+  readonly high: number
+  /** How often each model was timed. */
+  readonly rounds: number
+}
+
+export type SpeedVerdict = 'faster' | 'slower' | 'could not tell'
+
+/** What the interval shows of the second model. */
+export function speedVerdict({ low, high }: Pick<SpeedUp, 'low' | 'high'>): SpeedVerdict {
+  if (low > 1) return 'faster'
+  return high < 1 ? 'slower' : 'could not tell'
+}
+
+/** The verdict with its numbers: "1.39 x faster (1.31 to 1.45)". */
+export function speedInWords(speedUp: SpeedUp): string {
+  const { median, low, high } = speedUp
+  const verdict = speedVerdict(speedUp)
+  if (verdict === 'faster') return `${factor(median)} x faster (${factor(low)} to ${factor(high)})`
+  if (verdict === 'slower') return `${factor(1 / median)} x slower (${factor(1 / high)} to ${factor(1 / low)})`
+  if (low === 1 && high === 1) return 'the same file'
+  return `could not tell (${factor(low)} to ${factor(high)} x the speed)`
+}
+
+/** A factor for people: enough digits that a difference from 1 shows. */
+export function factor(value: number): string {
+  if (value >= 100) return value.toFixed(0)
+  if (value >= 10) return value.toFixed(1)
+  return Math.abs(value - 1) < 0.005 && value !== 1 ? value.toFixed(3) : value.toFixed(2)
+}
