@@ -150,8 +150,7 @@ export async function bindSpec(
     )
   const preprocess = guessPreprocess(inputs, splits.test, spec)
   const batcher = batcherFor(inputs, splits.test, preprocess, model.graph.outputs)
-  for (const note of [...(splits.note ? [splits.note] : []), ...preprocess.notes, ...batcher.notes])
-    io.say(`note: ${note}`)
+  for (const note of [...(splits.notes ?? []), ...preprocess.notes, ...batcher.notes]) io.say(`note: ${note}`)
   const { range, mean, std, layout } = preprocess
   return {
     splits,

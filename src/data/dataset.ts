@@ -45,8 +45,8 @@ export function hasImages({ fields }: Dataset): boolean {
 export interface Splits {
   readonly train: Dataset
   readonly test: Dataset
-  /** What a person should know about how the split came about. */
-  readonly note?: string
+  /** What a person should know about what was taken, and how the split came about. */
+  readonly notes?: readonly string[]
 }
 
 /** From stored pixels to a model's input: x/255 stretched to the range, then (x - mean) / std per channel. */

@@ -47,10 +47,10 @@ describe('loadData', () => {
     const labels = Int32Array.from({ length: 40 }, (_, i) => i % 4)
     const data = Float32Array.from({ length: 80 }, (_, i) => i)
     writeFileSync(path, await writeNpz({ input: { shape: [40, 2], data }, y: { shape: [40], data: labels } }))
-    const { train, test, note } = await loadData(`npz:${path}`, { seed })
+    const { train, test, notes } = await loadData(`npz:${path}`, { seed })
     expect([train.length, test.length, train.classes]).toEqual([20, 20, 4])
     expect([...train.fields.input.data, ...test.fields.input.data].sort((a, b) => a - b)).toEqual([...data])
-    expect(note).toContain('comes in one piece: half (20)')
+    expect(notes?.[0]).toContain('comes in one piece: half (20)')
     const csv = join(root, 'a.csv')
     writeFileSync(csv, 'a,label\n1,0\n2,0\n3,1\n4,1\n')
     expect((await loadData(`csv:${csv}`, { seed })).test.length).toBe(2)
@@ -68,8 +68,8 @@ describe('loadData', () => {
           .toFile(join(dir, split, name, 'a.png'))
       }
     }
-    const { train, test, note } = await loadData(`images:${dir}`, { seed })
-    expect([train.length, test.length, note, train.classNames]).toEqual([2, 2, undefined, ['blue', 'red']])
+    const { train, test, notes } = await loadData(`images:${dir}`, { seed })
+    expect([train.length, test.length, notes, train.classNames]).toEqual([2, 2, undefined, ['blue', 'red']])
     expect(train.fields.image.shape).toEqual([3, 6, 8])
     const imageSize = { channels: 3, height: 4, width: 4 }
     const small = await loadData(`images:${dir}`, { seed, imageSize })
@@ -85,7 +85,7 @@ describe('loadData', () => {
     for (const name of ['blue', 'red'])
       copyFileSync(join(dir, 'train', name, 'a.png'), join(dir, 'train', name, 'c.png'))
     const whole = await loadData(`images:${join(dir, 'train')}`, { seed })
-    expect([whole.train.length, whole.test.length, whole.note]).toEqual([2, 2, expect.stringContaining('one piece')])
+    expect([whole.train.length, whole.test.length, whole.notes]).toEqual([2, 2, [expect.stringContaining('one piece')]])
     renameSync(join(dir, 'test', 'red'), join(dir, 'test', 'yellow'))
     await expect(loadData(`images:${dir}`, { seed })).rejects.toThrow(
       'class 1 is "red" in the training data and "yellow" in the test data; expected the same',
@@ -93,6 +93,39 @@ describe('loadData', () => {
     renameSync(join(dir, 'test', 'yellow'), join(dir, 'test', 'red'))
     writeFileSync(join(dir, 'train', 'red', 'b.png'), 'no image')
     await expect(loadData(`images:${dir}`, { seed })).rejects.toThrow(/b\.png: /)
+  })
+
+  it('reads a folder of images without labels, and says what it took and what not', async () => {
+    const dir = join(root, 'flat')
+    const put = async (...path: string[]) => {
+      mkdirSync(join(dir, ...path.slice(0, -1)), { recursive: true })
+      const create = { width: 4, height: 4, channels: 3 as const, background: { r: path.length, g: 0, b: 0 } }
+      await sharp({ create })
+        .png()
+        .toFile(join(dir, ...path))
+    }
+    const load = () => loadData(`images:${dir}`, { seed })
+    for (const name of ['a.png', 'b.png', 'c.png', 'd.png']) await put(name)
+    writeFileSync(join(dir, 'notes.txt'), 'hello')
+    writeFileSync(join(dir, '.hidden'), '')
+    const flat = await load()
+    expect([flat.train.length, flat.test.length, flat.train.labels]).toEqual([2, 2, undefined])
+    expect(flat.notes?.[0]).toBe(
+      `images:${dir}: 4 images without labels, for there are no folders of classes; skipped 1 other file (notes.txt)`,
+    )
+    await put('only', 'e.png')
+    mkdirSync(join(dir, 'empty'))
+    expect((await load()).notes?.[0]).toContain('5 images without labels')
+    await put('deep', 'below', 'f.png')
+    for (const name of ['g.png', 'h.png', 'i.png']) await put('only', name)
+    for (const name of ['j.png', 'k.png', 'l.png']) await put('deep', name)
+    const mixed = await load()
+    expect([mixed.train.length, mixed.test.length, mixed.train.classNames]).toEqual([4, 4, ['deep', 'only']])
+    expect(mixed.notes?.[0]).toBe(
+      `images:${dir}: 8 images of 2 classes, named by their folders; skipped 4 images beside the folders, 1 folder without images (empty), 1 other file (notes.txt)`,
+    )
+    for (const name of ['x.jpg', 'y.jpg']) writeFileSync(join(dir, 'only', name), 'no image')
+    await expect(load()).rejects.toThrow(/x\.jpg: .*; .*y\.jpg: /)
   })
 
   it('names links that lead nowhere in an image folder', async () => {

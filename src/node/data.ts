@@ -159,7 +159,9 @@ function halves(whole: Dataset, seed: number): Splits {
   return {
     train: { ...train, id: `${whole.id} (train half)` },
     test: { ...test, id: `${whole.id} (test half)` },
-    note: `${whole.id} comes in one piece: half (${train.length}) is used as training data, half (${test.length}) as test data, by seed ${seed}`,
+    notes: [
+      `${whole.id} comes in one piece: half (${train.length}) is used as training data, half (${test.length}) as test data, by seed ${seed}`,
+    ],
   }
 }
 
@@ -169,12 +171,16 @@ async function loadImages(dir: string, spec: string, options: LoadOptions): Prom
   const names = foldersIn(dir)
   const testName = ['test', 'val', 'validation'].find((name) => names.includes(name))
   const read = (path: string, id: string) => imageFolder(path, { ...options, id })
-  if (!names.includes('train') || !testName) return halves(await read(dir, spec), options.seed)
-  const train = await read(join(dir, 'train'), `${spec} (train)`)
-  const { channels, height, width } = sizeOfFirst(train)
-  const imageSize = options.imageSize ?? { channels, height, width }
+  if (!names.includes('train') || !testName) {
+    const { dataset, note } = await read(dir, spec)
+    const split = halves(dataset, options.seed)
+    return { ...split, notes: [...(note ? [note] : []), ...(split.notes ?? [])] }
+  }
+  const { dataset: train, note } = await read(join(dir, 'train'), `${spec} (train)`)
+  const imageSize = options.imageSize ?? sizeOfFirst(train)
   const test = await imageFolder(join(dir, testName), { ...options, imageSize, id: `${spec} (${testName})` })
-  return { train, test }
+  const notes = [note, test.note].filter((n) => n !== undefined)
+  return { train, test: test.dataset, ...(notes.length > 0 ? { notes } : {}) }
 }
 
 function sizeOfFirst(dataset: Dataset): ImageSize {
