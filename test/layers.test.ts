@@ -25,7 +25,8 @@ const layers: Readonly<Record<string, string>> = {
   prune: 'calibrate data formats grad graph onnx ops runtime task tensor train',
   evaluate: 'data graph ops prune runtime task tensor train',
   compress: 'calibrate data evaluate formats graph onnx quantize runtime task tensor',
-  report: 'compress data evaluate formats graph runtime task tensor train',
+  // Rows say why a weight could not be put on a grid, which calibrate/ knows.
+  report: 'calibrate compress data evaluate formats graph runtime task tensor train',
   node: 'data formats graph onnx train',
 }
 

@@ -43,6 +43,9 @@ export interface Compressed {
   readonly floatForm: Model
   /** Divergence of the output by layer, where it was measured. */
   readonly sensitivity: ReadonlyMap<string, number>
+  /** Why a node's weight stayed as it was, by the node's name; and why any other did. */
+  readonly kept: ReadonlyMap<string, string>
+  readonly otherwise: string
   readonly notes: readonly string[]
 }
 
@@ -91,6 +94,8 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
     heldBack: { what: scorer.what, unit: scorer.unit, loss: chosen.loss, limit },
     floatForm: tidied.model,
     sensitivity: found.sensitivity,
+    kept: found.kept,
+    otherwise: isSmaller ? found.otherwise : 'no smaller .onnx came of quantising it',
     notes: chosen.notes,
   }
 }

@@ -19,6 +19,8 @@ export async function makeFaster(
   steps: readonly Step[]
   loss: number
   sensitivity: ReadonlyMap<string, number>
+  kept: ReadonlyMap<string, string>
+  otherwise: string
   notes: readonly string[]
 }> {
   const { calibration, maxLoss } = options
@@ -37,6 +39,8 @@ export async function makeFaster(
     steps: [['int8', { exclude }]],
     loss: -fast.score.after,
     sensitivity: new Map(),
+    kept: new Map(fast.keptFloat.map((k) => [k.node, `stays in float: ${k.why}`])),
+    otherwise: 'no integer kernel multiplies with it',
     notes: [...fast.notes, ...fast.keptFloat.map((k) => `${k.node} stays in float: ${k.why}`)],
   }
 }

@@ -19,6 +19,9 @@ export interface SmallResult {
   readonly loss: number
   /** Divergence of the output for a squared error of the layer's output, by weight name. */
   readonly sensitivity: ReadonlyMap<string, number>
+  /** Why a node's weight stayed as it was, by the node's name; and why any other did. */
+  readonly kept: ReadonlyMap<string, string>
+  readonly otherwise: string
   readonly notes: readonly string[]
 }
 
@@ -39,11 +42,13 @@ export async function makeSmall(
     ...options,
     progress: (done, what) => progress?.(0.6 * done, what),
   })
-  const unquantized = async (notes: readonly string[]): Promise<SmallResult> => {
+  const kept = new Map<string, string>()
+  const unquantized = async (why: string): Promise<SmallResult> => {
     const loss = await scorer.lossOf(model)
-    return { model, steps: [], loss, sensitivity: new Map(), notes }
+    return { model, steps: [], loss, sensitivity: new Map(), kept, otherwise: why, notes: [why] }
   }
-  if (prepared.layers.length === 0) return unquantized(['the model has no float32 weights to quantise'])
+  if (prepared.layers.length === 0)
+    return unquantized(`no weight of ${settings.minSize} or more finite float elements was found to quantise`)
   let tries = 0
   const lossAt = async (lambda: number): Promise<number> => {
     if (signal?.aborted) throw new AbortError('compress: stopped')
@@ -53,7 +58,7 @@ export async function makeSmall(
   }
   const lambda = await highestPrice(lossAt, limit, options.calibration ? settings.lambda : 1e-5)
   if (lambda === undefined)
-    return unquantized(['even the finest steps tried lose more than is allowed, so weights keep their precision'])
+    return unquantized('even the finest steps tried lose more than is allowed, so weights keep their precision')
   const { model: quantized } = await quantizeAt(prepared, lambda)
   const compacted = await compact(quantized)
   return {
@@ -64,6 +69,8 @@ export async function makeSmall(
     ],
     loss: await scorer.lossOf(compacted),
     sensitivity: prepared.sensitivity,
+    kept,
+    otherwise: 'it is on its grid already',
     notes: [],
   }
 }

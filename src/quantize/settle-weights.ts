@@ -6,6 +6,7 @@
  * do integers; and nothing is settled that would make the file larger, such as the two forms of a shared table.
  */
 import { nameSource, valueInfo } from '../graph/build.ts'
+import { constantsOf } from '../graph/constants.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
 import { parameterPlaces } from '../graph/roles.ts'
 import { capturedBy, constantOf, producersOf, storedBytes, subgraphsOf } from '../graph/walk.ts'
@@ -13,7 +14,7 @@ import { defineMethod } from '../method.ts'
 import { type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { openSession, withSession } from '../runtime/session.ts'
-import { bytesOf, type DataType, isFloat, sizeOf } from '../tensor/dtype.ts'
+import { bytesOf, type DataType, isFloat } from '../tensor/dtype.ts'
 
 export const settleWeights = defineMethod({
   id: 'settle-weights',
@@ -21,13 +22,12 @@ export const settleWeights = defineMethod({
   options: {},
   async run(model) {
     const producers = producersOf(model.graph)
-    const tensors = await computed(
-      model,
-      computedInputs(model.graph, parameterPlaces).filter((name) => {
-        const cone = coneOf(model.graph, name, producers)
-        return cone?.nodes.some((n) => !movers.has(n.op)) && !cone.tensors.some(isIntegerData)
-      }),
-    )
+    const integers = integerWeights(model)
+    const isWorthIt = (name: string): boolean => {
+      const { nodes, tensors } = coneOf(model.graph, name, producers) as Cone
+      return nodes.some((n) => !movers.has(n.op)) && !tensors.some((t) => integers.has(t))
+    }
+    const tensors = await computed(model, computedInputs(model.graph, parameterPlaces).filter(isWorthIt))
     let settled = model
     for (const tensor of tensors) {
       const next = withStored(settled, [tensor])
@@ -43,9 +43,10 @@ const movers = new Set([
   ...['Constant', 'Shape'],
 ])
 
-/** Integers that stand for numbers, and not for shapes or axes. */
-function isIntegerData({ dtype, dims }: Tensor): boolean {
-  return !isFloat(dtype) && sizeOf(dims) >= 64
+/** Integers that stand for the numbers of a weight. */
+function integerWeights(model: Model): Set<Tensor> {
+  const weights = constantsOf(model).filter((c) => c.role === 'weight' && !isFloat(c.tensor.dtype))
+  return new Set(weights.map((c) => c.tensor))
 }
 
 /** Every weight and bias of the main graph's convolutions and products stored plainly, for what reads only such. */

@@ -4,7 +4,7 @@ import type { Recipe } from '../recipe.ts'
 import { factor, type SpeedUp, speedInWords, speedVerdict } from '../speed-up.ts'
 import { escapeHtml, renderPage, tile } from './_page.ts'
 import { bytes, count, decibels, percent } from './format.ts'
-import type { LayerRow, Report } from './report.ts'
+import type { LayerRow, Report, Untouched } from './report.ts'
 import { comparisonRows } from './rows.ts'
 import { lost } from './text.ts'
 
@@ -42,6 +42,7 @@ export function renderHtml(report: Report): string {
   const body = `<section><h2>Before and after</h2>
 <table><thead><tr><th></th><th>before</th><th>after</th><th>change</th></tr></thead><tbody>${rows.join('')}</tbody></table></section>
 ${report.layers.length > 0 ? layerSection(report.layers) : ''}
+${report.untouched?.length ? untouchedSection(report.untouched) : ''}
 <section><h2>What was done</h2>
 <ul>
 ${heldBack ? `<li>Searched by ${escapeHtml(heldBack.what)}: ${escapeHtml(lost(heldBack))}. Test data was not looked at before the end.</li>` : ''}
@@ -81,6 +82,15 @@ function layerSection(layers: readonly LayerRow[]): string {
   return `<section><h2>Layer by layer</h2>
 <p class="legend"><span class="swatch before"></span> bytes before <span class="swatch after"></span> bytes in the packed file (each tensor coded alone).${most > 0 ? " Sensitivity: how much the output diverges for a squared error of 1 of the layer's output." : ''}</p>
 <div class="scroll"><table class="layers"><thead><tr><th>weight</th><th>op</th><th>weights</th><th></th><th>before</th><th>after</th><th>bits / weight</th><th>zeros</th>${most > 0 ? '<th>sensitivity</th>' : ''}</tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`
+}
+
+function untouchedSection(untouched: readonly Untouched[]): string {
+  const rows = untouched.map(
+    (u) =>
+      `<tr><th scope="row" title="${escapeHtml(u.name)}">${escapeHtml(shorten(u.name))}</th><td>${bytes(u.bytes)}</td><td>${escapeHtml(u.reason)}</td></tr>`,
+  )
+  return `<section><h2>Left as it was</h2>
+<div class="scroll"><table><thead><tr><th>constant</th><th>bytes</th><th>why</th></tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`
 }
 
 function speedTile(speedUp: SpeedUp): string {

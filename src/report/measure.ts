@@ -6,16 +6,13 @@ import { measureAgreement } from '../evaluate/agreement.ts'
 import { type Latency, type LatencyOptions, measureLatency } from '../evaluate/latency.ts'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'
 import { type Compressors, measureSizes } from '../evaluate/size.ts'
-import { packedTensorBytes } from '../formats/tensor-bytes.ts'
-import { tensorsOf } from '../graph/walk.ts'
-import { weightTensors } from '../graph/weights.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Context, Feeds } from '../method.ts'
-import type { Model, Tensor } from '../model.ts'
+import type { Model } from '../model.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
 import type { SpeedUp } from '../speed-up.ts'
-import { dataTypes, floats, integers, sameBytes, sizeOf } from '../tensor/dtype.ts'
-import type { Agreement, LayerRow, Side } from './report.ts'
+import { sameBytes } from '../tensor/dtype.ts'
+import type { Agreement, Side } from './report.ts'
 
 export interface Subject {
   readonly name: string
@@ -168,40 +165,4 @@ async function sideOf({ name, model, onnx, packedBytes }: Subject, { compressors
     macs: totals.macs,
     layers,
   }
-}
-
-/**
- * A row for each weight of the float form that was quantised: what it took and what it takes in the packed file. Weights
- * are paired by name, or by the names that `compact` and `int8` make of it.
- */
-export function layerRows(before: Model, after: Model, sensitivity: ReadonlyMap<string, number>): LayerRow[] {
-  const stored = new Map<string, Tensor>()
-  for (const { tensor, node } of tensorsOf(after)) stored.set(node ? node.outputs[0] : tensor.name, tensor)
-  return weightTensors(before).flatMap(({ name, tensor, uses }) => {
-    const now =
-      stored.get(`${tensor.name}_q`) ?? stored.get(`${tensor.name}_quantized`) ?? stored.get(tensor.name || name)
-    if (!now) return []
-    const weights = sizeOf(tensor.dims)
-    const bytesAfter = packedTensorBytes(now)
-    const s = sensitivity.get(name)
-    return [
-      {
-        name,
-        op: uses[0].node.op,
-        weights,
-        bytesBefore: tensor.data.byteLength,
-        bytesAfter,
-        bitsPerWeight: (8 * bytesAfter) / Math.max(1, weights),
-        sparsity: zeroShare(now),
-        ...(s === undefined ? {} : { sensitivity: s }),
-      },
-    ]
-  })
-}
-
-function zeroShare(tensor: Tensor): number {
-  const values = dataTypes[tensor.dtype].kind === 'float' ? floats(tensor) : integers(tensor)
-  let zeros = 0
-  for (const v of values) if (v === 0) zeros++
-  return zeros / Math.max(1, values.length)
 }

@@ -46,6 +46,15 @@ export interface LayerRow {
   readonly sensitivity?: number
 }
 
+/** A constant that is as it was, or several small ones. */
+export interface Untouched {
+  readonly name: string
+  readonly bytes: number
+  /** How many stored tensors these are; 0 for numbers in a node's attributes. */
+  readonly tensors: number
+  readonly reason: string
+}
+
 export interface Report {
   readonly title: string
   readonly goal?: string
@@ -58,6 +67,8 @@ export interface Report {
   /** What was held against the limit while searching, on data that is not test data. */
   readonly heldBack?: { readonly what: string; readonly unit: string; readonly loss: number; readonly limit: number }
   readonly layers: readonly LayerRow[]
+  /** Every constant that is in none of `layers`, largest first. */
+  readonly untouched?: readonly Untouched[]
   readonly recipe?: Recipe
   readonly notes: readonly string[]
   readonly warnings: readonly string[]

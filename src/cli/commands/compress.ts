@@ -8,8 +8,9 @@ import { inputShapesOf, withInputShapes } from '../../graph/input-shapes.ts'
 import { opsetOf } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
+import { constantRows } from '../../report/constant-rows.ts'
 import { renderHtml } from '../../report/html.ts'
-import { compareModels, latencyOf, layerRows, oneCall } from '../../report/measure.ts'
+import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
 import type { Report } from '../../report/report.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
@@ -106,7 +107,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     ...(speedUp ? { speedUp } : {}),
     ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
     heldBack: result.heldBack,
-    layers: layerRows(result.floatForm, result.model, result.sensitivity),
+    ...constantRows(result.floatForm, result.model, result),
     recipe: result.recipe,
     notes: raisedFrom ? [`operator set ${raisedFrom} was raised to ${opsetOf(model)}`, ...result.notes] : result.notes,
     warnings,

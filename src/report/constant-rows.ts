@@ -1,0 +1,165 @@
+/**
+ * What became of every constant of a model: weights that were compressed, with what they took and take; and everything
+ * else, with its bytes and why it is as it was. Together they are all constants: nothing is left in silence.
+ */
+import { whyNoGrid } from '../calibrate/layers.ts'
+import { packedTensorBytes } from '../formats/tensor-bytes.ts'
+import { constantsOf, type StoredConstant } from '../graph/constants.ts'
+import type { Role } from '../graph/roles.ts'
+import { describe, graphsOf, tensorsOf } from '../graph/walk.ts'
+import type { Attribute, Model, Node, Tensor } from '../model.ts'
+import { dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
+import type { LayerRow, Untouched } from './report.ts'
+
+export interface ConstantRows {
+  readonly layers: readonly LayerRow[]
+  /** Largest first. */
+  readonly untouched: readonly Untouched[]
+}
+
+export interface RowOptions {
+  /** Divergence of the output by weight, where it was measured. */
+  readonly sensitivity?: ReadonlyMap<string, number>
+  /** Why a node's weight stayed as it was, by the node's name (its first output where it has none). */
+  readonly kept?: ReadonlyMap<string, string>
+  /** Why any weight stayed that nothing else explains. */
+  readonly otherwise: string
+}
+
+/**
+ * `before` is the model whose weights were compressed. Constants are paired by name, or by the names that `compact` and
+ * `int8` make of it.
+ */
+export function constantRows(before: Model, after: Model, options: RowOptions): ConstantRows {
+  const now = nowOf(after)
+  const layers: LayerRow[] = []
+  const untouched: Untouched[] = []
+  for (const constant of constantsOf(before)) {
+    const { tensor } = constant
+    const stored = now(constant)
+    if (stored && !isSame(stored, tensor)) layers.push(rowOf(constant, stored, options.sensitivity))
+    else if (stored) untouched.push(untouchedRow(constant, why(constant, options)))
+  }
+  return { layers, untouched: grouped([...untouched, ...attributeRows(before)]) }
+}
+
+function isSame(a: Tensor, b: Tensor): boolean {
+  return a === b || (a.dtype === b.dtype && sameBytes(a.data, b.data))
+}
+
+/** Finds what a constant is stored as in a model; undefined where it went into others. */
+function nowOf(after: Model): (constant: StoredConstant) => Tensor | undefined {
+  const stored = new Map<string, Tensor[]>()
+  for (const { tensor, node } of tensorsOf(after)) {
+    const name = node ? node.outputs[0] : tensor.name
+    stored.set(name, [...(stored.get(name) ?? []), tensor])
+  }
+  const seen = new Map<string, number>()
+  return ({ name }) => {
+    // Nested graphs repeat names: the second of a name pairs with the second.
+    const k = seen.get(name) ?? 0
+    seen.set(name, k + 1)
+    const forms = ['_q', '_quantized', '_float32_q', '_float32'].map((end) =>
+      stored.get(`${name}${end}${k ? `_${k}` : ''}`),
+    )
+    return forms.find((f) => f)?.[0] ?? stored.get(name)?.[k]
+  }
+}
+
+function rowOf(constant: StoredConstant, now: Tensor, sensitivity: RowOptions['sensitivity']): LayerRow {
+  const { name, tensor, uses } = constant
+  const weights = sizeOf(tensor.dims)
+  const bytesAfter = packedTensorBytes(now)
+  const s = sensitivity?.get(name) ?? sensitivity?.get(`${name}_float32`)
+  return {
+    name,
+    op: opOf(uses[0].node),
+    weights,
+    bytesBefore: tensor.data.byteLength,
+    bytesAfter,
+    bitsPerWeight: (8 * bytesAfter) / Math.max(1, weights),
+    sparsity: zeroShare(now),
+    ...(s === undefined ? {} : { sensitivity: s }),
+  }
+}
+
+function opOf({ domain, op }: Node): string {
+  return domain ? `${domain}.${op}` : op
+}
+
+function zeroShare(tensor: Tensor): number {
+  const values = dataTypes[tensor.dtype].kind === 'float' ? floats(tensor) : integers(tensor)
+  let zeros = 0
+  for (const v of values) if (v === 0) zeros++
+  return zeros / Math.max(1, values.length)
+}
+
+const reasons: Readonly<Record<Exclude<Role, 'weight' | 'unknown'>, string>> = {
+  bias: 'bias',
+  norm: 'scale or shift of a normalisation',
+  statistic: 'statistic of a normalisation',
+  factor: 'factor on the way to a weight',
+  quantiser: 'scale or zero point of a quantiser',
+  offset: 'one number a channel, in arithmetic',
+  setting: 'shape, index or other setting',
+  unused: 'nothing reads it',
+}
+
+function why({ role, tensor, uses }: StoredConstant, { kept, otherwise }: RowOptions): string {
+  if (role === 'unknown') {
+    const { node } = uses.find((u) => u.role === 'unknown') as (typeof uses)[number]
+    return `read by ${opOf(node)}, an operator that coppice does not know`
+  }
+  if (role !== 'weight') return reasons[role]
+  if (!isFloat(tensor.dtype)) return 'integers already'
+  const nodes = uses.filter((u) => u.role === 'weight').map((u) => u.node)
+  const told = nodes.map((n) => kept?.get(n.name || n.outputs[0])).find((w) => w)
+  if (told) return told
+  if (tensor.dims.length < 2) return 'a weight of one axis'
+  return whyNoGrid(tensor, 64) ?? otherwise
+}
+
+function untouchedRow({ name, tensor, uses }: StoredConstant, reason: string): Untouched {
+  const bytes = (tensor.strings ?? []).reduce((sum, s) => sum + s.byteLength, tensor.data.byteLength)
+  const label = name || (uses[0] ? describe(uses[0].node) : 'a constant')
+  return { name: label, bytes, tensors: 1, reason }
+}
+
+/** Attributes of this many numbers are listed: trees and the like keep what they learnt there. */
+const longAttribute = 64
+
+function attributeRows(model: Model): Untouched[] {
+  const nodes = [...graphsOf(model)].flatMap((g) => g.nodes)
+  return nodes.flatMap((node) => {
+    const bytes = Object.values(node.attributes).reduce((sum, a) => sum + listBytes(a), 0)
+    return bytes > 0
+      ? [{ name: describe(node), bytes, tensors: 0, reason: `numbers in attributes of ${opOf(node)}` }]
+      : []
+  })
+}
+
+function listBytes(a: Attribute): number {
+  if (a.type !== 'floats' && a.type !== 'ints' && a.type !== 'strings') return 0
+  if (a.value.length < longAttribute) return 0
+  if (a.type === 'floats') return 4 * a.value.length
+  if (a.type === 'ints') return a.value.length
+  return a.value.reduce((sum, s) => sum + s.length, 0)
+}
+
+/** What is smaller than this is listed in one row with others of the same reason. */
+const smallBytes = 1024
+
+function grouped(rows: readonly Untouched[]): Untouched[] {
+  const small = new Map<string, Untouched>()
+  for (const row of rows.filter((r) => r.bytes < smallBytes)) {
+    const { bytes, tensors } = small.get(row.reason) ?? { bytes: 0, tensors: 0 }
+    const count = tensors + row.tensors
+    small.set(row.reason, {
+      ...row,
+      name: count > 1 ? `${count} small tensors` : row.name,
+      bytes: bytes + row.bytes,
+      tensors: count,
+    })
+  }
+  return [...rows.filter((r) => r.bytes >= smallBytes), ...small.values()].sort((a, b) => b.bytes - a.bytes)
+}
