@@ -139,8 +139,12 @@ addThreads(
     rate: '0.001',
   }),
 )
-  .option('--keep <what>', 'zeros: weights that are zero stay zero')
-  .option('--update-statistics', 'BatchNormalization takes on statistics of the data; by default it keeps its own')
+  .option(
+    '--keep <what>',
+    'zeros: weights that are zero stay zero, so that a pruned model stays pruned; or none',
+    'zeros',
+  )
+  .option('--update-statistics', 'update BatchNormalization statistics from the data; by default they stay as they are')
   .option('--report <file>', 'also draw loss and accuracy (.html)')
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/finetune.ts')).runFinetune(model, flags, io, stop.signal)),

@@ -1,6 +1,7 @@
 /** What `coppice train` and `coppice finetune` share: a run from data spec to written model. */
 import type { BoundBatcher } from '../data/batcher.ts'
 import { splitDataset } from '../data/batches.ts'
+import { inspectModel } from '../inspect.ts'
 import type { Model } from '../model.ts'
 import { checkpointFile } from '../node/checkpoint-file.ts'
 import { saveModel, writeFileAtomic } from '../node/files.ts'
@@ -39,6 +40,7 @@ export async function trainModel(
   const { output, history, report: page } = flags
   const model = shapedModel(original, flags)
   const options = { ...readTrainFlags(flags), ...(await readLength(flags, io)) }
+  for (const note of flags.keep === 'zeros' ? sayZeros(model) : []) io.say(`note: ${note}`)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
   checkBatch(flags, data.batcher)
@@ -89,6 +91,19 @@ export async function trainModel(
   io.finish()
   io.result(describe(report, [output, history, page]), report)
   return report
+}
+
+/** What keeping zeros means for this model; nothing where no weight is zero. */
+function sayZeros(model: Model): string[] {
+  const layers = inspectModel(model).layers.filter((l) => l.sparsity !== null && l.params > 0)
+  const zeros = layers.reduce((sum, l) => sum + Math.round((l.sparsity ?? 0) * l.params), 0)
+  if (zeros === 0) return []
+  const all = layers.reduce((sum, l) => sum + l.params, 0)
+  const empty = layers.filter((l) => l.sparsity === 1).map((l) => `"${l.name}"`)
+  return [
+    `${count(zeros)} of ${count(all)} weights are zero and stay zero; --keep none trains them too`,
+    ...(empty.length > 0 ? [`all weights of ${empty.join(', ')} are zero, so nothing is learnt there`] : []),
+  ]
 }
 
 /** A model whose batch axis is fixed is trained in batches of that size, or not at all. */
@@ -153,7 +168,8 @@ export function readTrainFlags(flags: TrainFlags): Omit<TrainOptions, 'batcher' 
   const positive = { min: 0, max: 1e6 }
   const optional = <T>(text: string | undefined, read: (text: string) => T): T | undefined =>
     text === undefined ? undefined : read(text)
-  if (flags.keep !== undefined && flags.keep !== 'zeros') throw new Error(`--keep: "${flags.keep}"; expected zeros`)
+  if (flags.keep !== undefined && flags.keep !== 'zeros' && flags.keep !== 'none')
+    throw new Error(`--keep: "${flags.keep}"; expected zeros or none`)
   if (!['auto', 'plain', 'blocked'].includes(flags.engine))
     throw new Error(`--engine: "${flags.engine}"; expected auto, blocked or plain`)
   if (flags.patience !== undefined && Number(flags.validation) === 0)

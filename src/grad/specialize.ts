@@ -4,6 +4,7 @@
  */
 import { UnsupportedError } from '../errors.ts'
 import { node as makeNode, nameSource } from '../graph/build.ts'
+import { constantsOf } from '../graph/constants.ts'
 import { upgradeOpset } from '../graph/upgrade.ts'
 import { describe, intAttribute } from '../graph/walk.ts'
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
@@ -31,6 +32,8 @@ export function specialize(
   const fresh = nameSource(modern.graph)
   // A weight that is turned or cast on its way stays one, however small: its gradient is asked for.
   const weights = new Set([...initializers.values()].filter((t) => t.dims.length > 1).map((t) => t.name))
+  // So does a codebook that it is looked up in.
+  for (const c of constantsOf(modern)) if (c.role === 'factor' && c.tensor.dims.length > 0) weights.add(c.name)
   for (const node of modern.graph.nodes) {
     const isOfWeight = (name: string): boolean =>
       isFloat(values.get(name)?.dtype ?? 'int64') && node.inputs.some((n) => weights.has(n))

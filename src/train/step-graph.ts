@@ -9,9 +9,9 @@ import type { Engine, StoredParameter } from '../grad/engine.ts'
 import { specialize } from '../grad/specialize.ts'
 import { type DropoutMask, logitsOf, type RunningStatistics, trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
+import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { finalSigmoid } from '../graph/final-softmax.ts'
 import { capturedBy } from '../graph/walk.ts'
-import { weightTensors } from '../graph/weights.ts'
 import type { Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
 import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum, transpose } from '../ops/grad/emit.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
@@ -75,6 +75,18 @@ export interface StepGraph {
   readonly scalarInput: (name: string) => string
 }
 
+/** Weights and their codebooks: the zero of a codebook stands for all weights that are zero. */
+function weightNames(model: Model): Set<string> {
+  const tables = new Set(model.graph.nodes.flatMap((n) => (n.op === 'Gather' ? [n.inputs[0]] : [])))
+  const isWeight = ({ role, name }: StoredConstant): boolean =>
+    role === 'weight' || (role === 'factor' && tables.has(name))
+  return new Set(
+    constantsOf(model)
+      .filter(isWeight)
+      .map((c) => c.name),
+  )
+}
+
 /** Elements from which a parameter gets a vector of its own. */
 const ownVector = 1 << 16
 
@@ -97,7 +109,7 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const vectors = form.statistics.flatMap((s) => [s.batchMean, s.batchVariance])
   const lowered = options.engine.lower(result, trained, [loss, output, ...vectors])
   const g = createEmitter(lowered.types, nameSource(lowered.graph))
-  const layerWeights = new Set(weightTensors(special.model).map((w) => w.name))
+  const layerWeights = weightNames(special.model)
   const update = emitUpdate(g, lowered.parameters, { ...options, weights: special.graph.initializers, layerWeights })
   const statisticsOutput = vectors.length > 0 ? concat(g, vectors, 0) : undefined
   const graph = grown(lowered, g).graph

@@ -13,6 +13,9 @@ import { plainEngine } from '../grad/engine.ts'
 import { node } from '../graph/build.ts'
 import { type Model, withGraph, withWeights } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import { magnitude } from '../prune/magnitude.ts'
+import { compact } from '../quantize/compact.ts'
+import { share } from '../quantize/share.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { lenet5, mobileNet } from '../testing/small-nets.ts'
 import { type CheckpointStore, decodeCheckpoint } from './checkpoint.ts'
@@ -178,6 +181,23 @@ describe('terms and projections', () => {
       options(net, { project: [keepZeros()], learningRate: 0.01 }),
     )
     expect(weightsOf(model, 'fc2.b').every((v) => v !== 0)).toBe(true)
+  })
+
+  it('keepZeros keeps the zeros of weights in a codebook, whose other values are trained', async () => {
+    const { engine } = await chooseEngine('auto')
+    const pruned = await magnitude(lenet5(1), { sparsity: 0.8 })
+    const net = await compact(await share(pruned, { values: 16 }))
+    const codebooks = net.graph.nodes.filter((n) => n.op === 'Gather').map((n) => n.inputs[0])
+    expect(codebooks).toHaveLength(4)
+    for (const each of [plainEngine, engine]) {
+      const { model } = await train(net, training, options(net, { project: [keepZeros()], engine: each }))
+      for (const name of codebooks) {
+        const [before, after] = [net, model].map((m) => Array.from(weightsOf(m, name)))
+        expect(before.includes(0)).toBe(true)
+        expect(after.map((v) => v === 0)).toEqual(before.map((v) => v === 0))
+        expect(after).not.toEqual(before)
+      }
+    }
   })
 
   it('tie keeps equal weights equal, topK keeps the count', async () => {
