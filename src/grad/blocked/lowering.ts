@@ -82,6 +82,8 @@ export function createLowering(
   const forms = new Map<string, Forms>()
   const kinds = new Map<string, WeightKind>()
   const vectors = new Map<string, string>()
+  /** Parameters that a node has read as the model has them: they stay so. */
+  const readPlain = new Set<string>()
   const consumers = consumersOf(graph)
   const producers = producersOf(graph)
   const formOf = (name: string): Forms => {
@@ -106,6 +108,7 @@ export function createLowering(
     },
     plain(name) {
       const form = formOf(name)
+      if (form.plain === name && trained.has(name)) readPlain.add(name)
       if (form.plain) return form.plain
       if (form.stored) form.plain = unblockWeight(g, form.stored.value, shape(name), form.stored.kind, block)
       else form.plain = unblockActivation(g, lowering.blocked(name), shape(name)[1])
@@ -140,7 +143,7 @@ export function createLowering(
       const form = formOf(name)
       if (form.stored?.kind === kind) return form.stored.value
       const tensor = graph.initializers.get(name)
-      if (trained.has(name) && !kinds.has(name)) {
+      if (trained.has(name) && !kinds.has(name) && !readPlain.has(name)) {
         // From here on the parameter lives in this form: its value is an input of that shape.
         kinds.set(name, kind)
         const value = g.fresh(`${name}_blocked`)
