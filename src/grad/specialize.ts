@@ -5,6 +5,8 @@
 import { UnsupportedError } from '../errors.ts'
 import { node as makeNode, nameSource } from '../graph/build.ts'
 import { constantsOf } from '../graph/constants.ts'
+import { inlineBranches } from '../graph/inline-branches.ts'
+import { inlined } from '../graph/inline-functions.ts'
 import { upgradeOpset } from '../graph/upgrade.ts'
 import { describe, intAttribute } from '../graph/walk.ts'
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
@@ -25,8 +27,11 @@ export function specialize(
   inputShapes: Readonly<Record<string, readonly number[]>>,
 ): TypedGraph & { readonly model: Model } {
   checked(inferShapes(model, { inputShapes }))
-  const modern = constantsAsInitializers(upgradeOpset(model, trainingOpset))
-  const values = new Map(checked(inferShapes(modern, { inputShapes })).values)
+  const { modern, known } = withoutBranches(
+    constantsAsInitializers(upgradeOpset(inlined(model), trainingOpset)),
+    inputShapes,
+  )
+  const values = new Map(known)
   const initializers = new Map<string, Tensor>(modern.graph.initializers)
   const nodes: Node[] = []
   const fresh = nameSource(modern.graph)
@@ -58,6 +63,23 @@ export function specialize(
   for (const name of initializers.keys()) if (!used.has(name)) initializers.delete(name)
   const { graph } = withGraph(modern, { nodes, initializers })
   return { graph, types, model: { ...modern, graph } }
+}
+
+/** Which branch an If takes often follows from shapes; then only that branch is left. */
+function withoutBranches(
+  start: Model,
+  inputShapes: Readonly<Record<string, readonly number[]>>,
+): { modern: Model; known: Shapes['values'] } {
+  let modern = start
+  for (;;) {
+    const known = checked(inferShapes(modern, { inputShapes })).values
+    const graph = inlineBranches(modern.graph, (name) => {
+      const value = known.get(name)?.value?.[0]
+      return typeof value === 'number' ? value !== 0 : undefined
+    })
+    if (graph === modern.graph) return { modern, known }
+    modern = constantsAsInitializers(withGraph(modern, graph))
+  }
 }
 
 interface Growing {

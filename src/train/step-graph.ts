@@ -92,7 +92,7 @@ const ownVector = 1 << 16
 
 export function buildStep(model: Model, options: StepOptions): StepGraph {
   const special = specialize(model, options.inputShapes)
-  const names = options.parameters ?? trainableNames(special.graph)
+  const names = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
   const form = trainingForm(special, options)
   const forward = createEmitter(form.types, nameSource(form.graph))
   const output = lossInput(forward, special.graph, options)
@@ -148,6 +148,11 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     ),
     scalarInput: (name) => update.scalars[name],
   }
+}
+
+/** Whether the model itself stores it, as an initialiser or a Constant (and not a branch of an If). */
+function isStored({ graph }: Model, name: string): boolean {
+  return graph.initializers.has(name) || graph.nodes.some((n) => n.op === 'Constant' && n.outputs[0] === name)
 }
 
 /** The value that the loss works on, with classes along its last axis where it says which axis they are. */

@@ -10,6 +10,7 @@ import type { Batcher, Dataset } from '../data/dataset.ts'
 import { AbortError } from '../errors.ts'
 import { crc32 } from '../formats/checksum.ts'
 import type { Engine } from '../grad/engine.ts'
+import { inlined } from '../graph/inline-functions.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
@@ -140,8 +141,10 @@ interface Run {
 }
 
 /** Trains the model's weights on the data's labels or targets (or on `targets`). Throws before the first step where it cannot. */
-export async function train(model: Model, data: Dataset, given: TrainOptions): Promise<Trained> {
+export async function train(source: Model, data: Dataset, given: TrainOptions): Promise<Trained> {
   check(data, given)
+  // Weights inside local functions are trained where they stand in the graph.
+  const model = inlined(source)
   const objective = given.targets ? undefined : objectiveOf(model, data, given.task)
   const options: TrainOptions = { ...given, loss: given.loss ?? objective?.loss ?? 'cross-entropy' }
   const { batchSize } = options
