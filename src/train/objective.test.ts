@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { Dim, Model, ValueInfo } from '../model.ts'
+import type { OutputKind } from '../task/task.ts'
 import { floats, integerTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { netBuilder } from '../testing/small-nets.ts'
-import type { OutputKind } from '../task/task.ts'
 import { adam } from './optimizers.ts'
 import { train } from './train.ts'
 import { validate } from './validate.ts'
@@ -200,7 +200,8 @@ describe('training on', () => {
 })
 
 describe('it says in one sentence', () => {
-  const run = (model: Model, data: Dataset) => train(model, data, { batcher, batchSize: 40, epochs: 1, learningRate: 0 })
+  const run = (model: Model, data: Dataset) =>
+    train(model, data, { batcher, batchSize: 40, epochs: 1, learningRate: 0 })
 
   it('that labels fit no output', async () => {
     const model = net(3, (_, z) => [float(z, 'N', 3)])
