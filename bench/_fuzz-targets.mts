@@ -7,8 +7,11 @@ import { readNpy, readNpz, writeNpy, writeNpz } from '../src/data/npy.ts'
 import { npzSplits } from '../src/data/npz-dataset.ts'
 import { bitReader, bitWriter } from '../src/formats/bits.ts'
 import { crc32 } from '../src/formats/checksum.ts'
+import { chooser } from '../src/formats/choose-coding.ts'
 import type { Coded, TensorInfo } from '../src/formats/coding/coding.ts'
 import { codings } from '../src/formats/coding/codings.ts'
+import { encoders } from '../src/formats/coding/encoders.ts'
+import { plainForm } from '../src/formats/coding/stream-form.ts'
 import { readContents, readGroup, writeContainer } from '../src/formats/container.ts'
 import { openCop } from '../src/formats/cop-file.ts'
 import { beginDecoding, encodeIntegers, type Mode } from '../src/formats/entropy/integer-coder.ts'
@@ -17,7 +20,7 @@ import { codeMessage, primedMixer } from '../src/formats/graph-coder.ts'
 import * as matrixFormats from '../src/formats/matrix/index.ts'
 import { headerBytes, type MatrixFormat } from '../src/formats/matrix/matrix.ts'
 import { packModel } from '../src/formats/pack.ts'
-import { chooser, infoOf, tensorCoder } from '../src/formats/tensor-coder.ts'
+import { infoOf, tensorCoder } from '../src/formats/tensor-coder.ts'
 import { unpackOnnx } from '../src/formats/unpack-onnx.ts'
 import type { Model, Tensor } from '../src/model.ts'
 import { readTar } from '../src/node/tar.ts'
@@ -182,12 +185,18 @@ const descriptions: Target = {
         if (r.below(3) === 0) coding = codings[r.below(codings.length)]
         const parameters = Array.from({ length: coding.parameterCount }, (_, i) => coded.parameters[i] ?? 0)
         const table = coding.hasTable ? (coded.table ?? new Uint8Array(4)) : undefined
-        const lowBits = r.below(8) === 0 ? r.below(32) : coded.lowBits
+        const form = coded.form ?? plainForm
+        const other = (n: number): number => (r.below(8) === 0 ? mutateNumber(n, r) : n)
+        const changedForm = {
+          lowBits: r.below(8) === 0 ? r.below(32) : form.lowBits,
+          predictor: other(form.predictor),
+          offset: other(form.offset),
+        }
         const changed: Coded = {
           ...coded,
           parameters: parameters.map((p) => (r.below(3) === 0 ? mutateNumber(p, r) : p)),
           table: table && (r.below(3) === 0 ? mutateBytes(table, r) : table),
-          lowBits,
+          form: changedForm,
         }
         describe.code({ info, coding, coded: { ...changed, table: changed.table?.subarray(0, info.byteLength) } }, info)
       },
@@ -301,13 +310,14 @@ const types = Object.keys(dataTypes) as DataType[]
 
 function codingTarget(index: number): Target | undefined {
   const coding = codings[index]
+  const encoder = encoders[index]
   const cases: CodingCase[] = []
   for (const { dtype, dims, data } of tensors) {
     const info = { dtype, dims, size: sizeOf(dims), byteLength: data.length }
-    const found = coding.encode(info, data)
+    const found = encoder.encode(info, data)
     if (!found) continue
     const bits = bitWriter()
-    coding.writeRaw?.(info, data, found.coded, bits)
+    encoder.writeRaw?.(info, data, found.coded, bits)
     cases.push({ info, coded: found.coded, raw: bits.finish() })
   }
   if (cases.length === 0) return undefined

@@ -66,7 +66,7 @@ describe('a decoder written after the page alone reads', () => {
     const model = exampleModel()
     const initializers = new Map(tensors.map((t) => [t.name, t]))
     const codings = await expectSame({ ...model, graph: { ...model.graph, initializers } }, 'default')
-    expect(new Set(codings)).toEqual(new Set(['raw', 'integers', 'codebook', 'floats']))
+    expect(new Set(codings)).toEqual(new Set(['raw', 'integers', 'codebook', 'floats', 'bytes']))
   })
 
   it.skipIf(!modelsFolder).each(['mlperf-tiny-kws-dscnn', 'mnist-8'])(`%s${needsModels}`, async (name) => {

@@ -40,7 +40,8 @@ export interface SpecTensor {
   readonly byteLength: number
   readonly coding: string
   readonly parameters: readonly number[]
-  readonly lowBits: number
+  /** How integers are in the stream. */
+  readonly form: { readonly lowBits: number; readonly predictor: number; readonly offset: number }
   readonly table: Uint8Array | undefined
   /** Where the head gives it. */
   data: Uint8Array | undefined
@@ -88,7 +89,7 @@ export const stretch = Array.from({ length: 4096 }, (_, i) => {
   return low
 })
 
-const hash = (a: number, b: number): number => {
+export const hash = (a: number, b: number): number => {
   let h = Math.imul(a, 0x2c1b3c6d) ^ Math.imul((b + 0x7f4a7c15) | 0, 0x297a2d39)
   h = Math.imul(h ^ (h >>> 15), 0x85ebca6b)
   return h ^ (h >>> 13)
@@ -137,18 +138,24 @@ export class RangeDecoder implements BitCoder {
   }
 }
 
-class Mixer {
+export class Mixer {
   coder: BitCoder
   /** While the primer is coded: the bit that is wanted next. */
   told: number | undefined
-  private readonly p = Array.from({ length: 10 }, () => new Int32Array(65536).fill(1 << 21))
-  private readonly n = Array.from({ length: 10 }, () => new Uint8Array(65536))
+  private readonly p: readonly Int32Array[]
+  private readonly n: readonly Uint8Array[]
   private readonly weights = new Int32Array(1024 * 10).fill(20000)
-  constructor(coder: BitCoder) {
+  /** Bits that each set has coded. */
+  private readonly coded = new Int32Array(1024)
+  private readonly slots: number
+  constructor(coder: BitCoder, slots = 65536) {
     this.coder = coder
+    this.slots = slots
+    this.p = Array.from({ length: 10 }, () => new Int32Array(slots).fill(1 << 21))
+    this.n = Array.from({ length: 10 }, () => new Uint8Array(slots))
   }
   bit(wanted: number, contexts: readonly number[], node: number, set: number): number {
-    const slots = contexts.map((c) => hash(c, node) & 0xffff)
+    const slots = contexts.map((c) => hash(c, node) & (this.slots - 1))
     const s = slots.map((slot, j) => {
       const count = this.n[j][slot]
       const x = count === 0 ? 0 : stretch[this.p[j][slot] >> 10]
@@ -160,8 +167,11 @@ class Mixer {
     this.told = wanted
     const bit = this.coder.bit(p)
     const error = bit * 65536 - p
+    const uses = ++this.coded[set]
+    const shift = uses < 256 ? 14 : uses < 2048 ? 15 : uses < 16384 ? 16 : 17
     for (const [j, slot] of slots.entries()) {
-      this.weights[10 * set + j] += (Math.imul(error, s[j]) + 8192) >> 14
+      const weight = this.weights[10 * set + j] + ((Math.imul(error, s[j]) + 2 ** (shift - 1)) >> shift)
+      this.weights[10 * set + j] = Math.max(-(2 ** 18), Math.min(2 ** 18, weight))
       const [old, count] = [this.p[j][slot], this.n[j][slot]]
       this.p[j][slot] = old + (Math.imul(((bit ? 4194303 : 0) - old) >> 5, reciprocal[count]) >> 9)
       if (count < 60) this.n[j][slot]++
@@ -200,6 +210,7 @@ class Names {
   private readonly previous = new Map<number, Uint8Array>()
   private history: number[] = []
   private readonly positions = new Int32Array(65536)
+  private readonly farPositions = new Int32Array(65536)
   private readonly starts = new Map<number, number>()
   private previousStart = 0
   private ordered: Entry[] = []
@@ -296,7 +307,11 @@ class Names {
         hash(9, word),
       ]
       const set = 512 + 4 * length + (at === start ? 0 : alike ? 1 : 2)
-      const byte = this.mixer.symbol(symbols?.[i] ?? 0, 8, contexts, set)
+      const symbol = symbols?.[i] ?? 0
+      const near = hash(10, Math.min(matched, 32))
+      const long = [near, hash(11, expected | (c1 << 8)), hash(near, expected), hash(12, whole), hash(13, word)]
+      const isExpected = matched >= 16 && this.mixer.bit(symbol === expected ? 1 : 0, long, 1, 450) === 1
+      const byte = isExpected ? expected : this.mixer.symbol(symbol, 8, contexts, set)
       if (alongPlace > 0 && h[alongPlace] !== 0) alongPlace++
       if (alongPrevious > 0 && h[alongPrevious] !== 0) alongPrevious++
       h.push(byte)
@@ -312,8 +327,18 @@ class Names {
         few >= 3
           ? hash(h[n - 1] | (h[n - 2] << 8) | (h[n - 3] << 16), 11)
           : hash(place, few === 1 ? h[n - 1] : h[n - 1] | (h[n - 2] << 8))
+      if (few >= 8) {
+        const [low, high] = [1, 5].map(
+          (d) => h[n - d] | (h[n - d - 1] << 8) | (h[n - d - 2] << 16) | (h[n - d - 3] << 24),
+        )
+        const far = hash(low, high) & 0xffff
+        if (match === 0) match = this.farPositions[far]
+        this.farPositions[far] = n
+      }
       if (match === 0) match = this.positions[key & 0xffff]
       this.positions[key & 0xffff] = n
+      if (match > 0 && matched === 0)
+        while (matched < 32 && matched < match && h[match - 1 - matched] === h[n - 1 - matched]) matched++
       if (!escaped && byte === 0) return Uint8Array.from(out)
       if (!escaped && byte === 1) escaped = true
       else {
@@ -460,7 +485,9 @@ class Head {
       parameters.push(mixer.number(0, contexts, 961))
       this.lastParameter.set(place, parameters[i])
     }
-    const lowBits = coding.hasIntegers ? mixer.number(0, [hash(number, 0x10b175), kind], 963) : 0
+    const [lowBits, predictor, offset] = [0, 1, 2].map((i) =>
+      coding.hasIntegers ? mixer.number(0, [hash(hash(number, 0x10b175), i), hash(kind, i)], 963 + i) : 0,
+    )
     const table = coding.hasTable ? this.table(hash(number, coding.name === 'inline' ? sized : kind)) : undefined
     const data =
       coding.name === 'inline'
@@ -477,7 +504,7 @@ class Head {
       byteLength,
       coding: coding.name,
       parameters,
-      lowBits,
+      form: { lowBits, predictor, offset },
       table,
       data,
       tree,
@@ -580,7 +607,7 @@ export function readBySpec(file: Uint8Array): SpecFile {
   const check = (from: number, to: number, sum: number): void => {
     if (crc32(file.subarray(from, to)) !== sum) throw new Error('the checksum does not fit')
   }
-  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 1) throw new Error('no packed file')
+  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 2) throw new Error('no packed file')
   const headSum = u32()
   const mode = file[at++]
   const total = varint()

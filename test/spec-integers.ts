@@ -3,6 +3,8 @@
  * codings" of docs/format.md alone, in its order and with its names. It imports nothing from src.
  */
 import {
+  hash,
+  Mixer,
   RangeDecoder,
   readBySpec,
   reciprocal,
@@ -485,9 +487,8 @@ class RawBits {
 
 type Decode = (tensor: SpecTensor, integers: Int32Array, raw: RawBits, view: DataView) => void
 
-const decodeIntegers: Decode = ({ dtype, bits, parameters: [offset] }, integers, _raw, view) => {
-  for (const [i, integer] of integers.entries()) {
-    const v = (integer + offset) | 0
+const decodeIntegers: Decode = ({ dtype, bits }, integers, _raw, view) => {
+  for (const [i, v] of integers.entries()) {
     if (bits === 64) view.setBigInt64(8 * i, BigInt(v), true)
     else if (bits === 32) view.setInt32(4 * i, v, true)
     else if (bits === 16) view.setInt16(2 * i, v, true)
@@ -500,13 +501,15 @@ const decodeIntegers: Decode = ({ dtype, bits, parameters: [offset] }, integers,
   }
 }
 
-const decodeGrid: Decode = ({ dims, parameters: [signs], table }, integers, raw, view) => {
-  const steps = new Float32Array((table as Uint8Array).slice().buffer)
-  if (steps.length !== 1 && steps.length !== dims[0]) throw new Error(`${steps.length} steps`)
-  const each = integers.length / steps.length
+const decodeGrid: Decode = ({ bits, parameters: [flags, run], table }, integers, raw, view) => {
+  const bytes = (table as Uint8Array).slice().buffer
+  const steps = flags & 2 ? new Float64Array(bytes) : new Float32Array(bytes)
   for (const [i, integer] of integers.entries()) {
-    const isMinus = integer === 0 && signs === 1 && raw.bits(1) === 1
-    view.setFloat32(4 * i, isMinus ? -0 : integer * steps[Math.floor(i / each)], true)
+    const isMinus = integer === 0 && (flags & 1) === 1 && raw.bits(1) === 1
+    const step = run === 0 ? steps[0] : steps[Math.floor(i / run) % steps.length]
+    const value = isMinus ? -0 : integer === 0 ? 0 : flags & 4 ? integer / step : integer * step
+    if (bits === 64) view.setFloat64(8 * i, value, true)
+    else view.setFloat32(4 * i, value, true)
   }
 }
 
@@ -541,38 +544,92 @@ const decodeFloats: Decode = ({ dtype, bits, parameters: [largest, second] }, in
   }
 }
 
-const decodeRepeats: Decode = (_tensor, integers, raw, view) => {
+const decodeRepeats: Decode = ({ parameters: [largest] }, integers, raw, view) => {
   const elements = new Uint32Array(integers.length)
   /** Distinct, by first appearance. */
   const magnitudes: number[] = []
   /** The last element of each magnitude. */
   const lastOf = new Map<number, number>()
   let source: number | undefined
+  let way = 1
   let flip = 0
+  /** An element as source of the one after i. */
+  const at = (place: number, i: number): number | undefined => (place >= 0 && place <= i ? place : undefined)
   for (const [i, integer] of integers.entries()) {
     if (integer === 0 || integer === 1) {
       if (source === undefined) throw new Error('a repeat of nothing')
       flip ^= integer
       elements[i] = elements[source] ^ (flip << 31)
-      source++
+      source = at(source + way, i)
+    } else if (integer === 2 || integer === 3) {
+      const sign = raw.bits(1)
+      const k = magnitudes.length
+      const magnitude = magnitudes[raw.bits(k < 2 ? 0 : Math.ceil(Math.log2(k)))]
+      if (magnitude === undefined) throw new Error('a magnitude that is not there')
+      elements[i] = magnitude | (sign << 31)
+      const before = lastOf.get(magnitude) as number
+      way = integer === 2 ? 1 : -1
+      source = at(before + way, i)
+      flip = (elements[before] ^ elements[i]) >>> 31
     } else {
-      if (integer === 2) elements[i] = raw.bits(32)
-      else if (integer === 3) {
-        const sign = raw.bits(1)
-        const k = magnitudes.length
-        const magnitude = magnitudes[raw.bits(k < 2 ? 0 : Math.ceil(Math.log2(k)))]
-        if (magnitude === undefined) throw new Error('a magnitude that is not there')
-        elements[i] = magnitude | (sign << 31)
-      } else throw new Error(`a repeat of kind ${integer}`)
-      const before = lastOf.get(elements[i] & 0x7fffffff)
-      source = before === undefined ? undefined : before + 1
-      if (before !== undefined) flip = (elements[before] ^ elements[i]) >>> 31
+      const exponent = largest + 4 - integer
+      if (integer < 0 || exponent < 0) throw new Error('an exponent below 0')
+      const sign = raw.bits(1)
+      elements[i] = (sign << 31) | (exponent << 23) | raw.bits(23)
+      source = undefined
     }
     const magnitude = elements[i] & 0x7fffffff
     if (!lastOf.has(magnitude)) magnitudes.push(magnitude)
     lastOf.set(magnitude, i)
     view.setUint32(4 * i, elements[i], true)
   }
+}
+
+function decodeBytes({ bits, dims, byteLength }: SpecTensor, raw: RawBits): Uint8Array {
+  const stream = Uint8Array.from({ length: raw.bits(32) }, () => raw.bits(8))
+  const width = Math.max(1, bits / 8)
+  const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
+  const slots = 2 ** Math.max(12, Math.min(18, 2 + byteLength.toString(2).length))
+  const mixer = new Mixer(new RangeDecoder(stream), slots)
+  const b: number[] = []
+  const positions = new Int32Array(65536)
+  let match = 0
+  let matched = 0
+  for (let i = 0; i < byteLength; i++) {
+    const column = i % width
+    const at = (d: number): number => (i >= d ? b[i - d] : 0)
+    const [h1, h2, h3, h4] = [at(1), at(2), at(3), at(4)]
+    const expected = matched > 0 ? b[match] : 0
+    const near = hash(column, Math.min(matched, 32))
+    const long = [near, hash(near, expected), hash(11, expected | (h1 << 8))]
+    const isExpected = matched >= 16 && mixer.bit(0, long, 1, 1000) === 1
+    const contexts = [
+      hash(column, h1),
+      hash(16 + column, h1 | (h2 << 8)),
+      hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
+      hash(48 + column, h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)),
+      hash(64 + column, at(width) | (at(2 * width) << 8)),
+      hash(80 + column, at(width) | (h1 << 8)),
+      hash(96 + column, at(row) | (h1 << 8)),
+      hash(112 + column, at(row) | (at(width) << 8) | (at(row + width) << 16)),
+      hash(128 + column, matched > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
+      144 + column,
+    ]
+    b.push(isExpected ? expected : mixer.symbol(0, 8, contexts, 16 * column + Math.min(matched, 15)))
+    if (matched > 0 && b[i] === expected) {
+      match++
+      matched++
+    } else matched = 0
+    if (i < 5) continue
+    const key = hash(b[i] | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & 0xffff
+    if (matched === 0) {
+      match = positions[key]
+      while (matched < 32 && matched < match && b[match - 1 - matched] === b[i - matched]) matched++
+      if (matched < 5) matched = 0
+    }
+    positions[key] = i + 1
+  }
+  return Uint8Array.from(b, (_, i) => b[i - (i % width) + width - 1 - (i % width)])
 }
 
 /** Of the codings with integers. */
@@ -587,14 +644,43 @@ const decoders: Readonly<Record<string, Decode>> = {
 function decodeTensor(tensor: SpecTensor, stream: IntegerStream, raw: RawBits): Uint8Array {
   const data = new Uint8Array(tensor.byteLength)
   if (tensor.coding === 'raw') return data.map(() => raw.bits(8))
+  if (tensor.coding === 'bytes') return decodeBytes(tensor, raw)
   const integers = stream.tensor(tensor.dims)
-  const { lowBits } = tensor
+  const { lowBits, predictor, offset } = tensor.form
   if (lowBits > 0) for (const [i, v] of integers.entries()) integers[i] = (v << lowBits) | raw.bits(lowBits)
+  const d = Math.ceil(predictor / 2)
+  const before = (i: number): number => integers[i] ?? 0
+  for (const [i, v] of integers.entries()) {
+    const plane = predictor % 2 === 0
+    const expected = predictor === 0 ? 0 : before(i - d) + (plane ? before(i - 1) - before(i - d - 1) : 0)
+    integers[i] = v + offset + expected
+  }
   decoders[tensor.coding](tensor, integers, raw, new DataView(data.buffer))
   return data
 }
 
 // ---- the file
+
+/** A tensor's data with its dimensions in another order: that of this number among all orders, sorted. */
+function reordered({ data, dims, bits }: SpecTensor, number: number): Uint8Array {
+  const bytes = data as Uint8Array
+  if (number === 0) return bytes
+  const orders = (axes: readonly number[]): number[][] =>
+    axes.length === 0 ? [[]] : axes.flatMap((a) => orders(axes.filter((b) => b !== a)).map((rest) => [a, ...rest]))
+  const order = orders([...dims.keys()])[number]
+  const width = bits / 8
+  const out: number[] = []
+  const walk = (depth: number, from: number): void => {
+    if (depth === order.length) out.push(...bytes.subarray(from * width, (from + 1) * width))
+    else {
+      const axis = order[depth]
+      const stride = dims.slice(axis + 1).reduce((a, b) => a * b, 1)
+      for (let i = 0; i < dims[axis]; i++) walk(depth + 1, from + i * stride)
+    }
+  }
+  walk(0, 0)
+  return Uint8Array.from(out)
+}
 
 /** The whole file: tensors with their data, and the ONNX file. */
 export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['tensors']; readonly onnx: Uint8Array } {
@@ -606,6 +692,6 @@ export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['t
     bits.end()
   }
   for (const [i, tensor] of file.tensors.entries())
-    if (tensor.coding === 'copy') tensor.data = file.tensors[i - tensor.parameters[0]].data
+    if (tensor.coding === 'copy') tensor.data = reordered(file.tensors[i - tensor.parameters[0]], tensor.parameters[1])
   return { tensors: file.tensors, onnx: file.onnx() }
 }

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chooser } from '../src/formats/choose-coding.ts'
 import type { Coded } from '../src/formats/coding/coding.ts'
 import { codings } from '../src/formats/coding/codings.ts'
 import { type Container, readContents, readGroup, writeContainer } from '../src/formats/container.ts'
@@ -16,7 +17,7 @@ import * as matrixFormats from '../src/formats/matrix/index.ts'
 import type { MatrixFormat } from '../src/formats/matrix/matrix.ts'
 import { openMatrix } from '../src/formats/matrix/open.ts'
 import { packModel } from '../src/formats/pack.ts'
-import { type CodedTensor, chooser, infoOf, tensorCoder } from '../src/formats/tensor-coder.ts'
+import { type CodedTensor, infoOf, tensorCoder } from '../src/formats/tensor-coder.ts'
 import { decodeOne, readHead, unpackOnnx } from '../src/formats/unpack-onnx.ts'
 import type { Model, Tensor } from '../src/model.ts'
 import { ModelProto } from '../src/onnx/schema.ts'
@@ -86,7 +87,9 @@ function modelOf(tensors: readonly Tensor[]): Model {
 const magnitudes = noise(12, 2)
 const tensors: Record<string, readonly Tensor[]> = {
   none: [],
-  raw: [{ name: 'complex', dtype: 'complex64', dims: [20], data: new Uint8Array(noise(40, 1).buffer) }],
+  raw: [
+    { name: 'complex', dtype: 'complex64', dims: [20], data: Uint8Array.from({ length: 160 }, () => rng.below(256)) },
+  ],
   inline: [
     integerTensor('shape', 'int64', [3], [1, -1, 49]),
     floatTensor('scalar', [], [0.1]),
@@ -130,6 +133,27 @@ const tensors: Record<string, readonly Tensor[]> = {
       [4, 30],
       Float32Array.from(ints(120, 9), (v, i) => Math.fround(v * Math.fround(0.1 + Math.floor(i / 30)))),
     ),
+    floatTensor(
+      'columns',
+      [30, 4],
+      Float32Array.from(ints(120, 9), (v, i) => Math.fround(v * Math.fround(0.1 + (i % 4)))),
+    ),
+    floatTensor(
+      'doubles',
+      [4, 30],
+      Float32Array.from(ints(120, 9), (v, i) => Math.fround(v * (0.1 + Math.floor(i / 30) / 7))),
+    ),
+    floatTensor(
+      'decimals',
+      [100],
+      Float32Array.from(ints(100, 900), (v) => Math.fround(v / 100)),
+    ),
+    {
+      name: 'decimals of doubles',
+      dtype: 'float64',
+      dims: [50],
+      data: new Uint8Array(Float64Array.from(ints(50, 900), (v, i) => (v === 0 && i % 2 ? -0 : v / 1000)).buffer),
+    },
     floatTensor(
       'signs',
       [50],
@@ -178,6 +202,43 @@ const tensors: Record<string, readonly Tensor[]> = {
       'waves',
       [16, 32],
       Float32Array.from({ length: 512 }, (_, i) => magnitudes[(i * ((i >> 5) + 1)) % 12] * ((i >> 4) % 3 ? 1 : -1)),
+    ),
+  ],
+  bytes: [
+    {
+      name: 'text',
+      dtype: 'uint8',
+      dims: [1200],
+      data: Uint8Array.from({ length: 1200 }, (_, i) =>
+        'a tale told twice is half forgotten; '.charCodeAt((i + (i >> 7)) % 37),
+      ),
+    },
+    {
+      name: 'far',
+      dtype: 'int64',
+      dims: [10, 20],
+      data: new Uint8Array(
+        BigInt64Array.from({ length: 200 }, (_, i) => BigInt(i % 20) * 0x123456789an + BigInt(i >> 4)).buffer,
+      ),
+    },
+  ],
+  predicted: [
+    integerTensor(
+      'range',
+      'int64',
+      [300],
+      Array.from({ length: 300 }, (_, i) => 5 + 8 * i),
+    ),
+    integerTensor(
+      'plane',
+      'int32',
+      [20, 30],
+      Array.from({ length: 600 }, (_, i) => 7 * Math.floor(i / 30) - 3 * (i % 30)),
+    ),
+    floatTensor(
+      'mask',
+      [24, 24],
+      Float32Array.from({ length: 576 }, (_, i) => (i % 24 > i / 24 ? Number.NEGATIVE_INFINITY : 0)),
     ),
   ],
   // A second group begins after 2^20 elements.
@@ -297,7 +358,7 @@ function search(sentence: RegExp): Uint8Array {
 const hostile: Record<string, Uint8Array> = {
   empty: new Uint8Array(0),
   'another-format': Uint8Array.of(0x50, 0x4b, 3, 4),
-  'version-2': withBytes(file, { 3: 2 }),
+  'version-1': withBytes(file, { 3: 1 }),
   'only-magic': file.slice(0, 4),
   'cut-in-contents': file.slice(0, 14),
   'cut-in-head': file.slice(0, contents.groups[0].at - 3),
@@ -324,17 +385,18 @@ const hostile: Record<string, Uint8Array> = {
   'unknown-element-type': withHead({ tensor: () => ({}), message: (m) => void (initializersOf(m)[0].dataType = 99) }),
   'negative-shape': withHead({ message: (m) => void (initializersOf(m)[0].dims = [-6, 20]) }),
   'unknown-coding': search(/: tensor coding /),
-  'copy-of-itself': withHead({ tensor: first({ coding: 'copy', parameters: [0] }) }),
-  'copy-of-nothing': withHead({ tensor: first({ coding: 'copy', parameters: [1] }) }),
+  'copy-of-itself': withHead({ tensor: first({ coding: 'copy', parameters: [0, 0] }) }),
+  'copy-of-nothing': withHead({ tensor: first({ coding: 'copy', parameters: [1, 0] }) }),
   'grid-of-no-steps': withHead({ tensor: first({ table: new Uint8Array(0) }) }),
-  'grid-of-two-steps': withHead({ tensor: first({ table: new Uint8Array(8) }) }),
+  'grid-of-two-steps': withHead({ tensor: first({ parameters: [0, 0], table: new Uint8Array(8) }) }),
   'table-longer-than-tensor': search(/: a table of /),
   'codebook-index-out-of-range': withHead({
     tensor: first({ coding: 'codebook', parameters: [7], table: new Uint8Array(4) }),
   }),
   'exponent-out-of-range': withHead({ tensor: first({ coding: 'floats', parameters: [256, 0] }) }),
   'inline-of-another-size': withHead({ tensor: first({ coding: 'inline', parameters: [], table: new Uint8Array(3) }) }),
-  'repeat-of-nothing': withHead({ tensor: first({ coding: 'repeats', parameters: [] }) }),
+  'repeat-of-nothing': withHead({ tensor: first({ coding: 'repeats', parameters: [200] }) }),
+  'bytes-that-end': withHead({ tensor: first({ coding: 'bytes', parameters: [] }) }),
   'too-many-low-bits': search(/ low bits;/),
   'name-of-nothing': search(/a name refers to one that is not there/),
 }

@@ -7,7 +7,7 @@ import { crc32 } from './checksum.ts'
 import type { Mode } from './entropy/integer-coder.ts'
 
 /** "cop" and the version. */
-export const magic = Uint8Array.of(0x63, 0x6f, 0x70, 0x01)
+export const magic = Uint8Array.of(0x63, 0x6f, 0x70, 0x02)
 export const modes: readonly Mode[] = ['fast', 'default', 'max']
 
 export interface Group {

@@ -55,7 +55,7 @@ const sets = { presence: 0, count: 64, int: 128, sign: 192, float: 256, bytes: 3
 /** A mixer that has coded the primer. */
 export function primedMixer(coder: BinaryCoder): ContextMixer {
   primed ??= prime()
-  return new ContextMixer(coder, primed.mixer)
+  return new ContextMixer(coder, { learnt: primed.mixer })
 }
 
 /** Codes a message with a mixer that `primedMixer` made: encodes it, or decodes one where there is none. */

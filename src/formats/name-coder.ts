@@ -9,7 +9,7 @@ import { type ContextMixer, hash } from './entropy/context-mixer.ts'
 import { grown } from './memory.ts'
 
 /** Mixing weights 448 up are this file's. */
-const sets = { how: 448, rank: 449, text: 512 } as const
+const sets = { how: 448, rank: 449, long: 450, text: 512 } as const
 
 export interface NameTable {
   /** A value's name. `role`: 1 node input, 2 node output, 3 tensor, 4 value info. */
@@ -35,6 +35,13 @@ export interface Counters {
   readonly check: (items: number) => void
 }
 
+/** Equal bytes before from which on a whole byte is one decision. */
+const longMatch = 16
+/** Equal bytes before that are looked at. */
+const mostMatched = 32
+/** Bytes of the longer hashes. */
+const farLength = 8
+
 /** What a text counts as, beside its symbols. */
 const textItems = 4
 
@@ -50,6 +57,8 @@ interface TextMemory {
   used: number
   /** The last position after each hash of the bytes before. */
   readonly positions: Int32Array
+  /** The same after hashes of more bytes. */
+  readonly farPositions: Int32Array
   /** Start of the last string in each place. */
   readonly starts: Map<number, number>
   previousStart: number
@@ -71,6 +80,7 @@ export function nameMemory(from?: NameMemory): NameMemory {
       history: text?.history.slice() ?? new Uint8Array(1 << 12),
       used: text?.used ?? 0,
       positions: text?.positions.slice() ?? new Int32Array(1 << 16),
+      farPositions: text?.farPositions.slice() ?? new Int32Array(1 << 16),
       starts: new Map(text?.starts),
       previousStart: text?.previousStart ?? 0,
     },
@@ -168,7 +178,7 @@ export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameM
 
 /** Codes bytes one by one, ended by a 0; 0 and 1 themselves are written after a 1. */
 function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: TextMemory) {
-  const { positions, starts } = memory
+  const { positions, farPositions, starts } = memory
   let stringStart = 0
   let match = 0
   let matched = 0
@@ -189,6 +199,12 @@ function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: Text
     const c4 = i > stringStart + 3 ? memory.history[i - 4] : 0
     const expected = match > 0 ? memory.history[match] : 0
     const length = match > 0 ? Math.min(matched, 15) : 0
+    // In the middle of what was there before, one decision does for a whole byte.
+    if (matched >= longMatch) {
+      const near = hash(10, Math.min(matched, mostMatched))
+      const as = [near, hash(11, expected | (c1 << 8)), hash(near, expected), hash(12, whole), hash(13, word)]
+      if (mixer.bit(value === expected ? 1 : 0, as, 1, sets.long)) return expected
+    }
     const other = memory.history[aligned] ?? 0
     const contexts = [
       hash(1, place),
@@ -207,6 +223,31 @@ function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: Text
       contexts,
       sets.text + Math.min(length, 15) * 4 + (i === stringStart ? 0 : before ? 1 : 2),
     )
+  }
+
+  /** Looks for a place in the history that goes on as this one may, and notes this one. */
+  const findMatch = (place: number): void => {
+    const { history, used: i } = memory
+    const length = i - stringStart
+    const h1 = history[i - 1]
+    const h2 = history[i - 2]
+    const h3 = history[i - 3]
+    const h =
+      (length >= 3 ? hash(h1 | (h2 << 8) | (h3 << 16), 11) : hash(place, length === 1 ? h1 : h1 | (h2 << 8))) & 0xffff
+    if (length >= farLength) {
+      const far =
+        hash(
+          h1 | (h2 << 8) | (h3 << 16) | (history[i - 4] << 24),
+          history[i - 5] | (history[i - 6] << 8) | (history[i - 7] << 16) | (history[i - 8] << 24),
+        ) & 0xffff
+      if (match === 0) match = farPositions[far]
+      farPositions[far] = i
+    }
+    if (match === 0) match = positions[h]
+    positions[h] = i
+    if (matched > 0 || match === 0) return
+    while (matched < mostMatched && matched < match && history[match - 1 - matched] === history[i - 1 - matched])
+      matched++
   }
 
   return (bytes: Uint8Array | undefined, place: number, isName: boolean): Uint8Array => {
@@ -239,21 +280,7 @@ function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: Text
         match++
         matched++
       } else match = matched = 0
-      const i = memory.used
-      if (i - stringStart >= 3) {
-        const h =
-          hash(memory.history[i - 1] | (memory.history[i - 2] << 8) | (memory.history[i - 3] << 16), 11) & 0xffff
-        if (match === 0) match = positions[h]
-        positions[h] = i
-      } else {
-        const h =
-          hash(
-            place,
-            i - stringStart === 1 ? memory.history[i - 1] : memory.history[i - 1] | (memory.history[i - 2] << 8),
-          ) & 0xffff
-        if (match === 0) match = positions[h]
-        positions[h] = i
-      }
+      findMatch(place)
       if (byte === 0 && !escaped) break
       escaped = byte === 1 && !escaped
       if (!escaped) at++

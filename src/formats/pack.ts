@@ -7,11 +7,13 @@ import { ModelProto } from '../onnx/schema.ts'
 import { decode, type Message } from '../onnx/wire.ts'
 import { writeModel } from '../onnx/write.ts'
 import { bitWriter } from './bits.ts'
+import { type ChosenCoding, chooser } from './choose-coding.ts'
+import { writeTensor } from './coding/write-stream.ts'
 import { type Group, maxGraphBytes, maxGraphExpansion, maxItemsIn, writeContainer } from './container.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
-import { type CodedTensor, chooser, infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
+import { infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface PackOptions {
   /** `fast` decodes several times faster, `max` is smallest and slowest. */
@@ -20,7 +22,7 @@ export interface PackOptions {
   readonly progress?: (share: number) => void
 }
 
-interface Job extends CodedTensor {
+interface Job extends ChosenCoding {
   readonly data: Uint8Array
 }
 
@@ -77,12 +79,7 @@ function encodeGroups(jobs: readonly Job[], mode: Mode, progress: (share: number
   for (const members of splitIntoGroups(jobs)) {
     const integers = beginEncoding({ mode })
     const bits = bitWriter()
-    for (const { info, coding, coded, data } of members) {
-      const { integers: values, lowBits = 0 } = coded
-      if (values) integers.encodeTensor(lowBits > 0 ? values.map((v) => v >> lowBits) : values, info.dims)
-      if (values && lowBits > 0) for (const v of values) bits.write(v, lowBits)
-      coding.writeRaw?.(info, data, coded, bits)
-    }
+    for (const member of members) writeTensor(member, integers, bits)
     groups.push({ integers: integers.finish(), raw: bits.finish() })
     progress((jobs.indexOf(members[members.length - 1]) + 1) / jobs.length)
   }

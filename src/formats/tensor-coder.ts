@@ -1,16 +1,13 @@
 /** How a tensor is coded, in the head stream: which coding, its parameters and its table. */
 import { byteLengthOf, dataTypeOf } from '../tensor/dtype.ts'
-import { crc32 } from './checksum.ts'
 import { type Coded, type Coding, damaged, type TensorInfo } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
-import { constant } from './coding/constant.ts'
-import { copy } from './coding/copy.ts'
-import { lowBitsOf } from './coding/low-bits.ts'
+import { plainForm, type StreamForm } from './coding/stream-form.ts'
 import { groupSize } from './container.ts'
 import { type ContextMixer, hash } from './entropy/context-mixer.ts'
 
 /** Mixing weights 960 up are this file's. */
-const sets = { coding: 960, parameter: 961, length: 962, lowBits: 963, table: 968 } as const
+const sets = { coding: 960, parameter: 961, length: 962, form: 963, table: 968 } as const
 
 /** Elements of a tensor that may be coded as integers: as many as 4 GiB hold. */
 export const maxIntegers = 2 ** 30
@@ -37,37 +34,6 @@ export function infoOf(message: { [field: string]: unknown }): TensorInfo {
     if (!(d >= 0) || !Number.isSafeInteger(size)) throw damaged(`shape [${dims.join(',')}]`)
   }
   return { dtype, dims, size, byteLength: byteLengthOf(dtype, size) }
-}
-
-/** A chooser that finds repeated tensors, too: call it for the tensors in order. */
-export function chooser(): (info: TensorInfo, data: Uint8Array) => CodedTensor {
-  const seen = new Map<string, { index: number; data: Uint8Array }[]>()
-  let index = 0
-  return (info, data) => {
-    const here = index++
-    if (info.byteLength < 16) return chooseCoding(info, data)
-    const key = `${info.dtype} ${info.byteLength} ${crc32(data)}`
-    const earlier = seen.get(key)?.find((e) => data.every((b, i) => b === e.data[i]))
-    if (earlier) return { info, coding: copy, coded: { parameters: [here - earlier.index] } }
-    seen.set(key, [...(seen.get(key) ?? []), { index: here, data }])
-    return chooseCoding(info, data)
-  }
-}
-
-/** The cheapest coding of a tensor. */
-export function chooseCoding(info: TensorInfo, data: Uint8Array): CodedTensor {
-  const same = constant.encode(info, data)
-  if (same && info.size > 64) return { info, coding: constant, coded: same.coded }
-  let best: { tensor: CodedTensor; bits: number } | undefined
-  for (const coding of codings) {
-    if (coding.hasIntegers && info.size > maxIntegers) continue
-    const found = coding.encode(info, data)
-    if (found && (!best || found.bits < best.bits))
-      best = { tensor: { info, coding, coded: found.coded }, bits: found.bits }
-  }
-  const { tensor } = best as { tensor: CodedTensor }
-  const { integers } = tensor.coded
-  return integers ? { ...tensor, coded: { ...tensor.coded, lowBits: lowBitsOf(integers) } } : tensor
 }
 
 export function tensorCoder(mixer: ContextMixer): TensorCoder {
@@ -100,6 +66,14 @@ export function tensorCoder(mixer: ContextMixer): TensorCoder {
     return out
   }
 
+  const codeForm = (known: StreamForm = plainForm, place: number, kind: number): StreamForm => {
+    const code = (value: number, at: number) => mixer.number(value, [hash(place, at), hash(kind, at)], sets.form + at)
+    const lowBits = code(known.lowBits, 0)
+    if (lowBits > 31) throw damaged(`${lowBits} low bits`)
+    const predictor = code(known.predictor, 1)
+    return { lowBits, predictor, offset: code(known.offset, 2) }
+  }
+
   return {
     code(tensor, info) {
       const kind = hash(info.dtype.length * 31 + info.dtype.charCodeAt(info.dtype.length - 1), info.dims.length)
@@ -123,20 +97,18 @@ export function tensorCoder(mixer: ContextMixer): TensorCoder {
         lastParameter.set(place, value)
         parameters.push(value)
       }
-      const lowPlace = hash(choice, 0x10b175)
-      const lowBits = coding.hasIntegers ? mixer.number(tensor?.coded.lowBits ?? 0, [lowPlace, kind], sets.lowBits) : 0
-      if (lowBits > 31) throw damaged(`${lowBits} low bits`)
+      const form = coding.hasIntegers ? codeForm(tensor?.coded.form, hash(choice, 0x10b175), kind) : undefined
       const table = coding.hasTable
         ? codeTable(tensor?.coded.table, hash(choice, coding.name === 'inline' ? sized : kind), info)
         : undefined
-      return { info, coding, coded: tensor?.coded ?? { parameters, table, lowBits } }
+      return { info, coding, coded: tensor?.coded ?? { parameters, table, form } }
     },
   }
 }
 
 /** Whether a tensor has integers or raw bits in a group. */
 export function hasPayload({ coding }: CodedTensor): boolean {
-  return coding.hasIntegers || coding.writeRaw !== undefined
+  return coding.hasIntegers || coding.hasRaw
 }
 
 /** Tensors that have a payload, in order, a new group after each `groupSize` elements. */

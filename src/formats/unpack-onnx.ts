@@ -7,7 +7,8 @@ import { ModelProto } from '../onnx/schema.ts'
 import { encode, type Message } from '../onnx/wire.ts'
 import { bitReader } from './bits.ts'
 import { type BitReader, damaged, type TensorInfo } from './coding/coding.ts'
-import { copy } from './coding/copy.ts'
+import { copy, permuted } from './coding/copy.ts'
+import { fromStream } from './coding/stream-form.ts'
 import {
   type Contents,
   checkEnd,
@@ -93,7 +94,9 @@ export function tensorNamed({ tensors }: Head, name: string): PackedTensor {
 
 /** One tensor's data. Of its group, those before it are decoded on the way. `load` is asked for the group, if there is one. */
 export function decodeOne(head: Head, tensor: PackedTensor, load: (group: number) => Uint8Array): Uint8Array {
-  const wanted = tensor.source ?? tensor
+  if (tensor.source)
+    return permuted(decodeOne(head, tensor.source, load), tensor.source.info, tensor.coded.parameters[1])
+  const wanted = tensor
   if (wanted.group === undefined) return decodeFromHead(wanted)
   const group = openGroup(head, wanted.group, load(wanted.group))
   for (const member of head.groups[wanted.group]) {
@@ -114,7 +117,7 @@ export function tensorDecoder(head: Head): (tensor: PackedTensor, load: (group: 
   return (tensor, load) => {
     const { source } = tensor
     if (source) {
-      const data = kept.get(source) as Uint8Array
+      const data = permuted(kept.get(source) as Uint8Array, source.info, tensor.coded.parameters[1])
       const left = (copies.get(source) as number) - 1
       copies.set(source, left)
       if (left === 0) kept.delete(source)
@@ -154,10 +157,7 @@ function openGroup({ contents, groups }: Head, index: number, bytes: Uint8Array)
 
 function decodeTensor({ coding, coded, info }: PackedTensor, decoder: IntegerDecoder | undefined, bits: BitReader) {
   const values = coding.hasIntegers ? decoder?.decodeTensor(info.dims) : undefined
-  const { lowBits = 0 } = coded
-  if (values && lowBits > 0) {
-    for (let i = 0; i < values.length; i++) values[i] = (values[i] << lowBits) | bits.read(lowBits)
-  }
+  if (values && coded.form) fromStream(values, coded.form, bits)
   return sized(coding.decode(info, { ...coded, integers: values }, bits), info)
 }
 

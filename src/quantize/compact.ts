@@ -6,7 +6,7 @@
  * so it runs as fast as before. (DequantizeLinear would say the same, but ONNX Runtime keeps that for its integer
  * kernels and computes it again at every call, and it needs operator set 10; docs/notes/compact.md.)
  */
-import { findStep } from '../formats/coding/grid.ts'
+import { findStep } from '../formats/coding/grid-steps.ts'
 import { node } from '../graph/build.ts'
 import { computeConstants, type Form } from '../graph/compute-constants.ts'
 import { dropUnused } from '../graph/drop-unused.ts'

@@ -1,6 +1,6 @@
 /** Few distinct values: a table of them in numeric order, and indices counted from zero's (or the smallest) place. Parameter: that place. */
 import { type DataType, dataTypes, halfToFloat } from '../../tensor/dtype.ts'
-import { type Coding, damaged, estimateBits } from './coding.ts'
+import { type Coding, damaged, type Encoder, estimateBits } from './coding.ts'
 
 const maxDistinct = 4096
 
@@ -9,6 +9,23 @@ export const codebook: Coding = {
   parameterCount: 1,
   hasTable: true,
   hasIntegers: true,
+  hasRaw: false,
+  decode({ dtype, byteLength, size }, { parameters, table, integers }) {
+    const width = dataTypes[dtype].bits / 8
+    if (!integers || !table || width < 1 || table.length % width !== 0) throw damaged('a codebook of broken entries')
+    const count = table.length / width
+    const out = new Uint8Array(byteLength)
+    for (let i = 0; i < size; i++) {
+      const index = integers[i] + parameters[0]
+      if (!(index >= 0 && index < count)) throw damaged(`codebook index ${index} of ${count}`)
+      for (let b = 0; b < width; b++) out[i * width + b] = table[index * width + b]
+    }
+    return out
+  },
+}
+
+export const codebookEncoder: Encoder = {
+  coding: codebook,
   encode({ dtype, size }, data) {
     const width = dataTypes[dtype].bits / 8
     if (dataTypes[dtype].kind !== 'float' || size < 8) return undefined
@@ -43,18 +60,6 @@ export const codebook: Coding = {
       table.set(bytes, i * width)
     })
     return { coded: { parameters: [centre], table, integers }, bits: estimateBits(integers) + table.length * 7 }
-  },
-  decode({ dtype, byteLength, size }, { parameters, table, integers }) {
-    const width = dataTypes[dtype].bits / 8
-    if (!integers || !table || width < 1 || table.length % width !== 0) throw damaged('a codebook of broken entries')
-    const count = table.length / width
-    const out = new Uint8Array(byteLength)
-    for (let i = 0; i < size; i++) {
-      const index = integers[i] + parameters[0]
-      if (!(index >= 0 && index < count)) throw damaged(`codebook index ${index} of ${count}`)
-      for (let b = 0; b < width; b++) out[i * width + b] = table[index * width + b]
-    }
-    return out
   },
 }
 

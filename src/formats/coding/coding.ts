@@ -1,8 +1,9 @@
 /**
  * What a tensor coding is: a lossless map from a tensor's bytes to a few parameters, a table, one tensor of integers
- * and raw bits. Adding one is a file here and a line in codings.ts.
+ * and raw bits. Adding one is a file here and a line in codings.ts and in encoders.ts.
  */
 import type { DataType } from '../../tensor/dtype.ts'
+import type { StreamForm } from './stream-form.ts'
 
 export interface TensorInfo {
   readonly dtype: DataType
@@ -21,8 +22,8 @@ export interface Coded {
   readonly table?: Uint8Array
   /** As many as `info.size`, for codings that have integers. */
   readonly integers?: Int32Array
-  /** Low bits of the integers that are among the raw bits. */
-  readonly lowBits?: number
+  /** How these are in the stream, if not as they are. */
+  readonly form?: StreamForm
 }
 
 /** Raw bits of a group, in order. */
@@ -34,17 +35,25 @@ export interface BitReader {
   read(count: number): number
 }
 
+/** What a decoder needs of a coding. */
 export interface Coding {
   readonly name: string
   readonly parameterCount: number
   readonly hasTable: boolean
   readonly hasIntegers: boolean
+  /** Whether there may be raw bits besides the integers' low bits. */
+  readonly hasRaw: boolean
+  /** The tensor's bytes again. Throws a sentence where the parameters make no sense. */
+  readonly decode: (info: TensorInfo, coded: Coded, raw: BitReader) => Uint8Array
+}
+
+/** What an encoder needs besides; apart, so that a decoder alone carries none of it. */
+export interface Encoder {
+  readonly coding: Coding
   /** The coded form and its estimated size, or undefined where the coding does not fit the tensor. */
   readonly encode: (info: TensorInfo, data: Uint8Array) => { readonly coded: Coded; readonly bits: number } | undefined
   /** Raw bits, if any, of a tensor that `encode` coded. */
   readonly writeRaw?: (info: TensorInfo, data: Uint8Array, coded: Coded, out: BitWriter) => void
-  /** The tensor's bytes again. Throws a sentence where the parameters make no sense. */
-  readonly decode: (info: TensorInfo, coded: Coded, raw: BitReader) => Uint8Array
 }
 
 /** Bits that the integer coder takes for these, roughly: the zero-order entropy of small values, Elias-gamma-like classes for large. */

@@ -1,4 +1,5 @@
 /** The tensor codings; a file names one by its place here, so the order is part of the format. */
+import { bytes } from './bytes.ts'
 import { codebook } from './codebook.ts'
 import type { Coding } from './coding.ts'
 import { constant } from './constant.ts'
@@ -10,4 +11,15 @@ import { integers } from './integers.ts'
 import { raw } from './raw.ts'
 import { repeats } from './repeats.ts'
 
-export const codings: readonly Coding[] = [raw, inline, constant, integers, grid, codebook, floats, copy, repeats]
+export const codings: readonly Coding[] = [
+  raw,
+  inline,
+  constant,
+  integers,
+  grid,
+  codebook,
+  floats,
+  copy,
+  repeats,
+  bytes,
+]

@@ -1,18 +1,13 @@
 /** Every element has the same bytes: the head holds one. */
 import { dataTypes } from '../../tensor/dtype.ts'
-import { type Coding, damaged } from './coding.ts'
+import { type Coding, damaged, type Encoder } from './coding.ts'
 
 export const constant: Coding = {
   name: 'constant',
   parameterCount: 0,
   hasTable: true,
   hasIntegers: false,
-  encode({ dtype, size }, data) {
-    const width = dataTypes[dtype].bits / 8
-    if (width < 1 || size < 2) return undefined
-    for (let i = width; i < data.length; i++) if (data[i] !== data[i - width]) return undefined
-    return { coded: { parameters: [], table: new Uint8Array(data.subarray(0, width)) }, bits: 2 * width }
-  },
+  hasRaw: false,
   decode({ dtype, byteLength }, { table }) {
     const width = dataTypes[dtype].bits / 8
     if (!table || table.length !== width || width < 1) throw damaged('a constant tensor without its one element')
@@ -21,5 +16,15 @@ export const constant: Coding = {
     out.set(table)
     for (let done = width; done < byteLength; done *= 2) out.copyWithin(done, 0, Math.min(done, byteLength - done))
     return out
+  },
+}
+
+export const constantEncoder: Encoder = {
+  coding: constant,
+  encode({ dtype, size }, data) {
+    const width = dataTypes[dtype].bits / 8
+    if (width < 1 || size < 2) return undefined
+    for (let i = width; i < data.length; i++) if (data[i] !== data[i - width]) return undefined
+    return { coded: { parameters: [], table: new Uint8Array(data.subarray(0, width)) }, bits: 2 * width }
   },
 }

@@ -5,7 +5,15 @@
  * a weight below zero that was multiplied by a mask, as frameworks prune, is one.
  */
 import type { DataType } from '../../tensor/dtype.ts'
-import { type BitReader, type BitWriter, type Coding, damaged, estimateBits, type TensorInfo } from './coding.ts'
+import {
+  type BitReader,
+  type BitWriter,
+  type Coding,
+  damaged,
+  type Encoder,
+  estimateBits,
+  type TensorInfo,
+} from './coding.ts'
 
 interface FloatFormat {
   readonly width: number
@@ -28,6 +36,12 @@ export const floats: Coding = {
   parameterCount: 2,
   hasTable: false,
   hasIntegers: true,
+  hasRaw: true,
+  decode: decodeFloats,
+}
+
+export const floatsEncoder: Encoder = {
+  coding: floats,
   encode(info, data) {
     const format = formats[info.dtype]
     if (!format) return undefined
@@ -74,7 +88,6 @@ export const floats: Coding = {
       else if (signs) out.write(parts.sign, 1)
     }
   },
-  decode: decodeFloats,
 }
 
 function lowBitsOf(parameter: number): { zeros: number; signs: boolean } {

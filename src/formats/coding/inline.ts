@@ -1,6 +1,6 @@
 /** The bytes as they are, in the head, where small tensors (shapes, scalars) repeat each other. */
 import { dataTypes } from '../../tensor/dtype.ts'
-import { type Coding, damaged } from './coding.ts'
+import { type Coding, damaged, type Encoder } from './coding.ts'
 
 /** Elements up to which a tensor may be coded in the head. */
 const maxSize = 16
@@ -10,13 +10,18 @@ export const inline: Coding = {
   parameterCount: 0,
   hasTable: true,
   hasIntegers: false,
+  hasRaw: false,
+  decode({ byteLength }, { table }) {
+    if (!table || table.length !== byteLength) throw damaged('an inline tensor of another size than its shape')
+    return table
+  },
+}
+
+export const inlineEncoder: Encoder = {
+  coding: inline,
   encode({ dtype, size }, data) {
     if (size > maxSize) return undefined
     const isFloat = dataTypes[dtype].kind === 'float'
     return { coded: { parameters: [], table: data }, bits: data.length * (isFloat ? 7 : 1) }
-  },
-  decode({ byteLength }, { table }) {
-    if (!table || table.length !== byteLength) throw damaged('an inline tensor of another size than its shape')
-    return table
   },
 }

@@ -9,32 +9,46 @@ import { reciprocalTable, squashTable, stretchLimit, stretchTable } from './logi
 import type { BinaryCoder } from './range-coder.ts'
 
 export const maxContexts = 10
-const slotBits = 16
-const mask = (1 << slotBits) - 1
+/** Slots of a context's table, unless another number is asked for: 2^16. */
+const defaultSlotBits = 16
 const weightSets = 1024
+/** Weights stay within ±4, so that their products with stretched probabilities fit 32 bits together. */
+const weightLimit = 1 << 18
+/** Bits after which a set of weights learns as slowly as it ever will. */
+const steady = 1 << 14
 
 export interface MixerMemory {
   readonly probability: Int32Array
   readonly weights: Int32Array
+  /** How many bits each set of weights has coded, up to `steady`. */
+  readonly uses: Int32Array
 }
 
 export class ContextMixer {
   private readonly coder: BinaryCoder
   private readonly probability: Int32Array
   private readonly weights: Int32Array
+  private readonly uses: Int32Array
   private readonly slot = new Int32Array(maxContexts)
   private readonly stretched = new Int32Array(maxContexts)
 
-  /** Starts from what another mixer has learnt, where that is given. */
-  constructor(coder: BinaryCoder, learnt?: MixerMemory) {
+  private readonly slotBits: number
+
+  /** Starts from what another mixer has learnt, where that is given; it must have as many slots. */
+  constructor(
+    coder: BinaryCoder,
+    { learnt, slotBits = defaultSlotBits }: { readonly learnt?: MixerMemory; readonly slotBits?: number } = {},
+  ) {
     this.coder = coder
+    this.slotBits = slotBits
     this.probability = learnt?.probability.slice() ?? new Int32Array(maxContexts << slotBits).fill(1 << 31)
     this.weights = learnt?.weights.slice() ?? new Int32Array(weightSets * maxContexts).fill(20000)
+    this.uses = learnt?.uses.slice() ?? new Int32Array(weightSets)
   }
 
   /** What was learnt. The mixer is used up. */
   finish(): MixerMemory {
-    return { probability: this.probability, weights: this.weights }
+    return { probability: this.probability, weights: this.weights, uses: this.uses }
   }
 
   get decoding(): boolean {
@@ -43,7 +57,8 @@ export class ContextMixer {
 
   /** Codes one bit. `node` tells apart the decisions of one symbol; `set` (0..1023) picks the mixing weights. */
   bit(value: number, contexts: readonly number[], node: number, set: number): number {
-    const { probability, slot, stretched, weights } = this
+    const { probability, slot, stretched, weights, uses, slotBits } = this
+    const mask = (1 << slotBits) - 1
     const n = contexts.length
     const base = set * maxContexts
     let dot = 0
@@ -61,14 +76,19 @@ export class ContextMixer {
     const p = squashTable[x + stretchLimit]
     value = this.coder.code(value, p)
     const error = (value << 16) - p
+    // A set learns fast at first, then slowly: text of one kind settles, and few bits are enough for a small graph.
+    const coded = uses[set] < steady ? ++uses[set] : steady
+    const slowness = 14 + (coded >> 8 ? 1 : 0) + (coded >> 11 ? 1 : 0) + (coded >> 14 ? 1 : 0)
+    const half = 1 << (slowness - 1)
     for (let j = 0; j < n; j++) {
-      weights[base + j] += (Math.imul(error, stretched[j]) + 0x2000) >> 14
+      const moved = weights[base + j] + ((Math.imul(error, stretched[j]) + half) >> slowness)
+      weights[base + j] = Math.max(-weightLimit, Math.min(weightLimit, moved))
       const at = slot[j]
       const state = probability[at]
       const count = state & 1023
       const q = state >>> 10
-      const moved = q + (Math.imul(((value ? 4194303 : 0) - q) >> 5, reciprocalTable[count]) >> 9)
-      probability[at] = (moved << 10) | (count < 60 ? count + 1 : count)
+      const next = q + (Math.imul(((value ? 4194303 : 0) - q) >> 5, reciprocalTable[count]) >> 9)
+      probability[at] = (next << 10) | (count < 60 ? count + 1 : count)
     }
     return value
   }
