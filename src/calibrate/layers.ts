@@ -18,13 +18,15 @@ export interface Layer {
   readonly dims?: readonly number[]
 }
 
-/** Weights that a grid can hold: at least `minSize` elements, in float32, of numbers that a model computes with. */
+/** float32 weights that a grid can hold: at least `minSize` elements, of numbers that a model computes with. */
 export function layersOf(model: Model, minSize = 64): Layer[] {
   return weightTensors(model)
-    .filter((w) => whyNoGrid(w.tensor, minSize) === undefined)
+    .filter((w) => w.tensor.dtype === 'float32' && whyNoGrid(w.tensor, minSize) === undefined)
     .map(layerOf)
 }
 
+/** Of fewer elements the nodes that make float16 of integers take what integers save. */
+export const leastOfOtherTypes = 256
 /** Magnitudes beyond this are masks: they stand for infinity. */
 const largestWeight = 1e30
 
@@ -32,7 +34,8 @@ const largestWeight = 1e30
 export function whyNoGrid(tensor: Tensor, minSize: number): string | undefined {
   const size = sizeOf(tensor.dims)
   if (size < minSize) return `fewer than ${minSize} elements`
-  if (tensor.dtype !== 'float32') return `${tensor.dtype} of fewer than 256 elements`
+  if (tensor.dtype !== 'float32' && size < leastOfOtherTypes)
+    return `${tensor.dtype} of fewer than ${leastOfOtherTypes} elements`
   const values = floats(tensor)
   if (!values.every(Number.isFinite)) return 'it holds NaN or infinity'
   if (values.some((v) => Math.abs(v) > largestWeight)) return 'a mask: its largest magnitude stands for infinity'

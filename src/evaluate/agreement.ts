@@ -6,6 +6,7 @@
 import { AbortError } from '../errors.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Session } from '../runtime/session.ts'
+import { floatValues } from '../tensor/dtype.ts'
 
 export interface OutputAgreement {
   /** The reference's name for the output; outputs are paired by name, else by place. */
@@ -115,11 +116,12 @@ function tally(
   if (dims.join() !== actual.dims.join()) {
     throw new Error(`agreement: output "${output}" has shapes [${dims.join(',')}] and [${actual.dims.join(',')}]`)
   }
-  const total = expected.data.length
+  const [x, y] = [expected, actual].map((v) => floatValues(v) ?? v.data)
+  const total = x.length
   const used = count !== undefined && dims[0] > 0 && count < dims[0] ? (total / dims[0]) * count : total
   for (let i = 0; i < used; i++) {
-    const a = Number(expected.data[i])
-    const b = Number(actual.data[i])
+    const a = Number(x[i])
+    const b = Number(y[i])
     if (Object.is(a, b) || a === b) {
       sums.signal += Number.isFinite(a) ? a * a : 0
       continue
@@ -134,7 +136,7 @@ function tally(
   if (dims.length < 2 || width < 2 || dims.slice(1).filter((d) => d > 1).length > 1) return
   for (let row = 0; row < used / width; row++) {
     sums.rows++
-    if (argmax(expected.data, row * width, width) === argmax(actual.data, row * width, width)) sums.same++
+    if (argmax(x, row * width, width) === argmax(y, row * width, width)) sums.same++
   }
 }
 

@@ -9,8 +9,8 @@
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
 import type { Moments } from '../calibrate/input-moments.ts'
-import { type Layer, layersOf, momentsOf } from '../calibrate/layers.ts'
-import { replaceTensors } from '../graph/weights.ts'
+import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
+import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
 import { widenWeights } from '../graph/widen-weights.ts'
 import { type Context, defineMethod, type Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
@@ -67,8 +67,9 @@ export async function prepareUniform(
   options: { readonly minSize: number; readonly samples: number; readonly exclude: readonly string[] },
   context: Context,
 ): Promise<PreparedUniform> {
-  // A grid is made in float32. Of few elements the two nodes behind would take what a shorter type saves.
-  const model = widenWeights(original, (w) => sizeOf(w.tensor.dims) >= 256 && !options.exclude.includes(w.name))
+  // A grid is made in float32.
+  const isLarge = ({ tensor }: WeightTensor): boolean => sizeOf(tensor.dims) >= leastOfOtherTypes
+  const model = widenWeights(original, (w) => isLarge(w) && !options.exclude.includes(w.name))
   const layers = layersOf(model, options.minSize).filter((l) => !options.exclude.includes(l.weight.name))
   const seed = context.seed ?? 0
   const moments = context.calibration
