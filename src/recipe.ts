@@ -28,6 +28,7 @@ export interface CalibrationSpec {
   readonly range?: readonly [number, number]
   readonly mean?: readonly number[]
   readonly std?: readonly number[]
+  readonly channels?: 'RGB' | 'BGR'
   readonly layout?: 'NCHW' | 'NHWC'
   readonly resize?: boolean
   /** The column or array with the answers. */

@@ -2,13 +2,14 @@
 import type { Command } from 'commander'
 import type { BoundData } from '../compress/held-back.ts'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
-import { hasImages } from '../data/dataset.ts'
+import { hasImages, type Preprocess } from '../data/dataset.ts'
 import { guessPreprocess, type PreprocessOptions } from '../data/preprocess.ts'
 import { inputShapesOf, tellInputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Model } from '../model.ts'
 import { dataForms, loadData } from '../node/data.ts'
 import type { CalibrationSpec } from '../recipe.ts'
 import { type Io, numberList, numberOption } from './io.ts'
+import { preprocessWarnings } from './preprocess-warning.ts'
 
 export interface ShapeFlags {
   /** Each `name=1,3,320,320`, or the sizes alone. */
@@ -20,10 +21,13 @@ export interface DataFlags extends ShapeFlags {
   readonly inputRange?: string
   readonly mean?: string
   readonly std?: string
+  readonly channels?: string
   readonly layout?: string
   readonly resize?: boolean
   readonly label?: string
   readonly header?: string
+  /** false with --no-preprocess-check. */
+  readonly preprocessCheck?: boolean
   readonly seed: string
 }
 
@@ -63,8 +67,10 @@ export function addDataOptions(command: Command): Command {
     .option('--input-range <range>', 'what pixels 0..255 are mapped to: 0..1, 0..255 or -1..1 (default: 0..1)')
     .option('--mean <numbers>', 'subtracted after the range, one number or one a channel, between commas')
     .option('--std <numbers>', 'divided by after that')
+    .option('--channels <order>', 'RGB or BGR: the order of colours that the model takes, and mean and std have')
     .option('--layout <layout>', 'NCHW or NHWC (default: read off the model where only one fits)')
     .option('--resize', 'bring images to the size that the model takes (bilinear)')
+    .option('--no-preprocess-check', 'do not try whether another normalisation of images suits the model better')
     .option('--label <name>', 'the column (csv) or array (npz) with the answers; of a column also its number, from 1')
     .option(
       '--header <answer>',
@@ -80,16 +86,19 @@ export function seedOf(flags: DataFlags): number {
 const ranges: Record<string, readonly [number, number]> = { '0..1': [0, 1], '0..255': [0, 255], '-1..1': [-1, 1] }
 
 export function preprocessOptions(flags: DataFlags): PreprocessOptions {
-  const { inputRange, mean, std, layout, resize } = flags
+  const { inputRange, mean, std, channels, layout, resize } = flags
   if (inputRange !== undefined && !ranges[inputRange]) {
     throw new Error(`--input-range: "${inputRange}"; expected ${Object.keys(ranges).join(', ')}`)
   }
+  if (channels !== undefined && channels !== 'RGB' && channels !== 'BGR')
+    throw new Error(`--channels: "${channels}"; expected RGB or BGR`)
   if (layout !== undefined && layout !== 'NCHW' && layout !== 'NHWC')
     throw new Error(`--layout: "${layout}"; expected NCHW or NHWC`)
   return {
     ...(inputRange ? { range: ranges[inputRange] } : {}),
     ...(mean ? { mean: numberList(mean, '--mean') } : {}),
     ...(std ? { std: numberList(std, '--std') } : {}),
+    ...(channels ? { channels } : {}),
     ...(layout ? { layout } : {}),
     ...(resize ? { resize } : {}),
   }
@@ -103,8 +112,9 @@ function readOptions({ label, header }: DataFlags): Pick<CalibrationSpec, 'label
 }
 
 /** Those of the flags about preprocessing that were given. */
-function preprocessFlags({ inputRange, mean, std, layout, resize }: DataFlags): string[] {
-  const flags = { '--input-range': inputRange, '--mean': mean, '--std': std, '--layout': layout, '--resize': resize }
+function preprocessFlags({ inputRange, mean, std, channels, layout, resize }: DataFlags): string[] {
+  const image = { '--input-range': inputRange, '--mean': mean, '--std': std, '--channels': channels }
+  const flags = { ...image, '--layout': layout, '--resize': resize }
   return Object.entries(flags).flatMap(([flag, value]) => (value === undefined ? [] : [flag]))
 }
 
@@ -114,7 +124,7 @@ export async function bindData(
   flags: DataFlags,
   io: Io,
   signal?: AbortSignal,
-): Promise<(BoundData & { spec: Omit<CalibrationSpec, 'samples' | 'batchSize'> }) | undefined> {
+): Promise<(BoundSpec & { readonly warnings: readonly string[] }) | undefined> {
   const given = preprocessFlags(flags)
   if (!flags.data) {
     if (given.length > 0)
@@ -122,7 +132,19 @@ export async function bindData(
     return undefined
   }
   const options = { ...preprocessOptions(flags), ...readOptions(flags) }
-  return bindSpec(model, { data: flags.data, ...options }, { seed: seedOf(flags), io, signal, given })
+  const seed = seedOf(flags)
+  const bound = await bindSpec(model, { data: flags.data, ...options }, { seed, io, signal, given })
+  const warnings = flags.preprocessCheck === false ? [] : await preprocessWarnings(model, bound, { seed, signal })
+  for (const message of warnings) {
+    const event = { event: 'warning', message }
+    io.milestone(`warning: ${message}`, event)
+  }
+  return { ...bound, warnings }
+}
+
+interface BoundSpec extends BoundData {
+  readonly spec: Omit<CalibrationSpec, 'samples' | 'batchSize'>
+  readonly preprocess: Preprocess
 }
 
 /**
@@ -133,7 +155,7 @@ export async function bindSpec(
   model: Model,
   spec: Omit<CalibrationSpec, 'samples' | 'batchSize'>,
   { seed, io, signal, given = [] }: { seed: number; io: Io; signal?: AbortSignal; given?: readonly string[] },
-): Promise<BoundData & { spec: Omit<CalibrationSpec, 'samples' | 'batchSize'> }> {
+): Promise<BoundSpec> {
   const inputs = requiredInputs(model)
   const splits = await loadData(spec.data, {
     seed,
@@ -151,10 +173,11 @@ export async function bindSpec(
   const preprocess = guessPreprocess(inputs, splits.test, spec)
   const batcher = batcherFor(inputs, splits.test, preprocess, model.graph.outputs)
   for (const note of [...(splits.notes ?? []), ...preprocess.notes, ...batcher.notes]) io.say(`note: ${note}`)
-  const { range, mean, std, layout } = preprocess
+  const { range, mean, std, channels, layout } = preprocess
   return {
     splits,
     batcher,
+    preprocess,
     spec: {
       data: spec.data,
       ...(spec.label === undefined ? {} : { label: spec.label }),
@@ -163,6 +186,7 @@ export async function bindSpec(
       layout,
       ...(mean ? { mean } : {}),
       ...(std ? { std } : {}),
+      ...(channels ? { channels } : {}),
       ...(spec.resize ? { resize: true } : {}),
     },
   }

@@ -116,7 +116,16 @@ const measures = { classes: 'top-1', decisions: 'accuracy', numbers: 'RMS error'
 
 /** The flags as the command line takes them, files left out. */
 function givenOptions(flags: TrainFlags): Record<string, string> {
-  const files = new Set(['output', 'history', 'report', 'checkpoint', 'json', 'debug', 'freezeStatistics'])
+  const files = new Set([
+    'output',
+    'history',
+    'report',
+    'checkpoint',
+    'json',
+    'debug',
+    'freezeStatistics',
+    'preprocessCheck',
+  ])
   return Object.fromEntries(
     Object.entries(flags)
       .filter(([name, value]) => !files.has(name) && value !== undefined && value !== false)

@@ -256,11 +256,14 @@ function imageWriter(
   id: string,
 ): SampleWriter {
   const { range, mean = [0], std = [1], layout } = preprocess
+  // Where a stored channel, which are RGB, goes.
+  const placeOf = (c: number): number => (preprocess.channels === 'BGR' && channels === 3 ? 2 - c : c)
   const [low, high] = range
   const [height, width] = preprocess.size ?? stored
   const whole = !isFloat(input.dtype ?? 'float32')
   const maps = Array.from({ length: channels }, (_, c) => {
-    const [centre, scale] = [mean[mean.length === 1 ? 0 : c], std[std.length === 1 ? 0 : c]]
+    const own = placeOf(c)
+    const [centre, scale] = [mean[mean.length === 1 ? 0 : own], std[std.length === 1 ? 0 : own]]
     return (x: number): number => ((x * (high - low)) / 255 + low - centre) / scale
   })
   const tables = maps.map((map) => Float32Array.from({ length: 256 }, (_, x) => map(x)))
@@ -271,7 +274,7 @@ function imageWriter(
   }
   const area = height * width
   const step = layout === 'NHWC' ? channels : 1
-  const startOf = (to: number, c: number): number => to + (layout === 'NHWC' ? c : c * area)
+  const startOf = (to: number, c: number): number => to + (layout === 'NHWC' ? placeOf(c) : placeOf(c) * area)
   if (height !== stored[0] || width !== stored[1]) {
     const resize = planeResizer([stored[0], stored[1]], [height, width])
     return (source, from, _size, target, to) => {

@@ -55,6 +55,8 @@ export interface Preprocess {
   readonly range: readonly [number, number]
   readonly mean?: readonly number[]
   readonly std?: readonly number[]
+  /** The order in which the model takes the channels of colour images, and in which mean and std are; default RGB. */
+  readonly channels?: 'RGB' | 'BGR'
   readonly layout: 'NCHW' | 'NHWC'
   /** The size that images are brought to first; default: they stay as they are. */
   readonly size?: readonly [height: number, width: number]

@@ -12,6 +12,7 @@ export interface PreprocessOptions {
   readonly mean?: readonly number[]
   /** Divided by after that. */
   readonly std?: readonly number[]
+  readonly channels?: Preprocess['channels']
   readonly layout?: Preprocess['layout']
   /** Brings images to the size that the model takes; default: they must have it. */
   readonly resize?: boolean
@@ -31,7 +32,7 @@ export function guessPreprocess(
   const notes: string[] = []
   const images = Object.values(dataset.fields).filter((field) => field.kind === 'image')
   const [image] = images
-  const { mean, std } = options
+  const { mean, std, channels } = options
   for (const { shape } of images) checkChannels(shape[0], { mean, std })
   if (image && !options.range) {
     const then = mean || std ? ', then mean and std' : ''
@@ -43,6 +44,7 @@ export function guessPreprocess(
     range: options.range ?? [0, 1],
     ...(mean ? { mean } : {}),
     ...(std ? { std } : {}),
+    ...(channels ? { channels } : {}),
     layout,
     ...(image && options.resize ? { size: sizeTaken(inputs, layout) } : {}),
     notes,

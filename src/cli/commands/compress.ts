@@ -44,7 +44,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   // What the runtime cannot load is told at once, and of which file.
   await (await openSession(original, { name: path })).release()
   const data = await bindData(model, flags, io, signal)
-  const warnings: string[] = []
+  const warnings: string[] = [...(data?.warnings ?? [])]
   const options: CompressOptions = {
     goal,
     maxLoss,

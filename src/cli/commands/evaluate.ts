@@ -43,7 +43,7 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
       ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
       layers: [],
       notes: [],
-      warnings: [],
+      warnings: data?.warnings ?? [],
       environment: environment(),
     }
     io.finish()

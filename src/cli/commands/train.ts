@@ -33,7 +33,8 @@ export async function runTrain(name: string, flags: NetFlags, io: Io, signal: Ab
     ...(pooled ? { pooled: numberOption(pooled, '--pooled', { min: 1, max: 64, integer: true }) } : {}),
   })
   checkOutputs([], writtenBy(flags))
-  await trainModel({ name, model }, flags, io, signal)
+  // An untrained network suits no preprocessing.
+  await trainModel({ name, model }, { ...flags, preprocessCheck: false }, io, signal)
 }
 
 function shapeOf(text: string): [number, number, number] {
