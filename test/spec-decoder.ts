@@ -409,12 +409,111 @@ class Head {
     const before = this.last.get(place) ?? 0
     const count = this.mixer.number(wanted?.length ?? 0, [place, hash(place, before)], 64)
     this.last.set(place, count)
+    if (count >= 16) {
+      const long = this.longList(type, field, wanted, count, place)
+      if (long) return long
+    }
     const out: unknown[] = []
     for (let i = 0; i < count; i++) {
       const here = field.kind in tables.messages ? place : hash(place, Math.min(i, 7) + 1)
       out.push(this.value(type, field, wanted?.[i], here, parent))
     }
     return out
+  }
+
+  /** The last long lists, the latest first, as 32-bit numbers. */
+  private columns: number[][] = []
+
+  private longList(
+    type: string,
+    { name, kind }: Field,
+    wanted: unknown[] | undefined,
+    count: number,
+    place: number,
+  ): unknown[] | undefined {
+    if (kind in tables.messages || tables.messages[type].names?.includes(name)) return undefined
+    if (kind === 'int' && !this.mixer.bit(1, [hash(place, 9)], 3, 64)) return undefined
+    const { mixer } = this
+    const set = 576 + 8 * (hash(place, 0) & 31)
+    const columns = this.columns.filter((c) => c.length === count).slice(0, 7)
+    const out: number[] = []
+    const besides = (at: number): number[] => columns.map((c, k) => hash(hash(at, k), c[out.length]))
+    const texts: Uint8Array[] = []
+    const numberOf = (text: Uint8Array): number => texts.findIndex((t) => same(t, text)) + 1
+    if (kind === 'int') this.longInts(place, set, { columns, out, count, besides, wanted })
+    else {
+      for (let history = 0, i = 0; i < count; i++) {
+        const [left, left2] = [out[i - 1] ?? 0, out[i - 2] ?? 0]
+        if (kind === 'float') {
+          const contexts = [place, hash(place, 1 + (history & 3)), ...besides(place)]
+          const again = mixer.bit(0, contexts, 1, set + 3)
+          history = (2 * history + again) & 3
+          let word = again ? left : 0
+          for (let shift = 24; !again && shift >= 0; shift -= 8) {
+            const part = hash(hash(place, 8 + shift), word)
+            const more = [part, hash(8 + shift, word), hash(part, left), ...besides(part)]
+            word = (word << 8) | mixer.symbol(0, 8, more, set + 4 + shift / 8)
+          }
+          out.push(word)
+        } else {
+          const text = wanted?.[i] as string | undefined
+          const bytes = text === undefined ? undefined : utf8.encode(text)
+          const contexts = [
+            place,
+            hash(hash(place, 1), left),
+            hash(hash(place, 2), hash(left, left2)),
+            ...besides(place),
+          ]
+          const number = mixer.number(bytes ? numberOf(bytes) : 0, contexts, set + 2)
+          if (number > texts.length) throw new Error('a string that is not there')
+          if (number === 0) texts.push(this.names.bytes(bytes, hash(place, 8), false))
+          out.push(number === 0 ? texts.length : number)
+        }
+      }
+    }
+    this.columns = [out, ...this.columns].slice(0, 16)
+    if (kind === 'int') return out.map(BigInt)
+    return kind === 'float' ? [...new Float32Array(Int32Array.from(out).buffer)] : out.map((n) => texts[n - 1])
+  }
+
+  private longInts(
+    place: number,
+    set: number,
+    list: {
+      readonly columns: readonly number[][]
+      readonly out: number[]
+      readonly count: number
+      readonly besides: (at: number) => number[]
+      readonly wanted: unknown[] | undefined
+    },
+  ): void {
+    if (list.wanted) throw new Error('the primer has no long list of integers')
+    const { columns, out, count, besides } = list
+    const { mixer } = this
+    const guess = mixer.bit(0, [hash(place, 1)], 1, set)
+    const delta = mixer.bit(0, [hash(place, 2)], 2, set)
+    const other = columns[mixer.number(0, [hash(place, 3)], set)]
+    const memory = new Int32Array(4096)
+    for (let history = 0, i = 0; i < count; i++) {
+      const [left, left2] = [out[i - 1] ?? 0, out[i - 2] ?? 0]
+      const key = hash(left, columns[0]?.[i] ?? 0) & 4095
+      const beside = other?.[i] ?? 0
+      const known = [left, left + 1, 0, beside, beside + 1, 2 * left - left2, memory[key]]
+      let choice = 7
+      if (guess) {
+        const contexts = [place, hash(place, history & 7), hash(place, 64 + (history & 63)), ...besides(place)]
+        choice = mixer.symbol(0, 3, contexts, set + 1)
+        history = (history * 8 + choice) & 63
+      }
+      let v = known[choice]
+      if (choice === 7) {
+        const at = [hash(place, 4), hash(hash(place, 5), left), hash(hash(place, 6), left2), ...besides(hash(place, 7))]
+        const n = mixer.number(0, at, set + 2)
+        v = (n % 2 === 0 ? n / 2 : -(n + 1) / 2) + (delta ? left : 0)
+      }
+      out.push(v | 0)
+      memory[key] = v
+    }
   }
 
   private value(type: string, { name, kind }: Field, wanted: unknown, place: number, parent: Tree): unknown {

@@ -19,7 +19,7 @@ import { openMatrix } from '../src/formats/matrix/open.ts'
 import { packModel } from '../src/formats/pack.ts'
 import { type CodedTensor, infoOf, tensorCoder } from '../src/formats/tensor-coder.ts'
 import { decodeOne, readHead, unpackOnnx } from '../src/formats/unpack-onnx.ts'
-import type { Model, Tensor } from '../src/model.ts'
+import type { Attribute, Model, Tensor } from '../src/model.ts'
 import { ModelProto } from '../src/onnx/schema.ts'
 import { decode, type Message } from '../src/onnx/wire.ts'
 import { writeModel } from '../src/onnx/write.ts'
@@ -82,6 +82,24 @@ function modelOf(tensors: readonly Tensor[]): Model {
       outputs: [{ name: 'y', dtype: 'float32', shape: ['n', 6] }],
     },
   }
+}
+
+/** Columns of a made-up tree in attributes, and a vocabulary. */
+function withLists(model: Model): Model {
+  const n = 40
+  const list = <T,>(make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i))
+  const leaf = (i: number): boolean => (i * 7) % 5 < 2
+  const attributes: Record<string, Attribute> = {
+    ids: { type: 'ints', value: list((i) => i % 17) },
+    trees: { type: 'ints', value: list((i) => Math.floor(i / 17)) },
+    next: { type: 'ints', value: list((i) => (leaf(i) ? 0 : (i % 17) + 1)) },
+    wide: { type: 'ints', value: list((i) => (i - 20) * 2 ** (i % 40)) },
+    far: { type: 'ints', value: list((i) => -70000 * i + (i % 3)) },
+    values: { type: 'floats', value: list((i) => (leaf(i) ? 0.5 : Math.fround(((i * 37) % 11) / 7))) },
+    modes: { type: 'strings', value: list((i) => (leaf(i) ? 'LEAF' : 'BRANCH_LEQ')) },
+    words: { type: 'strings', value: list((i) => `word${(i * 13) % 29}`) },
+  }
+  return { ...model, graph: { ...model.graph, nodes: [{ ...model.graph.nodes[0], attributes }] } }
 }
 
 const magnitudes = noise(12, 2)
@@ -288,6 +306,7 @@ const good: { what: string; model: Model; modes: readonly Mode[] }[] = [
     model: modelOf(list),
     modes: (what === 'integers' ? ['fast', 'default', 'max'] : ['fast']) as Mode[],
   })),
+  { what: 'lists', model: withLists(modelOf([])), modes: ['default'] },
   { what: 'network', model: exampleModel(), modes: ['fast', 'default', 'max'] },
   ...[1, 4, 9].map((seed) => ({ what: `everything-${seed}`, model: randomModel(seed), modes: ['default'] as Mode[] })),
 ]

@@ -19,6 +19,7 @@ import { concat, decode, encode, type FieldDef, type Message, type Schema } from
 import { ContextMixer, hash, type MixerMemory } from './entropy/context-mixer.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { primer } from './graph-primer.ts'
+import { type ListCoder, listCoder, longList, planOf } from './list-coder.ts'
 import { type NameMemory, type NameTable, nameMemory, nameTable } from './name-coder.ts'
 
 export interface GraphCoderOptions {
@@ -65,7 +66,7 @@ export function codeMessage(
   message: Message | undefined,
   options: GraphCoderOptions,
 ): Message {
-  return codeTree(stateOf(mixer, options, treeOfType), schema, message, 1, 0)
+  return codeTree(stateOf(mixer, options, { treeOf: treeOfType, planOf }), schema, message, 1, 0)
 }
 
 /** Decodes a message; a decoder that has this alone takes none of what encoding needs. */
@@ -73,7 +74,13 @@ export function decodeMessage(mixer: ContextMixer, schema: Schema, options: Grap
   return codeTree(stateOf(mixer, options), schema, undefined, 1, 0)
 }
 
-function stateOf(mixer: ContextMixer, options: GraphCoderOptions, treeOf?: State['treeOf']): State {
+/** What only encoders need. */
+interface Encoding {
+  readonly treeOf: NonNullable<State['treeOf']>
+  readonly planOf: typeof planOf
+}
+
+function stateOf(mixer: ContextMixer, options: GraphCoderOptions, encoding?: Encoding): State {
   primed ??= prime()
   let items = 0
   const count = (n: number): void => {
@@ -82,7 +89,17 @@ function stateOf(mixer: ContextMixer, options: GraphCoderOptions, treeOf?: State
     options.check(n)
   }
   const names = nameTable(mixer, { count, check: options.check }, nameMemory(primed.names))
-  return { mixer, names, last: new Map(primed.last), previous: primed.previous, options, count, treeOf }
+  const lists = listCoder(mixer, () => options.check(1), encoding?.planOf)
+  return {
+    mixer,
+    names,
+    lists,
+    last: new Map(primed.last),
+    previous: primed.previous,
+    options,
+    count,
+    treeOf: encoding?.treeOf,
+  }
 }
 
 /** What is learnt from the primer, which is the same for every file. */
@@ -102,7 +119,8 @@ function prime(): Primed {
   const options: GraphCoderOptions = { check: count, codeTensor: () => {} }
   const memory = nameMemory()
   const names = nameTable(mixer, { count, check: count }, memory)
-  const state: State = { mixer, names, last: new Map(), previous: 0, options, count }
+  const lists = listCoder(mixer, count, undefined)
+  const state: State = { mixer, names, lists, last: new Map(), previous: 0, options, count }
   codeTree(state, ModelProto, primer(), 1, 0)
   return { mixer: mixer.finish(), names: memory, last: state.last, previous: state.previous }
 }
@@ -110,6 +128,7 @@ function prime(): Primed {
 interface State {
   readonly mixer: ContextMixer
   readonly names: NameTable
+  readonly lists: ListCoder
   /** What a place held the last time, by the hash of the place. */
   readonly last: Map<number, number>
   /** The number coded before. */
@@ -181,12 +200,40 @@ function codeList(
   const out: unknown[] = []
   // Before the first is decoded: a damaged count may be any number.
   state.count(count)
+  if (count >= longList) {
+    const long = codeLongList(state, schema, def, values, count, place)
+    if (long) return long
+  }
   for (let i = 0; i < count; i++) {
     // Of messages, all share what they learn; of numbers and names, each position has its own.
     const here = typeof def.kind === 'object' ? place : hash(place, Math.min(i, 7) + 1)
     out.push(codeValue(state, schema, def, values?.[i], here, parent, depth))
   }
   return out
+}
+
+/** A long list of numbers or strings; undefined for all others, integers beyond 32 bits among them. */
+function codeLongList(
+  { mixer, lists, names }: State,
+  schema: Schema,
+  def: FieldDef,
+  values: unknown[] | undefined,
+  count: number,
+  place: number,
+): unknown[] | undefined {
+  if (def.kind === 'int') {
+    const ints = values as (number | bigint)[] | undefined
+    const isNarrow = ints?.every((v) => typeof v === 'number' && (v | 0) === v)
+    if (!mixer.bit(isNarrow ? 1 : 0, [hash(place, 9)], 3, sets.count)) return undefined
+    return lists.ints(ints as number[] | undefined, count, place)
+  }
+  if (def.kind === 'float') {
+    const words = values && new Int32Array(Float32Array.from(values as number[]).buffer)
+    return Array.from(new Float32Array(lists.words(words, count, place).buffer))
+  }
+  if (typeof def.kind === 'object' || valueNames.get(schema)?.includes(def.name)) return undefined
+  const texts = values?.map((v) => (typeof v === 'string' ? toUtf8.encode(v) : (v as Uint8Array)))
+  return lists.strings(texts, { count, place, fresh: (text) => names.bytes(text, hash(place, 8), false) })
 }
 
 function codeValue(
