@@ -8,8 +8,9 @@ import { constantOf, producersOf } from '../graph/walk.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Graph, Model, Node, ValueInfo } from '../model.ts'
 import type { Session } from '../runtime/session.ts'
-import { floats, integers, sizeOf } from '../tensor/dtype.ts'
+import { floats, floatToHalf, integers, sizeOf } from '../tensor/dtype.ts'
 import { type Random, random } from '../tensor/random.ts'
+import { drawSample, layoutOf, rangesOf } from './random-signals.ts'
 
 export interface RandomInputOptions {
   /** Samples a call, where the model leaves that open; default 1. */
@@ -20,8 +21,14 @@ export interface RandomInputs {
   /** Whether the inputs are `batchSize` samples; if not, the model's shapes are fixed. */
   readonly batchSizeTaken: boolean
   readonly shapes: Readonly<Record<string, readonly number[]>>
+  /** Samples per call. */
+  readonly samples: number
   /** Inputs drawn by the seed: floats standard normal, integers within what the graph allows. */
   make(seed: number): Feeds
+  /** The ranges that people feed such inputs in (random-signals.ts). */
+  readonly ranges: readonly string[]
+  /** Inputs with the structure of pictures, sounds or vectors in one of the ranges; `call` 0, 1, ... gives each kind in turn. */
+  draw(range: string, call: number, seed: number): Feeds
 }
 
 /** What the sizes left open are set to, in the order they are tried: the sides of images, and any other length. */
@@ -65,8 +72,12 @@ export async function findRandomInputs(
       failure = cause
       continue
     }
+    const batchSizeTaken = batchSize === 1 || inputs.every((input) => takesBatches(input, batch))
+    const samples = batchSizeTaken ? batchSize : 1
     return {
-      batchSizeTaken: batchSize === 1 || inputs.every((input) => takesBatches(input, batch)),
+      batchSizeTaken,
+      samples,
+      ...rangedInputs({ inputs, shapes, batch, samples, whole: (input) => ranges.get(input.name)! }),
       shapes: Object.fromEntries(inputs.map((input, i) => [input.name, shapes[i]])),
       make,
     }
@@ -162,7 +173,7 @@ function draw(input: ValueInfo, dims: readonly number[], [from, to]: Range, rng:
     case 'float64':
       return { dtype, dims, data: Float64Array.from({ length: size }, () => rng.normal()) }
     case 'float16':
-      return { dtype, dims, data: Uint16Array.from({ length: size }, () => halfOf(rng.normal())) }
+      return { dtype, dims, data: Uint16Array.from({ length: size }, () => floatToHalf(rng.normal())) }
     case 'int64':
       return { dtype, dims, data: BigInt64Array.from({ length: size }, () => BigInt(whole())) }
     case 'int32':
@@ -178,10 +189,68 @@ function draw(input: ValueInfo, dims: readonly number[], [from, to]: Range, rng:
   }
 }
 
-/** A number of moderate size as IEEE 754 binary16, rounded toward zero: enough for drawn inputs. */
-function halfOf(value: number): number {
-  const bits = new Uint32Array(Float32Array.of(value).buffer)[0]
-  const exponent = ((bits >>> 23) & 255) - 112
-  if (exponent <= 0) return 0
-  return ((bits >>> 16) & 0x8000) | (exponent << 10) | ((bits >>> 13) & 1023)
+/** Inputs of large enough size are data; smaller ones beside them are states and settings, which stay near 0. */
+const dataShare = 0.25
+
+/** Drawing in ranges: each float input that holds data as samples of its form, the others as `draw` does. */
+function rangedInputs({
+  inputs,
+  shapes,
+  batch,
+  samples,
+  whole,
+}: {
+  readonly inputs: readonly ValueInfo[]
+  readonly shapes: readonly (readonly number[])[]
+  readonly batch: BatchSize
+  readonly samples: number
+  readonly whole: (input: ValueInfo) => Range
+}): Pick<RandomInputs, 'ranges' | 'draw'> {
+  const largest = Math.max(...shapes.map(sizeOf))
+  const plans = inputs.map((input, i) => {
+    const axis = axisOf(input, batch)
+    const dims = shapes[i]
+    const perSample = axis === undefined ? dims : dims.filter((_, a) => a !== axis)
+    const isData = /^(float|uint8)/.test(input.dtype ?? 'float32') && sizeOf(dims) >= dataShare * largest
+    return { input, dims, axis, layout: layoutOf(perSample), isData }
+  })
+  const main = plans.filter((p) => p.isData).sort((a, b) => sizeOf(b.dims) - sizeOf(a.dims))[0]
+  const bytes = main?.input.dtype === 'uint8'
+  return {
+    ranges: !main ? ['as the graph allows'] : bytes ? ['0..255'] : rangesOf(main.layout.form),
+    draw(range, call, seed) {
+      const feeds: Record<string, Value> = {}
+      for (const [p, { input, dims, axis, layout, isData }] of plans.entries()) {
+        const rng = random(mix(seed, call, p))
+        if (!isData) {
+          feeds[input.name] = draw(input, dims, whole(input), rng)
+          continue
+        }
+        const data = new Float32Array(sizeOf(dims))
+        const inner = axis === undefined ? 1 : dims.slice(axis + 1).reduce((a, b) => a * b, 1)
+        const count = axis === undefined ? 1 : dims[axis]
+        for (let s = 0; s < count; s++) {
+          const sample = drawSample(layout, range, call * samples + s, rng)
+          sample.forEach((v, j) => {
+            const at = axis === undefined ? j : (Math.floor(j / inner) * count + s) * inner + (j % inner)
+            data[at] = v
+          })
+        }
+        feeds[input.name] = toValue(input.dtype ?? 'float32', dims, data)
+      }
+      return feeds
+    },
+  }
+}
+
+function toValue(dtype: string, dims: readonly number[], data: Float32Array): Value {
+  if (dtype === 'float64') return { dtype, dims, data: Float64Array.from(data) }
+  if (dtype === 'float16') return { dtype, dims, data: Uint16Array.from(data, floatToHalf) }
+  if (dtype === 'uint8') return { dtype, dims, data: Uint8Array.from(data) }
+  return { dtype, dims, data }
+}
+
+/** One seed of several numbers. */
+function mix(...parts: readonly number[]): number {
+  return parts.reduce((hash, part) => Math.imul(hash ^ part, 0x9e3779b1) ^ (hash >>> 15), 0x85ebca6b) >>> 0
 }

@@ -171,7 +171,8 @@ async function eachBatch(
       if (signal?.aborted) throw new AbortError('judge: stopped')
       const feeds = Object.fromEntries(session.inputNames.map((name) => [name, batch.feeds[name]]))
       await use(batch, await session.run(feeds))
-      progress?.(++done)
+      done++
+      progress?.(done)
     }
   })
   return done

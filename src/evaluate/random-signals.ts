@@ -1,0 +1,192 @@
+/**
+ * Values that stand in for data where there is none: pictures, sounds, maps and vectors with the structure of real ones
+ * (spectra that fall with frequency, edges, pauses), in every range that people feed.
+ */
+import { type Random, random } from '../tensor/random.ts'
+
+/** What a tensor's shape suggests that it holds. */
+export type Form = 'picture' | 'sound' | 'vector'
+
+/** Where channels, rows and columns of a picture or map are; of a sound, its channels and its length. */
+export interface Layout {
+  readonly form: Form
+  readonly channels: number
+  readonly height: number
+  readonly width: number
+  /** Channels are the last axis. */
+  readonly interleaved: boolean
+}
+
+const soundLength = 256
+
+/** The layout of one sample: `dims` without the axis of samples. */
+export function layoutOf(dims: readonly number[]): Layout {
+  const known = (n: number): boolean => n === 1 || n === 3 || n === 4
+  if (dims.length === 3) {
+    const interleaved = !known(dims[0]) && known(dims[2])
+    const [channels, height, width] = interleaved ? [dims[2], dims[0], dims[1]] : dims
+    return { form: 'picture', channels, height, width, interleaved }
+  }
+  const sides = dims.filter((d) => d > 1)
+  if (sides.length === 1 && sides[0] >= soundLength)
+    return { form: 'sound', channels: 1, height: 1, width: sides[0], interleaved: false }
+  if (sides.length === 2 && Math.min(...sides) <= 2 && Math.max(...sides) >= soundLength) {
+    const interleaved = sides[1] <= 2
+    return { form: 'sound', channels: Math.min(...sides), height: 1, width: Math.max(...sides), interleaved }
+  }
+  if (sides.length === 2 && Math.min(...sides) >= 4)
+    return { form: 'picture', channels: 1, height: sides[0], width: sides[1], interleaved: false }
+  const size = dims.reduce((a, b) => a * b, 1)
+  return { form: 'vector', channels: 1, height: 1, width: size, interleaved: false }
+}
+
+/** How base values (pictures and vectors within 0..1, sounds within -1..1) become what a model is fed. */
+const ranges: Readonly<Record<Form, Readonly<Record<string, (x: number) => number>>>> = {
+  // About what the means and deviations of public data sets make of 0..1.
+  picture: { '0..1': (x) => x, normalised: (x) => (x - 0.45) / 0.23, '0..255': (x) => 255 * x },
+  vector: { normalised: (x) => (x - 0.5) / 0.25, '0..1': (x) => x, '0..255': (x) => 255 * x },
+  sound: { '-1..1': (x) => x, normalised: (x) => 8 * x, '-32768..32767': (x) => Math.round(32767 * x) },
+}
+
+export function rangesOf(form: Form): string[] {
+  return Object.keys(ranges[form])
+}
+
+/** One sample in a range. `index` says which of the kinds of the form it is, in turn. */
+export function drawSample(layout: Layout, range: string, index: number, rng: Random): Float32Array {
+  const { channels, height, width, interleaved, form } = layout
+  const map = ranges[form][range] ?? Object.values(ranges[form])[0]
+  const planar =
+    form === 'sound'
+      ? sound(channels, width, index, rng)
+      : form === 'picture'
+        ? picture(channels, height, width, index, rng)
+        : vector(width, index, rng)
+  const area = height * width
+  const out = new Float32Array(planar.length)
+  for (let i = 0; i < planar.length; i++) {
+    const to = interleaved ? (i % area) * channels + Math.floor(i / area) : i
+    out[to] = map(planar[i])
+  }
+  return out
+}
+
+/** Noise whose power falls with frequency: octaves of a coarse grid, interpolated, each half as strong. Within about -1..1. */
+function clouds(height: number, width: number, roughness: number, rng: Random): Float32Array {
+  const out = new Float32Array(height * width)
+  let strength = 1
+  for (let cell = Math.max(height, width); cell >= 1; cell /= 2, strength *= roughness) {
+    const [rows, columns] = [Math.ceil(height / cell) + 1, Math.ceil(width / cell) + 1]
+    const grid = Float32Array.from({ length: rows * columns }, () => 2 * rng.next() - 1)
+    for (let y = 0; y < height; y++) {
+      const v = y / cell
+      const y0 = Math.floor(v)
+      const fy = v - y0
+      for (let x = 0; x < width; x++) {
+        const u = x / cell
+        const x0 = Math.floor(u)
+        const fx = u - x0
+        const at = y0 * columns + x0
+        const below = Math.min(rows - 1, y0 + 1) * columns + x0
+        const right = x0 + 1 < columns ? 1 : 0
+        const top = grid[at] * (1 - fx) + grid[at + right] * fx
+        const bottom = grid[below] * (1 - fx) + grid[below + right] * fx
+        out[y * width + x] += strength * (top * (1 - fy) + bottom * fy)
+      }
+    }
+  }
+  return out
+}
+
+/** Pictures within 0..1: scenes of flat shapes before clouds, clouds alone, and now and then plain noise. */
+function picture(channels: number, height: number, width: number, index: number, rng: Random): Float32Array {
+  const area = height * width
+  const out = new Float32Array(channels * area)
+  const kind = index % 4
+  if (kind === 3) return out.map(() => rng.next())
+  const [brightness, contrast] = [0.2 + 0.6 * rng.next(), 0.15 + 0.35 * rng.next()]
+  const shared = clouds(height, width, 0.55, rng)
+  for (let c = 0; c < channels; c++) {
+    const tint = (rng.next() - 0.5) * 0.4
+    const own = clouds(height, width, 0.5, rng)
+    for (let i = 0; i < area; i++) out[c * area + i] = brightness + tint + contrast * (0.8 * shared[i] + 0.3 * own[i])
+  }
+  const shapes = kind === 1 ? 0 : 1 + rng.below(kind === 0 ? 4 : 8)
+  for (let s = 0; s < shapes; s++) addShape(out, { channels, height, width }, rng)
+  for (let i = 0; i < out.length; i++) out[i] = Math.min(1, Math.max(0, out[i] + 0.02 * rng.normal()))
+  return out
+}
+
+/** An ellipse or rectangle of one colour, anywhere. */
+function addShape(
+  out: Float32Array,
+  { channels, height, width }: Pick<Layout, 'channels' | 'height' | 'width'>,
+  rng: Random,
+): void {
+  const [cy, cx] = [rng.next() * height, rng.next() * width]
+  const [ry, rx] = [(0.05 + 0.35 * rng.next()) * height, (0.05 + 0.35 * rng.next()) * width]
+  const round = rng.next() < 0.5
+  const colour = Float32Array.from({ length: channels }, () => rng.next())
+  for (let y = Math.max(0, Math.floor(cy - ry)); y < Math.min(height, cy + ry); y++) {
+    for (let x = Math.max(0, Math.floor(cx - rx)); x < Math.min(width, cx + rx); x++) {
+      if (round && ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 > 1) continue
+      for (let c = 0; c < channels; c++) out[(c * height + y) * width + x] = colour[c]
+    }
+  }
+}
+
+/** Sounds within -1..1: voiced harmonics with pauses, noise that falls with frequency, tones that rise, plain noise. */
+function sound(channels: number, length: number, index: number, rng: Random): Float32Array {
+  const kind = index % 4
+  const loudness = 10 ** (-0.1 - 1.5 * rng.next())
+  const base =
+    kind === 0
+      ? voice(length, rng)
+      : kind === 1
+        ? clouds(1, length, 0.6, rng).map((x) => x / 2)
+        : kind === 2
+          ? sweep(length, rng)
+          : Float32Array.from({ length }, () => 0.35 * rng.normal())
+  const out = new Float32Array(channels * length)
+  for (let c = 0; c < channels; c++)
+    for (let i = 0; i < length; i++)
+      out[c * length + i] = Math.min(1, Math.max(-1, loudness * base[i] + 0.003 * rng.normal()))
+  return out
+}
+
+/** A pitch with harmonics that fall off, in syllables. */
+function voice(length: number, rng: Random): Float32Array {
+  const out = new Float32Array(length)
+  const pitch = (0.006 + 0.012 * rng.next()) * 2 * Math.PI
+  const syllable = Math.min(length, 1600) * (0.5 + rng.next())
+  const start = rng.next() * 2 * Math.PI
+  const weights = Float32Array.from({ length: 12 }, (_, h) => rng.next() / (h + 1))
+  for (let i = 0; i < length; i++) {
+    const envelope = Math.max(0, Math.sin(start + (2 * Math.PI * i) / syllable))
+    let sum = 0
+    for (let h = 0; h < weights.length; h++) sum += weights[h] * Math.sin(pitch * (h + 1) * i)
+    out[i] = envelope * sum
+  }
+  return out
+}
+
+function sweep(length: number, rng: Random): Float32Array {
+  const [from, to] = [0.02 * rng.next(), 0.02 + 0.4 * rng.next()]
+  return Float32Array.from(
+    { length },
+    (_, i) => 0.8 * Math.sin(2 * Math.PI * i * (from + ((to - from) * i) / (2 * length))),
+  )
+}
+
+/** Vectors about within 0..1: independent numbers, neighbours that belong together, and few that are not zero. */
+function vector(length: number, index: number, rng: Random): Float32Array {
+  const kind = index % 3
+  if (kind === 0) return Float32Array.from({ length }, () => 0.5 + 0.25 * rng.normal())
+  if (kind === 1) return clouds(1, length, 0.7, rng).map((x) => 0.5 + 0.3 * x)
+  return Float32Array.from({ length }, () => (rng.next() < 0.2 ? rng.next() : 0))
+}
+
+/** A seeded sample, for tests and for drawing without a generator at hand. */
+export function sampleAt(dims: readonly number[], range: string, index: number): Float32Array {
+  return drawSample(layoutOf(dims), range, index, random(index))
+}
