@@ -1,6 +1,7 @@
 /** A method is `Model → Model` with an option table. Called directly, or named in a recipe. */
 import type { Model } from './model.ts'
 import { checkOptions, type OptionsOf, type OptionTable } from './options.ts'
+import type { Task } from './task/task.ts'
 
 /** One batch of inputs by name, as ONNX Runtime takes them. */
 export type Feeds = Readonly<Record<string, Value>>
@@ -33,6 +34,13 @@ export interface LabelledFeeds {
 export interface Context {
   /** Batches of calibration inputs (never test data). A fresh iterator a call. */
   readonly calibration?: () => Iterable<Feeds>
+  /**
+   * Where calibration inputs are random: the range that each batch is drawn in. Values are compared within a range, and
+   * every range counts alike.
+   */
+  readonly calibrationGroups?: readonly string[]
+  /** What the outputs mean; guessed where it is not given. */
+  readonly task?: Task
   /** Labelled training samples (never test data), for methods that need gradients. A fresh iterator a call. */
   readonly labelled?: () => Iterable<LabelledFeeds>
   /** Seeds every random draw. */

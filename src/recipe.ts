@@ -5,6 +5,7 @@
 import type { Context } from './method.ts'
 import { methodNamed } from './methods.ts'
 import type { Model } from './model.ts'
+import { outputKinds, type Task } from './task/task.ts'
 
 export type Step = readonly [id: string, options: Readonly<Record<string, unknown>>]
 
@@ -16,6 +17,8 @@ export interface Recipe {
   readonly seed: number
   /** How calibration inputs are taken, where a step uses them. */
   readonly calibration?: CalibrationSpec
+  /** What the outputs mean, where a step compares them. */
+  readonly task?: Task
   readonly steps: readonly Step[]
 }
 
@@ -62,6 +65,7 @@ export function parseRecipe(text: string, subject: string): Recipe {
   if (!Number.isInteger(recipe.seed)) throw new Error(`${subject}: "seed" is ${recipe.seed}; expected a whole number`)
   if (!Array.isArray(recipe.steps))
     throw new Error(`${subject}: "steps" is missing; expected a list of [method, options]`)
+  if (recipe.task !== undefined) checkTask(recipe.task, subject)
   for (const step of recipe.steps) {
     if (
       !Array.isArray(step) ||
@@ -75,4 +79,11 @@ export function parseRecipe(text: string, subject: string): Recipe {
     methodNamed(step[0])
   }
   return recipe as Recipe
+}
+
+function checkTask(task: Partial<Task> | null, subject: string): void {
+  const outputs = Array.isArray(task?.outputs) ? task.outputs : [null]
+  const wrong = outputs.find((o) => typeof o?.output !== 'string' || !outputKinds.includes(o.kind))
+  if (wrong !== undefined)
+    throw new Error(`${subject}: "task" has ${JSON.stringify(wrong)}; expected outputs of a known kind`)
 }

@@ -94,7 +94,7 @@ export interface MomentSampler {
 export function sampleMoments(
   node: Node,
   weightDims: readonly number[],
-  options: { readonly limit: number; readonly batches: number; readonly seed: number },
+  options: { readonly limit: number; readonly batches: number; readonly seed: number; readonly alike?: boolean },
 ): MomentSampler {
   const shape = matrixShapeOf(node, weightDims)
   if (!shape) throw new Error(`${describe(node)}: no matrix form for weights [${weightDims.join(',')}]`)
@@ -109,6 +109,7 @@ export function sampleMoments(
         productOf(node) === 'Conv'
           ? patches(node, weightDims, x, value.dims, perBatch, rng)
           : vectors(x, shape.columns, perBatch, rng)
+      if (options.alike) scaleToUnit(gathered)
       for (const [i, g] of gathered.entries()) parts[i].push(g)
     },
     async finish() {
@@ -123,7 +124,7 @@ export function sampleMoments(
           for (let c = 0; c < shape.columns; c++) {
             let sum = 0
             for (let i = c * n; i < (c + 1) * n; i++) sum += p[i]
-            mean[c] += sum / total
+            if (!options.alike) mean[c] += sum / total
           }
         }
         moments.blocks.push(blocks)
@@ -132,6 +133,18 @@ export function sampleMoments(
       return moments
     },
   }
+}
+
+/** Scales vectors to a mean square of 1, in place. */
+function scaleToUnit(parts: readonly Float32Array[]): void {
+  let sum = 0
+  let count = 0
+  for (const part of parts) {
+    for (const v of part) sum += v * v
+    count += part.length
+  }
+  const scale = sum > 0 ? Math.sqrt(count / sum) : 1
+  for (const part of parts) for (let i = 0; i < part.length; i++) part[i] *= scale
 }
 
 /** Random rows of a [.., columns] array, as columns x samples. */

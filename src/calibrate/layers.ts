@@ -57,7 +57,12 @@ export async function momentsOf(
   model: Model,
   layers: readonly Layer[],
   calibration: () => Iterable<Feeds>,
-  options: { readonly samples: number; readonly seed: number },
+  options: {
+    readonly samples: number
+    readonly seed: number
+    /** Every batch counts alike, whatever range its inputs are in: their vectors are scaled, and no mean is given. */
+    readonly alike?: boolean
+  },
 ): Promise<Map<string, Moments>> {
   const result = new Map<string, Moments>()
   const visible = layers.filter((l) => l.shape && model.graph.nodes.includes(l.weight.uses[0].node))
@@ -75,6 +80,7 @@ export async function momentsOf(
       limit: options.samples,
       batches: batches.length,
       seed: options.seed,
+      alike: options.alike,
     }),
   )
   for (const feeds of batches) {

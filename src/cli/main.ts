@@ -31,6 +31,9 @@ function addThreads(of: Command): Command {
   return of.option('--threads <n>', "threads that ONNX Runtime runs models with (default: ONNX Runtime's own choice)")
 }
 
+const taskHelp =
+  'what the outputs mean, as KIND or OUTPUT=KIND between commas: classes, binary, labels, numbers, embedding, image, mask, tokens, state or ignored (default: guessed, and said)'
+
 type Flags = { json?: boolean; debug?: boolean; threads?: string }
 
 /** Runs a command's work; one sentence and exit code 1 where it fails. */
@@ -76,7 +79,12 @@ addThreads(
 )
   .requiredOption('-o, --output <file>', 'the compressed model (.onnx)')
   .option('--goal <goal>', 'size or speed', 'size')
-  .option('--max-loss <points>', 'points of accuracy (or agreement) that may be lost', '0.5')
+  .option(
+    '--max-loss <loss>',
+    'what may be lost: points of accuracy or agreement (0.5), noise (30dB or 3%), or one of each between commas',
+    '0.5',
+  )
+  .option('--task <task>', taskHelp)
   .option('--pack <file>', 'also write the packed file (.cop)')
   .option('--pack-mode <mode>', 'fast, default or max', 'default')
   .option('--report <file>', 'also write the report (.html)')
@@ -94,6 +102,7 @@ addThreads(
   ),
 )
   .option('--against <reference>', 'a model to compare with, side by side')
+  .option('--task <task>', taskHelp)
   .option('--compare-sizes', compareSizes)
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/evaluate.ts')).runEvaluate(model, flags, io, stop.signal)),

@@ -2,22 +2,32 @@
 
 import type { Mode } from '../formats/entropy/integer-coder.ts'
 import { packModel } from '../formats/pack.ts'
+import { unpackModel } from '../formats/unpack.ts'
 import { type InputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import type { CalibrationSpec, Recipe, Step } from '../recipe.ts'
 import type { SpeedUp } from '../speed-up.ts'
-import { makeFaster } from './faster.ts'
+import type { MaxLoss } from '../task/max-loss.ts'
+import { settleTask } from '../task/settle.ts'
+import { describeTask, type Task } from '../task/task.ts'
+import type { Finding, LossUnit, Verdict } from '../task/verdict.ts'
+import { openFaster } from './faster.ts'
 import { type BoundData, calibrationBatch, calibrationSamples, holdBack } from './held-back.ts'
-import { accuracyScorer, agreementScorer, randomScorer, type Scorer } from './score.ts'
-import { makeSmall } from './small.ts'
+import { randomData, randomSpec } from './random-data.ts'
+import { dataScorer, openTrial, randomScorer, type Scorer, type Trial } from './scorer.ts'
+import { type Found, openSmall, type Search } from './small.ts'
 import { type Tidied, tidy } from './tidy.ts'
 
 export interface CompressOptions extends Pick<Context, 'progress' | 'warn' | 'signal'> {
   readonly goal: 'size' | 'speed'
-  /** Allowed loss in points: of top-1 accuracy, or of agreement without labels. */
-  readonly maxLoss: number
+  /** What may be lost. */
+  readonly max: MaxLoss
+  /** What the outputs mean, in the words of `--task`; guessed where it does not say. */
+  readonly task?: string
+  /** Told at once how each output is judged. */
+  readonly say?: (sentence: string) => void
   readonly seed: number
   readonly data?: BoundData
   /** How the recipe names the data. */
@@ -37,8 +47,13 @@ export interface Compressed {
   readonly onnx: Uint8Array
   readonly packed: Uint8Array
   readonly recipe: Recipe
-  /** Loss on held-back data and its limit. */
-  readonly heldBack: { readonly what: string; readonly unit: string; readonly loss: number; readonly limit: number }
+  readonly task: Task
+  /** The worst that the search found on held-back data (or random inputs), and its limit. */
+  readonly heldBack?: HeldBackLoss
+  /** The model decoded from the packed bytes, judged on other samples than the search's. */
+  readonly trial: Trial
+  /** Whether that stayed within the limit. */
+  readonly holds: boolean
   /** The model with its BatchNormalization folded and its weights in float: whose weights `sensitivity` names. */
   readonly floatForm: Model
   /** Divergence of the output by layer, where it was measured. */
@@ -49,95 +64,180 @@ export interface Compressed {
   readonly notes: readonly string[]
 }
 
+export interface HeldBackLoss {
+  readonly what: string
+  readonly unit: LossUnit
+  readonly loss: number
+  readonly limit: number
+  readonly interval?: readonly [low: number, high: number]
+}
+
+/** Searches again with a tighter limit where a result breaks it on other samples; so often at most. */
+const mostAttempts = { size: 3, speed: 2 }
+
 /** Compresses a model that was read from `original`, the file's bytes. */
 export async function compress(model: Model, original: Uint8Array, options: CompressOptions): Promise<Compressed> {
-  const { goal, seed, data, maxLoss } = options
-  const heldBack = data && holdBack(data, seed)
-  const scorer: Scorer =
-    !data || !heldBack
-      ? await randomScorer(model, seed)
-      : heldBack.validation.labels
-        ? await accuracyScorer(model, data.batcher, heldBack.validation)
-        : await agreementScorer(model, data.batcher, heldBack.validation)
-  const samples = heldBack?.validation.length ?? 0
-  if (scorer.unit !== 'dB of noise' && 100 / samples > scorer.limitOf(maxLoss)) {
-    options.warn?.(
-      `only ${samples} samples are held back to judge the loss: one of them is ${(100 / samples).toFixed(2)} points`,
-    )
-  }
-  const context = { ...options, seed, calibration: heldBack?.calibration }
-  const tidied = await tidy(model, options)
-  const search = goal === 'size' ? makeSmall : makeFaster
-  const found = await search(tidied.model, scorer, { ...context, maxLoss })
-  const quantized: Candidate = {
-    ...found,
-    steps: [...tidied.steps, ...found.steps],
-    notes: [...tidied.notes, ...found.notes],
-  }
-  const asWritten = (m: Model): Model => withInputShapes(m, options.writtenInputs ?? new Map())
-  const write = (m: Model): Uint8Array => writeModel(asWritten(m))
-  const written = write(found.model)
-  const isSmaller = goal === 'speed' || written.byteLength < original.byteLength
-  const chosen = isSmaller
-    ? { ...quantized, onnx: written }
-    : await fallback({ model, original, tidied, scorer, write })
-  const limit = scorer.limitOf(maxLoss)
-  if (chosen.loss > limit)
-    options.warn?.(
-      `${scorer.what}: ${chosen.loss.toFixed(2)} ${scorer.unit}, more than the limit of ${limit.toFixed(2)}`,
-    )
-  return {
-    model: asWritten(chosen.model),
-    onnx: chosen.onnx,
-    packed: packModel(asWritten(chosen.model), { mode: options.packMode }),
-    recipe: recipeOf(chosen.steps, options),
-    heldBack: { what: scorer.what, unit: scorer.unit, loss: chosen.loss, limit },
-    floatForm: tidied.model,
-    sensitivity: found.sensitivity,
-    kept: found.kept,
-    otherwise: isSmaller ? found.otherwise : 'no smaller .onnx came of quantising it',
-    notes: chosen.notes,
+  const { goal, signal } = options
+  const prepared = await prepare(model, options)
+  const { task, scorer, search, trialOf, tidied } = prepared
+  for (const warning of scorer.warnings) options.warn?.(warning)
+  const notes: string[] = []
+  let tightness = 1
+  for (let attempt = 1; ; attempt++) {
+    const found = await search.find((m) => scorer.verdictOf(m, tightness))
+    const made = encode(found, prepared, { model, original, options })
+    const trial = await trialOf(unpackModel(made.packed))
+    const { spent } = trial.verdict
+    if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
+      tightness *= Math.min(0.5, 0.8 / spent)
+      notes.push(`${brokenInWords(trial)}: searched again with a tighter limit`)
+      continue
+    }
+    return {
+      ...made,
+      task,
+      ...(found.verdict.worst ? { heldBack: heldBackLoss(found.verdict.worst, task, scorer.on) } : {}),
+      trial,
+      holds: spent <= 1,
+      floatForm: tidied.model,
+      sensitivity: search.sensitivity,
+      notes: [...notes, ...made.notes],
+    }
   }
 }
 
-interface Candidate {
-  readonly model: Model
-  readonly steps: readonly Step[]
-  readonly loss: number
-  readonly notes: readonly string[]
-}
-
-/** Where quantising makes no smaller file: the tidied model, or if that is no smaller either, the file as it was. */
-async function fallback({
-  model,
-  original,
-  tidied,
-  scorer,
-  write,
-}: {
-  readonly model: Model
-  readonly original: Uint8Array
+interface Prepared {
   readonly tidied: Tidied
+  readonly task: Task
   readonly scorer: Scorer
-  readonly write: (model: Model) => Uint8Array
-}): Promise<Candidate & { readonly onnx: Uint8Array }> {
-  const onnx = write(tidied.model)
+  readonly search: Search
+  readonly trialOf: (other: Model) => Promise<Trial>
+  /** How a recipe takes the same inputs again. */
+  readonly calibration?: CalibrationSpec
+}
+
+/** What to judge by, the search, and the trial at the end: on data, or on random inputs where there is none. */
+async function prepare(model: Model, options: CompressOptions): Promise<Prepared> {
+  const { goal, max, seed, data, signal, progress, warn, compareSpeed } = options
+  const tidied = await tidy(model, options)
+  const shared = { max, seed, signal, progress, warn }
+  const tell = (task: Task): Task => {
+    for (const sentence of describeTask(task)) options.say?.(sentence)
+    return task
+  }
+  if (data) {
+    const heldBack = holdBack(data, seed)
+    const [feeds] = heldBack.calibration()
+    const task = tell(await settleTask(model, { told: options.task, dataset: data.splits.train, feeds }))
+    const scorer = await dataScorer(model, { data, heldBack, task, max })
+    const context = { ...shared, task, calibration: heldBack.calibration }
+    const search =
+      goal === 'speed'
+        ? await openFaster(tidied.model, { ...context, compareSpeed })
+        : await openSmall(tidied.model, context)
+    const spec = options.calibration && {
+      ...options.calibration,
+      samples: calibrationSamples,
+      batchSize: calibrationBatch,
+    }
+    const trialOf = await openTrial(model, { data }, { task, max, signal })
+    return { tidied, task, scorer, search, trialOf, calibration: spec }
+  }
+  if (goal === 'speed') throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
+  const random = await randomData(model, seed)
+  const [feeds] = random.calibration()
+  const task = tell(await settleTask(model, { told: options.task, feeds }))
+  const { calibration, calibrationGroups } = random
+  const search = await openSmall(tidied.model, { ...shared, task, calibration, calibrationGroups })
+  const scorer = await randomScorer(model, { random, task, max, probe: search.probe })
+  return {
+    tidied,
+    task,
+    scorer,
+    search,
+    trialOf: await openTrial(model, { random, samples: scorer.samples }, { task, max, signal }),
+    calibration: { data: randomSpec, samples: random.calibrationSamples, batchSize: random.perCall },
+  }
+}
+
+/** The files of a result: where nothing smaller came out, the tidied model, or if that is no smaller either, the file as it was. */
+function encode(
+  found: Found,
+  prepared: Prepared,
+  { model, original, options }: { model: Model; original: Uint8Array; options: CompressOptions },
+) {
+  const { tidied } = prepared
+  const asWritten = (m: Model): Model => withInputShapes(m, options.writtenInputs ?? new Map())
+  const result = (of: { model: Model; onnx: Uint8Array; steps: readonly Step[]; notes: readonly string[] }) => ({
+    model: asWritten(of.model),
+    onnx: of.onnx,
+    packed: packModel(asWritten(of.model), { mode: options.packMode }),
+    recipe: recipeOf(of.steps, prepared, options),
+    notes: of.notes,
+  })
+  const written = writeModel(asWritten(found.model))
+  if (options.goal === 'speed' || written.byteLength < original.byteLength) {
+    const steps = [...tidied.steps, ...found.steps]
+    const notes = [...tidied.notes, ...found.notes]
+    const { kept, otherwise } = found
+    return { ...result({ model: found.model, onnx: written, steps, notes }), kept, otherwise }
+  }
+  const why = { kept: found.kept, otherwise: 'no smaller .onnx came of quantising it' }
+  const onnx = writeModel(asWritten(tidied.model))
   if (onnx.byteLength < original.byteLength && tidied.notes.length > 0) {
     const notes = [...tidied.notes, 'no smaller .onnx came of quantising, so the weights keep their precision']
-    return { model: tidied.model, onnx, steps: tidied.steps, loss: await scorer.lossOf(tidied.model), notes }
+    return { ...result({ model: tidied.model, onnx, steps: tidied.steps, notes }), ...why }
   }
   const notes = ['no smaller .onnx came out, so the original file is kept']
-  return { model, onnx: original, steps: [], loss: await scorer.lossOf(model), notes }
+  return { ...result({ model, onnx: original, steps: [], notes }), ...why }
 }
 
-function recipeOf(steps: readonly Step[], { goal, maxLoss, seed, calibration }: CompressOptions): Recipe {
+/** What a verdict's worst finding says, with its output. */
+export function inWords({ worst }: Verdict): string {
+  if (!worst) return 'nothing was judged'
+  const { output, unit, loss, group } = worst
+  const where = group ? ` in the range ${group}` : ''
+  return unit === 'dB of noise'
+    ? `output "${output}" keeps ${(-loss).toFixed(1)} dB of signal to noise${where}`
+    : `output "${output}" loses ${loss.toFixed(2)} ${unit}${where}`
+}
+
+/** The same of a trial that broke its limit, with the limit. */
+export function brokenInWords({ on, verdict }: Trial): string {
+  const { worst } = verdict
+  if (!worst) return inWords(verdict)
+  const limit =
+    worst.unit === 'dB of noise' ? `at least ${(-worst.limit).toFixed(1)} dB` : `at most ${worst.limit} points`
+  return `${inWords(verdict)} on ${on}, where ${limit} was asked for`
+}
+
+function heldBackLoss(
+  { output, unit, loss, limit, interval, group }: Finding,
+  { outputs }: Task,
+  on: string,
+): HeldBackLoss {
+  const what = {
+    'points of accuracy': 'top-1 accuracy',
+    'points of agreement': 'top-1 agreement with the original',
+    'points of explained variance': 'variance of the targets explained',
+    'dB of noise': 'output noise against the original',
+  }[unit]
+  const of = outputs.length > 1 ? ` of "${output}"` : ''
+  const where = group ? `, worst in the range ${group}` : ''
+  return { what: `${what}${of} on ${on}${where}`, unit, loss, limit, ...(interval ? { interval } : {}) }
+}
+
+function recipeOf(
+  steps: readonly Step[],
+  { task, calibration }: Pick<Prepared, 'task' | 'calibration'>,
+  { goal, max, seed }: CompressOptions,
+): Recipe {
   return {
     coppice: 1,
-    made: `compress --goal ${goal} --max-loss ${maxLoss}`,
+    made: `compress --goal ${goal} --max-loss ${max.text}`,
     seed,
-    ...(calibration
-      ? { calibration: { ...calibration, samples: calibrationSamples, batchSize: calibrationBatch } }
-      : {}),
+    ...(calibration ? { calibration } : {}),
+    task,
     steps,
   }
 }

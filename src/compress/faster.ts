@@ -2,45 +2,36 @@
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { makeFast } from '../quantize/speed.ts'
-import type { Step } from '../recipe.ts'
 import type { SpeedUp } from '../speed-up.ts'
-import type { Scorer } from './score.ts'
+import type { Search } from './small.ts'
 
 /** `model` is tidied (tidy.ts): its BatchNormalization folded. */
-export async function makeFaster(
+export async function openFaster(
   model: Model,
-  scorer: Scorer,
-  options: Context & {
-    readonly maxLoss: number
-    readonly compareSpeed: (before: Model, after: Model) => Promise<SpeedUp>
-  },
-): Promise<{
-  model: Model
-  steps: readonly Step[]
-  loss: number
-  sensitivity: ReadonlyMap<string, number>
-  kept: ReadonlyMap<string, string>
-  otherwise: string
-  notes: readonly string[]
-}> {
-  const { calibration, maxLoss } = options
+  options: Context & { readonly compareSpeed: (before: Model, after: Model) => Promise<SpeedUp> },
+): Promise<Search> {
+  const { calibration } = options
   if (!calibration) {
     throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   }
-  const fast = await makeFast(model, {
-    ...options,
-    calibration,
-    maxLoss: scorer.limitOf(maxLoss),
-    validate: async (m) => -(await scorer.lossOf(m)),
-  })
-  const exclude = fast.keptFloat.map((k) => k.node)
   return {
-    model: fast.model,
-    steps: [['int8', { exclude }]],
-    loss: -fast.score.after,
     sensitivity: new Map(),
-    kept: new Map(fast.keptFloat.map((k) => [k.node, `stays in float: ${k.why}`])),
-    otherwise: 'no integer kernel multiplies with it',
-    notes: [...fast.notes, ...fast.keptFloat.map((k) => `${k.node} stays in float: ${k.why}`)],
+    async find(verdictOf) {
+      const fast = await makeFast(model, {
+        ...options,
+        calibration,
+        maxLoss: 1,
+        validate: async (m) => -(await verdictOf(m)).spent,
+      })
+      const exclude = fast.keptFloat.map((k) => k.node)
+      return {
+        model: fast.model,
+        steps: [['int8', { exclude }]],
+        verdict: await verdictOf(fast.model),
+        kept: new Map(fast.keptFloat.map((k) => [k.node, `stays in float: ${k.why}`])),
+        otherwise: 'no integer kernel multiplies with it',
+        notes: [...fast.notes, ...fast.keptFloat.map((k) => `${k.node} stays in float: ${k.why}`)],
+      }
+    },
   }
 }

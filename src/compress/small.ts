@@ -8,80 +8,112 @@ import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { checkOptions } from '../options.ts'
 import { compact } from '../quantize/compact.ts'
-import { prepareUniform, quantizeAt, uniform } from '../quantize/uniform.ts'
+import { type PreparedUniform, prepareUniform, quantizeAt, uniform } from '../quantize/uniform.ts'
 import type { Step } from '../recipe.ts'
-import type { Scorer } from './score.ts'
+import type { MaxLoss } from '../task/max-loss.ts'
+import { isDecision, type Task } from '../task/task.ts'
+import type { Verdict } from '../task/verdict.ts'
+import { sizeOf } from '../tensor/dtype.ts'
 
-export interface SmallResult {
+export interface Found {
   readonly model: Model
   readonly steps: readonly Step[]
-  /** Loss on held-back data, in the scorer's unit. */
-  readonly loss: number
-  /** Divergence of the output for a squared error of the layer's output, by weight name. */
-  readonly sensitivity: ReadonlyMap<string, number>
+  /** How it stands on what the search judged on. */
+  readonly verdict: Verdict
   /** Why a node's weight stayed as it was, by the node's name; and why any other did. */
   readonly kept: ReadonlyMap<string, string>
   readonly otherwise: string
   readonly notes: readonly string[]
 }
 
+/** A search that can be made again with a tighter limit: what does not depend on the limit is measured once. */
+export interface Search {
+  /** Divergence of the output for a squared error of the layer's output, by weight name. */
+  readonly sensitivity: ReadonlyMap<string, number>
+  find(verdictOf: (model: Model) => Promise<Verdict>): Promise<Found>
+}
+
 /** Halvings of the price's bracket, in octaves, after it is found: within 9 % of the limit's price. */
 const bisections = 3
 const mostOctaves = 16
 
+export interface SmallSearch extends Search {
+  /** A model with about the noise that is allowed, to see how sure a judgement of it is. */
+  probe(): Promise<Model>
+}
+
 /** `model` is tidied (tidy.ts): its BatchNormalization folded. */
-export async function makeSmall(
+export async function openSmall(
   model: Model,
-  scorer: Scorer,
-  options: Context & { readonly maxLoss: number },
-): Promise<SmallResult> {
-  const { maxLoss, progress, signal } = options
-  const limit = scorer.limitOf(maxLoss)
+  { max, task, ...context }: Context & { readonly max: MaxLoss; readonly task: Task },
+): Promise<SmallSearch> {
+  const { progress, signal } = context
   const settings = checkOptions(uniform.id, uniform.options)
   const prepared = await prepareUniform(model, settings, {
-    ...options,
+    ...context,
+    task,
     progress: (done, what) => progress?.(0.6 * done, what),
   })
-  const kept = new Map<string, string>()
-  const unquantized = async (why: string): Promise<SmallResult> => {
-    const loss = await scorer.lossOf(model)
-    return { model, steps: [], loss, sensitivity: new Map(), kept, otherwise: why, notes: [why] }
-  }
-  if (prepared.layers.length === 0)
-    return unquantized(`no weight of ${settings.minSize} or more finite float elements was found to quantise`)
-  let tries = 0
-  const lossAt = async (lambda: number): Promise<number> => {
-    if (signal?.aborted) throw new AbortError('compress: stopped')
-    const { model: quantized } = await quantizeAt(prepared, lambda)
-    progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `price ${lambda.toExponential(1)} a bit`)
-    return scorer.lossOf(quantized)
-  }
-  const lambda = await highestPrice(lossAt, limit, options.calibration ? settings.lambda : 1e-5)
-  if (lambda === undefined)
-    return unquantized('even the finest steps tried lose more than is allowed, so weights keep their precision')
-  const { model: quantized } = await quantizeAt(prepared, lambda)
-  const compacted = await compact(quantized)
+  const start = startPrice(prepared, task, max, context.calibrationGroups !== undefined)
   return {
-    model: compacted,
-    steps: [
-      ['uniform', { lambda }],
-      ['compact', {}],
-    ],
-    loss: await scorer.lossOf(compacted),
     sensitivity: prepared.sensitivity,
-    kept,
-    otherwise: 'it is on its grid already',
-    notes: [],
+    probe: async () => (await quantizeAt(prepared, start)).model,
+    async find(verdictOf) {
+      const kept = new Map<string, string>()
+      const unquantized = async (why: string): Promise<Found> => ({
+        model,
+        steps: [],
+        verdict: await verdictOf(model),
+        kept,
+        otherwise: why,
+        notes: [why],
+      })
+      if (prepared.layers.length === 0)
+        return unquantized(`no weight of ${settings.minSize} or more finite float elements was found to quantise`)
+      let tries = 0
+      const holds = async (lambda: number): Promise<boolean> => {
+        if (signal?.aborted) throw new AbortError('compress: stopped')
+        const { model: quantized } = await quantizeAt(prepared, lambda)
+        progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `price ${lambda.toExponential(1)} a bit`)
+        return (await verdictOf(quantized)).spent <= 1
+      }
+      const lambda = await highestPrice(holds, start)
+      if (lambda === undefined)
+        return unquantized('even the finest steps tried lose more than is allowed, so weights keep their precision')
+      const { model: quantized } = await quantizeAt(prepared, lambda)
+      const compacted = await compact(quantized)
+      return {
+        model: compacted,
+        steps: [
+          ['uniform', { lambda }],
+          ['compact', {}],
+        ],
+        verdict: await verdictOf(compacted),
+        kept,
+        otherwise: 'it is on its grid already',
+        notes: [],
+      }
+    },
   }
 }
 
-/** The highest price whose loss is within the limit (undefined: none tried): octaves up or down from a start, then bisection. */
-async function highestPrice(
-  lossAt: (lambda: number) => Promise<number>,
-  limit: number,
-  start: number,
-): Promise<number | undefined> {
-  const holds = async (lambda: number): Promise<boolean> => (await lossAt(lambda)) <= limit
+/** Bits of a weight trade against divergence at 2 ln 2 of it, and steps are 1.6 times those of theory, squared. */
+const pricePerDivergence = (2 * Math.LN2) / 2.56
+
+/**
+ * The price to begin with: for decisions a usual one; for values the one that gives about the noise that is allowed, were
+ * all weights to trade as theory says.
+ */
+function startPrice({ layers }: PreparedUniform, task: Task, max: MaxLoss, random: boolean): number {
+  const decides = !random && max.points < Number.POSITIVE_INFINITY && task.outputs.some(isDecision)
+  if (decides) return uniform.options.lambda.default
+  const weights = layers.reduce((sum, { weight }) => sum + sizeOf(weight.tensor.dims), 0)
+  const price = (10 ** (-max.snrDb / 10) * pricePerDivergence) / Math.max(1, weights)
+  return short(Math.min(1e-2, Math.max(1e-16, price)))
+}
+
+/** The highest price that holds (undefined: none tried): octaves up or down from a start, then bisection. */
+async function highestPrice(holds: (lambda: number) => Promise<boolean>, start: number): Promise<number | undefined> {
   let good = start
   let octaves = 0
   if (await holds(start)) {

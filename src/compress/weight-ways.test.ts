@@ -6,6 +6,7 @@ import { writeModel } from '../onnx/write.ts'
 import { constantRows } from '../report/constant-rows.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import { floatValues } from '../tensor/dtype.ts'
+import { parseMaxLoss } from '../task/max-loss.ts'
 import { outputsOf } from '../testing/real-models.ts'
 import { weightWays } from '../testing/weight-ways.ts'
 import { compress } from './compress.ts'
@@ -16,7 +17,7 @@ describe('compress, for size', () => {
   it.each(Object.entries(weightWays))('%s', async (_, make) => {
     const { model } = make()
     const original = writeModel(model)
-    const result = await compress(model, original, { goal: 'size', maxLoss: 0.5, seed: 1, compareSpeed })
+    const result = await compress(model, original, { goal: 'size', max: parseMaxLoss('0.5'), seed: 1, compareSpeed })
     expect(result.packed.byteLength / original.byteLength).toBeLessThan(0.5)
     expect(result.onnx.byteLength / original.byteLength).toBeLessThan(0.75)
     const feeds = await withSession(

@@ -45,7 +45,7 @@ const ranges: Readonly<Record<Form, Readonly<Record<string, (x: number) => numbe
   // About what the means and deviations of public data sets make of 0..1.
   picture: { '0..1': (x) => x, normalised: (x) => (x - 0.45) / 0.23, '0..255': (x) => 255 * x },
   vector: { normalised: (x) => (x - 0.5) / 0.25, '0..1': (x) => x, '0..255': (x) => 255 * x },
-  sound: { '-1..1': (x) => x, normalised: (x) => 8 * x, '-32768..32767': (x) => Math.round(32767 * x) },
+  sound: { '-1..1': (x) => x, normalised: (x) => 4 * x },
 }
 
 export function rangesOf(form: Form): string[] {

@@ -85,7 +85,7 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
   const notes = [`${onIntegers().length} of ${layers.length} layers compute on integers`]
   if (result === model) notes.push('the model stays as it was')
   if (before - after > maxLoss) {
-    notes.push(`the score fell by ${(before - after).toFixed(2)}, more than the ${maxLoss} allowed`)
+    notes.push('more is lost than is allowed')
   }
   return {
     model: result,

@@ -2,12 +2,14 @@ import { describe, expect, it } from 'vitest'
 import { weightTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
+import { divergenceFrom } from '../task/divergence.ts'
+import { guessTask } from '../task/guess.ts'
 import { floats } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
 import { random } from '../tensor/random.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { quantizeMatrix } from './_rate-distortion.ts'
-import { divergenceOf, maxLevel, planAt, prepareUniform, quantizeAt, uniform } from './uniform.ts'
+import { maxLevel, planAt, prepareUniform, quantizeAt, uniform } from './uniform.ts'
 
 const settings = { minSize: 8, samples: 4096, exclude: [] }
 
@@ -15,11 +17,11 @@ async function divergence(model: Model, other: Model): Promise<number> {
   const run = async (m: Model) => {
     const session = await openSession(m, { threads: 1 })
     const all = []
-    for (const feeds of exampleBatches(9, 8)) all.push(Object.values(await session.run(feeds)))
+    for (const feeds of exampleBatches(9, 8)) all.push(await session.run(feeds))
     await session.release()
     return all
   }
-  return divergenceOf(await run(model), await run(other))
+  return divergenceFrom(await run(model), guessTask(model))(await run(other))
 }
 
 describe('inverseCholesky', () => {

@@ -5,7 +5,7 @@
  * (mean square) makes the model's output diverge by s·E, theory of high-rate entropy-coded quantisation gives the
  * step at which all layers trade bits at the same price, step² = C²·12·lambda / (2·ln 2·s·gain), with `gain` the output
  * error of a squared weight error (_quantize-layers.ts). s is measured: each layer alone is quantised and the outputs
- * compared on calibration inputs (Kullback-Leibler divergence for class scores, relative squared error for others).
+ * compared on calibration inputs (task/divergence.ts); without any inputs every tensor gets the same signal-to-noise ratio.
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
 import type { Moments } from '../calibrate/input-moments.ts'
@@ -14,8 +14,12 @@ import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
 import { widenWeights } from '../graph/widen-weights.ts'
 import { type Context, defineMethod, type Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
-import { openSession, type Value } from '../runtime/session.ts'
-import { floats, floatValues, sizeOf } from '../tensor/dtype.ts'
+import { openSession, type Value, withSession } from '../runtime/session.ts'
+import { divergenceFrom } from '../task/divergence.ts'
+import { guessTask } from '../task/guess.ts'
+import { judgedModel } from '../task/judged-model.ts'
+import type { Task } from '../task/task.ts'
+import { floats, sizeOf } from '../tensor/dtype.ts'
 import { factorOf, type LayerFactor, type LayerPlan, quantizeLayer, quantizeModel } from './_quantize-layers.ts'
 
 const stepFactor = 1.6
@@ -57,7 +61,7 @@ export interface PreparedUniform {
   readonly factors: ReadonlyMap<string, LayerFactor>
   /** Divergence of the model's output for a squared error of 1 of the layer's output, by weight name. */
   readonly sensitivity: ReadonlyMap<string, number>
-  /** Whether calibration inputs were seen; without them every tensor gets the same signal-to-noise ratio. */
+  /** Whether calibration inputs are real ones: biases are then put on grids too. */
   readonly calibrated: boolean
 }
 
@@ -72,8 +76,9 @@ export async function prepareUniform(
   const model = widenWeights(original, (w) => isLarge(w) && !options.exclude.includes(w.name))
   const layers = layersOf(model, options.minSize).filter((l) => !options.exclude.includes(l.weight.name))
   const seed = context.seed ?? 0
+  const random = context.calibrationGroups !== undefined
   const moments = context.calibration
-    ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed })
+    ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed, alike: random })
     : new Map<string, Moments>()
   context.progress?.(0.2, 'measuring inputs')
   const factors = new Map<string, LayerFactor>()
@@ -81,7 +86,7 @@ export async function prepareUniform(
   const sensitivity = context.calibration
     ? await measureSensitivity(model, layers, factors, context)
     : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
-  return { model, layers, moments, factors, sensitivity, calibrated: context.calibration !== undefined }
+  return { model, layers, moments, factors, sensitivity, calibrated: context.calibration !== undefined && !random }
 }
 
 function meanSquare(values: Float32Array): number {
@@ -141,8 +146,10 @@ async function measureSensitivity(
   factors: ReadonlyMap<string, LayerFactor>,
   context: Context,
 ): Promise<Map<string, number>> {
-  const batches = firstSamples((context.calibration as () => Iterable<Feeds>)(), sensitivitySamples)
-  const reference = await outputsOf(model, batches)
+  const all = (context.calibration as () => Iterable<Feeds>)()
+  const batches = context.calibrationGroups ? [...all] : firstSamples(all, sensitivitySamples)
+  const { task = guessTask(model), calibrationGroups } = context
+  const divergenceOf = divergenceFrom(await outputsOf(model, task, batches), task, calibrationGroups)
   const sensitivity = new Map<string, number>()
   const steps = layers.length * 2
   for (let pass = 0; pass < 2; pass++) {
@@ -155,8 +162,8 @@ async function measureSensitivity(
           ? Math.sqrt(meanSquare(floats(tensor))) || 1
           : stepOf(referencePrice / (sensitivity.get(name) as number), factor)
       const quantized = quantizeLayer(layer, { step, lambda: 0 }, factor)
-      const outputs = await outputsOf(replaceTensors(model, new Map([[tensor, quantized.tensor]])), batches)
-      const divergence = divergenceOf(reference, outputs)
+      const changed = replaceTensors(model, new Map([[tensor, quantized.tensor]]))
+      const divergence = divergenceOf(await outputsOf(changed, task, batches))
       // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.
       const floor = 1e-12 / Math.max(1e-30, quantized.error)
       const measured = quantized.error > 0 ? divergence / quantized.error : 0
@@ -179,72 +186,13 @@ function firstSamples(batches: Iterable<Feeds>, count: number): Feeds[] {
   return taken
 }
 
-async function outputsOf(model: Model, batches: readonly Feeds[]): Promise<Value[][]> {
-  const session = await openSession(model)
-  try {
-    const all: Value[][] = []
-    for (const feeds of batches) {
-      const values = await session.run(feeds)
-      all.push(session.outputNames.map((name) => values[name]))
-    }
-    return all
-  } finally {
-    await session.release()
-  }
-}
-
-/** Mean over samples and sum over outputs: KL divergence of class scores, else squared error relative to the signal. */
-export function divergenceOf(reference: readonly Value[][], other: readonly Value[][]): number {
-  let total = 0
-  for (let o = 0; o < reference[0].length; o++) {
-    let sum = 0
-    let weight = 0
-    for (let b = 0; b < reference.length; b++) {
-      const { dims } = reference[b][o]
-      const p = floatValues(reference[b][o])
-      const q = floatValues(other[b][o])
-      if (!p || !q) continue
-      if (dims.length === 2 && dims[1] > 1) {
-        sum += klDivergence(p, q, dims[1])
-        weight += dims[0]
-      } else {
-        for (let i = 0; i < p.length; i++) {
-          sum += (p[i] - q[i]) ** 2
-          weight += p[i] ** 2
-        }
-      }
-    }
-    if (weight > 0) total += sum / weight
-  }
-  return total
-}
-
-type Floats = Float32Array | Float64Array
-
-/** Sum over rows of KL(p ‖ q); rows that are no distribution are taken as logits. */
-function klDivergence(p: Floats, q: Floats, width: number): number {
-  let sum = 0
-  for (let row = 0; row < p.length; row += width) {
-    const a = logProbabilities(p, row, width)
-    const b = logProbabilities(q, row, width)
-    for (let c = 0; c < width; c++) sum += Math.exp(a[c]) * (a[c] - b[c])
-  }
-  return sum
-}
-
-function logProbabilities(x: Floats, row: number, width: number): Float64Array {
-  const out = Float64Array.from(x.subarray(row, row + width))
-  let sum = 0
-  let max = Number.NEGATIVE_INFINITY
-  let negative = false
-  for (const v of out) {
-    sum += v
-    max = Math.max(max, v)
-    negative ||= v < 0
-  }
-  if (!negative && Math.abs(sum - 1) < 1e-3) return out.map((v) => Math.log(Math.max(v, 1e-12)))
-  let z = 0
-  for (const v of out) z += Math.exp(v - max)
-  const logZ = max + Math.log(z)
-  return out.map((v) => v - logZ)
+async function outputsOf(model: Model, task: Task, batches: readonly Feeds[]): Promise<Record<string, Value>[]> {
+  const all: Record<string, Value>[] = []
+  await withSession(
+    () => openSession(judgedModel(model, task)),
+    async (session) => {
+      for (const feeds of batches) all.push(await session.run(feeds))
+    },
+  )
+  return all
 }

@@ -1,16 +1,19 @@
 /** Measuring two models side by side for a report: sizes, accuracy on the whole test set, agreement, latency. */
 import type { BoundData } from '../compress/held-back.ts'
+import { randomData } from '../compress/random-data.ts'
+import { openTrial, type Trial } from '../compress/scorer.ts'
 import { fedBatches } from '../data/fed-batches.ts'
-import { evaluateAccuracy } from '../evaluate/accuracy.ts'
-import { measureAgreement } from '../evaluate/agreement.ts'
 import { type Latency, type LatencyOptions, measureLatency } from '../evaluate/latency.ts'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'
 import { type Compressors, measureSizes } from '../evaluate/size.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
-import { openSession, type Session, withSession } from '../runtime/session.ts'
+import { openSession, withSession } from '../runtime/session.ts'
 import type { SpeedUp } from '../speed-up.ts'
+import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
+import { settleTask } from '../task/settle.ts'
+import type { Task } from '../task/task.ts'
 import { sameBytes } from '../tensor/dtype.ts'
 import type { Agreement, Side } from './report.ts'
 
@@ -28,33 +31,25 @@ export interface MeasureOptions extends Pick<Context, 'progress' | 'signal'> {
   /** General compressors whose sizes are told for comparison: they may take minutes, so only where that was asked for. */
   readonly compressors?: Compressors
   readonly skipLatency?: boolean
+  /** The judgement of the second model by the first, where it was made already. */
+  readonly trial?: Trial
+  /** What the outputs mean, and what may be lost; guessed, and 0.5 points, where they are not given. */
+  readonly task?: Task
+  readonly max?: MaxLoss
 }
 
 export interface Comparison {
   readonly before: Side
   readonly after: Side
   readonly agreement: Agreement
+  readonly trial: Trial
   readonly speedUp?: SpeedUp
 }
 
 export async function compareModels(before: Subject, after: Subject, options: MeasureOptions): Promise<Comparison> {
-  const { data, progress, signal } = options
-  const opener =
-    ({ name, onnx }: Subject) =>
-    () =>
-      openSession(onnx, { name })
-  const openers = [before, after].map(opener)
-  const [a, b] = [await openers[0](), await openers[1]()]
-  let accuracies: Awaited<ReturnType<typeof accuracyOf>>[] = []
-  let agreement: Agreement
-  try {
-    if (data?.splits.test.labels)
-      accuracies = [await accuracyOf(a, data, options, 0), await accuracyOf(b, data, options, 0.4)]
-    agreement = await agreementOf(before.model, { a, b }, options)
-  } finally {
-    await a.release()
-    await b.release()
-  }
+  const { progress, signal } = options
+  const trial = options.trial ?? (await compare(before, after, options))
+  const accuracies = accuraciesOf(trial)
   let latency: Latency[] | undefined
   if (!options.skipLatency) {
     // The same file takes the same time, whatever two runs of it would say.
@@ -75,52 +70,49 @@ export async function compareModels(before: Subject, after: Subject, options: Me
   return {
     before: sideBefore,
     after: sideAfter,
-    agreement,
+    agreement: agreementOf(trial),
+    trial,
     ...(latency ? { speedUp: latency[1].speedUp } : {}),
   }
 }
 
-async function accuracyOf(
-  session: Session,
-  { splits, batcher }: BoundData,
-  { progress, signal }: MeasureOptions,
-  from: number,
-) {
-  const { top1, top5 } = await evaluateAccuracy(session, batcher, splits.test, {
-    batchSize: 250,
-    signal,
-    progress: (done, what) => progress?.(from + 0.4 * done, what),
-  })
-  return { top1, ...(top5 === undefined ? {} : { top5 }) }
+/** Judges the second model by the first on test data, or on random inputs where there is none. */
+async function compare(before: Subject, after: Subject, options: MeasureOptions): Promise<Trial> {
+  const { data, seed, signal, max = parseMaxLoss('0.5') } = options
+  if (data) {
+    const task = options.task ?? (await settleTask(before.model, { dataset: data.splits.test }))
+    return (await openTrial(before.model, { data }, { task, max, signal }))(after.model)
+  }
+  const random = await randomData(before.model, seed)
+  const task = options.task ?? (await settleTask(before.model, {}))
+  const samples = Math.min(64, random.mostSamples)
+  return (await openTrial(before.model, { random, samples }, { task, max, signal }))(after.model)
 }
 
-const agreementSamples = 2000
+/** Accuracy of both on the labels that judge the first such output. */
+function accuraciesOf({ judgements }: Trial): [before: Accuracies, after: Accuracies] {
+  const right =
+    judgements.find((j) => j.right && j.task.axis !== undefined)?.right ?? judgements.find((j) => j.right)?.right
+  if (!right) return [{}, {}]
+  const { before, after, top5 } = right
+  return [
+    { top1: before, ...(top5 ? { top5: top5.before } : {}) },
+    { top1: after, ...(top5 ? { top5: top5.after } : {}) },
+  ]
+}
 
-async function agreementOf(
-  model: Model,
-  { a, b }: { a: Session; b: Session },
-  { data, seed, signal }: MeasureOptions,
-): Promise<Agreement> {
-  let on: string
-  let inputs: Iterable<{ feeds: Feeds; count?: number }>
-  if (data) {
-    const { test } = data.splits
-    const batches = [...fedBatches(data.batcher, test, 250)]
-    const per = batches[0].count
-    inputs = batches.slice(0, Math.ceil(agreementSamples / per))
-    on = `${Math.min(test.length, Math.ceil(agreementSamples / per) * per)} test samples`
-  } else {
-    const random = await findRandomInputs(model, a)
-    inputs = Array.from({ length: 8 }, (_, i) => ({ feeds: random.make(seed + 1000 + i) }))
-    on = '8 random inputs'
-  }
-  const { outputs } = await measureAgreement(a, b, inputs, { signal })
-  const worst = outputs.reduce((w, o) => (o.snrDb < w.snrDb ? o : w))
+type Accuracies = Pick<Side, 'top1' | 'top5'>
+
+function agreementOf({ on, judgements }: Trial): Agreement {
+  const valued = judgements.filter((j) => j.varies && j.snrDb !== undefined)
+  const decided = judgements.find(
+    (j) => j.changed && !j.group && (j.task.kind === 'classes' || j.task.kind === 'binary'),
+  )
   return {
     on,
-    snrDb: worst.snrDb,
-    maxAbsDiff: Math.max(...outputs.map((o) => o.maxAbsDiff)),
-    ...(data && outputs[0].top1 !== undefined ? { top1: outputs[0].top1 } : {}),
+    snrDb: Math.min(Number.POSITIVE_INFINITY, ...valued.map((j) => j.snrDb as number)),
+    maxAbsDiff: Math.max(0, ...valued.map((j) => j.maxAbsDiff as number)),
+    ...(decided?.changed ? { top1: 1 - decided.changed.share } : {}),
   }
 }
 

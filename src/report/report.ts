@@ -2,7 +2,10 @@
 import type { Spread } from '../evaluate/latency.ts'
 import type { LayerInfo } from '../inspect.ts'
 import type { Recipe } from '../recipe.ts'
+
 import type { SpeedUp } from '../speed-up.ts'
+
+import type { Finding } from '../task/verdict.ts'
 
 export interface Side {
   readonly name: string
@@ -66,6 +69,8 @@ export interface Report {
   readonly agreement?: Agreement
   /** What was held against the limit while searching, on data that is not test data. */
   readonly heldBack?: { readonly what: string; readonly unit: string; readonly loss: number; readonly limit: number }
+  /** Each output, judged at the end on samples that the search did not see: what was lost, its interval and its limit. */
+  readonly judged?: { readonly on: string; readonly holds: boolean; readonly findings: readonly Finding[] }
   readonly layers: readonly LayerRow[]
   /** Every constant that is in none of `layers`, largest first. */
   readonly untouched?: readonly Untouched[]

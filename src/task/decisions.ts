@@ -1,6 +1,6 @@
 /** The decisions that an output makes, as classes, and by what margins. */
 import type { BatchOutput } from './samples.ts'
-import { argmax, logitOf, marginOf, rowsAlong } from './scores.ts'
+import { argmax, logitOf, marginOf, rankOf, rowsAlong } from './scores.ts'
 import type { OutputTask } from './task.ts'
 
 /** Decisions of a batch, sample by sample; `positions` of them each. */
@@ -9,6 +9,8 @@ export interface Decisions {
   readonly positions: number
   /** How far above 0 the decision for a class stands: negative where another class wins. Undefined without scores. */
   margin?(at: number, label: number): number
+  /** How many classes score higher, where there are more than five. */
+  rank?(at: number, label: number): number
 }
 
 export function decisionsOf(out: BatchOutput, task: OutputTask): Decisions {
@@ -35,5 +37,6 @@ export function decisionsOf(out: BatchOutput, task: OutputTask): Decisions {
     classes: Int32Array.from({ length: count }, (_, i) => argmax(data, rows.at(i))),
     positions,
     margin: (i, label) => marginOf(data, rows.at(i), label, probabilities),
+    ...(dims[axis] > 5 ? { rank: (i: number, label: number) => rankOf(data, rows.at(i), label) } : {}),
   }
 }

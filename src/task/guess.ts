@@ -5,7 +5,7 @@
  */
 import { batchAxisOf } from '../data/batch-axis.ts'
 import type { Dataset } from '../data/dataset.ts'
-import { producersOf } from '../graph/walk.ts'
+import { intAttribute, producersOf } from '../graph/walk.ts'
 import type { Value } from '../method.ts'
 import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
@@ -24,10 +24,12 @@ export function guessTask(model: Model, options: GuessOptions = {}): Task {
   const shapes = shapesOf(model, options)
   const outputs = graph.outputs.map((info): OutputTask => {
     const behind = scoresBehind(graph, info)
-    const name = behind ?? info.name
-    const shape = shapes(name) ?? info.shape
+    const name = behind?.name ?? info.name
+    const shape = shapes(name) ?? (behind ? undefined : info.shape)
     const batch = batchAxisOf({ name, shape }, model) ?? 0
-    const guess = guessOutput(model, behind ? { name, dtype: 'float32', shape } : { ...info, shape }, options)
+    const guess = behind
+      ? guessScores(model, name, behind.axis, shape ?? [])
+      : guessOutput(model, { ...info, shape }, options)
     return { output: name, ...guess, ...(batch > 0 ? { batchAxis: batch } : {}) }
   })
   return { outputs: withLabels(merged(outputs), model, shapes, options) }
@@ -172,10 +174,30 @@ function isState({ graph }: Model, { name, shape }: ValueInfo, end: Node | undef
   )
 }
 
-/** The scores that a ZipMap makes a sequence of maps of. */
-function scoresBehind(graph: Graph, { name }: ValueInfo): string | undefined {
+/**
+ * The scores that a ZipMap makes a sequence of maps of, or that an ArgMax decides by where no output has them: scores say
+ * more than what came of them.
+ */
+function scoresBehind(graph: Graph, { name }: ValueInfo): { readonly name: string; readonly axis: number } | undefined {
   const node = graph.nodes.find((n) => n.outputs.includes(name))
-  return node?.op === 'ZipMap' ? node.inputs[0] : undefined
+  if (node?.op === 'ZipMap') return { name: node.inputs[0], axis: 1 }
+  const [end] = endOf(graph, name)
+  const scored = graph.outputs.some((o) => o.opaqueType || o.dtype === undefined || /float/.test(o.dtype))
+  if (end?.op !== 'ArgMax' || scored) return undefined
+  return { name: end.inputs[0], axis: intAttribute(end, 'axis', 0) }
+}
+
+/** Scores that something decides by: classes, however they come about. */
+function guessScores(model: Model, name: string, axis: number, dims: readonly Dim[]): Guess {
+  const [end] = endOf(model.graph, name)
+  const wide = dims.filter((d, a) => a > 0 && d !== 1)
+  const place = axis < 0 ? axis + Math.max(dims.length, 2) : axis
+  return {
+    kind: wide.length > 1 ? 'mask' : 'classes',
+    axis: place,
+    ...(end?.op === 'Softmax' ? { probabilities: true } : {}),
+    why: 'the model decides by it',
+  }
 }
 
 /** Dimensions of values: as run, else as inferred, else as declared. */

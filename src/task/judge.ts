@@ -15,7 +15,7 @@ import { answersFor } from './answers.ts'
 import { judgedModel } from './judged-model.ts'
 import { type BatchOutput, samplesOf } from './samples.ts'
 import { type DecisionJudgement, DecisionTally } from './tally-decisions.ts'
-import { factsOf, type ValueFacts, type ValueJudgement, ValueTally } from './tally-values.ts'
+import { factsOf, signalOf, type ValueFacts, type ValueJudgement, ValueTally } from './tally-values.ts'
 import { isDecision, type OutputTask, type Task } from './task.ts'
 
 /** Inputs of one call, and what they are. */
@@ -65,6 +65,7 @@ interface Subject {
   readonly group?: string
   readonly facts: ValueFacts
   readonly samples: number
+  readonly signal?: Float64Array
 }
 
 /** Runs the original once, to learn what its outputs do. Throws one sentence where nothing can be judged. */
@@ -97,15 +98,16 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   const subjects = new Map<string, Subject>(
     [...parts].map(([key, part]) => [key, { ...part, facts: part.facts.finish() }]),
   )
+  if (keptAll) addSignals(subjects, judged, options, keptAll)
   return {
     task,
     varying: [...subjects.values()].map((s) => ({ output: s.task.output, group: s.group, varies: s.facts.varies })),
     async compare(other) {
       const tallies = new Map(
-        [...subjects].map(([key, { task, facts, samples }]) => [
+        [...subjects].map(([key, { task, facts, samples, signal }]) => [
           key,
           {
-            values: new ValueTally(facts, samples),
+            values: new ValueTally(facts, samples, signal),
             decisions: isDecision(task) ? new DecisionTally(task) : undefined,
           },
         ]),
@@ -147,6 +149,30 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
       })
     },
   }
+}
+
+/** What each sample adds to the signal, of outputs that are at hand. */
+function addSignals(
+  subjects: Map<string, Subject>,
+  judged: readonly OutputTask[],
+  { inputs }: JudgeOptions,
+  kept: readonly Record<string, Value>[],
+): void {
+  const signals = new Map<string, number[]>()
+  let b = 0
+  for (const batch of inputs()) {
+    const values = kept[b++]
+    for (const o of judged) {
+      const key = keyOf(o, batch)
+      const { facts } = subjects.get(key) as Subject
+      const cut = cutOf(values, o, batch)
+      const list = signals.get(key) ?? []
+      if (facts.float) for (let s = 0; s < cut.samples; s++) list.push(signalOf(cut, s, facts))
+      signals.set(key, list)
+    }
+  }
+  for (const [key, list] of signals)
+    if (list.length > 0) subjects.set(key, { ...(subjects.get(key) as Subject), signal: Float64Array.from(list) })
 }
 
 function keyOf({ output }: OutputTask, { group = '' }: JudgedBatch): string {

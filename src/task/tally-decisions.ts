@@ -25,6 +25,8 @@ export interface DecisionJudgement {
     readonly gained: number
     readonly total: number
     readonly loss: TurnedShare
+    /** Shares whose label is among the five largest scores, where there are more than five. */
+    readonly top5?: { readonly before: number; readonly after: number }
   }
 }
 
@@ -42,6 +44,7 @@ export class DecisionTally {
   private readonly labelNoise: number[] = []
   private readonly rightBefore: number[] = []
   private readonly rightAfter: number[] = []
+  private readonly top5 = { before: 0, after: 0, seen: false }
 
   private readonly task: OutputTask
 
@@ -66,6 +69,7 @@ export class DecisionTally {
       }
       const label = labelOf?.(i)
       if (label === undefined) continue
+      this.countTop5(before.rank?.(i, label), after.rank?.(i, label))
       this.rightBefore.push(decided === label ? 1 : 0)
       this.rightAfter.push(after.classes[i] === label ? 1 : 0)
       if (positions === 1 && before.margin && after.margin) {
@@ -74,6 +78,13 @@ export class DecisionTally {
         this.labelNoise.push(after.margin(i, label) - margin)
       }
     }
+  }
+
+  private countTop5(before: number | undefined, after: number | undefined): void {
+    if (before === undefined || after === undefined) return
+    this.top5.seen = true
+    if (before < 5) this.top5.before++
+    if (after < 5) this.top5.after++
   }
 
   finish(): DecisionJudgement {
@@ -124,6 +135,7 @@ export class DecisionTally {
       gained,
       total,
       loss: { share: mean, error, ...expectedOf(this.labelMargins, this.labelNoise) },
+      ...(this.top5.seen ? { top5: { before: this.top5.before / total, after: this.top5.after / total } } : {}),
     }
   }
 }

@@ -21,6 +21,8 @@ export interface ValueFacts {
   readonly varies: boolean
   /** What a squared difference of element `j` counts, so that noise as large as the signal counts 1 in all. */
   weight(j: number): number
+  /** What element `j` is about, over samples. */
+  mean(j: number): number
 }
 
 /** Numbers up to this many in a row (of a box, of points) have ranges of their own; more are features of one kind. */
@@ -84,8 +86,11 @@ export function factsOf(task: OutputTask) {
       const weights = signal.map(
         (v, c) => 1 / (columns * Math.max(v, leastShare * energy[c], leastShare * leastShare * all, Number.MIN_VALUE)),
       )
+      const overall = count > 0 ? sum / count : 0
+      const about = sums && samples > 1 ? sums.map((total) => total / samples) : undefined
+      const mean = (j: number): number => about?.[j] ?? overall
       const varies = signal.some((v, c) => v > leastVariation * energy[c])
-      return { float, varies: float ? varies : true, weight: (j) => weights[j % columns] }
+      return { float, varies: float ? varies : true, weight: (j) => weights[j % columns], mean }
     },
   }
 }
@@ -98,11 +103,14 @@ export class ValueTally {
   private readonly answers: { sum: number; square: number; count: number } = { sum: 0, square: 0, count: 0 }
   private maxAbsDiff = 0
   private done = 0
+  private readonly signal?: Float64Array
 
   private readonly facts: ValueFacts
 
-  constructor(facts: ValueFacts, samples: number) {
+  /** `signal`: what each sample adds to the signal, for the interval; without it all count as alike. */
+  constructor(facts: ValueFacts, samples: number, signal?: Float64Array) {
     this.facts = facts
+    this.signal = signal
     this.noise = new Float64Array(samples)
   }
 
@@ -139,8 +147,9 @@ export class ValueTally {
   }
 
   finish(): ValueJudgement {
-    const flat = new Float64Array(this.noise.length).fill(1 / Math.max(1, this.noise.length))
-    const { ratio, error } = ratioAndError(this.noise, flat)
+    const ratio = this.noise.reduce((a, b) => a + b, 0)
+    const alike = new Float64Array(this.noise.length).fill(1)
+    const { error } = ratioAndError(this.noise, this.signal ?? alike)
     return {
       snrDb: ratio === 0 ? Number.POSITIVE_INFINITY : -10 * Math.log10(ratio),
       snrErrorDb: Number.isFinite(error) ? 4.343 * error : Number.POSITIVE_INFINITY,
@@ -160,4 +169,14 @@ export class ValueTally {
       lossError: (error * this.before.length) / variance,
     }
   }
+}
+
+/** What one sample adds to the signal about the mean. */
+export function signalOf(out: BatchOutput, s: number, facts: ValueFacts): number {
+  let sum = 0
+  for (let j = 0; j < out.size; j++) {
+    const x = out.data[out.at(s, j)]
+    if (Number.isFinite(x)) sum += (x - facts.mean(j)) ** 2 * facts.weight(j)
+  }
+  return sum
 }

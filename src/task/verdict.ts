@@ -31,11 +31,12 @@ export interface Verdict {
 
 export interface VerdictOptions {
   /**
-   * The share of the points that held-back samples may lose: the model may have seen them in training, and loses less on
-   * them than on new ones. With it a search must also show that it stays within the limit; without it (1) what was
-   * measured counts as it is.
+   * The share of the points of accuracy that held-back samples may lose (default 1): the model may have seen them in
+   * training, and loses less on them than on new ones.
    */
   readonly reserve?: number
+  /** A search must show that what it takes stays within the limit; else what was measured counts as it is. */
+  readonly searching?: boolean
   /** Random inputs: decisions on them say nothing, so the values of all outputs are judged. */
   readonly valuesOnly?: boolean
 }
@@ -70,7 +71,7 @@ function noiseShare(
   return snrDb === Number.POSITIVE_INFINITY ? 0 : 10 ** ((max.snrDb - snrDb + doubt) / 20)
 }
 
-function noiseOf(j: OutputJudgement, max: MaxLoss, { reserve = 1 }: VerdictOptions): Finding {
+function noiseOf(j: OutputJudgement, max: MaxLoss, { searching = false }: VerdictOptions): Finding {
   const { snrDb = Number.POSITIVE_INFINITY, snrErrorDb = 0 } = j
   const around = 1.96 * snrErrorDb
   return {
@@ -79,7 +80,7 @@ function noiseOf(j: OutputJudgement, max: MaxLoss, { reserve = 1 }: VerdictOptio
     loss: -snrDb,
     limit: -max.snrDb,
     ...(Number.isFinite(around) && Number.isFinite(snrDb) ? { interval: [-snrDb - around, -snrDb + around] } : {}),
-    spent: noiseShare(j, max, reserve < 1),
+    spent: noiseShare(j, max, searching),
   }
 }
 
@@ -115,7 +116,7 @@ function pointsOf(j: OutputJudgement, max: MaxLoss, options: VerdictOptions): Fi
   return points(
     j,
     max,
-    { ...options, reserve: (options.reserve ?? 1) < 1 ? 0.999 : 1 },
+    { ...options, reserve: 1 },
     {
       unit: 'points of agreement',
       loss: changed.share,
@@ -129,7 +130,7 @@ function pointsOf(j: OutputJudgement, max: MaxLoss, options: VerdictOptions): Fi
 function points(
   j: OutputJudgement,
   max: MaxLoss,
-  { reserve = 1 }: VerdictOptions,
+  { reserve = 1, searching = false }: VerdictOptions,
   found: {
     readonly unit: LossUnit
     readonly loss: number
@@ -143,7 +144,7 @@ function points(
   const loss = 100 * found.loss
   const measured = shareSpent(loss, limit)
   const finding = { ...about(j), unit, loss, limit, interval: [100 * interval[0], 100 * interval[1]] as const }
-  if (reserve === 1) return { ...finding, spent: measured }
+  if (!searching) return { ...finding, spent: measured }
   // A search must be able to show that the limit holds: the expected loss, what it may be above that at 90 %, and half a
   // sample for what no sample says. Where too few samples show anything, noise as low as values must keep is harmless.
   const high = 100 * (Math.max(0, shown.share) + below90 * finite(shown.error) + 0.5 / total)

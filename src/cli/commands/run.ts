@@ -1,5 +1,6 @@
 /** `coppice run`: applies a recipe to a model; the same recipe, model and data give the same bytes. */
 import { calibrationFeeds } from '../../compress/held-back.ts'
+import { randomData, randomSpec } from '../../compress/random-data.ts'
 import { readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
 import { parseRecipe, runSteps } from '../../recipe.ts'
 import { bindSpec } from '../data-options.ts'
@@ -16,8 +17,10 @@ export async function runRecipe(
   const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
   const { model, onnx } = openAny(path, { outputs: [flags.output], inputs: [recipePath] })
   const { calibration, seed } = recipe
+  const random = calibration?.data === randomSpec && !flags.data ? await randomData(model, seed) : undefined
   const bound =
     calibration &&
+    !random &&
     (await bindSpec(model, { ...calibration, data: flags.data ?? calibration.data }, { seed, io, signal }))
   const warnings: string[] = []
   const result = await runSteps(model, recipe.steps, {
@@ -25,6 +28,8 @@ export async function runRecipe(
     signal,
     progress: io.progress,
     warn: (message) => warnings.push(message),
+    ...(recipe.task ? { task: recipe.task } : {}),
+    ...(random ? { calibration: random.calibration, calibrationGroups: random.calibrationGroups } : {}),
     ...(bound ? { calibration: () => calibrationFeeds(bound, seed) } : {}),
   })
   // A recipe without steps stands for the original file, as it is.

@@ -1,0 +1,92 @@
+/** Random inputs in place of data: as many as give a figure that holds, and as the model's cost allows. */
+import { findRandomInputs, type RandomInputs } from '../evaluate/random-inputs.ts'
+import { inspectModel } from '../inspect.ts'
+import type { Feeds } from '../method.ts'
+import type { Model } from '../model.ts'
+import { openSession, withSession } from '../runtime/session.ts'
+import type { JudgedBatch } from '../task/judge.ts'
+import { sizeOf } from '../tensor/dtype.ts'
+
+export interface RandomData {
+  readonly ranges: readonly string[]
+  /** Batches to calibrate on, and the range of each. */
+  calibration(): Iterable<Feeds>
+  readonly calibrationGroups: readonly string[]
+  /** At least `samples` inputs in each range; another `draw` gives others. */
+  batches(samples: number, draw: number): Iterable<JudgedBatch>
+  readonly calibrationSamples: number
+  readonly perCall: number
+  /** Samples in each range that a comparison can afford. */
+  readonly mostSamples: number
+}
+
+/** What a recipe says in place of a data spec. */
+export const randomSpec = 'random'
+
+/** Samples per call, where the model takes them. */
+const perCall = 8
+/** Multiply-adds that one comparison of two models may take, and the measuring of sensitivities: seconds, a minute. */
+const comparisonCost = 5e10
+const sensitivityCost = 5e11
+/** Input values that are kept at once. */
+const mostValues = 2 ** 25
+const mostJudged = 1024
+const mostCalibrated = 32
+/** What even a costly model is judged and calibrated on, in each range. */
+const leastJudged = 4
+const leastCalibrated = 2
+
+/** Finds inputs that the model runs with. The same model and seed give the same ones. */
+export async function randomData(model: Model, seed: number): Promise<RandomData> {
+  const inputs = await withSession(
+    () => openSession(model),
+    (session) => findRandomInputs(model, session, { batchSize: perCall }),
+  )
+  const { ranges, samples: fed } = inputs
+  const { macs, layers, values } = costOf(model, inputs)
+  const afford = (budget: number, least: number, most: number): number =>
+    Math.min(most, Math.max(least, Math.floor(budget / (macs * ranges.length))))
+  const calls = Math.ceil(afford(sensitivityCost / (2 * layers), leastCalibrated, mostCalibrated) / fed)
+  const plan = ranges.flatMap((range) => Array.from({ length: calls }, (_, call) => ({ range, call })))
+  return {
+    ranges,
+    *calibration() {
+      for (const { range, call } of plan) yield inputs.draw(range, call, seed + calibrationDraw)
+    },
+    calibrationGroups: plan.map(({ range }) => range),
+    calibrationSamples: plan.length * fed,
+    perCall: fed,
+    *batches(samples, draw) {
+      for (const group of ranges) {
+        for (let call = 0; call < Math.ceil(samples / fed); call++)
+          yield { feeds: inputs.draw(group, call, seed + 7919 * draw), fed, count: fed, group }
+      }
+    },
+    mostSamples: Math.min(
+      afford(comparisonCost, leastJudged, mostJudged),
+      Math.max(leastJudged, Math.floor(mostValues / (values * ranges.length))),
+    ),
+  }
+}
+
+/** A draw of its own for calibration: what is judged is not what was fitted. */
+const calibrationDraw = 104729
+
+/** Multiply-adds of a sample, at least those of touching each weight once, and how many layers have weights. */
+function costOf(
+  model: Model,
+  { shapes, samples }: RandomInputs,
+): {
+  macs: number
+  layers: number
+  values: number
+} {
+  const sized = model.graph.inputs.map((i) => (shapes[i.name] ? { ...i, shape: shapes[i.name] } : i))
+  const { totals, layers } = inspectModel({ ...model, graph: { ...model.graph, inputs: sized } })
+  const values = Object.values(shapes).reduce((sum, dims) => sum + sizeOf(dims), 0) / samples
+  return {
+    macs: Math.max((totals.macs ?? 0) / samples, totals.params, values),
+    layers: Math.max(1, layers.length),
+    values,
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * What a model lost of what is allowed, as searches ask it: on held-back data, or on random inputs where there is none.
+ * What came out is judged once more on other samples (test data, another draw).
+ */
+import { fedBatches } from '../data/fed-batches.ts'
+import type { Model } from '../model.ts'
+import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
+import type { MaxLoss } from '../task/max-loss.ts'
+import { isDecision, type Task } from '../task/task.ts'
+import { type Verdict, verdictOf } from '../task/verdict.ts'
+import type { BoundData, HeldBack } from './held-back.ts'
+import type { RandomData } from './random-data.ts'
+
+export interface Scorer {
+  /** What it judges on, for people. */
+  readonly on: string
+  readonly task: Task
+  /** How a model stands: `spent` above 1 breaks the limit. `tightness` is the share of the limit that may be used. */
+  verdictOf(model: Model, tightness?: number): Promise<Verdict>
+  /** What a person should know about how much this shows. */
+  readonly warnings: readonly string[]
+}
+
+/** A judgement on other samples than the search's, of the original and of what came out. */
+export interface Trial {
+  readonly on: string
+  readonly judgements: readonly OutputJudgement[]
+  readonly verdict: Verdict
+}
+
+const batchSize = 250
+/** A model that knows nearly all held-back samples by heart loses more on new ones than on them. */
+const knownByHeart = 0.995
+
+/**
+ * Held-back data. Throws where labels show that the model knows no more than chance, and where its outputs do not depend
+ * on the input: no loss means anything then.
+ */
+export async function dataScorer(
+  model: Model,
+  { data, heldBack, task, max }: { data: BoundData; heldBack: HeldBack; task: Task; max: MaxLoss },
+): Promise<Scorer> {
+  const { validation } = heldBack
+  checkClasses(validation.labels, validation.id)
+  const judge = await openJudge(model, {
+    task,
+    inputs: () => fedBatches(data.batcher, validation, batchSize),
+    dataset: validation,
+  })
+  const dead = judge.varying.filter((v) => !v.varies)
+  if (dead.length === judge.varying.length)
+    throw new Error(
+      `model: ${named(dead)} the same for every sample of ${validation.id}; expected a model that works, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,
+    )
+  const own = await judge.compare(model)
+  const known = labelledWell(own, validation.classes ?? 2, validation.id)
+  const accuracy = Math.max(0, ...known.map((j) => j.right?.before ?? 0))
+  const reserve = accuracy > knownByHeart ? 0.2 : 0.5
+  return {
+    on: `${validation.length} held-back samples of ${validation.id}`,
+    task,
+    verdictOf: async (m, tightness = 1) =>
+      verdictOf(withoutChance(await judge.compare(m), known), tightened(max, tightness), { reserve, searching: true }),
+    warnings: dead.length > 0 ? [`${named(dead)} the same for every sample, so nothing is judged there`] : [],
+  }
+}
+
+/** Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. */
+export async function randomScorer(
+  model: Model,
+  { random, task, max, probe }: { random: RandomData; task: Task; max: MaxLoss; probe: () => Promise<Model> },
+): Promise<Scorer & { readonly samples: number }> {
+  let samples = Math.min(16, random.mostSamples)
+  let judge: Judge
+  let spread: number
+  const noisy = await probe()
+  for (;;) {
+    const batches = [...random.batches(samples, 1)]
+    judge = await openJudge(model, { task, inputs: () => batches })
+    const errors = (await judge.compare(noisy)).filter((j) => j.varies && j.snrErrorDb !== undefined)
+    spread = Math.max(0, ...errors.map((j) => j.snrErrorDb as number))
+    if (spread <= mostErrorDb || samples >= random.mostSamples) break
+    samples = Math.min(random.mostSamples, samples * 4)
+  }
+  const outputs = new Set(judge.varying.map((v) => v.output))
+  const dead = [...outputs].filter((o) => judge.varying.every((v) => v.output !== o || !v.varies))
+  const warnings =
+    dead.length > 0
+      ? [
+          `${named(dead.map((output) => ({ output })))} the same for every random input, so nothing shows what was lost there; use --data SPEC`,
+        ]
+      : []
+  if (spread > mostErrorDb)
+    warnings.push(
+      `${samples} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`,
+    )
+  return {
+    on: randomInWords(samples, random),
+    samples,
+    task,
+    verdictOf: async (m, tightness = 1) =>
+      verdictOf(await judge.compare(m), tightened(max, tightness), { searching: true, valuesOnly: true }),
+    warnings,
+  }
+}
+
+/** Of a ratio on random inputs, in dB: a second draw is then within 1 dB nearly always. */
+const mostErrorDb = 0.35
+
+export function randomInWords(samples: number, { ranges }: RandomData): string {
+  return `${samples} random inputs ${ranges.length > 1 ? `in each of the ranges ${ranges.join(', ')}` : ''}`.trim()
+}
+
+/** Limits that leave room: what a search may use where a first result broke them on other samples. */
+function tightened(max: MaxLoss, tightness: number): MaxLoss {
+  return { ...max, points: max.points * tightness, snrDb: max.snrDb - 20 * Math.log10(tightness) }
+}
+
+/** Labels of one class alone say nothing. */
+export function checkClasses(labels: Int32Array | undefined, id: string): void {
+  if (labels && labels.length > 0 && labels.every((label) => label === labels[0]))
+    throw new Error(
+      `${id}: every sample is of class ${labels[0]}, so no loss could be seen; expected samples of two classes or more, or data without labels`,
+    )
+}
+
+/** The outputs that labels judge: those on which the model knows more than chance. Throws where there is none. */
+function labelledWell(own: readonly OutputJudgement[], classes: number, id: string): OutputJudgement[] {
+  const labelled = own.filter((j) => j.right)
+  const chance = 1 / Math.max(2, classes)
+  const well = labelled.filter((j) => (j.right?.before ?? 0) >= chance + 0.1 * (1 - chance))
+  if (labelled.length > 0 && well.length === 0) {
+    const best = Math.max(...labelled.map((j) => j.right?.before ?? 0))
+    throw new Error(
+      `model: ${(100 * best).toFixed(1)} % top-1 on ${id}, chance is ${(100 * chance).toFixed(1)} %; expected a trained model, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,
+    )
+  }
+  return well
+}
+
+/** Outputs that labels do not fit (another head's) are judged by agreement. */
+function withoutChance(judged: readonly OutputJudgement[], known: readonly OutputJudgement[]): OutputJudgement[] {
+  const names = new Set(known.map((k) => k.task.output))
+  return judged.map((j) => (j.right && !names.has(j.task.output) ? { ...j, right: undefined } : j))
+}
+
+function named(outputs: readonly { readonly output: string }[]): string {
+  const names = outputs.map((o) => `"${o.output}"`).join(', ')
+  return outputs.length === 1 ? `output ${names} is` : `outputs ${names} are`
+}
+
+/** The final judgement: on test data, or on another draw. */
+export async function openTrial(
+  model: Model,
+  inputs: { readonly data: BoundData } | { readonly random: RandomData; readonly samples: number },
+  { task, max, signal }: { task: Task; max: MaxLoss; signal?: AbortSignal },
+): Promise<(other: Model) => Promise<Trial>> {
+  if ('data' in inputs) {
+    const { batcher, splits } = inputs.data
+    const { test } = splits
+    const judge = await openJudge(model, {
+      task,
+      inputs: () => fedBatches(batcher, test, batchSize),
+      dataset: test,
+      signal,
+    })
+    return async (other) => {
+      const judgements = await judge.compare(other)
+      const known = judgements.filter((j) => isDecision(j.task) && j.right)
+      const verdict = verdictOf(withoutChance(judgements, bestOf(known)), max)
+      return { on: `${test.length} samples of ${test.id}`, judgements, verdict }
+    }
+  }
+  const { random, samples } = inputs
+  const batches = [...random.batches(samples, 2)]
+  const judge = await openJudge(model, { task, inputs: () => batches, signal })
+  return async (other) => {
+    const judgements = await judge.compare(other)
+    return {
+      on: `another draw of ${randomInWords(samples, random)}`,
+      judgements,
+      verdict: verdictOf(judgements, max, { valuesOnly: true }),
+    }
+  }
+}
+
+/** Of several labelled outputs, those that the labels fit: about as right as the best. */
+function bestOf(known: readonly OutputJudgement[]): OutputJudgement[] {
+  const best = Math.max(0, ...known.map((j) => j.right?.before ?? 0))
+  return known.filter((j) => (j.right?.before ?? 0) >= 0.5 * best)
+}
