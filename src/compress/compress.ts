@@ -73,7 +73,7 @@ export interface HeldBackLoss {
 }
 
 /** Searches again with a tighter limit where a result breaks it on other samples; so often at most. */
-const mostAttempts = { size: 3, speed: 2 }
+const mostAttempts = { size: 4, speed: 2 }
 
 /** Compresses a model that was read from `original`, the file's bytes. */
 export async function compress(model: Model, original: Uint8Array, options: CompressOptions): Promise<Compressed> {
@@ -89,7 +89,7 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
     const trial = await trialOf(unpackModel(made.packed))
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
-      tightness *= Math.min(0.5, 0.8 / spent)
+      tightness *= Math.min(0.85, 0.9 / spent)
       notes.push(`${brokenInWords(trial)}: searched again with a tighter limit`)
       continue
     }
