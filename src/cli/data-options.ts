@@ -172,7 +172,9 @@ export async function bindSpec(
     )
   const preprocess = guessPreprocess(inputs, splits.test, spec)
   const batcher = batcherFor(inputs, splits.test, preprocess, model.graph.outputs)
-  for (const note of [...(splits.notes ?? []), ...preprocess.notes, ...batcher.notes]) io.say(`note: ${note}`)
+  const { classNames } = splits.test
+  const named = classNames && /^(csv|npz):/.test(spec.data) ? [classesInWords(classNames)] : []
+  for (const note of [...(splits.notes ?? []), ...named, ...preprocess.notes, ...batcher.notes]) io.say(`note: ${note}`)
   const { range, mean, std, channels, layout } = preprocess
   return {
     splits,
@@ -190,6 +192,12 @@ export async function bindSpec(
       ...(spec.resize ? { resize: true } : {}),
     },
   }
+}
+
+/** Names have no order of their own, and a model may have another. */
+function classesInWords(names: readonly string[]): string {
+  const some = names.slice(0, 10).map((name, i) => `${i} ${name}`)
+  return `classes are numbered in alphabetical order of their names: ${some.join(', ')}${names.length > 10 ? ', …' : ''}`
 }
 
 /** The picture size that the model's first four-dimensional input takes, where it says. */

@@ -42,7 +42,10 @@ export function batcherFor(
     const fieldName = alone ? names[0] : input.name
     const field = dataset.fields[fieldName]
     if (!field) {
-      throw new Error(`${dataset.id}: nothing feeds the model's input "${input.name}"; the data has ${list(names)}`)
+      const has = Object.entries(dataset.fields).map(([name, { shape }]) => `"${name}" [${shape.join(',')}]`)
+      throw new Error(
+        `${dataset.id}: nothing feeds the model's input ${describeInput(input)}; the data has ${has.join(', ') || 'nothing'}, as shapes of one sample`,
+      )
     }
     const binding = bindField({ input, axis: axisOf(input, batch), field, fieldName, id: dataset.id }, preprocess)
     return { input, fieldName, expected: describeField(field), ...binding }
@@ -236,15 +239,23 @@ function matches(shape: readonly Dim[] | undefined, sample: readonly number[]): 
   )
 }
 
+function describeInput({ name, shape }: ValueInfo): string {
+  return `"${name}" [${shape?.map((d) => d ?? '?').join(',') ?? '?'}]`
+}
+
 function misfit({ input, field, fieldName, id }: Pair, sample: readonly number[]): Error {
-  const want = input.shape?.map((d) => d ?? '?').join(',') ?? '?'
   const [, planes, , last] = input.shape ?? []
   const channelsFit = [sample[0], sample[2]].some((c) => c <= 4 && (c === planes || c === last))
   const sized = field.kind === 'image' && input.shape?.length === 4 && channelsFit
-  const hint = sized ? ' (--resize brings images to its size)' : ''
+  const oneMore = sample.length === 1 && input.shape?.length === 2 && input.shape[1] === sample[0] - 1
+  const hint = sized
+    ? ' (--resize brings images to its size)'
+    : oneMore
+      ? ' (there is one number too many: --label says which column holds the answers)'
+      : ''
   const which = fieldName === input.name ? '' : ` "${fieldName}"`
   return new Error(
-    `${id}: samples${which} of shape [${sample.join(',')}] do not fit the model's input "${input.name}" [${want}]${hint}`,
+    `${id}: samples${which} of shape [${sample.join(',')}] do not fit the model's input ${describeInput(input)}${hint}`,
   )
 }
 

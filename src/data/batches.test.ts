@@ -169,7 +169,7 @@ describe('batcherFor', () => {
   it('names the input that nothing feeds', () => {
     const two = [input(['N', 3], 'float32', 'a'), input(['N', 3], 'float32', 'b')]
     expect(() => batcherFor(two, values([3], 'a'), plain)).toThrow(
-      'nothing feeds the model\'s input "b"; the data has "a"',
+      'nothing feeds the model\'s input "b" [N,3]; the data has "a" [3], as shapes of one sample',
     )
   })
 })

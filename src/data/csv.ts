@@ -1,6 +1,6 @@
 /**
  * CSV tables: one sample per row. A header names the columns; the label column is called label, class, target or y, or is
- * named by the caller. Quoting as in RFC 4180.
+ * named by the caller. Quoting as in RFC 4180; cells are separated by commas, semicolons or tabs.
  */
 import { didYouMean } from '../errors.ts'
 import type { DataType } from '../tensor/dtype.ts'
@@ -9,9 +9,19 @@ import type { Dataset, Field } from './dataset.ts'
 
 const labelNames = new Set(['label', 'labels', 'class', 'target', 'y'])
 
+/** What separates the cells of a table, by its first line: the most frequent of comma, semicolon and tab outside quotes. */
+function separatorOf(text: string): string {
+  const [line] = text
+    .slice(0, 1e6)
+    .replace(/"[^"]*"/g, '')
+    .split(/[\r\n]/, 1)
+  const counts = [',', ';', '\t'].map((separator) => [line.split(separator).length, separator] as const)
+  return counts.reduce((most, next) => (next[0] > most[0] ? next : most))[1]
+}
+
 /** The table's rows of cells. */
-export function parseCsv(text: string, subject: string): string[][] {
-  const cellEnd = /[,\r\n]/g
+export function parseCsv(text: string, subject: string, separator = separatorOf(text)): string[][] {
+  const cellEnd = new RegExp(`[${separator}\\r\\n]`, 'g')
   const rows: string[][] = []
   let row: string[] = []
   let at = text.startsWith('\uFEFF') ? 1 : 0
@@ -32,7 +42,7 @@ export function parseCsv(text: string, subject: string): string[][] {
       at = end
     }
     row.push(cell.trim())
-    if (text[at] === ',') {
+    if (text[at] === separator) {
       at++
       if (at === text.length) row.push('')
       continue

@@ -28,6 +28,7 @@ export interface Dataset {
   readonly labels?: Int32Array
   /** Number of classes, where there are labels. */
   readonly classes?: number
+  /** Names of the classes, in the order of their indices. */
   readonly classNames?: readonly string[]
   /**
    * What the outputs should be where that is no class: numbers to regress, or several labels of 0 and 1 per sample. float32,

@@ -319,6 +319,14 @@ describe('CSV', () => {
     )
   })
 
+  it('is separated by semicolons or tabs too', () => {
+    for (const separator of [';', '\t']) {
+      const text = ['a', '"b, c"', 'y'].join(separator) + '\r\n' + ['1', '2.5', '1'].join(separator)
+      const set = csvDataset(text, 't')
+      expect([[...set.fields.values.data], set.labels]).toEqual([[1, 2.5], Int32Array.of(1)])
+    }
+  })
+
   it('leaves out the row numbers that pandas writes', () => {
     expect([...csvDataset(',a,y\n0,5,1\n1,6,0\n', 't').fields.values.data]).toEqual([5, 6])
   })
