@@ -14,6 +14,7 @@ import sys
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 torch.set_num_threads(1)
 
@@ -23,6 +24,7 @@ class At:
 
     def __init__(self, node):
         self.values = node["attributes"]
+        self.outputs = node["outputs"]
 
     def __call__(self, name, default=None):
         return self.values.get(name, default)
@@ -204,6 +206,117 @@ def flatten(at, x):
     return x.reshape(math.prod(x.shape[:axis]), -1)
 
 
+functions = {
+    "Tanh": torch.tanh,
+    "Sigmoid": torch.sigmoid,
+    "Relu": torch.relu,
+    "Softplus": F.softplus,
+    "HardSigmoid": lambda x: torch.clamp(0.2 * x + 0.5, 0, 1),
+}
+
+
+def rnn_cell(at, fs, xw, h, c, r, rb):
+    return fs[0](xw + h @ r.t() + rb), c
+
+
+def gru_cell(at, fs, xw, h, c, r, rb):
+    (xz, xr, xn), (rz, rr, rn), (bz, br, bn) = xw.chunk(3, -1), r.chunk(3), rb.chunk(3)
+    z, reset = fs[0](xz + h @ rz.t() + bz), fs[0](xr + h @ rr.t() + br)
+    if at("linear_before_reset", 0):
+        new = fs[1](xn + reset * (h @ rn.t() + bn))
+    else:
+        new = fs[1](xn + (reset * h) @ rn.t() + bn)
+    return (1 - z) * new + z * h, c
+
+
+def lstm_cell(at, fs, xw, h, c, r, rb):
+    i, o, f, new = (xw + h @ r.t() + rb).chunk(4, -1)
+    c = fs[0](f) * c + fs[0](i) * fs[1](new)
+    return fs[0](o) * fs[2](c), c
+
+
+def recurrent(cell, default):
+    """Step by step, as ONNX defines it (PyTorch's own layers order their gates otherwise)."""
+
+    def layer(at, x, w, r, b=None, lengths=None, h0=None, c0=None, peepholes=None):
+        directions, hidden = r.shape[0], r.shape[2]
+        names = at("activations", default * 2)
+        states, last, cells = [], [], []
+        for d in range(directions):
+            fs = [functions[name] for name in names[d * len(default) : (d + 1) * len(default)]]
+            wb, rb = (b[d].chunk(2) if b is not None else (0.0, torch.zeros(r.shape[1], dtype=x.dtype)))
+            zero = torch.zeros(x.shape[1], hidden, dtype=x.dtype)
+            h, c = (zero if h0 is None else h0[d]), (zero if c0 is None else c0[d])
+            order = range(x.shape[0])
+            steps = {}
+            for t in reversed(order) if d == 1 or at("direction") == "reverse" else order:
+                h, c = cell(at, fs, x[t] @ w[d].t() + wb, h, c, r[d], rb)
+                steps[t] = h
+            states.append(torch.stack([steps[t] for t in order]))
+            last.append(h)
+            cells.append(c)
+        results = torch.stack(states, 1), torch.stack(last), torch.stack(cells)
+        return results[0] if len(at.outputs) == 1 else results
+
+    return layer
+
+
+def group_normalization(at, x, scale, bias):
+    groups, channels = at("num_groups"), x.shape[1]
+    y = F.group_norm(x, groups, eps=at("epsilon", 1e-5))
+    by = [s.repeat_interleave(channels // s.numel()).reshape(1, -1, *[1] * (x.dim() - 2)) for s in (scale, bias)]
+    return y * by[0] + by[1]
+
+
+def attention(at, q, k, v, mask=None):
+    flat = q.dim() == 3
+    if flat:
+        heads, sources = at("q_num_heads"), at("kv_num_heads")
+        q, k, v = [t.unflatten(2, (n, -1)).transpose(1, 2) for t, n in ((q, heads), (k, sources), (v, sources))]
+    more = {"is_causal": bool(at("is_causal", 0)), "scale": at("scale"), "enable_gqa": q.shape[1] != k.shape[1]}
+    with sdpa_kernel(SDPBackend.MATH):  # the others cannot be differentiated twice
+        y = F.scaled_dot_product_attention(q, k, v, mask, **more)
+    return y.transpose(1, 2).flatten(2) if flat else y
+
+
+def depth_to_space(at, x):
+    n, c, h, w = x.shape
+    b = at("blocksize")
+    if at("mode", "DCR") == "CRD":
+        return F.pixel_shuffle(x, b)
+    return x.reshape(n, b, b, c // (b * b), h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, c // (b * b), h * b, w * b)
+
+
+def space_to_depth(at, x):
+    n, c, h, w = x.shape
+    b = at("blocksize")
+    return x.reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4).reshape(n, c * b * b, h // b, w // b)
+
+
+def cumsum(at, x, axis):
+    a = int(axis)
+    y = x.flip(a) if at("reverse", 0) else x
+    y = y.cumsum(a) - (y if at("exclusive", 0) else 0)
+    return y.flip(a) if at("reverse", 0) else y
+
+
+def top_k(at, x, k):
+    return tuple(x.topk(int(k), at("axis", -1), bool(at("largest", 1)), bool(at("sorted", 1))))
+
+
+def gather_nd(at, x, indices):
+    return x[tuple(indices.unbind(-1))]
+
+
+def scatter_nd(at, x, indices, updates):
+    return x.index_put(tuple(indices.unbind(-1)), updates)
+
+
+def mean_variance(at, x):
+    axes = at("axes", [0, 2, 3])
+    return (x - x.mean(axes, True)) / (x.var(axes, unbiased=False, keepdim=True) + 1e-9).sqrt()
+
+
 ranges = {torch.int8: (-128, 127), torch.uint8: (0, 255)}
 
 
@@ -299,6 +412,36 @@ operators = {
         x, x.shape[at("axis", -1) :], scale, bias, at("epsilon", 1e-5)
     ),
     "InstanceNormalization": lambda at, x, scale, bias: F.instance_norm(x, None, None, scale, bias, eps=at("epsilon", 1e-5)),
+    "RNN": recurrent(rnn_cell, ["Tanh"]),
+    "GRU": recurrent(gru_cell, ["Sigmoid", "Tanh"]),
+    "LSTM": recurrent(lstm_cell, ["Sigmoid", "Tanh", "Tanh"]),
+    "Einsum": lambda at, *xs: torch.einsum(at("equation"), *xs),
+    "GroupNormalization": group_normalization,
+    "RMSNormalization": lambda at, x, scale: F.rms_norm(x, x.shape[at("axis", -1) :], scale, at("epsilon", 1e-5)),
+    "MeanVarianceNormalization": mean_variance,
+    "LpNormalization": lambda at, x: F.normalize(x, at("p", 2), at("axis", -1)),
+    "Attention": attention,
+    "Celu": lambda at, x: F.celu(x, at("alpha", 1.0)),
+    "Selu": plain(F.selu),
+    "Mish": plain(F.mish),
+    "ThresholdedRelu": lambda at, x: F.threshold(x, at("alpha", 1.0), 0.0),
+    "Shrink": lambda at, x: F.hardshrink(x, at("lambd", 0.5)),
+    "Tan": plain(torch.tan),
+    "Sinh": plain(torch.sinh),
+    "Cosh": plain(torch.cosh),
+    "Atan": plain(torch.atan),
+    "Asinh": plain(torch.asinh),
+    "Atanh": plain(torch.atanh),
+    "CastLike": plain(lambda x, like: x),
+    "Mod": plain(torch.fmod),
+    "CumSum": cumsum,
+    "TopK": top_k,
+    "Trilu": lambda at, x, k: (torch.triu if at("upper", 1) else torch.tril)(x, int(k)),
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
+    "GatherND": gather_nd,
+    "ScatterND": scatter_nd,
+    "ScatterElements": lambda at, x, indices, updates: x.scatter(at("axis", 0), indices, updates),
     "Reshape": reshape,
     "Flatten": flatten,
     "Squeeze": squeeze,
