@@ -250,6 +250,7 @@ const bypasses = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identit
 
 function noteLayer(node: Node, values: readonly (Followed | undefined)[], { layers }: Scope): void {
   const isLayer = parameterPlaces(node).some((i) => values[i])
-  if (isLayer || (bypasses.has(node.op) && layers.has(node.inputs[0])))
+  const joins = node.op === 'Concat' && node.inputs.some((name) => layers.has(name))
+  if (isLayer || joins || (bypasses.has(node.op) && layers.has(node.inputs[0])))
     for (const name of node.outputs) layers.add(name)
 }

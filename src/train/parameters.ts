@@ -16,16 +16,26 @@ export function trainableNames(graph: Graph): string[] {
       if (!isInitializer || c.tensor.dtype !== 'float32' || c.tensor.dims.length === 0 || isMask(c.tensor)) return []
       // Of one value: a bias or a slope is a weight; a factor on the way is part of the arithmetic.
       const single = sizeOf(c.tensor.dims) === 1
-      return c.uses.some((u) => isTrained(u) && (!single || isOwn(u))) ? [c.name] : []
+      return c.uses.some((u) => isTrained(u, c.tensor) && (!single || isOwn(u))) ? [c.name] : []
     }),
   )
   return [...graph.initializers.keys()].filter((name) => trained.has(name))
 }
 
-function isTrained({ node, input, role, afterLayer }: ConstantUse): boolean {
+function isTrained({ node, input, role, afterLayer }: ConstantUse, tensor: Tensor): boolean {
   if (!isDifferentiable(node)) return false
   if (role === 'bias' || role === 'norm' || role === 'factor') return true
-  return role === 'weight' && (parameterPlaces(node).includes(input) || (node.op === 'Add' && afterLayer))
+  if (role === 'weight' && parameterPlaces(node).includes(input)) return true
+  if (!afterLayer) return false
+  // Of what a layer makes: positions that are added, scales of channels, a token that is put before the others.
+  if (node.op === 'Add') return role === 'weight'
+  return (node.op === 'Mul' || node.op === 'Concat') && !isUniform(tensor)
+}
+
+/** Zeros that pad and factors that are one number belong to the arithmetic. */
+function isUniform(tensor: Tensor): boolean {
+  const values = floats(tensor)
+  return values.every((v) => v === values[0])
 }
 
 /** Whether it shuts places out of a softmax that it is added before: no learnt number is so far below zero. */
