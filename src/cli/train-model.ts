@@ -1,20 +1,24 @@
 /** What `coppice train` and `coppice finetune` share: a run from data spec to written model. */
+import type { BoundData } from '../compress/held-back.ts'
 import type { BoundBatcher } from '../data/batcher.ts'
 import { splitDataset } from '../data/batches.ts'
+import type { Dataset } from '../data/dataset.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Model } from '../model.ts'
 import { checkpointFile } from '../node/checkpoint-file.ts'
 import { saveModel, writeFileAtomic } from '../node/files.ts'
 import { count, percent } from '../report/format.ts'
 import { renderTraining } from '../report/train-html.ts'
-import { curveRecorder, showScore, type TrainReport } from '../report/train-report.ts'
+import { curveRecorder, describeTest, measures, type TestScore, type TrainReport } from '../report/train-report.ts'
+import { guessTask } from '../task/guess.ts'
+import { parseTask, type Task } from '../task/task.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
 import { objectiveOf } from '../train/objective.ts'
 import { adam, type Optimizer, sgd } from '../train/optimizers.ts'
 import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/schedules.ts'
 import { keepZeros } from '../train/terms.ts'
 import { type Progress, type TrainOptions, train } from '../train/train.ts'
-import { validate } from '../train/validate.ts'
+import { scoreOf, validate } from '../train/validate.ts'
 import { asGiven, bindData, seedOf, shapedModel } from './data-options.ts'
 import { environment } from './environment.ts'
 import { type Io, numberList, numberOption } from './io.ts'
@@ -47,10 +51,12 @@ export async function trainModel(
   const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = share > 0 ? splitDataset(data.splits.train, share, seedOf(flags)) : [data.splits.train]
   const { curve, add } = curveRecorder()
+  const task = taskOf(model, training, flags)
   const start = performance.now()
   const result = await train(model, training, {
     ...options,
     batcher: data.batcher,
+    task,
     ...(heldBack ? { validation: heldBack } : {}),
     signal,
     onProgress: (p) => {
@@ -60,13 +66,8 @@ export async function trainModel(
     warn: (message) => io.say(`note: ${message}`),
   })
   const seconds = (performance.now() - start) / 1000
-  const { test } = data.splits
-  const measured = { batcher: data.batcher, batchSize: options.batchSize, threads: options.threads }
   // The model of before too is measured only now: what cannot be trained is told at once.
-  const score = async (of: Model): Promise<number> => {
-    const { accuracy, loss } = await validate(of, test, measured)
-    return accuracy ?? Math.sqrt(loss)
-  }
+  const test = await testScore(data, [model, result.model], { ...options, task })
   const report: TrainReport = {
     model: output,
     epochs: result.history.length,
@@ -75,12 +76,7 @@ export async function trainModel(
     seconds,
     history: result.history,
     curve,
-    test: {
-      samples: test.length,
-      measure: measures[objectiveOf(model, test).kind],
-      before: await score(model),
-      after: await score(result.model),
-    },
+    ...(test ? { test } : {}),
     options: givenOptions(flags),
     environment: environment(),
   }
@@ -91,6 +87,24 @@ export async function trainModel(
   io.finish()
   io.result(describe(report, [output, history, page]), report)
   return report
+}
+
+/** The task that the flags tell; undefined where it is to be guessed. */
+export function taskOf(model: Model, dataset: Dataset, { task }: Pick<TrainFlags, 'task'>): Task | undefined {
+  return task === undefined ? undefined : parseTask(task, guessTask(model, { dataset }), model)
+}
+
+/** Scores of a model before and after on the whole test set; undefined where that has neither labels nor targets. */
+export async function testScore(
+  { splits: { test }, batcher }: BoundData,
+  [before, after]: readonly [Model, Model],
+  { batchSize = batcher.batchSize ?? 100, threads, task }: Partial<TrainOptions>,
+): Promise<TestScore | undefined> {
+  if (!test.labels && !test.targets) return undefined
+  const score = async (model: Model): Promise<number> =>
+    scoreOf(await validate(model, test, { batcher, batchSize, threads, task }))
+  const measure = measures[objectiveOf(before, test, task).kind]
+  return { samples: test.length, measure, before: await score(before), after: await score(after) }
 }
 
 /** What keeping zeros means for this model; nothing where no weight is zero. */
@@ -111,8 +125,6 @@ export function checkBatch({ batch }: TrainFlags, { batchSize }: BoundBatcher): 
   if (batchSize !== undefined && Number(batch) !== batchSize)
     throw new Error(`--batch: ${batch}; expected ${batchSize}, the one size that the model's input takes`)
 }
-
-const measures = { classes: 'top-1', decisions: 'accuracy', numbers: 'RMS error' } as const
 
 /** The flags as the command line takes them, files left out. */
 function givenOptions(flags: TrainFlags): Record<string, string> {
@@ -139,10 +151,7 @@ function givenOptions(flags: TrainFlags): Record<string, string> {
 function describe({ epochs, test, history }: TrainReport, files: readonly (string | undefined)[]): string {
   const last = history[history.length - 1]
   const lines = [`${epochs} epoch${epochs === 1 ? '' : 's'}, training loss ${last.loss.toFixed(4)}`]
-  if (test)
-    lines.push(
-      `${test.measure} ${showScore(test, test.after)} on ${count(test.samples)} test samples (before: ${showScore(test, test.before)})`,
-    )
+  if (test) lines.push(describeTest(test))
   return [...lines, ...files.flatMap((file) => (file ? `wrote ${file}` : []))].join('\n')
 }
 

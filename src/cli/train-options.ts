@@ -23,6 +23,7 @@ export interface TrainFlags extends DataFlags {
   readonly history?: string
   /** Of train and finetune. */
   readonly report?: string
+  readonly task?: string
   readonly engine: string
   readonly threads?: string
   readonly keep?: string
@@ -54,6 +55,10 @@ export function addTrainOptions(command: Command, { epochs, rate }: Defaults): C
     .option('--patience <epochs>', 'stop after so many epochs without a better validation loss; keep the best')
     .option('--average <decay>', 'exponential average of the weights, such as 0.999')
     .option('--checkpoint <file>', 'saved each epoch; a run with the same options goes on from it')
+    .option(
+      '--task <task>',
+      'what is learnt: classes, binary, labels, numbers, tokens or mask, or OUTPUT=KIND (default: what the data and the model say)',
+    )
     .option('--history <file>', 'also write loss and accuracy of each epoch (.json)')
     .option('--engine <engine>', 'auto, blocked or plain', 'auto')
 }

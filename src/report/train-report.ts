@@ -1,6 +1,6 @@
 /** What training says, as plain data: the history file, the text and the page are drawn from it. */
 import type { EpochRecord, Progress } from '../train/train.ts'
-import { percent } from './format.ts'
+import { count, percent } from './format.ts'
 
 export interface TrainReport {
   /** The file that was written. */
@@ -25,6 +25,15 @@ export interface TestScore {
   readonly measure: 'top-1' | 'accuracy' | 'RMS error'
   readonly before: number
   readonly after: number
+}
+
+/** The measure that goes with each kind of objective. */
+export const measures = { classes: 'top-1', decisions: 'accuracy', numbers: 'RMS error' } as const
+
+/** A test set's scores in a sentence. */
+export function describeTest(test: TestScore): string {
+  const [before, after] = [test.before, test.after].map((value) => showScore(test, value))
+  return `${test.measure} ${after} on ${count(test.samples)} test samples (before: ${before})`
 }
 
 /** A score as people read it. */

@@ -28,7 +28,7 @@ export interface Objective {
  */
 export function objectiveOf(model: Model, data: Dataset, told?: Task): Objective {
   const task = told ?? guessTask(model, { dataset: data })
-  const learnt = labelledOutput(task)
+  const learnt = labelledOutput(task) ?? told?.outputs.find((o) => o.why === 'as told' && o.kind !== 'ignored')
   if (!learnt) throw new Error(misfit(model, data))
   if (learnt.batchAxis)
     throw new Error(

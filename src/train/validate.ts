@@ -52,6 +52,11 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
   return { loss: loss / data.length, ...(objective.kind === 'numbers' ? {} : { accuracy: correct / data.length }) }
 }
 
+/** What people are told: the accuracy, or the root of the mean squared error of numbers. */
+export function scoreOf({ accuracy, loss }: Validation): number {
+  return accuracy ?? Math.sqrt(loss)
+}
+
 export type ClassValidation = Required<Validation>
 
 /** The same of a model that decides, whose accuracy there always is. */

@@ -14,13 +14,13 @@ import { type PruneRound, pruneAndTrain, pruneSchedules, pruneScores } from '../
 import { removeDead } from '../../prune/remove-dead.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { bytes, count, percent } from '../../report/format.ts'
+import { describeTest, type TestScore } from '../../report/train-report.ts'
 import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
 import { permutation, random } from '../../tensor/random.ts'
-import { validate } from '../../train/validate.ts'
 import { asGiven, bindData, seedOf, shapedModel } from '../data-options.ts'
 import { openToWork } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
-import { checkBatch, readLength, readTrainFlags, tell } from '../train-model.ts'
+import { checkBatch, readLength, readTrainFlags, taskOf, tell, testScore } from '../train-model.ts'
 import type { TrainFlags } from '../train-options.ts'
 import { readScan } from './scan.ts'
 
@@ -76,10 +76,12 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
       `--${unread === 'finalEpochs' ? 'final-epochs' : unread}: nothing is trained; expected --epochs above 0 with it`,
     )
   if (data && options) checkBatch(flags, data.batcher)
+  const task = data && taskOf(model, data.splits.train, flags)
   const shared = options &&
     data && {
       ...options,
       batcher: data.batcher,
+      task,
       ...(heldBack ? { validation: heldBack } : {}),
       signal,
       onProgress: (p: Parameters<typeof tell>[0]) => tell(p, io),
@@ -107,25 +109,14 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
     },
   })
   const result = flags.shrink ? await removeDead(pruned, {}, { warn }) : pruned
-  const test = data?.splits.test.labels ? data.splits.test : undefined
-  const measure = async (m: Model): Promise<number | undefined> =>
-    test && data
-      ? (
-          await validate(m, test, {
-            batcher: data.batcher,
-            batchSize: data.batcher.batchSize ?? 100,
-            threads: given.threads,
-          })
-        ).accuracy
-      : undefined
-  const [before, after] = [await measure(model), await measure(result)]
+  const tested = data && (await testScore(data, [model, result], { threads: given.threads, task }))
   await saveModel(flags.output, asGiven(result, original))
   const report = {
     model: flags.output,
     rounds,
     before: sizeOfModel(model),
     after: sizeOfModel(result),
-    ...(test ? { test: { samples: test.length, before, after } } : {}),
+    ...(tested ? { test: tested } : {}),
   }
   if (flags.history)
     await writeFileAtomic(flags.history, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`))
@@ -222,16 +213,14 @@ interface PruneReport {
   readonly model: string
   readonly before: Size
   readonly after: Size
-  readonly test?: { readonly samples: number; readonly before?: number; readonly after?: number }
+  readonly test?: TestScore
 }
 
 function describe({ model, before, after, test }: PruneReport): string {
   return [
     `parameters ${count(before.nonzero)} to ${count(after.nonzero)} that are not zero${after.nonzero > 0 ? ` (${(before.nonzero / after.nonzero).toFixed(1)} x fewer)` : ''}, ${count(after.parameters)} stored`,
     `packed ${bytes(before.packed)} to ${bytes(after.packed)} bytes`,
-    ...(test?.before !== undefined && test.after !== undefined
-      ? [`top-1 ${percent(test.after)} on ${count(test.samples)} test samples (before: ${percent(test.before)})`]
-      : []),
+    ...(test ? [describeTest(test)] : []),
     `wrote ${model}`,
   ].join('\n')
 }
