@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'vite'
 import { describe, expect, it } from 'vitest'
-import { packOnnx } from './formats/pack.ts'
+import { packModel } from './formats/pack.ts'
 import type { Model } from './model.ts'
 import { writeModel } from './onnx/write.ts'
 import { decodeCop, loadCop } from './runtime-only.ts'
@@ -32,7 +32,7 @@ const model: Model = {
 describe('coppice/runtime', () => {
   it('decodes and loads', async () => {
     const onnx = writeModel(model)
-    const packed = packOnnx(onnx)
+    const packed = packModel(model)
     expect(decodeCop(packed)).toEqual(onnx)
     const fetch = async (url: string) =>
       new Response(url === '/a.cop' ? new Uint8Array(packed) : 'no', { status: url === '/a.cop' ? 200 : 404 })

@@ -69,6 +69,36 @@ describe('a decoder written after the page alone reads', () => {
     expect(new Set(codings)).toEqual(new Set(['raw', 'integers', 'codebook', 'floats', 'bytes']))
   })
 
+  it('a large tensor in parts, and groups in a mode of their own', async () => {
+    const rng = random(6)
+    const tensor = (name: string, dtype: 'int8' | 'float32', dims: number[], data: Uint8Array): Tensor => ({
+      name,
+      dtype,
+      dims,
+      data,
+    })
+    // Large parts of zeros, of which one is a copy, and small ones of other values.
+    const rows = new Uint8Array(2 ** 22 + 500)
+    for (let i = 2 ** 22; i < rows.length; i++) rows[i] = rng.below(256)
+    const weights = Float32Array.from({ length: 2 ** 20 }, () => rng.normal())
+    const tensors = [
+      tensor('planes', 'int8', [1, 2 ** 13 + 1, 512], new Uint8Array(2 ** 22 + 512).fill(3, 2 ** 22)),
+      tensor('rows', 'int8', [2 ** 21 + 250, 2], rows),
+      tensor('weights', 'float32', [1024, 1024], new Uint8Array(weights.buffer)),
+    ]
+    const base = exampleModel()
+    const large = { ...base, graph: { ...base.graph, initializers: new Map(tensors.map((t) => [t.name, t])) } }
+    const packed = packModel(large, { mode: 'max' })
+    const onnx = writeModel(large)
+    expect(Buffer.compare(unpackBySpec(packed).onnx, onnx)).toBe(0)
+    const file = await openCop(packed)
+    expect(Buffer.compare(await file.onnx(), onnx)).toBe(0)
+    for (const [i, t] of tensors.entries()) {
+      expect(file.tensors[i]).toMatchObject({ name: t.name, dims: t.dims, byteLength: t.data.length })
+      expect(Buffer.compare(await file.tensor(t.name), t.data)).toBe(0)
+    }
+  }, 60_000)
+
   it.skipIf(!modelsFolder).each(['mlperf-tiny-kws-dscnn', 'mnist-8'])(`%s${needsModels}`, async (name) => {
     await expectSame(realModel(name), 'fast')
   })

@@ -27,7 +27,7 @@ const layers: Readonly<Record<string, string>> = {
   compress: 'calibrate data evaluate formats graph onnx quantize runtime task tensor',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
   report: 'calibrate compress data evaluate formats graph runtime task tensor train',
-  node: 'data formats graph onnx train',
+  node: 'data formats graph onnx tensor train',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */

@@ -31,6 +31,7 @@ type Tree = { [field: string]: unknown }
 
 const tables = JSON.parse(readFileSync(new URL('../docs/format/head.json', import.meta.url), 'utf8')) as Tables
 
+/** A tensor, or a part of a large one. */
 export interface SpecTensor {
   readonly name: string
   readonly dtype: string
@@ -49,11 +50,11 @@ export interface SpecTensor {
 }
 
 export interface SpecFile {
-  /** 0 fast, 1 default, 2 max. */
-  readonly mode: number
   readonly tensors: readonly SpecTensor[]
   /** Tensors with integers or raw bits, and the bytes that hold these. */
   readonly groups: readonly {
+    /** 0 fast, 1 default, 2 max. */
+    readonly mode: number
     readonly tensors: readonly SpecTensor[]
     readonly integers: Uint8Array
     readonly raw: Uint8Array
@@ -565,11 +566,24 @@ class Head {
 
   private tensor(tree: Tree): Uint8Array {
     if (this.isPrimer) return new Uint8Array(0)
-    const { mixer } = this
     const code = Number(tree.dataType ?? 0)
     const type = tables.types.find((t) => t.code === code)
     if (!type) throw new Error(`element type ${code}`)
     const dims = ((tree.dims ?? []) as bigint[]).map(Number)
+    const size = dims.reduce((a, b) => a * b, 1)
+    const axis = dims.findIndex((d) => d > 1)
+    if (size <= 2 ** 22 || type.bits === 0) this.part(tree, type, dims)
+    else {
+      const unit = type.bits < 8 ? 8 : 1
+      const rows = Math.max(unit, Math.floor((2 ** 22 * dims[axis]) / size / unit) * unit)
+      for (let from = 0; from < dims[axis]; from += rows)
+        this.part(tree, type, dims.with(axis, Math.min(rows, dims[axis] - from)))
+    }
+    return new Uint8Array(0)
+  }
+
+  private part(tree: Tree, type: Tables['types'][number], dims: readonly number[]): void {
+    const { mixer } = this
     const size = dims.reduce((a, b) => a * b, 1)
     const byteLength = Math.ceil((size * type.bits) / 8)
     const kind = hash(type.name.length * 31 + type.name.charCodeAt(type.name.length - 1), dims.length)
@@ -609,7 +623,6 @@ class Head {
       tree,
     }
     this.tensors.push(tensor)
-    return new Uint8Array(0)
   }
 
   private table(place: number): Uint8Array {
@@ -708,11 +721,17 @@ export function readBySpec(file: Uint8Array): SpecFile {
   }
   if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 2) throw new Error('no packed file')
   const headSum = u32()
-  const mode = file[at++]
+  const modeByte = file[at++]
+  const modeOf = (): number => (modeByte < 4 ? modeByte : file[at++])
   const total = varint()
   const besideData = varint()
   const headLength = varint()
-  const sizes = Array.from({ length: varint() }, () => ({ integers: varint(), raw: varint(), sum: u32() }))
+  const sizes = Array.from({ length: varint() }, () => ({
+    mode: modeOf(),
+    integers: varint(),
+    raw: varint(),
+    sum: u32(),
+  }))
   check(8, at + headLength, headSum)
   const head = new Head(file.subarray(at, at + headLength))
   at += headLength
@@ -730,21 +749,23 @@ export function readBySpec(file: Uint8Array): SpecFile {
     members[index].push(tensor)
     size += tensor.dims.reduce((a, b) => a * b, 1)
   }
-  const groups = sizes.map(({ integers, raw, sum }, i) => {
+  const groups = sizes.map(({ mode, integers, raw, sum }, i) => {
     const middle = at + integers
     const end = middle + raw
     check(at, end, sum)
-    const group = { tensors: members[i], integers: file.subarray(at, middle), raw: file.subarray(middle, end) }
+    const group = { mode, tensors: members[i], integers: file.subarray(at, middle), raw: file.subarray(middle, end) }
     at = end
     return group
   })
   if (at !== file.length) throw new Error('bytes after the end')
   return {
-    mode,
     tensors: head.tensors,
     groups,
     onnx() {
-      for (const { tree: place, data } of head.tensors) place.rawData = data
+      const parts = new Map<Tree, Uint8Array[]>()
+      for (const { tree: place, data } of head.tensors)
+        parts.set(place, [...(parts.get(place) ?? []), data as Uint8Array])
+      for (const [place, data] of parts) place.rawData = joined(data)
       const out = encode('ModelProto', tree)
       const dataLength = head.tensors.reduce((n, t) => n + t.byteLength, 0)
       if (out.length !== total || total - dataLength !== besideData) throw new Error('lengths that do not fit')

@@ -191,7 +191,7 @@ export class IntegerStream {
   private readonly given = new Int32Array(3)
   private readonly refinements: readonly Refinement[]
 
-  /** `mode` is the file's: 0 fast, 1 default, 2 max. */
+  /** `mode` is the group's: 0 fast, 1 default, 2 max. */
   constructor(bytes: Uint8Array, mode: number) {
     this.coder = new RangeDecoder(bytes)
     this.mode = mode
@@ -685,8 +685,8 @@ function reordered({ data, dims, bits }: SpecTensor, number: number): Uint8Array
 /** The whole file: tensors with their data, and the ONNX file. */
 export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['tensors']; readonly onnx: Uint8Array } {
   const file = readBySpec(bytes)
-  for (const { tensors, integers, raw } of file.groups) {
-    const stream = new IntegerStream(integers, file.mode)
+  for (const { mode, tensors, integers, raw } of file.groups) {
+    const stream = new IntegerStream(integers, mode)
     const bits = new RawBits(raw)
     for (const tensor of tensors) tensor.data = decodeTensor(tensor, stream, bits)
     bits.end()

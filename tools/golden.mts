@@ -431,7 +431,7 @@ function tensorRows(packed: Uint8Array): GoldenFile['tensors'] {
     name: t.name,
     dtype: t.info.dtype,
     dims: t.info.dims,
-    coding: t.coding.name,
+    coding: t.parts[0].coding.name,
     sha256: sha256(decodeOne(head, t, groupBytes)),
   }))
 }

@@ -55,7 +55,7 @@ describe('openInput', () => {
 
   it('gives all bytes of a model with external data', () => {
     const { files, model } = openInput(at('ext.onnx'), { outputs: [] })
-    expect([...files.values()].map((b) => b.length)).toEqual(
+    expect([...files.values()].map((b) => b.byteLength)).toEqual(
       ['ext.onnx', 'ext.onnx.data'].map((f) => readFileSync(at(f)).length),
     )
     expect(Buffer.compare(openAny(at('ext.onnx')).onnx, writeModel(model))).toBe(0)

@@ -26,6 +26,8 @@ function command(name: string, description: string): Command {
 
 const compareSizes = 'also measure what gzip 9 and brotli 11 make of the .onnx: about two seconds a megabyte'
 
+const threadsToWorkOn = 'threads to work on (default: one per core); the bytes are the same'
+
 /** Of commands that run models. */
 function addThreads(of: Command): Command {
   return of.option('--threads <n>', "threads that ONNX Runtime runs models with (default: ONNX Runtime's own choice)")
@@ -111,13 +113,15 @@ addThreads(
 command('pack <model>', 'store a model losslessly in fewer bytes')
   .requiredOption('-o, --output <file>', 'the packed file (.cop)')
   .option('--mode <mode>', 'fast, default or max', 'default')
+  .option('--threads <n>', threadsToWorkOn)
   .option('--compare-sizes', compareSizes)
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/pack.ts')).runPack(model, flags, io)),
   )
 
 command('unpack <file>', 'get the model back: every tensor bit for bit, the same graph')
-  .requiredOption('-o, --output <file>', 'the model (.onnx)')
+  .requiredOption('-o, --output <file>', 'the model (.onnx); beyond 2 GiB its weights lie beside it (.onnx.data)')
+  .option('--threads <n>', threadsToWorkOn)
   .action((file: string, flags) =>
     run(flags, async (io) => (await import('./commands/pack.ts')).runUnpack(file, flags, io)),
   )

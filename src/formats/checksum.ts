@@ -5,8 +5,9 @@ const table = Int32Array.from({ length: 256 }, (_, n) => {
   return n
 })
 
-export function crc32(bytes: Uint8Array): number {
-  let crc = -1
+/** The checksum of bytes, or of those of which `before` is the checksum and these. */
+export function crc32(bytes: Uint8Array, before = 0): number {
+  let crc = ~before
   for (let i = 0; i < bytes.length; i++) crc = table[(crc ^ bytes[i]) & 255] ^ (crc >>> 8)
   return ~crc >>> 0
 }

@@ -3,6 +3,7 @@
  * The head holds the graph and how each tensor is coded; a group holds the integers and raw bits of some tensors and can
  * be decoded on its own.
  */
+import { concat } from '../onnx/wire.ts'
 import { crc32 } from './checksum.ts'
 import type { Mode } from './entropy/integer-coder.ts'
 
@@ -11,6 +12,8 @@ export const magic = Uint8Array.of(0x63, 0x6f, 0x70, 0x02)
 export const modes: readonly Mode[] = ['fast', 'default', 'max']
 
 export interface Group {
+  /** Of its integers; the file's unless said. */
+  readonly mode?: Mode
   readonly integers: Uint8Array
   readonly raw: Uint8Array
 }
@@ -24,6 +27,9 @@ export interface Container {
   readonly head: Uint8Array
   readonly groups: readonly Group[]
 }
+
+/** Bytes of ONNX that a file may stand for. */
+export const maxBytes = 2 ** 40
 
 /** Bytes of graph that a byte of the head may stand for. */
 export const maxGraphExpansion = 4096
@@ -39,28 +45,55 @@ export function maxItemsIn(graphByteLength: number): number {
 /** Elements after which a group ends. */
 export const groupSize = 1 << 20
 
-export function writeContainer({ mode, byteLength, graphByteLength, head, groups }: Container): Uint8Array {
-  const toc: number[] = [modes.indexOf(mode)]
+export function writeContainer(container: Container): Uint8Array {
+  const { groups } = container
+  return concat([
+    ...writeBeginning({ ...container, groups: groups.map(sizesOf) }),
+    ...groups.flatMap((g) => [g.integers, g.raw]),
+  ])
+}
+
+/** What the table of contents says of a group. */
+export function sizesOf({ mode, integers, raw }: Group): GroupSizes {
+  return { mode, integersLength: integers.length, rawLength: raw.length, check: crc32(raw, crc32(integers)) }
+}
+
+/** In the byte of the file's mode: each group says its own. */
+const ownModes = 4
+
+/** A file but for its groups. */
+export function writeBeginning({ mode, byteLength, graphByteLength, head, groups }: Beginning): Uint8Array[] {
+  const own = groups.some((g) => (g.mode ?? mode) !== mode)
+  const toc: number[] = [modes.indexOf(mode) + (own ? ownModes : 0)]
   for (const n of [byteLength, graphByteLength, head.length, groups.length]) putVarint(toc, n)
-  for (const { integers, raw } of groups) {
-    putVarint(toc, integers.length)
-    putVarint(toc, raw.length)
-    const check = crc32(joined([integers, raw]))
-    for (let shift = 0; shift < 32; shift += 8) toc.push((check >>> shift) & 255)
+  for (const group of groups) {
+    if (own) toc.push(modes.indexOf(group.mode ?? mode))
+    putVarint(toc, group.integersLength)
+    putVarint(toc, group.rawLength)
+    for (let shift = 0; shift < 32; shift += 8) toc.push((group.check >>> shift) & 255)
   }
-  const covered = joined([Uint8Array.from(toc), head])
-  const check = crc32(covered)
-  const sum = Uint8Array.of(check, check >>> 8, check >>> 16, check >>> 24)
-  return joined([magic, sum, covered, ...groups.flatMap((g) => [g.integers, g.raw])])
+  const table = Uint8Array.from(toc)
+  const check = crc32(head, crc32(table))
+  return [magic, Uint8Array.of(check, check >>> 8, check >>> 16, check >>> 24), table, head]
+}
+
+export interface GroupSizes {
+  /** The file's unless said. */
+  readonly mode?: Mode
+  readonly integersLength: number
+  readonly rawLength: number
+  /** CRC-32 of both parts together. */
+  readonly check: number
+}
+
+export interface Beginning extends Omit<Container, 'groups'> {
+  readonly groups: readonly GroupSizes[]
 }
 
 /** Where a group lies: `at` in the file, then the bytes of its two parts, side by side. */
-export interface GroupPlace {
+export interface GroupPlace extends GroupSizes {
+  readonly mode: Mode
   readonly at: number
-  readonly integersLength: number
-  readonly rawLength: number
-  /** CRC-32 of both. */
-  readonly check: number
 }
 
 /** All of a file but its groups. */
@@ -89,16 +122,26 @@ export function readContents(bytes: Uint8Array): Contents {
     )
   }
   const reader = { bytes, at: 8 }
-  const mode = modes[byte(reader)]
-  if (!mode) throw new Error('cop: an unknown coder mode; the file is damaged')
+  const modeByte = byte(reader)
+  const own = modeByte >= ownModes
+  const mode = modes[modeByte - (own ? ownModes : 0)]
+  if (!mode) throw unknownMode()
   const byteLength = varint(reader)
   const graphByteLength = varint(reader)
   const headLength = varint(reader)
   const count = varint(reader)
   if (count * 6 > bytes.length) throw new CutShort()
   const lengths: Omit<GroupPlace, 'at'>[] = []
-  for (let i = 0; i < count; i++)
-    lengths.push({ integersLength: varint(reader), rawLength: varint(reader), check: u32(reader) })
+  for (let i = 0; i < count; i++) {
+    const groupMode = own ? modes[byte(reader)] : mode
+    if (!groupMode) throw unknownMode()
+    lengths.push({
+      mode: groupMode,
+      integersLength: varint(reader),
+      rawLength: varint(reader),
+      check: u32(reader),
+    })
+  }
   let end = reader.at + headLength
   if (end > bytes.length) throw new CutShort()
   if (crc32(bytes.subarray(8, end)) !== u32({ bytes, at: 4 })) {
@@ -120,13 +163,17 @@ export function checkEnd({ end }: Contents, fileLength: number): void {
 }
 
 /** A group's two parts. Throws where its bytes are not those that were written. */
-export function readGroup(contents: Contents, index: number, bytes: Uint8Array): Group {
-  const { integersLength, rawLength, check } = contents.groups[index]
+export function readGroup(contents: Contents, index: number, bytes: Uint8Array): Group & { readonly mode: Mode } {
+  const { mode, integersLength, rawLength, check } = contents.groups[index]
   if (bytes.length < integersLength + rawLength) throw new CutShort()
   if (crc32(bytes) !== check) {
     throw new Error(`cop: the checksum of group ${index} does not fit; the file is damaged`)
   }
-  return { integers: bytes.subarray(0, integersLength), raw: bytes.subarray(integersLength) }
+  return { mode, integers: bytes.subarray(0, integersLength), raw: bytes.subarray(integersLength) }
+}
+
+function unknownMode(): Error {
+  return new Error('cop: an unknown coder mode; the file is damaged')
 }
 
 interface Reader {
@@ -157,14 +204,4 @@ function varint(reader: Reader): number {
 function putVarint(out: number[], value: number): void {
   for (; value >= 128; value = Math.floor(value / 128)) out.push((value % 128) | 128)
   out.push(value)
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0))
-  let at = 0
-  for (const part of parts) {
-    out.set(part, at)
-    at += part.length
-  }
-  return out
 }

@@ -2,15 +2,19 @@
  * A packed file where it lies: opened by its contents alone, then read a tensor at a time, or as a stream of ONNX bytes.
  * From a server that answers range requests only what is needed is fetched; from any other, the file comes once, in order.
  */
+import { inOrder, type Workers } from '../workers.ts'
 import { type ByteSource, type Fetch, firstBytes, openSource } from './byte-source.ts'
 import { type Contents, CutShort, checkEnd, readContents } from './container.ts'
+import { decodeGroup } from './group-decoder.ts'
 import {
   decodeOne,
+  groupToDecode,
   type Head,
   onnxArray,
+  type PackedPart,
   type PackedTensor,
+  partDecoder,
   readHead,
-  tensorDecoder,
   tensorNamed,
   type UnpackOptions,
 } from './unpack-onnx.ts'
@@ -26,7 +30,7 @@ export interface TensorEntry {
   readonly dims: readonly number[]
   /** Bytes of data, unpacked. */
   readonly byteLength: number
-  /** Where in the file the group lies that must be read for it; undefined where the head, read already, has all. */
+  /** Where in the file the groups lie that must be read for it; undefined where the head, read already, has all. */
   readonly range: { readonly at: number; readonly length: number } | undefined
 }
 
@@ -47,6 +51,8 @@ export interface CopFile {
 export interface OpenCopOptions extends UnpackOptions {
   /** Something like the platform's fetch, for URLs. */
   readonly fetch?: Fetch
+  /** Threads to decode groups on; this one alone where there are none. */
+  readonly workers?: Workers
 }
 
 /** Opens a packed file by its URL, its bytes, a stream of them, or anything that reads ranges. Throws one sentence. */
@@ -54,6 +60,23 @@ export async function openCop(
   from: string | URL | Uint8Array | ReadableStream<Uint8Array> | ByteSource,
   options: OpenCopOptions = {},
 ): Promise<CopFile> {
+  return copFile(await openPacked(from, options))
+}
+
+/** A packed file whose head is read. */
+export interface OpenPacked {
+  readonly head: Head
+  /** Chunks with the data of parts in their place. The parts must be all of the head's, in their order. */
+  fill(chunks: readonly (Uint8Array | PackedPart)[]): AsyncGenerator<Uint8Array, void, undefined>
+  /** One tensor's data. */
+  tensor(tensor: PackedTensor): Promise<Uint8Array>
+  close(): Promise<void>
+}
+
+export async function openPacked(
+  from: string | URL | Uint8Array | ReadableStream<Uint8Array> | ByteSource,
+  options: OpenCopOptions = {},
+): Promise<OpenPacked> {
   const source = await openSource(from, options.fetch)
   const orClose = async <T>(run: () => Promise<T>): Promise<T> => {
     try {
@@ -69,67 +92,91 @@ export async function openCop(
     return read
   })
   const { contents } = head
-  const load = ({ group }: PackedTensor): Promise<Uint8Array> | Uint8Array => {
-    if (group === undefined) return new Uint8Array(0)
-    const { at, length } = rangeOf(contents, group)
-    return source.read(at, length)
-  }
-  async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
-    const decode = tensorDecoder(head)
-    let group: number | undefined
-    for (const chunk of head.chunks) {
-      if (chunk instanceof Uint8Array) yield chunk
-      else {
-        yield await orClose(async () => {
-          const bytes = chunk.group === group ? new Uint8Array(0) : await load(chunk)
-          group = chunk.group ?? group
-          return decode(chunk, () => bytes)
-        })
-      }
-    }
-    await orClose(async () => {
-      if ((await source.read(contents.end, 1)).length > 0) checkEnd(contents, contents.end + 1)
-    })
+  const load = (group: number): Promise<Uint8Array> => {
+    const { at, integersLength, rawLength } = contents.groups[group]
+    return source.read(at, integersLength + rawLength)
   }
   return {
-    byteLength: contents.byteLength,
-    tensors: head.tensors.map((t) => entryOf(head, t)),
-    chunks,
-    async tensor(which) {
-      const tensor = typeof which === 'string' ? tensorNamed(head, which) : head.tensors[which]
-      if (!tensor) throw new Error(`cop: there is no tensor ${which}; expected 0 to ${head.tensors.length - 1}`)
-      const bytes = await load(tensor.source ?? tensor)
-      return decodeOne(head, tensor, () => bytes)
-    },
-    onnx: () =>
-      orClose(async () => {
-        const out = onnxArray(contents)
-        let at = 0
-        for await (const chunk of chunks()) {
-          out.set(chunk, at)
-          at += chunk.length
+    head,
+    async *fill(chunks) {
+      const dataOf = partDecoder(head)
+      const inputs = contents.groups.map((_, i) => async () => groupToDecode(head, i, await load(i)))
+      const groups = inOrder(options.workers, decodeGroup, inputs)
+      let current: readonly Uint8Array[] = []
+      let at: number | undefined
+      for (const chunk of chunks) {
+        if (chunk instanceof Uint8Array) yield chunk
+        else {
+          yield await orClose(async () => {
+            if (chunk.group !== undefined && chunk.group !== at) {
+              at = chunk.group
+              // What is not needed any more goes before the next is made.
+              current = []
+              current = (await groups.next()).value as Uint8Array[]
+            }
+            return dataOf(chunk, () => current)
+          })
         }
-        return out
-      }),
+      }
+      await orClose(async () => {
+        if ((await source.read(contents.end, 1)).length > 0) checkEnd(contents, contents.end + 1)
+      })
+    },
+    async tensor(tensor) {
+      const bytes = new Map<number, Uint8Array>()
+      for (const group of groupsOf(tensor)) bytes.set(group, await load(group))
+      return decodeOne(head, tensor, (group) => bytes.get(group) as Uint8Array)
+    },
     close: source.close,
   }
 }
 
+function copFile({ head, fill, tensor, close }: OpenPacked): CopFile {
+  const { contents, tensors } = head
+  return {
+    byteLength: contents.byteLength,
+    tensors: tensors.map((t) => entryOf(head, t)),
+    chunks: () => fill(head.chunks),
+    async tensor(which) {
+      const wanted = typeof which === 'string' ? tensorNamed(head, which) : tensors[which]
+      if (!wanted) throw new Error(`cop: there is no tensor ${which}; expected 0 to ${tensors.length - 1}`)
+      return tensor(wanted)
+    },
+    async onnx() {
+      try {
+        const out = onnxArray(contents)
+        let at = 0
+        for await (const chunk of fill(head.chunks)) {
+          out.set(chunk, at)
+          at += chunk.length
+        }
+        return out
+      } catch (error) {
+        await close()
+        throw error
+      }
+    },
+    close,
+  }
+}
+
+/** The groups that hold a tensor's parts. */
+function groupsOf({ parts }: PackedTensor): Set<number> {
+  return new Set(parts.flatMap((part) => (part.source ?? part).group ?? []))
+}
+
 function entryOf({ contents }: Head, tensor: PackedTensor): TensorEntry {
-  const { group } = tensor.source ?? tensor
   const { name, byteLength, info } = tensor
+  const places = Array.from(groupsOf(tensor), (group) => contents.groups[group])
+  const at = Math.min(...places.map((p) => p.at))
+  const end = Math.max(...places.map((p) => p.at + p.integersLength + p.rawLength))
   return {
     name,
     dtype: info.dtype,
     dims: info.dims,
     byteLength,
-    range: group === undefined ? undefined : rangeOf(contents, group),
+    range: places.length === 0 ? undefined : { at, length: end - at },
   }
-}
-
-function rangeOf({ groups }: Contents, index: number): { at: number; length: number } {
-  const { at, integersLength, rawLength } = groups[index]
-  return { at, length: integersLength + rawLength }
 }
 
 /** Reads as much of the file's beginning as holds all but its groups. */

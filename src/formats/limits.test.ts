@@ -57,9 +57,9 @@ describe('small files that say much', () => {
   })
 
   const tensors: [DataType, number[], UnpackOptions, string][] = [
-    ['int2', [2 ** 31 - 4096, 4], {}, `a tensor of ${2 ** 33 - 16384} integers; expected at most ${2 ** 30}`],
-    ['int4', [65536, 65472], {}, `a tensor of ${65536 * 65472} integers; expected at most ${2 ** 30}`],
-    ['int8', [32768, 49152], {}, `a tensor of ${32768 * 49152} integers; expected at most ${2 ** 30}`],
+    ['int2', [2, 2 ** 32 - 8192], {}, `a tensor of ${2 ** 33 - 16384} integers; expected at most ${2 ** 30}`],
+    ['int4', [2, 32768 * 65472], {}, `a tensor of ${65536 * 65472} integers; expected at most ${2 ** 30}`],
+    ['int8', [2, 2 ** 31], { maxBytes: 2 ** 33 }, `a tensor of ${2 ** 31} integers; expected at most ${2 ** 30}`],
     ['int2', [2 ** 22], { maxBytes: 2 ** 21 }, `a tensor of ${2 ** 22} integers; expected at most ${2 ** 21}`],
   ]
   it.each(tensors)('%s %j', (dtype, dims, options, sentence) => {

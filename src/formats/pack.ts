@@ -1,19 +1,38 @@
 /**
  * A model to a packed file. Nothing is lost: unpacking gives every tensor bit for bit and the same graph; what comes out
  * is, byte for byte, what `writeModel` makes of the model.
+ *
+ * Two passes: the first chooses how each tensor is coded, which the head says; the second codes their data, a group at a
+ * time. Both read tensors when their turn comes, so that a model whose data is read from a disk need not fit in memory, and
+ * both are tasks that other threads can do.
  */
-import type { Model } from '../model.ts'
+import type { Model, Tensor } from '../model.ts'
 import { ModelProto } from '../onnx/schema.ts'
-import { decode, type Message } from '../onnx/wire.ts'
-import { writeModel } from '../onnx/write.ts'
-import { bitWriter } from './bits.ts'
-import { type ChosenCoding, chooser } from './choose-coding.ts'
-import { writeTensor } from './coding/write-stream.ts'
-import { type Group, maxGraphBytes, maxGraphExpansion, maxItemsIn, writeContainer } from './container.ts'
-import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
+import { tensorsWithData } from '../onnx/tensor-protos.ts'
+import { concat, decode, encode, type Message } from '../onnx/wire.ts'
+import { lowerModel } from '../onnx/write.ts'
+import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
+import { runHere, runOn, type Steps, stage, type Workers } from '../workers.ts'
+import type { TensorInfo } from './coding/coding.ts'
+import { codings } from './coding/codings.ts'
+import { copy } from './coding/copy.ts'
+import {
+  type Group,
+  type GroupSizes,
+  groupSize,
+  maxBytes,
+  maxGraphBytes,
+  maxGraphExpansion,
+  maxItemsIn,
+  sizesOf,
+  writeBeginning,
+} from './container.ts'
+import type { Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
-import { infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
+import { chooseCodings, type Description, encodeGroup, type PartData } from './group-encoder.ts'
+import { partsOf } from './parts.ts'
+import { type CodedTensor, infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface PackOptions {
   /** `fast` decodes several times faster, `max` is smallest and slowest. */
@@ -22,49 +41,195 @@ export interface PackOptions {
   readonly progress?: (share: number) => void
 }
 
-interface Job extends ChosenCoding {
-  readonly data: Uint8Array
+/** Where coded groups wait until the head, which comes before them, is written. */
+export interface GroupStore {
+  add(chunks: readonly Uint8Array[]): void | Promise<void>
 }
 
-/** Packs a model. Throws where ONNX could not hold it (over 2 GiB). */
+/** Packs a model. */
 export function packModel(model: Model, options: PackOptions = {}): Uint8Array {
-  return packOnnx(writeModel(model), options)
+  const groups: Uint8Array[] = []
+  const beginning = runHere(packing(model, options, { add: (chunks) => void groups.push(...chunks) }))
+  return concat([...beginning, ...groups])
 }
 
-/** Packs the bytes that `writeModel` made. */
-export function packOnnx(onnx: Uint8Array, { mode = 'default', progress }: PackOptions = {}): Uint8Array {
+export interface PackOnOptions extends PackOptions {
+  /** Threads to work on; this one alone where there are none. The bytes are the same. */
+  readonly workers?: Workers
+}
+
+/** Packs a model, on several threads where there are some: all of the file but its groups, which went to the store. */
+export function packOn(model: Model, options: PackOnOptions, store: GroupStore): Promise<Uint8Array[]> {
+  return runOn(options.workers, packing(model, options, store))
+}
+
+/** Shares of the time that choosing and coding take. */
+const choosing = 0.3
+
+function* packing(model: Model, { mode = 'default', progress }: PackOptions, store: GroupStore): Steps<Uint8Array[]> {
+  const { message, byteLength, tensors } = outline(model)
+  const parts = tensors.flatMap(partsOfTensor)
+  const tensorBytes = parts.reduce((sum, { info }) => sum + info.byteLength, 0)
+  const graphByteLength = byteLength - tensorBytes
+  // What decoders refuse is not written.
+  if (byteLength >= maxBytes) throw new Error(`pack: ${byteLength} bytes of ONNX; expected fewer than ${maxBytes}`)
+  if (graphByteLength > maxGraphBytes)
+    throw new Error(`pack: ${graphByteLength} bytes beside tensors' data; expected at most ${maxGraphBytes}`)
+  let done = 0
+  const tell = (bytes: number, from: number, share: number): void => {
+    done += bytes
+    progress?.(from + (share * done) / Math.max(1, tensorBytes))
+  }
+
+  const descriptions: Description[] = []
+  const batches = inBatches(parts)
+  yield* stage({
+    task: chooseCodings,
+    inputs: batches.map((batch) => () => batch.map(withData)),
+    take: (chosen) => {
+      for (const { info } of parts.slice(descriptions.length, descriptions.length + chosen.length))
+        tell(info.byteLength, 0, choosing)
+      descriptions.push(...chosen)
+    },
+  })
+  const described = findCopies(parts, descriptions)
+  const head = encodeHead(message, described, {
+    graphByteLength,
+    counts: tensors.map(({ info }) => partsOf(info).length),
+  })
+
+  const groups = splitIntoGroups(described)
+  const sizes: GroupSizes[] = []
+  done = tensorBytes - groups.flat().reduce((sum, { info }) => sum + info.byteLength, 0)
+  yield* stage({
+    task: encodeGroup,
+    inputs: groups.map((members) => () => ({
+      mode,
+      parts: members.map((m) => ({ ...withData(m), coding: codings.indexOf(m.coding), coded: m.coded })),
+    })),
+    take: (group: Group) => {
+      for (const { info } of groups[sizes.length]) tell(info.byteLength, choosing, 1 - choosing)
+      sizes.push(sizesOf(group))
+      return store.add([group.integers, group.raw])
+    },
+  })
+  progress?.(1)
+  return writeBeginning({ mode, byteLength, graphByteLength, head, groups: sizes })
+}
+
+/** A tensor, or a part of one, whose data is read when its turn comes. */
+interface Part {
+  readonly info: TensorInfo
+  readonly read: () => Uint8Array
+}
+
+/** What stands for a tensor's data while lengths are counted. */
+interface Later {
+  readonly tensor: Tensor
+  readonly byteLength: number
+}
+
+/**
+ * The model's message without tensors' data, but with the bytes of an empty one where there is some; the tensors, in their
+ * order; and the length of the whole as ONNX.
+ */
+function outline(model: Model): { message: Message; byteLength: number; tensors: readonly Part[] } {
+  const message = lowerModel(model, (tensor) => {
+    const { dtype, dims } = tensor
+    return { rawData: { tensor, byteLength: byteLengthOf(dtype, sizeOf(dims)) } satisfies Later }
+  })
+  const { byteLength } = encode<Later>(ModelProto, message)
+  // Of a tensor that is read in parts, the data is held while its parts are read.
+  let held: { of: Message; data: Uint8Array } | undefined
+  const tensors: Part[] = []
+  for (const proto of tensorsWithData(ModelProto, message)) {
+    const from = proto.rawData as Uint8Array | Later
+    const info = infoOf(proto)
+    proto.rawData = new Uint8Array(0)
+    const read = (): Uint8Array => {
+      if (held?.of === proto) return held.data
+      held = undefined
+      const data = from instanceof Uint8Array ? from : from.tensor.data
+      if (data.byteLength !== info.byteLength)
+        throw new Error(`pack: tensor "${proto.name}" has ${data.byteLength} bytes; expected ${info.byteLength}`)
+      held = { of: proto, data }
+      return data
+    }
+    tensors.push({ info, read })
+  }
+  return { message: decode(ModelProto, concat(encode(ModelProto, message).chunks)), byteLength, tensors }
+}
+
+function partsOfTensor({ info, read }: Part): Part[] {
+  let at = 0
+  return partsOf(info).map((part) => {
+    const from = at
+    at += part.byteLength
+    return { info: part, read: () => read().subarray(from, from + part.byteLength) }
+  })
+}
+
+function withData({ info, read }: Part): PartData {
+  return { info, data: read() }
+}
+
+/** Small ones together, so that each batch is worth sending to a thread. */
+function inBatches(parts: readonly Part[]): Part[][] {
+  const batches: Part[][] = []
+  let size = groupSize
+  for (const part of parts) {
+    if (size >= groupSize) {
+      batches.push([])
+      size = 0
+    }
+    batches[batches.length - 1].push(part)
+    size += part.info.size + 1024
+  }
+  return batches
+}
+
+/** The parts as they are coded: those that equal an earlier one as copies of it. */
+function findCopies(parts: readonly Part[], descriptions: readonly Description[]): (CodedTensor & Part)[] {
+  const seen = new Map<string, number[]>()
+  return parts.map((part, here) => {
+    const { info } = part
+    const { coding, coded, check } = descriptions[here]
+    const chosen = { ...part, coding: codings[coding], coded }
+    if (info.byteLength < 16) return chosen
+    const key = `${info.dtype} ${info.byteLength} ${check}`
+    const earlier = seen.get(key) ?? []
+    if (earlier.length > 0) {
+      const data = part.read()
+      const source = earlier.find((i) => parts[i].read().every((b, at) => b === data[at]))
+      if (source !== undefined) return { ...part, coding: copy, coded: { parameters: [here - source, 0] } }
+    }
+    seen.set(key, [...earlier, here])
+    return chosen
+  })
+}
+
+function encodeHead(
+  message: Message,
+  described: readonly CodedTensor[],
+  { graphByteLength, counts }: { readonly graphByteLength: number; readonly counts: readonly number[] },
+): Uint8Array {
   const coder = new BinaryCoder()
   const mixer = primedMixer(coder)
   const describe = tensorCoder(mixer)
-  const choose = chooser()
-  const jobs: Job[] = []
-  let tensorBytes = 0
   let items = 0
-  codeMessage(mixer, ModelProto, decode(ModelProto, onnx), {
+  let tensor = 0
+  let part = 0
+  codeMessage(mixer, ModelProto, message, {
     check: (more) => {
       items += more
     },
-    codeTensor: (message: Message, data) => {
-      const info = infoOf(message)
-      if (data?.length !== info.byteLength)
-        throw new Error(`pack: tensor "${message.name}" has ${data?.length} bytes; expected ${info.byteLength}`)
-      const tensor = choose(info, data)
-      describe.code(tensor, info)
-      jobs.push({ ...tensor, data })
-      tensorBytes += info.byteLength
-      progress?.((0.5 * tensorBytes) / onnx.length)
+    codeTensor: () => {
+      for (let i = counts[tensor++]; i > 0; i--, part++) describe.code(described[part], described[part].info)
     },
   })
-  const graphByteLength = onnx.length - tensorBytes
-  // What decoders refuse is not written.
-  if (graphByteLength > maxGraphBytes)
-    throw new Error(`pack: ${graphByteLength} bytes beside tensors' data; expected at most ${maxGraphBytes}`)
   if (items > maxItemsIn(graphByteLength))
     throw new Error(`pack: ${items} items in ${graphByteLength} bytes of graph; expected at most 4 a byte`)
-  const head = padded(coder.finish(), graphByteLength)
-  const groups = encodeGroups(jobs, mode, (share) => progress?.(0.5 + 0.5 * share))
-  progress?.(1)
-  return writeContainer({ mode, byteLength: onnx.length, graphByteLength, head, groups })
+  return padded(coder.finish(), graphByteLength)
 }
 
 /** The head with zeros that the decoder ignores, where a graph packs so well that the decoder would take it for a bomb. */
@@ -72,16 +237,4 @@ function padded(head: Uint8Array, graphByteLength: number): Uint8Array {
   const out = new Uint8Array(Math.max(head.length, Math.ceil(graphByteLength / maxGraphExpansion)))
   out.set(head)
   return out
-}
-
-function encodeGroups(jobs: readonly Job[], mode: Mode, progress: (share: number) => void): Group[] {
-  const groups: Group[] = []
-  for (const members of splitIntoGroups(jobs)) {
-    const integers = beginEncoding({ mode })
-    const bits = bitWriter()
-    for (const member of members) writeTensor(member, integers, bits)
-    groups.push({ integers: integers.finish(), raw: bits.finish() })
-    progress((jobs.indexOf(members[members.length - 1]) + 1) / jobs.length)
-  }
-  return groups
 }

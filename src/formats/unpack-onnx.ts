@@ -4,24 +4,25 @@
  * while one tensor after another is decoded, and nothing but the head, one group and one tensor need be in memory.
  */
 import { ModelProto } from '../onnx/schema.ts'
-import { encode, type Message } from '../onnx/wire.ts'
-import { bitReader } from './bits.ts'
-import { type BitReader, damaged, type TensorInfo } from './coding/coding.ts'
+import { concat, encode, type Message } from '../onnx/wire.ts'
+import { damaged, type TensorInfo } from './coding/coding.ts'
+import { codings } from './coding/codings.ts'
 import { copy, permuted } from './coding/copy.ts'
-import { fromStream } from './coding/stream-form.ts'
 import {
   type Contents,
   checkEnd,
   maxGraphBytes,
   maxGraphExpansion,
   maxItemsIn,
+  maxBytes as mostBytes,
   readContents,
   readGroup,
 } from './container.ts'
-import { beginDecoding, type IntegerDecoder } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { decodeMessage, primedMixer } from './graph-coder.ts'
+import { decodeGroup, type GroupToDecode } from './group-decoder.ts'
 import { withMemory } from './memory.ts'
+import { partsOf } from './parts.ts'
 import { type CodedTensor, infoOf, maxIntegers, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface UnpackOptions {
@@ -29,25 +30,35 @@ export interface UnpackOptions {
   readonly maxBytes?: number
 }
 
+/** A part of a tensor (most have but one) as the head describes it. */
+export interface PackedPart extends CodedTensor {
+  /** The group that its data is in; undefined where the head has it, or it is a copy. */
+  readonly group: number | undefined
+  /** Its place in the group. */
+  readonly place: number
+  /** The part that this one is a copy of. */
+  readonly source: PackedPart | undefined
+}
+
 /** A tensor as the head describes it. */
-export interface PackedTensor extends CodedTensor {
+export interface PackedTensor {
   /** '' where it has none (constants of nodes). */
   readonly name: string
+  readonly info: TensorInfo
   readonly byteLength: number
-  /** The group that its data is in; undefined where the head has it, or the tensor is a copy. */
-  readonly group: number | undefined
-  /** The tensor that this one is a copy of. */
-  readonly source: PackedTensor | undefined
+  readonly parts: readonly PackedPart[]
 }
 
 export interface Head {
   readonly contents: Contents
   /** In the order of the ONNX file. */
   readonly tensors: readonly PackedTensor[]
-  /** The tensors of each group. */
-  readonly groups: readonly (readonly PackedTensor[])[]
-  /** The ONNX file, with tensors in place of their data. */
-  readonly chunks: readonly (Uint8Array | PackedTensor)[]
+  /** The parts of each group. */
+  readonly groups: readonly (readonly PackedPart[])[]
+  /** The ONNX file as a message, with tensors in place of their data. */
+  readonly message: Message
+  /** The ONNX file, with parts of tensors in place of their data. */
+  readonly chunks: readonly (Uint8Array | PackedPart)[]
 }
 
 /** The ONNX bytes of the model in a packed file. */
@@ -58,27 +69,42 @@ export function unpackOnnx(bytes: Uint8Array, options?: UnpackOptions): Uint8Arr
   for (const index of contents.groups.keys()) readGroup(contents, index, groupBytes(contents, index, bytes))
   const head = readHead(contents, options)
   const out = onnxArray(contents)
-  const decode = tensorDecoder(head)
+  const dataOf = partDecoder(head)
+  let group: { readonly index: number; readonly data: readonly Uint8Array[] } | undefined
+  const load = (index: number): readonly Uint8Array[] => {
+    if (group?.index !== index) {
+      group = undefined
+      group = { index, data: decodeGroup(groupToDecode(head, index, groupBytes(contents, index, bytes))) }
+    }
+    return group.data
+  }
   let at = 0
   for (const chunk of head.chunks) {
-    const data = chunk instanceof Uint8Array ? chunk : decode(chunk, (group) => groupBytes(contents, group, bytes))
+    const data = chunk instanceof Uint8Array ? chunk : dataOf(chunk, load)
     out.set(data, at)
     at += data.length
   }
   return out
 }
 
+/** Protobuf's limit. */
+const mostInOneFile = 2 ** 31 - 1
+
+function tooLong(byteLength: number, most: number): Error {
+  return new Error(`cop: ${byteLength} bytes of ONNX; expected at most ${most}`)
+}
+
 /** Room for what comes out. */
 export function onnxArray({ byteLength }: Contents): Uint8Array {
+  if (byteLength > mostInOneFile) throw tooLong(byteLength, mostInOneFile)
   return withMemory(`${byteLength} bytes of ONNX`, () => new Uint8Array(byteLength))
 }
 
-/** The bytes of one tensor, by its name, as ONNX's raw_data holds them: only the head and the tensor's group are decoded. */
+/** The bytes of one tensor, by its name, as ONNX's raw_data holds them: only the head and the tensor's groups are decoded. */
 export function unpackTensorData(bytes: Uint8Array, name: string): Uint8Array {
   const contents = readContents(bytes)
   const head = readHead(contents)
-  const tensor = tensorNamed(head, name)
-  return decodeOne(head, tensor, (group) => groupBytes(contents, group, bytes))
+  return decodeOne(head, tensorNamed(head, name), (group) => groupBytes(contents, group, bytes))
 }
 
 function groupBytes({ groups }: Contents, index: number, file: Uint8Array): Uint8Array {
@@ -92,73 +118,58 @@ export function tensorNamed({ tensors }: Head, name: string): PackedTensor {
   return found
 }
 
-/** One tensor's data. Of its group, those before it are decoded on the way. `load` is asked for the group, if there is one. */
+/** One tensor's data. Of its groups, what comes before it is decoded on the way. `load` is asked for each group. */
 export function decodeOne(head: Head, tensor: PackedTensor, load: (group: number) => Uint8Array): Uint8Array {
-  if (tensor.source)
-    return permuted(decodeOne(head, tensor.source, load), tensor.source.info, tensor.coded.parameters[1])
-  const wanted = tensor
-  if (wanted.group === undefined) return decodeFromHead(wanted)
-  const group = openGroup(head, wanted.group, load(wanted.group))
-  for (const member of head.groups[wanted.group]) {
-    const data = group(member)
-    if (member === wanted) return data
-  }
-  throw damaged('a tensor outside its group')
+  return concat(
+    tensor.parts.map((part) => {
+      const wanted = part.source ?? part
+      const data = (): Uint8Array => {
+        if (wanted.group === undefined) return decodeFromHead(wanted)
+        const until = wanted.place + 1
+        return decodeGroup({ ...groupToDecode(head, wanted.group, load(wanted.group)), until })[until - 1]
+      }
+      return part.source ? permuted(data(), wanted.info, part.coded.parameters[1]) : data()
+    }),
+  )
 }
 
-/** Decodes all tensors, in their order; `load` is asked for each group when its first tensor's turn comes. */
-export function tensorDecoder(head: Head): (tensor: PackedTensor, load: (group: number) => Uint8Array) => Uint8Array {
-  /** Copies that are still to come of a tensor, and the data of those that have some. */
-  const copies = new Map<PackedTensor, number>()
-  const kept = new Map<PackedTensor, Uint8Array>()
-  for (const { source } of head.tensors) if (source) copies.set(source, (copies.get(source) ?? 0) + 1)
-  let group: ((tensor: PackedTensor) => Uint8Array) | undefined
-  let current: number | undefined
-  return (tensor, load) => {
-    const { source } = tensor
+/** Gives the data of parts, in their order; `load` is asked for the data of the group that a part is in. */
+export function partDecoder(
+  head: Head,
+): (part: PackedPart, load: (group: number) => readonly Uint8Array[]) => Uint8Array {
+  /** Copies that are still to come of a part, and the data of those that have some. */
+  const copies = new Map<PackedPart, number>()
+  const kept = new Map<PackedPart, Uint8Array>()
+  const parts = head.tensors.flatMap((t) => t.parts)
+  for (const { source } of parts) if (source) copies.set(source, (copies.get(source) ?? 0) + 1)
+  return (part, load) => {
+    const { source, group } = part
     if (source) {
-      const data = permuted(kept.get(source) as Uint8Array, source.info, tensor.coded.parameters[1])
+      const data = permuted(kept.get(source) as Uint8Array, source.info, part.coded.parameters[1])
       const left = (copies.get(source) as number) - 1
       copies.set(source, left)
       if (left === 0) kept.delete(source)
       return data
     }
-    if (tensor.group !== undefined && tensor.group !== current) {
-      group = openGroup(head, tensor.group, load(tensor.group))
-      current = tensor.group
-    }
-    const data = tensor.group === undefined || !group ? decodeFromHead(tensor) : group(tensor)
-    if (copies.has(tensor)) kept.set(tensor, data)
+    const data = group === undefined ? decodeFromHead(part) : load(group)[part.place]
+    if (copies.has(part)) kept.set(part, data)
     return data
   }
 }
 
-function decodeFromHead({ name, coding, coded, info }: PackedTensor): Uint8Array {
-  return withMemory(`tensor "${name}"`, () => sized(coding.decode(info, coded, bitReader(new Uint8Array(0))), info))
+/** Of a part that has nothing outside the head. */
+function decodeFromHead(part: PackedPart): Uint8Array {
+  const nothing = new Uint8Array(0)
+  return decodeGroup({ index: 0, mode: 'fast', integers: nothing, raw: nothing, parts: [plain(part)] })[0]
 }
 
-function sized(data: Uint8Array, { byteLength }: TensorInfo): Uint8Array {
-  if (data.length !== byteLength) throw damaged(`${data.length} bytes of a tensor of ${byteLength}`)
-  return data
+/** A group's bytes, checked, and what they are, as plain data. */
+export function groupToDecode({ contents, groups }: Head, index: number, bytes: Uint8Array): GroupToDecode {
+  return { ...readGroup(contents, index, bytes), index, parts: groups[index].map(plain) }
 }
 
-/** Decodes a group's tensors, which must be asked for in order. */
-function openGroup({ contents, groups }: Head, index: number, bytes: Uint8Array): (tensor: PackedTensor) => Uint8Array {
-  const members = groups[index]
-  const { integers, raw } = readGroup(contents, index, bytes)
-  const decoder = members.some((t) => t.coding.hasIntegers) ? beginDecoding(integers, contents) : undefined
-  const bits = bitReader(raw)
-  return (tensor) => {
-    const data = withMemory(`tensor "${tensor.name}"`, () => decodeTensor(tensor, decoder, bits))
-    if (tensor === members[members.length - 1] && !bits.atEnd()) throw damaged(`group ${index} has raw bits to spare`)
-    return data
-  }
-}
-
-function decodeTensor({ coding, coded, info }: PackedTensor, decoder: IntegerDecoder | undefined, bits: BitReader) {
-  const values = coding.hasIntegers ? decoder?.decodeTensor(info.dims) : undefined
-  if (values && coded.form) fromStream(values, coded.form, bits)
-  return sized(coding.decode(info, { ...coded, integers: values }, bits), info)
+function plain({ info, coding, coded }: PackedPart): GroupToDecode['parts'][number] {
+  return { info, coding: codings.indexOf(coding), coded }
 }
 
 const utf8 = new TextDecoder()
@@ -168,21 +179,21 @@ export function readHead(contents: Contents, options: UnpackOptions = {}): Head 
   return withMemory('the graph', () => decodeHead(contents, options))
 }
 
-function decodeHead(contents: Contents, { maxBytes = 2 ** 31 - 1 }: UnpackOptions): Head {
+function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOptions): Head {
   const coder = new BinaryCoder(contents.head)
   const mixer = primedMixer(coder)
   const { byteLength, graphByteLength } = contents
   let graphBudget = maxItemsIn(graphByteLength)
   let tensorBudget = byteLength - graphByteLength
-  if (byteLength >= 2 ** 31 || graphByteLength > maxGraphExpansion * contents.head.length || tensorBudget < 0) {
+  if (byteLength >= mostBytes || graphByteLength > maxGraphExpansion * contents.head.length || tensorBudget < 0) {
     throw damaged(`${byteLength} bytes of ONNX, ${graphByteLength} of them graph, from ${contents.head.length} bytes`)
   }
   if (graphByteLength > maxGraphBytes)
     throw new Error(`cop: ${graphByteLength} bytes of graph; expected at most ${maxGraphBytes}`)
-  if (byteLength > maxBytes) throw new Error(`cop: ${byteLength} bytes of ONNX; expected at most ${maxBytes}`)
+  if (byteLength > maxBytes) throw tooLong(byteLength, maxBytes)
   const tooMuch = () => damaged('the head says more than its sizes allow')
   const describe = tensorCoder(mixer)
-  const found: (CodedTensor & { readonly message: Message })[] = []
+  const found: { readonly proto: Message; readonly info: TensorInfo; readonly parts: readonly CodedTensor[] }[] = []
   const message = decodeMessage(mixer, ModelProto, {
     check: (items) => {
       if ((graphBudget -= items) < 0 || coder.overrun > 12) throw tooMuch()
@@ -190,42 +201,50 @@ function decodeHead(contents: Contents, { maxBytes = 2 ** 31 - 1 }: UnpackOption
     codeTensor: (parent) => {
       const info = infoOf(parent)
       if ((tensorBudget -= info.byteLength) < 0) throw tooMuch()
-      const tensor = describe.code(undefined, info)
       // Integers are decoded as 4 bytes each, of however few bits they will be.
       const most = Math.min(maxBytes, maxIntegers)
-      if (tensor.coding.hasIntegers && info.size > most)
-        throw new Error(`cop: a tensor of ${info.size} integers; expected at most ${most}`)
-      found.push({ ...tensor, message: parent })
+      const parts = partsOf(info).map((part) => {
+        const coded = describe.code(undefined, part)
+        if (coded.coding.hasIntegers && part.size > most)
+          throw new Error(`cop: a tensor of ${part.size} integers; expected at most ${most}`)
+        return coded
+      })
+      found.push({ proto: parent, info, parts })
     },
   })
-  const split = splitIntoGroups(found)
+  const split = splitIntoGroups(found.flatMap((t) => t.parts))
   if (split.length !== contents.groups.length) {
     throw damaged(`${contents.groups.length} groups; expected ${split.length}`)
   }
-  const groupOf = new Map(split.flatMap((members, index) => members.map((t) => [t, index] as const)))
-  const tensors: PackedTensor[] = []
-  for (const tensor of found) {
-    const { message: parent, ...rest } = tensor
-    const packed: PackedTensor = {
-      ...rest,
-      name: utf8.decode((parent.name ?? new Uint8Array(0)) as Uint8Array),
-      byteLength: rest.info.byteLength,
-      group: groupOf.get(tensor),
-      source: rest.coding === copy ? sourceOf(tensors, rest) : undefined,
-    }
-    tensors.push(packed)
-    parent.rawData = packed
-  }
+  const placeOf = new Map(split.flatMap((members, group) => members.map((t, place) => [t, { group, place }] as const)))
+  const before: PackedPart[] = []
+  const tensors = found.map(({ proto, info, parts }): PackedTensor => {
+    const packed = parts.map((part): PackedPart => {
+      const source = part.coding === copy ? sourceOf(before, part) : undefined
+      const { group, place = 0 } = placeOf.get(part) ?? {}
+      before.push({ ...part, group, place, source })
+      return before[before.length - 1]
+    })
+    const name = utf8.decode((proto.name ?? new Uint8Array(0)) as Uint8Array)
+    const tensor = { name, info, byteLength: info.byteLength, parts: packed }
+    proto.rawData = tensor
+    return tensor
+  })
   const encoded = encode<PackedTensor>(ModelProto, message)
   if (encoded.byteLength !== byteLength)
     throw damaged(`${encoded.byteLength} bytes of ONNX came out; expected ${byteLength}`)
-  const groups: PackedTensor[][] = split.map(() => [])
-  for (const t of tensors) if (t.group !== undefined) groups[t.group].push(t)
-  return { contents, tensors, groups, chunks: encoded.chunks }
+  const groups: PackedPart[][] = split.map(() => [])
+  for (const part of before) if (part.group !== undefined) groups[part.group].push(part)
+  return { contents, tensors, groups, message, chunks: withParts(encoded.chunks) }
 }
 
-/** The tensor that a copy copies: an earlier one of the same type and size, and no copy itself. */
-function sourceOf(before: readonly PackedTensor[], { info, coded }: CodedTensor): PackedTensor {
+/** Chunks with tensors as their parts. */
+export function withParts(chunks: readonly (Uint8Array | PackedTensor)[]): (Uint8Array | PackedPart)[] {
+  return chunks.flatMap<Uint8Array | PackedPart>((c) => (c instanceof Uint8Array ? [c] : c.parts))
+}
+
+/** The part that a copy copies: an earlier one of the same type and size, and no copy itself. */
+function sourceOf(before: readonly PackedPart[], { info, coded }: CodedTensor): PackedPart {
   const distance = coded.parameters[0]
   const source = before[before.length - distance]
   if (
@@ -233,7 +252,7 @@ function sourceOf(before: readonly PackedTensor[], { info, coded }: CodedTensor)
     distance < 1 ||
     source.source ||
     source.info.dtype !== info.dtype ||
-    source.byteLength !== info.byteLength
+    source.info.byteLength !== info.byteLength
   )
     throw damaged('a copy of no tensor')
   return source

@@ -5,14 +5,29 @@ import { basename, dirname, isAbsolute, join, sep, win32 } from 'node:path'
 import { UnsupportedError } from '../errors.ts'
 import { tensorsOf } from '../graph/walk.ts'
 import type { Model } from '../model.ts'
-import { readModel } from '../onnx/read.ts'
+import { type ExternalSource, readModel } from '../onnx/read.ts'
 import { writeModelChunks } from '../onnx/write.ts'
+import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 
 /** What one read or write call moves at most: Node's own limit is 2 GiB - 1. */
 const chunkBytes = 2 ** 30
 
 /** The file's bytes. Each failure is one sentence that begins with the path. */
 export function readFileBytes(path: string): Uint8Array {
+  return withFile(path, (file, size) => readRange(path, file, { at: 0, length: size }))
+}
+
+/** Some of a file's bytes: `length` from `at` on, or fewer where it ends. */
+export function readFileRange(path: string, at: number, length: number): Uint8Array {
+  return withFile(path, (file, size) => readRange(path, file, { at, length: Math.max(0, Math.min(length, size - at)) }))
+}
+
+/** The length of a file. */
+export function fileLength(path: string): number {
+  return withFile(path, (_, size) => size)
+}
+
+function withFile<T>(path: string, use: (file: number, size: number) => T): T {
   let file: number
   try {
     file = openSync(path, 'r')
@@ -23,16 +38,27 @@ export function readFileBytes(path: string): Uint8Array {
     const info = fstatSync(file)
     if (info.isDirectory()) throw new Error(`${path}: it is a folder; expected a file`)
     if (!info.isFile()) throw new Error(`${path}: it is not a regular file`)
-    const bytes = new Uint8Array(info.size)
-    let at = 0
-    while (at < bytes.length) {
-      const count = readSync(file, bytes, at, Math.min(chunkBytes, bytes.length - at), at)
-      if (count === 0) throw new Error(`${path}: it became shorter while it was read`)
-      at += count
-    }
-    return bytes
+    return use(file, info.size)
   } finally {
     closeSync(file)
+  }
+}
+
+function readRange(path: string, file: number, { at, length }: { at: number; length: number }): Uint8Array {
+  const bytes = roomFor(path, length)
+  for (let done = 0; done < length; ) {
+    const count = readSync(file, bytes, done, Math.min(chunkBytes, length - done), at + done)
+    if (count === 0) throw new Error(`${path}: it became shorter while it was read`)
+    done += count
+  }
+  return bytes
+}
+
+function roomFor(path: string, length: number): Uint8Array {
+  try {
+    return new Uint8Array(length)
+  } catch (cause) {
+    throw new Error(`${path}: there is not enough memory for ${length} bytes of it`, { cause })
   }
 }
 
@@ -95,7 +121,10 @@ function unguard(path: string): void {
  * Writes a file so that `path` holds either what it held before or all of the new bytes: into a temporary file beside
  * it, flushed to the disk, then renamed. The temporary file is removed on failure, exit and Ctrl-C.
  */
-export async function writeFileAtomic(path: string, chunks: Uint8Array | Iterable<Uint8Array>): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  chunks: Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
   const before = await stat(path).catch(() => undefined)
   if (before?.isDirectory()) throw new Error(`${path}: it is a folder; expected a file to write`)
   if (before && !before.isFile()) throw new Error(`${path}: it is not a regular file, so it is not replaced`)
@@ -104,7 +133,7 @@ export async function writeFileAtomic(path: string, chunks: Uint8Array | Iterabl
   let file: FileHandle | undefined
   try {
     file = await open(temporary, 'wx')
-    for (const chunk of chunks instanceof Uint8Array ? [chunks] : chunks) await writeAll(file, chunk)
+    for await (const chunk of chunks instanceof Uint8Array ? [chunks] : chunks) await writeAll(file, chunk)
     await file.sync()
     await file.close()
     file = undefined
@@ -126,6 +155,44 @@ async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   }
 }
 
+/** A temporary file beside `path` for bytes that wait to be written to it. It is removed when `use` ends, on exit and Ctrl-C. */
+export async function withSpillFile<T>(path: string, use: (spill: SpillFile) => Promise<T>): Promise<T> {
+  const temporary = join(dirname(path), `.${basename(path)}.tmp-${process.pid}-${++counter}`)
+  guard(temporary)
+  let file: FileHandle | undefined
+  try {
+    file = await open(temporary, 'wx+')
+    const handle = file
+    return await use({
+      async add(chunks) {
+        for (const chunk of chunks) await writeAll(handle, chunk)
+      },
+      async *chunks() {
+        const buffer = new Uint8Array(1 << 24)
+        for (let at = 0; ; ) {
+          const { bytesRead } = await handle.read(buffer, 0, buffer.length, at)
+          if (bytesRead === 0) return
+          at += bytesRead
+          yield buffer.subarray(0, bytesRead)
+        }
+      },
+    })
+  } catch (cause) {
+    throw (cause as NodeJS.ErrnoException).code ? fileError(path, cause) : cause
+  } finally {
+    await file?.close().catch(() => undefined)
+    await unlink(temporary).catch(() => undefined)
+    unguard(temporary)
+  }
+}
+
+export interface SpillFile {
+  /** Appends. */
+  add(chunks: readonly Uint8Array[]): Promise<void>
+  /** All of it, from its beginning. A chunk is of use until the next. */
+  chunks(): AsyncGenerator<Uint8Array, void, undefined>
+}
+
 /** Makes the rename itself durable, where the system can flush a folder. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r').catch(() => undefined)
@@ -140,19 +207,26 @@ export function openModel(path: string): Model {
 
 export interface Opened {
   readonly model: Model
-  /** By path, the bytes of its file and then of those with its external data. */
-  readonly files: ReadonlyMap<string, Uint8Array>
+  /** By path, its file and then those with its external data. */
+  readonly files: ReadonlyMap<string, { readonly byteLength: number }>
 }
+
+/** External data of more bytes than this is read a tensor at a time, when it is needed. */
+const eagerBytes = 2 ** 28
 
 /** Opens an ONNX model, whose own bytes may be read already, and tells of the files that it is made of. */
 export function openWithFiles(path: string, bytes: Uint8Array = readFileBytes(path)): Opened {
   if (bytes.length === 0) throw new Error(`${path}: it is empty; expected an ONNX model`)
-  const files = new Map([[path, bytes]])
-  const external = (location: string): Uint8Array => {
+  const files = new Map<string, Uint8Array | ExternalSource>([[path, bytes]])
+  const external = (location: string): Uint8Array | ExternalSource => {
     const place = confine(dirname(path), location)
     const known = files.get(place)
     if (known) return known
-    const read = readFileBytes(place)
+    const byteLength = fileLength(place)
+    const read =
+      byteLength <= eagerBytes
+        ? readFileBytes(place)
+        : { byteLength, read: (at: number, length: number) => readFileRange(place, at, length) }
     files.set(place, read)
     return read
   }
@@ -195,7 +269,7 @@ export interface SaveOptions {
 export async function saveModel(path: string, model: Model, options: SaveOptions = {}): Promise<string[]> {
   const { externalFromBytes = 2e9 } = options
   let tensorBytes = 0
-  for (const { tensor } of tensorsOf(model)) tensorBytes += tensor.data.byteLength
+  for (const { tensor } of tensorsOf(model)) tensorBytes += byteLengthOf(tensor.dtype, sizeOf(tensor.dims))
   if (tensorBytes < externalFromBytes) {
     await writeFileAtomic(path, writeModelChunks(model).model.chunks)
     return [path]

@@ -27,8 +27,17 @@ import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
 import { concat, decode, encode, type Message, varints } from './wire.ts'
 
 export interface ReadOptions {
-  /** Gives the bytes of an external data file by its `location`, which is relative to the model's folder. */
-  readonly external?: (location: string) => Uint8Array
+  /**
+   * Gives an external data file by its `location`, which is relative to the model's folder: its bytes, or, of a file that is
+   * read when it is needed, a source of them. A tensor's `data` is then read whenever someone looks at it.
+   */
+  readonly external?: (location: string) => Uint8Array | ExternalSource
+}
+
+/** A file that is read when it is needed. */
+export interface ExternalSource {
+  readonly byteLength: number
+  read(at: number, length: number): Uint8Array
 }
 
 /**
@@ -266,7 +275,11 @@ function liftTensor(proto: Message, options: ReadOptions): Tensor {
     if (strings.length !== size) throw new Error(`tensor "${name}": ${strings.length} strings; expected ${size}`)
     return { ...kept, data: new Uint8Array(0), strings }
   }
-  return checkSize({ ...kept, data: tensorBytes(proto, name, dtype, size, options) })
+  if (Number(proto.dataLocation ?? 0) === 1) {
+    const data = externalData(proto, name, byteLengthOf(dtype, size), options)
+    return data instanceof Uint8Array ? { ...kept, data } : readLater(kept, data)
+  }
+  return checkSize({ ...kept, data: tensorBytes(proto, dtype, size) })
 }
 
 function liftDims(proto: Message, name: string): { dims: number[]; size: number } {
@@ -282,9 +295,23 @@ function liftDims(proto: Message, name: string): { dims: number[]; size: number 
   return { dims, size }
 }
 
+/** A tensor whose data is read when it is looked at, and kept for as long as there is memory for it. */
+function readLater(tensor: Omit<Tensor, 'data'>, read: () => Uint8Array): Tensor {
+  let last: WeakRef<Uint8Array> | undefined
+  return Object.defineProperty({ ...tensor } as Tensor, 'data', {
+    enumerable: true,
+    get() {
+      const known = last?.deref()
+      if (known) return known
+      const data = read()
+      last = new WeakRef(data)
+      return data
+    },
+  })
+}
+
 /** Wherever the elements are, as raw_data would hold them. */
-function tensorBytes(proto: Message, name: string, dtype: DataType, size: number, options: ReadOptions): Uint8Array {
-  if (Number(proto.dataLocation ?? 0) === 1) return externalBytes(proto, name, byteLengthOf(dtype, size), options)
+function tensorBytes(proto: Message, dtype: DataType, size: number): Uint8Array {
   if (proto.rawData) return proto.rawData as Uint8Array
   if (proto.floatData) return proto.floatData as Uint8Array
   if (proto.doubleData) return proto.doubleData as Uint8Array
@@ -312,7 +339,13 @@ function packBits(values: BigInt64Array, bits: number): Uint8Array {
   return out
 }
 
-function externalBytes(proto: Message, name: string, byteLength: number, options: ReadOptions): Uint8Array {
+/** The bytes, or what reads them. */
+function externalData(
+  proto: Message,
+  name: string,
+  byteLength: number,
+  options: ReadOptions,
+): Uint8Array | (() => Uint8Array) {
   const entries = new Map(list(proto.externalData).map((e) => [e.key as string, e.value as string]))
   const location = entries.get('location')
   if (!location) throw new Error(`tensor "${name}": its data is in another file, which is not named`)
@@ -325,7 +358,7 @@ function externalBytes(proto: Message, name: string, byteLength: number, options
       `tensor "${name}": bytes ${offset} to ${offset + length} of "${location}"; expected ${byteLength} within its ${file.byteLength}`,
     )
   }
-  return file.subarray(offset, offset + length)
+  return file instanceof Uint8Array ? file.subarray(offset, offset + length) : () => file.read(offset, length)
 }
 
 function liftValueInfo(proto: Message): ValueInfo {

@@ -12,6 +12,7 @@ import type {
   ValueInfo,
 } from '../model.ts'
 import { dataTypes, sameBytes } from '../tensor/dtype.ts'
+import { externalFile } from './external.ts'
 import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
 import { concat, decode, type Encoded, encode, type Message } from './wire.ts'
 
@@ -23,7 +24,7 @@ export interface WriteOptions {
 /** The model's file, and the external data file where one was asked for, as chunks that share the tensors' memory. */
 export interface WrittenModel {
   readonly model: Encoded
-  readonly external?: Encoded
+  readonly external?: Encoded<Uint8Array>
 }
 
 /** Protobuf's limit for one message. */
@@ -38,25 +39,34 @@ export function writeModel(model: Model): Uint8Array {
 
 /** The model as chunks, for writing to a file without a second copy in memory. */
 export function writeModelChunks(model: Model, options: WriteOptions = {}): WrittenModel {
-  const external = options.external && { ...options.external, chunks: [] as Uint8Array[], byteLength: 0 }
+  const external = options.external && externalFile<Uint8Array>(options.external.location)
+  const encoded = encode(
+    ModelProto,
+    lowerModel(model, ({ data }) =>
+      external && data.byteLength >= (options.external?.minBytes ?? 0) ? external.place(data) : { rawData: data },
+    ),
+  )
+  if (encoded.byteLength > maxBytes) {
+    throw new Error(
+      `onnx: the model takes ${encoded.byteLength} bytes; one file holds at most ${maxBytes}; write it with external data`,
+    )
+  }
+  return { model: encoded, ...(external ? { external: external.written } : {}) }
+}
+
+/** The model as a message. `place` says where a tensor's elements go, as fields of TensorProto. */
+export function lowerModel(model: Model, place: (tensor: Tensor) => Message): Message {
   const lowerTensor = (tensor: Tensor): Message => {
-    const { dtype, dims, data, strings, ...rest } = tensor
-    const message: Message = { ...rest, dims: [...dims], dataType: dataTypes[dtype].code }
-    if (strings) message.stringData = strings
-    else if (external && data.byteLength >= external.minBytes) {
-      const padding = (4096 - (external.byteLength % 4096)) % 4096 // page-aligned, so that a runtime can map it
-      if (padding > 0) external.chunks.push(new Uint8Array(padding))
-      const offset = external.byteLength + padding
-      external.chunks.push(data)
-      external.byteLength = offset + data.byteLength
-      message.dataLocation = 1
-      message.externalData = [
-        { key: 'location', value: external.location },
-        { key: 'offset', value: String(offset) },
-        { key: 'length', value: String(data.byteLength) },
-      ]
-    } else message.rawData = data
-    return message
+    const { name, dtype, dims, strings, docString, metadata, unknown } = tensor
+    return {
+      name,
+      dims: [...dims],
+      dataType: dataTypes[dtype].code,
+      ...(docString === undefined ? {} : { docString }),
+      ...(metadata ? { metadata } : {}),
+      ...(unknown ? { unknown } : {}),
+      ...(strings ? { stringData: strings } : place(tensor)),
+    }
   }
   const lowerGraph = (graph: Graph): Message => ({
     ...(graph as object),
@@ -125,20 +135,11 @@ export function writeModelChunks(model: Model, options: WriteOptions = {}): Writ
     valueInfo: fn.valueInfo?.map(lowerValueInfo),
     attributeDefaults: fn.attributeDefaults && lowerAttributes(fn.attributeDefaults),
   })
-  const encoded = encode(ModelProto, {
+  return {
     ...(model as object),
     graph: lowerGraph(model.graph),
     functions: model.functions?.map(lowerFunction),
     training: model.training?.map(lowerTraining),
-  })
-  if (encoded.byteLength > maxBytes) {
-    throw new Error(
-      `onnx: the model takes ${encoded.byteLength} bytes; one file holds at most ${maxBytes}; write it with external data`,
-    )
-  }
-  return {
-    model: encoded,
-    ...(external ? { external: { chunks: external.chunks, byteLength: external.byteLength } } : {}),
   }
 }
 

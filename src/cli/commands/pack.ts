@@ -1,16 +1,22 @@
 /** `coppice pack` and `coppice unpack`: the same model in fewer bytes, and back. */
+import { availableParallelism } from 'node:os'
 import { measureSizes } from '../../evaluate/size.ts'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
-import { packModel } from '../../formats/pack.ts'
 import { compressors } from '../../node/compress.ts'
-import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
+import { fileLength, readFileBytes } from '../../node/files.ts'
+import { openPackedFile, packToFile } from '../../node/packed-file.ts'
+import { withPool } from '../../node/pool.ts'
 import { concat } from '../../onnx/wire.ts'
 import { count, ratio } from '../../report/format.ts'
-import { openInput, unpackFile } from '../inputs.ts'
-import type { Io } from '../io.ts'
+import { openInput } from '../inputs.ts'
+import { type Io, numberOption } from '../io.ts'
 import { checkOutputs } from '../outputs.ts'
 
-export interface PackFlags {
+interface ThreadsFlag {
+  readonly threads?: string
+}
+
+export interface PackFlags extends ThreadsFlag {
   readonly output: string
   readonly mode: string
   readonly compareSizes?: boolean
@@ -19,37 +25,60 @@ export interface PackFlags {
 export async function runPack(path: string, flags: PackFlags, io: Io): Promise<void> {
   if (!['fast', 'default', 'max'].includes(flags.mode))
     throw new Error(`--mode: "${flags.mode}"; expected fast, default or max`)
+  const threads = threadsOf(flags)
   const { model, files } = openInput(path, { outputs: [flags.output] })
-  const packed = packModel(model, { mode: flags.mode as Mode, progress: (done) => io.progress(done, 'packing') })
-  await writeFileAtomic(flags.output, packed)
-  const bytes = concat([...files.values()])
-  const { gzipBytes, brotliBytes } = await measureSizes(bytes, flags.compareSizes ? compressors : {})
-  const compared =
-    gzipBytes && brotliBytes ? `; gzip 9 makes it ${count(gzipBytes)}, brotli 11 ${count(brotliBytes)}` : ''
+  const bytes = [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
+  const packedBytes = await withPool({ bytes, threads }, (workers) =>
+    packToFile(flags.output, model, {
+      mode: flags.mode as Mode,
+      workers,
+      progress: (done) => io.progress(done, 'packing'),
+    }),
+  )
+  const compared = flags.compareSizes
+    ? await measureSizes(concat([...files.keys()].map(readFileBytes)), compressors)
+    : undefined
+  const { gzipBytes = 0, brotliBytes = 0 } = compared ?? {}
+  const others = compared ? `; gzip 9 makes it ${count(gzipBytes)}, brotli 11 ${count(brotliBytes)}` : ''
   io.finish()
   io.result(
-    `${flags.output}: ${count(packed.byteLength)} bytes, ${ratio(bytes.byteLength, packed.byteLength)} smaller than ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes.byteLength)}${compared})`,
+    `${flags.output}: ${count(packedBytes)} bytes, ${ratio(bytes, packedBytes)} smaller than ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes)}${others})`,
     {
       model: path,
       output: flags.output,
-      bytes: bytes.byteLength,
-      packedBytes: packed.byteLength,
-      ...(flags.compareSizes ? { gzipBytes, brotliBytes } : {}),
+      bytes,
+      packedBytes,
+      ...(compared ? { gzipBytes, brotliBytes } : {}),
       mode: flags.mode,
     },
   )
 }
 
-export async function runUnpack(path: string, flags: { output: string }, io: Io): Promise<void> {
+export async function runUnpack(path: string, flags: ThreadsFlag & { output: string }, io: Io): Promise<void> {
+  const threads = threadsOf(flags)
   checkOutputs([path], [flags.output])
-  const packed = readFileBytes(path)
-  const onnx = unpackFile(path, packed)
-  await writeFileAtomic(flags.output, onnx)
+  const packedBytes = fileLength(path)
+  const { files, bytes } = await withPool({ bytes: packedBytes, threads }, async (workers) => {
+    const packed = await openPackedFile(path, workers)
+    const outputs = packed.outputs(flags.output)
+    checkOutputs([path], outputs)
+    await packed.unpack(flags.output, { progress: (done) => io.progress(done, 'unpacking') })
+    return { files: outputs, bytes: packed.byteLength }
+  })
   io.finish()
-  io.result(`${flags.output}: ${count(onnx.byteLength)} bytes`, {
+  const beside = files.length > 1 ? `, its weights in ${files[1]}` : ''
+  io.result(`${flags.output}: ${count(bytes)} bytes${beside}`, {
     packed: path,
     output: flags.output,
-    packedBytes: packed.byteLength,
-    bytes: onnx.byteLength,
+    ...(files.length > 1 ? { data: files[1] } : {}),
+    packedBytes,
+    bytes,
   })
+}
+
+/** Threads to work on: one per core unless said. The bytes are the same. */
+function threadsOf({ threads }: ThreadsFlag): number {
+  return threads === undefined
+    ? availableParallelism()
+    : numberOption(threads, '--threads', { min: 1, max: 1024, integer: true })
 }

@@ -1,0 +1,66 @@
+/** The two tasks of packing that other threads can do: choosing codings of tensors, and coding a group of them. */
+import { bitWriter } from './bits.ts'
+import { crc32 } from './checksum.ts'
+import { chooseCoding } from './choose-coding.ts'
+import type { Coded, TensorInfo } from './coding/coding.ts'
+import { encoders } from './coding/encoders.ts'
+import { floatsEncoder } from './coding/floats.ts'
+import { writeTensor } from './coding/write-stream.ts'
+import { type Group, groupSize } from './container.ts'
+import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
+
+/** A part's data. */
+export interface PartData {
+  readonly info: TensorInfo
+  readonly data: Uint8Array
+}
+
+/** How a part is coded, as plain data: without its integers, which `encodeGroup` makes again from the data. */
+export interface Description {
+  /** Its place in `codings` and `encoders`. */
+  readonly coding: number
+  readonly coded: Omit<Coded, 'integers'>
+  /** CRC-32 of the data, by which equal parts find each other. */
+  readonly check: number
+}
+
+/** The cheapest coding of each. */
+export function chooseCodings(parts: readonly PartData[]): Description[] {
+  return parts.map(({ info, data }) => {
+    const { encoder, coded } = chooseCoding(info, data)
+    const { integers: _, ...rest } = coded
+    return { coding: encoders.indexOf(encoder), coded: rest, check: crc32(data) }
+  })
+}
+
+export interface GroupToEncode {
+  readonly mode: Mode
+  readonly parts: readonly (PartData & Pick<Description, 'coding' | 'coded'>)[]
+}
+
+/** Codes the parts of a group. */
+export function encodeGroup({ mode: asked, parts }: GroupToEncode): Group {
+  const mode = modeOf(asked, parts)
+  const integers = beginEncoding({ mode })
+  const bits = bitWriter()
+  for (const { info, data, coding, coded } of parts) {
+    const encoder = encoders[coding]
+    const values = encoder.coding.hasIntegers ? encoder.encode(info, data)?.coded.integers : undefined
+    writeTensor({ encoder, info, data, coded: { ...coded, integers: values } }, integers, bits)
+  }
+  return { mode, integers: integers.finish(), raw: bits.finish() }
+}
+
+/**
+ * The exponents of floats are all but independent of each other: the stronger modes gain a thousandth of the file by them, for
+ * several times the time. So large groups of floats are coded as in fast.
+ */
+function modeOf(asked: Mode, parts: GroupToEncode['parts']): Mode {
+  let all = 0
+  let exponents = 0
+  for (const { info, coding } of parts) {
+    all += info.size
+    if (encoders[coding] === floatsEncoder) exponents += info.size
+  }
+  return all >= groupSize && exponents > 0.9 * all ? 'fast' : asked
+}
