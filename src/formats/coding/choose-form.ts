@@ -12,8 +12,8 @@ export function chooseForm(values: Int32Array, dims: readonly number[]): StreamF
   const predictor = choosePredictor(values, dims)
   const rest = differences(values, { ...plainForm, predictor })
   const most = mode(rest)
-  // Differences must stay within 32 bits.
-  const offset = most > 0 && bounds(rest)[0] - most >= -(2 ** 31) ? most : 0
+  // Differences must stay within 32 bits, and what lies evenly around 0 (exponents with signs) is known best as it is.
+  const offset = most > 0 && bounds(rest)[0] - most >= -(2 ** 31) && !isEven(rest, most) ? most : 0
   if (offset > 0) for (let i = 0; i < rest.length; i++) rest[i] -= offset
   return { predictor, offset, lowBits: lowBitsOf(rest) }
 }
@@ -46,6 +46,17 @@ function bounds(values: Int32Array): [number, number] {
     if (v > high) high = v
   }
   return [low, high]
+}
+
+/** Whether a value's negative is about as frequent. */
+function isEven(values: Int32Array, value: number): boolean {
+  let balance = 0
+  let count = 0
+  for (const v of values) {
+    if (v === value) count++
+    else if (v === -value) balance++
+  }
+  return 2 * balance > count
 }
 
 /** The most frequent value; of values that range over more than 2^20, the first. */

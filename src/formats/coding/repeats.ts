@@ -122,7 +122,8 @@ function repeatsEnough(words: Uint32Array): boolean {
   let looked = 0
   for (const w of words) {
     const magnitude = w & 0x7fffffff
-    if (Math.imul(magnitude, 0x9e3779b1) >>> 29 !== 0) continue
+    // Another multiplier than that of Distinct, whose table they would fill in one place.
+    if (Math.imul(magnitude, 0x85ebca6b) >>> 29 !== 0) continue
     looked++
     distinct.add(magnitude)
     if (distinct.size > maxDistinct / 8) return false
