@@ -7,6 +7,7 @@ import { cutBefore, dependentsOf } from '../graph/cut.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { type Model, withGraph, withWeights } from '../model.ts'
 import { loadData } from '../node/data.ts'
+import { parseModel } from '../onnx/parse-text.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { lenet5 } from '../testing/small-nets.ts'
 import { keepZeros } from '../train/terms.ts'
@@ -68,6 +69,26 @@ describe('scan', () => {
     await scan(model, on, options)
     expect(seen).toHaveLength(1)
     expect(seen[0].curves.map((c) => c.points.length)).toEqual([2, closed.points.length])
+  })
+
+  it('cuts behind an operator of another domain, whose type no rule tells', async () => {
+    const words = parseModel(`ir 8
+opset 17
+opset "ai.onnx.ml" 2
+graph g {
+  in words: string[N]
+  out y: float32[N, 2]
+  table: float32[2, 2] = {3, 1, 1, 2}
+  i = ai.onnx.ml::LabelEncoder(words) {keys_strings: ["no", "yes"], values_int64s: [0, 1]}
+  y = Gather(table, i)
+}
+`)
+    const strings = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? 'no' : 'yes'))
+    const labels = Int32Array.from(strings, (_, i) => i % 2)
+    const field = { shape: [], data: new Uint8Array(0), strings, kind: 'values' as const }
+    const data = { id: 'words', length: 40, fields: { words: field }, labels, classes: 2 }
+    const { reference, curves } = await scan(words, bound(words, data), { sparsities: [0.5], threads: 1 })
+    expect([reference.accuracy, curves.map((c) => c.name)]).toEqual([1, ['table']])
   })
 
   it('refuses a model whose scores are not finite', async () => {

@@ -18,7 +18,7 @@ import type { Model, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { type Feeds, openSession, type Value } from '../runtime/session.ts'
-import { bytesOf } from '../tensor/dtype.ts'
+import { bytesOf, type DataType } from '../tensor/dtype.ts'
 import { evaluateAccuracy } from './accuracy.ts'
 
 export interface Score {
@@ -189,6 +189,10 @@ function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions
   const { threads, batchSize = 100, cacheBytes = 2 ** 30, signal } = options
   const [output] = model.graph.outputs
   const types = inferShapes(model).values
+  const dtypeOf = (name: string): Pick<ValueInfo, 'dtype'> => {
+    const dtype = types.get(name)?.dtype
+    return dtype ? { dtype } : {}
+  }
   const inputs = new Set(requiredInputs(model).map((i) => i.name))
   const order = [...batches(data, batcher.batchSize ?? batchSize)]
   const isProbability = finalSoftmax(model.graph, output.name) !== undefined
@@ -229,7 +233,10 @@ function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions
     }
     if (fresh.length > 0) await overBatches(partBetween(model, cache.infos, fresh), cache, take)
     else order.every((_, b) => take({}, b))
-    return kept.length === order.length && bytes <= cacheBytes ? { infos, batches: kept } : undefined
+    if (kept.length !== order.length || bytes > cacheBytes) return undefined
+    // What no shape rule tells (other domains' operators), the run has told.
+    const typed = infos.map((info) => ({ ...info, dtype: info.dtype ?? (kept[0]?.[info.name].dtype as DataType) }))
+    return { infos: typed, batches: kept }
   }
 
   return {
@@ -240,7 +247,7 @@ function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions
       if (weight.graph !== model.graph || !model.graph.nodes.includes(weight.uses[0].node)) return
       const dependents = dependentsOf(model, weight.name)
       const cut = cutBefore(model, dependents).filter((name) => !inputs.has(name))
-      cache = (await keep(cut.map((name) => ({ name, dtype: types.get(name)?.dtype ?? 'float32' })))) ?? cache
+      cache = (await keep(cut.map((name) => ({ name, ...dtypeOf(name) })))) ?? cache
       // What is kept from an earlier cut may itself depend on this weight (a parallel branch).
       given = { ...cache, infos: cache.infos.filter((v) => !dependents.has(v.name)) }
     },
