@@ -5,7 +5,7 @@
  */
 import { UnsupportedError } from '../errors.ts'
 import type { Attribute, Node } from '../model.ts'
-import { dataTypes, floatTensor } from '../tensor/dtype.ts'
+import { dataTypeNamed, dataTypes, floatTensor } from '../tensor/dtype.ts'
 import { type Change, type Changes, ints, type Step, scalar, without } from './_upgrade-step.ts'
 import { f, node as makeNode } from './build.ts'
 import { describe, floatAttribute, intAttribute, intsAttribute, stringAttribute } from './walk.ts'
@@ -68,10 +68,10 @@ const batchNormalization: Change = ({ node }) => {
 /** The element type by its name in TensorProto.DataType. */
 const cast: Change = ({ node }) => {
   if (node.attributes.to?.type !== 'string') return node
-  const to = stringAttribute(node, 'to', '').toUpperCase()
-  const name = { FLOAT: 'float32', DOUBLE: 'float64' }[to] ?? to.toLowerCase()
-  if (!Object.hasOwn(dataTypes, name)) throw new UnsupportedError(`${describe(node)}: no element type is named "${to}"`)
-  return { ...node, attributes: { ...node.attributes, to: int(dataTypes[name as keyof typeof dataTypes].code) } }
+  const name = stringAttribute(node, 'to', '')
+  const dtype = dataTypeNamed(name)
+  if (!dtype) throw new UnsupportedError(`${describe(node)}: no element type is named "${name}"`)
+  return { ...node, attributes: { ...node.attributes, to: int(dataTypes[dtype].code) } }
 }
 
 const reshape: Change = (step) => {

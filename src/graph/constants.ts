@@ -9,7 +9,14 @@
 import type { FunctionDef, Graph, Model, Node, Tensor } from '../model.ts'
 import { isFloat } from '../tensor/dtype.ts'
 import { type Followed, followNode, type Part, type Stored, storedValue } from './follow.ts'
-import { type FunctionLookup, functionLookup, maxCallDepth, maxVisits, withReferences } from './functions.ts'
+import {
+  attributesFor,
+  type FunctionLookup,
+  functionLookup,
+  maxCallDepth,
+  maxVisits,
+  withReferences,
+} from './functions.ts'
 import { arithmetic, isKnownOperator, parameterPlaces, placeOf, type Role } from './roles.ts'
 import { intAttribute, subgraphsOf, tensorsOf } from './walk.ts'
 
@@ -172,7 +179,7 @@ function callFunction(
   })
   scanNodes(
     walk,
-    fn.nodes.map((n) => withReferences(n, node.attributes)),
+    fn.nodes.map((n) => withReferences(n, attributesFor(fn, node))),
     walk.main,
     inside,
   )

@@ -17,6 +17,11 @@ function keyOf(domain: string | undefined, name: string, overload: string | unde
   return [isOnnxDomain(domain) ? '' : domain, name, overload ?? ''].join('\0')
 }
 
+/** The attributes that a function's body sees: those of the call, and for those that it leaves out the function's defaults. */
+export function attributesFor(fn: FunctionDef, call: Node): Readonly<Record<string, Attribute>> {
+  return fn.attributeDefaults ? { ...fn.attributeDefaults, ...call.attributes } : call.attributes
+}
+
 /** The node with the caller's attributes where it refers to them; what the caller leaves out is left out. */
 export function withReferences(node: Node, caller: Readonly<Record<string, Attribute>>): Node {
   const entries = Object.entries(node.attributes)

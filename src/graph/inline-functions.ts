@@ -15,7 +15,7 @@ import {
 } from '../model.ts'
 import { node as makeNode, nameSource } from './build.ts'
 import { mapGraphs } from './fold.ts'
-import { functionLookup, maxCallDepth, maxVisits, withReferences } from './functions.ts'
+import { attributesFor, functionLookup, maxCallDepth, maxVisits, withReferences } from './functions.ts'
 import { describe } from './walk.ts'
 
 export const inlineFunctions = defineMethod({
@@ -86,7 +86,8 @@ function inlineNode(work: Inlining, node: Node, depth: number): Node[] {
     return [node]
   }
   for (const opset of fn.opsets) if (!isOnnxDomain(opset.domain)) work.opsets.set(opset.domain, opset)
-  return bodyOf(work, fn, node).flatMap((inner) => inlineNode(work, inner, depth + 1))
+  const call = { ...node, attributes: attributesFor(fn, node) }
+  return bodyOf(work, fn, call).flatMap((inner) => inlineNode(work, inner, depth + 1))
 }
 
 /** Domains whose operators runtimes have kernels of their own for: a function there is only what to do without one. */
@@ -94,7 +95,6 @@ const ownDomains = /^(ai\.onnx(\..*)?|com\.microsoft(\..*)?)?$/
 
 function whyNot({ opset, opsets, made }: Inlining, fn: FunctionDef, depth: number): string | undefined {
   if (ownDomains.test(fn.domain)) return 'runtimes have a kernel of their own for it'
-  if (fn.unknown) return 'its attributes have defaults'
   if (depth > maxCallDepth || made + fn.nodes.length > maxVisits) return 'functions unfold without end'
   for (const { domain, version } of fn.opsets) {
     const here = isOnnxDomain(domain) ? opset : opsets.get(domain)?.version

@@ -59,7 +59,8 @@ export function lowerModel(model: Model, place: (tensor: Tensor) => Message): Me
   const lowerTensor = (tensor: Tensor): Message => {
     const { name, dtype, dims, strings, docString, metadata, unknown } = tensor
     return {
-      name,
+      // Constants have no name of their own: none is written.
+      ...(name ? { name } : {}),
       dims: [...dims],
       dataType: dataTypes[dtype].code,
       ...(docString === undefined ? {} : { docString }),

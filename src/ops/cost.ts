@@ -18,7 +18,7 @@ interface Around {
 type Rule = (around: Around) => number | undefined
 
 const times = (...factors: (number | undefined)[]): number | undefined =>
-  factors.reduce((a, b) => (a === undefined || b === undefined ? undefined : a * b))
+  factors.reduce((a, b) => (a === undefined || b === undefined ? undefined : a * b), 1)
 
 /** Each output element sums over one filter. */
 const conv =

@@ -5,7 +5,14 @@
  * onnx/docs/Operators.md, with the operator set's version where it matters.
  */
 import { UnsupportedError } from '../errors.ts'
-import { type FunctionLookup, functionLookup, maxCallDepth, maxVisits, withReferences } from '../graph/functions.ts'
+import {
+  attributesFor,
+  type FunctionLookup,
+  functionLookup,
+  maxCallDepth,
+  maxVisits,
+  withReferences,
+} from '../graph/functions.ts'
 import { describe } from '../graph/walk.ts'
 import {
   type Attribute,
@@ -32,14 +39,30 @@ import {
   ShapeProblem,
   show,
 } from './shape/known.ts'
+import { learners } from './shape/learners.ts'
 import { making } from './shape/making.ts'
 import { movement } from './shape/movement.ts'
+import { sequences } from './shape/sequences.ts'
+import { signals } from './shape/signals.ts'
+import { text } from './shape/text.ts'
 import { windows } from './shape/windows.ts'
 
 export type { Known } from './shape/known.ts'
 
 /** Operators of other domains are named with them: `com.microsoft.QLinearAdd`. */
-const rules = new Map<string, Rule>(Object.entries({ ...elementwise, ...windows, ...movement, ...algebra, ...making }))
+const rules = new Map<string, Rule>(
+  Object.entries({
+    ...elementwise,
+    ...windows,
+    ...movement,
+    ...algebra,
+    ...making,
+    ...sequences,
+    ...signals,
+    ...text,
+    ...learners,
+  }),
+)
 
 /** The operators that have a shape rule, for the coverage matrix. */
 export function shapeRules(): string[] {
@@ -248,7 +271,7 @@ function callFunction(walk: Walk, fn: FunctionDef, node: Node, scope: Scope): Kn
   inferNodes(walk, fn.nodes, values, new Map(), {
     lookup: (name) => values.get(name),
     opsets: fn.opsets.length > 0 ? fn.opsets : scope.opsets,
-    attributes: bound.attributes,
+    attributes: attributesFor(fn, bound),
     quiet: scope.quiet,
     depth: scope.depth + 1,
   })
@@ -266,5 +289,6 @@ function merge(inferred: Known, declared: Known): Known {
     dtype: inferred.dtype ?? declared.dtype,
     shape: shape && other?.length === shape.length ? shape.map((d, i) => d ?? other[i]) : (shape ?? other),
     ...(value ? { value } : {}),
+    ...(inferred.element ? { element: inferred.element } : {}),
   }
 }

@@ -57,6 +57,12 @@ export function dataTypeOf(code: number): DataType | undefined {
   return byCode.get(code)
 }
 
+/** The type by its name in TensorProto.DataType, such as FLOAT, or undefined. */
+export function dataTypeNamed(name: string): DataType | undefined {
+  const other = { FLOAT: 'float32', DOUBLE: 'float64' }[name.toUpperCase()] ?? name.toLowerCase()
+  return Object.hasOwn(dataTypes, other) ? (other as DataType) : undefined
+}
+
 /** The number of elements of a shape; a scalar ([]) has one. */
 export function sizeOf(dims: readonly number[]): number {
   let size = 1

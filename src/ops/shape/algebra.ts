@@ -217,15 +217,29 @@ const fusedMatMul: Rule = (call) => {
 /** Y, and the keys and values that are kept for the next call. Inputs Q, K, V, mask, past keys and values. */
 const attention: Rule = (call) => {
   const [q, k, v] = [call.in(0).shape, call.in(1).shape, call.in(2).shape]
-  if (!q || !v) return [typed(call, q && unknownDims(q.length))]
-  if (q.length === 4) {
-    const kept = call.has(4) ? [{}, {}] : [typed(call, k, 1), typed(call, v, 2)]
-    return [typed(call, [...q.slice(0, 3), v[3]]), ...kept]
+  if (!q || !k || !v) return [typed(call, q && unknownDims(q.length))]
+  const flat = q.length === 3
+  const [heads, sources]: Dim[] = flat
+    ? [intAttribute(call.node, 'q_num_heads', 0), intAttribute(call.node, 'kv_num_heads', 0)]
+    : [q[1], k[1]]
+  const each = (width: Dim): Dim => {
+    if (!flat) return width
+    return typeof width === 'number' && typeof sources === 'number' && sources > 0 ? width / sources : undefined
   }
-  const [heads, sourceHeads] = [intAttribute(call.node, 'q_num_heads', 0), intAttribute(call.node, 'kv_num_heads', 0)]
-  const width = v[2]
-  const out = typeof width === 'number' && sourceHeads > 0 ? (width / sourceHeads) * heads : undefined
-  return [typed(call, [q[0], q[1], out])]
+  // Keys and values of the past come before those of now.
+  const past = call.has(4) ? call.in(4).shape?.[2] : 0
+  const now = flat ? k[1] : k[2]
+  const total: Dim = past === 0 ? now : typeof past === 'number' && typeof now === 'number' ? past + now : undefined
+  const [steps, width] = [flat ? q[1] : q[2], each(v.at(-1))]
+  const out = flat
+    ? [q[0], steps, typeof width === 'number' ? width * Number(heads) : undefined]
+    : [...q.slice(0, 3), width]
+  return [
+    typed(call, out),
+    typed(call, [q[0], sources, total, each(k.at(-1))], 1),
+    typed(call, [q[0], sources, total, width], 2),
+    typed(call, [q[0], heads, steps, total]),
+  ]
 }
 
 /** Y, mean and deviation, and the sum that is normalised. */

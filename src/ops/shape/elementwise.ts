@@ -2,7 +2,7 @@
 
 import { floatAttribute, intAttribute } from '../../graph/walk.ts'
 import type { Dim } from '../../model.ts'
-import { type DataType, dataTypeOf, dataTypes } from '../../tensor/dtype.ts'
+import { type DataType, dataTypeNamed, dataTypeOf, dataTypes } from '../../tensor/dtype.ts'
 import { broadcast, type Call, countOf, fail, type Known, like, type Rule, show } from './known.ts'
 
 type Arithmetic = (a: Dim, b: Dim, dtype: DataType | undefined) => Dim
@@ -63,7 +63,10 @@ function arithmetic(compute?: Arithmetic, result?: DataType): Rule {
       if (k.dtype && dtype && k.dtype !== dtype) fail(`its inputs are ${dtype} and ${k.dtype}; expected one type`)
     }
     const shape = legacyShape(call, inputs) ?? broadcast(inputs.map((k) => k.shape))
-    const value = compute && inputs.length === 2 ? combine(inputs, shape, (a, b) => compute(a, b, dtype)) : undefined
+    // With an axis the second input lies elsewhere than broadcasting puts it.
+    const aligned = call.opset >= 7 || !call.node.attributes.axis
+    const value =
+      compute && aligned && inputs.length === 2 ? combine(inputs, shape, (a, b) => compute(a, b, dtype)) : undefined
     return [{ dtype: result ?? dtype, shape, value }]
   }
 }
@@ -94,7 +97,8 @@ const identity = (a: number): number => a
 
 const pow: Rule = (call) => {
   const inputs = inputsOf(call)
-  const shape = broadcast(inputs.map((k) => k.shape))
+  const shape = legacyShape(call, inputs) ?? broadcast(inputs.map((k) => k.shape))
+  if (call.opset < 7) return [{ dtype: inputs[0]?.dtype, shape }]
   return [{ dtype: inputs[0]?.dtype, shape, value: combine(inputs, shape, numeric((a, b) => a ** b, 1) as () => Dim) }]
 }
 
@@ -108,6 +112,8 @@ const where: Rule = (call) => {
 /** The slope broadcasts to the input, never the other way round. */
 const prelu: Rule = (call) => {
   const [x, slope] = [call.in(0), call.in(1)]
+  // Before opset 7 it was one slope per channel.
+  if (call.opset < 7) return [{ dtype: x.dtype, shape: x.shape }]
   const shape = broadcast([x.shape, slope.shape])
   if (shape && x.shape && shape.length > x.shape.length)
     fail(`its slope ${show(slope.shape)} does not broadcast to ${show(x.shape)}`)
@@ -116,6 +122,9 @@ const prelu: Rule = (call) => {
 
 const cast: Rule = (call) => {
   const { shape, value } = call.in(0)
+  const { to } = call.node.attributes
+  // Before opset 6 the type went by its name.
+  if (to?.type === 'string') return [castTo(dataTypeNamed(String(to.value)), shape, value)]
   return [castTo(dataTypeOf(intAttribute(call.node, 'to', 0)), shape, value)]
 }
 
@@ -161,7 +170,7 @@ const compare = (test: (a: number, b: number) => boolean): Rule =>
 const plainNames =
   `Relu LeakyRelu Elu Celu Selu ThresholdedRelu HardSigmoid HardSwish Sigmoid Tanh Softplus Softsign Swish Gelu Mish Erf Exp Log Sin
   Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Shrink Softmax LogSoftmax Hardmax LpNormalization
-  MeanVarianceNormalization BitwiseNot`
+  MeanVarianceNormalization BitwiseNot Affine ImageScaler ParametricSoftplus ScaledTanh CumProd RotaryEmbedding SwiGLU TensorScatter`
     .split(/\s+/)
     .filter(Boolean)
 

@@ -16,6 +16,8 @@ export interface Known {
    * may be a symbol (`Shape` of `[N, 3]` is `['N', 3]`) or undefined. Booleans are 0 and 1.
    */
   readonly value?: readonly Dim[]
+  /** Of a sequence or an optional: what is known of each of its elements. Its own type and shape are then not known. */
+  readonly element?: Known
 }
 
 export interface Call {
@@ -94,6 +96,16 @@ export function show(shape: readonly Dim[] | undefined): string {
 export function same(a: Dim, b: Dim, what: string): Dim {
   if (typeof a === 'number' && typeof b === 'number' && a !== b) fail(`${what}: ${a} and ${b} should be equal`)
   return typeof a === 'number' ? a : typeof b === 'number' ? b : (a ?? b)
+}
+
+/** What two values that may stand for each other agree on. */
+export function either(a: Known, b: Known): Known {
+  const agreed = a.shape && b.shape && a.shape.length === b.shape.length
+  return {
+    dtype: a.dtype ?? b.dtype,
+    shape: agreed ? a.shape?.map((d, i) => (d === b.shape?.[i] ? d : undefined)) : undefined,
+    ...(a.element && b.element ? { element: either(a.element, b.element) } : {}),
+  }
 }
 
 /** NumPy's broadcasting, as ONNX uses it. */

@@ -7,6 +7,7 @@ import {
   axisOf,
   type Call,
   countOf,
+  either,
   fail,
   int64s,
   type Known,
@@ -80,15 +81,6 @@ const randomLike: Rule = (call) => [{ dtype: namedType(call), shape: call.in(0).
 
 const nonZero: Rule = (call) => [{ dtype: 'int64', shape: [call.in(0).shape?.length, undefined] }]
 
-/** What two branches agree on. */
-function either(a: Known, b: Known): Known {
-  const agreed = a.shape && b.shape && a.shape.length === b.shape.length
-  return {
-    dtype: a.dtype ?? b.dtype,
-    shape: agreed ? a.shape?.map((d, i) => (d === b.shape?.[i] ? d : undefined)) : undefined,
-  }
-}
-
 function graphOf(call: Call, name: string): Graph {
   const a = call.node.attributes[name]
   return a?.type === 'graph' ? a.value : fail(`its graph "${name}" is missing`)
@@ -140,7 +132,8 @@ const scan: Rule = (call) => {
   const body = graphOf(call, 'body')
   const count = intAttribute(call.node, 'num_scan_inputs', 0)
   const states = call.node.inputs.length - count
-  if (call.opset < 9 || states < 0) throw new UnsupportedError('a Scan of operator set 8')
+  if (call.opset < 9) return scanOfBatch(call, body, count)
+  if (states < 0) fail(`it scans ${count} inputs of ${call.node.inputs.length}`)
   const axes = intsAttribute(call.node, 'scan_input_axes') ?? []
   const outAxes = intsAttribute(call.node, 'scan_output_axes') ?? []
   let length: Dim
@@ -156,6 +149,19 @@ const scan: Rule = (call) => {
     const axis = axisOf(outAxes[i - states] ?? 0, known.shape.length + 1)
     return { dtype: known.dtype, shape: [...known.shape.slice(0, axis), length, ...known.shape.slice(axis)] }
   })
+}
+
+/** Of operator set 8: an optional list of lengths first, everything with a batch axis, scanned along the one after it. */
+function scanOfBatch(call: Call, body: Graph, count: number): Known[] {
+  const states = call.node.inputs.length - 1 - count
+  if (states < 0) fail(`it scans ${count} inputs of ${call.node.inputs.length - 1}`)
+  const given = call.node.inputs.slice(1).map((_, i) => call.in(i + 1))
+  const [batch, length] = given.find((k) => k.shape)?.shape ? [given[0].shape?.[0], given.at(-1)?.shape?.[1]] : []
+  const inner = given.map(({ dtype, shape: dims }, i) => ({ dtype, shape: dims?.slice(i < states ? 1 : 2) }))
+  return iterate(call, body, [], inner.slice(0, states), inner.slice(states), 0).map(({ dtype, shape: dims }, i) => ({
+    dtype,
+    shape: dims && [batch, ...(i < states ? [] : [length]), ...dims],
+  }))
 }
 
 const hannLike: Rule = (call) => [

@@ -114,7 +114,12 @@ const expand: Rule = (call) => {
 
 const tile: Rule = (call) => {
   const { dtype, shape } = call.in(0)
-  const repeats = call.in(1).value
+  // Before opset 6 it repeated along one axis.
+  const axis = call.opset < 6 && call.has(2) ? call.in(2).value?.[0] : undefined
+  const repeats =
+    typeof axis === 'number'
+      ? shape?.map((_, i) => (i === axisOf(axis, shape.length) ? call.in(1).value?.[0] : 1))
+      : call.in(1).value
   return [{ dtype, shape: shape?.map((d, i) => (repeats ? multiply([d, repeats[i]]) : undefined)) }]
 }
 
@@ -207,6 +212,20 @@ const slice: Rule = (call) => {
   return [{ dtype, shape: out, value: rearrange(call.in(0), out, source) }]
 }
 
+/** Of opset 1: a border of left, top, right and bottom goes, or as much as leaves `scale`. */
+const crop: Rule = (call) => {
+  const [left = 0, top = 0, right = 0, bottom = 0] = intsAttribute(call.node, 'border') ?? []
+  const kept = intsAttribute(call.node, 'scale')
+  const cut = [0, 0, top + bottom, left + right]
+  const less = (d: Dim, i: number): Dim => (typeof d === 'number' ? d - cut[i] : undefined)
+  return [
+    typed(
+      call,
+      call.in(0).shape?.map((d, i) => (i < 2 ? d : (kept?.[i - 2] ?? less(d, i)))),
+    ),
+  ]
+}
+
 const pad: Rule = (call) => {
   const { dtype, shape } = call.in(0)
   if (!shape) return [{ dtype }]
@@ -296,6 +315,7 @@ export const movement: Record<string, Rule> = {
   Gather: gather,
   GatherElements: gatherElements,
   GatherND: gatherNd,
+  Crop: crop,
   Scatter: like,
   ScatterElements: like,
   ScatterND: like,

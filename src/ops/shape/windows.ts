@@ -173,11 +173,17 @@ const layerNormalization: Rule = (call) => {
   return [{ dtype, shape }, statistic, statistic]
 }
 
-/** Output sizes of Resize (10 to 19) and Upsample (7 to 9). */
+function scaledBy(call: Call, scales: readonly number[]): Known {
+  const shape = call.in(0).shape?.map((d, i) => (typeof d === 'number' ? Math.floor(d * scales[i]) : undefined))
+  return typed(call, shape)
+}
+
+/** Output sizes of Resize (10 to 19) and Upsample (1 to 9). */
 const resize: Rule = (call) => {
   const data = call.in(0).shape
   const [scalesAt, sizesAt] = call.node.op === 'Upsample' || call.opset < 11 ? [1, -1] : [2, 3]
-  const attribute = call.node.attributes.scales
+  const { scales: attribute, height_scale: height, width_scale: width } = call.node.attributes
+  if (height?.type === 'float' && width?.type === 'float') return [scaledBy(call, [1, 1, height.value, width.value])]
   const scales = attribute?.type === 'floats' ? [...attribute.value] : numbers(call.in(scalesAt))
   const sizes = sizesAt > 0 && call.has(sizesAt) ? call.in(sizesAt).value : undefined
   if (!data) return [typed(call, undefined)]
