@@ -257,7 +257,9 @@ const bypasses = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identit
 
 function noteLayer(node: Node, values: readonly (Followed | undefined)[], { layers }: Scope): void {
   const isLayer = parameterPlaces(node).some((i) => values[i])
-  const joins = node.op === 'Concat' && node.inputs.some((name) => layers.has(name))
+  const isOfLayer = (name: string): boolean => layers.has(name)
+  const joins =
+    (node.op === 'Concat' && node.inputs.some(isOfLayer)) || (node.op === 'Add' && node.inputs.every(isOfLayer))
   if (isLayer || joins || (bypasses.has(node.op) && layers.has(node.inputs[0])))
     for (const name of node.outputs) layers.add(name)
 }

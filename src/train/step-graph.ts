@@ -105,7 +105,7 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     const gradient = result.gradients.get(name)
     return gradient ? [{ name, gradient }] : []
   })
-  if (trained.length === 0) throw new Error('train: the loss depends on no parameter; expected a model with weights')
+  if (trained.length === 0) throw new Error(sayNothingToTrain(special.graph))
   const vectors = form.statistics.flatMap((s) => [s.batchMean, s.batchVariance])
   const lowered = options.engine.lower(result, trained, [loss, output, ...vectors])
   const g = createEmitter(lowered.types, nameSource(lowered.graph))
@@ -148,6 +148,16 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     ),
     scalarInput: (name) => update.scalars[name],
   }
+}
+
+function sayNothingToTrain(graph: Graph): string {
+  const names = untrainedWeights(graph, [])
+  const types = [...new Set(names.map((name) => graph.initializers.get(name)?.dtype ?? 'computed'))]
+  const why =
+    names.length > 0
+      ? `its weights (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}) are ${types.join(', ')}`
+      : 'no layer before the output that is learnt stores any'
+  return `train: the model has no weights that can be trained: ${why}; expected float32 weights in layers that have a gradient`
 }
 
 /** Whether the model itself stores it, as an initialiser or a Constant (and not a branch of an If). */

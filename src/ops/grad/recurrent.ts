@@ -325,12 +325,13 @@ function activationsOf(g: Emitter, node: Node, kind: Kind): Activation[] {
 const none = (): undefined => undefined
 
 /** Refuses what the rules do not know, and says what to do instead. */
-function check(at: At): void {
+function check(at: At, steps: number): void {
   const { node } = at
   const refuse = (what: string, expected: string): never => {
     throw new UnsupportedError(`${describe(node)}: ${what} has no gradient; expected ${expected}`)
   }
-  if (at.x[4]) refuse('its input sequence_lens', 'sequences of one length, and the model without that input')
+  if (at.x[4] && !at.ints(4)?.every((length) => length === steps))
+    refuse('an input sequence_lens of shorter sequences', `sequences of all ${steps} steps`)
   if (at.x[7]) refuse('its input P (peepholes)', 'an LSTM without them')
   if (intAttribute(node, 'layout', 0) !== 0) refuse('layout 1 (batch first)', 'layout 0, which ONNX Runtime runs')
   if (intAttribute(node, 'input_forget', 0) !== 0) refuse('input_forget', 'input and forget gates of their own')
@@ -341,7 +342,7 @@ function check(at: At): void {
 const recurrent =
   (kind: Kind): GradRule =>
   (g, at) => {
-    check(at)
+    check(at, g.shape(at.x[0])[0])
     const [x, w, r, b, , h0, c0] = at.x
     const [y] = at.y
     const [directions, , hidden] = g.shape(r)
