@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { compositions } from '../src/ops/grad/composite.ts'
+import { gradRules } from '../src/ops/grad.ts'
 
 const root = join(import.meta.dirname, '..')
 const files = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).split('\n').filter(Boolean)
@@ -19,4 +21,22 @@ describe('documents', () => {
       expect(existsSync(join(root, dirname(page), target)), `${page} links to ${target}`).toBe(true)
     }
   })
+})
+
+it('docs/training.md lists the operators that have gradients, all and no others', () => {
+  const text = readFileSync(join(root, 'docs/training.md'), 'utf8')
+  const table = text.split('<!-- operators -->')[1].split('<!-- end operators -->')[0]
+  const rows = table
+    .split('\n')
+    .filter((row) => row.startsWith('| ') && !row.startsWith('| nothing') && !row.includes('---'))
+  const named = rows.slice(1).flatMap((row) => {
+    // What stands in brackets or behind a colon says what a rule takes.
+    const cell = row
+      .split('|')[2]
+      .replace(/\([^)]*\)/g, '')
+      .replace(/:.*/, '')
+    return cell.split(',').map((name) => name.trim())
+  })
+  const rules = [...Object.keys(gradRules), ...Object.keys(compositions)].filter((name) => !name.startsWith('coppice.'))
+  expect(named.sort()).toEqual(rules.sort())
 })
