@@ -18,13 +18,18 @@ export function speedVerdict({ low, high }: Pick<SpeedUp, 'low' | 'high'>): Spee
   return high < 1 ? 'slower' : 'could not tell'
 }
 
+/** Whether there was nothing to compare: both were the same file. */
+export function isSameModel({ low, high }: Pick<SpeedUp, 'low' | 'high'>): boolean {
+  return low === 1 && high === 1
+}
+
 /** The verdict with its numbers: "1.39 x faster (1.31 to 1.45)". */
 export function speedInWords(speedUp: SpeedUp): string {
   const { median, low, high } = speedUp
   const verdict = speedVerdict(speedUp)
   if (verdict === 'faster') return `${factor(median)} x faster (${factor(low)} to ${factor(high)})`
   if (verdict === 'slower') return `${factor(1 / median)} x slower (${factor(1 / high)} to ${factor(1 / low)})`
-  if (low === 1 && high === 1) return 'the same file'
+  if (isSameModel(speedUp)) return 'the same file'
   return `could not tell (${factor(low)} to ${factor(high)} x the speed)`
 }
 

@@ -21,6 +21,7 @@ import { type Progress, type TrainOptions, train } from '../train/train.ts'
 import { scoreOf, validate } from '../train/validate.ts'
 import { asGiven, bindData, seedOf, shapedModel } from './data-options.ts'
 import { environment } from './environment.ts'
+import { withoutFolders } from './facts.ts'
 import { type Io, numberList, numberOption } from './io.ts'
 import type { TrainFlags } from './train-options.ts'
 
@@ -70,6 +71,7 @@ export async function trainModel(
   const test = await testScore(data, [model, result.model], { ...options, task })
   const report: TrainReport = {
     model: output,
+    made: new Date().toISOString(),
     epochs: result.history.length,
     epoch: result.epoch,
     engine: result.engine,
@@ -83,7 +85,10 @@ export async function trainModel(
   await saveModel(output, asGiven(result.model, original))
   const text = (value: string): Uint8Array => new TextEncoder().encode(value)
   if (history) await writeFileAtomic(history, text(`${JSON.stringify(report, null, 2)}\n`))
-  if (page) await writeFileAtomic(page, text(renderTraining(`${name}, trained on ${training.id}`, report)))
+  if (page) {
+    const shown = withoutFolders({ title: `${name}, trained on ${training.id}`, report }, data.spec.data)
+    await writeFileAtomic(page, text(renderTraining(shown.title, shown.report)))
+  }
   io.finish()
   io.result(describe(report, [output, history, page]), report)
   return report

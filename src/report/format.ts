@@ -1,4 +1,5 @@
 /** Numbers for people. */
+import { factor } from '../speed-up.ts'
 
 export function count(n: number): string {
   return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ',')
@@ -12,20 +13,54 @@ export function percent(share: number, digits = 2): string {
   return `${(100 * share).toFixed(digits)} %`
 }
 
-/** "13.5 x smaller", or larger. */
-export function ratio(before: number, after: number, digits = 2): string {
-  return `${(before / after).toFixed(before / after >= 10 ? 1 : digits)} x`
+/** A difference in bytes: ["13.5 x", "smaller"] or ["1.39 x", "larger"]; of nearly equal sizes ["12", "bytes larger"]. */
+export function sizeDifference(before: number, after: number): [amount: string, what: string] {
+  if (before === after) return ['the same', 'size']
+  const word = after < before ? 'smaller' : 'larger'
+  const ratio = after < before ? before / Math.max(1, after) : after / Math.max(1, before)
+  return ratio < 1.01 ? [count(Math.abs(after - before)), `bytes ${word}`] : [`${factor(ratio)} x`, word]
 }
 
-export function milliseconds({ median, p10, p90 }: { median: number; p10: number; p90: number }): string {
-  const digits = median < 10 ? 2 : 1
-  return `${median.toFixed(digits)} ms (${p10.toFixed(digits)}-${p90.toFixed(digits)})`
+/** "3.9 x fewer" or "1.2 x more"; nothing where both are the same. */
+export function countChange(before: number, after: number): string {
+  if (before === after) return ''
+  const ratio = after < before ? before / Math.max(1, after) : after / Math.max(1, before)
+  return `${factor(ratio)} x ${after < before ? 'fewer' : 'more'}`
 }
 
-/** A signed difference in points. */
+/** A time per call: "2.04 ms". */
+export function milliseconds(ms: number): string {
+  return `${ms < 0.1 ? ms.toPrecision(2) : ms < 10 ? ms.toFixed(2) : ms.toFixed(1)} ms`
+}
+
+/** A duration: "12 s", "3 min 20 s". */
+export function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  if (seconds < 60) return `${seconds} s`
+  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)]
+  return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min ${seconds % 60} s`
+}
+
+/** A signed difference of two shares, in points: "-0.11 points". */
 export function points(before: number, after: number): string {
-  const difference = 100 * (after - before)
-  return `${difference >= 0 ? '+' : ''}${difference.toFixed(2)} points`
+  return `${signed(100 * (after - before))} points`
+}
+
+/** With its sign, and 0 without one. */
+export function signed(value: number, digits = 2): string {
+  const text = value.toFixed(digits)
+  if (Number(text) === 0) return (0).toFixed(digits)
+  return value > 0 ? `+${text}` : text
+}
+
+/**
+ * Two numbers with as many digits as tell them apart where they differ, from `digits` on: what is more than its limit must
+ * also look so.
+ */
+export function apart(a: number, b: number, digits = 2): [string, string] {
+  let d = digits
+  while (Math.abs(a - b) >= 1e-6 && a.toFixed(d) === b.toFixed(d) && d < 6) d++
+  return [a.toFixed(d), b.toFixed(d)]
 }
 
 export function decibels(snrDb: number): string {

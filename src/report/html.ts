@@ -1,57 +1,154 @@
 /** The report as one HTML file that needs nothing else: no script, no network. */
-
 import type { Recipe } from '../recipe.ts'
-import { factor, type SpeedUp, speedInWords, speedVerdict } from '../speed-up.ts'
-import { escapeHtml, renderPage, tile } from './_page.ts'
-import { bytes, count, decibels, percent } from './format.ts'
+import { factor, isSameModel, type SpeedUp, speedVerdict } from '../speed-up.ts'
+import { type Cell, escapeHtml, facts, renderPage, section, type Tone, table, tile } from './_page.ts'
+import { bytes, count, decibels, percent, points, sizeDifference } from './format.ts'
 import type { LayerRow, Report, Untouched } from './report.ts'
-import { comparisonRows } from './rows.ts'
-import { lost } from './text.ts'
+import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines, toneOf } from './rows.ts'
+import { dateInWords, searched } from './words.ts'
 
 export function renderHtml(report: Report): string {
-  const { before, after, agreement, heldBack } = report
-  const headline = [
-    tile(
-      (before.bytes / after.packed).toFixed(1) + ' x',
-      'smaller to download',
-      `${bytes(before.bytes)} to ${bytes(after.packed)} bytes`,
-    ),
-    ...(before.top1 !== undefined && after.top1 !== undefined
-      ? [
-          tile(
-            percent(after.top1),
-            'top-1 after',
-            `${percent(before.top1)} before, on ${count(report.testSet?.samples ?? 0)} test samples`,
-          ),
-        ]
-      : agreement
-        ? [
-            tile(
-              agreement.top1 === undefined ? decibels(agreement.snrDb) : percent(agreement.top1),
-              agreement.top1 === undefined ? 'signal to noise' : 'same top class',
-              `against the original, on ${agreement.on}`,
-            ),
-          ]
-        : []),
-    ...(report.speedUp ? [speedTile(report.speedUp)] : []),
+  const tiles = { size: sizeTile(report), quality: qualityTile(report), speed: speedTile(report.speedUp) }
+  const order =
+    report.goal === 'speed' ? (['speed', 'quality', 'size'] as const) : (['size', 'quality', 'speed'] as const)
+  const body = [
+    section('Before and after', comparison(report)),
+    ...(report.judged?.findings.length ? [section('What was kept', judgement(report))] : []),
+    ...(report.layers.length > 0 ? [section('Layer by layer', layers(report.layers))] : []),
+    ...(report.untouched?.length ? [section('Left as it was', untouched(report.untouched))] : []),
+    section('What it was found on', facts(factRows(report))),
+    ...(report.goal ? [section('What was done', done(report))] : []),
+    ...(report.goal ? [section('Using the packed file', loading(report))] : []),
   ]
-  const rows = comparisonRows(report).map(
-    (r) =>
-      `<tr><th scope="row">${escapeHtml(r.what)}</th><td>${escapeHtml(r.before)}</td><td>${escapeHtml(r.after)}</td><td>${escapeHtml(r.change)}</td></tr>`,
+  return renderPage({
+    ...report,
+    made: dateInWords(report.made),
+    tiles: order.flatMap((name) => tiles[name] ?? []),
+    body: body.join('\n'),
+  })
+}
+
+function sizeTile({ before, after }: Report): string {
+  const [amount, what] = sizeDifference(before.bytes, after.packed)
+  return tile(
+    amount,
+    `${what} to download`,
+    `${bytes(before.bytes)} to ${bytes(after.packed)} bytes`,
+    toneOf(before.bytes - after.packed),
   )
-  const body = `<section><h2>Before and after</h2>
-<table><thead><tr><th></th><th>before</th><th>after</th><th>change</th></tr></thead><tbody>${rows.join('')}</tbody></table></section>
-${report.layers.length > 0 ? layerSection(report.layers) : ''}
-${report.untouched?.length ? untouchedSection(report.untouched) : ''}
-<section><h2>What was done</h2>
-<ul>
-${heldBack ? `<li>Searched by ${escapeHtml(heldBack.what)}: ${escapeHtml(lost(heldBack))}. Test data was not looked at before the end.</li>` : ''}
-${agreement ? `<li>Outputs against the original's on ${escapeHtml(agreement.on)}: signal to noise ${decibels(agreement.snrDb)}, largest difference ${agreement.maxAbsDiff.toPrecision(3)}.</li>` : ''}
-${report.notes.map((n) => `<li>${escapeHtml(n)}</li>`).join('\n')}
-</ul>
-${report.recipe ? `<h3>Recipe</h3><pre>${escapeHtml(recipeText(report.recipe))}</pre>` : ''}
-</section>`
-  return renderPage({ ...report, tiles: headline, body })
+}
+
+/** The accuracy where there is one, else the worst of what was judged. */
+function qualityTile(report: Report): string | undefined {
+  const { before, after, judged, agreement, testSet, goal } = report
+  const [worst] = judgedRows(report)
+  const held: Tone = !goal || !worst ? 'plain' : worst.broken ? 'bad' : 'good'
+  const allowed = goal && worst?.allowed ? `; ${worst.allowed} allowed` : ''
+  if (before.top1 !== undefined && after.top1 !== undefined) {
+    const on = testSet ? `, on ${count(testSet.samples)} test samples` : ''
+    const limit = worst?.value.endsWith('points') ? allowed : ''
+    const change = `${percent(before.top1)} before, ${points(before.top1, after.top1)}`
+    return tile(percent(after.top1), 'top-1 accuracy', `${change}${limit}${on}`, held)
+  }
+  if (worst) {
+    const interval = worst.interval ? ` (95 %: ${worst.interval})` : ''
+    return tile(worst.value, worst.what, `${worst.output}${interval}${allowed}, on ${judged?.on}`, held)
+  }
+  if (!agreement) return undefined
+  return agreement.top1 === undefined
+    ? tile(decibels(agreement.snrDb), 'signal to noise', `against the original, on ${agreement.on}`)
+    : tile(percent(agreement.top1), 'same top class', `as the original, on ${agreement.on}`)
+}
+
+function speedTile(speedUp: SpeedUp | undefined): string | undefined {
+  if (!speedUp) return undefined
+  const verdict = speedVerdict(speedUp)
+  const { median, low, high } = speedUp
+  if (isSameModel(speedUp)) return tile('the same', 'speed', 'the model is the same file')
+  if (verdict === 'could not tell')
+    return tile('could not tell', 'whether it is faster', `${factor(low)} to ${factor(high)} x the speed (99 %)`)
+  const range = verdict === 'faster' ? [low, high] : [1 / high, 1 / low]
+  return tile(
+    `${factor(verdict === 'faster' ? median : 1 / median)} x`,
+    verdict,
+    `${range.map(factor).join(' to ')} x (99 %), measured in turn`,
+    verdict === 'faster' ? 'good' : 'bad',
+  )
+}
+
+function comparison(report: Report): string {
+  const rows = comparisonRows(report).map((r) => [
+    r.what.trim(),
+    r.before,
+    r.after,
+    { html: escapeHtml(r.change), tone: r.tone },
+  ])
+  return `${table({ caption: 'Sizes, accuracy and time before and after', head: ['', 'before', 'after', 'change'], rows, narrow: 'side' })}
+<p class="legend">${downloadLegend}</p>`
+}
+
+function judgement(report: Report): string {
+  const withLimit = report.goal !== undefined
+  const rows = judgedRows(report).map((r): (string | Cell)[] => [
+    r.output,
+    { html: escapeHtml(r.kind), kind: 'text' },
+    { html: escapeHtml(`${r.value} ${r.what}`), kind: 'text' },
+    r.interval,
+    ...(withLimit
+      ? [r.allowed, { html: r.broken ? 'broken' : 'held', tone: (r.broken ? 'bad' : 'good') as Tone }]
+      : []),
+  ])
+  const head = ['output', 'judged as', 'found', '95 % interval', ...(withLimit ? ['allowed', 'limit'] : [])]
+  return `<p class="legend">Against the original, on ${escapeHtml(report.judged?.on ?? '')}; noise is measured about each output's mean.</p>
+${table({ caption: 'What each output kept of the original', head, rows, narrow: 'stacked' })}`
+}
+
+/** A bar per layer: its bytes before, and inside it the bytes after. */
+function layers(rows: readonly LayerRow[]): string {
+  const largest = Math.max(1, ...rows.map((l) => l.bytesBefore))
+  const sensitive = rows.some((l) => l.sensitivity !== undefined)
+  const cells = rows.map((l): (string | Cell)[] => [
+    { html: nameOf(l.name) },
+    { html: escapeHtml(l.op), kind: 'text' },
+    count(l.weights),
+    { html: bar(l, largest), kind: 'bar' },
+    bytes(l.bytesBefore),
+    bytes(l.bytesAfter),
+    l.bitsPerWeight.toFixed(2),
+    percent(l.sparsity, 0),
+    ...(sensitive ? [l.sensitivity === undefined ? '' : l.sensitivity.toExponential(1)] : []),
+  ])
+  const head = ['weight', 'operator', 'weights', 'size', 'before', 'after', 'bits per weight', 'zeros']
+  return `<p class="legend"><span class="swatch before"></span>bytes before <span class="swatch"></span>bytes in the packed file, each tensor coded alone.${sensitive ? " Sensitivity: how much the output changes for a squared error of 1 of the layer's output." : ''}</p>
+${table({ caption: 'Bytes of each weight tensor before and after', head: sensitive ? [...head, 'sensitivity'] : head, rows: cells, narrow: 'stacked' })}`
+}
+
+function bar({ bytesBefore, bytesAfter }: LayerRow, largest: number): string {
+  const [before, after] = [bytesBefore, bytesAfter].map((b) => Math.min(100, (100 * b) / largest).toFixed(2))
+  return `<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="${bytes(bytesBefore)} bytes before, ${bytes(bytesAfter)} after"><rect class="before" width="${before}" height="10"/><rect class="after" width="${after}" height="10"/></svg>`
+}
+
+function untouched(rows: readonly Untouched[]): string {
+  return table({
+    caption: 'Constants that were not compressed, and why',
+    head: ['constant', 'bytes', 'why'],
+    rows: rows.map((u) => [{ html: nameOf(u.name) }, bytes(u.bytes), { html: escapeHtml(u.reason), kind: 'text' }]),
+    narrow: 'stacked',
+  })
+}
+
+function done(report: Report): string {
+  const { heldBack, notes, recipe } = report
+  const items = [...(heldBack ? [searched(heldBack)] : []), ...notes]
+  return `<ul>${items.map((n) => `<li>${escapeHtml(n)}</li>`).join('\n')}</ul>
+${recipe ? `<h3>Recipe</h3><pre>${escapeHtml(recipeText(recipe))}</pre>` : ''}`
+}
+
+function loading(report: Report): string {
+  const before = report.packedFile
+    ? 'In a page or in Node, with any ONNX Runtime:'
+    : 'No packed file was written; --pack MODEL.cop writes one. It loads in a page or in Node, with any ONNX Runtime:'
+  return `<p class="legend">${before}</p><pre>${escapeHtml(loadingLines(report).join('\n'))}</pre>`
 }
 
 /** JSON with a line for each key and each step. */
@@ -64,42 +161,8 @@ function recipeText(recipe: Recipe): string {
   return `{\n${lines.join(',\n')}\n}`
 }
 
-/** A bar a layer: its bytes before, and inside it the bytes after. */
-function layerSection(layers: readonly LayerRow[]): string {
-  const largest = Math.max(1, ...layers.map((l) => l.bytesBefore))
-  const most = Math.max(...layers.map((l) => l.sensitivity ?? 0))
-  const rows = layers.map((l) => {
-    const before = (100 * l.bytesBefore) / largest
-    const after = (100 * l.bytesAfter) / largest
-    const sensitivity =
-      l.sensitivity === undefined
-        ? ''
-        : `<span class="dot" style="opacity:${(0.1 + 0.9 * Math.sqrt(l.sensitivity / most)).toFixed(2)}"></span>${l.sensitivity.toExponential(1)}`
-    return `<tr><th scope="row" title="${escapeHtml(l.name)}">${escapeHtml(shorten(l.name))}</th><td>${escapeHtml(l.op)}</td><td>${count(l.weights)}</td>
-<td class="bar"><svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="${bytes(l.bytesBefore)} bytes before, ${bytes(l.bytesAfter)} after"><rect class="before" width="${before.toFixed(2)}" height="10"/><rect class="after" width="${after.toFixed(2)}" height="10"/></svg></td>
-<td>${bytes(l.bytesBefore)}</td><td>${bytes(l.bytesAfter)}</td><td>${l.bitsPerWeight.toFixed(2)}</td><td>${percent(l.sparsity, 0)}</td>${most > 0 ? `<td>${sensitivity}</td>` : ''}</tr>`
-  })
-  return `<section><h2>Layer by layer</h2>
-<p class="legend"><span class="swatch before"></span> bytes before <span class="swatch after"></span> bytes in the packed file (each tensor coded alone).${most > 0 ? " Sensitivity: how much the output diverges for a squared error of 1 of the layer's output." : ''}</p>
-<div class="scroll"><table class="layers"><thead><tr><th>weight</th><th>op</th><th>weights</th><th></th><th>before</th><th>after</th><th>bits / weight</th><th>zeros</th>${most > 0 ? '<th>sensitivity</th>' : ''}</tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`
-}
-
-function untouchedSection(untouched: readonly Untouched[]): string {
-  const rows = untouched.map(
-    (u) =>
-      `<tr><th scope="row" title="${escapeHtml(u.name)}">${escapeHtml(shorten(u.name))}</th><td>${bytes(u.bytes)}</td><td>${escapeHtml(u.reason)}</td></tr>`,
-  )
-  return `<section><h2>Left as it was</h2>
-<div class="scroll"><table><thead><tr><th>constant</th><th>bytes</th><th>why</th></tr></thead><tbody>${rows.join('')}</tbody></table></div></section>`
-}
-
-function speedTile(speedUp: SpeedUp): string {
-  const verdict = speedVerdict(speedUp)
-  if (verdict === 'could not tell') return tile('could not tell', 'which is faster', speedInWords(speedUp))
-  const ratio = verdict === 'faster' ? speedUp.median : 1 / speedUp.median
-  return tile(`${factor(ratio)} x`, verdict, speedInWords(speedUp))
-}
-
-function shorten(name: string): string {
-  return name.length > 36 ? `${name.slice(0, 14)}…${name.slice(-21)}` : name
+/** Long exporter names show their beginning and their end; a pointer over them shows all. */
+function nameOf(name: string): string {
+  if (name.length <= 40) return escapeHtml(name)
+  return `<span title="${escapeHtml(name)}">${escapeHtml(`${name.slice(0, 15)}…${name.slice(-24)}`)}</span>`
 }

@@ -4,7 +4,6 @@ import type { LayerInfo } from '../inspect.ts'
 import type { Recipe } from '../recipe.ts'
 
 import type { SpeedUp } from '../speed-up.ts'
-
 import type { Finding } from '../task/verdict.ts'
 
 export interface Side {
@@ -23,7 +22,7 @@ export interface Side {
   /** Shares of 1, on the whole test set. */
   readonly top1?: number
   readonly top5?: number
-  /** Milliseconds a call: median, 10th and 90th percentile. */
+  /** Milliseconds per call: median, 10th and 90th percentile. */
   readonly latencyMs?: Spread
   readonly layers: readonly LayerInfo[]
 }
@@ -58,9 +57,28 @@ export interface Untouched {
   readonly reason: string
 }
 
+/** What the figures were found on. */
+export interface InputFacts {
+  /** The model's inputs, such as `x float32 [N,3,32,32]`. */
+  readonly inputs: readonly string[]
+  /** The data spec without folders; left out where inputs were random. */
+  readonly data?: string
+  readonly samples?: { readonly training: number; readonly test: number }
+  /** How images became inputs, in words. */
+  readonly preprocessing?: string
+  readonly seed: number
+  /** Left out where ONNX Runtime chose. */
+  readonly threads?: number
+}
+
 export interface Report {
   readonly title: string
   readonly goal?: string
+  /** When it was made, as ISO 8601. */
+  readonly made: string
+  readonly input: InputFacts
+  /** The packed file that was written, without its folder. */
+  readonly packedFile?: string
   readonly before: Side
   readonly after: Side
   /** Time of `before` over time of `after`, from one interleaved run: above 1 is faster. */

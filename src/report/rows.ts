@@ -1,7 +1,8 @@
-/** The before/after rows that the terminal and the page share. */
-
-import { speedInWords } from '../speed-up.ts'
-import { bytes, count, milliseconds, percent, points, ratio } from './format.ts'
+/** The rows that the terminal and the page share. */
+import { speedInWords, speedVerdict } from '../speed-up.ts'
+import type { Finding } from '../task/verdict.ts'
+import type { Tone } from './_page.ts'
+import { apart, bytes, count, countChange, milliseconds, percent, points, signed, sizeDifference } from './format.ts'
 import type { Report } from './report.ts'
 
 export interface ComparisonRow {
@@ -9,65 +10,153 @@ export interface ComparisonRow {
   readonly before: string
   readonly after: string
   readonly change: string
+  readonly tone: Tone
 }
 
-export function comparisonRows({ before, after, speedUp, agreement, testSet }: Report): ComparisonRow[] {
+export function comparisonRows(report: Report): ComparisonRow[] {
+  const { before, after } = report
+  const size = (what: string, from: number | undefined, to: number | undefined): ComparisonRow[] =>
+    from === undefined || to === undefined
+      ? []
+      : [
+          {
+            what,
+            before: bytes(from),
+            after: bytes(to),
+            change: sizeDifference(from, to).join(' '),
+            tone: toneOf(from - to),
+          },
+        ]
+  const counted = (what: string, from: number | null, to: number | null): ComparisonRow[] =>
+    from === null || to === null
+      ? []
+      : [{ what, before: count(from), after: count(to), change: countChange(from, to), tone: 'plain' }]
+  return [
+    ...size('to download', before.bytes, after.packed),
+    ...size('.onnx bytes', before.bytes, after.bytes),
+    ...size('.onnx, gzip 9', before.gzip, after.gzip),
+    ...size('.onnx, brotli 11', before.brotli, after.brotli),
+    ...size('packed bytes', before.packed, after.packed),
+    ...counted('parameters', before.params, after.params),
+    ...counted('  not zero', before.nonZero, after.nonZero),
+    ...counted('multiply-adds', before.macs, after.macs),
+    ...accuracyRows(report),
+    ...speedRows(report),
+  ]
+}
+
+/** Above what the rows say, for the first of them. */
+export const downloadLegend = 'To download: the .onnx before, the packed file after.'
+
+/** A gain is good, a loss bad. */
+export function toneOf(gain: number): Tone {
+  if (gain === 0) return 'plain'
+  return gain > 0 ? 'good' : 'bad'
+}
+
+function accuracyRows({ before, after, judged, agreement }: Report): ComparisonRow[] {
+  const loss = judged?.findings.find((f) => f.unit === 'points of accuracy')
   const rows: ComparisonRow[] = []
-  const size = (what: string, key: 'bytes' | 'gzip' | 'brotli' | 'packed'): void => {
+  for (const key of ['top1', 'top5'] as const) {
     const [from, to] = [before[key], after[key]]
-    if (from === undefined || to === undefined) return
-    rows.push({ what, before: bytes(from), after: bytes(to), change: `${ratio(from, to)} smaller` })
-  }
-  rows.push({
-    what: 'download: .onnx before, packed after',
-    before: bytes(before.bytes),
-    after: bytes(after.packed),
-    change: `${ratio(before.bytes, after.packed)} smaller`,
-  })
-  size('.onnx bytes', 'bytes')
-  size('.onnx bytes, gzip 9', 'gzip')
-  size('.onnx bytes, brotli 11', 'brotli')
-  size('packed bytes', 'packed')
-  rows.push({ what: 'parameters', before: count(before.params), after: count(after.params), change: '' })
-  rows.push({
-    what: 'parameters not zero',
-    before: count(before.nonZero),
-    after: count(after.nonZero),
-    change: percent(after.nonZero / Math.max(1, before.nonZero), 1),
-  })
-  if (before.macs !== null && after.macs !== null) {
+    if (from === undefined || to === undefined) continue
+    const interval =
+      key === 'top1' && loss?.interval ? ` (${signed(-loss.interval[1])} to ${signed(-loss.interval[0])})` : ''
     rows.push({
-      what: 'multiply-adds',
-      before: count(before.macs),
-      after: count(after.macs),
-      change: before.macs === after.macs ? '' : ratio(before.macs, after.macs),
+      what: key === 'top1' ? 'top-1 accuracy' : 'top-5 accuracy',
+      before: percent(from),
+      after: percent(to),
+      change: `${points(from, to)}${interval}`,
+      // A loss within the limit is what was asked for.
+      tone: judged && loss ? (loss.spent > 1 ? 'bad' : 'plain') : 'plain',
     })
   }
-  if (before.top1 !== undefined && after.top1 !== undefined) {
-    rows.push({
-      what: `top-1, ${count(testSet?.samples ?? 0)} test samples`,
-      before: percent(before.top1),
-      after: percent(after.top1),
-      change: points(before.top1, after.top1),
-    })
-  }
-  if (before.top5 !== undefined && after.top5 !== undefined) {
-    rows.push({
-      what: 'top-5',
-      before: percent(before.top5),
-      after: percent(after.top5),
-      change: points(before.top5, after.top5),
-    })
-  }
-  if (agreement?.top1 !== undefined)
-    rows.push({ what: 'same top class', before: '', after: percent(agreement.top1), change: '' })
-  if (before.latencyMs && after.latencyMs && speedUp) {
-    rows.push({
-      what: 'latency a call (10-90 %)',
-      before: milliseconds(before.latencyMs),
-      after: milliseconds(after.latencyMs),
-      change: speedInWords(speedUp),
-    })
-  }
+  if (rows.length === 0 && agreement?.top1 !== undefined)
+    rows.push({ what: 'same top class', before: '', after: percent(agreement.top1), change: '', tone: 'plain' })
   return rows
+}
+
+function speedRows({ before, after, speedUp }: Report): ComparisonRow[] {
+  if (!before.latencyMs || !after.latencyMs || !speedUp) return []
+  return [
+    {
+      what: 'time per call',
+      before: milliseconds(before.latencyMs.median),
+      after: milliseconds(after.latencyMs.median),
+      change: speedInWords(speedUp),
+      tone: { faster: 'good', slower: 'bad', 'could not tell': 'plain' }[speedVerdict(speedUp)] as Tone,
+    },
+  ]
+}
+
+export interface JudgedRow {
+  readonly output: string
+  readonly kind: string
+  /** What was lost or kept: "37.5 dB" and of what. */
+  readonly value: string
+  readonly what: string
+  /** The 95 % interval of that. */
+  readonly interval: string
+  readonly allowed: string
+  readonly broken: boolean
+}
+
+/** Every output, the worst first. */
+export function judgedRows({ judged }: Report): JudgedRow[] {
+  return [...(judged?.findings ?? [])].sort((a, b) => b.spent - a.spent).map(judgedRow)
+}
+
+function judgedRow(f: Finding): JudgedRow {
+  const { output, kind, group, unit, loss, limit, interval, spent } = f
+  const about = { output: group ? `${output}, inputs ${group}` : output, kind, broken: spent > 1 }
+  if (unit === 'dB of noise') {
+    const [kept, least] = apart(-loss, -limit, 1)
+    const exact = !Number.isFinite(loss)
+    return {
+      ...about,
+      value: exact ? 'no noise' : `${kept} dB`,
+      what: exact ? 'at all' : `of signal to noise (relative error ${(100 * 10 ** (loss / 20)).toPrecision(2)} %)`,
+      interval: interval ? `${(-interval[1]).toFixed(1)} to ${(-interval[0]).toFixed(1)} dB` : '',
+      allowed: Number.isFinite(limit) ? `at least ${least} dB` : '',
+    }
+  }
+  const [lost, most] = apart(loss, limit)
+  return {
+    ...about,
+    value: `${lost} points`,
+    what: `${unit.replace('points ', '')} lost`,
+    interval: interval ? `${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}` : '',
+    allowed: Number.isFinite(limit) ? `at most ${most}` : '',
+  }
+}
+
+/** What the figures were found on, as pairs of a name and what it is. */
+export function factRows({
+  input,
+  speedUp,
+  judged,
+  testSet,
+}: Pick<Report, 'input' | 'speedUp' | 'judged' | 'testSet'>): [string, string][] {
+  const { inputs, data, samples, preprocessing, seed, threads } = input
+  const on = judged?.on ?? (testSet && `${count(testSet.samples)} test samples`)
+  const rows: [string, string | undefined][] = [
+    ['model inputs', inputs.join('; ')],
+    ['data', data ?? 'none: inputs were random'],
+    ['samples', samples && `${count(samples.training)} to train or search on, ${count(samples.test)} to test on`],
+    ['preprocessing', preprocessing],
+    ['judged on', on],
+    ['threads', threads === undefined ? "ONNX Runtime's own choice" : count(threads)],
+    ['times', speedUp && `the models in turn, ${count(speedUp.rounds)} calls of each; intervals of 99 %`],
+    ['seed', String(seed)],
+  ]
+  return rows.flatMap(([name, what]) => (what === undefined ? [] : [[name, what]]))
+}
+
+/** The three lines that load the packed file in a page. */
+export function loadingLines({ packedFile }: Report): string[] {
+  return [
+    "import * as ort from 'onnxruntime-web'",
+    "import { loadSession } from 'coppice/runtime'",
+    `const session = await loadSession(ort, '${packedFile ?? 'MODEL.cop'}')`,
+  ]
 }

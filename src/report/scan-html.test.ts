@@ -32,31 +32,37 @@ const result: ScanResult = {
   ],
 }
 
+const render = (r: ScanResult): string =>
+  renderScan(
+    { title: 'Sensitivity', made: '2026-01-02T03:04:05Z', facts: [['data', 'digits']], environment: ['coppice'] },
+    r,
+  )
+
 it('draws every measured point, rings the recommended one, and needs no other file', () => {
-  const html = renderScan('Sensitivity', result)
+  const html = render(result)
   const lines = [...html.matchAll(/<polyline points="([^"]*)"/g)].map((m) => m[1].split(' '))
   expect(lines.map((points) => points.length)).toEqual([4, 2])
-  const rings = [...html.matchAll(/<circle cx="([^"]*)" cy="([^"]*)"/g)].map((m) => `${m[1]},${m[2]}`)
+  const rings = [...html.matchAll(/<circle class="ring" cx="([^"]*)" cy="([^"]*)"/g)].map((m) => `${m[1]},${m[2]}`)
   expect(rings).toEqual([lines[0][2], lines[1][0]])
   const heights = lines[0].map((p) => Number(p.split(',')[1]))
   expect(heights[3]).toBeGreaterThan(heights[1])
   expect(heights[1]).toBeGreaterThan(heights[2])
-  expect(html).toContain('conv&lt;1&gt;')
+  expect(html).toContain('conv&#60;1&#62;')
   expect(html).not.toMatch(/conv<1>|src=|href=|<script/)
 })
 
 it('draws all curves on one scale, down to the worst point', () => {
-  const labels = [...renderScan('a', result).matchAll(/text-anchor="end">([^<]*)</g)].map((m) => m[1])
+  const labels = [...render(result).matchAll(/text-anchor="end">([^<]*)</g)].map((m) => m[1])
   expect(labels.slice(0, 3)).toEqual(['10 %', '55 %', '100 %'])
   expect(labels.slice(3)).toEqual(labels.slice(0, 3))
 })
 
-it('warns where the network knows the samples by heart', () => {
-  expect(renderScan('a', result)).not.toContain('by heart')
-  expect(renderScan('a', { ...result, reference: { accuracy: 1, loss: 0 } })).toContain('by heart')
+it('warns where the network has memorised the samples', () => {
+  expect(render(result)).not.toContain('memorised')
+  expect(render({ ...result, reference: { accuracy: 1, loss: 0 } })).toContain('memorised')
 })
 
 it('says whether the points were measured after retraining', () => {
-  expect(renderScan('a', result)).toContain('without retraining')
-  expect(renderScan('a', { ...result, retrainEpochs: 3 })).toContain('at most 3 epochs of retraining')
+  expect(render(result)).toContain('without retraining')
+  expect(render({ ...result, retrainEpochs: 3 })).toContain('at most 3 epochs of retraining')
 })

@@ -1,26 +1,48 @@
-/** The report as a terminal table. */
-import { alignColumns, bytes, decibels } from './format.ts'
+/** The report for a terminal of 80 columns. */
+import { alignColumns, bytes } from './format.ts'
 import type { Report } from './report.ts'
-import { comparisonRows } from './rows.ts'
+import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines } from './rows.ts'
+import { searched } from './words.ts'
+
+const width = 80
 
 export function renderText(report: Report): string {
   const rows = comparisonRows(report).map((r) => [r.what, r.before, r.after, r.change])
-  const { agreement, heldBack } = report
+  const { heldBack, goal } = report
   return [
     report.title,
+    ...report.warnings.flatMap((w) => wrap(`warning: ${w}`, 2)),
     '',
     ...alignColumns([['', 'before', 'after', 'change'], ...rows]),
+    downloadLegend,
     '',
-    ...(agreement
-      ? [
-          `against the original on ${agreement.on}: signal to noise ${decibels(agreement.snrDb)}, largest difference ${agreement.maxAbsDiff.toPrecision(3)}`,
-        ]
-      : []),
-    ...(heldBack ? [`searched by ${heldBack.what}: ${lost(heldBack)}`] : []),
+    ...judgedLines(report),
+    ...(heldBack ? wrap(searched(heldBack), 2) : []),
     ...untouchedLines(report),
-    ...report.notes.map((n) => `note: ${n}`),
-    ...report.warnings.map((w) => `warning: ${w}`),
+    ...report.notes.flatMap((n) => wrap(`note: ${n}`, 2)),
+    '',
+    ...factRows(report).flatMap(([name, what]) => wrap(`${name.padEnd(15)}${what}`, 15)),
+    ...(goal && report.packedFile ? ['', 'to load it in a page:', ...loadingLines(report).map((l) => `  ${l}`)] : []),
   ].join('\n')
+}
+
+/** Of many outputs, those that are told. */
+const mostOutputs = 8
+
+function judgedLines(report: Report): string[] {
+  const rows = judgedRows(report)
+  if (rows.length === 0) return []
+  const told = rows.slice(0, mostOutputs).flatMap((r) => {
+    const range = r.interval ? ` (95 %: ${r.interval})` : ''
+    const limit = report.goal && r.allowed ? `; ${r.allowed} allowed: ${r.broken ? 'BROKEN' : 'held'}` : ''
+    return wrap(`  ${r.output} (${r.kind}): ${r.value} ${r.what}${range}${limit}`, 4)
+  })
+  const more = rows.length - mostOutputs
+  return [
+    ...wrap(`kept of the original, on ${report.judged?.on}:`, 2),
+    ...told,
+    ...(more > 0 ? [`  and ${more} more, all better than these`] : []),
+  ]
 }
 
 /** What was left as it was, by reason, with its share of the constants' bytes. */
@@ -32,17 +54,28 @@ function untouchedLines({ untouched = [], layers }: Report): string[] {
   const reasons = [...new Set(untouched.map((u) => u.reason))]
   return [
     `left as they were: ${bytes(left)} of ${bytes(all)} bytes of constants`,
-    ...reasons.map((reason) => {
+    ...reasons.flatMap((reason) => {
       const rows = untouched.filter((u) => u.reason === reason)
       const names = rows.slice(0, 3).map((r) => r.name)
       const more = rows.length > names.length ? `, and ${rows.length - names.length} more` : ''
-      return `  ${bytes(total(rows))} bytes, ${reason}: ${names.join(', ')}${more}`
+      return wrap(`  ${bytes(total(rows))} bytes, ${reason}: ${names.join(', ')}${more}`, 4)
     }),
   ]
 }
 
-/** The loss and its limit in words. */
-export function lost({ loss, limit, unit }: { loss: number; limit: number; unit: string }): string {
-  if (unit === 'dB of noise') return `signal to noise ${decibels(-loss)} (at least ${-limit} dB wanted)`
-  return `lost ${loss.toFixed(2)} ${unit} (at most ${limit.toFixed(2)} wanted)`
+/** Lines of at most 80 columns, those after the first indented. A word that is longer has a line of its own. */
+export function wrap(text: string, indent: number): string[] {
+  const start = text.length - text.trimStart().length
+  const lines: string[] = []
+  let line = ' '.repeat(start)
+  let empty = true
+  for (const word of text.trimStart().split(/(?<=\s)(?=\S)/)) {
+    if (!empty && line.length + word.trimEnd().length > width) {
+      lines.push(line.trimEnd())
+      line = ' '.repeat(indent)
+    }
+    line += word
+    empty = false
+  }
+  return [...lines, line.trimEnd()]
 }

@@ -1,45 +1,58 @@
 /** A training run as one HTML file: its curves, its epochs, and what it was asked to do. */
 import type { Validation } from '../train/validate.ts'
-import { escapeHtml, renderPage, tile } from './_page.ts'
-import { count, percent, points } from './format.ts'
-import { type CurvePoint, showScore, type TrainReport } from './train-report.ts'
+import { escapeHtml, facts, renderPage, section, table, tile } from './_page.ts'
+import { count, duration, percent, points } from './format.ts'
+import { type CurvePoint, showScore, type TestScore, type TrainReport } from './train-report.ts'
+import { dateInWords } from './words.ts'
 
 export function renderTraining(title: string, report: TrainReport): string {
-  const { history, test, epoch, engine, seconds, environment } = report
+  const { history, test, epoch, engine, seconds, options } = report
   const chosen = history[epoch]
   const tiles = [
-    ...(test
-      ? [
-          tile(
-            showScore(test, test.after),
-            `${test.measure} after`,
-            `${showScore(test, test.before)} before${test.measure === 'RMS error' ? '' : ` (${points(test.before, test.after)})`}, on ${count(test.samples)} test samples`,
-          ),
-        ]
-      : []),
+    ...(test ? [testTile(test)] : []),
     ...(chosen.validation ? [heldBackTile(chosen.validation, `after epoch ${epoch + 1}`)] : []),
     tile(chosen.loss.toFixed(4), 'training loss', `mean of epoch ${epoch + 1}`),
-    tile(duration(seconds), 'in all', `${history.length} epoch${history.length === 1 ? '' : 's'}, ${engine} engine`),
+    tile(
+      duration(1000 * seconds),
+      'in all',
+      `${history.length} epoch${history.length === 1 ? '' : 's'}, ${engine} engine`,
+    ),
   ]
-  const body = `<section><h2>Curves</h2>
-<p class="legend"><span class="swatch after"></span> training, mean of a few steps${history.some((h) => h.validation) ? ' <span class="swatch held"></span> held-back data, after each epoch' : ''}</p>
-<div class="charts">${charts(report)}</div></section>
-<section><h2>Epochs</h2><div class="scroll">${epochTable(report)}</div></section>
-<section><h2>Options</h2><pre>${escapeHtml(
-    Object.entries(report.options)
-      .map(([name, value]) => `--${name} ${value}`.trim())
-      .join('\n'),
-  )}</pre></section>`
-  return renderPage({ title, tiles, warnings: [], body, environment })
+  const held = history.some((h) => h.validation)
+    ? ' <span class="swatch held"></span>held-back data, after each epoch'
+    : ''
+  const legend = `<p class="legend"><span class="swatch"></span>training, mean of a few steps${held}</p>`
+  const given = Object.entries(options).map(([name, value]): [string, string] => [`--${name}`, value || 'on'])
+  const body = [
+    section('Curves', `${legend}\n<div class="charts">${charts(report)}</div>`),
+    section('Epochs', epochTable(report)),
+    section('Options', facts(given)),
+  ]
+  return renderPage({
+    title,
+    made: dateInWords(report.made),
+    tiles,
+    warnings: [],
+    body: body.join('\n'),
+    environment: report.environment,
+  })
+}
+
+function testTile(test: TestScore): string {
+  const isError = test.measure === 'RMS error'
+  const change = isError ? '' : ` (${points(test.before, test.after)})`
+  const gain = isError ? test.before - test.after : test.after - test.before
+  return tile(
+    showScore(test, test.after),
+    `${test.measure} after`,
+    `${showScore(test, test.before)} before${change}, on ${count(test.samples)} test samples`,
+    gain > 0 ? 'good' : gain < 0 ? 'bad' : 'plain',
+  )
 }
 
 function heldBackTile({ accuracy, loss }: Validation, when: string): string {
   if (accuracy === undefined) return tile(loss.toPrecision(4), 'loss on held-back data', when)
   return tile(percent(accuracy), 'accuracy on held-back data', when)
-}
-
-function duration(seconds: number): string {
-  return seconds < 120 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(0)} min`
 }
 
 function epochTable({ history, epoch }: TrainReport): string {
@@ -54,11 +67,13 @@ function epochTable({ history, epoch }: TrainReport): string {
     ...(held && h.validation ? [h.validation.loss.toFixed(4)] : []),
     ...(held && h.validation?.accuracy !== undefined ? [percent(h.validation.accuracy)] : []),
   ])
-  const cells = (tag: string, row: readonly string[]): string =>
-    `<tr>${row.map((c) => `<${tag}>${escapeHtml(c)}</${tag}>`).join('')}</tr>`
   const heldHeads = ['held-back loss', ...(accuracy ? ['held-back accuracy'] : [])]
-  const heads = held ? [...head, ...heldHeads] : head
-  return `<table><thead>${cells('th', heads)}</thead><tbody>${rows.map((r) => cells('td', r)).join('')}</tbody></table>`
+  return table({
+    caption: 'Loss and accuracy of each epoch',
+    head: held ? [...head, ...heldHeads] : head,
+    rows,
+    narrow: 'stacked',
+  })
 }
 
 type Point = readonly [at: number, value: number]

@@ -5,6 +5,8 @@ import { count, percent } from './format.ts'
 export interface TrainReport {
   /** The file that was written. */
   readonly model: string
+  /** When it was made, as ISO 8601. */
+  readonly made: string
   readonly epochs: number
   /** The epoch whose weights were written, from 0. */
   readonly epoch: number

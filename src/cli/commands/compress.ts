@@ -14,10 +14,11 @@ import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
 import type { Report } from '../../report/report.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
-import { speedInWords, speedVerdict } from '../../speed-up.ts'
+import { isSameModel, speedInWords, speedVerdict } from '../../speed-up.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
 import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
+import { inputFacts, withoutFolders } from '../facts.ts'
 import { openAny } from '../inputs.ts'
 import type { Io } from '../io.ts'
 
@@ -33,6 +34,7 @@ export interface CompressFlags extends DataFlags {
   readonly latency: boolean
   readonly keepMetadata?: boolean
   readonly compareSizes?: boolean
+  readonly threads?: string
 }
 
 export async function runCompress(path: string, flags: CompressFlags, io: Io, signal: AbortSignal): Promise<void> {
@@ -95,23 +97,35 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   const verdict = speedUp && speedVerdict(speedUp)
   if (speedUp && verdict === 'slower') warnings.push(`the result is ${speedInWords(speedUp)}`)
   if (goal === 'speed' && speedUp && verdict === 'could not tell')
-    warnings.push(`the result may not be faster: ${speedInWords(speedUp)}`)
-  const report: Report = {
-    title: `${basename(path)}, compressed for ${goal}`,
-    goal,
-    before: { ...comparison.before, bytes: fileBytes },
-    after: { ...comparison.after, bytes: result.onnx.byteLength },
-    agreement,
-    ...(speedUp ? { speedUp } : {}),
-    ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
-    ...(result.heldBack ? { heldBack: result.heldBack } : {}),
-    judged: { on: result.trial.on, holds: result.holds, findings: result.trial.verdict.findings },
-    ...constantRows(result.floatForm, result.model, result),
-    recipe: result.recipe,
-    notes: raisedFrom ? [`operator set ${raisedFrom} was raised to ${opsetOf(model)}`, ...result.notes] : result.notes,
-    warnings,
-    environment: environment(),
-  }
+    warnings.push(
+      isSameModel(speedUp)
+        ? 'nothing faster was found on this machine: the result is the model as it was'
+        : `the result may not be faster: ${speedInWords(speedUp)}`,
+    )
+  const report: Report = withoutFolders<Report>(
+    {
+      title: `${basename(path)}, compressed for ${goal}`,
+      goal,
+      made: new Date().toISOString(),
+      input: inputFacts(model, { data, seed, threads: flags.threads }),
+      ...(names.pack ? { packedFile: basename(names.pack) } : {}),
+      before: { ...comparison.before, bytes: fileBytes },
+      after: { ...comparison.after, bytes: result.onnx.byteLength },
+      agreement,
+      ...(speedUp ? { speedUp } : {}),
+      ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
+      ...(result.heldBack ? { heldBack: result.heldBack } : {}),
+      judged: { on: result.trial.on, holds: result.holds, findings: result.trial.verdict.findings },
+      ...constantRows(result.floatForm, result.model, result),
+      recipe: result.recipe,
+      notes: raisedFrom
+        ? [`operator set ${raisedFrom} was raised to ${opsetOf(model)}`, ...result.notes]
+        : result.notes,
+      warnings,
+      environment: environment(),
+    },
+    data?.spec.data,
+  )
   const files = await writeResults(names, { ...result, report })
   io.finish()
   const broken = result.holds ? [] : [`the limit is broken: ${brokenInWords(result.trial)}`]

@@ -6,16 +6,19 @@ import { packModel } from '../../formats/pack.ts'
 import { compressors } from '../../node/compress.ts'
 import { count, milliseconds, percent } from '../../report/format.ts'
 import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
+import type { Report } from '../../report/report.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
 import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
+import { inputFacts, withoutFolders } from '../facts.ts'
 import { openAny } from '../inputs.ts'
 import type { Io } from '../io.ts'
 
 export interface EvaluateFlags extends DataFlags {
   readonly against?: string
   readonly compareSizes?: boolean
+  readonly threads?: string
 }
 
 export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, signal: AbortSignal): Promise<void> {
@@ -27,7 +30,7 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
   const shared = { data, seed, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
   if (flags.against) {
     const reference = openAny(flags.against)
-    const comparison = await compareModels(
+    const { trial, ...comparison } = await compareModels(
       {
         name: basename(flags.against),
         ...reference,
@@ -37,15 +40,21 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
       { name: basename(path), model, onnx, packedBytes },
       shared,
     )
-    const report = {
-      title: `${basename(path)} against ${basename(flags.against)}`,
-      ...comparison,
-      ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
-      layers: [],
-      notes: [],
-      warnings: data?.warnings ?? [],
-      environment: environment(),
-    }
+    const report: Report = withoutFolders<Report>(
+      {
+        title: `${basename(path)} against ${basename(flags.against)}`,
+        made: new Date().toISOString(),
+        input: inputFacts(model, { data, seed, threads: flags.threads }),
+        ...comparison,
+        judged: { on: trial.on, holds: trial.verdict.spent <= 1, findings: trial.verdict.findings },
+        ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
+        layers: [],
+        notes: [],
+        warnings: data?.warnings ?? [],
+        environment: environment(),
+      },
+      data?.spec.data,
+    )
     io.finish()
     io.result(renderText(report), report)
     return
@@ -72,7 +81,7 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
             `top-1 ${percent(accuracy.top1)}${accuracy.top5 === undefined ? '' : `, top-5 ${percent(accuracy.top5)}`} on ${count(accuracy.count)} test samples of ${data?.splits.test.id}`,
           ]
         : []),
-      `latency ${milliseconds(latencyMs)} a call (median, 10th to 90th percentile)`,
+      `${milliseconds(latencyMs.median)} per call (10th to 90th percentile: ${milliseconds(latencyMs.p10)} to ${milliseconds(latencyMs.p90)})`,
       Object.entries(sizes)
         .map(([what, n]) => `${what} ${count(n ?? 0)}`)
         .join(', '),

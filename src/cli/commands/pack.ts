@@ -7,7 +7,7 @@ import { fileLength, readFileBytes } from '../../node/files.ts'
 import { openPackedFile, packToFile } from '../../node/packed-file.ts'
 import { withPool } from '../../node/pool.ts'
 import { concat } from '../../onnx/wire.ts'
-import { count, ratio } from '../../report/format.ts'
+import { count, sizeDifference } from '../../report/format.ts'
 import { openInput } from '../inputs.ts'
 import { type Io, numberOption } from '../io.ts'
 import { checkOutputs } from '../outputs.ts'
@@ -42,7 +42,7 @@ export async function runPack(path: string, flags: PackFlags, io: Io): Promise<v
   const others = compared ? `; gzip 9 makes it ${count(gzipBytes)}, brotli 11 ${count(brotliBytes)}` : ''
   io.finish()
   io.result(
-    `${flags.output}: ${count(packedBytes)} bytes, ${ratio(bytes, packedBytes)} smaller than ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes)}${others})`,
+    `${flags.output}: ${count(packedBytes)} bytes, ${sizeDifference(bytes, packedBytes).join(' ')} than ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes)}${others})`,
     {
       model: path,
       output: flags.output,

@@ -14,15 +14,20 @@ import {
   scanGrid,
 } from '../../evaluate/scan.ts'
 import { crc32 } from '../../formats/checksum.ts'
+import type { Model } from '../../model.ts'
 import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
-import { knownByHeart, renderScan } from '../../report/scan-html.ts'
+import { factRows } from '../../report/rows.ts'
+import { memorised, renderScan, type ScanPage } from '../../report/scan-html.ts'
+import { wrap } from '../../report/text.ts'
 import { permutation, random } from '../../tensor/random.ts'
 import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
 import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
+import { environment } from '../environment.ts'
+import { type FactOptions, inputFacts, withoutFolders } from '../facts.ts'
 import { openToWork } from '../inputs.ts'
 import { type Io, numberList, numberOption } from '../io.ts'
 
@@ -104,12 +109,20 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
   )
   await write(file(result, true))
   if (flags.report)
-    await writeFileAtomic(
-      flags.report,
-      new TextEncoder().encode(renderScan(`Sensitivity of ${basename(path)}`, result)),
-    )
+    await writeFileAtomic(flags.report, new TextEncoder().encode(renderScan(pageOf(path, model, data, flags), result)))
   io.finish()
   io.result(describe(result, [output, ...(flags.report ? [flags.report] : [])]), file(result, true))
+}
+
+function pageOf(path: string, model: Model, data: NonNullable<FactOptions['data']>, flags: ScanFlags): ScanPage {
+  const input = inputFacts(model, { data, seed: seedOf(flags), threads: flags.threads })
+  const page = {
+    title: `Sensitivity of ${basename(path)}`,
+    made: new Date().toISOString(),
+    facts: factRows({ input }),
+    environment: environment(),
+  }
+  return withoutFolders(page, data.spec.data)
 }
 
 const fingerprint = (data: Dataset): number => crc32(new TextEncoder().encode(dataFingerprint(data)))
@@ -193,8 +206,11 @@ function describe(result: ScanResult, files: readonly string[]): string {
     c.points.map((p) => percent(p.accuracy, 1)).join('  ') + (c.collapsed ? '  (collapsed)' : ''),
   ])
   return [
-    `top-1 ${percent(reference.accuracy)} on ${count(samples)} samples of the training set; at most ${maxLoss} points may go a tensor.${knownByHeart(result)}`,
-    ...alignColumns([['tensor', 'layer', 'shape', 'recommended', 'accuracy by sparsity'], ...rows]),
+    ...wrap(
+      `top-1 ${percent(reference.accuracy)} on ${count(samples)} samples of the training set; pruning one tensor may lose at most ${maxLoss} points.${memorised(result)}`,
+      0,
+    ),
+    ...alignColumns([['tensor', 'operator', 'shape', 'recommended', 'accuracy by sparsity'], ...rows]),
     ...files.map((f) => `wrote ${f}`),
   ].join('\n')
 }

@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest'
+import { exampleReport, longName } from '../testing/example-report.ts'
+import { apart, countChange, sizeDifference } from './format.ts'
+import { renderHtml } from './html.ts'
+import type { Report } from './report.ts'
+import { judgedRows } from './rows.ts'
+import { renderText, wrap } from './text.ts'
+
+const tilesOf = (html: string): string[] =>
+  [...html.matchAll(/<li class="tile (\w+)"><strong>([^<]*)<\/strong><span>([^<]*)/g)].map((m) => m.slice(1).join(' '))
+
+describe('the page', () => {
+  it('shows first what the goal was, and colours by what is good and what is bad', () => {
+    const tiles = tilesOf(renderHtml(exampleReport))
+    expect(tiles).toEqual([
+      'good 9.04 x smaller to download',
+      // A loss within the limit is what was asked for.
+      'good 91.62 % top-1 accuracy',
+      'bad 1.39 x slower',
+    ])
+    const speed = renderHtml({ ...exampleReport, goal: 'speed' })
+    expect(tilesOf(speed)).toEqual([tiles[2], tiles[1], tiles[0]])
+  })
+
+  it('says larger, never 0.7 x smaller, and cannot tell where it cannot', () => {
+    const { after } = exampleReport
+    const html = renderHtml({
+      ...exampleReport,
+      after: { ...after, packed: 600_000_000 },
+      speedUp: { median: 1.01, low: 0.97, high: 1.04, rounds: 9 },
+    })
+    expect(tilesOf(html)).toEqual([
+      'bad 1.08 x larger to download',
+      'good 91.62 % top-1 accuracy',
+      'plain could not tell whether it is faster',
+    ])
+    expect(html).not.toMatch(/0\.\d+ x smaller/)
+  })
+
+  it('names the output that is worst where there is no accuracy, and a broken limit', () => {
+    const { before, after, judged } = exampleReport
+    const [boxes] = judged!.findings
+    const without: Report = {
+      ...exampleReport,
+      before: { ...before, top1: undefined, top5: undefined },
+      after: { ...after, top1: undefined, top5: undefined },
+      judged: { ...judged!, holds: false, findings: [{ ...boxes, loss: -29.98, spent: 1.002 }] },
+    }
+    const html = renderHtml(without)
+    expect(tilesOf(html)[1]).toBe('bad 29.98 dB of signal to noise (relative error 3.2 %)')
+    expect(html).toContain('<td role="cell" data-label="limit" class="bad">broken</td>')
+  })
+
+  it('has the date, what went in, how to load the result, and no script and no link', () => {
+    const html = renderHtml(exampleReport)
+    for (const text of ['2026-01-02 03:04 UTC', 'images:pictures', '[batch_size,3,224,224]', 'net.cop&#39;)'])
+      expect(html).toContain(text)
+    expect(html).not.toMatch(/<script|https?:\/\/|src=|href=/)
+  })
+
+  it('names every table, and every column and row of it', () => {
+    const html = renderHtml(exampleReport)
+    const tables = [...html.matchAll(/<table.*?<\/table>/gs)].map((m) => m[0])
+    expect(tables).toHaveLength(4)
+    for (const table of tables) {
+      expect(table).toMatch(/<caption>[A-Z][^<]+<\/caption>/)
+      expect(table.match(/<th /g)?.length).toBe(table.match(/scope="(col|row)"/g)?.length)
+    }
+    const levels = [...html.matchAll(/<h(\d)/g)].map((m) => Number(m[1]))
+    expect(levels.every((level, i) => level === 1 || level <= levels[i - 1] + 1)).toBe(true)
+  })
+
+  it('escapes names', () => {
+    const html = renderHtml({ ...exampleReport, title: '<b>"&\'' })
+    expect(html).not.toContain('<b>')
+  })
+})
+
+describe('the text', () => {
+  it('has the warnings first and fits 80 columns, but for names that are longer', () => {
+    const lines = renderText(exampleReport).split('\n')
+    expect(lines[1]).toBe('warning: the result is 1.39 x slower (1.25 to 1.52)')
+    for (const line of lines.slice(1))
+      if (!line.includes(longName.slice(0, 20))) expect(line.length, line).toBeLessThanOrEqual(80)
+    for (const text of ['91.73 %', '91.62 %', '-0.11 points', '553,437,328', '9.04 x smaller', longName])
+      expect(renderText(exampleReport)).toContain(text)
+  })
+
+  it('tells the worst of many outputs, and how many more there are', () => {
+    const [finding] = exampleReport.judged!.findings
+    const findings = Array.from({ length: 12 }, (_, i) => ({ ...finding, output: `out${i}`, spent: i / 10 }))
+    const text = renderText({ ...exampleReport, judged: { ...exampleReport.judged!, findings } })
+    expect(text).toContain('out11 (numbers)')
+    expect(text).not.toContain('out3 ')
+    expect(text).toContain('and 4 more, all better than these')
+  })
+
+  it('wraps', () => {
+    expect(wrap('a b', 2)).toEqual(['a b'])
+    const lines = wrap(`note: ${'word '.repeat(40)}`, 4)
+    expect(lines.every((l, i) => l.length <= 80 && l.startsWith(i === 0 ? 'note:' : '    word'))).toBe(true)
+    expect(lines.join(' ').match(/word/g)).toHaveLength(40)
+  })
+})
+
+describe('numbers', () => {
+  it('differ in print where they differ', () => {
+    expect(apart(0.5004, 0.5)).toEqual(['0.5004', '0.5000'])
+    expect(apart(0.5, 0.5)).toEqual(['0.50', '0.50'])
+    expect(apart(0.1 + 0.2, 0.3)).toEqual(['0.30', '0.30'])
+    expect(apart(0.11, 0.5)).toEqual(['0.11', '0.50'])
+  })
+
+  it('of sizes say what they are', () => {
+    expect(sizeDifference(1000, 100)).toEqual(['10.0 x', 'smaller'])
+    expect(sizeDifference(100, 139)).toEqual(['1.39 x', 'larger'])
+    expect(sizeDifference(100_000, 100_012)).toEqual(['12', 'bytes larger'])
+    expect(sizeDifference(5, 5)).toEqual(['the same', 'size'])
+    expect(countChange(100, 50)).toBe('2.00 x fewer')
+    expect(countChange(50, 50)).toBe('')
+  })
+
+  it('of an output without noise are no infinities', () => {
+    const [finding] = exampleReport.judged!.findings
+    const findings = [{ ...finding, loss: Number.NEGATIVE_INFINITY, interval: undefined, spent: 0 }]
+    const [row] = judgedRows({ ...exampleReport, judged: { ...exampleReport.judged!, findings } })
+    expect(Object.values(row).join()).not.toMatch(/Infinity|NaN/)
+  })
+})

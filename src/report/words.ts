@@ -1,0 +1,16 @@
+/** Sentences that reports share. */
+import { apart, decibels } from './format.ts'
+import type { Report } from './report.ts'
+
+/** A moment to the minute, in universal time: "2026-11-29 10:59 UTC". */
+export function dateInWords(iso: string): string {
+  return `${iso.slice(0, 16).replace('T', ' ')} UTC`
+}
+
+/** What the search went by, and how far it went. */
+export function searched({ what, unit, loss, limit }: NonNullable<Report['heldBack']>): string {
+  if (unit === 'dB of noise')
+    return `The search judged by ${what}: ${decibels(-loss)} kept, at least ${(-limit).toFixed(1)} dB wanted.`
+  const [lost, most] = apart(loss, limit)
+  return `The search judged by ${what}: ${lost} ${unit} lost, at most ${most} wanted.`
+}
