@@ -20,7 +20,7 @@ export async function preprocessWarnings(
 }
 
 /** A sentence: what is better, by how much, and the flags for it. */
-function preprocessWarning(finding: PreprocessFinding, given: Preprocess): string {
+export function preprocessWarning(finding: PreprocessFinding, given: Preprocess): string {
   const { better, samples } = finding
   const flags = preprocessFlagsOf(better, given)
   const on = `${count(samples)} training samples`

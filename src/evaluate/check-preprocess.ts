@@ -2,15 +2,18 @@
  * Whether a model's images are fed to it as when it was trained: the common ways of normalising are tried on a few training
  * samples. One that is clearly better than the given one is told; nothing is changed.
  *
- * With labels or targets, a way is chosen on some samples and compared with the given one on others, sample by sample (a
- * sign test: McNemar 1947). Without, a way is suspect under which the outputs hardly depend on the image.
+ * With labels or targets, a way is chosen on some samples, the best of them on more, and then compared with the given one on
+ * others, sample by sample (a sign test: McNemar 1947). Without, a way is suspect under which the outputs hardly depend on the image.
  */
 import { subset } from '../data/batches.ts'
 import type { Dataset, Preprocess } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import { variantsOf, type Way, waysFor } from '../data/preprocess-ways.ts'
 import { AbortError } from '../errors.ts'
+import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
+import { macsOfGraph } from '../ops/cost.ts'
+import { inferShapes } from '../ops/shape.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
 import { type Answers, answersFor } from '../task/answers.ts'
 import { decisionsOf } from '../task/decisions.ts'
@@ -29,8 +32,6 @@ export interface CheckOptions {
   readonly seed: number
   /** What the outputs mean; default: guessed. */
   readonly task?: Task
-  /** Time that may be taken, roughly, in milliseconds; default 2,000. */
-  readonly budgetMs?: number
   readonly signal?: AbortSignal
 }
 
@@ -45,11 +46,15 @@ export interface PreprocessFinding {
   readonly found: number
 }
 
-/** Samples to choose on, and to compare on. */
-const mostSamples = 384
-const fewestSamples = 12
-/** A model is too slow to be checked where even the fewest samples take longer. */
-const longestMs = 20_000
+/**
+ * Samples of the first round, in which all ways are tried: by the model's multiply-adds, not by the clock, so that the same
+ * command says the same. The second round has three times as many, the last four times.
+ */
+const samplesFor = (macs: number): number => Math.max(8, Math.min(96, Math.floor(1.25e9 / macs)))
+/** A model of more multiply-adds per sample is not checked: a few hundred samples would take half a minute. */
+const mostMacs = 5e9
+/** Ways that are tried on more samples. */
+const finalists = 3
 /** Standard errors of the sign test, and the share of samples or errors, by which another way must be better. */
 const leastZ = 3
 const leastGain = 0.01
@@ -59,43 +64,58 @@ export async function checkPreprocess(
   model: Model,
   options: CheckOptions,
 ): Promise<PreprocessFinding | 'too slow' | undefined> {
-  const { dataset, preprocess, seed, budgetMs = 2000 } = options
+  const { dataset, preprocess, seed } = options
   const ways = waysFor(model, dataset, preprocess)
   if (ways.length < 2 || dataset.length < 2) return undefined
   const task = options.task ?? guessTask(model, { dataset })
   const output = subjectOf(task, dataset)
   if (!output) return undefined
+  const one = ways[0].batcher(dataset, new Uint32Array(ways[0].batcher.batchSize ?? 1))
+  const macs = macsPerSample(model, one)
+  const first = Math.min(samplesFor(macs), Math.floor(dataset.length / 8))
+  if (first < 2) return undefined
+  if (macs > mostMacs) return 'too slow'
   const order = permutation(dataset.length, random(seed))
-  const chosen = (from: number, count: number): Dataset => subset(dataset, order.subarray(from, from + count))
+  const [some, more, others] = [
+    order.subarray(0, first),
+    order.subarray(first, 4 * first),
+    order.subarray(4 * first, 8 * first),
+  ]
   return withSession(
     () => openSession(judgedModel(model, { outputs: [output] })),
     async (session) => {
-      const read = (way: Way, samples: Dataset): Promise<Reading> =>
-        readingOf(session, { ...way, output }, samples, options)
-      // A first call is slower than those that follow.
+      const read = async (way: Way, samples: Uint32Array): Promise<Tried> => ({
+        way,
+        reading: await readingOf(session, { ...way, output }, subset(dataset, samples), options),
+      })
+      const each = async (of: readonly Way[], samples: Uint32Array): Promise<Tried[]> => {
+        const tried: Tried[] = []
+        for (const way of of) tried.push(await read(way, samples))
+        return tried
+      }
       const [given] = ways
-      const few = chosen(0, Math.min(fewestSamples, dataset.length))
-      await read(given, chosen(0, given.batcher.batchSize ?? 1))
-      const start = performance.now()
-      await read(given, few)
-      const perSample = (performance.now() - start) / few.length
-      // Each way once, two variants of the best, and the comparison on as many samples again.
-      const perRound = perSample * (ways.length + 4)
-      if (perRound * fewestSamples > longestMs) return 'too slow'
-      const affordable = Math.floor(budgetMs / perRound)
-      const half = Math.floor(dataset.length / 2)
-      const first = Math.min(mostSamples, Math.max(fewestSamples, affordable), Math.max(1, half))
-      const some = chosen(0, first)
-      const tried: { way: Way; reading: Reading }[] = []
-      for (const way of ways) tried.push({ way, reading: await read(way, some) })
-      for (const way of variantsOf(model, dataset, bestOf(tried).way.preprocess))
-        tried.push({ way, reading: await read(way, some) })
-      const best = bestOf(tried)
-      if (best.way === given) return undefined
-      const others = chosen(first, Math.min(mostSamples, 2 * first))
-      return verdict(await read(given, others), await read(best.way, others), best.way.preprocess)
+      const tried = await each(ways, some)
+      const [leader, ...next] = ranked(tried).slice(0, finalists)
+      const variants = variantsOf(model, dataset, leader.way.preprocess)
+      const best = bestOf(await each([leader.way, ...next.map(({ way }) => way), ...variants], more)).way
+      if (best === given) return undefined
+      const [before, after] = await each([given, best], others)
+      return verdict(before.reading, after.reading, best.preprocess)
     },
   )
+}
+
+interface Tried {
+  readonly way: Way
+  readonly reading: Reading
+}
+
+/** Multiply-adds per sample; a middling number where shapes do not tell. */
+function macsPerSample(model: Model, feeds: Feeds): number {
+  const shapes = Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]))
+  const samples = Math.max(1, Object.values(feeds)[0]?.dims[0] ?? 1)
+  const macs = macsOfGraph(model.graph, inferShapes(model, { inputShapes: shapes })) ?? 1e8
+  return macs / samples
 }
 
 /** The output that shows how a model is fed: the one with labels, else the first that decides or has values. */
@@ -163,8 +183,14 @@ function negatedErrors(out: BatchOutput, { labels, rows }: Answers): number[] {
   })
 }
 
+/** The best way first, then the others as good as they did. */
+function ranked(tried: readonly Tried[]): Tried[] {
+  const best = bestOf(tried)
+  return [best, ...tried.filter((t) => t !== best).sort((a, b) => b.reading.whole - a.reading.whole)]
+}
+
 /** The way that does best; of those that are about as good, the earliest. */
-function bestOf<T extends { readonly reading: Reading }>(tried: readonly T[]): T {
+function bestOf(tried: readonly Tried[]): Tried {
   const most = Math.max(...tried.map(({ reading }) => reading.whole))
   const slack = (reading: Reading): number => 0.01 * (reading.unit === 'right' ? 1 : Math.abs(most))
   return tried.find(({ reading }) => reading.whole >= most - slack(reading)) ?? tried[0]
