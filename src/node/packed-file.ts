@@ -28,7 +28,6 @@ export function packToFile(path: string, model: Model, options: PackOnOptions = 
 }
 
 export interface UnpackFileOptions {
-  readonly workers?: Workers
   readonly progress?: (share: number) => void
 }
 
@@ -41,8 +40,17 @@ export interface PackedOnDisk {
   unpack(output: string, options?: UnpackFileOptions): Promise<void>
 }
 
+export interface OpenFileOptions {
+  readonly workers?: Workers
+  /** From so many bytes on the weights go to a file of their own; default protobuf's limit, 2 GiB. */
+  readonly externalFromBytes?: number
+}
+
 /** Opens a packed file. Each failure is one sentence that begins with its path. */
-export async function openPackedFile(path: string, workers?: Workers): Promise<PackedOnDisk> {
+export async function openPackedFile(
+  path: string,
+  { workers, externalFromBytes = 2 ** 31 }: OpenFileOptions = {},
+): Promise<PackedOnDisk> {
   const named = async <T>(run: () => Promise<T>): Promise<T> => {
     try {
       return await run()
@@ -57,7 +65,7 @@ export async function openPackedFile(path: string, workers?: Workers): Promise<P
   }
   const packed = await named(() => openPacked(source, { maxBytes, workers }))
   const { byteLength } = packed.head.contents
-  const isLarge = byteLength >= 2 ** 31
+  const isLarge = byteLength >= externalFromBytes
   return {
     byteLength,
     outputs: (output) => (isLarge ? [output, `${output}.data`] : [output]),

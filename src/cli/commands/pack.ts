@@ -59,7 +59,7 @@ export async function runUnpack(path: string, flags: ThreadsFlag & { output: str
   checkOutputs([path], [flags.output])
   const packedBytes = fileLength(path)
   const { files, bytes } = await withPool({ bytes: packedBytes, threads }, async (workers) => {
-    const packed = await openPackedFile(path, workers)
+    const packed = await openPackedFile(path, { workers })
     const outputs = packed.outputs(flags.output)
     checkOutputs([path], outputs)
     await packed.unpack(flags.output, { progress: (done) => io.progress(done, 'unpacking') })

@@ -37,7 +37,7 @@ function widthOf({ dtype }: TensorInfo): number {
   return Math.max(1, dataTypes[dtype].bits >> 3)
 }
 
-/** Turns each element's bytes around. */
+/** Turns each element's bytes around, in the array itself. (Callers copy by `new`: `slice` of a Buffer is no copy.) */
 function inPlace(data: Uint8Array, width: number): Uint8Array {
   if (width > 1) for (let at = 0; at < data.length; at += width) data.subarray(at, at + width).reverse()
   return data
@@ -116,7 +116,7 @@ export const bytesEncoder: Encoder = {
   },
   writeRaw(info, data, _coded, out) {
     const coder = new BinaryCoder()
-    codeBytes(coder, info, inPlace(data.slice(), widthOf(info)))
+    codeBytes(coder, info, inPlace(new Uint8Array(data), widthOf(info)))
     const stream = coder.finish()
     out.write(stream.length, 32)
     for (const byte of stream) out.write(byte, 8)
@@ -135,6 +135,6 @@ function estimate(info: TensorInfo, data: Uint8Array): number {
 
 function bitsOf(info: TensorInfo, data: Uint8Array): number {
   const coder = new BinaryCoder()
-  codeBytes(coder, { ...info, byteLength: data.length }, inPlace(data.slice(), widthOf(info)))
+  codeBytes(coder, { ...info, byteLength: data.length }, inPlace(new Uint8Array(data), widthOf(info)))
   return 8 * coder.finish().length
 }
