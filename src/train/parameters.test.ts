@@ -51,3 +51,40 @@ it('names the weights that no step changes: integers, what the caller left out',
   expect(untrainedWeights(graph, ['codebook', 'bias'])).toEqual(['w1', 'lstm.w', 'lstm.r'])
   expect(untrainedWeights(graph, ['bias'])).toEqual(['w1', 'lstm.w', 'lstm.r', 'w2'])
 })
+
+it('trains positions, tokens and scales of what layers make, not masks, padding or single factors', () => {
+  const counted = (name: string, dims: readonly number[]): Tensor =>
+    floatTensor(
+      name,
+      dims,
+      Array.from({ length: sizeOf(dims) }, (_, i) => i / 10),
+    )
+  const graph = graphOf(
+    [
+      node('Gather', ['words', 'x'], ['embedded']),
+      node('Concat', ['token', 'embedded'], ['all'], { axis: 1 }),
+      node('Add', ['all', 'positions'], ['placed']),
+      node('MatMul', ['placed', 'w'], ['product']),
+      node('Mul', ['product', 'scales'], ['scaled']),
+      node('MatMul', ['scaled', 'square'], ['scores']),
+      node('Add', ['scores', 'mask'], ['masked']),
+      node('Softmax', ['masked'], ['weights']),
+      node('MatMul', ['weights', 'w2'], ['out']),
+      node('Concat', ['out', 'zeros'], ['padded'], { axis: 2 }),
+      node('Mul', ['padded', 'half'], ['y']),
+    ],
+    [
+      counted('words', [9, 4]),
+      counted('token', [1, 1, 4]),
+      counted('positions', [1, 4, 4]),
+      counted('w', [4, 4]),
+      counted('scales', [4]),
+      counted('square', [4, 4]),
+      floatTensor('mask', [1, 4, 4], [0, -1e9, -1e9, -1e9, 0, 0, -1e9, -1e9, 0, 0, 0, -1e9, 0, 0, 0, 0]),
+      counted('w2', [4, 4]),
+      floatTensor('zeros', [1, 4, 2], new Float32Array(8)),
+      floatTensor('half', [4], [0.5, 0.5, 0.5, 0.5]),
+    ],
+  )
+  expect(trainableNames(graph)).toEqual(['words', 'token', 'positions', 'w', 'scales', 'square', 'w2'])
+})
