@@ -6,9 +6,8 @@ import { batchAxisOf, pickSamples, requiredInputs } from '../data/batch-axis.ts'
 import { backward, grown } from '../grad/backward.ts'
 import { lowerPlain } from '../grad/lower-plain.ts'
 import { specialize } from '../grad/specialize.ts'
-import { logitsOf, trainingForm } from '../grad/training-form.ts'
+import { trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
-import { finalSoftmax } from '../graph/final-softmax.ts'
 import type { WeightTensor } from '../graph/weights.ts'
 import type { Context, Feeds, LabelledFeeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
@@ -16,7 +15,9 @@ import { add, cast, createEmitter, type Emitter, mul, sum } from '../ops/grad/em
 import { openSession } from '../runtime/session.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { losses, oneHot } from '../train/losses.ts'
+import { losses } from '../train/losses.ts'
+import { type Objective, objectiveOfLabels, onlyOutput, targetsFor } from '../train/objective.ts'
+import { lossInput } from '../train/step-graph.ts'
 
 export interface Gradients {
   /** dL/dw of each weight for the mean loss over the batch; with `vectors`, the Hessian's product with them instead. */
@@ -40,15 +41,15 @@ export async function openGradients(
   { inputShapes, order = 1 }: GradientOptions,
 ): Promise<Gradients> {
   const names = weights.map((w) => w.name)
-  const special = specialize(model, inputShapes)
+  const objective = objectiveOfLabels(model)
+  const special = specialize(onlyOutput(model, objective.output), inputShapes)
   const form = trainingForm(special, { frozenStatistics: true })
-  const rank = form.types.get(model.graph.outputs[0].name)?.shape.length ?? 0
-  const logits = logitsOf(form.graph, model.graph.outputs[0].name, { rank })
   const g = createEmitter(form.types, nameSource(form.graph))
+  const logits = lossInput(g, form.graph, objective)
   const shape = g.shape(logits)
   const target = g.fresh('target')
   g.types.set(target, { dtype: 'float32', shape })
-  const loss = losses['cross-entropy'](g, logits, target)
+  const loss = losses[objective.loss](g, logits, target)
   let result = backward(grown(form, g), loss, names)
   const vectors: string[] = []
   const emitter = () => createEmitter(result.types, nameSource(result.graph))
@@ -89,7 +90,13 @@ export async function openGradients(
   return {
     energies,
     async of({ feeds, labels }, given = []) {
-      const data = oneHot(labels, shape[shape.length - 1])
+      const known = { id: 'labels', length: labels.length, fields: {}, labels: Int32Array.from(labels) }
+      const data = targetsFor(
+        objective,
+        known,
+        known.labels.map((_, i) => i),
+        { shape },
+      )
       const all: Record<string, Value> = { ...feeds, ...masks, [target]: { dtype: 'float32', dims: [...shape], data } }
       vectors.forEach((name, i) => {
         all[name] = { dtype: 'float32', dims: [...weights[i].tensor.dims], data: given[i] }
@@ -154,30 +161,35 @@ export async function gradientBatches(
 }
 
 async function drawLabels(model: Model, context: Context): Promise<LabelledFeeds[]> {
-  const session = await openSession(model)
   const rng = random(context.seed ?? 0)
-  const out = model.graph.outputs[0].name
-  const isProbability = finalSoftmax(model.graph, out) !== undefined
+  const objective = objectiveOfLabels(model)
+  const session = await openSession(onlyOutput(model, objective.output))
   const batches: LabelledFeeds[] = []
   for (const feeds of context.calibration?.() ?? []) {
-    const scores = (await session.run(feeds, [out]))[out]
+    const scores = (await session.run(feeds, [objective.output]))[objective.output]
     const rows = scores.dims[0]
     const classes = scores.data.length / rows
     const labels = Int32Array.from({ length: rows }, (_, i) => {
       const row = (scores.data as Float32Array).subarray(i * classes, (i + 1) * classes)
-      const top = Math.max(...row)
-      const weights = Array.from(row, (v) => (isProbability ? v : Math.exp(v - top)))
-      let left = rng.next() * weights.reduce((a, b) => a + b, 0)
-      const at = weights.findIndex((w) => {
-        left -= w
-        return left < 0
-      })
-      return at < 0 ? classes - 1 : at
+      return drawn(objective, row, rng.next())
     })
     batches.push({ feeds, labels })
   }
   await session.release()
   return batches
+}
+
+/** The class that a number of [0, 1) draws by a row's probabilities. */
+function drawn({ kind, probabilities }: Objective, row: Float32Array, chance: number): number {
+  if (kind !== 'classes') return Number(chance < (probabilities ? row[0] : 1 / (1 + Math.exp(-row[0]))))
+  const top = Math.max(...row)
+  const weights = Array.from(row, (v) => (probabilities ? v : Math.exp(v - top)))
+  let left = chance * weights.reduce((a, b) => a + b, 0)
+  const at = weights.findIndex((w) => {
+    left -= w
+    return left < 0
+  })
+  return at < 0 ? row.length - 1 : at
 }
 
 /**

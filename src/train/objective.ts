@@ -61,6 +61,16 @@ export function objectiveOf(model: Model, data: Dataset, told?: Task): Objective
   )
 }
 
+/** The objective that labels would have, where there are none yet; the first output where none looks like decisions. */
+export function objectiveOfLabels(model: Model): Objective {
+  const labels = { id: 'labels', length: 0, fields: {}, labels: new Int32Array(), classes: 2 }
+  const found = labelledOutput(guessTask(model, { dataset: labels }))
+  if (found) return objectiveOf(model, labels, { outputs: [found] })
+  const output = model.graph.outputs[0].name
+  const probabilities = finalSoftmax(model.graph, output) !== undefined
+  return { output, kind: 'classes', loss: 'cross-entropy', probabilities }
+}
+
 /** The part of a model that makes one value, as its only output. */
 export function onlyOutput(model: Model, name: string): Model {
   const declared = model.graph.outputs.find((o) => o.name === name)

@@ -166,7 +166,11 @@ function isStored({ graph }: Model, name: string): boolean {
 }
 
 /** The value that the loss works on, with classes along its last axis where it says which axis they are. */
-function lossInput(g: Emitter, graph: Graph, { loss, output = graph.outputs[0].name, axis }: StepOptions): string {
+export function lossInput(
+  g: Emitter,
+  graph: Graph,
+  { loss, output = graph.outputs[0].name, axis }: Pick<StepOptions, 'loss' | 'output' | 'axis'>,
+): string {
   const { length: rank } = g.shape(output)
   if (loss === 'binary-cross-entropy') return finalSigmoid(graph, output)?.inputs[0] ?? output
   if (typeof loss !== 'string' || !logitLosses.has(loss)) return output
