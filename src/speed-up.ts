@@ -1,4 +1,5 @@
 /** How fast one model is beside another, and what may be said of it. */
+import { factor } from './numbers.ts'
 
 /** The first model's time over the second's, from an interleaved run: above 1 the second is faster. */
 export interface SpeedUp {
@@ -31,11 +32,4 @@ export function speedInWords(speedUp: SpeedUp): string {
   if (verdict === 'slower') return `${factor(1 / median)} x slower (${factor(1 / high)} to ${factor(1 / low)})`
   if (isSameModel(speedUp)) return 'the same file'
   return `could not tell (${factor(low)} to ${factor(high)} x the speed)`
-}
-
-/** A factor for people: enough digits that a difference from 1 shows. */
-export function factor(value: number): string {
-  if (value >= 100) return value.toFixed(0)
-  if (value >= 10) return value.toFixed(1)
-  return Math.abs(value - 1) < 0.005 && value !== 1 ? value.toFixed(3) : value.toFixed(2)
 }

@@ -65,18 +65,18 @@ export function addDataOptions(command: Command): Command {
   return addShapeOption(command)
     .option('--data <spec>', `data: ${dataForms.join(', ')}`)
     .option('--input-range <range>', 'what pixels 0..255 are mapped to: 0..1, 0..255 or -1..1 (default: 0..1)')
-    .option('--mean <numbers>', 'subtracted after the range, one number or one a channel, between commas')
-    .option('--std <numbers>', 'divided by after that')
+    .option('--mean <numbers>', 'subtracted after the range: one number, or one per channel, between commas')
+    .option('--std <numbers>', 'divided by after that: one number, or one per channel')
     .option('--channels <order>', 'RGB or BGR: the order of colours that the model takes, and mean and std have')
     .option('--layout <layout>', 'NCHW or NHWC (default: read off the model where only one fits)')
-    .option('--resize', 'bring images to the size that the model takes (bilinear)')
+    .option('--resize', 'resize images to what the model takes (bilinear)')
     .option('--no-preprocess-check', 'do not try whether another normalisation of images suits the model better')
     .option('--label <name>', 'the column (csv) or array (npz) with the answers; of a column also its number, from 1')
     .option(
       '--header <answer>',
       'yes or no: whether the first row of a csv names the columns (default: where it has words)',
     )
-    .option('--seed <n>', 'seeds every random draw', '0')
+    .option('--seed <n>', 'seed of every random draw', '0')
 }
 
 export function seedOf(flags: DataFlags): number {

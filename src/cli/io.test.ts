@@ -24,10 +24,10 @@ it('reckons the time left from where a run went on, and anew when another step b
   at(20_000, 0.01)
   at(30_000, 0.51)
   expect(lines.map((l) => l.trim())).toEqual([
-    '50 % training, 2 s',
-    '60 % training, 12 s, about 40 s left',
-    '1 % training, 20 s',
-    '51 % training, 30 s, about 10 s left',
+    '50 %, 2 s: training',
+    '60 %, 12 s, about 40 s left: training',
+    '1 %, 20 s: training',
+    '51 %, 30 s, about 10 s left: training',
   ])
 })
 

@@ -1,4 +1,5 @@
 /** How the command line speaks: results on stdout, progress on stderr, one sentence and exit code 1 where it fails. */
+import { duration } from '../report/format.ts'
 
 export interface Io {
   readonly json: boolean
@@ -58,19 +59,15 @@ export function createIo(json: boolean, now: () => number = () => performance.no
         return
       }
       const left = leftMs === undefined ? '' : `, about ${duration(leftMs)} left`
-      const line = `${Math.floor(100 * done)} % ${what}, ${duration(elapsed)}${left}`
+      const line = `${Math.floor(100 * done)} %, ${duration(elapsed)}${left}: ${what}`
       if (tty) {
-        process.stderr.write(`\r\u001b[K${line}`)
+        // A longer line would wrap, and could not be rewritten.
+        process.stderr.write(`\r\u001b[K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`)
         open = true
       } else process.stderr.write(`${line}\n`)
     },
     finish: clear,
   }
-}
-
-function duration(ms: number): string {
-  const seconds = Math.round(ms / 1000)
-  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`
 }
 
 /** A list of numbers from an option's text: `0.485,0.456,0.406`. */

@@ -24,7 +24,7 @@ function command(name: string, description: string): Command {
     .option('--debug', 'print the stack of an error')
 }
 
-const compareSizes = 'also measure what gzip 9 and brotli 11 make of the .onnx: about two seconds a megabyte'
+const compareSizes = 'also measure what gzip 9 and brotli 11 make of the .onnx: about two seconds per megabyte'
 
 const threadsToWorkOn = 'threads to work on (default: one per core); the bytes are the same'
 
@@ -75,12 +75,10 @@ addShapeOption(
 )
 
 addThreads(
-  addDataOptions(
-    command('compress <model>', 'make a model small (or fast), prove what it kept, and say so in a report'),
-  ),
+  addDataOptions(command('compress <model>', 'make a model small or fast, measure what it kept, and write a report')),
 )
   .requiredOption('-o, --output <file>', 'the compressed model (.onnx)')
-  .option('--goal <goal>', 'size or speed', 'size')
+  .option('--goal <goal>', 'what to optimise for: size or speed', 'size')
   .option(
     '--max-loss <loss>',
     'what may be lost: points of accuracy or agreement (0.5), noise (30dB or 3%), or one of each between commas',
@@ -88,10 +86,13 @@ addThreads(
   )
   .option('--task <task>', taskHelp)
   .option('--pack <file>', 'also write the packed file (.cop)')
-  .option('--pack-mode <mode>', 'fast, default or max', 'default')
+  .option('--pack-mode <mode>', 'how hard the packer tries: fast, default or max', 'default')
   .option('--report <file>', 'also write the report (.html)')
-  .option('--recipe <file>', 'where the recipe is written (default: beside the output)')
-  .option('--no-latency', 'do not measure latency')
+  .option(
+    '--recipe <file>',
+    'where to write the recipe, with which `coppice run` repeats the result (default: beside the output)',
+  )
+  .option('--no-latency', 'do not measure how long a call takes')
   .option('--keep-metadata', "keep exporters' notes (stack traces, class names, paths), which are left out otherwise")
   .option('--compare-sizes', compareSizes)
   .action((model: string, flags) =>
@@ -112,14 +113,14 @@ addThreads(
 
 command('pack <model>', 'store a model losslessly in fewer bytes')
   .requiredOption('-o, --output <file>', 'the packed file (.cop)')
-  .option('--mode <mode>', 'fast, default or max', 'default')
+  .option('--mode <mode>', 'how hard the packer tries: fast, default or max', 'default')
   .option('--threads <n>', threadsToWorkOn)
   .option('--compare-sizes', compareSizes)
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/pack.ts')).runPack(model, flags, io)),
   )
 
-command('unpack <file>', 'get the model back: every tensor bit for bit, the same graph')
+command('unpack <file>', 'get the model back from a packed file: every tensor bit for bit, the same graph')
   .requiredOption('-o, --output <file>', 'the model (.onnx); beyond 2 GiB its weights lie beside it (.onnx.data)')
   .option('--threads <n>', threadsToWorkOn)
   .action((file: string, flags) =>
@@ -134,13 +135,19 @@ addThreads(command('run <recipe> <model>', 'apply a recipe: the same recipe, mod
   )
 
 addThreads(
-  addTrainOptions(command('train <net>', 'train a network of the zoo from its start'), { epochs: '10', rate: '0.05' }),
+  addTrainOptions(command('train <net>', 'train a built-in network from random weights'), {
+    epochs: '10',
+    rate: '0.05',
+  }),
 )
-  .option('--classes <n>', 'classes (default: those of the net)')
-  .option('--input <shape>', 'CHANNELS,HEIGHT,WIDTH (default: those of the net)')
-  .option('--width <factor>', "factor on every layer's channels")
-  .option('--stem <stem>', 'imagenet or cifar: the form for small images')
-  .option('--pooled <side>', 'side of the map that the dense layers of AlexNet or VGG get')
+  .option('--classes <n>', 'number of classes (default: that of the network)')
+  .option('--input <shape>', 'CHANNELS,HEIGHT,WIDTH of its input (default: those of the network)')
+  .option('--width <factor>', "multiply every layer's channels by this")
+  .option('--stem <stem>', 'imagenet, or cifar for small images: the form of the first layers')
+  .option(
+    '--pooled <side>',
+    'height and width that the last feature map is pooled to before the dense layers of AlexNet or VGG',
+  )
   .option('--report <file>', 'also draw loss and accuracy (.html)')
   .action((net: string, flags) =>
     run(flags, async (io) => (await import('./commands/train.ts')).runTrain(net, flags, io, stop.signal)),
@@ -165,45 +172,60 @@ addThreads(
 
 addThreads(
   addDataOptions(
-    command('scan <model>', 'how much pruning each weight tensor alone can bear, on held-back training data'),
+    command('scan <model>', 'measure how far each weight tensor can be pruned alone, on held-back training data'),
   ),
 )
   .option('-o, --output <file>', 'the curves (.json), from which a later run goes on (default: beside the model)')
   .option('--report <file>', 'also draw the curves (.html)')
-  .option('--sparsities <numbers>', 'the grid, between commas (default: 0.1 to 0.9)')
-  .option('--max-loss <points>', 'points of accuracy that a tensor alone may cost', '1')
+  .option('--sparsities <numbers>', 'shares of zeros to measure at, between commas (default: 0.1 to 0.9)')
+  .option('--max-loss <points>', 'most points of accuracy that pruning one tensor may lose', '1')
   .option('--samples <n>', 'training samples that are held back to measure on', '2000')
-  .option('--unit <unit>', 'element or filter: what is zeroed', 'element')
-  .option('--retrain <epochs>', 'train so long before each point is measured, stopped early; 0: measure at once', '0')
-  .option('--retrain-samples <n>', 'training samples for that; a fifth of them tells when to stop', '10000')
-  .option('--rate <number>', 'learning rate of that', '0.01')
+  .option('--unit <unit>', 'element or filter: whether single weights or whole filters are zeroed', 'element')
+  .option(
+    '--retrain <epochs>',
+    'train up to this many epochs before measuring each point; 0: measure without training',
+    '0',
+  )
+  .option('--retrain-samples <n>', 'samples to retrain on; a fifth of them decides when to stop', '10000')
+  .option('--rate <number>', 'learning rate of --retrain', '0.01')
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/scan.ts')).runScan(model, flags, io, stop.signal)),
   )
 
 addThreads(
   addTrainOptions(
-    command('prune <model>', 'zero weights, at once or in rounds with training between, and remove dead units'),
+    command('prune <model>', 'zero weights, at once or in rounds with training in between, and remove dead units'),
     { epochs: '1', rate: '0.01' },
   ),
 )
   .option('--sparsity <share>', 'share of the weights that are zero at the end (default: 0.5)')
   .option('--scan <file>', "a scan's file: each tensor is pruned as it recommends, instead of --sparsity")
   .option('--quality <q>', 'weights below q standard deviations of their tensor go, instead of --sparsity')
-  .option('--scope <scope>', 'layer or global: where weights compete', 'layer')
+  .option(
+    '--scope <scope>',
+    'layer: each tensor is pruned by the same share; global: all weights are ranked together',
+    'layer',
+  )
   .option(
     '--score <score>',
-    'magnitude, lamp (magnitude beside the layer; for scope global), taylor, obd or obs (which moves what stays): what the smallest of goes',
+    'how weights are ranked for removal: magnitude, lamp (magnitude relative to the layer; for --scope global), taylor, obd, or obs (which also adjusts the weights that stay)',
     'magnitude',
   )
-  .option('--diagonal <from>', 'fisher or hessian: where obd has the diagonal of the Hessian from (default: fisher)')
-  .option('--unit <unit>', 'element or filter: what is zeroed', 'element')
-  .option('--pruning <schedule>', 'one-shot, iterative (the same share of what is left) or gradual (cubic)', 'one-shot')
-  .option('--rounds <n>', 'of iterative and gradual (default: 5); --epochs of training follow each')
+  .option('--diagonal <from>', "fisher or hessian: how obd estimates the Hessian's diagonal (default: fisher)")
+  .option('--unit <unit>', 'element or filter: whether single weights or whole filters are zeroed', 'element')
+  .option(
+    '--pruning <schedule>',
+    'one-shot, iterative (each round the same share of what is left) or gradual (ever less per round, by a cubic)',
+    'one-shot',
+  )
+  .option('--rounds <n>', 'rounds of iterative and gradual pruning (default: 5), each followed by --epochs of training')
   .option('--final-epochs <n>', 'epochs after the last round, instead of --epochs')
-  .option('--restart', 'draw all surviving weights anew before training, instead of training them on')
+  .option(
+    '--restart',
+    'before training, replace all remaining weights by new random ones, instead of training them further',
+  )
   .option('--exclude <names>', 'weights to leave alone, between commas')
-  .option('--no-shrink', 'keep dead units: tensors keep their shapes')
+  .option('--no-shrink', 'do not remove dead units: tensors keep their shapes')
   .action((model: string, flags) =>
     run(flags, async (io) => (await import('./commands/prune.ts')).runPrune(model, flags, io, stop.signal)),
   )

@@ -40,25 +40,33 @@ export function addTrainOptions(command: Command, { epochs, rate }: Defaults): C
   return addDataOptions(command)
     .requiredOption('-o, --output <file>', 'the trained model (.onnx)')
     .option('--epochs <n>', 'passes over the training data', epochs)
-    .option('--batch <n>', 'samples a step', '64')
+    .option('--batch <n>', 'samples per step', '64')
     .option('--rate <number>', 'learning rate', rate)
     .option('--optimizer <name>', 'sgd or adam', 'sgd')
-    .option('--momentum <number>', 'of sgd (default: 0.9)')
-    .option('--nesterov', 'of sgd: look ahead')
-    .option('--decay <number>', 'weight decay; not of biases and normalisations', '0')
-    .option('--schedule <form>', 'constant, cosine, or step:EPOCH,EPOCH (times 0.1 at each)', 'cosine')
-    .option('--warm-up <epochs>', 'epochs over which the rate rises to its full value', '0')
+    .option('--momentum <number>', 'momentum of sgd (default: 0.9)')
+    .option('--nesterov', 'use Nesterov momentum with sgd')
+    .option('--decay <number>', 'weight decay; biases and normalisations have none', '0')
+    .option(
+      '--schedule <form>',
+      'how the learning rate changes: constant, cosine, or step:EPOCH,EPOCH (times 0.1 at each)',
+      'cosine',
+    )
+    .option('--warm-up <epochs>', 'epochs over which the learning rate rises to its full value', '0')
     .option('--smoothing <share>', 'label smoothing', '0')
-    .option('--crop <pixels>', 'augment: pad so much and crop at random', '0')
-    .option('--flip', 'augment: flip left and right at random')
-    .option('--validation <share>', 'share of the training data that is held back and measured', '0')
-    .option('--patience <epochs>', 'stop after so many epochs without a better validation loss; keep the best')
-    .option('--average <decay>', 'exponential average of the weights, such as 0.999')
-    .option('--checkpoint <file>', 'saved each epoch; a run with the same options goes on from it')
+    .option('--crop <pixels>', 'augment: pad images by this many pixels, then crop at random', '0')
+    .option('--flip', 'augment: mirror images at random')
+    .option('--validation <share>', 'share of the training data to hold back and measure after each epoch', '0')
+    .option('--patience <epochs>', 'stop after this many epochs without a better validation loss, and keep the best')
+    .option('--average <decay>', 'keep an exponential moving average of the weights with this decay, such as 0.999')
+    .option('--checkpoint <file>', 'save progress here each epoch; the same command later goes on from it')
     .option(
       '--task <task>',
       'what is learnt: classes, binary, labels, numbers, tokens or mask, or OUTPUT=KIND (default: what the data and the model say)',
     )
     .option('--history <file>', 'also write loss and accuracy of each epoch (.json)')
-    .option('--engine <engine>', 'auto, blocked or plain', 'auto')
+    .option(
+      '--engine <engine>',
+      'how gradients are computed: blocked (faster, not on all processors), plain, or auto',
+      'auto',
+    )
 }

@@ -6,13 +6,14 @@ import { unpackModel } from '../formats/unpack.ts'
 import { type InputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
+import { apart } from '../numbers.ts'
 import { writeModel } from '../onnx/write.ts'
 import type { CalibrationSpec, Recipe, Step } from '../recipe.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { settleTask } from '../task/settle.ts'
 import { describeTask, type Task } from '../task/task.ts'
-import type { Finding, LossUnit, Verdict } from '../task/verdict.ts'
+import type { Finding, LossUnit } from '../task/verdict.ts'
 import { openFaster } from './faster.ts'
 import { type BoundData, calibrationBatch, calibrationSamples, holdBack } from './held-back.ts'
 import { randomData, randomSpec } from './random-data.ts'
@@ -192,23 +193,17 @@ function encode(
   return { ...result({ model, onnx: original, steps: [], notes }), ...why }
 }
 
-/** What a verdict's worst finding says, with its output. */
-export function inWords({ worst }: Verdict): string {
+/** What the worst of a trial that broke its limit lost, and the limit. */
+export function brokenInWords({ on, verdict: { worst } }: Trial): string {
   if (!worst) return 'nothing was judged'
-  const { output, unit, loss, group } = worst
+  const { output, unit, loss, limit, group } = worst
   const where = group ? ` in the range ${group}` : ''
-  return unit === 'dB of noise'
-    ? `output "${output}" keeps ${(-loss).toFixed(1)} dB of signal to noise${where}`
-    : `output "${output}" loses ${loss.toFixed(2)} ${unit}${where}`
-}
-
-/** The same of a trial that broke its limit, with the limit. */
-export function brokenInWords({ on, verdict }: Trial): string {
-  const { worst } = verdict
-  if (!worst) return inWords(verdict)
-  const limit =
-    worst.unit === 'dB of noise' ? `at least ${(-worst.limit).toFixed(1)} dB` : `at most ${worst.limit} points`
-  return `${inWords(verdict)} on ${on}, where ${limit} was asked for`
+  if (unit === 'dB of noise') {
+    const [kept, least] = apart(-loss, -limit, 1)
+    return `output "${output}" keeps ${kept} dB of signal to noise${where} on ${on}, where at least ${least} dB was asked for`
+  }
+  const [lost, most] = apart(loss, limit)
+  return `output "${output}" loses ${lost} ${unit}${where} on ${on}, where at most ${most} points was asked for`
 }
 
 function heldBackLoss(

@@ -1,7 +1,7 @@
 /** The search for speed: an int8 model, with the layers in float that integers make worse or slower. */
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
-import { makeFast } from '../quantize/speed.ts'
+import { type KeptFloat, makeFast } from '../quantize/speed.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import type { Search } from './small.ts'
 
@@ -30,8 +30,19 @@ export async function openFaster(
         verdict: await verdictOf(fast.model),
         kept: new Map(fast.keptFloat.map((k) => [k.node, `stays in float: ${k.why}`])),
         otherwise: 'no integer kernel multiplies with it',
-        notes: [...fast.notes, ...fast.keptFloat.map((k) => `${k.node} stays in float: ${k.why}`)],
+        notes: [...fast.notes, ...inFloat(fast.keptFloat)],
       }
     },
   }
+}
+
+/** A sentence for each reason, with the nodes that it holds for. */
+function inFloat(kept: readonly KeptFloat[]): string[] {
+  const nodesOf = new Map<string, string[]>()
+  for (const { node, why } of kept) nodesOf.set(why, [...(nodesOf.get(why) ?? []), node])
+  return [...nodesOf].map(([why, nodes]) => {
+    const shown = nodes.slice(0, 5).join(', ')
+    const more = nodes.length > 5 ? ` and ${nodes.length - 5} more` : ''
+    return `in float ${nodes.length > 1 ? 'stay' : 'stays'} ${shown}${more} (${why})`
+  })
 }

@@ -74,7 +74,7 @@ export async function openSmall(
       const holds = async (lambda: number): Promise<boolean> => {
         if (signal?.aborted) throw new AbortError('compress: stopped')
         const { model: quantized } = await quantizeAt(prepared, lambda)
-        progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `price ${lambda.toExponential(1)} a bit`)
+        progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `searching, at a price of ${lambda.toExponential(1)} per bit`)
         return (await verdictOf(quantized)).spent <= 1
       }
       const lambda = await highestPrice(holds, start)

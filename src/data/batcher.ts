@@ -55,12 +55,12 @@ export function batcherFor(
   const other = fixed.find((b) => b.batchSize !== batchSize)
   if (other) {
     throw new Error(
-      `model: input "${fixed[0].input.name}" takes ${batchSize} samples a call and "${other.input.name}" ${other.batchSize}; expected one batch size`,
+      `model: input "${fixed[0].input.name}" takes ${batchSize} samples per call and "${other.input.name}" ${other.batchSize}; expected one batch size`,
     )
   }
   const unused = names.filter((name) => !bound.some((b) => b.fieldName === name))
   if (unused.length > 0) notes.push(`the model has no input for ${list(unused)} of the data, so it is not used`)
-  if (batchSize !== undefined) notes.push(`the model takes ${batchSize} sample${batchSize === 1 ? '' : 's'} a call`)
+  if (batchSize !== undefined) notes.push(`the model takes ${batchSize} sample${batchSize === 1 ? '' : 's'} per call`)
   const batcher: Batcher = (from, indices) => {
     if (batchSize !== undefined && indices.length !== batchSize) {
       throw new Error(`batch: ${indices.length} samples; expected ${batchSize}, which is all that the model takes`)

@@ -63,7 +63,7 @@ function sizeTaken(inputs: readonly ValueInfo[], layout: Preprocess['layout']): 
 function checkChannels(channels: number, given: { mean?: readonly number[]; std?: readonly number[] }): void {
   for (const [name, values] of Object.entries(given)) {
     if (values && values.length !== 1 && values.length !== channels) {
-      const expected = channels === 1 ? '1' : `1 or ${channels}, one a channel`
+      const expected = channels === 1 ? '1' : `1 or ${channels}, one per channel`
       throw new Error(`preprocessing: ${name} has ${values.length} values; expected ${expected}`)
     }
     if (values?.some((v) => !Number.isFinite(v) || (name === 'std' && v === 0))) {

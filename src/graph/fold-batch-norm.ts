@@ -101,7 +101,7 @@ function planLayer(view: View, { layer, norm, scale, shift }: Affine & { layer: 
   if (weight.dims[axis] * group !== scale.length)
     return `it does not have a channel for each output of ${describe(layer)}`
   if (bias && sizeOf(bias.dims) !== scale.length)
-    return `the bias of ${describe(layer)} does not have one value a channel`
+    return `the bias of ${describe(layer)} does not have one value per channel`
   const w = { ...scaled(weight, scale, { axis, group }), name: view.fresh(`${layer.inputs[1]}_folded`) }
   const b = floatTensor(
     view.fresh(`${biasName || layer.inputs[1]}_folded_bias`),

@@ -124,7 +124,7 @@ export function warnOfSilence(subject: string, { energies }: Gradients, context:
   const silent = energies.filter((e) => e <= 1e-6 * mean).length
   if (silent < 0.9 * energies.length) return
   context.warn?.(
-    `${subject}: ${silent} of ${energies.length} batches give no gradient to speak of, as the network knows them by heart; the others alone decide, and magnitude, lamp or obs may keep more`,
+    `${subject}: ${silent} of ${energies.length} batches have near-zero gradients (the network has memorised them); the others alone decide, and magnitude, lamp or obs may keep more`,
   )
 }
 

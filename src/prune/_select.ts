@@ -20,7 +20,7 @@ export const selectOptions = {
     type: 'choice',
     of: ['layer', 'global'],
     default: 'layer',
-    help: 'where weights compete: within each tensor, or over all of them',
+    help: 'whether weights are ranked within each tensor or all together',
   },
   sparsities: {
     type: 'numbers-by-name',

@@ -26,7 +26,7 @@ export const obd = defineMethod({
       help: 'squared gradients of single examples, or products of the Hessian with random signs',
     },
     samples: { type: 'number', default: 256, min: 1, integer: true, help: 'samples that derivatives are taken on' },
-    probes: { type: 'number', default: 8, min: 1, integer: true, help: 'of hessian: random vectors a batch' },
+    probes: { type: 'number', default: 8, min: 1, integer: true, help: 'random vectors per batch, for hessian' },
   },
   run: pruneBy('obd', obdScores),
 })

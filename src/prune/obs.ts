@@ -18,7 +18,13 @@ export const obs = defineMethod({
   help: 'zeroes the weights that change their layer least and lets the others make up for them (needs calibration data)',
   options: {
     ...selectOptions,
-    samples: { type: 'number', default: 4096, min: 1, integer: true, help: 'input vectors a layer that H is made of' },
+    samples: {
+      type: 'number',
+      default: 4096,
+      min: 1,
+      integer: true,
+      help: 'input vectors per layer that H is computed from',
+    },
     damping: {
       type: 'number',
       default: 0.01,

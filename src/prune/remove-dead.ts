@@ -222,7 +222,7 @@ function heldUnits({ view, known, read, classOf }: Liveness): string | undefined
   if (units.size === 0) return undefined
   const named = [...units].slice(0, 5).map(([node, n]) => `${describe(node)} (${n})`)
   const more = units.size > named.length ? ` and ${units.size - named.length} more nodes` : ''
-  return `dead units stay where other nodes need them in place: ${named.join(', ')}${more}`
+  return `some dead channels cannot be removed, as these nodes need them: ${named.join(', ')}${more}`
 }
 
 function sizeOfKept(kept: Uint8Array | undefined): number {

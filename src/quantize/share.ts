@@ -38,7 +38,7 @@ export const share = defineMethod({
       min: 1,
       max: 65535,
       integer: true,
-      help: 'distinct values a codebook, zero not counted',
+      help: 'distinct values per codebook, zero not counted',
     },
     method: {
       type: 'choice',
@@ -46,7 +46,12 @@ export const share = defineMethod({
       default: 'k-means',
       help: 'how the values are found: nearest mean, unbiased random rounding, even steps, or fewest bits for the error',
     },
-    scope: { type: 'choice', of: ['layer', 'global'], default: 'layer', help: 'one codebook a tensor, or one for all' },
+    scope: {
+      type: 'choice',
+      of: ['layer', 'global'],
+      default: 'layer',
+      help: 'one codebook per tensor, or one for all',
+    },
     minSize: {
       type: 'number',
       default: 256,

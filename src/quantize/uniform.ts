@@ -36,7 +36,7 @@ export const uniform = defineMethod({
       default: 1e-8,
       min: 0,
       max: 1,
-      help: 'divergence of the output that one bit is worth; larger is smaller and worse',
+      help: 'output divergence traded per bit; higher gives a smaller file and lower accuracy',
     },
     minSize: { type: 'number', default: 64, min: 1, integer: true, help: 'tensors with fewer elements are left alone' },
     samples: {
@@ -44,7 +44,7 @@ export const uniform = defineMethod({
       default: 8192,
       min: 256,
       integer: true,
-      help: 'input vectors sampled a layer for the second moments',
+      help: 'input vectors per layer that second moments are taken of',
     },
     exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
   },

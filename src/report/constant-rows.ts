@@ -100,7 +100,7 @@ const reasons: Readonly<Record<Exclude<Role, 'weight' | 'unknown'>, string>> = {
   statistic: 'statistic of a normalisation',
   factor: 'factor on the way to a weight',
   quantiser: 'scale or zero point of a quantiser',
-  offset: 'one number a channel, in arithmetic',
+  offset: 'one number per channel, in arithmetic',
   setting: 'shape, index or other setting',
   unused: 'nothing reads it',
 }

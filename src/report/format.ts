@@ -1,5 +1,5 @@
 /** Numbers for people. */
-import { factor } from '../speed-up.ts'
+import { factor } from '../numbers.ts'
 
 export function count(n: number): string {
   return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ',')
@@ -51,16 +51,6 @@ export function signed(value: number, digits = 2): string {
   const text = value.toFixed(digits)
   if (Number(text) === 0) return (0).toFixed(digits)
   return value > 0 ? `+${text}` : text
-}
-
-/**
- * Two numbers with as many digits as tell them apart where they differ, from `digits` on: what is more than its limit must
- * also look so.
- */
-export function apart(a: number, b: number, digits = 2): [string, string] {
-  let d = digits
-  while (Math.abs(a - b) >= 1e-6 && a.toFixed(d) === b.toFixed(d) && d < 6) d++
-  return [a.toFixed(d), b.toFixed(d)]
 }
 
 export function decibels(snrDb: number): string {

@@ -1,6 +1,8 @@
 /** The report as one HTML file that needs nothing else: no script, no network. */
+
+import { factor } from '../numbers.ts'
 import type { Recipe } from '../recipe.ts'
-import { factor, isSameModel, type SpeedUp, speedVerdict } from '../speed-up.ts'
+import { isSameModel, type SpeedUp, speedVerdict } from '../speed-up.ts'
 import { type Cell, escapeHtml, facts, renderPage, section, type Tone, table, tile } from './_page.ts'
 import { bytes, count, decibels, percent, points, sizeDifference } from './format.ts'
 import type { LayerRow, Report, Untouched } from './report.ts'

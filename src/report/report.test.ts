@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { apart } from '../numbers.ts'
 import { exampleReport, longName } from '../testing/example-report.ts'
-import { apart, countChange, sizeDifference } from './format.ts'
+import { countChange, sizeDifference } from './format.ts'
 import { renderHtml } from './html.ts'
 import type { Report } from './report.ts'
 import { judgedRows } from './rows.ts'

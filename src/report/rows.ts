@@ -1,8 +1,9 @@
 /** The rows that the terminal and the page share. */
+import { apart } from '../numbers.ts'
 import { speedInWords, speedVerdict } from '../speed-up.ts'
 import type { Finding } from '../task/verdict.ts'
 import type { Tone } from './_page.ts'
-import { apart, bytes, count, countChange, milliseconds, percent, points, signed, sizeDifference } from './format.ts'
+import { bytes, count, countChange, milliseconds, percent, points, signed, sizeDifference } from './format.ts'
 import type { Report } from './report.ts'
 
 export interface ComparisonRow {

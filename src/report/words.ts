@@ -1,5 +1,6 @@
 /** Sentences that reports share. */
-import { apart, decibels } from './format.ts'
+import { apart } from '../numbers.ts'
+import { decibels } from './format.ts'
 import type { Report } from './report.ts'
 
 /** A moment to the minute, in universal time: "2026-11-29 10:59 UTC". */

@@ -13,7 +13,7 @@ import { writeModel } from '../../onnx/write.ts'
 import { type PruneRound, pruneAndTrain, pruneSchedules, pruneScores } from '../../prune/prune-and-train.ts'
 import { removeDead } from '../../prune/remove-dead.ts'
 import { expandGrids } from '../../quantize/compact.ts'
-import { bytes, count, percent } from '../../report/format.ts'
+import { bytes, count, countChange, percent, sizeDifference } from '../../report/format.ts'
 import { describeTest, type TestScore } from '../../report/train-report.ts'
 import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
 import { permutation, random } from '../../tensor/random.ts'
@@ -140,7 +140,7 @@ function scoringData(batcher: BoundBatcher, training: Dataset, seed: number): Co
       *labelled() {
         if (drawn.length < (batcher.batchSize ?? 1))
           throw new Error(
-            `${training.id}: ${drawn.length} samples; expected at least ${batcher.batchSize}, which the model takes a call`,
+            `${training.id}: ${drawn.length} samples; expected at least ${batcher.batchSize}, which the model takes per call`,
           )
         for (const { feeds, indices } of batches()) yield { feeds, labels: indices.map((i) => labels[i]) }
       },
@@ -218,8 +218,8 @@ interface PruneReport {
 
 function describe({ model, before, after, test }: PruneReport): string {
   return [
-    `parameters ${count(before.nonzero)} to ${count(after.nonzero)} that are not zero${after.nonzero > 0 ? ` (${(before.nonzero / after.nonzero).toFixed(1)} x fewer)` : ''}, ${count(after.parameters)} stored`,
-    `packed ${bytes(before.packed)} to ${bytes(after.packed)} bytes`,
+    `parameters that are not zero: ${count(before.nonzero)} before, ${count(after.nonzero)} after${after.nonzero > 0 ? ` (${countChange(before.nonzero, after.nonzero) || 'the same'})` : ''}; ${count(after.parameters)} stored`,
+    `packed bytes: ${bytes(before.packed)} before, ${bytes(after.packed)} after (${sizeDifference(before.packed, after.packed).join(' ')})`,
     ...(test ? [describeTest(test)] : []),
     `wrote ${model}`,
   ].join('\n')

@@ -12,7 +12,7 @@ import { defineFormat } from './matrix.ts'
 export const cser = defineFormat({
   id: 'cser',
   code: 7,
-  help: 'for each column, the rows of each value; a product multiplies once a value',
+  help: 'for each column, the rows of each value; a product multiplies once per value',
   write(out, { rows, columns, bits }) {
     const alphabet = alphabetOf(bits)
     const groupsOfColumn = new Uint32Array(columns)
