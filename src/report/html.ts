@@ -45,16 +45,16 @@ function qualityTile(report: Report): string | undefined {
   const { before, after, judged, agreement, testSet, goal } = report
   const [worst] = judgedRows(report)
   const held: Tone = !goal || !worst ? 'plain' : worst.broken ? 'bad' : 'good'
-  const allowed = goal && worst?.allowed ? `; ${worst.allowed} allowed` : ''
+  const wanted = goal && worst?.wanted ? `; ${worst.wanted} wanted` : ''
   if (before.top1 !== undefined && after.top1 !== undefined) {
     const on = testSet ? `, on ${count(testSet.samples)} test samples` : ''
-    const limit = worst?.value.endsWith('points') ? allowed : ''
+    const limit = worst?.value.endsWith('points') ? wanted : ''
     const change = `${percent(before.top1)} before, ${points(before.top1, after.top1)}`
     return tile(percent(after.top1), 'top-1 accuracy', `${change}${limit}${on}`, held)
   }
   if (worst) {
     const interval = worst.interval ? ` (95 %: ${worst.interval})` : ''
-    return tile(worst.value, worst.what, `${worst.output}${interval}${allowed}, on ${judged?.on}`, held)
+    return tile(worst.value, worst.what, `output ${worst.output}${interval}${wanted}, on ${judged?.on}`, held)
   }
   if (!agreement) return undefined
   return agreement.top1 === undefined
@@ -96,11 +96,9 @@ function judgement(report: Report): string {
     { html: escapeHtml(r.kind), kind: 'text' },
     { html: escapeHtml(`${r.value} ${r.what}`), kind: 'text' },
     r.interval,
-    ...(withLimit
-      ? [r.allowed, { html: r.broken ? 'broken' : 'held', tone: (r.broken ? 'bad' : 'good') as Tone }]
-      : []),
+    ...(withLimit ? [r.wanted, { html: r.broken ? 'broken' : 'held', tone: (r.broken ? 'bad' : 'good') as Tone }] : []),
   ])
-  const head = ['output', 'judged as', 'found', '95 % interval', ...(withLimit ? ['allowed', 'limit'] : [])]
+  const head = ['output', 'judged as', 'found', '95 % interval', ...(withLimit ? ['wanted', 'limit'] : [])]
   return `<p class="legend">Against the original, on ${escapeHtml(report.judged?.on ?? '')}; noise is measured about each output's mean.</p>
 ${table({ caption: 'What each output kept of the original', head, rows, narrow: 'stacked' })}`
 }

@@ -31,6 +31,8 @@ export interface MeasureOptions extends Pick<Context, 'progress' | 'signal'> {
   /** General compressors whose sizes are told for comparison: they may take minutes, so only where that was asked for. */
   readonly compressors?: Compressors
   readonly skipLatency?: boolean
+  /** How long latency may be measured, in milliseconds; default: as `measureLatency` has it. */
+  readonly latencyMs?: number
   /** The judgement of the second model by the first, where it was made already. */
   readonly trial?: Trial
   /** What the outputs mean, and what may be lost; guessed, and 0.5 points, where they are not given. */
@@ -55,7 +57,7 @@ export async function compareModels(before: Subject, after: Subject, options: Me
     // The same file takes the same time, whatever two runs of it would say.
     const different = sameBytes(before.onnx, after.onnx) ? [before.onnx] : [before.onnx, after.onnx]
     const times = await latencyOf(different, await oneCall(before.model, options), {
-      maxMs: 20_000,
+      maxMs: options.latencyMs,
       signal,
       progress: (done, what) => progress?.(0.85 + 0.15 * done, what),
     })

@@ -91,8 +91,8 @@ describe('the text', () => {
     const [finding] = exampleReport.judged!.findings
     const findings = Array.from({ length: 12 }, (_, i) => ({ ...finding, output: `out${i}`, spent: i / 10 }))
     const text = renderText({ ...exampleReport, judged: { ...exampleReport.judged!, findings } })
-    expect(text).toContain('out11 (numbers)')
-    expect(text).not.toContain('out3 ')
+    expect(text).toContain('"out11" (numbers)')
+    expect(text).not.toContain('"out3"')
     expect(text).toContain('and 4 more, all better than these')
   })
 

@@ -98,7 +98,8 @@ export interface JudgedRow {
   readonly what: string
   /** The 95 % interval of that. */
   readonly interval: string
-  readonly allowed: string
+  /** The limit: "at least 30.0 dB". */
+  readonly wanted: string
   readonly broken: boolean
 }
 
@@ -109,7 +110,7 @@ export function judgedRows({ judged }: Report): JudgedRow[] {
 
 function judgedRow(f: Finding): JudgedRow {
   const { output, kind, group, unit, loss, limit, interval, spent } = f
-  const about = { output: group ? `${output}, inputs ${group}` : output, kind, broken: spent > 1 }
+  const about = { output: group ? `"${output}", inputs ${group}` : `"${output}"`, kind, broken: spent > 1 }
   if (unit === 'dB of noise') {
     const [kept, least] = apart(-loss, -limit, 1)
     const exact = !Number.isFinite(loss)
@@ -118,7 +119,7 @@ function judgedRow(f: Finding): JudgedRow {
       value: exact ? 'no noise' : `${kept} dB`,
       what: exact ? 'at all' : `of signal to noise (relative error ${(100 * 10 ** (loss / 20)).toPrecision(2)} %)`,
       interval: interval ? `${(-interval[1]).toFixed(1)} to ${(-interval[0]).toFixed(1)} dB` : '',
-      allowed: Number.isFinite(limit) ? `at least ${least} dB` : '',
+      wanted: Number.isFinite(limit) ? `at least ${least} dB` : '',
     }
   }
   const [lost, most] = apart(loss, limit)
@@ -127,7 +128,7 @@ function judgedRow(f: Finding): JudgedRow {
     value: `${lost} points`,
     what: `${unit.replace('points ', '')} lost`,
     interval: interval ? `${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}` : '',
-    allowed: Number.isFinite(limit) ? `at most ${most}` : '',
+    wanted: Number.isFinite(limit) ? `at most ${most}` : '',
   }
 }
 

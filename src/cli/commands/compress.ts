@@ -89,6 +89,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
       trial: result.trial,
       ...(flags.compareSizes ? { compressors } : {}),
       skipLatency: !flags.latency,
+      latencyMs: goal === 'speed' ? 20_000 : 10_000,
       signal,
       progress: (done, what) => io.progress(0.7 + 0.3 * done, what),
     },
