@@ -1,5 +1,6 @@
 /** The models that commands read, none of whose files they may write over. */
 import { unpackOnnx } from '../formats/unpack.ts'
+import { densified } from '../graph/densify.ts'
 import { upgradeOpset, upgradeTargets } from '../graph/upgrade.ts'
 import { type Model, opsetOf } from '../model.ts'
 import { type Opened, openWithFiles, readFileBytes } from '../node/files.ts'
@@ -47,9 +48,9 @@ export function openAny(path: string, files: Files = { outputs: [] }): OpenedAny
   return raised(path, { model: opened.model, onnx, fileBytes: onnx.byteLength })
 }
 
-/** A model to train or prune, of an operator set that can be worked with. */
+/** A model to train or prune: of an operator set that can be worked with, its weights dense. */
 export function openToWork(path: string, files: Files): Model {
-  return raiseModel(path, openInput(path, files).model)
+  return densified(raiseModel(path, openInput(path, files).model))
 }
 
 function raised(path: string, opened: OpenedAny): OpenedAny {

@@ -8,7 +8,7 @@ import { knownTensor } from '../ops/shape/known.ts'
 import { inferShapes, type Known } from '../ops/shape.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { changedBefore8 } from './_upgrade-old.ts'
-import { type Change, ints, onlyFirst, type Step, scalar, without } from './_upgrade-step.ts'
+import { type Change, type Changes, ints, onlyFirst, type Step, scalar, without } from './_upgrade-step.ts'
 import { node as makeNode, nameSource } from './build.ts'
 import { mapGraphs } from './fold.ts'
 import { describe, floatAttribute, graphsOf, intAttribute, intsAttribute, stringAttribute } from './walk.ts'
@@ -88,9 +88,9 @@ function upgradeNode(step: Step, from: number, target: number): readonly Node[] 
   if (!unchanged.has(node.op) && !Object.hasOwn(changed, node.op) && !wasTrial) {
     throw new UnsupportedError(`${describe(node)}: no known way to operator set ${target}`)
   }
-  // A change may give the node another operator (Upsample becomes Resize), whose own later changes are then due.
   // Before 6 a node could say which inputs it writes over; nothing ever used it.
   let nodes: readonly Node[] = [from < 6 ? without(node, 'consumed_inputs') : node]
+  // A change may give the node another operator (Upsample becomes Resize), whose own later changes are then due.
   for (let version = from + 1; version <= target; version++) {
     nodes = nodes.flatMap((n) => changedTo(version, { ...step, node: n }))
   }
@@ -106,14 +106,20 @@ function changedTo(version: number, step: Step): readonly Node[] {
 
 /** Versions up to 20 only took more types, spelled out a default or added an attribute with the old behaviour as default. */
 const unchanged = new Set(
-  `Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BitShift Cast Ceil Celu Compress Concat Constant ConstantOfShape Conv ConvInteger
-  ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Det Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor
-  GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
-  GroupNormalization HardSigmoid HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization
-  LeakyRelu Less LessOrEqual Log Loop LpNormalization LpPool MatMul MatMulInteger Max MaxPool MaxRoiPool Mean Min Mish Mod Mul Multinomial Neg
-  NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RNN RandomNormal
-  RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal Relu Reshape ReverseSequence Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Softplus Softsign SpaceToDepth
-  Sqrt Sub Sum Tan Tanh ThresholdedRelu Tile Transpose Trilu Unique Where Xor`.split(/\s+/),
+  `Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BitShift BitwiseAnd BitwiseNot BitwiseOr
+  BitwiseXor BlackmanWindow Cast CastLike Ceil Celu CenterCropPad Col2Im Compress Concat ConcatFromSequence
+  Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Det Div
+  DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND
+  Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HammingWindow
+  HannWindow HardSigmoid HardSwish Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization
+  LeakyRelu Less LessOrEqual Log Loop LpNormalization LpPool MatMul MatMulInteger Max MaxPool MaxRoiPool Mean
+  MelWeightMatrix Min Mish Mod Mul Multinomial Neg NegativeLogLikelihoodLoss NonMaxSuppression NonZero Not OneHot
+  Optional OptionalGetElement OptionalHasElement Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RNN
+  RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal Relu Reshape ReverseSequence
+  Round STFT ScatterElements ScatterND Selu SequenceAt SequenceConstruct SequenceEmpty SequenceErase
+  SequenceInsert SequenceLength SequenceMap Shape Shrink Sigmoid Sign Sin Sinh Size SoftmaxCrossEntropyLoss
+  Softplus Softsign SpaceToDepth SplitToSequence Sqrt StringNormalizer Sub Sum Tan Tanh TfIdfVectorizer
+  ThresholdedRelu Tile Transpose Trilu Unique Where Xor`.split(/\s+/),
 )
 
 /** A list attribute that becomes the next input. */
@@ -217,11 +223,23 @@ const split: Change = ({ node }) => {
   return { ...node, attributes: { ...node.attributes, num_outputs: count } }
 }
 
-/** By operator, the versions at which a node must be written differently. */
-const changed: Readonly<Record<string, Readonly<Record<number, Change>>>> = {
+/** The interpolations have other names since 20. */
+const gridSample: Change = ({ node }) => {
+  const mode = stringAttribute(node, 'mode', 'bilinear').replace(/^bi/, '')
+  return { ...node, attributes: { ...node.attributes, mode: { type: 'string', value: mode } } }
+}
+
+/** Since 16 places are half a pixel off unless told. */
+const roiAlign: Change = ({ node }) => {
+  const coordinate_transformation_mode: Attribute = { type: 'string', value: 'output_half_pixel' }
+  return { ...node, attributes: { coordinate_transformation_mode, ...node.attributes } }
+}
+
+const changed: Changes = {
   BatchNormalization: { 9: batchNormalization, 14: onlyFirst(({ node }) => node) },
   Clip: { 11: clip },
   Dropout: { 10: onlyFirst(({ node }) => node), 12: dropout },
+  GridSample: { 20: gridSample },
   Hardmax: { 13: softmax },
   LogSoftmax: { 13: softmax },
   Pad: { 11: pad },
@@ -233,6 +251,7 @@ const changed: Readonly<Record<string, Readonly<Record<number, Change>>>> = {
   ),
   ReduceSum: { 13: toInput('axes') },
   Resize: { 11: resize },
+  RoiAlign: { 16: roiAlign },
   Scatter: { 11: ({ node }) => ({ ...node, op: 'ScatterElements' }) },
   Slice: { 10: slice },
   Softmax: { 13: softmax },

@@ -4,7 +4,10 @@
  */
 import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import { expect, test } from 'vitest'
+import { densified } from '../graph/densify.ts'
+import { upgradeOpset } from '../graph/upgrade.ts'
 import { inspectModel } from '../inspect.ts'
+import type { Model } from '../model.ts'
 import { type Random, random } from '../tensor/random.ts'
 import { randomModel } from '../testing/random-model.ts'
 import { parseModel } from './parse-text.ts'
@@ -13,13 +16,16 @@ import { printModel } from './text.ts'
 import { writeModel } from './write.ts'
 
 const small = parseModel(`ir 8
-opset 17
+opset 6
 graph net {
   in x: float32[N, 2, 8, 8]
   out y: float32[N, 3]
   w: float32[3, 2, 3, 3] = {${new Array(54).fill('0.5').join(', ')}}
   s: int64[2] = {0, -1}
-  c = Conv(x, w) {strides: [2, 2], pads: [1, 1, 1, 1]}
+  z: sparse [3, 3] int64[2] {1, 5} float32[2] {1, 2}
+  u = Add(x, s2) {broadcast: 1, axis: 1}
+  s2: float32[2] = {1, 2}
+  c = Conv(u, w) {strides: [2, 2], pads: [1, 1, 1, 1]}
   r = Reshape(c, s)
   k = Constant() {value: float32[48, 3] {${new Array(144).fill('1').join(', ')}}}
   b = Constant() {value: bool[] {1}}
@@ -42,6 +48,7 @@ function survives(bytes: Uint8Array, what: string): 'model' | 'error' {
     const m = readModel(bytes)
     const inspection = inspectModel(m)
     JSON.stringify(inspection)
+    for (const work of [densified, (old: Model) => upgradeOpset(old, 8)]) workedOrRefused(m, work, what)
     again = [printModel(readModel(writeModel(m))), printModel(m)]
   } catch (error) {
     outcome = 'error'
@@ -53,6 +60,16 @@ function survives(bytes: Uint8Array, what: string): 'model' | 'error' {
   expect(again[0], what).toBe(again[1])
   expect(performance.now() - start, what).toBeLessThan(2000)
   return outcome
+}
+
+/** What is done to a model next gives a model or a sentence, too. */
+function workedOrRefused(m: Model, work: (m: Model) => Model, what: string): void {
+  try {
+    writeModel(work(m))
+  } catch (error) {
+    expect(['Error', 'UnsupportedError'], `${what}: ${(error as Error).stack}`).toContain((error as Error).name)
+    expect((error as Error).message, what).toMatch(/^(sparse tensor "|tensor "|.* ".*": |onnx: )/s)
+  }
 }
 
 function mutate(bytes: Uint8Array, rng: Random): Uint8Array {

@@ -1,0 +1,107 @@
+/** Oracle: ONNX Runtime computes the same; the printed text says what was merged. */
+import { describe, expect, test } from 'vitest'
+import type { Value } from '../method.ts'
+import type { Model } from '../model.ts'
+import { parseModel } from '../onnx/parse-text.ts'
+import { printModel } from '../onnx/text.ts'
+import { inferShapes } from '../ops/shape.ts'
+import { openSession, withSession } from '../runtime/session.ts'
+import { randomFeeds } from '../testing/real-models.ts'
+import { mergeDuplicates, withoutDuplicates } from './merge-duplicates.ts'
+
+const model = (body: string, head = 'in x: float32[2, 3]\n out y: float32'): Model =>
+  parseModel(`ir 8\nopset 17\ngraph g {\n ${head}\n ${body}\n}`)
+
+const run = (m: Model): Promise<Record<string, Value>> =>
+  withSession(
+    () => openSession(m, { threads: 1 }),
+    (session) => session.run(randomFeeds(m)),
+  )
+
+const values = 'float32[3] = {1, 2, 3}'
+const branches = (body: string): string =>
+  `b: bool[] = {1}\n y = If(b) {then_branch: graph t {\n out p: float32\n ${body}\n}, else_branch: graph e {\n out q: float32\n q = Relu(x)\n}}`
+
+describe('merged, with the same outputs', () => {
+  test.each<[string, string, number]>([
+    ['initialisers', `v: ${values}\n w: ${values}\n a = Add(x, v)\n y = Mul(a, w)`, 1],
+    ['three of them', `v: ${values}\n w: ${values}\n u: ${values}\n a = Add(x, v)\n b = Mul(a, w)\n y = Sub(b, u)`, 2],
+    [
+      'constants into an initialiser',
+      `v: ${values}\n a = Add(x, v)\n k = Constant() {value: float32[3] {1, 2, 3}}\n y = Mul(a, k)`,
+      1,
+    ],
+    [
+      'constants into the first of them',
+      'j = Constant() {value: int64[1] {0}}\n a = Unsqueeze(x, j)\n k = Constant() {value: int64[1] {0}}\n y = Squeeze(a, k)',
+      1,
+    ],
+    [
+      'a constant of a nested graph into an outer one',
+      `w: ${values}\n c = Add(x, w)\n ${branches('k = Constant() {value: float32[3] {1, 2, 3}}\n p = Mul(c, k)')}`,
+      1,
+    ],
+    [
+      'never into a constant that comes later',
+      `${branches('k = Constant() {value: float32[3] {1, 2, 3}}\n p = Mul(x, k)').replace(' y = If', ' h = If')}
+       w = Constant() {value: float32[3] {1, 2, 3}}\n y = Add(h, w)`,
+      0,
+    ],
+    ['an output stays, others are merged into it', `w: ${values}\n y: ${values}\n z = Add(x, w)`, 1],
+  ])('%s', async (_, body, count) => {
+    const before = model(body)
+    const merged = withoutDuplicates(before)
+    expect(merged.count).toBe(count)
+    expect(inferShapes(merged.model).problems).toEqual([])
+    expect((await run(merged.model)).y).toEqual((await run(before)).y)
+  })
+})
+
+test.each([
+  [
+    'of another type',
+    'v: int32[1] = {1}\n w: uint32[1] = {1}\n a = Cast(v) {to: 1}\n b = Cast(w) {to: 1}\n y = Add(a, b)',
+  ],
+  ['of another shape', 'v: float32[2, 1] = {1, 2}\n w: float32[1, 2] = {1, 2}\n y = MatMul(v, w)'],
+  ['of other bytes', `v: ${values}\n w: float32[3] = {1, 2, 4}\n a = Add(x, v)\n y = Mul(a, w)`],
+  ['of one value throughout', 'v: float32[3] = {1, 1, 1}\n w: float32[3] = {1, 1, 1}\n a = Add(x, v)\n y = Mul(a, w)'],
+])('tensors %s stay', (_, body) => {
+  const m = model(body)
+  expect(withoutDuplicates(m)).toEqual({ model: m, count: 0, bytes: 0 })
+})
+
+test('inputs that a caller can override stay, and names that a nested graph gives anew', async () => {
+  const overridable = model(
+    `v: ${values}\n w: ${values}\n a = Add(x, v)\n y = Mul(a, w)`,
+    'in x: float32[2, 3] in w: float32[3]\n out y: float32',
+  )
+  expect(await mergeDuplicates(overridable)).toBe(overridable)
+  const shadowed = model(
+    `v: ${values}\n u: ${values}\n a = Add(x, v)\n ${branches('v = Neg(x)\n k = Mul(v, u)\n p = Add(k, a)')}`,
+  )
+  expect(printModel(await mergeDuplicates(shadowed))).toBe(printModel(shadowed))
+})
+
+test('the copy is gone, and everything reads the first', () => {
+  const merged = withoutDuplicates(model(`v: ${values}\n w: ${values}\n a = Add(x, v)\n ${branches('p = Mul(a, w)')}`))
+  expect(merged.bytes).toBe(12)
+  expect(printModel(merged.model)).toMatchInlineSnapshot(`
+    "ir 8
+    opset 17
+    graph g {
+      in x: float32[2, 3]
+      out y: float32
+      v: float32[3] = {1, 2, 3}
+      b: bool[] = {1}
+      a = Add(x, v)
+      y = If(b) {then_branch: graph t {
+        out p: float32
+        p = Mul(a, v)
+      }, else_branch: graph e {
+        out q: float32
+        q = Relu(x)
+      }}
+    }
+    "
+  `)
+})
