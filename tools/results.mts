@@ -36,6 +36,37 @@ function peerOf(rows: Json): string {
 }
 
 const tables: Record<string, () => string | undefined> = {
+  'onnx-node-tests': () => {
+    const r = result('onnx-node-tests')
+    return (
+      r &&
+      table(
+        [
+          'onnx',
+          'models',
+          'written',
+          'packed and unpacked',
+          'inspected',
+          'shapes right',
+          'open in part',
+          'not known',
+          'failures',
+          'bytes',
+          'packed',
+        ],
+        [
+          [
+            r.onnx,
+            ...[r.models, r.written, r.unpacked, r.inspected, r.shapes.exact, r.shapes.partly, r.shapes.unknown].map(
+              count,
+            ),
+            count(r.failures.length),
+            ...[r.bytes.onnx, r.bytes.packed].map(count),
+          ],
+        ],
+      )
+    )
+  },
   compress: () => {
     const r = result('compress')
     return (

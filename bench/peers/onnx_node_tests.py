@@ -97,14 +97,13 @@ def stored(folder):
 
 
 def plain(message):
-    """The message with the elements of its tensors as raw_data, whatever field they are in."""
+    """The message with the elements of its tensors as raw_data, whatever field they are in, and without empty texts."""
     if isinstance(message, onnx.TensorProto):
         if message.data_type != onnx.TensorProto.STRING and not message.HasField("raw_data"):
-            elements = numpy_helper.from_array(numpy_helper.to_array(message)).raw_data
+            raw = numpy_helper.from_array(numpy_helper.to_array(message)).raw_data
             for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
                 message.ClearField(field)
-            message.raw_data = elements
-        return
+            message.raw_data = raw
     for field, value in message.ListFields():
         if field.message_type is None:
             if value == "":

@@ -11,10 +11,13 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { packModel } from '../formats/pack.ts'
 import { saveModel } from '../node/files.ts'
+import { parseModel } from '../onnx/parse-text.ts'
 import { writeModel } from '../onnx/write.ts'
 import { exampleModel } from '../testing/test-method.ts'
-import { openAny, openInput } from './inputs.ts'
+import { runInspect } from './commands/inspect.ts'
+import { openAny, openInput, openToRead, openToWork } from './inputs.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-inputs-'))
 const at = (name: string): string => join(folder, name)
@@ -59,5 +62,84 @@ describe('openInput', () => {
       ['ext.onnx', 'ext.onnx.data'].map((f) => readFileSync(at(f)).length),
     )
     expect(Buffer.compare(openAny(at('ext.onnx')).onnx, writeModel(model))).toBe(0)
+  })
+})
+
+describe('a model to look at', () => {
+  it('may be packed', async () => {
+    writeFileSync(at('a.cop'), packModel(exampleModel()))
+    expect(openToRead(at('a.cop'))).toMatchObject({ packedBytes: readFileSync(at('a.cop')).length })
+    const [plain, packed] = [await runInspect(at('real/a.onnx')), await runInspect(at('a.cop'))]
+    expect(packed.error).toBeUndefined()
+    expect(packed.output).toMatch(/a\.cop: packed in [\d,]+ bytes, operator set/)
+    expect(packed.output.split('\n').slice(1)).toEqual(plain.output.split('\n').slice(1))
+    writeFileSync(at('half.cop'), readFileSync(at('a.cop')).subarray(0, 100))
+    await expect(runInspect(at('half.cop'))).rejects.toThrow(/half\.cop: cop: /)
+  })
+
+  it('is told of as it is: old, odd, of other domains', async () => {
+    const texts: [string, string, RegExp][] = [
+      [
+        'old',
+        'opset 6\ngraph g {\n in x: float32[2]\n out y: float32\n y = Relu(x)\n}',
+        /note: operator set 6 is from/,
+      ],
+      [
+        'new',
+        'opset 99\ngraph g {\n in x: float32[2]\n out y: float32\n y = Relu(x)\n}',
+        /note: operator set 99 is newer/,
+      ],
+      ['none', 'graph g {\n in x: float32[2]\n out y: float32\n y = Relu(x)\n}', /none\.onnx: no operator set/],
+      ['empty', 'opset 17\ngraph g {\n in x: float32[2]\n out x: float32\n}', /note: its graph has no nodes/],
+      [
+        'ml',
+        'opset "ai.onnx.ml" 1\ngraph g {\n in x: float32[2, 3]\n out y: float32\n y = ai.onnx.ml::Scaler(x)\n}',
+        /ml\.onnx: operator set ai\.onnx\.ml 1, 1 layers/,
+      ],
+      [
+        'own',
+        'opset "my" 1\ngraph g {\n in x: float32[2, 3]\n out y: float32\n a = my::Op(x)\n y = my::Op(a)\n}',
+        /unsupported: my\.Op \(2 nodes, first "a"\): no shape rule/,
+      ],
+      [
+        'sparse',
+        'opset 17\ngraph g {\n in x: float32[2, 3]\n out y: float32\n w: sparse [3, 4] int64[1] {5} float32[1] {2}\n y = MatMul(x, w)\n}',
+        /MatMul +\[2, 4\] +12 +24 +12 +91\.7% +2\n.*note: 1 tensor is stored as sparse: 1 of 12 values/s,
+      ],
+    ]
+    for (const [name, text, line] of texts) {
+      writeFileSync(at(`${name}.onnx`), writeModel(parseModel(`ir 8\n${text}`)))
+      const { output, error } = await runInspect(at(`${name}.onnx`))
+      expect(error, name).toBeUndefined()
+      expect(output).toMatch(line)
+      expect(() => JSON.parse(JSON.stringify(output))).not.toThrow()
+    }
+  })
+})
+
+describe('a model to work with', () => {
+  const old = 'ir 4\nopset 6\ngraph g {\n in x: float32[2, 3]\n out y: float32\n p: float32[2] = {1, 2}\n'
+
+  it('has an operator set that runtimes know', () => {
+    writeFileSync(at('old.onnx'), writeModel(parseModel(`${old} y = Add(x, p) {broadcast: 1, axis: 0}\n}`)))
+    const opened = openAny(at('old.onnx'))
+    expect(opened).toMatchObject({ raisedFrom: 6, fileBytes: readFileSync(at('old.onnx')).length })
+    expect(opened.model.opsets).toEqual([{ domain: '', version: 8 }])
+    expect(Buffer.compare(opened.onnx, writeModel(opened.model))).toBe(0)
+    expect(openToWork(at('old.onnx'), { outputs: [] })).toEqual(opened.model)
+  })
+
+  it('or is refused in a sentence that names the file and the node', () => {
+    writeFileSync(at('odd.onnx'), writeModel(parseModel(`${old} y = ATen(x) @odd\n}`)))
+    const sentence = `${at('odd.onnx')}: ATen "odd": no known way to operator set 8`
+    expect(() => openAny(at('odd.onnx'))).toThrow(sentence)
+    expect(openToRead(at('odd.onnx')).model.graph.nodes[0].op).toBe('ATen')
+  })
+
+  it('has dense weights where it is trained or pruned', () => {
+    const text =
+      'ir 8\nopset 17\ngraph g {\n in x: float32[2, 3]\n out y: float32\n w: sparse [3, 4] int64[1] {5} float32[1] {2}\n y = MatMul(x, w)\n}'
+    writeFileSync(at('sparse.onnx'), writeModel(parseModel(text)))
+    expect(openToWork(at('sparse.onnx'), { outputs: [] }).graph.initializers.get('w')?.dims).toEqual([3, 4])
   })
 })
