@@ -10,6 +10,7 @@ import type { Dim, Model } from '../model.ts'
 import { brotli11, gzip9 } from '../node/compress.ts'
 import { loadData } from '../node/data.ts'
 import { openModel } from '../node/files.ts'
+import { parseModel } from '../onnx/parse-text.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { evaluateAccuracy } from './accuracy.ts'
@@ -187,6 +188,37 @@ describe('findRandomInputs', () => {
     })
     await withNet(net([7]), async (session) => {
       await expect(findRandomInputs(net([7]), session)).rejects.toThrow(/^random inputs: no shape was found/)
+    })
+  })
+
+  it('says what to tell it, and which told shape does not run', async () => {
+    const known = (shape: readonly Dim[]): Model => ({
+      ...adds(zero),
+      graph: { ...adds(zero).graph, inputs: [valueInfo('x', 'float32', shape)] },
+    })
+    await withNet(adds(zero), async (session) => {
+      await expect(findRandomInputs(known(['N', 5]), session)).rejects.toThrow(
+        'expected --input-shape NAME=SIZES, or data',
+      )
+      await expect(findRandomInputs(known([1, 5]), session)).rejects.toThrow(
+        'with inputs of its own shapes, "x" [1,5] (',
+      )
+    })
+  })
+
+  it('draws the texts that the graph knows', async () => {
+    const net = parseModel(`ir 8
+opset 17
+opset "ai.onnx.ml" 2
+graph g {
+  in words: string[N]
+  out y: int64[N]
+  y = ai.onnx.ml::LabelEncoder(words) {default_int64: -1, keys_strings: ["no", "yes"], values_int64s: [0, 1]}
+}
+`)
+    await withNet(net, async (session) => {
+      const { make } = await findRandomInputs(net, session, { batchSize: 40 })
+      expect(new Set(make(1).words.data as readonly string[])).toEqual(new Set(['no', 'yes']))
     })
   })
 

@@ -54,14 +54,15 @@ export async function findRandomInputs(
   const { batchSize = 1 } = options
   const inputs = requiredInputs(model)
   const batch = batchOf(inputs, model.graph.outputs)
-  const ranges = new Map(inputs.map((input) => [input.name, integerRange(model.graph, input)]))
+  const words = wordsOf(model.graph)
+  const known = new Map(inputs.map((input) => [input.name, { range: integerRange(model.graph, input), words }]))
   let failure: unknown
   for (const shapes of candidateShapes(inputs, batch, batchSize)) {
     const make = (seed: number): Feeds => {
       const rng = random(seed)
       const feeds: Record<string, Value> = {}
       inputs.forEach((input, i) => {
-        feeds[input.name] = draw(input, shapes[i], ranges.get(input.name)!, rng)
+        feeds[input.name] = draw(input, shapes[i], known.get(input.name)!, rng)
       })
       return feeds
     }
@@ -77,15 +78,17 @@ export async function findRandomInputs(
     return {
       batchSizeTaken,
       samples,
-      ...rangedInputs({ inputs, shapes, batch, samples, whole: (input) => ranges.get(input.name)! }),
+      ...rangedInputs({ inputs, shapes, batch, samples, knownOf: (input) => known.get(input.name)! }),
       shapes: Object.fromEntries(inputs.map((input, i) => [input.name, shapes[i]])),
       make,
     }
   }
   const reason = failure instanceof Error ? failure.message : String(failure)
-  throw new UnsupportedError(`random inputs: no shape was found that the model runs with (${reason})`, {
-    cause: failure,
-  })
+  const fixed = inputs.every(({ shape }) => shape?.every((dim) => !isOpen(dim)))
+  const what = fixed
+    ? `the model does not run with inputs of its own shapes, ${inputs.map(({ name, shape }) => `"${name}" [${shape}]`).join(', ')}`
+    : 'no shape was found that the model runs with; expected --input-shape NAME=SIZES, or data'
+  throw new UnsupportedError(`random inputs: ${what} (${reason})`, { cause: failure })
 }
 
 function takesBatches(input: ValueInfo, batch: BatchSize): boolean {
@@ -163,7 +166,25 @@ function integerRange(graph: Graph, input: ValueInfo): Range {
   return input.shape?.length === 0 ? [1, 1] : [0, 1]
 }
 
-function draw(input: ValueInfo, dims: readonly number[], [from, to]: Range, rng: Random): Value {
+/** Attributes of LabelEncoder, OneHotEncoder, TfIdfVectorizer and DictVectorizer that list the texts they know. */
+const vocabularies = ['keys_strings', 'cats_strings', 'pool_strings', 'string_vocabulary']
+
+/** The texts that the graph knows. */
+function wordsOf({ nodes }: Graph): string[] {
+  const known = nodes.flatMap(({ attributes }) =>
+    vocabularies.flatMap((name) => (attributes[name]?.type === 'strings' ? attributes[name].value : [])),
+  )
+  const words = known.map((text) => (typeof text === 'string' ? text : new TextDecoder().decode(text)))
+  return words.length > 0 ? [...new Set(words)] : ['a', 'b', 'c']
+}
+
+/** What the graph tells of an input's values. */
+interface Known {
+  readonly range: Range
+  readonly words: readonly string[]
+}
+
+function draw(input: ValueInfo, dims: readonly number[], { range: [from, to], words }: Known, rng: Random): Value {
   const dtype = input.dtype ?? 'float32'
   const size = sizeOf(dims)
   const whole = (): number => from + rng.below(to - from + 1)
@@ -184,6 +205,8 @@ function draw(input: ValueInfo, dims: readonly number[], [from, to]: Range, rng:
       return { dtype, dims, data: Int8Array.from({ length: size }, () => rng.below(256) - 128) }
     case 'bool':
       return { dtype, dims, data: Uint8Array.from({ length: size }, () => rng.below(2)) }
+    case 'string':
+      return { dtype, dims, data: Array.from({ length: size }, () => words[rng.below(words.length)]) }
     default:
       throw new UnsupportedError(`random inputs: input "${input.name}" takes ${dtype}, which cannot be drawn`)
   }
@@ -198,13 +221,13 @@ function rangedInputs({
   shapes,
   batch,
   samples,
-  whole,
+  knownOf,
 }: {
   readonly inputs: readonly ValueInfo[]
   readonly shapes: readonly (readonly number[])[]
   readonly batch: BatchSize
   readonly samples: number
-  readonly whole: (input: ValueInfo) => Range
+  readonly knownOf: (input: ValueInfo) => Known
 }): Pick<RandomInputs, 'ranges' | 'draw'> {
   const largest = Math.max(...shapes.map(sizeOf))
   const plans = inputs.map((input, i) => {
@@ -223,7 +246,7 @@ function rangedInputs({
       for (const [p, { input, dims, axis, layout, isData }] of plans.entries()) {
         const rng = random(mix(seed, call, p))
         if (!isData) {
-          feeds[input.name] = draw(input, dims, whole(input), rng)
+          feeds[input.name] = draw(input, dims, knownOf(input), rng)
           continue
         }
         const data = new Float32Array(sizeOf(dims))
