@@ -466,9 +466,9 @@ class Head {
             ...besides(place),
           ]
           const number = mixer.number(bytes ? numberOf(bytes) : 0, contexts, set + 2)
-          if (number > texts.length) throw new Error('a string that is not there')
-          if (number === 0) texts.push(this.names.bytes(bytes, hash(place, 8), false))
-          out.push(number === 0 ? texts.length : number)
+          const isNew = number === 0 || number > texts.length
+          if (isNew) texts.push(this.names.bytes(bytes, hash(place, 8), false))
+          out.push(isNew ? texts.length : number)
         }
       }
     }
@@ -564,7 +564,7 @@ class Head {
     return view.getFloat32(0)
   }
 
-  private tensor(tree: Tree): Uint8Array {
+  tensor(tree: Tree): Uint8Array {
     if (this.isPrimer) return new Uint8Array(0)
     const code = Number(tree.dataType ?? 0)
     const type = tables.types.find((t) => t.code === code)
@@ -735,7 +735,8 @@ export function readBySpec(file: Uint8Array): SpecFile {
   check(8, at + headLength, headSum)
   const head = new Head(file.subarray(at, at + headLength))
   at += headLength
-  const tree = head.message('ModelProto', undefined, 1)
+  const tree = besideData === 0 ? undefined : head.message('ModelProto', undefined, 1)
+  if (!tree) head.tensor({ dataType: 2n, dims: [BigInt(total)] })
 
   const members: SpecTensor[][] = sizes.map(() => [])
   let size = 2 ** 20
@@ -766,7 +767,7 @@ export function readBySpec(file: Uint8Array): SpecFile {
       for (const { tree: place, data } of head.tensors)
         parts.set(place, [...(parts.get(place) ?? []), data as Uint8Array])
       for (const [place, data] of parts) place.rawData = joined(data)
-      const out = encode('ModelProto', tree)
+      const out = tree ? encode('ModelProto', tree) : joined(head.tensors.map((t) => t.data as Uint8Array))
       const dataLength = head.tensors.reduce((n, t) => n + t.byteLength, 0)
       if (out.length !== total || total - dataLength !== besideData) throw new Error('lengths that do not fit')
       return out

@@ -661,13 +661,11 @@ function decodeTensor(tensor: SpecTensor, stream: IntegerStream, raw: RawBits): 
 
 // ---- the file
 
-/** A tensor's data with its dimensions in another order: that of this number among all orders, sorted. */
+/** A tensor's data with its dimensions in another order: the number's digits in base 8. */
 function reordered({ data, dims, bits }: SpecTensor, number: number): Uint8Array {
   const bytes = data as Uint8Array
   if (number === 0) return bytes
-  const orders = (axes: readonly number[]): number[][] =>
-    axes.length === 0 ? [[]] : axes.flatMap((a) => orders(axes.filter((b) => b !== a)).map((rest) => [a, ...rest]))
-  const order = orders([...dims.keys()])[number]
+  const order = dims.map((_, i) => Math.floor(number / 8 ** i) % 8)
   const width = bits / 8
   const out: number[] = []
   const walk = (depth: number, from: number): void => {

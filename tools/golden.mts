@@ -84,6 +84,13 @@ function modelOf(tensors: readonly Tensor[]): Model {
   }
 }
 
+/** What no coding makes smaller: the file is held as bytes. */
+function withRandomText(model: Model): Model {
+  const value = Uint8Array.from({ length: 20_000 }, () => rng.below(256))
+  const attributes: Record<string, Attribute> = { text: { type: 'string', value } }
+  return { ...model, graph: { ...model.graph, nodes: [{ ...model.graph.nodes[0], attributes }] } }
+}
+
 /** Columns of a made-up tree in attributes, and a vocabulary. */
 function withLists(model: Model): Model {
   const n = 40
@@ -101,6 +108,31 @@ function withLists(model: Model): Model {
   }
   return { ...model, graph: { ...model.graph, nodes: [{ ...model.graph.nodes[0], attributes }] } }
 }
+
+/** A matrix and itself turned, a kernel and itself with its dimensions in another order. */
+const turned = [
+  [
+    [12, 20],
+    [1, 0],
+  ],
+  [
+    [3, 4, 5, 6],
+    [2, 3, 1, 0],
+  ],
+].flatMap(([dims, order]) => {
+  const size = dims.reduce((a, b) => a * b, 1)
+  const t = floatTensor(`of ${dims}`, dims, noise(size, 1))
+  const strides = dims.map((_, i) => dims.slice(i + 1).reduce((a, b) => a * b, 1))
+  const to = order.map((axis) => dims[axis])
+  const values = new Float32Array(t.data.buffer)
+  const out = Float32Array.from({ length: size }, (_, i) => {
+    let from = 0
+    for (let axis = to.length - 1, rest = i; axis >= 0; rest = Math.floor(rest / to[axis]), axis--)
+      from += (rest % to[axis]) * strides[order[axis]]
+    return values[from]
+  })
+  return [t, floatTensor(`of ${dims} in order ${order}`, to, out)]
+})
 
 const magnitudes = noise(12, 2)
 const tensors: Record<string, readonly Tensor[]> = {
@@ -211,10 +243,9 @@ const tensors: Record<string, readonly Tensor[]> = {
     },
     { name: 'bfloat', dtype: 'bfloat16', dims: [60], data: new Uint8Array(noise(30, 1).buffer) },
   ],
-  copy: [floatTensor('first', [200], noise(200, 1)), floatTensor('other', [20], noise(20, 1))].flatMap((t) => [
-    t,
-    { ...t, name: `${t.name}-again` },
-  ]),
+  copy: [floatTensor('first', [200], noise(200, 1)), floatTensor('other', [20], noise(20, 1))]
+    .flatMap((t) => [t, { ...t, name: `${t.name}-again` }])
+    .concat(turned),
   repeats: [
     floatTensor(
       'waves',
@@ -306,6 +337,7 @@ const good: { what: string; model: Model; modes: readonly Mode[] }[] = [
     model: modelOf(list),
     modes: (what === 'integers' ? ['fast', 'default', 'max'] : ['fast']) as Mode[],
   })),
+  { what: 'plain', model: withRandomText(modelOf([])), modes: ['fast'] },
   { what: 'lists', model: withLists(modelOf([])), modes: ['default'] },
   { what: 'network', model: exampleModel(), modes: ['fast', 'default', 'max'] },
   ...[1, 4, 9].map((seed) => ({ what: `everything-${seed}`, model: randomModel(seed), modes: ['default'] as Mode[] })),
@@ -389,6 +421,7 @@ const hostile: Record<string, Uint8Array> = {
   'length-of-8-bytes': Uint8Array.of(...file.slice(0, 9), ...new Array(8).fill(255)),
   'many-groups': Uint8Array.of(...file.slice(0, 12), 255, 255, 255, 127, ...file.slice(13)),
   'two-gibibytes': withParts({ byteLength: 2 ** 31 }),
+  'no-graph-said': withParts({ graphByteLength: 0 }),
   'graph-larger-than-file': withParts({ graphByteLength: parts.byteLength + 1 }),
   'graph-from-nothing': withParts({ byteLength: 2 ** 30, graphByteLength: 2 ** 29 }),
   'one-byte-too-many-said': withParts({ byteLength: parts.byteLength + 1 }),

@@ -9,15 +9,23 @@ import { copyEncoder } from './coding/copy.ts'
 import { encoders } from './coding/encoders.ts'
 import { differences } from './coding/stream-form.ts'
 import { encodeIntegers } from './entropy/integer-coder.ts'
+import { orderOf, unorderedSum } from './permuted-copies.ts'
 import { type CodedTensor, maxIntegers } from './tensor-coder.ts'
 
 export interface ChosenCoding extends CodedTensor {
   readonly encoder: Encoder
 }
 
+interface Seen {
+  readonly index: number
+  readonly info: TensorInfo
+  readonly data: Uint8Array
+}
+
 /** A chooser that finds repeated tensors, too: call it for the tensors in order. */
 export function chooser(): (info: TensorInfo, data: Uint8Array) => ChosenCoding {
-  const seen = new Map<string, { index: number; data: Uint8Array }[]>()
+  const seen = new Map<string, Seen[]>()
+  const turned = new Map<string, Seen[]>()
   let index = 0
   return (info, data) => {
     const here = index++
@@ -25,7 +33,17 @@ export function chooser(): (info: TensorInfo, data: Uint8Array) => ChosenCoding 
     const key = `${info.dtype} ${info.byteLength} ${crc32(data)}`
     const earlier = seen.get(key)?.find((e) => data.every((b, i) => b === e.data[i]))
     if (earlier) return chosen(copyEncoder, info, { parameters: [here - earlier.index, 0] })
-    seen.set(key, [...(seen.get(key) ?? []), { index: here, data }])
+    const self = { index: here, info, data }
+    seen.set(key, [...(seen.get(key) ?? []), self])
+    const sum = unorderedSum(info, data)
+    if (sum !== undefined) {
+      const place = `${info.dtype} ${info.byteLength} ${sum}`
+      for (const source of turned.get(place) ?? []) {
+        const order = orderOf(source, self)
+        if (order !== undefined) return chosen(copyEncoder, info, { parameters: [here - source.index, order] })
+      }
+      turned.set(place, [...(turned.get(place) ?? []), self])
+    }
     return chooseCoding(info, data)
   }
 }

@@ -146,7 +146,7 @@ function codeTree(state: State, schema: Schema, message: Message | undefined, pl
   const fields = schema.fields()
   const order = fieldOrder.get(schema) ?? Object.keys(fields).map(Number)
   const out: Message = {}
-  let scope = hash(place, text(schema.message))
+  let scope = hash(place, keyOf(toUtf8.encode(schema.message)))
   let history = state.last.get(scope) ?? 0
   const maskPlace = scope
   let presence = 0
@@ -247,7 +247,13 @@ function codeValue(
 ): unknown {
   const { kind } = def
   if (typeof kind === 'object') {
-    return codeTree(state, kind, value as Message | undefined, hash(place, text(schema.message)), depth + 1)
+    return codeTree(
+      state,
+      kind,
+      value as Message | undefined,
+      hash(place, keyOf(toUtf8.encode(schema.message))),
+      depth + 1,
+    )
   }
   if (kind === 'int') return codeInt(state, value as number | bigint | undefined, place)
   if (kind === 'float') return codeFloat(state, value as number | undefined, place)
@@ -319,11 +325,5 @@ function codeFloat(state: State, value: number | undefined, place: number): numb
 function keyOf(bytes: Uint8Array): number {
   let h = 0
   for (const b of bytes) h = hash(h, b)
-  return h
-}
-
-function text(s: string): number {
-  let h = 0
-  for (let i = 0; i < s.length; i++) h = hash(h, s.charCodeAt(i))
   return h
 }

@@ -8,6 +8,7 @@ import { floatsEncoder } from './coding/floats.ts'
 import { writeTensor } from './coding/write-stream.ts'
 import { type Group, groupSize } from './container.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
+import { unorderedSum } from './permuted-copies.ts'
 
 /** A part's data. */
 export interface PartData {
@@ -22,6 +23,8 @@ export interface Description {
   readonly coded: Omit<Coded, 'integers'>
   /** CRC-32 of the data, by which equal parts find each other. */
   readonly check: number
+  /** By which those find each other that are equal but for the order of dimensions. */
+  readonly sum?: number
 }
 
 /** The cheapest coding of each. */
@@ -29,7 +32,7 @@ export function chooseCodings(parts: readonly PartData[]): Description[] {
   return parts.map(({ info, data }) => {
     const { encoder, coded } = chooseCoding(info, data)
     const { integers: _, ...rest } = coded
-    return { coding: encoders.indexOf(encoder), coded: rest, check: crc32(data) }
+    return { coding: encoders.indexOf(encoder), coded: rest, check: crc32(data), sum: unorderedSum(info, data) }
   })
 }
 

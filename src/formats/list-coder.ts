@@ -13,7 +13,7 @@ const maxKept = 16
 
 /** Mixing weights 576 to 831 are this file's: 8 for each of 32 kinds of lists. */
 const firstSet = 576
-const sets = { header: 0, guess: 1, explicit: 2, same: 3, bytes: 4 } as const
+const sets = { guess: 1, explicit: 2, same: 3, bytes: 4 } as const
 
 export interface ListCoder {
   /** Integers that fit 32 bits, signed. */
@@ -27,25 +27,35 @@ export interface ListCoder {
   ): Uint8Array[]
 }
 
-/** What an integer may be: as the one before, one more, nothing, as in another list, one more, a step further, as last time. */
-const guesses = 7
+/** In place of one of 7 guesses: none is right. */
+const explicit = 7
+
+/** What codes element i of a list. */
+interface Element {
+  readonly i: number
+  /** The elements before. */
+  readonly left: number
+  readonly left2: number
+  /** These contexts, then with `at` one for each column. */
+  readonly contexts: (own: readonly number[], at: number) => number[]
+}
 
 /** `plan` is an encoder's alone. */
 export function listCoder(mixer: ContextMixer, check: () => void, plan: typeof planOf | undefined): ListCoder {
   const kept: Int32Array[] = []
   const columnsOf = (count: number) => kept.filter((c) => c.length === count).slice(0, maxColumns)
-  const keep = (column: Int32Array): void => {
-    kept.unshift(column)
-    if (kept.length > maxKept) kept.pop()
-  }
-  const contexts: number[] = []
 
-  /** Contexts of element i: these, then each column's with `at`. */
-  const contextsOf = (own: readonly number[], columns: readonly Int32Array[], i: number, at: number): number[] => {
-    contexts.length = 0
-    for (const c of own) contexts.push(c)
-    for (let k = 0; k < columns.length; k++) contexts.push(hash(hash(at, k), columns[k][i]))
-    return contexts
+  const column = (count: number, element: (e: Element) => number): Int32Array => {
+    const columns = columnsOf(count)
+    const out = new Int32Array(count)
+    for (let i = 0; i < count; i++) {
+      check()
+      const contexts: Element['contexts'] = (own, at) => [...own, ...columns.map((c, k) => hash(hash(at, k), c[i]))]
+      out[i] = element({ i, left: i > 0 ? out[i - 1] : 0, left2: i > 1 ? out[i - 2] : 0, contexts })
+    }
+    kept.unshift(out)
+    kept.splice(maxKept)
+    return out
   }
 
   return {
@@ -53,112 +63,65 @@ export function listCoder(mixer: ContextMixer, check: () => void, plan: typeof p
       const columns = columnsOf(count)
       const set = setsOf(place)
       const chosen = values && plan?.(values, columns)
-      const guess = mixer.bit(chosen?.guess ?? 0, [hash(place, 1)], 1, set + sets.header)
-      const delta = mixer.bit(chosen?.delta ?? 0, [hash(place, 2)], 2, set + sets.header)
-      const other = columns[mixer.number(chosen?.other ?? 0, [hash(place, 3)], set + sets.header)]
-      const out = new Int32Array(count)
+      const guess = mixer.bit(chosen?.guess ?? 0, [hash(place, 1)], 1, set)
+      const delta = mixer.bit(chosen?.delta ?? 0, [hash(place, 2)], 2, set)
+      const other = columns[mixer.number(chosen?.other ?? 0, [hash(place, 3)], set)]
       const memory = new Int32Array(1 << 12)
       let before = 0
-      for (let i = 0; i < count; i++) {
-        check()
-        const left = i > 0 ? out[i - 1] : 0
-        const left2 = i > 1 ? out[i - 2] : 0
+      const out = column(count, ({ i, left, left2, contexts }) => {
         const beside = other ? other[i] : 0
-        const key = hash(left, columns.length > 0 ? columns[0][i] : 0) & 0xfff
-        let choice = guesses
-        let v = values ? values[i] : 0
+        const key = hash(left, columns[0]?.[i] ?? 0) & 0xfff
+        const guessed = [left, left + 1, 0, beside, beside + 1, 2 * left - left2, memory[key]].map((g) => g | 0)
+        const v = values ? values[i] : 0
+        let choice: number = explicit
         if (guess) {
-          const guessed = (g: number): number =>
-            (g === 0
-              ? left
-              : g === 1
-                ? left + 1
-                : g === 2
-                  ? 0
-                  : g === 3
-                    ? beside
-                    : g === 4
-                      ? beside + 1
-                      : g === 5
-                        ? 2 * left - left2
-                        : memory[key]) | 0
-          if (values) for (choice = 0; choice < guesses && guessed(choice) !== v; ) choice++
+          const found = guessed.indexOf(v)
           const own = [place, hash(place, before & 7), hash(place, 64 + (before & 63))]
-          choice = mixer.symbol(choice, 3, contextsOf(own, columns, i, place), set + sets.guess)
+          choice = mixer.symbol(found < 0 ? explicit : found, 3, contexts(own, place), set + sets.guess)
           before = (before << 3) | choice
-          if (choice < guesses) v = guessed(choice)
         }
-        if (choice === guesses) {
+        if (choice < explicit) memory[key] = guessed[choice]
+        else {
           const own = [hash(place, 4), hash(hash(place, 5), left), hash(hash(place, 6), left2)]
           const base = delta ? left : 0
-          v =
-            (unfold(
-              mixer.number(fold((v - base) | 0), contextsOf(own, columns, i, hash(place, 7)), set + sets.explicit),
-            ) +
-              base) |
-            0
+          const n = mixer.number(fold((v - base) | 0), contexts(own, hash(place, 7)), set + sets.explicit)
+          memory[key] = unfold(n) + base
         }
-        out[i] = v
-        memory[key] = v
-      }
-      keep(out)
+        return memory[key]
+      })
       return Array.from(out)
     },
     words(values, count, place) {
-      const columns = columnsOf(count)
       const set = setsOf(place)
-      const out = new Int32Array(count)
       let before = 0
-      for (let i = 0; i < count; i++) {
-        check()
-        const left = i > 0 ? out[i - 1] : 0
+      return column(count, ({ i, left, contexts }) => {
+        const v = values ? values[i] : 0
         const own = [place, hash(place, 1 + (before & 3))]
-        const same = mixer.bit(values?.[i] === left ? 1 : 0, contextsOf(own, columns, i, place), 1, set + sets.same)
+        const same = mixer.bit(v === left ? 1 : 0, contexts(own, place), 1, set + sets.same)
         before = (before << 1) | same
-        let word = 0
-        if (same) word = left
-        else
-          for (let shift = 24; shift >= 0; shift -= 8) {
-            const part = hash(hash(place, 8 + shift), word)
-            const first = [part, hash(8 + shift, word), hash(part, left)]
-            const symbol = values ? (values[i] >>> shift) & 255 : 0
-            word =
-              (word << 8) |
-              mixer.symbol(symbol, 8, contextsOf(first, columns, i, part), set + sets.bytes + (shift >> 3))
-          }
-        out[i] = word
-      }
-      keep(out)
-      return out
+        let word = same ? left : 0
+        for (let shift = 24; !same && shift >= 0; shift -= 8) {
+          const part = hash(hash(place, 8 + shift), word)
+          const first = [part, hash(8 + shift, word), hash(part, left)]
+          const symbol = mixer.symbol((v >>> shift) & 255, 8, contexts(first, part), set + sets.bytes + (shift >> 3))
+          word = (word << 8) | symbol
+        }
+        return word
+      })
     },
     strings(values, { count, place, fresh }) {
-      const columns = columnsOf(count)
-      const set = setsOf(place)
       const known = new Map<string, number>()
       const distinct: Uint8Array[] = []
-      const numbers = new Int32Array(count)
-      for (let i = 0; i < count; i++) {
-        check()
-        const left = i > 0 ? numbers[i - 1] : 0
-        const left2 = i > 1 ? numbers[i - 2] : 0
-        const value = values?.[i]
-        const key = value && latin1.decode(value)
+      const numbers = column(count, ({ i, left, left2, contexts }) => {
+        const key = values && latin1.decode(values[i])
         const own = [place, hash(hash(place, 1), left), hash(hash(place, 2), hash(left, left2))]
-        const number = mixer.number(
-          key === undefined ? 0 : (known.get(key) ?? 0),
-          contextsOf(own, columns, i, place),
-          set + sets.explicit,
-        )
-        if (number > distinct.length)
-          throw new Error('cop: a string refers to one that is not there; the file is damaged')
-        numbers[i] = number
-        if (number === 0) {
-          distinct.push(fresh(value))
-          if (key !== undefined) known.set(key, distinct.length)
-          numbers[i] = distinct.length
-        }
-      }
-      keep(numbers)
+        const before = key === undefined ? 0 : (known.get(key) ?? 0)
+        const number = mixer.number(before, contexts(own, place), setsOf(place) + sets.explicit)
+        if (number > 0 && number <= distinct.length) return number
+        distinct.push(fresh(values?.[i]))
+        if (key !== undefined) known.set(key, distinct.length)
+        return distinct.length
+      })
       return Array.from(numbers, (n) => distinct[n - 1])
     },
   }

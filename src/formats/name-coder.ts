@@ -232,14 +232,12 @@ function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: Text
     const h1 = history[i - 1]
     const h2 = history[i - 2]
     const h3 = history[i - 3]
-    const h =
-      (length >= 3 ? hash(h1 | (h2 << 8) | (h3 << 16), 11) : hash(place, length === 1 ? h1 : h1 | (h2 << 8))) & 0xffff
+    const first = h1 | (h2 << 8)
+    const h = (length >= 3 ? hash(first | (h3 << 16), 11) : hash(place, length === 1 ? h1 : first)) & 0xffff
     if (length >= farLength) {
-      const far =
-        hash(
-          h1 | (h2 << 8) | (h3 << 16) | (history[i - 4] << 24),
-          history[i - 5] | (history[i - 6] << 8) | (history[i - 7] << 16) | (history[i - 8] << 24),
-        ) & 0xffff
+      const word = (at: number) =>
+        history[at] | (history[at - 1] << 8) | (history[at - 2] << 16) | (history[at - 3] << 24)
+      const far = hash(word(i - 1), word(i - 5)) & 0xffff
       if (match === 0) match = farPositions[far]
       farPositions[far] = i
     }

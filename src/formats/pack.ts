@@ -10,7 +10,7 @@ import type { Model, Tensor } from '../model.ts'
 import { ModelProto } from '../onnx/schema.ts'
 import { tensorsWithData } from '../onnx/tensor-protos.ts'
 import { concat, decode, encode, type Message } from '../onnx/wire.ts'
-import { lowerModel } from '../onnx/write.ts'
+import { lowerModel, writeModel } from '../onnx/write.ts'
 import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 import { runHere, runOn, type Steps, stage, type Workers } from '../workers.ts'
 import type { TensorInfo } from './coding/coding.ts'
@@ -32,7 +32,8 @@ import { BinaryCoder } from './entropy/range-coder.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
 import { chooseCodings, type Description, encodeGroup, type PartData } from './group-encoder.ts'
 import { partsOf } from './parts.ts'
-import { type CodedTensor, infoOf, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
+import { orderOf } from './permuted-copies.ts'
+import { type CodedTensor, infoOf, plainInfo, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface PackOptions {
   /** `fast` decodes several times faster, `max` is smallest and slowest. */
@@ -44,12 +45,20 @@ export interface PackOptions {
 /** Where coded groups wait until the head, which comes before them, is written. */
 export interface GroupStore {
   add(chunks: readonly Uint8Array[]): void | Promise<void>
+  /** Forgets what was added. */
+  clear(): void
 }
 
 /** Packs a model. */
 export function packModel(model: Model, options: PackOptions = {}): Uint8Array {
   const groups: Uint8Array[] = []
-  const beginning = runHere(packing(model, options, { add: (chunks) => void groups.push(...chunks) }))
+  const store: GroupStore = {
+    add: (chunks) => void groups.push(...chunks),
+    clear: () => {
+      groups.length = 0
+    },
+  }
+  const beginning = runHere(packing(model, options, store))
   return concat([...beginning, ...groups])
 }
 
@@ -66,15 +75,32 @@ export function packOn(model: Model, options: PackOnOptions, store: GroupStore):
 /** Shares of the time that choosing and coding take. */
 const choosing = 0.3
 
-function* packing(model: Model, { mode = 'default', progress }: PackOptions, store: GroupStore): Steps<Uint8Array[]> {
-  const { message, byteLength, tensors } = outline(model)
+/**
+ * A model as its graph and tensors; where decoders would refuse the graph, or nothing is gained, as the bytes of its ONNX file, so
+ * that no packed file is larger than that and a few bytes.
+ */
+function* packing(model: Model, options: PackOptions, store: GroupStore): Steps<Uint8Array[]> {
+  const structured = outline(model)
+  const { byteLength } = structured
+  if (byteLength >= maxBytes) throw new Error(`pack: ${byteLength} bytes of ONNX; expected fewer than ${maxBytes}`)
+  const packed = yield* packingOutline(structured, options, store)
+  if (packed) return packed
+  // A file of more bytes than one array holds has a graph that is far smaller than its tensors.
+  store.clear()
+  const plain = yield* packingOutline(outlineOfBytes(writeModel(model)), options, store)
+  return plain as Uint8Array[]
+}
+
+/** Undefined where decoders would refuse the graph, and where the packed file would be larger than its ONNX file. */
+function* packingOutline(
+  { message, byteLength, tensors }: Outline,
+  { mode = 'default', progress }: PackOptions,
+  store: GroupStore,
+): Steps<Uint8Array[] | undefined> {
   const parts = tensors.flatMap(partsOfTensor)
   const tensorBytes = parts.reduce((sum, { info }) => sum + info.byteLength, 0)
   const graphByteLength = byteLength - tensorBytes
-  // What decoders refuse is not written.
-  if (byteLength >= maxBytes) throw new Error(`pack: ${byteLength} bytes of ONNX; expected fewer than ${maxBytes}`)
-  if (graphByteLength > maxGraphBytes)
-    throw new Error(`pack: ${graphByteLength} bytes beside tensors' data; expected at most ${maxGraphBytes}`)
+  if (graphByteLength > maxGraphBytes) return undefined
   let done = 0
   const tell = (bytes: number, from: number, share: number): void => {
     done += bytes
@@ -97,6 +123,7 @@ function* packing(model: Model, { mode = 'default', progress }: PackOptions, sto
     graphByteLength,
     counts: tensors.map(({ info }) => partsOf(info).length),
   })
+  if (!head) return undefined
 
   const groups = splitIntoGroups(described)
   const sizes: GroupSizes[] = []
@@ -114,7 +141,10 @@ function* packing(model: Model, { mode = 'default', progress }: PackOptions, sto
     },
   })
   progress?.(1)
-  return writeBeginning({ mode, byteLength, graphByteLength, head, groups: sizes })
+  const beginning = writeBeginning({ mode, byteLength, graphByteLength, head, groups: sizes })
+  const length = sizes.reduce((n, s) => n + s.integersLength + s.rawLength, 0)
+  const isLarger = beginning.reduce((n, b) => n + b.length, length) >= byteLength
+  return isLarger && message ? undefined : beginning
 }
 
 /** A tensor, or a part of one, whose data is read when its turn comes. */
@@ -129,11 +159,21 @@ interface Later {
   readonly byteLength: number
 }
 
-/**
- * The model's message without tensors' data, but with the bytes of an empty one where there is some; the tensors, in their
- * order; and the length of the whole as ONNX.
- */
-function outline(model: Model): { message: Message; byteLength: number; tensors: readonly Part[] } {
+interface Outline {
+  /** The model's message without tensors' data, but with the bytes of an empty one where there is some. */
+  readonly message?: Message
+  /** The length of the whole as ONNX. */
+  readonly byteLength: number
+  /** In their order. */
+  readonly tensors: readonly Part[]
+}
+
+/** A file without a message: all of it is one tensor. */
+function outlineOfBytes(onnx: Uint8Array): Outline {
+  return { byteLength: onnx.length, tensors: [{ info: plainInfo(onnx.length), read: () => onnx }] }
+}
+
+function outline(model: Model): Outline {
   const message = lowerModel(model, (tensor) => {
     const { dtype, dims } = tensor
     return { rawData: { tensor, byteLength: byteLengthOf(dtype, sizeOf(dims)) } satisfies Later }
@@ -188,12 +228,13 @@ function inBatches(parts: readonly Part[]): Part[][] {
   return batches
 }
 
-/** The parts as they are coded: those that equal an earlier one as copies of it. */
+/** The parts as they are coded: those that equal an earlier one, with its dimensions in whatever order, as copies of it. */
 function findCopies(parts: readonly Part[], descriptions: readonly Description[]): (CodedTensor & Part)[] {
   const seen = new Map<string, number[]>()
+  const turned = new Map<string, number[]>()
   return parts.map((part, here) => {
     const { info } = part
-    const { coding, coded, check } = descriptions[here]
+    const { coding, coded, check, sum } = descriptions[here]
     const chosen = { ...part, coding: codings[coding], coded }
     if (info.byteLength < 16) return chosen
     const key = `${info.dtype} ${info.byteLength} ${check}`
@@ -204,18 +245,30 @@ function findCopies(parts: readonly Part[], descriptions: readonly Description[]
       if (source !== undefined) return { ...part, coding: copy, coded: { parameters: [here - source, 0] } }
     }
     seen.set(key, [...earlier, here])
+    if (sum === undefined) return chosen
+    const sumKey = `${info.dtype} ${info.byteLength} ${sum}`
+    const alike = turned.get(sumKey) ?? []
+    turned.set(sumKey, [...alike, here])
+    for (const source of alike) {
+      const order = orderOf({ info: parts[source].info, data: parts[source].read() }, { info, data: part.read() })
+      if (order !== undefined) return { ...part, coding: copy, coded: { parameters: [here - source, order] } }
+    }
     return chosen
   })
 }
 
 function encodeHead(
-  message: Message,
+  message: Message | undefined,
   described: readonly CodedTensor[],
   { graphByteLength, counts }: { readonly graphByteLength: number; readonly counts: readonly number[] },
-): Uint8Array {
+): Uint8Array | undefined {
   const coder = new BinaryCoder()
   const mixer = primedMixer(coder)
   const describe = tensorCoder(mixer)
+  if (!message) {
+    for (const part of described) describe.code(part, part.info)
+    return coder.finish()
+  }
   let items = 0
   let tensor = 0
   let part = 0
@@ -227,8 +280,8 @@ function encodeHead(
       for (let i = counts[tensor++]; i > 0; i--, part++) describe.code(described[part], described[part].info)
     },
   })
-  if (items > maxItemsIn(graphByteLength))
-    throw new Error(`pack: ${items} items in ${graphByteLength} bytes of graph; expected at most 4 a byte`)
+  // What decoders refuse is not written.
+  if (items > maxItemsIn(graphByteLength)) return undefined
   return padded(coder.finish(), graphByteLength)
 }
 

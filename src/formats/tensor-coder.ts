@@ -36,6 +36,11 @@ export function infoOf(message: { [field: string]: unknown }): TensorInfo {
   return { dtype, dims, size, byteLength: byteLengthOf(dtype, size) }
 }
 
+/** A whole file as one tensor. */
+export function plainInfo(byteLength: number): TensorInfo {
+  return { dtype: 'uint8', dims: [byteLength], size: byteLength, byteLength }
+}
+
 export function tensorCoder(mixer: ContextMixer): TensorCoder {
   const tables = new Map<number, Uint8Array>()
   const lastCoding = new Map<number, number>()

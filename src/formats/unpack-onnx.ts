@@ -23,7 +23,7 @@ import { decodeMessage, primedMixer } from './graph-coder.ts'
 import { decodeGroup, type GroupToDecode } from './group-decoder.ts'
 import { withMemory } from './memory.ts'
 import { partsOf } from './parts.ts'
-import { type CodedTensor, infoOf, maxIntegers, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
+import { type CodedTensor, infoOf, maxIntegers, plainInfo, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface UnpackOptions {
   /** The most bytes of ONNX that may come out, and elements of a tensor, for files that are not trusted; 2 GiB unless said. */
@@ -194,24 +194,27 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
   const tooMuch = () => damaged('the head says more than its sizes allow')
   const describe = tensorCoder(mixer)
   const found: { readonly proto: Message; readonly info: TensorInfo; readonly parts: readonly CodedTensor[] }[] = []
-  const message = decodeMessage(mixer, ModelProto, {
-    check: (items) => {
-      if ((graphBudget -= items) < 0 || coder.overrun > 12) throw tooMuch()
-    },
-    codeTensor: (parent) => {
-      const info = infoOf(parent)
-      if ((tensorBudget -= info.byteLength) < 0) throw tooMuch()
-      // Integers are decoded as 4 bytes each, of however few bits they will be.
-      const most = Math.min(maxBytes, maxIntegers)
-      const parts = partsOf(info).map((part) => {
-        const coded = describe.code(undefined, part)
-        if (coded.coding.hasIntegers && part.size > most)
-          throw new Error(`cop: a tensor of ${part.size} integers; expected at most ${most}`)
-        return coded
-      })
-      found.push({ proto: parent, info, parts })
-    },
-  })
+  const find = (info: TensorInfo, proto: Message): void => {
+    if ((tensorBudget -= info.byteLength) < 0) throw tooMuch()
+    // Integers are decoded as 4 bytes each, of however few bits they will be.
+    const most = Math.min(maxBytes, maxIntegers)
+    const parts = partsOf(info).map((part) => {
+      const coded = describe.code(undefined, part)
+      if (coded.coding.hasIntegers && part.size > most)
+        throw new Error(`cop: a tensor of ${part.size} integers; expected at most ${most}`)
+      if (coder.overrun > 12) throw tooMuch()
+      return coded
+    })
+    found.push({ proto, info, parts })
+  }
+  const check = (items: number): void => {
+    if ((graphBudget -= items) < 0 || coder.overrun > 12) throw tooMuch()
+  }
+  const isPlain = graphByteLength === 0
+  const message: Message = isPlain
+    ? {}
+    : decodeMessage(mixer, ModelProto, { check, codeTensor: (parent) => find(infoOf(parent), parent) })
+  if (isPlain) find(plainInfo(byteLength), message)
   const split = splitIntoGroups(found.flatMap((t) => t.parts))
   if (split.length !== contents.groups.length) {
     throw damaged(`${contents.groups.length} groups; expected ${split.length}`)
@@ -230,7 +233,7 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
     proto.rawData = tensor
     return tensor
   })
-  const encoded = encode<PackedTensor>(ModelProto, message)
+  const encoded = isPlain ? { chunks: tensors, byteLength } : encode<PackedTensor>(ModelProto, message)
   if (encoded.byteLength !== byteLength)
     throw damaged(`${encoded.byteLength} bytes of ONNX came out; expected ${byteLength}`)
   const groups: PackedPart[][] = split.map(() => [])

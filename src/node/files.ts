@@ -163,13 +163,21 @@ export async function withSpillFile<T>(path: string, use: (spill: SpillFile) => 
   try {
     file = await open(temporary, 'wx+')
     const handle = file
+    let written = 0
+    let start = 0
     return await use({
       async add(chunks) {
-        for (const chunk of chunks) await writeAll(handle, chunk)
+        for (const chunk of chunks) {
+          await writeAll(handle, chunk)
+          written += chunk.length
+        }
+      },
+      clear() {
+        start = written
       },
       async *chunks() {
         const buffer = new Uint8Array(1 << 24)
-        for (let at = 0; ; ) {
+        for (let at = start; ; ) {
           const { bytesRead } = await handle.read(buffer, 0, buffer.length, at)
           if (bytesRead === 0) return
           at += bytesRead
@@ -189,6 +197,8 @@ export async function withSpillFile<T>(path: string, use: (spill: SpillFile) => 
 export interface SpillFile {
   /** Appends. */
   add(chunks: readonly Uint8Array[]): Promise<void>
+  /** Forgets what is there. */
+  clear(): void
   /** All of it, from its beginning. A chunk is of use until the next. */
   chunks(): AsyncGenerator<Uint8Array, void, undefined>
 }

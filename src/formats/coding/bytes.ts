@@ -5,8 +5,10 @@
  * bytes the stream has, and the stream.
  */
 import { dataTypes } from '../../tensor/dtype.ts'
+import { Distinct } from '../distinct.ts'
 import { ContextMixer, hash } from '../entropy/context-mixer.ts'
 import { BinaryCoder } from '../entropy/range-coder.ts'
+import { grown } from '../memory.ts'
 import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts'
 
 /** Bytes that a match must have in common before it counts, and from which on a byte is one decision. */
@@ -25,10 +27,13 @@ export const bytes: Coding = {
   hasRaw: true,
   decode(info, _coded, raw) {
     const length = raw.read(32)
-    // Of damaged input, only what is there is read.
-    const stream: number[] = []
-    for (let i = 0; i < length; i++) stream.push(raw.read(8))
-    const coder = new BinaryCoder(Uint8Array.from(stream))
+    // Of damaged input, only what is there takes memory.
+    let stream = new Uint8Array(1024)
+    for (let i = 0; i < length; i++) {
+      if (i === stream.length) stream = grown(stream)
+      stream[i] = raw.read(8)
+    }
+    const coder = new BinaryCoder(stream.subarray(0, length))
     return inPlace(codeBytes(coder, info), widthOf(info))
   },
 }
@@ -51,20 +56,15 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, source?: Uint8Array): U
   const out = source ?? new Uint8Array(byteLength)
   const mixer = new ContextMixer(coder, { slotBits: Math.max(12, Math.min(18, 34 - Math.clz32(byteLength))) })
   const positions = new Int32Array(1 << positionBits)
-  const contexts = new Array<number>(10)
   let match = 0
   let matched = 0
   for (let i = 0; i < byteLength; i++) {
-    if ((i & 0xff) === 0 && coder.overrun > 12) throw damaged('bytes that end too soon')
+    if ((i & 0xff) === 0 && coder.overrun > 12) throw damaged('raw bits end too soon')
     const column = i % width
-    const h1 = i > 0 ? out[i - 1] : 0
-    const h2 = i > 1 ? out[i - 2] : 0
-    const h3 = i > 2 ? out[i - 3] : 0
-    const h4 = i > 3 ? out[i - 4] : 0
-    const before = i >= width ? out[i - width] : 0
-    const before2 = i >= 2 * width ? out[i - 2 * width] : 0
-    const above = i >= row ? out[i - row] : 0
-    const corner = i >= row + width ? out[i - row - width] : 0
+    const back = (distance: number): number => (i >= distance ? out[i - distance] : 0)
+    const [h1, h2, h3, h4] = [back(1), back(2), back(3), back(4)]
+    const before = back(width)
+    const above = back(row)
     const expected = match > 0 ? out[match] : 0
     let byte = -1
     if (matched >= longMatch) {
@@ -73,16 +73,18 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, source?: Uint8Array): U
       if (mixer.bit(source && source[i] === expected ? 1 : 0, as, 1, longSet)) byte = expected
     }
     if (byte < 0) {
-      contexts[0] = hash(column, h1)
-      contexts[1] = hash(16 + column, h1 | (h2 << 8))
-      contexts[2] = hash(32 + column, h1 | (h2 << 8) | (h3 << 16))
-      contexts[3] = hash(48 + column, h1 | (h2 << 8) | (h3 << 16) | (h4 << 24))
-      contexts[4] = hash(64 + column, before | (before2 << 8))
-      contexts[5] = hash(80 + column, before | (h1 << 8))
-      contexts[6] = hash(96 + column, above | (h1 << 8))
-      contexts[7] = hash(112 + column, above | (before << 8) | (corner << 16))
-      contexts[8] = hash(128 + column, matched > 0 ? expected | (Math.min(matched, 15) << 8) : -1)
-      contexts[9] = 144 + column
+      const contexts = [
+        hash(column, h1),
+        hash(16 + column, h1 | (h2 << 8)),
+        hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
+        hash(48 + column, h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)),
+        hash(64 + column, before | (back(2 * width) << 8)),
+        hash(80 + column, before | (h1 << 8)),
+        hash(96 + column, above | (h1 << 8)),
+        hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
+        hash(128 + column, matched > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
+        144 + column,
+      ]
       byte = mixer.symbol(source ? source[i] : 0, 8, contexts, 16 * column + Math.min(matched, 15))
     }
     out[i] = byte
@@ -130,7 +132,30 @@ function estimate(info: TensorInfo, data: Uint8Array): number {
   const width = widthOf(info)
   const at = Math.floor(byteLength / 2 / width) * width
   for (const from of [0, at]) bits += bitsOf(info, data.subarray(from, from + sampleLength))
-  return 64 + (bits * byteLength) / (2 * sampleLength)
+  const share = repeatedShare(data, width)
+  return 64 + (1 - share) * ((bits * byteLength) / (2 * sampleLength)) + share * byteLength * 0.1
+}
+
+/** Bytes of a window that is looked for again, and 1 in how many windows is. */
+const windowLength = 32
+const oneIn = 16
+
+/** The share of elements where a longer run of bytes begins that was there before, further away than samples show. */
+function repeatedShare(data: Uint8Array, width: number): number {
+  const seen = new Distinct()
+  let looked = 0
+  let repeated = 0
+  for (let at = 0; at + windowLength <= data.length; at += width) {
+    // The window's first bytes say whether it is looked at, so that the same is at every place where it comes.
+    const first = hash(data[at] | (data[at + 1] << 8) | (data[at + 2] << 16) | (data[at + 3] << 24), data[at + 5])
+    if ((first >>> 8) % oneIn !== 0) continue
+    let key = first
+    for (let i = 4; i < windowLength; i++) key = hash(key, data[at + i])
+    const { size } = seen
+    looked++
+    if (seen.add(key >>> 0) < size) repeated++
+  }
+  return looked === 0 ? 0 : repeated / looked
 }
 
 function bitsOf(info: TensorInfo, data: Uint8Array): number {

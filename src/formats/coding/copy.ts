@@ -18,40 +18,26 @@ export const copy: Coding = {
 
 export const copyEncoder: Encoder = { coding: copy, encode: () => undefined }
 
-/** Dimensions that are put in another order, at most. */
-export const maxPermutedRank = 8
-
-/** The orders of `rank` dimensions are numbered as words of their letters are sorted; 0 is the order as it is. */
-export function permutation(rank: number, number: number): number[] | undefined {
-  const left = Array.from({ length: rank }, (_, i) => i)
-  const order: number[] = []
-  let orders = left.reduce((n, i) => n * (i + 1), 1)
-  if (rank > maxPermutedRank || number >= orders) return undefined
-  for (let n = rank; n > 0; n--) {
-    orders /= n
-    order.push(...left.splice(Math.floor(number / orders), 1))
-    number %= orders
-  }
-  return order
-}
-
-/** A tensor's data with its dimensions in the order of this number. */
+/**
+ * A tensor's data with its dimensions in another order: digit i of the number, in base 8 from the lowest, is the dimension that
+ * becomes dimension i. 0 leaves the data as it is.
+ */
 export function permuted(data: Uint8Array, { dtype, dims }: TensorInfo, number: number): Uint8Array {
   if (number === 0) return data
-  const order = permutation(dims.length, number)
+  const order = dims.map((_, i) => Math.floor(number / 8 ** i) % 8)
   const width = dataTypes[dtype].bits / 8
-  if (!order || width < 1) throw damaged(`a copy with dimensions in order ${number}`)
-  const strides = dims.map((_, i) => dims.slice(i + 1).reduce((a, b) => a * b, width))
+  if (width < 1 || !dims.every((_, i) => order.includes(i))) throw damaged('a copy of no tensor')
+  const strides = order.map((axis) => dims.slice(axis + 1).reduce((a, b) => a * b, width))
   const out = new Uint8Array(data.length)
-  const index = new Array<number>(order.length).fill(0)
+  const index = order.map(() => 0)
   let from = 0
   for (let at = 0; at < out.length; at += width) {
     for (let b = 0; b < width; b++) out[at + b] = data[from + b]
     // The next index, the last dimension fastest.
     for (let i = order.length - 1; i >= 0; i--) {
-      from += strides[order[i]]
+      from += strides[i]
       if (++index[i] < dims[order[i]]) break
-      from -= strides[order[i]] * index[i]
+      from -= strides[i] * index[i]
       index[i] = 0
     }
   }

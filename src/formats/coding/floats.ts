@@ -115,9 +115,9 @@ function decodeFloats(
   const { integers } = coded
   const [largest, low] = coded.parameters
   const { zeros, signs } = lowBitsOf(low)
-  if (!format || !integers) throw damaged(`floats of type ${info.dtype}`)
-  const { width, mantissa, exponents } = format
-  if (largest >= exponents || zeros > mantissa) throw damaged(`floats with exponent ${largest} and ${zeros} zero bits`)
+  if (!format || !integers || largest >= format.exponents || zeros > format.mantissa)
+    throw damaged('floats beyond their type')
+  const { width, mantissa } = format
   const data = new Uint8Array(info.byteLength)
   const view = new DataView(data.buffer)
   for (let i = 0; i < info.size; i++) {

@@ -15,7 +15,10 @@ import {
 } from './coding.ts'
 import { findSteps } from './grid-steps.ts'
 
-export const gridFlags = { signs: 1, double: 2, divide: 4 } as const
+/** Flags: zeros have signs; steps are float64; integers are by the step. */
+const signsFlag = 1
+const doubleFlag = 2
+const divideFlag = 4
 
 export const grid: Coding = {
   name: 'grid',
@@ -25,19 +28,19 @@ export const grid: Coding = {
   hasRaw: true,
   decode({ dtype, size }: TensorInfo, { parameters, table, integers }: Coded, raw: BitReader) {
     const [flags, run] = parameters
-    if (dtype !== 'float32' && dtype !== 'float64') throw damaged('a grid of elements that are no float32 or float64')
-    const width = flags & gridFlags.double ? 8 : 4
-    if (flags > 7 || !integers || !table || table.length === 0 || table.length % width !== 0)
+    const bytes = new Uint8Array(table ?? []).buffer
+    const width = flags & doubleFlag ? 8 : 4
+    const isFloat = dtype === 'float32' || dtype === 'float64'
+    const count = bytes.byteLength / width
+    if (!integers || !isFloat || flags > 7 || !(count > 0) || count % 1 !== 0 || (count > 1 && run === 0))
       throw damaged('a grid without its steps')
-    const bytes = new Uint8Array(table).buffer
     const steps = width === 8 ? new Float64Array(bytes) : new Float32Array(bytes)
-    if (steps.length > 1 && run === 0) throw damaged('a grid of steps for no elements')
     const out = dtype === 'float64' ? new Float64Array(size) : new Float32Array(size)
     for (let i = 0; i < size; i++) {
       const q = integers[i]
       const step = steps[run > 0 ? Math.floor(i / run) % steps.length : 0]
-      if (q === 0) out[i] = flags & gridFlags.signs && raw.read(1) ? -0 : 0
-      else out[i] = flags & gridFlags.divide ? q / step : q * step
+      if (q === 0) out[i] = flags & signsFlag && raw.read(1) ? -0 : 0
+      else out[i] = flags & divideFlag ? q / step : q * step
     }
     return new Uint8Array(out.buffer)
   },
@@ -56,14 +59,14 @@ export const gridEncoder: Encoder = {
     const double = !steps.every((s) => Math.fround(s) === s)
     const table = new Uint8Array((double ? Float64Array.from(steps) : Float32Array.from(steps)).buffer)
     const zeros = signs ? integers.reduce((n, q) => n + (q === 0 ? 1 : 0), 0) : 0
-    const flags = (signs ? gridFlags.signs : 0) + (double ? gridFlags.double : 0) + (divide ? gridFlags.divide : 0)
+    const flags = (signs ? signsFlag : 0) + (double ? doubleFlag : 0) + (divide ? divideFlag : 0)
     return {
       coded: { parameters: [flags, run], table, integers },
       bits: estimateBits(integers) + table.length * 7 + zeros,
     }
   },
   writeRaw(info, data, { parameters, integers }, out) {
-    if (!(parameters[0] & gridFlags.signs)) return
+    if (!(parameters[0] & signsFlag)) return
     const width = info.dtype === 'float64' ? 8 : 4
     integers?.forEach((q, i) => {
       if (q === 0) out.write(data[width * (i + 1) - 1] >> 7, 1)

@@ -12,7 +12,7 @@ export const inline: Coding = {
   hasIntegers: false,
   hasRaw: false,
   decode({ byteLength }, { table }) {
-    if (!table || table.length !== byteLength) throw damaged('an inline tensor of another size than its shape')
+    if (!table || table.length !== byteLength) throw damaged('an inline tensor of another size')
     return table
   },
 }

@@ -27,24 +27,25 @@ export const repeats: Coding = {
   hasRaw: true,
   decode({ dtype, size }, { integers, parameters }, raw: BitReader) {
     const largest = parameters[0]
-    if (!integers || dtype !== 'float32' || largest > 255) throw damaged('repeats of no float32')
+    const nothing = damaged('a repeat of nothing')
+    if (!integers || dtype !== 'float32' || largest > 255) throw nothing
     const words = new Uint32Array(size)
     const memory = remember(words)
     for (let i = 0; i < size; i++) {
       const kind = integers[i]
       if (kind >= fresh) {
         const exponent = largest + fresh - kind
-        if (exponent < 0) throw damaged(`an exponent of ${exponent}`)
+        if (exponent < 0) throw nothing
         const sign = raw.read(1)
         words[i] = ((sign << 31) | (exponent << 23) | raw.read(23)) >>> 0
       } else if (kind >= forward) {
         const sign = raw.read(1)
         const number = raw.read(memory.width())
-        if (number >= memory.seen.size) throw damaged('a repeat of an unknown number')
+        if (number >= memory.seen.size) throw nothing
         words[i] = (memory.seen.keys[number] | (sign << 31)) >>> 0
       } else {
         const from = memory.predicted(i)
-        if (from < 0 || kind < 0) throw damaged('a repeat of nothing')
+        if (from < 0 || kind < 0) throw nothing
         words[i] = (words[from] ^ ((memory.flip() ^ kind) << 31)) >>> 0
       }
       memory.add(i, kind)

@@ -117,9 +117,13 @@ export class BinaryCoder {
       for (let rest = value >>> 0; rest !== 0; rest = (rest << 8) >>> 0) this.put(rest >>> 24)
       break
     }
-    // Not more than a few, so that a decoder can tell the end of its input from a missing part.
-    let end = this.at
-    while (end > 0 && end > this.at - 8 && this.bytes[end - 1] === 0) end--
-    return this.bytes.slice(0, end)
+    return withoutZeros(this.bytes.subarray(0, this.at))
   }
+}
+
+/** A stream without zeros at its end, but no more than a few, so that a decoder can tell the end from a missing part. */
+export function withoutZeros(bytes: Uint8Array): Uint8Array {
+  let end = bytes.length
+  while (end > 0 && end > bytes.length - 8 && bytes[end - 1] === 0) end--
+  return bytes.slice(0, end)
 }

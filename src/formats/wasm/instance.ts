@@ -2,9 +2,12 @@
  * Streams of the integer coder in WebAssembly: the bits of entropy/integer-coder.ts, several times faster. Where
  * WebAssembly, its SIMD or memory for it is missing, callers take the TypeScript path.
  */
+
+import { concat } from '../../onnx/wire.ts'
 import type { Layout, Mode } from '../entropy/integer-model.ts'
 import { log2Table, zeroTable } from '../entropy/logarithm.ts'
 import { reciprocalTable, squashTable, stretchTable } from '../entropy/logistic.ts'
+import { withoutZeros } from '../entropy/range-coder.ts'
 import { compileWasm } from './compile.ts'
 import { integersWasm } from './generated/integers.ts'
 
@@ -95,7 +98,7 @@ export function openWasmStream(mode: Mode, input?: Uint8Array): Stream | undefin
     },
     finish() {
       wasm.finish()
-      return trimmed(output)
+      return withoutZeros(concat(output))
     },
   }
 }
@@ -108,18 +111,4 @@ function putTables(memory: WebAssembly.Memory): void {
   new Int32Array(buffer, 21504, reciprocalTable.length).set(reciprocalTable)
   new Uint8Array(buffer, 25600, 256).set(log2Table)
   new Int32Array(buffer, 25856, zeroTable.length).set(zeroTable)
-}
-
-/** The bytes without up to 8 trailing zeros, as BinaryCoder ends its streams. */
-function trimmed(parts: readonly Uint8Array[]): Uint8Array {
-  const length = parts.reduce((n, p) => n + p.length, 0)
-  const all = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  let end = length
-  while (end > 0 && end > length - 8 && all[end - 1] === 0) end--
-  return all.slice(0, end)
 }
