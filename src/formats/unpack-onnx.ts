@@ -194,6 +194,9 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
   const tooMuch = () => damaged('the head says more than its sizes allow')
   const describe = tensorCoder(mixer)
   const found: { readonly proto: Message; readonly info: TensorInfo; readonly parts: readonly CodedTensor[] }[] = []
+  const check = (items: number): void => {
+    if ((graphBudget -= items) < 0 || coder.overrun > 12) throw tooMuch()
+  }
   const find = (info: TensorInfo, proto: Message): void => {
     if ((tensorBudget -= info.byteLength) < 0) throw tooMuch()
     // Integers are decoded as 4 bytes each, of however few bits they will be.
@@ -202,13 +205,10 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
       const coded = describe.code(undefined, part)
       if (coded.coding.hasIntegers && part.size > most)
         throw new Error(`cop: a tensor of ${part.size} integers; expected at most ${most}`)
-      if (coder.overrun > 12) throw tooMuch()
+      check(0)
       return coded
     })
     found.push({ proto, info, parts })
-  }
-  const check = (items: number): void => {
-    if ((graphBudget -= items) < 0 || coder.overrun > 12) throw tooMuch()
   }
   const isPlain = graphByteLength === 0
   const message: Message = isPlain

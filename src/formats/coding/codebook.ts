@@ -12,7 +12,7 @@ export const codebook: Coding = {
   hasRaw: false,
   decode({ dtype, byteLength, size }, { parameters, table, integers }) {
     const width = dataTypes[dtype].bits / 8
-    if (!integers || !table || width < 1 || table.length % width !== 0) throw damaged('a codebook of broken entries')
+    if (!integers || !table || width < 1 || table.length % width !== 0) throw damaged('a codebook without its values')
     const count = table.length / width
     const out = new Uint8Array(byteLength)
     for (let i = 0; i < size; i++) {

@@ -12,7 +12,7 @@ export const inline: Coding = {
   hasIntegers: false,
   hasRaw: false,
   decode({ byteLength }, { table }) {
-    if (!table || table.length !== byteLength) throw damaged('an inline tensor of another size')
+    if (!table || table.length !== byteLength) throw damaged('a tensor of another size')
     return table
   },
 }
