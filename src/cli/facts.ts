@@ -34,11 +34,12 @@ export function inputFacts(model: Model, { data, seed, threads }: FactOptions): 
   }
 }
 
-function preprocessingInWords({ range = [0, 1], mean, std, layout, resize }: Spec): string {
+function preprocessingInWords({ range = [0, 1], mean, std, channels, layout, resize }: Spec): string {
   return [
     `pixels 0..255 to ${range.join('..')}`,
     ...(mean ? [`minus ${mean.join(', ')}`] : []),
     ...(std ? [`over ${std.join(', ')}`] : []),
+    ...(channels ? [channels] : []),
     ...(layout ? [layout] : []),
     ...(resize ? ['resized (bilinear)'] : []),
   ].join('; ')

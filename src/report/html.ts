@@ -46,9 +46,11 @@ function qualityTile(report: Report): string | undefined {
   const [worst] = judgedRows(report)
   const held: Tone = !goal || !worst ? 'plain' : worst.broken ? 'bad' : 'good'
   const wanted = goal && worst?.wanted ? `; ${worst.wanted} wanted` : ''
-  if (before.top1 !== undefined && after.top1 !== undefined) {
+  const isPoints = worst?.value.endsWith('points')
+  // Where another output broke its limit, that is what matters.
+  if (before.top1 !== undefined && after.top1 !== undefined && (isPoints || !worst?.broken)) {
     const on = testSet ? `, on ${count(testSet.samples)} test samples` : ''
-    const limit = worst?.value.endsWith('points') ? wanted : ''
+    const limit = isPoints ? wanted : ''
     const change = `${percent(before.top1)} before, ${points(before.top1, after.top1)}`
     return tile(percent(after.top1), 'top-1 accuracy', `${change}${limit}${on}`, held)
   }

@@ -127,9 +127,12 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     },
     data?.spec.data,
   )
-  const files = await writeResults(names, { ...result, report })
+  const broken = result.holds
+    ? []
+    : [withoutFolders(`the limit is broken: ${brokenInWords(result.trial)}`, data?.spec.data)]
+  const page = { ...report, warnings: [...broken, ...report.warnings] }
+  const files = await writeResults(names, { ...result, report: page })
   io.finish()
-  const broken = result.holds ? [] : [`the limit is broken: ${brokenInWords(result.trial)}`]
   io.result([...broken, renderText(report), '', ...files.map((f) => `wrote ${f}`)].join('\n'), { ...report, files })
   if (!result.holds) process.exitCode = brokenLimit
 }

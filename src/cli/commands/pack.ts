@@ -42,7 +42,7 @@ export async function runPack(path: string, flags: PackFlags, io: Io): Promise<v
   const others = compared ? `; gzip 9 makes it ${count(gzipBytes)}, brotli 11 ${count(brotliBytes)}` : ''
   io.finish()
   io.result(
-    `${flags.output}: ${count(packedBytes)} bytes, ${sizeDifference(bytes, packedBytes).join(' ')} than ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes)}${others})`,
+    `${flags.output}: ${count(packedBytes)} bytes, ${bytes === packedBytes ? 'as large as' : `${sizeDifference(bytes, packedBytes).join(' ')} than`} ${path}${files.size > 1 ? ' with its external data' : ''} (${count(bytes)}${others})`,
     {
       model: path,
       output: flags.output,
