@@ -90,7 +90,7 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
     const trial = await trialOf(unpackModel(made.packed))
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
-      tightness *= Math.min(0.85, 0.9 / spent)
+      tightness *= Math.min(0.85 ** attempt, 0.9 / spent)
       notes.push(`${brokenInWords(trial)}: searched again with a tighter limit`)
       continue
     }

@@ -1,4 +1,4 @@
-/** Top-1 and top-5 accuracy of a model over a whole labelled set. */
+/** How well an output of a model meets the answers of a whole data set: accuracy, or explained variance of numbers. */
 
 import type { BoundBatcher } from '../data/batcher.ts'
 import type { Dataset } from '../data/dataset.ts'
@@ -6,12 +6,14 @@ import { fedBatches } from '../data/fed-batches.ts'
 import { AbortError } from '../errors.ts'
 import type { Value } from '../method.ts'
 import type { Session } from '../runtime/session.ts'
+import { type AnswerScore, AnswerTally } from '../task/answer-tally.ts'
+import type { OutputTask } from '../task/task.ts'
 
 export interface EvaluateOptions {
   /** Samples a call; default 100. Models that take one batch size get that. */
   readonly batchSize?: number
-  /** The output with the class scores; default: the first. */
-  readonly output?: string
+  /** The output that the answers judge, and how; default: the first, as classes. */
+  readonly task?: OutputTask
   /** Keeps every sample's scores. */
   readonly keepLogits?: boolean
   readonly progress?: (done: number, what: string) => void
@@ -36,56 +38,69 @@ export async function evaluateAccuracy(
   dataset: Dataset,
   options: EvaluateOptions = {},
 ): Promise<Accuracy> {
-  const { labels, classes = 0, length } = dataset
-  if (!labels) throw new Error(`${dataset.id}: it has no labels; expected a class for each sample to measure accuracy`)
-  const output = options.output ?? session.outputNames[0]
-  let correct = 0
-  let within5 = 0
-  let logits: Float32Array | undefined
-  let done = 0
-  for (const { feeds, count, indices } of fedBatches(batcher, dataset, options.batchSize)) {
-    if (options.signal?.aborted) throw new AbortError('evaluate: stopped')
-    const scores = (await session.run(feeds, [output]))[output]
-    const width = scoreWidth(scores, output, classes)
-    if (options.keepLogits) logits ??= new Float32Array(length * width)
-    for (let i = 0; i < count; i++) {
-      const rank = rankOf(scores.data, i * width, width, labels[indices[i]])
-      if (rank === 0) correct++
-      if (rank < 5) within5++
-      if (logits) for (let c = 0; c < width; c++) logits[(done + i) * width + c] = Number(scores.data[i * width + c])
-    }
-    done += count
-    options.progress?.(done / length, 'evaluating')
+  const { labels, targets, length, id } = dataset
+  if (!labels && !targets)
+    throw new Error(`${id}: it has no labels; expected a class for each sample to measure accuracy`)
+  const logits: number[] = []
+  const keep = (scores: Value, count: number): void => {
+    const width = scores.data.length / scores.dims[0]
+    for (const v of (scores.data as Float32Array).subarray(0, count * width)) logits.push(v)
   }
+  const {
+    accuracy = 0,
+    correct = 0,
+    top5,
+  } = await evaluateAnswers(session, batcher, dataset, {
+    ...options,
+    ...(options.keepLogits ? { keep } : {}),
+  })
   return {
-    top1: correct / length,
-    ...(classes > 5 ? { top5: within5 / length } : {}),
+    top1: accuracy,
+    ...(top5 === undefined ? {} : { top5 }),
     correct,
     count: length,
-    ...(logits ? { logits } : {}),
+    ...(options.keepLogits ? { logits: Float32Array.from(logits) } : {}),
   }
 }
 
-/** The number of scores a sample; throws where the output is not one score a class. */
-function scoreWidth({ dims, data }: Value, output: string, classes: number): number {
-  const width = dims.length > 0 && dims[0] > 0 ? data.length / dims[0] : 0
-  const atLeast = dims.slice(1).filter((d) => d > 1).length <= 1
-  if (!atLeast || width < Math.max(2, classes)) {
+/** The same for any task that answers judge. */
+export async function evaluateAnswers(
+  session: Session,
+  batcher: BoundBatcher,
+  dataset: Dataset,
+  options: EvaluateOptions & { readonly keep?: (scores: Value, count: number) => void } = {},
+): Promise<AnswerScore> {
+  let { task } = options
+  let tally: AnswerTally | undefined
+  let done = 0
+  for (const { feeds, count, fed, indices } of fedBatches(batcher, dataset, options.batchSize)) {
+    if (options.signal?.aborted) throw new AbortError('evaluate: stopped')
+    const output = task?.output ?? session.outputNames[0]
+    const scores = (await session.run(feeds, [output]))[output]
+    task ??= asClasses(scores, output)
+    if (task.kind === 'classes' && task.axis !== undefined) checkClasses(scores, task, dataset)
+    tally ??= new AnswerTally(task, dataset)
+    tally.add(scores, indices, fed)
+    options.keep?.(scores, count)
+    done += count
+    options.progress?.(done / dataset.length, 'evaluating')
+  }
+  if (!tally) throw new Error(`${dataset.id}: it has no samples; expected some to evaluate on`)
+  return tally.result()
+}
+
+/** Scores along the only axis behind the samples that is not 1. */
+function asClasses({ dims }: Value, output: string): OutputTask {
+  const wide = dims.flatMap((d, axis) => (axis > 0 && d > 1 ? [axis] : []))
+  return { output, kind: 'classes', axis: wide[0] ?? 1, why: 'the first output' }
+}
+
+function checkClasses({ dims, data }: Value, { output, axis = 1 }: OutputTask, { classes = 0 }: Dataset): void {
+  const width = dims[axis] ?? 0
+  const rows = dims.length > 0 && width > 0 ? data.length / width : 0
+  if (rows !== dims[0] || width < Math.max(2, classes)) {
     throw new Error(
       `evaluate: output "${output}" has shape [${dims.join(',')}]; expected [batch, classes] with at least ${classes} classes`,
     )
   }
-  return width
-}
-
-/** How many classes score higher than `label` (ties: the earlier class counts as higher). */
-function rankOf(data: Value['data'], from: number, width: number, label: number): number {
-  const own = data[from + label]
-  let rank = 0
-  for (let c = 0; c < width; c++) {
-    const score = data[from + c]
-    if (Number.isNaN(score)) return width
-    if (score > own || (score === own && c < label)) rank++
-  }
-  return rank
 }

@@ -24,7 +24,7 @@ export interface SessionOptions {
 export interface Session {
   readonly inputNames: readonly string[]
   readonly outputNames: readonly string[]
-  /** Computes the named outputs (all by default). `fetches` may hold arrays to write an output into. */
+  /** Computes the named outputs (by default all that are tensors). `fetches` may hold arrays to write an output into. */
   run(feeds: Feeds, outputs?: readonly string[]): Promise<Record<string, Value>>
   release(): Promise<void>
 }
@@ -74,15 +74,17 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
   } catch (cause) {
     throw new UnsupportedError(`${options.name ?? 'model'}: ONNX Runtime cannot load it: ${plain(cause)}`, { cause })
   }
+  // Sequences and maps cannot be handed over; what stands beside them can.
+  const tensorNames = session.outputNames.filter((_, i) => session.outputMetadata?.[i]?.isTensor !== false)
   return {
     inputNames: session.inputNames,
     outputNames: session.outputNames,
-    async run(feeds, outputs) {
+    async run(feeds, outputs = tensorNames) {
       const tensors: Record<string, OrtTensor> = {}
       for (const [name, v] of Object.entries(feeds)) tensors[name] = toOrt(ort, v)
       let results: InferenceSession.ReturnType
       try {
-        results = outputs ? await session.run(tensors, outputs) : await session.run(tensors)
+        results = await session.run(tensors, outputs)
       } catch (cause) {
         throw new Error(`${options.name ?? 'model'}: ONNX Runtime failed to run it: ${plain(cause)}`, { cause })
       }

@@ -1,14 +1,21 @@
 /** `coppice evaluate`: accuracy on labelled data, agreement with a reference, latency, sizes. */
 import { basename } from 'node:path'
-import { evaluateAccuracy } from '../../evaluate/accuracy.ts'
+import type { BoundData } from '../../compress/held-back.ts'
+import { fedBatches } from '../../data/fed-batches.ts'
+import { evaluateAnswers } from '../../evaluate/accuracy.ts'
 import { measureSizes } from '../../evaluate/size.ts'
 import { packModel } from '../../formats/pack.ts'
+import type { Model } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import { count, milliseconds, percent } from '../../report/format.ts'
 import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
 import type { Report } from '../../report/report.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
+import type { AnswerScore } from '../../task/answer-tally.ts'
+import { judgedModel } from '../../task/judged-model.ts'
+import { settleTask } from '../../task/settle.ts'
+import { describeTask, labelledOutput, type Task } from '../../task/task.ts'
 import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { inputFacts, withoutFolders } from '../facts.ts'
@@ -17,6 +24,7 @@ import type { Io } from '../io.ts'
 
 export interface EvaluateFlags extends DataFlags {
   readonly against?: string
+  readonly task?: string
   readonly compareSizes?: boolean
   readonly threads?: string
 }
@@ -27,7 +35,9 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
   const model = shapedModel(original, flags)
   const packedBytes = packModel(original).byteLength
   const data = await bindData(model, flags, io, signal)
-  const shared = { data, seed, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
+  const task = data && (await taskOf(model, { data, told: flags.task }))
+  for (const sentence of task ? describeTask(task) : []) io.say(`note: ${sentence}`)
+  const shared = { data, task, seed, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
   if (flags.against) {
     const reference = openAny(flags.against)
     const { trial, ...comparison } = await compareModels(
@@ -59,33 +69,91 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
     io.result(renderText(report), report)
     return
   }
-  const open = () => openSession(onnx, { name: path })
   const compared = flags.compareSizes ? await measureSizes(onnx, compressors) : undefined
   const sizes = {
     bytes: onnx.byteLength,
     packed: packedBytes,
     ...(compared ? { gzip: compared.gzipBytes, brotli: compared.brotliBytes } : {}),
   }
-  const accuracy = data?.splits.test.labels
-    ? await withSession(open, (session) =>
-        evaluateAccuracy(session, data.batcher, data.splits.test, { signal, progress: io.progress, batchSize: 250 }),
-      )
-    : undefined
+  const scores = data && task ? await scoresOf(model, { data, task, io, signal }) : []
   const feeds = await oneCall(model, { data, seed })
   const [{ latencyMs }] = await latencyOf([onnx], feeds, { signal, progress: io.progress })
   io.finish()
   io.result(
     [
-      ...(accuracy
-        ? [
-            `top-1 ${percent(accuracy.top1)}${accuracy.top5 === undefined ? '' : `, top-5 ${percent(accuracy.top5)}`} on ${count(accuracy.count)} test samples of ${data?.splits.test.id}`,
-          ]
-        : []),
+      ...scores.map((score) => `${inWords(score, scores.length > 1)} of ${data?.splits.test.id}`),
       `${milliseconds(latencyMs.median)} per call (10th to 90th percentile: ${milliseconds(latencyMs.p10)} to ${milliseconds(latencyMs.p90)})`,
       Object.entries(sizes)
         .map(([what, n]) => `${what} ${count(n ?? 0)}`)
         .join(', '),
     ].join('\n'),
-    { model: path, ...(accuracy ? { accuracy } : {}), latencyMs, sizes, environment: environment() },
+    { model: path, ...accuracyOf(scores), latencyMs, sizes, environment: environment() },
   )
+}
+
+/** What the outputs mean, with the answers of the test data and a first run to tell. */
+function taskOf(model: Model, { data, told }: { data: BoundData; told?: string }): Promise<Task> {
+  const { batcher, splits } = data
+  const [{ feeds }] = fedBatches(batcher, splits.test, 32)
+  return settleTask(model, { told, dataset: splits.test, feeds })
+}
+
+interface OutputScore extends AnswerScore {
+  readonly output: string
+}
+
+/** Each output that the data has answers for, on the whole test set. */
+async function scoresOf(
+  model: Model,
+  { data, task, io, signal }: { data: BoundData; task: Task; io: Io; signal: AbortSignal },
+): Promise<OutputScore[]> {
+  const { labels, targets } = data.splits.test
+  const answered = task.outputs.filter((o) => o.labelled)
+  if (answered.length === 0 && (labels || targets))
+    throw new Error(
+      `${data.splits.test.id}: its ${labels ? 'labels' : 'targets'} fit no output of the model; expected ${fits(task)}, or --task OUTPUT=KIND`,
+    )
+  const scores: OutputScore[] = []
+  for (const one of answered) {
+    const score = await withSession(
+      () => openSession(judgedModel(model, { outputs: [one] })),
+      (session) =>
+        evaluateAnswers(session, data.batcher, data.splits.test, {
+          task: one,
+          signal,
+          progress: io.progress,
+          batchSize: 250,
+        }),
+    )
+    scores.push({ output: one.output, ...score })
+  }
+  // The output that training would learn comes first.
+  const main = labelledOutput(task)?.output
+  return scores.sort((a, b) => Number(b.output === main) - Number(a.output === main))
+}
+
+function fits({ outputs }: Task): string {
+  return outputs.map((o) => `answers for "${o.output}" (${o.kind})`).join(' or ')
+}
+
+function inWords(score: OutputScore, several: boolean): string {
+  const of = several ? `output "${score.output}": ` : ''
+  const on = `on ${count(score.samples)} test samples`
+  if (score.explained !== undefined)
+    return `${of}${percent(score.explained)} of the variance explained, root mean square error ${(score.rmse as number).toPrecision(4)}, ${on}`
+  const top5 = score.top5 === undefined ? '' : `, top-5 ${percent(score.top5)}`
+  return `${of}top-1 ${percent(score.accuracy as number)}${top5} ${on}`
+}
+
+/** For programs: the first score as it was always given, and all of them where there are several or numbers. */
+function accuracyOf(scores: readonly OutputScore[]): object {
+  const [first] = scores
+  if (!first) return {}
+  const { accuracy: top1, top5, correct, samples } = first
+  return {
+    ...(top1 === undefined
+      ? {}
+      : { accuracy: { top1, ...(top5 === undefined ? {} : { top5 }), correct, count: samples } }),
+    scores,
+  }
 }

@@ -1,0 +1,111 @@
+/** An output against the answers that the data has: one loop for accuracy, losses and explained variance. */
+import type { Dataset } from '../data/dataset.ts'
+import type { Value } from '../method.ts'
+import { answersFor } from './answers.ts'
+import { decisionsOf } from './decisions.ts'
+import { samplesOf } from './samples.ts'
+import { crossEntropy, logitOf, rowsAlong } from './scores.ts'
+import type { OutputTask } from './task.ts'
+
+export interface AnswerScore {
+  readonly samples: number
+  /** Share of right decisions, of 1: of several per sample, their mean. Absent for numbers. */
+  readonly accuracy?: number
+  readonly correct?: number
+  /** Share whose label is among the five largest scores, where there are more than five classes. */
+  readonly top5?: number
+  /** Share of the targets' variance that is explained (1 - squared error / variance), for numbers; may be negative. */
+  readonly explained?: number
+  /** Root mean square error, for numbers. */
+  readonly rmse?: number
+  /** Mean over samples of the cross-entropy of classes, or of the squared error of numbers; absent without scores. */
+  readonly loss?: number
+}
+
+export class AnswerTally {
+  private readonly task: OutputTask
+  private readonly dataset: Dataset
+  private samples = 0
+  private decisions = 0
+  private correct = 0
+  private within5: number | undefined
+  private loss: number | undefined
+  private readonly numbers = { count: 0, sum: 0, square: 0, error: 0 }
+
+  constructor(task: OutputTask, dataset: Dataset) {
+    this.task = task
+    this.dataset = dataset
+  }
+
+  /** Takes the output of one call that was fed `fed` samples, of which the first are `indices`. */
+  add(value: Value, indices: ArrayLike<number>, fed = indices.length): void {
+    const { task, dataset } = this
+    const out = samplesOf(value, { fed, count: indices.length, axis: task.batchAxis })
+    const answers = answersFor(dataset, indices, out.samples)
+    this.samples += out.samples
+    if (task.kind === 'numbers') {
+      this.addNumbers(out, answers.rows)
+      return
+    }
+    const { classes, positions, rank } = decisionsOf(out, task)
+    const { labels, rows } = answers
+    const perSample = labels ? 1 : (rows?.width ?? 0)
+    if (perSample !== positions)
+      throw new Error(
+        `${dataset.id}: ${perSample} answers per sample; expected ${positions}, as the output "${task.output}" [${value.dims}] decides`,
+      )
+    const scores = task.axis === undefined ? undefined : rowsAlong(out.dims, task.axis)
+    const yesOrNo = task.axis === undefined && task.kind !== 'classes' && task.kind !== 'tokens'
+    for (let i = 0; i < classes.length; i++) {
+      const label = labels ? labels[i] : rows && rows.data[i] > 0.5 ? 1 : 0
+      if (classes[i] === label) this.correct++
+      if (rank) this.within5 = (this.within5 ?? 0) + (rank(i, label as number) < 5 ? 1 : 0)
+      if (scores) this.addLoss(crossEntropy(out.data, scores.at(i), label as number, task.probabilities === true))
+      else if (yesOrNo) {
+        const logit = logitOf(out.data[out.at(Math.floor(i / positions), i % positions)], task.probabilities === true)
+        this.addLoss(Math.log1p(Math.exp(-Math.abs(logit))) + Math.max(0, label === 1 ? -logit : logit))
+      }
+    }
+    this.decisions += classes.length
+  }
+
+  private addLoss(loss: number): void {
+    this.loss = (this.loss ?? 0) + loss
+  }
+
+  private addNumbers(
+    out: ReturnType<typeof samplesOf>,
+    rows: { readonly data: Float32Array; readonly width: number } | undefined,
+  ): void {
+    if (rows?.width !== out.size)
+      throw new Error(
+        `${this.dataset.id}: ${rows?.width ?? 0} numbers per sample to judge by; expected ${out.size}, as the output "${this.task.output}" has`,
+      )
+    const { numbers } = this
+    for (let s = 0; s < out.samples; s++) {
+      for (let j = 0; j < out.size; j++) {
+        const y = rows.data[s * out.size + j]
+        numbers.count++
+        numbers.sum += y
+        numbers.square += y * y
+        numbers.error += (out.data[out.at(s, j)] - y) ** 2
+      }
+    }
+  }
+
+  result(): AnswerScore {
+    const { samples, numbers } = this
+    if (this.task.kind === 'numbers') {
+      const variance = numbers.square - (numbers.sum * numbers.sum) / Math.max(1, numbers.count)
+      const mean = numbers.error / Math.max(1, numbers.count)
+      return { samples, explained: 1 - numbers.error / variance, rmse: Math.sqrt(mean), loss: mean }
+    }
+    return {
+      samples,
+      accuracy: this.correct / Math.max(1, this.decisions),
+      correct: this.correct,
+      ...(this.within5 === undefined ? {} : { top5: this.within5 / this.decisions }),
+      ...(this.loss === undefined ? {} : { loss: this.loss / this.decisions }),
+    }
+  }
+}
