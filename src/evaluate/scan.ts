@@ -12,19 +12,22 @@ import type { Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import { AbortError } from '../errors.ts'
 import { cutBefore, dependentsOf, partBetween } from '../graph/cut.ts'
-import { finalSoftmax } from '../graph/final-softmax.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Model, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { magnitude } from '../prune/magnitude.ts'
-import { type Feeds, openSession, type Value } from '../runtime/session.ts'
+import { type Feeds, openSession, withSession } from '../runtime/session.ts'
+import { type AnswerScore, AnswerTally } from '../task/answer-tally.ts'
+import { guessTask } from '../task/guess.ts'
+import { judgedModel } from '../task/judged-model.ts'
+import { labelledOutput, type OutputTask, type Task } from '../task/task.ts'
 import { bytesOf, type DataType } from '../tensor/dtype.ts'
-import { evaluateAccuracy } from './accuracy.ts'
+import { evaluateAnswers } from './accuracy.ts'
 
 export interface Score {
-  /** Top-1 accuracy, a share of 1. */
+  /** Share of right decisions, of 1; of numbers, the share of their variance that is explained. */
   readonly accuracy: number
-  /** Mean cross-entropy of the labels. */
+  /** Mean cross-entropy of the labels, or squared error of numbers. */
   readonly loss: number
 }
 
@@ -78,6 +81,8 @@ export interface ScanOptions {
   readonly cacheBytes?: number
   /** false runs the whole model each time and follows every curve to its end: for comparing. */
   readonly share?: boolean
+  /** What the outputs mean; guessed from the model and the data where it is not given. */
+  readonly task?: Task
   readonly retrain?: Retraining
   /** What an earlier run measured, to go on from; its last curve may be unfinished. */
   readonly done?: Partial<Pick<ScanResult, 'reference' | 'curves'>>
@@ -101,12 +106,13 @@ const collapsedShare = 0.1
 export async function scan(model: Model, { batcher, data }: Scanned, options: ScanOptions = {}): Promise<ScanResult> {
   const { sparsities = scanGrid, maxLoss = 1, share = true, unit = 'element', retrain, done = {} } = options
   check(data, sparsities)
-  await checkClasses(model, { batcher, data }, options.threads)
-  const run = runnerOf(model, { batcher, data }, options)
+  const task = labelledTask(model, data, options.task)
+  await checkAnswers(model, { batcher, data, task }, options.threads)
+  const run = runnerOf(model, { batcher, data, task }, options)
   const reference = done.reference ?? (await run.score(model))
   if (!Number.isFinite(reference.loss))
     throw new Error(`model: its scores on ${data.id} are not all finite; expected a model that works, to prune`)
-  const chance = 1 / (data.classes ?? 2)
+  const chance = data.labels ? 1 / (data.classes ?? 2) : 0
   // Where more than that may be lost, a larger sparsity may still be the one to recommend.
   const lowest = Math.min(lowestAllowed(reference, maxLoss), chance + collapsedShare * (reference.accuracy - chance))
   const fell = (p?: Score): boolean => share && p !== undefined && p.accuracy < lowest
@@ -148,22 +154,41 @@ export async function scan(model: Model, { batcher, data }: Scanned, options: Sc
 }
 
 function check(data: Dataset, sparsities: readonly number[]): void {
-  if (!data.labels) throw new Error(`${data.id}: it has no labels; expected a class for each sample to scan with`)
+  if (!data.labels && !data.targets)
+    throw new Error(`${data.id}: it has no labels; expected a class for each sample to scan with`)
   sparsities.forEach((s, i) => {
     if (!(s > 0 && s <= 1) || (i > 0 && s <= sparsities[i - 1]))
       throw new Error(`scan: sparsities ${sparsities.join(', ')}; expected rising numbers within (0, 1]`)
   })
 }
 
-/** Runs one sample, which throws one sentence where the model has fewer scores than the data has classes. */
-async function checkClasses(model: Model, { batcher, data }: Scanned, threads?: number): Promise<void> {
-  const classes = (data.labels as Int32Array).reduce((n, label) => Math.max(n, label + 1), data.classes ?? 0)
-  const session = await openSession(model, { threads })
-  try {
-    await evaluateAccuracy(session, batcher, { ...first(data, 1), classes })
-  } finally {
-    await session.release()
-  }
+/** The output that the data's answers judge. Throws one sentence where none fits. */
+function labelledTask(model: Model, dataset: Dataset, told?: Task): OutputTask {
+  const task = told ?? guessTask(model, { dataset })
+  const labelled = labelledOutput(task)
+  if (labelled) return labelled
+  const outputs = task.outputs.map((o) => `"${o.output}"`).join(', ')
+  const what = dataset.labels ? `labels of ${dataset.classes} classes` : 'targets'
+  throw new Error(`${dataset.id}: its ${what} fit none of the outputs ${outputs}; expected a score for each class`)
+}
+
+/** Runs one sample, which throws one sentence where the output does not fit the answers. */
+async function checkAnswers(
+  model: Model,
+  { batcher, data, task }: Scanned & { readonly task: OutputTask },
+  threads?: number,
+): Promise<void> {
+  const classes = data.labels?.reduce((n, label) => Math.max(n, label + 1), data.classes ?? 0)
+  await withSession(
+    () => openSession(judgedModel(model, { outputs: [task] }), { threads }),
+    (session) =>
+      evaluateAnswers(session, batcher, { ...first(data, 1), ...(classes === undefined ? {} : { classes }) }, { task }),
+  )
+}
+
+/** Accuracy; of numbers, the share of their variance that is explained, which is never below 0 here. */
+function scoreOf({ accuracy, explained = 0, loss = Number.NaN }: AnswerScore): Score {
+  return { accuracy: accuracy ?? Math.max(0, explained), loss }
 }
 
 /** The accuracy that a tensor must leave. */
@@ -185,9 +210,16 @@ interface Cache {
 }
 
 /** Scores pruned models from the values kept at the last cut. */
-function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions) {
+function runnerOf(
+  model: Model,
+  { batcher, data, task }: Scanned & { readonly task: OutputTask },
+  options: ScanOptions,
+) {
   const { threads, batchSize = 100, cacheBytes = 2 ** 30, signal } = options
-  const [output] = model.graph.outputs
+  const output = model.graph.outputs.find((o) => o.name === task.output) ?? {
+    name: task.output,
+    dtype: 'float32' as const,
+  }
   const types = inferShapes(model).values
   const dtypeOf = (name: string): Pick<ValueInfo, 'dtype'> => {
     const dtype = types.get(name)?.dtype
@@ -195,7 +227,6 @@ function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions
   }
   const inputs = new Set(requiredInputs(model).map((i) => i.name))
   const order = [...batches(data, batcher.batchSize ?? batchSize)]
-  const isProbability = finalSoftmax(model.graph, output.name) !== undefined
   const nothing: Cache = { infos: [], batches: [] }
   let cache = nothing
   let given = nothing
@@ -253,39 +284,12 @@ function runnerOf(model: Model, { batcher, data }: Scanned, options: ScanOptions
     },
     /** Accuracy and loss of a model that differs from the scanned one behind the cut only. */
     async score(changed: Model): Promise<Score> {
-      const total = { correct: 0, loss: 0 }
+      const tally = new AnswerTally(task, data)
       await overBatches(partBetween(changed, given.infos, [output]), given, (made, b) => {
-        addScores(total, made[output.name], { data, indices: order[b], isProbability })
+        tally.add(made[output.name], order[b], batcher.batchSize)
         return true
       })
-      return { accuracy: total.correct / data.length, loss: total.loss / data.length }
+      return scoreOf(tally.result())
     },
   }
-}
-
-interface Labelled {
-  readonly data: Dataset
-  readonly indices: Uint32Array
-  readonly isProbability: boolean
-}
-
-function addScores(
-  total: { correct: number; loss: number },
-  scores: Value,
-  { data, indices, isProbability }: Labelled,
-) {
-  const classes = scores.data.length / scores.dims[0]
-  for (let i = 0; i < indices.length; i++) {
-    const row = (scores.data as Float32Array).subarray(i * classes, (i + 1) * classes)
-    const label = (data.labels as Int32Array)[indices[i]]
-    const top = Math.max(...row)
-    if (row.indexOf(top) === label) total.correct++
-    total.loss += isProbability ? -Math.log(Math.max(row[label], 1e-30)) : logSumExp(row, top) - row[label]
-  }
-}
-
-function logSumExp(row: Float32Array, top: number): number {
-  let sum = 0
-  for (const v of row) sum += Math.exp(v - top)
-  return top + Math.log(sum)
 }

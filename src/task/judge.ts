@@ -45,7 +45,10 @@ export interface OutputJudgement extends Partial<ValueJudgement>, DecisionJudgem
   readonly task: OutputTask
   readonly group?: string
   readonly samples: number
-  /** Whether the original's output depends on the input at all here: without that, nothing is shown. */
+  /**
+   * Whether the original's output depends on the input here, beyond rounding. In a range of random inputs where it varies
+   * far less than in another it is saturated, and nothing is shown.
+   */
   readonly varies: boolean
 }
 
@@ -59,6 +62,10 @@ export interface Judge {
 
 /** Most bytes of the original's outputs that are kept between comparisons; above it they are computed again. */
 const mostKept = 2 ** 28
+
+/** Least shares of the mean square that vary: beyond rounding; beside the range where most does. */
+const leastVariation = 1e-10
+const leastOfBest = { probabilities: 0.1, values: 0.01 }
 
 interface Subject {
   readonly task: OutputTask
@@ -98,10 +105,16 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   const subjects = new Map<string, Subject>(
     [...parts].map(([key, part]) => [key, { ...part, facts: part.facts.finish() }]),
   )
+  const most = new Map<string, number>()
+  for (const { task: t, facts } of subjects.values())
+    most.set(t.output, Math.max(most.get(t.output) ?? 0, facts.variation))
+  const varies = ({ task: t, facts }: Subject): boolean =>
+    facts.variation >
+    Math.max(leastVariation, leastOfBest[t.probabilities ? 'probabilities' : 'values'] * (most.get(t.output) ?? 0))
   if (keptAll) addSignals(subjects, judged, options, keptAll)
   return {
     task,
-    varying: [...subjects.values()].map((s) => ({ output: s.task.output, group: s.group, varies: s.facts.varies })),
+    varying: [...subjects.values()].map((s) => ({ output: s.task.output, group: s.group, varies: varies(s) })),
     async compare(other) {
       const tallies = new Map(
         [...subjects].map(([key, { task, facts, samples, signal }]) => [
@@ -135,14 +148,15 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
           ).then(() => undefined),
         )
       }
-      return [...subjects].map(([key, { task, group, facts, samples }]): OutputJudgement => {
+      return [...subjects].map(([key, subject]): OutputJudgement => {
+        const { task, group, facts, samples } = subject
         const tally = tallies.get(key)
         const float = facts.float ? tally?.values.finish() : undefined
         return {
           task,
           ...(group ? { group } : {}),
           samples,
-          varies: facts.varies,
+          varies: varies(subject),
           ...float,
           ...tally?.decisions?.finish(),
         }

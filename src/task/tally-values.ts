@@ -17,8 +17,8 @@ export interface ValueJudgement {
 export interface ValueFacts {
   /** Whether they are floats: whole numbers are judged as decisions alone. */
   readonly float: boolean
-  /** Whether the output depends on the input: its standard deviation is above a hundredth of its root mean square. */
-  readonly varies: boolean
+  /** The share of the output's mean square that varies from sample to sample; of several numbers the largest. */
+  readonly variation: number
   /** What a squared difference of element `j` counts, so that noise as large as the signal counts 1 in all. */
   weight(j: number): number
   /** What element `j` is about, over samples. */
@@ -31,7 +31,6 @@ const mostNumbers = 16
 const mostElements = 2 ** 22
 /** A deviation below 1e-4 of a value's size is no signal: float32 and noise have as much. */
 const leastShare = 1e-8
-const leastVariation = 1e-4
 
 /** Adds up the original's outputs. */
 export function factsOf(task: OutputTask) {
@@ -89,8 +88,8 @@ export function factsOf(task: OutputTask) {
       const overall = count > 0 ? sum / count : 0
       const about = sums && samples > 1 ? sums.map((total) => total / samples) : undefined
       const mean = (j: number): number => about?.[j] ?? overall
-      const varies = signal.some((v, c) => v > leastVariation * energy[c])
-      return { float, varies: float ? varies : true, weight: (j) => weights[j % columns], mean }
+      const variation = signal.reduce((most, v, c) => Math.max(most, energy[c] > 0 ? v / energy[c] : 0), 0)
+      return { float, variation: float ? variation : 1, weight: (j) => weights[j % columns], mean }
     },
   }
 }
