@@ -6,6 +6,7 @@ import type { Dataset } from '../data/dataset.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
 import { finalSigmoid, finalSoftmax } from '../graph/final-softmax.ts'
 import { type Model, withGraph } from '../model.ts'
+import { answersFor } from '../task/answers.ts'
 import { guessTask } from '../task/guess.ts'
 import { labelledOutput, type OutputTask, type Task } from '../task/task.ts'
 import { sizeOf } from '../tensor/dtype.ts'
@@ -123,23 +124,21 @@ export function targetsFor(
     throw new Error(
       `${data.id}: ${given.length / indices.length} targets per sample; expected ${size / indices.length}, as many as the model's output has`,
     )
-  const wrong = kind === 'decisions' ? given.findIndex((v) => !(v >= 0 && v <= 1)) : -1
+  const targets = Float32Array.from(given)
+  const wrong = kind === 'decisions' ? targets.findIndex((v) => !(v >= 0 && v <= 1)) : -1
   if (wrong >= 0)
     throw new Error(
-      `${data.id}: a label is ${given[wrong]}; expected 0 or 1, which is all that the model's output tells`,
+      `${data.id}: a label is ${targets[wrong]}; expected 0 or 1, which is all that the model's output tells`,
     )
-  return given
+  return targets
 }
 
 /** The labels or targets of samples, in their order. */
-export function answersOf({ id, labels, targets }: Dataset, indices: ArrayLike<number>): Float32Array {
-  if (labels) return Float32Array.from(indices, (i) => labels[i])
-  if (!targets) throw new Error(`${id}: it has no labels; expected labels or targets to train on`)
-  const width = sizeOf(targets.shape)
-  const rows = new Float32Array(indices.length * width)
-  for (let i = 0; i < indices.length; i++)
-    rows.set(targets.data.subarray(indices[i] * width, (indices[i] + 1) * width), i * width)
-  return rows
+export function answersOf(data: Dataset, indices: ArrayLike<number>): ArrayLike<number> {
+  const { labels, rows } = answersFor(data, indices, indices.length)
+  const answers = labels ?? rows?.data
+  if (!answers) throw new Error(`${data.id}: it has no labels; expected labels or targets to train on`)
+  return answers
 }
 
 /**

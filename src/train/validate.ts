@@ -3,6 +3,7 @@ import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import type { Model } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
+import { argmax, crossEntropy, logitOf, rowsAlong } from '../task/scores.ts'
 import type { Task } from '../task/task.ts'
 import { answersOf, type Objective, objectiveOf, onlyOutput } from './objective.ts'
 
@@ -79,49 +80,31 @@ function judge(
 ): { loss: number; correct: number } {
   const { kind, axis = -1, probabilities } = objective
   const answers = answersOf(data, indices)
-  const width = kind === 'classes' ? dims[axis < 0 ? axis + dims.length : axis] : 1
+  const at = axis < 0 ? axis + dims.length : axis
+  const width = kind === 'classes' ? dims[at] : 1
   const rows = values.length / width
   if (answers.length !== rows)
     throw new Error(
       `${data.id}: ${answers.length / indices.length} answers per sample; expected ${rows / indices.length}, as the model's output "${objective.output}" [${dims}] has`,
     )
-  // Rows of classes are `stride` apart, the classes' own distance.
-  const stride =
-    kind === 'classes' ? dims.slice((axis < 0 ? axis + dims.length : axis) + 1).reduce((n, d) => n * d, 1) : 1
+  const classes = rowsAlong(dims, at)
   let loss = 0
   let correct = 0
   for (let i = 0; i < rows; i++) {
     const answer = answers[i]
     if (kind === 'classes') {
-      const from = Math.floor(i / stride) * width * stride + (i % stride)
-      const row = Float32Array.from({ length: width }, (_, c) => values[from + c * stride])
       if (!(answer >= 0 && answer < width))
         throw new Error(
           `${data.id}: sample ${indices[Math.floor((i * indices.length) / rows)]} is of class ${answer}; expected 0 to ${width - 1}, the model's outputs`,
         )
-      loss += probabilities ? -Math.log(Math.max(row[answer], 1e-30)) : crossEntropy(row, answer)
-      if (row.indexOf(Math.max(...row)) === answer) correct++
+      loss += crossEntropy(values, classes.at(i), answer, probabilities)
+      if (argmax(values, classes.at(i)) === answer) correct++
     } else if (kind === 'decisions') {
-      const [yes, no] = probabilities ? [values[i], 1 - values[i]].map(logarithm) : logSigmoids(values[i])
-      loss -= answer * yes + (1 - answer) * no
-      if (values[i] > (probabilities ? 0.5 : 0) === answer > 0.5) correct++
+      const logit = logitOf(values[i], probabilities)
+      loss += Math.max(logit, 0) - answer * logit + Math.log1p(Math.exp(-Math.abs(logit)))
+      if (logit > 0 === answer > 0.5) correct++
     } else loss += (values[i] - answer) ** 2
   }
   const share = indices.length / rows
   return { loss: loss * share, correct: correct * share }
-}
-
-const logarithm = (p: number): number => Math.log(Math.max(p, 1e-30))
-
-/** log sigmoid(z) and log sigmoid(-z). */
-function logSigmoids(z: number): [number, number] {
-  const tail = Math.log1p(Math.exp(-Math.abs(z)))
-  return [Math.min(z, 0) - tail, Math.min(-z, 0) - tail]
-}
-
-function crossEntropy(logits: Float32Array, label: number): number {
-  const top = Math.max(...logits)
-  let sum = 0
-  for (const v of logits) sum += Math.exp(v - top)
-  return top + Math.log(sum) - logits[label]
 }
