@@ -80,8 +80,7 @@ export function followNode(node: Node, values: readonly (Followed | undefined)[]
     return data && { followed: { parts: data.parts.map((p) => carried(node, p, values)), fixed }, inputs: [0] }
   }
   if (!fixed || /^Random|^Multinomial|^Bernoulli/.test(node.op)) return undefined
-  // A codebook and the indices into it are both the value; other Gathers of constants pick rows.
-  const inputs = isOnnxDomain(node.domain) && /^Gather/.test(node.op) && !isLookup(values) ? [0] : given
+  const inputs = given.filter((i) => i === 0 || isData(node, i, values))
   return { followed: { parts: combined(node, inputs, values), fixed }, inputs }
 }
 
@@ -89,9 +88,16 @@ function isCarrier(node: Node): boolean {
   return carriers.has(node.op) && (isOnnxDomain(node.domain) || /uantizeLinear$/.test(node.op))
 }
 
-/** Whether a Gather's data is one vector: a codebook. */
-function isLookup([data]: readonly (Followed | undefined)[]): boolean {
-  return data?.parts.length === 1 && data.parts[0].stored.tensor.dims.length === 1
+/** Nodes whose every input is numbers that they compute with. */
+const ofNumbers = new Set([...arithmetic, 'Concat', 'MatMul', 'Gemm', 'Einsum', 'Where'])
+
+/** Whether a later input holds numbers, rather than axes, sizes or places. */
+function isData(node: Node, input: number, values: readonly (Followed | undefined)[]): boolean {
+  const parts = values[input]?.parts ?? []
+  if (ofNumbers.has(node.op) || parts.some((p) => isFloat(p.stored.tensor.dtype))) return true
+  // A codebook, one vector, and the indices into it are both the value; other Gathers of constants pick rows.
+  const data = values[0]?.parts ?? []
+  return node.op === 'Gather' && data.length === 1 && data[0].stored.tensor.dims.length === 1
 }
 
 function combined(node: Node, inputs: readonly number[], values: readonly (Followed | undefined)[]): Part[] {
