@@ -1,4 +1,5 @@
 /** The search for speed: an int8 model, with the layers in float that integers make worse or slower. */
+import { float32Arithmetic, inFloat32 } from '../graph/float32-arithmetic.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { type KeptFloat, makeFast } from '../quantize/speed.ts'
@@ -14,23 +15,31 @@ export async function openFaster(
   if (!calibration) {
     throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   }
+  // Integer kernels stand beside float32 ones.
+  const wide = inFloat32(model)
   return {
     sensitivity: new Map(),
     async find(verdictOf) {
-      const fast = await makeFast(model, {
+      const fast = await makeFast(wide, {
         ...options,
         calibration,
         maxLoss: 1,
         validate: async (m) => -(await verdictOf(m)).spent,
       })
       const exclude = fast.keptFloat.map((k) => k.node)
+      const isWidened = wide !== model && fast.model !== wide
+      const result = fast.model === wide ? model : fast.model
       return {
-        model: fast.model,
-        steps: [['int8', { exclude }]],
-        verdict: await verdictOf(fast.model),
+        model: result,
+        steps: [...(isWidened ? [[float32Arithmetic.id, {}] as const] : []), ['int8', { exclude }]],
+        verdict: await verdictOf(result),
         kept: new Map(fast.keptFloat.map((k) => [k.node, `stays in float: ${k.why}`])),
         otherwise: 'no integer kernel multiplies with it',
-        notes: [...fast.notes, ...inFloat(fast.keptFloat)],
+        notes: [
+          ...(isWidened ? ['what is not on integers computes in float32: processors run float16 through it'] : []),
+          ...fast.notes,
+          ...inFloat(fast.keptFloat),
+        ],
       }
     },
   }

@@ -1,5 +1,6 @@
 /** The family table: methods that rewrite the graph and change no output. */
 export { densify } from './densify.ts'
+export { float32Arithmetic } from './float32-arithmetic.ts'
 export { foldBatchNorm } from './fold-batch-norm.ts'
 export { gatherShuffles } from './gather-shuffles.ts'
 export { inlineFunctions } from './inline-functions.ts'
