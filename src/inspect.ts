@@ -7,7 +7,16 @@
  */
 import { remarksOn } from './graph/remarks.ts'
 import { bytesOfTensor, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
-import { type Dim, type Graph, isOnnxDomain, type Model, type Node, type SparseTensor, type Tensor } from './model.ts'
+import {
+  type Dim,
+  type Graph,
+  isOnnxDomain,
+  type Model,
+  type Node,
+  type SparseTensor,
+  type Tensor,
+  type ValueInfo,
+} from './model.ts'
 import { type Lookup, macsOf, macsOfGraph } from './ops/cost.ts'
 import { countOf, type Known } from './ops/shape/known.ts'
 import { inferShapes, type ShapeOptions, type Shapes, type Unsupported } from './ops/shape.ts'
@@ -35,9 +44,13 @@ export interface LayerInfo {
 
 export interface ValueSummary {
   readonly name: string
+  /** What the model says it is, where that is no tensor. */
+  readonly kind?: ValueKind
   readonly dtype: DataType | null
   readonly shape: readonly JsonDim[] | null
 }
+
+export type ValueKind = 'sequence' | 'map' | 'optional' | 'sparse tensor' | 'opaque'
 
 export interface Inspection {
   /** The version of ONNX's own operator set; null where the model names none. */
@@ -65,7 +78,14 @@ export interface Inspection {
 export function inspectModel(model: Model, options: ShapeOptions = {}): Inspection {
   const shapes = inferShapes(model, options)
   const single = inferShapes(model, { ...options, inputShapes: { ...batchOfOne(model), ...options.inputShapes } })
-  const walk: Walk = { shapes, single, layers: [], countedValues: new Set(), countedTensors: new Set() }
+  const walk: Walk = {
+    shapes,
+    single,
+    layers: [],
+    countedValues: new Set(),
+    countedTensors: new Set(),
+    attributeBytes: 0,
+  }
   inspectGraph(walk, model.graph, { prefix: '', constants: new Map(), shape: () => undefined, batch: () => undefined })
   const stored = storedNames(model.graph)
   const given = model.graph.inputs.filter((i) => !stored.has(i.name))
@@ -73,14 +93,14 @@ export function inspectModel(model: Model, options: ShapeOptions = {}): Inspecti
     opset: model.opsets.find((o) => isOnnxDomain(o.domain))?.version ?? null,
     opsets: model.opsets.map(({ domain, version }) => ({ domain: isOnnxDomain(domain) ? '' : domain, version })),
     irVersion: model.irVersion,
-    inputs: given.map((i) => summary(i.name, shapes.values.get(i.name))),
-    outputs: model.graph.outputs.map((o) => summary(o.name, shapes.values.get(o.name))),
+    inputs: given.map((i) => summary(i, shapes.values.get(i.name))),
+    outputs: model.graph.outputs.map((o) => summary(o, shapes.values.get(o.name))),
     layers: walk.layers,
     totals: {
       layers: walk.layers.length,
       params: walk.layers.reduce((sum, l) => sum + l.params, 0),
       macs: macsOfGraph(model.graph, single) ?? null,
-      bytes: storedBytes(model),
+      bytes: storedBytes(model) + walk.attributeBytes,
     },
     unsupported: shapes.unsupported,
     problems: shapes.problems,
@@ -94,8 +114,27 @@ function batchOfOne(model: Model): Record<string, readonly Dim[]> {
   return Object.fromEntries(open.map((i) => [i.name, [1, ...(i.shape ?? []).slice(1)]]))
 }
 
-function summary(name: string, known: Known | undefined): ValueSummary {
-  return { name, dtype: known?.dtype ?? null, shape: jsonShape(known?.shape) }
+function summary(info: ValueInfo, known: Known | undefined): ValueSummary {
+  const kind = kindOf(info)
+  return {
+    name: info.name,
+    ...(kind ? { kind } : {}),
+    dtype: known?.dtype ?? null,
+    shape: jsonShape(known?.shape),
+  }
+}
+
+/** By the number of TypeProto's field. */
+const kinds: Readonly<Record<number, ValueKind>> = {
+  4: 'sequence',
+  5: 'map',
+  7: 'opaque',
+  8: 'sparse tensor',
+  9: 'optional',
+}
+
+function kindOf({ dtype, opaqueType }: ValueInfo): ValueKind | undefined {
+  return dtype || !opaqueType?.length ? undefined : kinds[opaqueType[0] >> 3]
 }
 
 function jsonShape(shape: readonly Dim[] | undefined): JsonDim[] | null {
@@ -108,6 +147,8 @@ interface Walk {
   readonly layers: LayerInfo[]
   readonly countedValues: Set<Constant>
   readonly countedTensors: Set<Tensor>
+  /** Of numbers and texts that learners store as attributes. */
+  attributeBytes: number
 }
 
 /** A value that constants alone decide: the node that computes it, or the stored tensor. */
@@ -193,6 +234,8 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
   for (const a of Object.values(node.attributes)) {
     for (const t of a.type === 'tensor' ? [a.value] : a.type === 'tensors' ? a.value : []) bytes += bytesOfTensor(t)
   }
+  const listed = node.domain === 'ai.onnx.ml' ? listedIn(node) : { params: 0, bytes: 0 }
+  walk.attributeBytes += listed.bytes
   const zeroAt = zeroPoints[node.op]
   const numbers =
     weight && (zeroAt ? centred(elements(weight), inputs[zeroAt] && elements(inputs[zeroAt])) : elements(weight))
@@ -200,9 +243,9 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
     name: scope.prefix + (node.name || node.outputs.find((o) => o) || node.op),
     op: isOnnxDomain(node.domain) ? node.op : `${node.domain}.${node.op}`,
     outputShape: jsonShape(scope.shape(node.outputs[0] ?? '')?.shape),
-    params,
+    params: params + listed.params,
     macs: macsOf(node, walk.single, scope.batch) ?? null,
-    bytes,
+    bytes: bytes + listed.bytes,
     ...(weight?.sparse ? sparseSpread(weight.sparse) : spread(numbers)),
   }
 }
@@ -222,6 +265,19 @@ function bytesBehind(constant: Constant, counted: Set<Tensor>): number {
     pending.push(...at.from)
   }
   return bytes
+}
+
+/** What a learner (trees, linear models, vocabularies) has learnt lies in its attributes: floats are parameters, ints say where. */
+function listedIn(node: Node): { params: number; bytes: number } {
+  let [params, bytes] = [0, 0]
+  for (const a of Object.values(node.attributes)) {
+    if (a.type === 'floats') {
+      params += a.value.length
+      bytes += 4 * a.value.length
+    } else if (a.type === 'ints') bytes += 8 * a.value.length
+    else if (a.type === 'strings') for (const s of a.value) bytes += s.length
+  }
+  return { params, bytes }
 }
 
 /** Inputs that say how, not what: running statistics, scales and zero points, sizes, bounds. */

@@ -93,8 +93,8 @@ describe('a model to look at', () => {
       ['empty', 'opset 17\ngraph g {\n in x: float32[2]\n out x: float32\n}', /note: its graph has no nodes/],
       [
         'ml',
-        'opset "ai.onnx.ml" 1\ngraph g {\n in x: float32[2, 3]\n out y: float32\n y = ai.onnx.ml::Scaler(x)\n}',
-        /ml\.onnx: operator set ai\.onnx\.ml 1, 1 layers/,
+        'opset "ai.onnx.ml" 1\ngraph g {\n in x: float32[2, 3]\n out y: float32\n y = ai.onnx.ml::Scaler(x) {offset: [0.5, 1.5], scale: [1.0, 2.0]}\n}',
+        /ml\.onnx: operator set ai\.onnx\.ml 1, 1 layer\n[^\n]*\noutputs: y float32\[2, 3\]\n.*Scaler +\[2, 3\] +4 +0 +16\n/s,
       ],
       [
         'own',

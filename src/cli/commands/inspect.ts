@@ -41,9 +41,9 @@ function render(path: string, inspection: Inspection, packedBytes: number | unde
   const lines = table([head, ...rows, total])
   const others = layers.length - shown.length
   const about = (values: Inspection['inputs']): string =>
-    values.map((v) => `${v.name} ${v.dtype ?? '?'}${shape(v.shape)}`).join(', ')
+    values.map((v) => `${v.name} ${v.kind ?? `${v.dtype ?? '?'}${v.shape ? shape(v.shape) : ''}`}`).join(', ')
   return [
-    `${path}: ${packedBytes ? `packed in ${whole(packedBytes)} bytes, ` : ''}${sets(inspection)}, ${totals.layers} layers`,
+    `${path}: ${packedBytes ? `packed in ${whole(packedBytes)} bytes, ` : ''}${sets(inspection)}, ${totals.layers} ${totals.layers === 1 ? 'layer' : 'layers'}`,
     `inputs: ${about(inspection.inputs)}`,
     `outputs: ${about(inspection.outputs)}`,
     '',
@@ -59,7 +59,8 @@ function render(path: string, inspection: Inspection, packedBytes: number | unde
 function sets({ opsets }: Inspection): string {
   if (opsets.length === 0) return 'no operator set'
   const named = [...opsets].sort((a, b) => a.domain.localeCompare(b.domain))
-  return `operator set ${named.map(({ domain, version }) => (domain ? `${domain} ${version}` : version)).join(', ')}`
+  const texts = named.map(({ domain, version }) => (domain ? `${domain} ${version}` : String(version)))
+  return `operator set ${[...new Set(texts)].join(', ')}`
 }
 
 /** A line for each operator without a rule, and each reason. */
