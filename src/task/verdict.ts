@@ -95,6 +95,8 @@ function pointsOf(j: OutputJudgement, max: MaxLoss, options: VerdictOptions): Fi
       interval: [interval.low, interval.high],
       shown: right.loss.expected ?? right.loss,
       total: right.total,
+      // Where counting is fine enough beside the limit, the reserve is all that is kept back.
+      counts: Math.sqrt(right.lost + right.gained + 1) / right.total <= 0.005 * max.points,
     })
   }
   if (explained) {
@@ -137,6 +139,8 @@ function points(
     readonly interval: readonly [number, number]
     readonly shown: { readonly share: number; readonly error: number }
     readonly total: number
+    /** Whether what was counted shows enough by itself. */
+    readonly counts?: boolean
   },
 ): Finding {
   const { unit, interval, shown, total } = found
@@ -144,7 +148,7 @@ function points(
   const loss = 100 * found.loss
   const measured = shareSpent(loss, limit)
   const finding = { ...about(j), unit, loss, limit, interval: [100 * interval[0], 100 * interval[1]] as const }
-  if (!searching) return { ...finding, spent: measured }
+  if (!searching || found.counts) return { ...finding, spent: measured }
   // A search must be able to show that the limit holds: the expected loss, what it may be above that at 90 %, and half a
   // sample for what no sample says. Where too few samples show anything, noise as low as values must keep is harmless.
   const high = 100 * (Math.max(0, shown.share) + below90 * finite(shown.error) + 0.5 / total)

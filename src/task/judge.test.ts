@@ -1,0 +1,179 @@
+import { describe, expect, test } from 'vitest'
+import { model, node, valueInfo } from '../graph/build.ts'
+import type { Model } from '../model.ts'
+import { floatTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { guessTask } from './guess.ts'
+import { openJudge } from './judge.ts'
+import { parseMaxLoss } from './max-loss.ts'
+import { expectedTurns, meanAndError, pairedInterval, shareInterval } from './statistics.ts'
+import type { OutputKind, Task } from './task.ts'
+import { verdictOf } from './verdict.ts'
+
+/** y = x · scale + shift, on [N,4]. */
+function affine(scale: readonly number[], shift: readonly number[]): Model {
+  return model({
+    nodes: [node('Mul', ['x', 's'], ['m']), node('Add', ['m', 'b'], ['y'])],
+    initializers: new Map([
+      ['s', floatTensor('s', [4], scale)],
+      ['b', floatTensor('b', [4], shift)],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 4])],
+    outputs: [valueInfo('y', 'float32', ['N', 4])],
+  })
+}
+
+const rng = random(1)
+const samples = 400
+const data = Float32Array.from({ length: samples * 4 }, () => rng.normal())
+const inputs = () => [{ feeds: { x: { dtype: 'float32', dims: [samples, 4], data } }, fed: samples, count: samples }]
+const ones = [1, 1, 1, 1]
+const box = [100, 20, 5, 5]
+const judgeAs = async (kind: OutputKind, original: Model, other: Model) => {
+  const guessed = guessTask(original)
+  const task: Task = {
+    outputs: guessed.outputs.map((o) => ({ ...o, kind, ...(kind === 'classes' ? { axis: 1 } : {}) })),
+  }
+  const [judgement] = await (await openJudge(original, { task, inputs })).compare(other)
+  return judgement
+}
+
+describe('values about their mean', () => {
+  test('a constant answer scores 0 dB, however large the mean', async () => {
+    const { snrDb, varies } = await judgeAs('numbers', affine(ones, box), affine([0, 0, 0, 0], box))
+    expect(Math.abs(snrDb as number)).toBeLessThan(0.1)
+    expect(varies).toBe(true)
+  })
+
+  test('each number of a box counts by its own variation', async () => {
+    // The first number varies 100 times as much as the others; a tenth of noise in one of four.
+    const { snrDb } = await judgeAs('numbers', affine([100, 1, 1, 1], box), affine([100, 1, 1, 1.1], box))
+    expect(snrDb).toBeCloseTo(-10 * Math.log10(0.01 / 4), 1)
+    const pooled = await judgeAs('image', affine([100, 1, 1, 1], box), affine([100, 1, 1, 1.1], box))
+    expect(pooled.snrDb).toBeGreaterThan(50)
+  })
+
+  test('equal outputs have no noise; what is no number has nothing else', async () => {
+    expect((await judgeAs('numbers', affine(ones, box), affine(ones, box))).snrDb).toBe(Number.POSITIVE_INFINITY)
+    const broken = affine([Number.NaN, 1, 1, 1], box)
+    expect((await judgeAs('numbers', affine(ones, box), broken)).snrDb).toBe(Number.NEGATIVE_INFINITY)
+  })
+
+  test('an output that does not depend on the input does not vary', async () => {
+    expect((await judgeAs('numbers', affine([0, 0, 0, 0], box), affine(ones, box))).varies).toBe(false)
+  })
+})
+
+describe('verdicts', () => {
+  const max = parseMaxLoss('0.5')
+
+  test('argmax would have passed the constant box; numbers do not', async () => {
+    const dead = affine([0, 0, 0, 0], box)
+    expect(verdictOf([await judgeAs('classes', affine(ones, box), dead)], max).spent).toBe(0)
+    expect(verdictOf([await judgeAs('numbers', affine(ones, box), dead)], max).spent).toBeGreaterThan(10)
+  })
+
+  test('decisions that change count in points', async () => {
+    const judgement = await judgeAs('classes', affine(ones, [0, 0, 0, 0]), affine(ones, [0.05, 0, 0, 0]))
+    const { findings } = verdictOf([judgement], max)
+    expect(findings).toMatchObject([{ unit: 'points of agreement', samples }])
+    expect(findings[0].loss).toBeCloseTo(100 * (judgement.changed?.share as number), 10)
+    const [low, high] = findings[0].interval as [number, number]
+    expect(low).toBeLessThan(findings[0].loss)
+    expect(high).toBeGreaterThan(findings[0].loss)
+  })
+
+  test('a search may not spend what few samples cannot show', () => {
+    const task = { output: 'y', kind: 'classes', axis: 1, why: '' } as const
+    const right = { before: 1, after: 1, lost: 0, gained: 0, loss: { share: 0, error: 0 } }
+    const judged = (total: number, snrDb: number) =>
+      verdictOf([{ task, samples: total, varies: true, snrDb, snrErrorDb: 0, right: { ...right, total } }], max, {
+        reserve: 0.5,
+        searching: true,
+      }).spent
+    expect(judged(20, 15)).toBeGreaterThan(1)
+    expect(judged(5000, 15)).toBeLessThan(1)
+    // Noise as low as values must keep is harmless, however few samples say so.
+    expect(judged(20, 31)).toBeLessThan(1)
+  })
+
+  test('a gain is no room to spend', () => {
+    const task = { output: 'y', kind: 'classes', axis: 1, why: '' } as const
+    const loss = { share: -0.02, error: 0.01, expected: { share: -0.02, error: 0.002 } }
+    const right = { before: 0.9, after: 0.92, lost: 0, gained: 20, total: 1000, loss }
+    const { spent } = verdictOf([{ task, samples: 1000, varies: true, snrDb: 15, snrErrorDb: 0, right }], max, {
+      reserve: 0.5,
+      searching: true,
+    })
+    expect(spent).toBeGreaterThan(0.5)
+  })
+})
+
+describe('what may be lost', () => {
+  test.each([
+    ['0.5', 0.5, 30],
+    ['1', 1, 24],
+    ['30dB', Number.POSITIVE_INFINITY, 30],
+    ['1%', Number.POSITIVE_INFINITY, 40],
+    ['0.2,25dB', 0.2, 25],
+  ])('%s', (text, points, snrDb) => {
+    const max = parseMaxLoss(text)
+    expect(max.points).toBe(points)
+    expect(max.snrDb).toBeCloseTo(snrDb, 1)
+  })
+
+  test.each(['', 'x', '-1', '101', '1,2', '30dB,1%'])('refuses "%s"', (text) => {
+    expect(() => parseMaxLoss(text)).toThrow('--max-loss')
+  })
+})
+
+describe('intervals', () => {
+  /** How often the interval holds the truth, by simulation. */
+  function coverage(trials: number, holds: (draw: () => number) => boolean): number {
+    const draw = random(7)
+    let held = 0
+    for (let t = 0; t < trials; t++) if (holds(() => draw.next())) held++
+    return held / trials
+  }
+
+  test('of a share hold it about 95 times of 100', () => {
+    for (const [p, n] of [
+      [0.01, 200],
+      [0.3, 50],
+    ]) {
+      const held = coverage(1500, (next) => {
+        const seen = Array.from({ length: n }, next).filter((u) => u < p).length
+        const { low, high } = shareInterval(seen, n)
+        return low <= p && p <= high
+      })
+      expect(held).toBeGreaterThan(0.92)
+    }
+  })
+
+  test('of a paired loss hold it about 95 times of 100', () => {
+    const [lostRate, gainedRate, n] = [0.02, 0.012, 300]
+    const held = coverage(1500, (next) => {
+      const draws = Array.from({ length: n }, next)
+      const lost = draws.filter((u) => u < lostRate).length
+      const gained = draws.filter((u) => u > 1 - gainedRate).length
+      const { low, high } = pairedInterval({ lost, gained, total: n })
+      return low <= lostRate - gainedRate && lostRate - gainedRate <= high
+    })
+    expect(held).toBeGreaterThan(0.93)
+  })
+
+  test('expected turns have the mean of those counted, and less spread', () => {
+    const draw = random(3)
+    const counted: number[] = []
+    const expected: number[] = []
+    for (let t = 0; t < 120; t++) {
+      const margins = Float64Array.from({ length: 300 }, () => 0.6 + draw.normal())
+      const noise = margins.map(() => 0.15 * draw.normal())
+      counted.push(meanAndError(margins.map((m, i) => Number(m > 0) - Number(m + noise[i] > 0))).mean)
+      expected.push(meanAndError(expectedTurns(margins, noise)).mean)
+    }
+    const [a, b] = [meanAndError(counted), meanAndError(expected)]
+    expect(Math.abs(a.mean - b.mean)).toBeLessThan(3 * a.error)
+    expect(b.error).toBeLessThan(0.75 * a.error)
+  })
+})
