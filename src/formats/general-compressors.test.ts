@@ -1,0 +1,32 @@
+/** No structure that people's files have packs worse than brotli makes of the file. */
+import { brotliCompressSync, constants } from 'node:zlib'
+import { describe, expect, it } from 'vitest'
+import { writeModel } from '../onnx/write.ts'
+import { exportedStructures } from '../testing/exported-structures.ts'
+import { packModel } from './pack.ts'
+import { unpackOnnx } from './unpack.ts'
+
+const models = exportedStructures()
+
+describe('packed, and back to the same bytes', () => {
+  it.each(Object.keys(models))('%s', (name) => {
+    const onnx = writeModel(models[name])
+    const packed = packModel(models[name])
+    expect(Buffer.compare(unpackOnnx(packed), onnx)).toBe(0)
+    const brotli = brotliCompressSync(onnx, { params: { [constants.BROTLI_PARAM_LGWIN]: 24 } })
+    expect(packed.length).toBeLessThanOrEqual(brotli.length)
+  })
+
+  const shareOf = (name: string): number => {
+    const { data } = [...models[name].graph.initializers.values()][0]
+    return packModel(models[name]).length / data.length
+  }
+
+  it('floats that were shorter once take the bits they had', () => {
+    expect(shareOf('float32 from float16')).toBeLessThan(0.5)
+    expect(shareOf('bfloat16 weights')).toBeLessThan(0.68)
+    expect(shareOf('float32 from bfloat16')).toBeLessThan(0.34)
+    expect(shareOf('dequantised a row')).toBeLessThan(0.26)
+    expect(shareOf('dequantised a column')).toBeLessThan(0.26)
+  })
+})

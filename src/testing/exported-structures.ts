@@ -1,0 +1,290 @@
+/**
+ * Models of the structure that people's files have, made up and seeded: what exporters write around the weights, and what kinds of
+ * tensors there are. For tests and benches of packing: none of them may pack worse than general compressors make of its file.
+ */
+import { f, node, valueInfo } from '../graph/build.ts'
+import type { Attribute, Model, Node, Tensor } from '../model.ts'
+import { floatTensor, floatToHalf, halfToFloat, integerTensor } from '../tensor/dtype.ts'
+import { type Random, random } from '../tensor/random.ts'
+
+/** A model for each structure, by its name. */
+export function exportedStructures(): Record<string, Model> {
+  return {
+    ...Object.fromEntries(Object.entries(graphs).map(([name, make]) => [name, make(random(11))])),
+    ...Object.fromEntries(Object.entries(tensors).map(([name, make]) => [name, modelOf([relu], make(random(12)))])),
+  }
+}
+
+const relu = node('Relu', ['x'], ['y'])
+
+function modelOf(nodes: readonly Node[], stored: readonly Tensor[]): Model {
+  return {
+    irVersion: 10,
+    opsets: [{ domain: '', version: 18 }],
+    graph: {
+      name: 'main_graph',
+      nodes,
+      initializers: new Map(stored.map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', ['n', 8])],
+      outputs: [valueInfo('y', 'float32', ['n', 8])],
+    },
+  }
+}
+
+const list = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i))
+
+/** Nodes in a row, from x to y. */
+function chain(n: number, make: (i: number, input: string, output: string) => Node): Node[] {
+  return list(n, (i) => make(i, i === 0 ? 'x' : `v${i}`, i === n - 1 ? 'y' : `v${i + 1}`))
+}
+
+const graphs: Record<string, (rng: Random) => Model> = {
+  'exporter notes on nodes (PyTorch, dynamo)': () =>
+    modelOf(
+      chain(60, (i, input, output) => ({
+        ...node('Relu', [input], [output], {}, { name: `node_relu_${i}` }),
+        metadata: notes(i),
+      })),
+      [],
+    ),
+  'exporter notes in documentation': () =>
+    modelOf(
+      chain(60, (i, input, output) => ({
+        ...node('Relu', [input], [output], {}, { name: `/layers.${i}/Relu` }),
+        docString: notes(i)
+          .map(({ key, value }) => `${key}=${value}`)
+          .join('\n'),
+      })),
+      [],
+    ),
+  'long names (TensorFlow, Keras)': (rng) => {
+    const name = (i: number): string =>
+      `StatefulPartitionedCall/functional_1/${'residual_block_with_a_long_name/'.repeat(5)}BiasAdd_${i}`
+    return modelOf(
+      chain(80, (i, input, output) =>
+        node('MatMul', [input, `${name(i)}/ReadVariableOp:0`], [output], {}, { name: name(i) }),
+      ),
+      list(80, (i) =>
+        floatTensor(
+          `${name(i)}/ReadVariableOp:0`,
+          [3, 3],
+          list(9, () => Math.fround(rng.normal())),
+        ),
+      ),
+    )
+  },
+  'a forest of trees (scikit-learn)': (rng) =>
+    modelOf([node('TreeEnsembleRegressor', ['x'], ['y'], forest(rng), { domain: 'ai.onnx.ml' })], []),
+  'a vocabulary (scikit-learn)': (rng) => {
+    const syllables = ['re', 'con', 'ta', 'mi', 'ble', 'ing', 'er', 'so', 'lu', 'tion', 'pre', 'al']
+    const words = new Set(list(2500, () => list(2 + rng.below(3), () => syllables[rng.below(12)]).join('')))
+    const strings: Attribute = { type: 'strings', value: [...words].sort() }
+    const attributes = {
+      pool_strings: strings,
+      ngram_counts: [0],
+      ngram_indexes: list(words.size, (i) => i),
+      mode: 'TF',
+    }
+    return modelOf([node('TfIdfVectorizer', ['x'], ['y'], attributes)], [])
+  },
+  'random text': (rng) => {
+    const value = Uint8Array.from({ length: 3000 }, () => rng.below(256))
+    return modelOf([node('Relu', ['x'], ['y'], { note: { type: 'string', value } })], [])
+  },
+}
+
+function notes(i: number): { key: string; value: string }[] {
+  return [
+    { key: 'namespace', value: `: Net/layers.${i}: torch.nn.ReLU/relu_${i}: aten.relu.default` },
+    { key: 'pkg.torch.onnx.class_hierarchy', value: "['Net', 'torch.nn.ReLU', 'aten.relu.default']" },
+    {
+      key: 'pkg.torch.onnx.stack_trace',
+      value: `File "net.py", line ${20 + i}, in forward\n    x = self.layers[${i}](x)\n`.repeat(4),
+    },
+  ]
+}
+
+/** Trees in depth-first order, as skl2onnx lists their nodes. */
+function forest(rng: Random): Record<string, Attribute> {
+  const columns = { ids: [], trees: [], yes: [], no: [], features: [], values: [] } as Record<string, number[]>
+  const modes: string[] = []
+  const grow = (tree: number, depth: number, next: { id: number }): void => {
+    const at = columns.ids.length
+    const isLeaf = depth === 0 || rng.next() < 0.15
+    columns.ids.push(next.id++)
+    columns.trees.push(tree)
+    columns.features.push(isLeaf ? 0 : rng.below(12))
+    columns.values.push(isLeaf ? 0 : Math.fround(rng.below(160) / 16 + 0.5))
+    modes.push(isLeaf ? 'LEAF' : 'BRANCH_LEQ')
+    columns.yes[at] = isLeaf ? 0 : next.id
+    columns.no[at] = 0
+    if (isLeaf) return
+    grow(tree, depth - 1, next)
+    columns.no[at] = next.id
+    grow(tree, depth - 1, next)
+  }
+  for (let tree = 0; tree < 12; tree++) grow(tree, 7, { id: 0 })
+  const ints = (value: number[]): Attribute => ({ type: 'ints', value })
+  return {
+    n_targets: { type: 'int', value: 1 },
+    nodes_falsenodeids: ints(columns.no),
+    nodes_featureids: ints(columns.features),
+    nodes_hitrates: { type: 'floats', value: columns.ids.map(() => 1) },
+    nodes_modes: { type: 'strings', value: modes },
+    nodes_nodeids: ints(columns.ids),
+    nodes_treeids: ints(columns.trees),
+    nodes_truenodeids: ints(columns.yes),
+    nodes_values: { type: 'floats', value: columns.values },
+    base: f(0.5),
+  }
+}
+
+/** Weights of rows and columns of different scales, as trained networks have them. */
+function weights(rng: Random, dims: readonly [number, number, ...number[]]): Float32Array {
+  const [rows, columns, ...kernel] = dims
+  const taps = kernel.reduce((a, b) => a * b, 1)
+  const rowScales = list(rows, () => Math.exp(0.5 * rng.normal()))
+  const columnScales = list(columns, () => Math.exp(0.4 * rng.normal()))
+  return Float32Array.from(
+    { length: rows * columns * taps },
+    (_, i) =>
+      0.05 * rng.normal() * rowScales[Math.floor(i / columns / taps)] * columnScales[Math.floor(i / taps) % columns],
+  )
+}
+
+/** Rounded to `levels` on either side of 0 along an axis of a matrix, and back in float32. */
+function dequantised(values: Float32Array, columns: number, axis: 0 | 1, levels: number): Float32Array {
+  const channel = (i: number): number => (axis === 0 ? Math.floor(i / columns) : i % columns)
+  const steps = new Map<number, number>()
+  values.forEach((v, i) => {
+    steps.set(channel(i), Math.max(steps.get(channel(i)) ?? 0, Math.fround(Math.abs(v) / levels)))
+  })
+  return values.map((v, i) => {
+    const step = steps.get(channel(i)) as number
+    return Math.fround(Math.round(v / step) * step)
+  })
+}
+
+/** The upper half of each float32. */
+function upperHalves(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer)
+  return Uint16Array.from(bits, (b) => b >>> 16)
+}
+
+const bytesOf = (array: { readonly buffer: ArrayBufferLike }): Uint8Array => new Uint8Array(array.buffer as ArrayBuffer)
+
+function fourier(n: number, window: (t: number) => number): Float32Array {
+  const bins = n / 2 + 1
+  return Float32Array.from({ length: 2 * bins * n }, (_, i) => {
+    const row = Math.floor(i / n)
+    const angle = (2 * Math.PI * (row % bins) * (i % n)) / n
+    return window(i % n) * (row < bins ? Math.cos(angle) : -Math.sin(angle))
+  })
+}
+
+const tensors: Record<string, (rng: Random) => Tensor[]> = {
+  'float32 weights': (rng) => [floatTensor('w', [32, 24, 3, 3], weights(rng, [32, 24, 3, 3]))],
+  'float16 weights': (rng) => [
+    {
+      name: 'w',
+      dtype: 'float16',
+      dims: [128, 96],
+      data: bytesOf(Uint16Array.from(weights(rng, [128, 96]), floatToHalf)),
+    },
+  ],
+  'bfloat16 weights': (rng) => [
+    { name: 'w', dtype: 'bfloat16', dims: [128, 96], data: bytesOf(upperHalves(weights(rng, [128, 96]))) },
+  ],
+  'float32 from float16': (rng) => [
+    floatTensor(
+      'w',
+      [128, 96],
+      weights(rng, [128, 96]).map((v) => halfToFloat(floatToHalf(v))),
+    ),
+  ],
+  'float32 from bfloat16': (rng) => [
+    floatTensor(
+      'w',
+      [128, 96],
+      new Float32Array(Uint32Array.from(upperHalves(weights(rng, [128, 96])), (b) => b * 65536).buffer),
+    ),
+  ],
+  'dequantised a row': (rng) => [floatTensor('w', [64, 128], dequantised(weights(rng, [64, 128]), 128, 0, 127))],
+  'dequantised a column': (rng) => [floatTensor('w', [128, 64], dequantised(weights(rng, [128, 64]), 64, 1, 127))],
+  'dequantised to 4 bits': (rng) => [floatTensor('w', [64, 128], dequantised(weights(rng, [64, 128]), 128, 0, 7))],
+  decimals: (rng) => [
+    floatTensor(
+      'w',
+      [4000],
+      list(4000, () => Math.fround(Math.round(100 * rng.normal()) / 100)),
+    ),
+  ],
+  'Fourier tables': () => [
+    floatTensor(
+      'forward',
+      [66, 1, 64],
+      fourier(64, (t) => 0.5 - 0.5 * Math.cos((2 * Math.PI * t) / 64)),
+    ),
+    floatTensor(
+      'plain',
+      [130, 1, 128],
+      fourier(128, () => 1),
+    ),
+  ],
+  'copies, one turned': (rng) => {
+    const w = weights(rng, [48, 64])
+    const turned = Float32Array.from(w, (_, i) => w[(i % 48) * 64 + Math.floor(i / 48)])
+    return [
+      floatTensor('w', [48, 64], w),
+      floatTensor('again', [48, 64], w.slice()),
+      floatTensor('turned', [64, 48], turned),
+    ]
+  },
+  'ranges, positions and masks': () => [
+    integerTensor(
+      'range',
+      'int64',
+      [2000],
+      list(2000, (i) => i),
+    ),
+    integerTensor(
+      'relative',
+      'int64',
+      [49, 49],
+      list(
+        2401,
+        (i) => (Math.floor(i / 343) - Math.floor((i % 49) / 7) + 6) * 13 + (Math.floor(i / 49) % 7) - (i % 7) + 6,
+      ),
+    ),
+    floatTensor(
+      'mask',
+      [64, 64],
+      list(4096, (i) => (i % 64 > i / 64 ? Number.NEGATIVE_INFINITY : 0)),
+    ),
+    floatTensor(
+      'anchors',
+      [1600, 2],
+      list(3200, (i) => (i % 2 === 0 ? (i >> 1) % 40 : Math.floor(i / 80))),
+    ),
+  ],
+  'int8 and uint8 weights': (rng) => [
+    integerTensor(
+      'i8',
+      'int8',
+      [64, 128],
+      Int8Array.from(weights(rng, [64, 128]), (v) => Math.max(-127, Math.min(127, Math.round(400 * v)))),
+    ),
+    integerTensor(
+      'u8',
+      'uint8',
+      [64, 128],
+      Uint8Array.from(weights(rng, [64, 128]), (v) => Math.max(0, Math.min(255, 128 + Math.round(400 * v)))),
+    ),
+  ],
+  'text in bytes': () => {
+    const text = new TextEncoder().encode(
+      list(300, (i) => `{"id": ${i}, "token": "tok${(i * 7919) % 997}", "score": ${-i / 8}}`).join('\n'),
+    )
+    return [integerTensor('json', 'uint8', [text.length], text)]
+  },
+}
