@@ -301,6 +301,20 @@ const tables: Record<string, () => string | undefined> = {
     const head = ['', `bits an entry at ${zeros.join(', ')} zeros`, ...zeros.map((z) => `time over dense at ${z}`)]
     return `${r.machine.cpu}, Node ${r.machine.node}.\n\n${table([...head, `over csc at ${zeros.join(', ')}`], rows)}`
   },
+  'pack-peers': () => {
+    const r = result('pack-peers')
+    return (
+      r &&
+      table(
+        ['model', '.onnx', 'coppice', 'coppice max', 'brotli 11', 'xz -9e', 'zstd -22', 'coppice over the best'],
+        r.rows.map((x: Json) => [
+          x.file,
+          ...[x.bytes, x.default, x.max, x.brotli, x.xz, x.zstd].map((n) => (n === undefined ? '' : count(n))),
+          `**${(x.default / Math.min(x.brotli, x.xz ?? x.brotli, x.zstd ?? x.brotli)).toFixed(2)}**`,
+        ]),
+      )
+    )
+  },
   'unpack-memory': () => {
     const r = result('unpack-memory')
     return (

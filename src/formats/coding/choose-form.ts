@@ -22,7 +22,7 @@ function choosePredictor(values: Int32Array, dims: readonly number[]): number {
   if (values.length < 16) return 0
   const row = dims[dims.length - 1] ?? 1
   const plane = row * (dims[dims.length - 2] ?? 1)
-  const distances = new Set([1, 2, 3, 4, row, row + 1, plane].filter((d) => d >= 1 && 2 * d <= values.length))
+  const distances = new Set([1, 2, 3, 4, row + 1, row, plane].filter((d) => d >= 1 && 2 * d <= values.length))
   const sample = values.subarray(0, Math.min(values.length, Math.max(sampleSize, 4 * row)))
   let best = 0
   let least = estimateBits(sample) * worthwhile

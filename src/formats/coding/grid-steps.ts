@@ -157,9 +157,8 @@ function refine(sorted: Float64Array, guess: number, double: boolean): number | 
   for (const v of sorted) {
     const q = Math.round(v / ((low + high) / 2))
     if (q < 1 || q > maxInteger) return undefined
-    const half = ulp(v) / 2
-    low = Math.max(low, (v - half) / q)
-    high = Math.min(high, (v + half) / q)
+    low = Math.max(low, (v + neighbour(v, -1)) / 2 / q)
+    high = Math.min(high, (v + neighbour(v, 1)) / 2 / q)
     if (low > high) return undefined
   }
   // The float32s from the middle of the interval outwards: the first that gives every value is as good as any.
@@ -178,7 +177,9 @@ function refine(sorted: Float64Array, guess: number, double: boolean): number | 
 
 const word = new DataView(new ArrayBuffer(4))
 
-/** The distance of a positive float32 to the next. */
-function ulp(v: number): number {
-  return Math.max(2 ** -149, 2 ** (Math.floor(Math.log2(v)) - 22)) // one bit generous: Math.log2 may be off at powers of 2
+/** The float32 next to a positive one, above (1) or below (-1). */
+function neighbour(v: number, direction: number): number {
+  word.setFloat32(0, v)
+  word.setInt32(0, word.getInt32(0) + direction)
+  return word.getFloat32(0)
 }
