@@ -52,32 +52,49 @@ interface Walk {
   readonly tally: { count: number; bytes: number }
 }
 
+interface Entry {
+  readonly tensor: Tensor
+  readonly name: string
+  hash?: number
+}
+
 /** Tensors by what they hold, with the name that each has; those of outer graphs included. */
 class Library {
-  private readonly byKey = new Map<string, Tensor[]>()
+  private readonly byForm = new Map<string, Entry[]>()
   private readonly outer: Library | undefined
 
   constructor(outer?: Library) {
     this.outer = outer
   }
 
-  find(tensor: Tensor): Tensor | undefined {
-    const same = this.byKey.get(keyOf(tensor))?.find((t) => sameElements(t, tensor))
-    return same ?? this.outer?.find(tensor)
+  /** An equal tensor that was added before; else this one is added. */
+  findOrAdd(entry: Entry): Entry | undefined {
+    const same = this.find(entry)
+    if (!same) this.byForm.set(formOf(entry.tensor), [...(this.byForm.get(formOf(entry.tensor)) ?? []), entry])
+    return same
   }
 
-  add(tensor: Tensor, name: string): void {
-    const key = keyOf(tensor)
-    this.byKey.set(key, [...(this.byKey.get(key) ?? []), { ...tensor, name }])
+  private find(entry: Entry): Entry | undefined {
+    // Data is looked at only where form and sample agree: it may lie in a file that is read each time.
+    const alike = this.byForm.get(formOf(entry.tensor)) ?? []
+    const same = alike.find((e) => hashOf(e) === hashOf(entry) && sameElements(e.tensor, entry.tensor))
+    return same ?? this.outer?.find(entry)
   }
 }
 
-/** Tells nearly all tensors apart: type, shape, and a hash of some 64 of the bytes. */
-function keyOf({ dtype, dims, data, strings }: Tensor): string {
-  let hash = 0
+function formOf({ dtype, dims, strings }: Tensor): string {
+  return `${dtype} ${dims} ${strings?.length}`
+}
+
+/** Of some 64 of the bytes. */
+function hashOf(entry: Entry): number {
+  if (entry.hash !== undefined) return entry.hash
+  const { data } = entry.tensor
   const step = Math.max(1, Math.floor(data.length / 64))
+  let hash = 0
   for (let i = 0; i < data.length; i += step) hash = (Math.imul(hash, 31) + data[i]) | 0
-  return `${dtype} ${dims} ${strings?.length} ${hash}`
+  entry.hash = hash
+  return hash
 }
 
 function sameElements(a: Tensor, b: Tensor): boolean {
@@ -95,12 +112,9 @@ function mergeGraph(graph: Graph, { known: outer, repeated, tally }: Walk): Grap
   const replaced = new Map<string, string>()
   /** Whether the tensor is there already, under another name that can be read instead. */
   const isMerged = (tensor: Tensor, name: string): boolean => {
-    if (inputs.has(name) || repeated.has(name) || annotated.has(name) || isFill(tensor)) return false
-    const same = outputs.has(name) ? undefined : known.find(tensor)
-    if (!same) {
-      known.add(tensor, name)
-      return false
-    }
+    if (inputs.has(name) || repeated.has(name) || annotated.has(name)) return false
+    const same = known.findOrAdd({ tensor, name })
+    if (!same || outputs.has(name) || isFill(tensor)) return false
     replaced.set(name, same.name)
     tally.count++
     tally.bytes += bytesOfTensor(tensor)

@@ -41,7 +41,7 @@ function stripper() {
   }
 
   const strip = <T extends Noted>(item: T): T => {
-    const { docString, metadata, ...rest } = item
+    const { docString, metadata } = item
     const isNote = docString !== undefined && noteTexts.test(docString)
     if (isNote) count(docString)
     const kept = metadata?.filter((entry) => {
@@ -51,11 +51,16 @@ function stripper() {
       return false
     })
     if (!isNote && kept?.length === metadata?.length) return item
-    return {
-      ...rest,
-      ...(docString !== undefined && !isNote ? { docString } : {}),
-      ...(kept && kept.length > 0 ? { metadata: kept } : {}),
-    } as T
+    // Property by property, so that the data of a tensor is not read that lies in another file.
+    const { docString: doc, metadata: notes, ...others } = Object.getOwnPropertyDescriptors(item)
+    return Object.defineProperties(
+      {} as T,
+      {
+        ...others,
+        ...(doc && !isNote ? { docString: doc } : {}),
+        ...(notes && kept?.length ? { metadata: { ...notes, value: kept } } : {}),
+      } as PropertyDescriptorMap,
+    )
   }
 
   const attribute = (a: Attribute): Attribute => {

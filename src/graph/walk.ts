@@ -1,7 +1,7 @@
 /** Looking around in a graph: producers, consumers, attributes, constants, nested graphs. */
 import { UnsupportedError } from '../errors.ts'
 import type { Attribute, Graph, Model, Node, Tensor } from '../model.ts'
-import { integers } from '../tensor/dtype.ts'
+import { byteLengthOf, integers, sizeOf } from '../tensor/dtype.ts'
 
 /** Which node makes each value. */
 export function producersOf(graph: Graph): Map<string, Node> {
@@ -87,8 +87,10 @@ export function storedBytes(model: Model): number {
   return bytes
 }
 
-export function bytesOfTensor(tensor: Tensor): number {
-  return (tensor.strings ?? []).reduce((sum, s) => sum + s.byteLength, tensor.data.byteLength)
+/** By type and shape: the data itself may lie in a file that is read only where it is needed. */
+export function bytesOfTensor({ dtype, dims, strings }: Tensor): number {
+  if (strings) return strings.reduce((sum, s) => sum + s.byteLength, 0)
+  return byteLengthOf(dtype, sizeOf(dims))
 }
 
 function attributeTensors(node: Node): Tensor[] {
