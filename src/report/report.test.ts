@@ -6,6 +6,7 @@ import { renderHtml } from './html.ts'
 import type { Report } from './report.ts'
 import { judgedRows } from './rows.ts'
 import { renderText, wrap } from './text.ts'
+import { shareRange } from './words.ts'
 
 const tilesOf = (html: string): string[] =>
   [...html.matchAll(/<li class="tile (\w+)"><strong>([^<]*)<\/strong><span>([^<]*)/g)].map((m) => m.slice(1).join(' '))
@@ -105,6 +106,11 @@ describe('the text', () => {
 })
 
 describe('numbers', () => {
+  it('of shares say how sure they are', () => {
+    expect(shareRange(0.96, 500)).toBe('95 %: 93.9 to 97.4 %')
+    expect(shareRange(1, 100)).toBe('95 %: 96.3 to 100.0 %')
+  })
+
   it('differ in print where they differ', () => {
     expect(apart(0.5004, 0.5)).toEqual(['0.5004', '0.5000'])
     expect(apart(0.5, 0.5)).toEqual(['0.50', '0.50'])

@@ -2,7 +2,7 @@
 import type { ScanCurve, ScanResult, Score } from '../evaluate/scan.ts'
 import { escapeHtml, facts, renderPage, section, table, tile } from './_page.ts'
 import { count, percent } from './format.ts'
-import { dateInWords } from './words.ts'
+import { dateInWords, shareRange } from './words.ts'
 
 const width = 240
 const height = 130
@@ -42,7 +42,11 @@ export function renderScan(page: ScanPage, result: ScanResult): string {
         'of the weights could go',
         'by the recommendation for each tensor alone; together they lose more',
       ),
-      tile(percent(reference.accuracy), 'top-1 accuracy before', `on ${count(samples)} samples of the training set`),
+      tile(
+        percent(reference.accuracy),
+        'top-1 accuracy before',
+        `on ${count(samples)} samples of the training set; ${shareRange(reference.accuracy, samples)}`,
+      ),
       tile(count(curves.length), 'weight tensors', `${after}`),
     ],
     warnings: [memorised(result).trim()].filter((w) => w !== ''),

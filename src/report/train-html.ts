@@ -3,7 +3,7 @@ import type { Validation } from '../train/validate.ts'
 import { escapeHtml, facts, renderPage, section, table, tile } from './_page.ts'
 import { count, duration, percent, points } from './format.ts'
 import { type CurvePoint, showScore, type TestScore, type TrainReport } from './train-report.ts'
-import { dateInWords } from './words.ts'
+import { dateInWords, shareRange } from './words.ts'
 
 export function renderTraining(title: string, report: TrainReport): string {
   const { history, test, epoch, engine, seconds, options } = report
@@ -41,11 +41,12 @@ export function renderTraining(title: string, report: TrainReport): string {
 function testTile(test: TestScore): string {
   const isError = test.measure === 'RMS error'
   const change = isError ? '' : ` (${points(test.before, test.after)})`
+  const range = isError ? '' : `; ${shareRange(test.after, test.samples)}`
   const gain = isError ? test.before - test.after : test.after - test.before
   return tile(
     showScore(test, test.after),
     `${test.measure} after`,
-    `${showScore(test, test.before)} before${change}, on ${count(test.samples)} test samples`,
+    `${showScore(test, test.before)} before${change}, on ${count(test.samples)} test samples${range}`,
     gain > 0 ? 'good' : gain < 0 ? 'bad' : 'plain',
   )
 }

@@ -1,6 +1,7 @@
 /** Sentences that reports share. */
 import { apart } from '../numbers.ts'
-import { decibels } from './format.ts'
+import { shareInterval } from '../task/statistics.ts'
+import { decibels, percent } from './format.ts'
 import type { Report } from './report.ts'
 
 /** A moment to the minute, in universal time: "2026-11-29 10:59 UTC". */
@@ -14,4 +15,10 @@ export function searched({ what, unit, loss, limit }: NonNullable<Report['heldBa
     return `The search judged by ${what}: ${decibels(-loss)} kept, at least ${(-limit).toFixed(1)} dB wanted.`
   const [lost, most] = apart(loss, limit)
   return `The search judged by ${what}: ${lost} ${unit} lost, at most ${most} wanted.`
+}
+
+/** The 95 % interval of a share that was found on so many samples: "95 %: 94.3 to 97.1 %". */
+export function shareRange(share: number, samples: number): string {
+  const { low, high } = shareInterval(Math.round(share * samples), samples)
+  return `95 %: ${(100 * low).toFixed(1)} to ${percent(high, 1)}`
 }
