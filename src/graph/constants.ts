@@ -258,8 +258,12 @@ const bypasses = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identit
 function noteLayer(node: Node, values: readonly (Followed | undefined)[], { layers }: Scope): void {
   const isLayer = parameterPlaces(node).some((i) => values[i])
   const isOfLayer = (name: string): boolean => layers.has(name)
+  // A scale and a shift of what a layer makes are the layer's, as exporters write normalisations out.
+  const isOwn = node.inputs.some(isOfLayer) && node.inputs.every((name, i) => isOfLayer(name) || values[i])
   const joins =
-    (node.op === 'Concat' && node.inputs.some(isOfLayer)) || (node.op === 'Add' && node.inputs.every(isOfLayer))
+    (node.op === 'Concat' && node.inputs.some(isOfLayer)) ||
+    (node.op === 'Add' && isOwn) ||
+    (node.op === 'Mul' && isOwn && !node.inputs.every(isOfLayer))
   if (isLayer || joins || (bypasses.has(node.op) && layers.has(node.inputs[0])))
     for (const name of node.outputs) layers.add(name)
 }

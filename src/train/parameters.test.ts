@@ -65,7 +65,8 @@ it('trains positions, tokens and scales of what layers make, not masks, padding 
       node('Concat', ['token', 'embedded'], ['all'], { axis: 1 }),
       node('Add', ['all', 'positions'], ['placed']),
       node('MatMul', ['placed', 'w'], ['product']),
-      node('Mul', ['product', 'scales'], ['scaled']),
+      node('Mul', ['product', 'scales'], ['widened']),
+      node('Add', ['widened', 'shifts'], ['scaled']),
       node('MatMul', ['scaled', 'square'], ['scores']),
       node('Add', ['scores', 'mask'], ['masked']),
       node('Softmax', ['masked'], ['weights']),
@@ -79,6 +80,7 @@ it('trains positions, tokens and scales of what layers make, not masks, padding 
       counted('positions', [1, 4, 4]),
       counted('w', [4, 4]),
       counted('scales', [4]),
+      counted('shifts', [4]),
       counted('square', [4, 4]),
       floatTensor('mask', [1, 4, 4], [0, -1e9, -1e9, -1e9, 0, 0, -1e9, -1e9, 0, 0, 0, -1e9, 0, 0, 0, 0]),
       counted('w2', [4, 4]),
@@ -86,5 +88,5 @@ it('trains positions, tokens and scales of what layers make, not masks, padding 
       floatTensor('half', [4], [0.5, 0.5, 0.5, 0.5]),
     ],
   )
-  expect(trainableNames(graph)).toEqual(['words', 'token', 'positions', 'w', 'scales', 'square', 'w2'])
+  expect(trainableNames(graph)).toEqual(['words', 'token', 'positions', 'w', 'scales', 'shifts', 'square', 'w2'])
 })
