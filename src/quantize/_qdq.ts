@@ -151,8 +151,49 @@ export function writeQdq(model: Model, parts: QdqParts): Model {
   const writer = writerFor(graph, parts)
   for (const { name } of graph.inputs) if (parts.plan.values.has(name)) quantizeValue(writer, name)
   for (const original of graph.nodes) writeNode(writer, original)
+  keepFloatLayers(writer)
   const { nodes, initializers } = writer
   return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+}
+
+/** How many channels a layer reads, along axis 1 of its input. */
+function inputChannels(layer: Node, dims: readonly number[]): number | undefined {
+  if (layer.domain) return undefined
+  if (layer.op === 'Conv') return dims[1] * intAttribute(layer, 'group', 1)
+  if (layer.op === 'ConvTranspose') return dims[0]
+  if (layer.op === 'Gemm' && !intAttribute(layer, 'transA', 0)) return dims[intAttribute(layer, 'transB', 0) ? 1 : 0]
+  return undefined
+}
+
+/**
+ * ONNX Runtime (WeightBiasQuantization, from 1.21 on) puts a float layer on integers, with one scale for its whole weight,
+ * where its input comes from a DequantizeLinear with one scale. Layers that are to stay in float therefore read one with a
+ * scale for each channel, all of them the same.
+ */
+function keepFloatLayers(writer: Writer): void {
+  const { nodes, initializers } = writer
+  const producers = new Map(nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)))
+  const made = new Map<string, string>()
+  for (const layer of [...nodes]) {
+    const weight = initializers.get(layer.inputs[1] ?? '')
+    const channels = weight?.dtype === 'float32' ? inputChannels(layer, weight.dims) : undefined
+    const source = producers.get(layer.inputs[0])
+    const [integers, scale, zeroPoint] = source?.op === 'DequantizeLinear' ? source.inputs : []
+    const [s, z] = [initializers.get(scale ?? ''), initializers.get(zeroPoint ?? '')]
+    if (channels === undefined || !s || !z || s.dims.length > 0) continue
+    const name = made.get(integers) ?? writer.fresh(`${integers}_for_float`)
+    if (!made.has(integers)) {
+      const [value] = floats(s)
+      const scales = store(writer, floatTensor(writer.fresh(`${name}_scale`), [channels], Array(channels).fill(value)))
+      const zeros = Array(channels).fill(z.data[0])
+      const zeroPoints = store(writer, integerTensor(writer.fresh(`${name}_zero_point`), 'uint8', [channels], zeros))
+      const dequantize = node('DequantizeLinear', [integers, scales, zeroPoints], [name], { axis: 1 })
+      nodes.splice(nodes.indexOf(source as Node) + 1, 0, dequantize)
+      made.set(integers, name)
+    }
+    const at = nodes.indexOf(layer)
+    nodes[at] = { ...layer, inputs: [name, ...layer.inputs.slice(1)] }
+  }
 }
 
 /** The step of a layer's input. */
