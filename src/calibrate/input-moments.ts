@@ -86,8 +86,8 @@ export function blocksOf(columns: number): { readonly from: number; readonly siz
 
 export interface MomentSampler {
   /** Takes samples from one batch of the node's input 0. */
-  add(value: Value): void
-  finish(): Promise<Moments>
+  add(value: Value): Promise<void>
+  finish(): Moments
 }
 
 /** Samples at most `limit` vectors, spread over `batches` batches. The same seed picks the same positions. */
@@ -100,9 +100,13 @@ export function sampleMoments(
   if (!shape) throw new Error(`${describe(node)}: no matrix form for weights [${weightDims.join(',')}]`)
   const perBatch = Math.max(1, Math.floor(options.limit / options.batches))
   const rng = random(options.seed)
-  const parts: Float32Array[][] = Array.from({ length: shape.groups }, () => [])
+  const groups = Array.from({ length: shape.groups }, () => ({
+    blocks: blocksOf(shape.columns).map((b) => ({ ...b, second: new Float64Array(b.size * b.size) })),
+    mean: new Float64Array(shape.columns),
+    total: 0,
+  }))
   return {
-    add(value) {
+    async add(value) {
       const x = floatValues(value)
       if (!x) throw new Error(`${describe(node)}: its input is ${value.dtype}; expected floats`)
       const gathered =
@@ -110,27 +114,21 @@ export function sampleMoments(
           ? patches(node, weightDims, x, value.dims, perBatch, rng)
           : vectors(x, shape.columns, perBatch, rng)
       if (options.alike) scaleToUnit(gathered)
-      for (const [i, g] of gathered.entries()) parts[i].push(g)
-    },
-    async finish() {
-      const moments = { blocks: [] as MomentBlock[][], mean: [] as Float64Array[] }
-      for (const part of parts) {
-        const total = part.reduce((n, p) => n + p.length / shape.columns, 0)
-        const blocks = blocksOf(shape.columns).map((b) => ({ ...b, second: new Float64Array(b.size * b.size) }))
-        const mean = new Float64Array(shape.columns)
-        for (const p of part) {
-          const n = p.length / shape.columns
-          for (const b of blocks) await addGram(p.subarray(b.from * n, (b.from + b.size) * n), total, b)
-          for (let c = 0; c < shape.columns; c++) {
-            let sum = 0
-            for (let i = c * n; i < (c + 1) * n; i++) sum += p[i]
-            if (!options.alike) mean[c] += sum / total
-          }
-        }
-        moments.blocks.push(blocks)
-        moments.mean.push(mean)
+      // Sums alone are kept: of a large network's layers the vectors would take gigabytes.
+      for (const [i, part] of gathered.entries()) {
+        const { blocks, mean } = groups[i]
+        const n = part.length / shape.columns
+        groups[i].total += n
+        for (const b of blocks) await addGram(part.subarray(b.from * n, (b.from + b.size) * n), b)
+        if (options.alike) continue
+        for (let c = 0; c < shape.columns; c++) for (let j = c * n; j < (c + 1) * n; j++) mean[c] += part[j]
       }
-      return moments
+    },
+    finish() {
+      for (const { blocks, mean, total } of groups)
+        for (const sums of [mean, ...blocks.map((b) => b.second)])
+          for (let i = 0; i < sums.length; i++) sums[i] /= total
+      return { blocks: groups.map((g) => g.blocks), mean: groups.map((g) => g.mean) }
     },
   }
 }
@@ -231,8 +229,8 @@ function paddingOf(
 
 let gramSession: Promise<Session> | undefined
 
-/** Adds A·Aᵀ / total to the block's second moments, for A of size x n; ONNX Runtime does the product. */
-async function addGram(a: Float32Array, total: number, { size, second }: MomentBlock): Promise<void> {
+/** Adds A·Aᵀ to the block's sums, for A of size x n; ONNX Runtime does the product. */
+async function addGram(a: Float32Array, { size, second }: MomentBlock): Promise<void> {
   gramSession ??= openSession(
     model({
       nodes: [node('Gemm', ['a', 'a'], ['g'], { transB: 1, alpha: f(1) })],
@@ -242,5 +240,5 @@ async function addGram(a: Float32Array, total: number, { size, second }: MomentB
     }),
   )
   const { g } = await (await gramSession).run({ a: { dtype: 'float32', dims: [size, a.length / size], data: a } })
-  for (let i = 0; i < second.length; i++) second[i] += (g.data as Float32Array)[i] / total
+  for (let i = 0; i < second.length; i++) second[i] += (g.data as Float32Array)[i]
 }

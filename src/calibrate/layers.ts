@@ -2,7 +2,7 @@
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Feeds } from '../method.ts'
 import { type Model, type Tensor, type ValueInfo, withGraph } from '../model.ts'
-import { openSession } from '../runtime/session.ts'
+import { openSession, withSession } from '../runtime/session.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { type MatrixShape, type Moments, matrixShapeOf, sampleMoments } from './input-moments.ts'
 
@@ -74,7 +74,6 @@ export async function momentsOf(
   const outputs: ValueInfo[] = [...model.graph.outputs]
   // Their type is the runtime's to find: it may be float16.
   for (const name of fetched) if (!outputs.some((o) => o.name === name)) outputs.push({ name })
-  const session = await openSession(withGraph(model, { outputs }))
   const samplers = visible.map((l) =>
     sampleMoments(l.weight.uses[0].node, l.dims as readonly number[], {
       limit: options.samples,
@@ -83,11 +82,15 @@ export async function momentsOf(
       alike: options.alike,
     }),
   )
-  for (const feeds of batches) {
-    const values = { ...feeds, ...(fetched.length > 0 ? await session.run(feeds, fetched) : {}) }
-    for (const [i, l] of visible.entries()) samplers[i].add(values[l.weight.uses[0].node.inputs[0]])
-  }
-  await session.release()
-  for (const [i, l] of visible.entries()) result.set(l.weight.name, await samplers[i].finish())
+  await withSession(
+    () => openSession(withGraph(model, { outputs })),
+    async (session) => {
+      for (const feeds of batches) {
+        const values = { ...feeds, ...(fetched.length > 0 ? await session.run(feeds, fetched) : {}) }
+        for (const [i, l] of visible.entries()) await samplers[i].add(values[l.weight.uses[0].node.inputs[0]])
+      }
+    },
+  )
+  for (const [i, l] of visible.entries()) result.set(l.weight.name, samplers[i].finish())
   return result
 }

@@ -233,10 +233,7 @@ export function openWithFiles(path: string, bytes: Uint8Array = readFileBytes(pa
     const known = files.get(place)
     if (known) return known
     const byteLength = fileLength(place)
-    const read =
-      byteLength <= eagerBytes
-        ? readFileBytes(place)
-        : { byteLength, read: (at: number, length: number) => readFileRange(place, at, length) }
+    const read = byteLength <= eagerBytes ? readFileBytes(place) : readWhenNeeded(place, byteLength)
     files.set(place, read)
     return read
   }
@@ -245,6 +242,21 @@ export function openWithFiles(path: string, bytes: Uint8Array = readFileBytes(pa
   } catch (cause) {
     const message = `${path}: ${cause instanceof Error ? cause.message : String(cause)}`
     throw cause instanceof UnsupportedError ? new UnsupportedError(message, { cause }) : new Error(message, { cause })
+  }
+}
+
+/** A file of which only what was read last is kept: whoever looks at a tensor does so several times. */
+function readWhenNeeded(path: string, byteLength: number): ExternalSource {
+  let last: { readonly at: number; readonly bytes: Uint8Array } | undefined
+  return {
+    byteLength,
+    read(at, length) {
+      if (last?.at === at && last.bytes.length === length) return last.bytes
+      last = undefined
+      const bytes = readFileRange(path, at, length)
+      last = { at, bytes }
+      return bytes
+    },
   }
 }
 

@@ -37,6 +37,7 @@ export interface ReadOptions {
 /** A file that is read when it is needed. */
 export interface ExternalSource {
   readonly byteLength: number
+  /** The bytes, which nobody changes. */
   read(at: number, length: number): Uint8Array
 }
 
@@ -295,19 +296,9 @@ function liftDims(proto: Message, name: string): { dims: number[]; size: number 
   return { dims, size }
 }
 
-/** A tensor whose data is read when it is looked at, and kept for as long as there is memory for it. */
+/** A tensor whose data is read whenever it is looked at. */
 function readLater(tensor: Omit<Tensor, 'data'>, read: () => Uint8Array): Tensor {
-  let last: WeakRef<Uint8Array> | undefined
-  return Object.defineProperty({ ...tensor } as Tensor, 'data', {
-    enumerable: true,
-    get() {
-      const known = last?.deref()
-      if (known) return known
-      const data = read()
-      last = new WeakRef(data)
-      return data
-    },
-  })
+  return Object.defineProperty({ ...tensor } as Tensor, 'data', { enumerable: true, get: read })
 }
 
 /** Wherever the elements are, as raw_data would hold them. */

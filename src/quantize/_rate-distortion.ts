@@ -42,7 +42,8 @@ export function quantizeMatrix(
   // Column-major work copy, so that a column's update runs over contiguous rows.
   const w = new Float64Array(rows * k)
   for (let r = 0; r < rows; r++) for (let j = 0; j < k; j++) w[j * rows + r] = weights[r * k + j]
-  const scaledError = new Float64Array(rows)
+  /** Of the columns that go together. */
+  const errors = new Float64Array(together * rows)
   const rowSum = new Float64Array(rows)
   let tensorSum = 0
   let tensorCount = 0
@@ -69,23 +70,57 @@ export function quantizeMatrix(
       rowSum[r] += magnitude
       columnSum += magnitude
       const e = ((x - q) * step) / diagonal[j]
-      scaledError[r] = e
+      errors[(j % together) * rows + r] = e
       error += e * e
     }
     tensorSum += columnSum - 4 * mean
     tensorCount += rows
-    if (u) feedBack(w, scaledError, u, j, rows, k)
+    if (!u) continue
+    const end = Math.min(k, j - (j % together) + together)
+    feedBack(w, { u, errors, rows, k }, { j, end })
+    if (j === end - 1) feedBackAll(w, { u, errors, rows, k }, { from: end - ((end - 1) % together) - 1, end })
   }
   return { levels, error, bits }
 }
 
-/** Moves column j's error onto the columns after it. */
-function feedBack(w: Float64Array, e: Float64Array, u: Float64Array, j: number, rows: number, k: number): void {
-  for (let next = j + 1; next < k; next++) {
+/** Columns whose errors go to the columns after them together: so far each column is read once, not once per error. */
+const together = 32
+
+/** Moves the error of column j onto the columns up to `end`. */
+function feedBack(
+  w: Float64Array,
+  { u, errors, rows, k }: { u: Float64Array; errors: Float64Array; rows: number; k: number },
+  { j, end }: { j: number; end: number },
+): void {
+  const e = (j % together) * rows
+  for (let next = j + 1; next < end; next++) {
     const factor = u[j * k + next]
-    if (factor === 0) continue
     const to = next * rows
-    for (let r = 0; r < rows; r++) w[to + r] -= e[r] * factor
+    for (let r = 0; r < rows; r++) w[to + r] -= errors[e + r] * factor
+  }
+}
+
+/** Moves the errors of the columns `from` to `end` onto all columns after them, in their order. */
+function feedBackAll(
+  w: Float64Array,
+  { u, errors, rows, k }: { u: Float64Array; errors: Float64Array; rows: number; k: number },
+  { from, end }: { from: number; end: number },
+): void {
+  for (let next = end; next < k; next++) {
+    const to = next * rows
+    let j = from
+    for (; j + 4 <= end; j += 4) {
+      const [f0, f1, f2, f3] = [u[j * k + next], u[(j + 1) * k + next], u[(j + 2) * k + next], u[(j + 3) * k + next]]
+      const e0 = (j % together) * rows
+      const [e1, e2, e3] = [e0 + rows, e0 + 2 * rows, e0 + 3 * rows]
+      for (let r = 0; r < rows; r++)
+        w[to + r] = w[to + r] - errors[e0 + r] * f0 - errors[e1 + r] * f1 - errors[e2 + r] * f2 - errors[e3 + r] * f3
+    }
+    for (; j < end; j++) {
+      const factor = u[j * k + next]
+      const e = (j % together) * rows
+      for (let r = 0; r < rows; r++) w[to + r] -= errors[e + r] * factor
+    }
   }
 }
 

@@ -82,7 +82,13 @@ export async function prepareUniform(
     : new Map<string, Moments>()
   context.progress?.(0.2, 'measuring inputs')
   const factors = new Map<string, LayerFactor>()
-  for (const { weight, shape } of layers) if (shape) factors.set(weight.name, factorOf(shape, moments.get(weight.name)))
+  for (const { weight, shape } of layers) {
+    if (!shape) continue
+    const found = moments.get(weight.name)
+    factors.set(weight.name, factorOf(shape, found))
+    // The factor says all of the second moments, which are as large.
+    if (found) moments.set(weight.name, { ...found, blocks: [] })
+  }
   const sensitivity = context.calibration
     ? await measureSensitivity(model, layers, factors, context)
     : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
