@@ -329,6 +329,22 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  large: () => {
+    const r = result('large')
+    const rows = Object.entries<Json>(r?.results ?? {}).flatMap(([name, x]) =>
+      Object.entries<Json>(x.rows).map(([what, row]) => [
+        name,
+        what,
+        row.seconds.toFixed(1),
+        row.cpuSeconds.toFixed(1),
+        count(row.peakMiB),
+        row.bytes === undefined ? '' : count(row.bytes),
+      ]),
+    )
+    const loads = Object.entries<Json>(r?.results ?? {}).map(([name, x]) => `${name} ${x.loadAverage}`)
+    const head = ['model', 'command', 'seconds', 'of all cores', 'peak MiB', 'packed bytes']
+    return r && `${table(head, rows)}\n\n${r.machine}; load of the machine before: ${loads.join(', ')}.`
+  },
   fuzz: () => {
     const r = result('fuzz')
     return (

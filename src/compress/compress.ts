@@ -1,7 +1,7 @@
 /** The main job: a model in; a smaller or faster model, its packed form and the recipe that makes them, out. */
 
 import type { Mode } from '../formats/entropy/integer-coder.ts'
-import { packModel } from '../formats/pack.ts'
+import { packModelOn } from '../formats/pack.ts'
 import { unpackModel } from '../formats/unpack.ts'
 import { type InputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Context } from '../method.ts'
@@ -14,6 +14,7 @@ import type { MaxLoss } from '../task/max-loss.ts'
 import { settleTask } from '../task/settle.ts'
 import { describeTask, type Task } from '../task/task.ts'
 import type { Finding, LossUnit } from '../task/verdict.ts'
+import type { Workers } from '../workers.ts'
 import { openFaster } from './faster.ts'
 import { type BoundData, calibrationBatch, calibrationSamples, holdBack } from './held-back.ts'
 import { randomData, randomSpec } from './random-data.ts'
@@ -34,6 +35,8 @@ export interface CompressOptions extends Pick<Context, 'progress' | 'warn' | 'si
   /** How the recipe names the data. */
   readonly calibration?: Omit<CalibrationSpec, 'samples' | 'batchSize'>
   readonly packMode?: Mode
+  /** Threads to pack on; this one alone where there are none. */
+  readonly workers?: Workers
   /** Shapes that the inputs have in what is written; default: those of the model. */
   readonly writtenInputs?: InputShapes
   /** Keep exporters' notes and graphs of training; default false. */
@@ -86,7 +89,7 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
   let tightness = 1
   for (let attempt = 1; ; attempt++) {
     const found = await search.find((m) => scorer.verdictOf(m, tightness))
-    const made = encode(found, prepared, { model, original, options })
+    const made = await encode(found, prepared, { model, original, options })
     const trial = await trialOf(unpackModel(made.packed))
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
@@ -162,17 +165,17 @@ async function prepare(model: Model, options: CompressOptions): Promise<Prepared
 }
 
 /** The files of a result: where nothing smaller came out, the tidied model, or if that is no smaller either, the file as it was. */
-function encode(
+async function encode(
   found: Found,
   prepared: Prepared,
   { model, original, options }: { model: Model; original: Uint8Array; options: CompressOptions },
 ) {
   const { tidied } = prepared
   const asWritten = (m: Model): Model => withInputShapes(m, options.writtenInputs ?? new Map())
-  const result = (of: { model: Model; onnx: Uint8Array; steps: readonly Step[]; notes: readonly string[] }) => ({
+  const result = async (of: { model: Model; onnx: Uint8Array; steps: readonly Step[]; notes: readonly string[] }) => ({
     model: asWritten(of.model),
     onnx: of.onnx,
-    packed: packModel(asWritten(of.model), { mode: options.packMode }),
+    packed: await packModelOn(asWritten(of.model), { mode: options.packMode, workers: options.workers }),
     recipe: recipeOf(of.steps, prepared, options),
     notes: of.notes,
   })
@@ -181,16 +184,16 @@ function encode(
     const steps = [...tidied.steps, ...found.steps]
     const notes = [...tidied.notes, ...found.notes]
     const { kept, otherwise } = found
-    return { ...result({ model: found.model, onnx: written, steps, notes }), kept, otherwise }
+    return { ...(await result({ model: found.model, onnx: written, steps, notes })), kept, otherwise }
   }
   const why = { kept: found.kept, otherwise: 'no smaller .onnx came of quantising it' }
   const onnx = writeModel(asWritten(tidied.model))
   if (onnx.byteLength < original.byteLength && tidied.notes.length > 0) {
     const notes = [...tidied.notes, 'no smaller .onnx came of quantising, so the weights keep their precision']
-    return { ...result({ model: tidied.model, onnx, steps: tidied.steps, notes }), ...why }
+    return { ...(await result({ model: tidied.model, onnx, steps: tidied.steps, notes })), ...why }
   }
   const notes = ['no smaller .onnx came out, so the original file is kept']
-  return { ...result({ model, onnx: original, steps: [], notes }), ...why }
+  return { ...(await result({ model, onnx: original, steps: [], notes })), ...why }
 }
 
 /** What the worst of a trial that broke its limit lost, and the limit. */

@@ -67,6 +67,13 @@ export interface PackOnOptions extends PackOptions {
   readonly workers?: Workers
 }
 
+/** Packs a model, on several threads where there are some. */
+export async function packModelOn(model: Model, options: PackOnOptions): Promise<Uint8Array> {
+  const groups: Uint8Array[] = []
+  const beginning = await packOn(model, options, { add: (chunks) => void groups.push(...chunks) })
+  return concat([...beginning, ...groups])
+}
+
 /** Packs a model, on several threads where there are some: all of the file but its groups, which went to the store. */
 export function packOn(model: Model, options: PackOnOptions, store: GroupStore): Promise<Uint8Array[]> {
   return runOn(options.workers, packing(model, options, store))

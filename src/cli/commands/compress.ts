@@ -2,12 +2,13 @@
 import { basename } from 'node:path'
 import { brokenInWords, type CompressOptions, compress } from '../../compress/compress.ts'
 import type { Mode } from '../../formats/entropy/integer-coder.ts'
-import { packModel } from '../../formats/pack.ts'
+import { packModelOn } from '../../formats/pack.ts'
 import { unpackOnnx } from '../../formats/unpack.ts'
 import { inputShapesOf, withInputShapes } from '../../graph/input-shapes.ts'
 import { opsetOf } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
+import { withPool } from '../../node/pool.ts'
 import { constantRows } from '../../report/constant-rows.ts'
 import { renderHtml } from '../../report/html.ts'
 import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
@@ -16,6 +17,7 @@ import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
 import { isSameModel, speedInWords, speedVerdict } from '../../speed-up.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
+import type { Workers } from '../../workers.ts'
 import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { inputFacts, withoutFolders } from '../facts.ts'
@@ -72,11 +74,15 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     warnings.push(
       'no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC',
     )
-  const result = await compress(model, original, options)
+  // Threads for packing alone: while the search runs, ONNX Runtime has the cores.
+  const pooled = <T>(use: (workers: Workers | undefined) => Promise<T>): Promise<T> =>
+    withPool({ bytes: fileBytes }, use)
+  const result = await pooled((workers) => compress(model, original, { ...options, workers }))
+  const before = await pooled((workers) => packModelOn(asFiled, { mode: packMode, workers }))
   // What is measured is what a user gets: the model decoded from the packed file.
   const decoded = unpackOnnx(result.packed)
   const comparison = await compareModels(
-    { name: basename(path), model, onnx: original, packedBytes: packModel(asFiled, { mode: packMode }).byteLength },
+    { name: basename(path), model, onnx: original, packedBytes: before.byteLength },
     {
       name: basename(flags.output),
       model: withInputShapes(result.model, inputShapesOf(model)),

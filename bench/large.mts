@@ -1,0 +1,101 @@
+/**
+ * Question: how long do large models take, and how much memory? ResNet-50 (100 MB), VGG-16 (550 MB) and a chain of dense layers
+ * with 2.5 GB of weights in a file of their own, each command a child process. Seconds by the clock and of all cores; peak
+ * resident memory as Linux counts it. Compressing is without data and without measuring latency.
+ *
+ * Needs no data: seeded files, 8 GB in the system's temporary folder.
+ * Run: npm run build && npx tsx bench/large.mts [resnet50 | vgg16 | chain-2.5gb ...]; writes bench/results/large.json.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { largeFiles } from './_large-files.mts'
+
+const main = join(import.meta.dirname, '../dist/cli/main.js')
+const resultFile = join(import.meta.dirname, 'results/large.json')
+
+interface Row {
+  readonly seconds: number
+  readonly cpuSeconds: number
+  readonly peakMiB: number
+  /** Of what the command wrote. */
+  readonly bytes?: number
+}
+
+/** Writes what a process took, when it ends, to the file that its environment names. */
+const report = `
+import { readFileSync, writeFileSync } from 'node:fs'
+process.on('exit', () => {
+  const [, kib] = /VmHWM:\\s*(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+  const { user, system } = process.cpuUsage()
+  writeFileSync(process.env.COPPICE_BENCH_TOOK, JSON.stringify({ cpuSeconds: (user + system) / 1e6, peakMiB: kib / 1024 }))
+})`
+
+function measure(folder: string, args: readonly string[], output?: string): Row {
+  const took = join(folder, 'took.json')
+  const start = performance.now()
+  const preload = `data:text/javascript,${encodeURIComponent(report)}`
+  execFileSync(process.execPath, ['--import', preload, main, ...args, '--json'], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'ignore'],
+    env: { ...process.env, COPPICE_BENCH_TOOK: took },
+  })
+  const seconds = (performance.now() - start) / 1000
+  const { cpuSeconds, peakMiB } = JSON.parse(readFileSync(took, 'utf8')) as Row
+  return {
+    seconds: Number(seconds.toFixed(1)),
+    cpuSeconds: Number(cpuSeconds.toFixed(1)),
+    peakMiB: Math.round(peakMiB),
+    ...(output ? { bytes: statSync(join(folder, output)).size } : {}),
+  }
+}
+
+/** Whether unpacking gave the file again, with its data where that lies beside it. */
+function expectSame(folder: string): void {
+  for (const suffix of ['', '.data']) {
+    const [from, to] = [join(folder, `in.onnx${suffix}`), join(folder, `out.onnx${suffix}`)]
+    if (suffix && !existsSync(from)) continue
+    // The paths of the data differ in the models of the largest; their data may not.
+    if (suffix || !existsSync(`${from}.data`)) execFileSync('cmp', [from, to])
+  }
+}
+
+/** Measures each command on a file, and has each row saved at once: all of them take long. */
+async function measureAll(name: string, save: (rows: Record<string, Row>) => void): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'coppice-large-'))
+  try {
+    await largeFiles[name](join(folder, 'in.onnx'))
+    const rows: Record<string, Row> = {}
+    const run = (what: string, args: readonly string[], output?: string): void => {
+      rows[what] = measure(folder, args, output)
+      console.log(name, what, rows[what])
+      save(rows)
+    }
+    run('inspect', ['inspect', 'in.onnx'])
+    for (const mode of ['fast', 'default', 'max']) {
+      run(`pack, ${mode}`, ['pack', 'in.onnx', '-o', `${mode}.cop`, '--mode', mode], `${mode}.cop`)
+      run(`unpack, ${mode}`, ['unpack', `${mode}.cop`, '-o', 'out.onnx'])
+      expectSame(folder)
+      for (const file of readdirSync(folder)) if (/^(out|fast|default|max)\./.test(file)) rmSync(join(folder, file))
+    }
+    if (name === 'resnet50')
+      run('compress', ['compress', 'in.onnx', '-o', 'small.onnx', '--pack', 'small.cop', '--no-latency'], 'small.cop')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(largeFiles)
+const results: Record<string, unknown> = existsSync(resultFile)
+  ? JSON.parse(readFileSync(resultFile, 'utf8')).results
+  : {}
+for (const name of names) {
+  const loadAverage = Number(loadavg()[0].toFixed(1))
+  await measureAll(name, (rows) => {
+    results[name] = { loadAverage, rows }
+    const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.version}`
+    const command = 'npm run build && npx tsx bench/large.mts'
+    writeFileSync(resultFile, `${JSON.stringify({ command, machine, results }, null, 2)}\n`)
+  })
+}
