@@ -51,15 +51,21 @@ export interface GroupStore {
 
 /** Packs a model. */
 export function packModel(model: Model, options: PackOptions = {}): Uint8Array {
-  const groups: Uint8Array[] = []
-  const store: GroupStore = {
-    add: (chunks) => void groups.push(...chunks),
-    clear: () => {
-      groups.length = 0
-    },
+  const groups = new GroupsInMemory()
+  const beginning = runHere(packing(model, options, groups))
+  return concat([...beginning, ...groups.chunks])
+}
+
+class GroupsInMemory implements GroupStore {
+  readonly chunks: Uint8Array[] = []
+
+  add(chunks: readonly Uint8Array[]): void {
+    this.chunks.push(...chunks)
   }
-  const beginning = runHere(packing(model, options, store))
-  return concat([...beginning, ...groups])
+
+  clear(): void {
+    this.chunks.length = 0
+  }
 }
 
 export interface PackOnOptions extends PackOptions {
@@ -69,9 +75,9 @@ export interface PackOnOptions extends PackOptions {
 
 /** Packs a model, on several threads where there are some. */
 export async function packModelOn(model: Model, options: PackOnOptions): Promise<Uint8Array> {
-  const groups: Uint8Array[] = []
-  const beginning = await packOn(model, options, { add: (chunks) => void groups.push(...chunks) })
-  return concat([...beginning, ...groups])
+  const groups = new GroupsInMemory()
+  const beginning = await packOn(model, options, groups)
+  return concat([...beginning, ...groups.chunks])
 }
 
 /** Packs a model, on several threads where there are some: all of the file but its groups, which went to the store. */
