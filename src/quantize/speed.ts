@@ -1,14 +1,17 @@
 /**
  * For speed: an int8 model that keeps layers in float where integers cost accuracy, or time in a measured run.
  *
- * Accuracy: each layer alone on integers shows how much noise it adds to the output; the noisiest go back to float,
- * as few as bring the score within the allowed loss. Time: layers are grouped by the kernel that they use, and a group
+ * Accuracy: each layer alone on integers shows how much noise it adds to the output; those with most noise for the
+ * multiply-adds that they have go back to float until the score is within the allowed loss, and whichever still fits
+ * returns to integers. Time: layers are grouped by the kernel that they use, and a group
  * goes back to float where that shows to be faster by more than the margin; a processor's integer kernels differ that
  * much. Where what is left on integers shows to be slower than the model was, all of it stays in float.
  */
 import { describe, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Graph, Model, Node } from '../model.ts'
+import { macsOf } from '../ops/cost.ts'
+import { inferShapes } from '../ops/shape.ts'
 import { checkOptions } from '../options.ts'
 import { openSession } from '../runtime/session.ts'
 import { type SpeedUp, speedInWords, speedVerdict } from '../speed-up.ts'
@@ -68,8 +71,16 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
   const search: Search = { prepared, calibrated, settings, options }
   const before = await validate(model)
   const kept = new Map<string, string>(settings.exclude.map((name) => [name, 'asked for']))
-  for (const [name, why] of await keepForAccuracy(search, { kept, floor: before - maxLoss })) kept.set(name, why)
-  for (const [name, why] of await keepForSpeed(search, { kept, margin })) kept.set(name, why)
+  const floor = before - maxLoss
+  const accuracy = await keepForAccuracy(search, { kept, floor })
+  for (const [name, why] of accuracy) kept.set(name, why)
+  const slower = await keepForSpeed(search, { kept, margin })
+  for (const [name, why] of slower) kept.set(name, why)
+  // What is in float for its speed leaves room.
+  if (slower.length > 0 && accuracy.length > 0) {
+    const still = new Set(await fewest(search, { kept, names: accuracy.map(([name]) => name), floor }))
+    for (const [name] of accuracy) if (!still.has(name)) kept.delete(name)
+  }
   const layers = planInt8(prepared.graph).layers.map(nodeName)
   const onIntegers = (): string[] => layers.filter((name) => !kept.has(name))
   // With no layer on integers it is the model as it was, as int8 gives it too.
@@ -107,18 +118,16 @@ function build({ prepared, calibrated, settings }: Search, kept: Iterable<string
   return quantizeInt8(prepared, calibrated, { ...settings, exclude: [...kept] })
 }
 
-/** The fewest layers, noisiest first, without which the score stays at or above the floor. */
+/** Layers that go back to float for the score to stay at or above the floor: none of them may stay on integers too. */
 async function keepForAccuracy(
   search: Search,
   { kept, floor }: { kept: ReadonlyMap<string, string>; floor: number },
 ): Promise<[string, string][]> {
   const { options } = search
-  const enough = async (names: readonly string[]): Promise<boolean> =>
-    (await options.validate(build(search, [...kept.keys(), ...names]))) >= floor
+  const enough = (names: readonly string[]): Promise<boolean> => scoresWell(search, [...kept.keys(), ...names], floor)
   if (await enough([])) return []
-  const ranked = (await layerNoise(search.prepared, search.calibrated, { ...search, ...options })).filter(
-    (l) => !kept.has(l.node),
-  )
+  const noise = await layerNoise(search.prepared, search.calibrated, { ...search, ...options })
+  const ranked = noise.filter((l) => !kept.has(l.node)).sort((a, b) => noisePerWork(b) - noisePerWork(a))
   const names = ranked.map((l) => l.node)
   // Double until it is enough, then halve the gap: scores are noisy, but more float layers seldom score lower.
   let high = 1
@@ -132,7 +141,32 @@ async function keepForAccuracy(
     if (await enough(names.slice(0, middle))) high = middle
     else low = middle
   }
-  return ranked.slice(0, high).map((l) => [l.node, `accuracy: alone on integers it gives ${l.snrDb.toFixed(1)} dB`])
+  const needed = new Set(await fewest(search, { kept, names: names.slice(0, high), floor }))
+  return ranked
+    .filter((l) => needed.has(l.node))
+    .map((l) => [l.node, `accuracy: alone on integers it gives ${l.snrDb.toFixed(1)} dB`])
+}
+
+/** Most layers that are tried on integers again: each costs a judgement of the whole model. */
+const mostReturns = 24
+
+/** Those of `names` without which in float the score falls below the floor. The last, least noisy for its work, returns first. */
+async function fewest(
+  search: Search,
+  { kept, names, floor }: { kept: ReadonlyMap<string, string>; names: readonly string[]; floor: number },
+): Promise<string[]> {
+  const others = [...kept.keys()].filter((name) => !names.includes(name))
+  let needed = [...names]
+  for (const name of names.slice(-mostReturns).reverse()) {
+    search.options.signal?.throwIfAborted()
+    const fewer = needed.filter((n) => n !== name)
+    if (await scoresWell(search, [...others, ...fewer], floor)) needed = fewer
+  }
+  return needed
+}
+
+async function scoresWell(search: Search, kept: readonly string[], floor: number): Promise<boolean> {
+  return (await search.options.validate(build(search, kept))) >= floor
 }
 
 /** Groups of layers and of elementwise operators that are faster in float, found one at a time, best first. */
@@ -198,6 +232,13 @@ export interface LayerNoise {
   readonly node: string
   /** Signal to noise of the model's outputs, in dB, when this layer alone is on integers. */
   readonly snrDb: number
+  /** Multiply-adds of a calibration batch; 1 where shapes do not tell. */
+  readonly macs: number
+}
+
+/** Noise power for what a layer's integers save. */
+function noisePerWork({ snrDb, macs }: LayerNoise): number {
+  return 10 ** (-snrDb / 10) / macs
 }
 
 /** Every quantisable layer, the one that adds most noise first. */
@@ -212,12 +253,15 @@ export async function layerNoise(
   // Relu and Clip are left out: alone they never start on integers, and a layer's own must stay folded into it.
   const others = [...nodes].filter((n) => n.op !== 'Relu' && n.op !== 'Clip').map(nodeName)
   const noise: LayerNoise[] = []
+  const inputShapes = Object.fromEntries(Object.entries(feeds[0] ?? {}).map(([name, { dims }]) => [name, dims]))
+  const shapes = inferShapes(prepared, { inputShapes })
   for (const [i, layer] of layers.entries()) {
     options.signal?.throwIfAborted()
     options.progress?.(i / layers.length, 'measuring each layer alone')
     const exclude = others.filter((name) => name !== nodeName(layer))
     const alone = quantizeInt8(prepared, calibrated, { ...options.settings, exclude })
-    noise.push({ node: nodeName(layer), snrDb: snr(exact, await floatOutputs(alone, feeds)) })
+    const macs = Math.max(1, macsOf(layer, shapes, (name) => shapes.values.get(name)) ?? 1)
+    noise.push({ node: nodeName(layer), snrDb: snr(exact, await floatOutputs(alone, feeds)), macs })
   }
   return noise.sort((a, b) => a.snrDb - b.snrDb)
 }
