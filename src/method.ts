@@ -9,7 +9,7 @@ export type Feeds = Readonly<Record<string, Value>>
 export interface Value {
   readonly dtype: string
   readonly dims: readonly number[]
-  /** float16 as its bits (Uint16Array); `numbersOf` in tensor/dtype.ts reads any numeric value. Strings as a plain array. */
+  /** float16 as its bits (Uint16Array); `floatValues` in tensor/dtype.ts reads those of any float type. Strings as a plain array. */
   readonly data:
     | Float32Array
     | Float64Array

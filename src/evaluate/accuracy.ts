@@ -8,6 +8,7 @@ import type { Value } from '../method.ts'
 import type { Session } from '../runtime/session.ts'
 import { type AnswerScore, AnswerTally } from '../task/answer-tally.ts'
 import type { OutputTask } from '../task/task.ts'
+import { floatValues } from '../tensor/dtype.ts'
 
 export interface EvaluateOptions {
   /** Samples a call; default 100. Models that take one batch size get that. */
@@ -44,7 +45,7 @@ export async function evaluateAccuracy(
   const logits: number[] = []
   const keep = (scores: Value, count: number): void => {
     const width = scores.data.length / scores.dims[0]
-    for (const v of (scores.data as Float32Array).subarray(0, count * width)) logits.push(v)
+    for (const v of (floatValues(scores) ?? new Float32Array()).subarray(0, count * width)) logits.push(v)
   }
   const {
     accuracy = 0,

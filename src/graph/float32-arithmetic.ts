@@ -1,5 +1,5 @@
 /**
- * A model of 16-bit floats that computes in float32: its weights are float32, its inputs and outputs keep their types
+ * A model of other floats that computes in float32: its weights are float32, its inputs and outputs keep their types
  * behind Casts. Processors without 16-bit arithmetic run it faster (ONNX Runtime puts Casts around every node there), and
  * quantisers and gradients work on float32.
  */
@@ -13,10 +13,11 @@ import {
   type Tensor,
   type ValueInfo,
 } from '../model.ts'
-import { type DataType, dataTypeOf, dataTypes, floats, floatTensor } from '../tensor/dtype.ts'
+import { type DataType, dataTypeOf, dataTypes, floats, floatTensor, tensorOfFloats } from '../tensor/dtype.ts'
 import { node as makeNode, nameSource } from './build.ts'
 import { mapGraphs } from './fold.ts'
 import { tensorsOf } from './walk.ts'
+import { replaceTensors } from './weights.ts'
 
 export const float32Arithmetic = defineMethod({
   id: 'float32-arithmetic',
@@ -25,33 +26,71 @@ export const float32Arithmetic = defineMethod({
   run: (model) => inFloat32(model),
 })
 
-function isHalf(dtype: DataType | undefined): dtype is 'float16' | 'bfloat16' {
-  return dtype === 'float16' || dtype === 'bfloat16'
-}
+/** The types that become float32. */
+type Types = ReadonlySet<DataType | undefined>
 
-/** Whether a model stores 16-bit floats, or takes or gives them. */
-export function hasHalves({ graph, ...rest }: Model): boolean {
-  if ([...graph.inputs, ...graph.outputs].some((v) => isHalf(v.dtype))) return true
-  for (const { tensor } of tensorsOf({ graph, ...rest })) if (isHalf(tensor.dtype)) return true
+const halves: Types = new Set<DataType>(['float16', 'bfloat16'])
+const otherFloats: Types = new Set<DataType>(['float16', 'bfloat16', 'float64'])
+
+/** Whether a model stores floats of these types, or takes or gives them. */
+function has(model: Model, types: Types): boolean {
+  const { inputs, outputs } = model.graph
+  if ([...inputs, ...outputs].some((v) => types.has(v.dtype))) return true
+  for (const { tensor } of tensorsOf(model)) if (types.has(tensor.dtype)) return true
   return false
 }
 
-/** The model as it is where it has no 16-bit floats. Local functions are left alone: put them in place first. */
+/**
+ * A model of 16-bit floats in float32; any other as it is. Local functions are left alone: put them in place first.
+ */
 export function inFloat32(model: Model): Model {
-  if (!hasHalves(model)) return model
+  return widenedModel(model, { types: halves, outputs: 'as given' })
+}
+
+/** A model of any other floats as training takes it: in float32 throughout, but for inputs, which keep their types. */
+export function forTraining(model: Model): Model {
+  return widenedModel(model, { types: otherFloats, outputs: 'float32' })
+}
+
+/**
+ * The model with the values of its float32 form (`wide`, of `forTraining`) after training, in the types that it has.
+ * What training left alone stays as it was, to the bit. Throws where a value is too large for its type.
+ */
+export function trainedAs(model: Model, wide: Model, trained: Model): Model {
+  if (wide === model) return trained
+  const [before, after] = [[...tensorsOf(wide)], [...tensorsOf(trained)]]
+  const replaced = new Map<Tensor, Tensor>()
+  for (const [i, { tensor }] of [...tensorsOf(model)].entries()) {
+    const now = after[i].tensor
+    if (now === before[i].tensor) continue
+    const narrow = tensorOfFloats(tensor.name, tensor.dtype, tensor.dims, floats(now))
+    if (!floats(narrow).every(Number.isFinite))
+      throw new Error(`train: "${now.name}" grew too large for ${tensor.dtype}; expected a lower learning rate`)
+    replaced.set(tensor, narrow)
+  }
+  return replaceTensors(model, replaced)
+}
+
+interface Widening {
+  readonly types: Types
+  readonly outputs: 'as given' | 'float32'
+}
+
+function widenedModel(model: Model, { types, outputs }: Widening): Model {
+  if (!has(model, types)) return model
   const fresh = nameSource(model.graph)
-  const graph = widened(model.graph)
+  const graph = widened(model.graph, types)
   const given = new Set(graph.initializers.keys())
   const wide = new Map<string, string>()
   const first: Node[] = []
   const last: Node[] = []
   for (const { name, dtype } of model.graph.inputs) {
-    if (!isHalf(dtype) || given.has(name)) continue
+    if (!types.has(dtype) || given.has(name)) continue
     wide.set(name, fresh(`${name}_float32`))
     first.push(makeNode('Cast', [name], [wide.get(name) as string], { to: dataTypes.float32.code }))
   }
   for (const { name, dtype } of model.graph.outputs) {
-    if (!isHalf(dtype)) continue
+    if (!dtype || !types.has(dtype) || outputs === 'float32') continue
     const from = wide.get(name) ?? fresh(`${name}_float32`)
     wide.set(name, from)
     last.push(makeNode('Cast', [from], [name], { to: dataTypes[dtype].code }))
@@ -60,42 +99,43 @@ export function inFloat32(model: Model): Model {
   const initializers = new Map([...graph.initializers].map(([name, t]) => [wide.get(name) ?? name, t]))
   const nodes = [...first, ...graph.nodes.map((n) => renamed(n, wide)), ...last]
   const inputs = graph.inputs.map((v, i) => (given.has(v.name) ? v : model.graph.inputs[i]))
-  return { ...model, graph: { ...graph, nodes, initializers, inputs, outputs: model.graph.outputs } }
+  const kept = outputs === 'float32' ? graph.outputs : model.graph.outputs
+  return { ...model, graph: { ...graph, nodes, initializers, inputs, outputs: kept } }
 }
 
-/** Everything of 16 bits as float32, in nested graphs too. */
-function widened(graph: Graph): Graph {
-  const info = (v: ValueInfo): ValueInfo => (isHalf(v.dtype) ? { ...v, dtype: 'float32' } : v)
+/** Everything of these types as float32, in nested graphs too. */
+function widened(graph: Graph, types: Types): Graph {
+  const info = (v: ValueInfo): ValueInfo => (types.has(v.dtype) ? { ...v, dtype: 'float32' } : v)
   return {
     ...graph,
-    nodes: graph.nodes.map(widenedNode),
-    initializers: new Map([...graph.initializers].map(([name, t]) => [name, widenedTensor(t)])),
+    nodes: graph.nodes.map((n) => widenedNode(n, types)),
+    initializers: new Map([...graph.initializers].map(([name, t]) => [name, widenedTensor(t, types)])),
     inputs: graph.inputs.map(info),
     outputs: graph.outputs.map(info),
     ...(graph.valueInfo ? { valueInfo: graph.valueInfo.map(info) } : {}),
   }
 }
 
-function widenedTensor(tensor: Tensor): Tensor {
-  return isHalf(tensor.dtype) ? floatTensor(tensor.name, tensor.dims, floats(tensor)) : tensor
+function widenedTensor(tensor: Tensor, types: Types): Tensor {
+  return types.has(tensor.dtype) ? floatTensor(tensor.name, tensor.dims, floats(tensor)) : tensor
 }
 
 /** Attributes that name the type of a result. */
 const typeAttributes = new Set(['to', 'dtype', 'output_datatype', 'stash_type'])
 
-function widenedNode(node: Node): Node {
+function widenedNode(node: Node, types: Types): Node {
   const attributes = Object.entries(node.attributes).map(([name, a]): [string, Attribute] => {
     switch (a.type) {
       case 'tensor':
-        return [name, { ...a, value: widenedTensor(a.value) }]
+        return [name, { ...a, value: widenedTensor(a.value, types) }]
       case 'tensors':
-        return [name, { ...a, value: a.value.map(widenedTensor) }]
+        return [name, { ...a, value: a.value.map((t) => widenedTensor(t, types)) }]
       case 'graph':
-        return [name, { ...a, value: widened(a.value) }]
+        return [name, { ...a, value: widened(a.value, types) }]
       case 'graphs':
-        return [name, { ...a, value: a.value.map(widened) }]
+        return [name, { ...a, value: a.value.map((g) => widened(g, types)) }]
       case 'int': {
-        const isType = isOnnxDomain(node.domain) && typeAttributes.has(name) && isHalf(dataTypeOf(Number(a.value)))
+        const isType = isOnnxDomain(node.domain) && typeAttributes.has(name) && types.has(dataTypeOf(Number(a.value)))
         return [name, isType ? { ...a, value: dataTypes.float32.code } : a]
       }
       default:

@@ -8,12 +8,13 @@ import { lowerPlain } from '../grad/lower-plain.ts'
 import { specialize } from '../grad/specialize.ts'
 import { trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
+import { forTraining } from '../graph/float32-arithmetic.ts'
 import type { WeightTensor } from '../graph/weights.ts'
 import type { Context, Feeds, LabelledFeeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { add, cast, createEmitter, type Emitter, mul, sum } from '../ops/grad/emit.ts'
 import { openSession } from '../runtime/session.ts'
-import { sizeOf } from '../tensor/dtype.ts'
+import { floatValues, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { losses } from '../train/losses.ts'
 import { type Objective, objectiveOfLabels, onlyOutput, targetsFor } from '../train/objective.ts'
@@ -42,7 +43,7 @@ export async function openGradients(
 ): Promise<Gradients> {
   const names = weights.map((w) => w.name)
   const objective = objectiveOfLabels(model)
-  const special = specialize(onlyOutput(model, objective.output), inputShapes)
+  const special = specialize(onlyOutput(forTraining(model), objective.output), inputShapes)
   const form = trainingForm(special, { frozenStatistics: true })
   const g = createEmitter(form.types, nameSource(form.graph))
   const logits = lossInput(g, form.graph, objective)
@@ -170,7 +171,7 @@ async function drawLabels(model: Model, context: Context): Promise<LabelledFeeds
     const rows = scores.dims[0]
     const classes = scores.data.length / rows
     const labels = Int32Array.from({ length: rows }, (_, i) => {
-      const row = (scores.data as Float32Array).subarray(i * classes, (i + 1) * classes)
+      const row = (floatValues(scores) as Float32Array).subarray(i * classes, (i + 1) * classes)
       return drawn(objective, row, rng.next())
     })
     batches.push({ feeds, labels })

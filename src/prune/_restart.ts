@@ -6,15 +6,15 @@
 import { constantOf } from '../graph/walk.ts'
 import { replaceTensors, weightTensors } from '../graph/weights.ts'
 import type { Model, Tensor } from '../model.ts'
-import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
+import { floats, isFloat, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 
-/** The same seed gives the same weights. Zeros stay. Only float32 tensors are drawn. */
+/** The same seed gives the same weights. Zeros stay. */
 export function restartUniform(model: Model, seed: number): Model {
   const rng = random(seed)
   const replaced = new Map<Tensor, Tensor>()
   for (const { tensor, outputAxis = 0 } of weightTensors(model)) {
-    if (tensor.dtype !== 'float32') continue
+    if (!isFloat(tensor.dtype)) continue
     const fanIn = sizeOf(tensor.dims) / tensor.dims[outputAxis]
     const bound = 1 / Math.sqrt(fanIn)
     const values = floats(tensor).map((v) => {
@@ -22,13 +22,13 @@ export function restartUniform(model: Model, seed: number): Model {
       // A drawn zero would join the mask.
       return v === 0 ? 0 : drawn || bound
     })
-    replaced.set(tensor, floatTensor(tensor.name, tensor.dims, values))
+    replaced.set(tensor, tensorOfFloats(tensor.name, tensor.dtype, tensor.dims, values))
   }
   const fill = (name: string | undefined, value: number): void => {
     const tensor = name ? constantOf(model.graph, name) : undefined
-    if (tensor?.dtype !== 'float32' || replaced.has(tensor)) return
+    if (!tensor || !isFloat(tensor.dtype) || replaced.has(tensor)) return
     const values = new Float32Array(sizeOf(tensor.dims)).fill(value)
-    replaced.set(tensor, floatTensor(tensor.name, tensor.dims, values))
+    replaced.set(tensor, tensorOfFloats(tensor.name, tensor.dtype, tensor.dims, values))
   }
   const products = new Set(model.graph.nodes.flatMap((n) => (n.op === 'MatMul' ? n.outputs : [])))
   for (const { op, inputs } of model.graph.nodes) {

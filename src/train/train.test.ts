@@ -10,14 +10,14 @@ import { splitDataset } from '../data/batches.ts'
 import { drawDigits } from '../data/digits.ts'
 import { crc32 } from '../formats/checksum.ts'
 import { plainEngine } from '../grad/engine.ts'
-import { node } from '../graph/build.ts'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { type Model, withGraph, withWeights } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { compact } from '../quantize/compact.ts'
 import { share } from '../quantize/share.ts'
-import { floats, floatTensor } from '../tensor/dtype.ts'
-import { lenet5, mobileNet } from '../testing/small-nets.ts'
+import { floats, floatTensor, tensorOfFloats } from '../tensor/dtype.ts'
+import { lenet5, mobileNet, netBuilder } from '../testing/small-nets.ts'
 import { type CheckpointStore, decodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { adam, sgd } from './optimizers.ts'
@@ -99,6 +99,85 @@ describe('learning', () => {
     const again = await validate(result.model, heldBack, options(net))
     expect(again.loss).toBeCloseTo(losses[result.epoch], 6)
   }, 120_000)
+})
+
+/** The same network with inputs, weights and outputs of another float type. */
+function ofType(net: Model, dtype: 'float16' | 'float64'): Model {
+  const { initializers, inputs, outputs } = net.graph
+  const typed = [...initializers].map(([name, t]) => [name, tensorOfFloats(name, dtype, t.dims, floats(t))] as const)
+  return withGraph(net, {
+    initializers: new Map(typed),
+    inputs: inputs.map((i) => ({ ...i, dtype })),
+    outputs: outputs.map((o) => ({ ...o, dtype })),
+  })
+}
+
+/** Two layers of numbers alone: ONNX Runtime has no convolutions of float64. */
+function perceptron(): Model {
+  const b = netBuilder(1)
+  const h = b.op('Relu', [b.op('Gemm', [b.op('Flatten', ['x']), b.weight('a', [784, 32], 784)])])
+  return makeModel({
+    nodes: b.nodes,
+    initializers: b.initializers,
+    inputs: [valueInfo('x', 'float32', ['N', 1, 28, 28])],
+    outputs: [
+      valueInfo(b.op('Gemm', [h, b.weight('b', [32, 10], 32), b.weight('c', [10], 1e6)]), 'float32', ['N', 10]),
+    ],
+  })
+}
+
+describe('models of other floats', () => {
+  it.each([
+    ['float16', mobileNet(1)],
+    ['float64', perceptron()],
+  ] as const)('%s: learns in float32, and keeps its types', async (dtype, narrow) => {
+    const net = ofType(narrow, dtype)
+    const settings = options(net, { epochs: 4, schedule: cosine() })
+    const before = await validate(net, heldBack, settings)
+    const { model, history } = await train(net, drawDigits(1500, 8), settings)
+    const after = await validate(model, heldBack, settings)
+    expect(after.accuracy).toBeGreaterThan((before.accuracy as number) + 0.4)
+    expect(history[3].loss).toBeLessThan(history[0].loss)
+    expect(model.graph.nodes).toEqual(net.graph.nodes)
+    expect([model.graph.inputs, model.graph.outputs]).toEqual([net.graph.inputs, net.graph.outputs])
+    const typesOf = (m: Model): string[] => Array.from(m.graph.initializers.values(), (t) => `${t.name} ${t.dtype}`)
+    expect(typesOf(model)).toEqual(typesOf(net))
+    // What is not trained is as it was; statistics are.
+    const changed = [...net.graph.initializers].filter(([name, t]) => model.graph.initializers.get(name) !== t)
+    expect(changed.map(([name]) => name)).toEqual(
+      [...net.graph.initializers.keys()].filter((n) => !/^(lo|hi)$/.test(n)),
+    )
+  })
+
+  it('float16 weights behind Casts, with inputs and outputs of float32', async () => {
+    const net = lenet5(1, true)
+    const half = withGraph(net, {
+      initializers: new Map(
+        [...net.graph.initializers].map(([name, t]) => [name, tensorOfFloats(name, 'float16', t.dims, floats(t))]),
+      ),
+      nodes: [
+        ...Array.from(net.graph.initializers.keys(), (name) => node('Cast', [name], [`${name}_wide`], { to: 1 })),
+        ...net.graph.nodes.map((n) => ({
+          ...n,
+          inputs: n.inputs.map((i) => (net.graph.initializers.has(i) ? `${i}_wide` : i)),
+        })),
+      ],
+    })
+    const settings = options(half, { epochs: 2, learningRate: 0.01 })
+    const { model } = await train(half, training, settings)
+    expect([...model.graph.initializers.values()].every((t) => t.dtype === 'float16')).toBe(true)
+    const [before, after] = [await validate(half, heldBack, settings), await validate(model, heldBack, settings)]
+    expect(after.loss).toBeLessThan(before.loss / 2)
+  })
+
+  it('a weight that leaves the range of its type is told of', async () => {
+    const net = ofType(lenet5(1), 'float16')
+    const grown = train(net, training, {
+      ...options(net),
+      project: [{ id: 'grow', apply: (weights) => void weights.get('fc2.w')?.fill(1e6) }],
+    })
+    await expect(grown).rejects.toThrow(/^train: "fc2.w" grew too large for float16; expected a lower learning rate$/)
+  })
 })
 
 describe('optimisers follow their formulas', () => {

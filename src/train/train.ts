@@ -10,6 +10,7 @@ import type { Batcher, Dataset } from '../data/dataset.ts'
 import { AbortError } from '../errors.ts'
 import { crc32 } from '../formats/checksum.ts'
 import type { Engine } from '../grad/engine.ts'
+import { forTraining, trainedAs } from '../graph/float32-arithmetic.ts'
 import { inlined } from '../graph/inline-functions.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
@@ -143,8 +144,9 @@ interface Run {
 /** Trains the model's weights on the data's labels or targets (or on `targets`). Throws before the first step where it cannot. */
 export async function train(source: Model, data: Dataset, given: TrainOptions): Promise<Trained> {
   check(data, given)
-  // Weights inside local functions are trained where they stand in the graph.
-  const model = inlined(source)
+  // Weights inside local functions are trained where they stand in the graph, those of other floats in float32.
+  const typed = inlined(source)
+  const model = forTraining(typed)
   const objective = given.targets ? undefined : objectiveOf(model, data, given.task)
   const options: TrainOptions = { ...given, loss: given.loss ?? objective?.loss ?? 'cross-entropy' }
   const { batchSize } = options
@@ -183,7 +185,13 @@ export async function train(source: Model, data: Dataset, given: TrainOptions): 
       stepsPerEpoch,
       fingerprint,
     })
-    return { ...result, engine: choice.engine.id, ...(choice.reason ? { engineReason: choice.reason } : {}) }
+    const trained = trainedAs(typed, model, result.model)
+    return {
+      ...result,
+      model: trained,
+      engine: choice.engine.id,
+      ...(choice.reason ? { engineReason: choice.reason } : {}),
+    }
   } finally {
     await session.release()
   }

@@ -5,6 +5,7 @@ import type { Model } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 import { argmax, crossEntropy, logitOf, rowsAlong } from '../task/scores.ts'
 import type { Task } from '../task/task.ts'
+import { floatValues } from '../tensor/dtype.ts'
 import { answersOf, type Objective, objectiveOf, onlyOutput } from './objective.ts'
 
 export interface Validation {
@@ -42,7 +43,7 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
       const fed = fixed ? Uint32Array.from({ length: options.batchSize }, (_, i) => indices[i] ?? indices[0]) : indices
       const found = (await session.run(options.batcher(data, fed), [output]))[output]
       const size = found.data.length / fed.length
-      const values = (found.data as Float32Array).subarray(0, size * indices.length)
+      const values = (floatValues(found) as Float32Array).subarray(0, size * indices.length)
       const sums = judge(objective, { values, dims: found.dims }, { data, indices })
       loss += sums.loss
       correct += sums.correct
@@ -68,7 +69,7 @@ export async function validateClasses(model: Model, data: Dataset, options: Vali
 }
 
 interface Judged {
-  readonly values: Float32Array
+  readonly values: Float32Array | Float64Array
   readonly dims: readonly number[]
 }
 
