@@ -7,9 +7,11 @@
  */
 import { blocksOf, type MatrixShape, type Moments } from '../calibrate/input-moments.ts'
 import { type Layer, layerOf, momentsOf } from '../calibrate/layers.ts'
+import { forTraining } from '../graph/float32-arithmetic.ts'
+import { weightTensors } from '../graph/weights.ts'
 import { type Context, defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
-import { floats, floatTensor } from '../tensor/dtype.ts'
+import { floats, tensorOfFloats } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zeroed, zerosFirst } from './_select.ts'
 
@@ -42,10 +44,12 @@ async function obsScores(
   context: Context,
 ): Promise<Scored> {
   if (!context.calibration) context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')
-  // Inputs of other types are not sampled: their weights go by size too.
-  const layers: Layer[] = weights.map((w) => (w.tensor.dtype === 'float32' ? layerOf(w) : { weight: w }))
+  // Inputs are sampled in float32, whatever the model computes in.
+  const wide = forTraining(model)
+  const wideWeights = new Map(weightTensors(wide).map((w) => [w.name, w]))
+  const layers: Layer[] = weights.map((w) => layerOf(wideWeights.get(w.name) ?? w))
   const moments = context.calibration
-    ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed: context.seed ?? 0 })
+    ? await momentsOf(wide, layers, context.calibration, { samples: options.samples, seed: context.seed ?? 0 })
     : new Map<string, Moments>()
   const bySize = layers.filter((l) => !moments.has(l.weight.name)).map((l) => `"${l.weight.name}"`)
   if (context.calibration && bySize.length > 0)
@@ -127,8 +131,9 @@ function removeWithUpdate(tensor: Tensor, mask: Uint8Array, of: Rows | undefined
       }
     }
   }
-  return floatTensor(
+  return tensorOfFloats(
     tensor.name,
+    tensor.dtype,
     tensor.dims,
     Float32Array.from(w, (v, k) => (mask[k] ? 0 : v)),
   )

@@ -6,7 +6,7 @@ import { whyNoGrid } from '../calibrate/layers.ts'
 import { packedTensorBytes } from '../formats/tensor-bytes.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import type { Role } from '../graph/roles.ts'
-import { describe, graphsOf, tensorsOf } from '../graph/walk.ts'
+import { bytesOfTensor, describe, graphsOf, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
 import { dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
 import type { LayerRow, Untouched } from './report.ts'
@@ -75,7 +75,7 @@ function rowOf(constant: StoredConstant, now: Tensor, sensitivity: RowOptions['s
     name,
     op: opOf(uses[0].node),
     weights,
-    bytesBefore: tensor.data.byteLength,
+    bytesBefore: bytesOfTensor(tensor),
     bytesAfter,
     bitsPerWeight: (8 * bytesAfter) / Math.max(1, weights),
     sparsity: zeroShare(now),
@@ -120,9 +120,8 @@ function why({ role, tensor, uses }: StoredConstant, { kept, otherwise }: RowOpt
 }
 
 function untouchedRow({ name, tensor, uses }: StoredConstant, reason: string): Untouched {
-  const bytes = (tensor.strings ?? []).reduce((sum, s) => sum + s.byteLength, tensor.data.byteLength)
   const label = name || (uses[0] ? describe(uses[0].node) : 'a constant')
-  return { name: label, bytes, tensors: 1, reason }
+  return { name: label, bytes: bytesOfTensor(tensor), tensors: 1, reason }
 }
 
 /** Attributes of this many numbers are listed: trees and the like keep what they learnt there. */
