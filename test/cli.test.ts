@@ -4,8 +4,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { writeModel } from '../src/onnx/write.ts'
 import { openSession } from '../src/runtime/session.ts'
 import { modelsFolder, needsModels } from '../src/testing/real-models.ts'
+import { exampleModel } from '../src/testing/test-method.ts'
 
 const main = join(import.meta.dirname, '../dist/cli/main.js')
 const digits = join(import.meta.dirname, '../models/digits-lenet5.onnx')
@@ -67,6 +69,16 @@ describe('compress', () => {
     const { code } = await coppice('run', 'a.recipe.json', digits, '-o', 'c.onnx')
     expect(code).toBe(0)
     expect(readFileSync(join(folder, 'c.onnx')).equals(first)).toBe(true)
+  })
+
+  it('a recipe made without data gives the same bytes', async () => {
+    writeFileSync(join(folder, 'small.onnx'), writeModel(exampleModel()))
+    const made = await coppice('compress', 'small.onnx', '--no-latency', '-o', 'd.onnx', '--seed', '7')
+    expect(made.code).toBe(0)
+    expect(JSON.parse(readFileSync(join(folder, 'd.recipe.json'), 'utf8')).calibration.data).toBe('random')
+    const { code } = await coppice('run', 'd.recipe.json', 'small.onnx', '-o', 'e.onnx')
+    expect(code).toBe(0)
+    expect(readFileSync(join(folder, 'e.onnx')).equals(readFileSync(join(folder, 'd.onnx')))).toBe(true)
   })
 
   it('unpack gives the compressed model back, byte for byte', async () => {

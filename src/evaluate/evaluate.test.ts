@@ -3,7 +3,6 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import type { Dataset } from '../data/dataset.ts'
-import { fedBatches } from '../data/fed-batches.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import { f, model, node, valueInfo } from '../graph/build.ts'
 import type { Dim, Model } from '../model.ts'
@@ -14,7 +13,6 @@ import { parseModel } from '../onnx/parse-text.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { evaluateAccuracy } from './accuracy.ts'
-import { measureAgreement } from './agreement.ts'
 import { findRandomInputs } from './random-inputs.ts'
 import { measureSizes } from './size.ts'
 
@@ -89,37 +87,6 @@ describe('evaluateAccuracy', () => {
       expect(result.correct).toBe(9891)
     },
   )
-})
-
-describe('measureAgreement', () => {
-  const compare = (a: Model, b: Model, batch?: number) =>
-    withNet(a, (reference) =>
-      withNet(b, (other) => {
-        const inputs = requiredInputs(a)
-        const batcher = batcherFor(inputs, ranked, guessPreprocess(inputs, ranked))
-        return measureAgreement(reference, other, fedBatches(batcher, ranked, batch))
-      }),
-    )
-
-  it('is perfect for the same model, under any names and batch size', async () => {
-    for (const other of [adds(zero), adds(zero, 'N', 'z')]) {
-      const { outputs } = await compare(adds(zero), other, 3)
-      expect(outputs).toEqual([{ output: 'y', snrDb: Number.POSITIVE_INFINITY, maxAbsDiff: 0, top1: 1, count: 42 }])
-    }
-    expect((await compare(adds(zero, 4), adds(zero, 4))).outputs[0].count).toBe(42)
-  })
-
-  it('gives signal to noise, the largest difference and top-1 agreement by their formulas', async () => {
-    const { outputs } = await compare(adds(zero), adds([0, 6, 0, 0, 0, 1]))
-    const signal = 7 * (16 + 81 + 9 + 4 + 1)
-    expect(outputs[0]).toMatchObject({ maxAbsDiff: 6, top1: 0 })
-    expect(outputs[0].snrDb).toBeCloseTo(10 * Math.log10(signal / (7 * 37)), 10)
-  })
-
-  it('does not hide what is no number', async () => {
-    const { outputs } = await compare(adds(zero), adds([Number.NaN, 0, 0, 0, 0, 0]))
-    expect(outputs[0]).toMatchObject({ maxAbsDiff: Number.POSITIVE_INFINITY, snrDb: Number.NEGATIVE_INFINITY })
-  })
 })
 
 describe('measureSizes', () => {
