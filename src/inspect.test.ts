@@ -6,6 +6,7 @@ import { inspectModel } from './inspect.ts'
 import type { Graph, Node, Tensor } from './model.ts'
 import { floatTensor, integerTensor } from './tensor/dtype.ts'
 import { modelsFolder, needsModels, realModel } from './testing/real-models.ts'
+import { weightWays } from './testing/weight-ways.ts'
 import { zoo } from './zoo/index.ts'
 
 const tensors = (...list: Tensor[]): Map<string, Tensor> => new Map(list.map((t) => [t.name, t]))
@@ -116,6 +117,31 @@ describe('parameters belong to the layer that computes with them', () => {
       ['if/no', 20, 20, 80],
     ])
     expect(totals).toEqual({ layers: 3, params: 28, macs: 20, bytes: 112 })
+  })
+
+  test('a table that is tied to the output counts once', () => {
+    const nodes = [
+      node('Gather', ['table', 'x'], ['e']),
+      node('Transpose', ['table'], ['t'], { perm: [1, 0] }),
+      node('MatMul', ['e', 't'], ['y']),
+    ]
+    const m = around(nodes, tensors(floatTensor('table', [5, 3], new Float32Array(15).fill(1))), ['N'])
+    const inputs = [valueInfo('x', 'int64', ['N'])]
+    const { layers, totals } = inspectModel({ ...m, graph: { ...m.graph, inputs } })
+    expect(layers.map((l) => [l.op, l.params])).toEqual([
+      ['Gather', 15],
+      ['MatMul', 0],
+    ])
+    expect(totals).toMatchObject({ params: 15, bytes: 60 })
+  })
+
+  test('initial states are no parameters, weights that a Scan goes over are', () => {
+    const zeros = (name: string, ...dims: number[]): Tensor =>
+      floatTensor(name, dims, new Float32Array(dims.reduce((a, b) => a * b)))
+    const lstm = node('LSTM', ['x', 'w', 'r', '', '', 'h'], ['y'], { hidden_size: 4 })
+    const init = [zeros('w', 1, 16, 3), zeros('r', 1, 16, 4), zeros('h', 1, 2, 4)]
+    expect(inspectModel(around([lstm], tensors(...init), [5, 2, 3])).totals.params).toBe(16 * 3 + 16 * 4)
+    expect(inspectModel(weightWays['layers that a Scan goes over']().model).totals.params).toBe(3 * 32 * 32)
   })
 
   test('running statistics are no parameters', () => {

@@ -6,6 +6,7 @@
  * inputs (Cast, DequantizeLinear, Gather from a codebook, Mul by a scale, ...), into nested graphs as well.
  */
 import { remarksOn } from './graph/remarks.ts'
+import { type Role, roleAt } from './graph/roles.ts'
 import { bytesOfTensor, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
 import {
   type Dim,
@@ -20,7 +21,7 @@ import {
 import { type Lookup, macsOf, macsOfGraph } from './ops/cost.ts'
 import { countOf, type Known } from './ops/shape/known.ts'
 import { inferShapes, type ShapeOptions, type Shapes, type Unsupported } from './ops/shape.ts'
-import { type DataType, dataTypes, floats, integers, sizeOf } from './tensor/dtype.ts'
+import { type DataType, dataTypes, floats, integers, isFloat, sizeOf } from './tensor/dtype.ts'
 
 /** A dimension in JSON: null where it is not known. */
 type JsonDim = number | string | null
@@ -227,8 +228,9 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
     if (!constant) continue
     bytes += bytesBehind(constant, walk.countedTensors)
     if (!isParameter(node, i, constant.known)) continue
-    if (!walk.countedValues.has(constant)) params += countOf(constant.known.shape) ?? 0
-    walk.countedValues.add(constant)
+    const whole = sourceOf(constant)
+    if (!walk.countedValues.has(whole)) params += countOf(constant.known.shape) ?? 0
+    walk.countedValues.add(whole)
     if ((countOf(constant.known.shape) ?? 0) > (weight ? (countOf(weight.known.shape) ?? 0) : 0)) weight = constant
   }
   for (const a of Object.values(node.attributes)) {
@@ -248,6 +250,12 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
     bytes: bytes + listed.bytes,
     ...(weight?.sparse ? sparseSpread(weight.sparse) : spread(numbers)),
   }
+}
+
+/** What a constant is a turned, reshaped or retyped form of: a table that is tied to the output is one. */
+function sourceOf(constant: Constant): Constant {
+  const [data] = constant.from
+  return constant.node && data && rearrangers.has(constant.node.op) ? sourceOf(data) : constant
 }
 
 function bytesBehind(constant: Constant, counted: Set<Tensor>): number {
@@ -280,50 +288,25 @@ function listedIn(node: Node): { params: number; bytes: number } {
   return { params, bytes }
 }
 
-/** Inputs that say how, not what: running statistics, scales and zero points, sizes, bounds. */
-const settings: Record<string, readonly number[]> = {
-  BatchNormalization: [3, 4],
-  QuantizeLinear: [1, 2],
-  DequantizeLinear: [1, 2],
-  QLinearConv: [1, 2, 4, 5, 6, 7],
-  QLinearMatMul: [1, 2, 4, 5, 6, 7],
-  'com.microsoft.QLinearAdd': [1, 2, 4, 5, 6, 7],
-  'com.microsoft.QLinearMul': [1, 2, 4, 5, 6, 7],
-  'com.microsoft.QGemm': [1, 2, 4, 5, 7, 8],
-  Resize: [1, 2, 3],
-  Upsample: [1],
-  Clip: [1, 2],
-  Pad: [1, 2, 3],
-  Dropout: [1, 2],
-  OneHot: [1, 2],
-}
-const arithmetic = new Set([
-  'Add',
-  'Sub',
-  'Mul',
-  'Div',
-  'Pow',
-  'Min',
-  'Max',
-  'Where',
-  'Equal',
-  'Less',
-  'Greater',
-  'Mod',
-])
-
+/** What a layer multiplies or adds: not what tells it how, and not single constants in arithmetic. */
 function isParameter(node: Node, input: number, { dtype, shape }: Known): boolean {
-  const op = isOnnxDomain(node.domain) ? node.op : `${node.domain}.${node.op}`
-  if (!dtype || (Object.hasOwn(settings, op) && settings[op].includes(input))) return false
-  if (arithmetic.has(op) && countOf(shape) === 1) return false
+  if (!dtype) return false
+  // What a Loop or Scan hands to its body, the body's layers multiply with.
+  if (subgraphsOf(node).length > 0) return isFloat(dtype) && countOf(shape) !== 1
+  const role = roleAt(node, input, { dtype, dims: shape ?? [undefined, undefined] })
+  if (role === 'offset' && countOf(shape) === 1) return false
+  if (!counted.has(role)) return false
   const { kind, bits } = dataTypes[dtype]
   if (kind === 'float' || kind === 'tiny-float') return true
   // Wider integers are shapes, axes and indices, but for the biases of integer layers.
-  return (kind === 'int' || kind === 'uint') && (bits <= 8 || (dtype === 'int32' && /QLinear|QGemm|Integer/.test(op)))
+  return (kind === 'int' || kind === 'uint') && (bits <= 8 || (dtype === 'int32' && role === 'bias'))
 }
 
-/** Nodes that only rearrange or retype: zeros stay zeros, distinct values stay distinct. */
-const keepers = new Set(['Identity', 'Cast', 'Reshape', 'Transpose', 'Squeeze', 'Unsqueeze', 'Flatten', 'Mul'])
+const counted: ReadonlySet<Role> = new Set(['weight', 'bias', 'norm', 'offset', 'unknown'])
+
+const rearrangers = new Set(['Identity', 'Cast', 'Reshape', 'Transpose', 'Squeeze', 'Unsqueeze', 'Flatten'])
+/** Behind these zeros stay zeros, and distinct values stay distinct. */
+const keepers = new Set([...rearrangers, 'Mul'])
 
 /** The numbers of a constant, up to a factor and their order; undefined where it is computed in some other way. */
 function elements(constant: Constant): ArrayLike<number> | undefined {

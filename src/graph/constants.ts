@@ -7,7 +7,6 @@
  * codebook), into local functions and the bodies of If, Loop and Scan, to the nodes that meet it with other values.
  */
 import type { FunctionDef, Graph, Model, Node, Tensor } from '../model.ts'
-import { isFloat } from '../tensor/dtype.ts'
 import { type Followed, followNode, type Part, type Stored, storedValue } from './follow.ts'
 import {
   attributesFor,
@@ -17,7 +16,7 @@ import {
   maxVisits,
   withReferences,
 } from './functions.ts'
-import { arithmetic, isKnownOperator, parameterPlaces, placeOf, type Role } from './roles.ts'
+import { parameterPlaces, placeOf, type Role, roleAt } from './roles.ts'
 import { intAttribute, subgraphsOf, tensorsOf } from './walk.ts'
 
 /** A node that meets the constant with other values, or that it tells how to compute. */
@@ -227,7 +226,7 @@ function use(walk: Walk, node: Node, values: readonly (Followed | undefined)[], 
       entry.uses.push({
         node,
         input,
-        role: roleAt(node, input, { part, afterLayer }),
+        role: roleAt(node, input, { ...tensor, isFactor: part.isFactor, afterLayer }),
         direct: part.direct,
         afterLayer,
         ...(readable ? { axes: axes as readonly number[] } : {}),
@@ -235,21 +234,6 @@ function use(walk: Walk, node: Node, values: readonly (Followed | undefined)[], 
       })
     }
   }
-}
-
-/** Operators that put a constant beside other values. */
-const joining = new Set(['Concat', 'Where', 'ScatterND', 'ScatterElements'])
-
-function roleAt(node: Node, input: number, { part, afterLayer }: { part: Part; afterLayer: boolean }): Role {
-  const { dtype, dims } = part.stored.tensor
-  const place = placeOf(node, input)
-  if (place) return place.role === 'weight' && part.isFactor ? 'factor' : place.role
-  if (!isKnownOperator(node)) return 'unknown'
-  if (!isFloat(dtype) || node.domain) return 'setting'
-  if (!arithmetic.has(node.op) && !joining.has(node.op)) return 'setting'
-  if (part.isFactor) return 'factor'
-  if (dims.filter((d) => d > 1).length > 1) return 'weight'
-  return node.op === 'Add' && afterLayer ? 'bias' : 'offset'
 }
 
 /** Nodes behind which a layer's result still is one. */

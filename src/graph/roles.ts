@@ -3,6 +3,7 @@
  * weight counts the layer's output channels.
  */
 import { isOnnxDomain, type Node } from '../model.ts'
+import { type DataType, isFloat } from '../tensor/dtype.ts'
 import { intAttribute, stringAttribute } from './walk.ts'
 
 /**
@@ -39,7 +40,7 @@ interface Place {
 }
 
 const weight = (axisOf?: AxisOf): Place => ({ role: 'weight', ...(axisOf ? { axisOf } : {}) })
-const [bias, norm, statistic, quantiser] = (['bias', 'norm', 'statistic', 'quantiser'] as const).map(
+const [bias, norm, statistic, quantiser, offset] = (['bias', 'norm', 'statistic', 'quantiser', 'offset'] as const).map(
   (role): Place => ({ role }),
 )
 
@@ -117,9 +118,9 @@ const rows: Readonly<Record<string, Row>> = {
     QAttention: { 1: matrix, 2: bias, ...quantisers([3, 4, 6, 7]) },
     QEmbedLayerNormalization: { 2: table, 3: table, 4: table, 5: norm, 6: norm, ...quantisers([8, 9, 10, 11, 12]) },
     QGemm: { ...quantisers([1, 2, 4, 5, 7, 8]), 3: right('transB'), 6: bias },
-    QLinearAdd: quantisers([1, 2, 4, 5, 6, 7]),
+    QLinearAdd: { 0: offset, 3: offset, ...quantisers([1, 2, 4, 5, 6, 7]) },
     QLinearConv: { ...quantisers([1, 2, 4, 5, 6, 7]), 3: weight(() => 0), 8: bias },
-    QLinearMul: quantisers([1, 2, 4, 5, 6, 7]),
+    QLinearMul: { 0: offset, 3: offset, ...quantisers([1, 2, 4, 5, 6, 7]) },
     QMoE: {
       2: weight(),
       3: quantiser,
@@ -196,3 +197,29 @@ export function parameterPlaces(node: Node): number[] {
 
 /** Arithmetic on two values, element by element. */
 export const arithmetic: ReadonlySet<string> = new Set(['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Min', 'Max', 'Sum', 'Mean'])
+
+/** Operators that put a constant beside other values. */
+const joining = new Set(['Concat', 'Where', 'ScatterND', 'ScatterElements'])
+
+/** A constant that a node meets with other values. */
+export interface Met {
+  readonly dtype: DataType
+  /** An axis whose length is not known counts as longer than 1. */
+  readonly dims: readonly unknown[]
+  /** Whether it is on its way to a weight, and no weight itself. */
+  readonly isFactor?: boolean
+  /** Whether the other values are what a layer makes. */
+  readonly afterLayer?: boolean
+}
+
+/** What a constant is to a node that reads it at an input. */
+export function roleAt(node: Node, input: number, { dtype, dims, isFactor, afterLayer }: Met): Role {
+  const place = placeOf(node, input)
+  if (place) return place.role === 'weight' && isFactor ? 'factor' : place.role
+  if (!isKnownOperator(node)) return 'unknown'
+  if (!isFloat(dtype) || node.domain) return 'setting'
+  if (!arithmetic.has(node.op) && !joining.has(node.op)) return 'setting'
+  if (isFactor) return 'factor'
+  if (dims.filter((d) => d !== 0 && d !== 1).length > 1) return 'weight'
+  return node.op === 'Add' && afterLayer ? 'bias' : 'offset'
+}
