@@ -28,6 +28,8 @@ const seed = 1
 describe('loadData', () => {
   it('helps with specs that it does not know', async () => {
     await expect(loadData('mnst:x', { seed })).rejects.toThrow('did you mean "mnist"?')
+    await expect(loadData('my/table.csv', { seed })).rejects.toThrow('did you mean "csv:my/table.csv"?')
+    await expect(loadData('csvv:table.csv', { seed })).rejects.toThrow('did you mean "csv"?')
     await expect(loadData('npz', { seed })).rejects.toThrow('npz: the file is missing; expected npz:FILE')
     await expect(loadData('mnist:/nowhere', { seed })).rejects.toThrow('there is no folder /nowhere')
     await expect(loadData(`mnist:${root}`, { seed })).rejects.toThrow('there is no train-images-idx3-ubyte.gz or')

@@ -48,6 +48,12 @@ const loaders: Readonly<Record<string, { readonly form: string; readonly load: L
 /** The forms of data spec, for help texts. */
 export const dataForms: readonly string[] = Object.values(loaders).map((l) => l.form)
 
+/** A hint for a path of a file given without its kind in front: `my.csv` for `csv:my.csv`. */
+function meantPath(spec: string): string | undefined {
+  const extension = /^[^:]+\.(npz|csv)$/i.exec(spec)?.[1]?.toLowerCase()
+  return extension && ` (did you mean "${extension}:${spec}"?)`
+}
+
 /** Loads the data of a spec. Throws one sentence where the spec, a file or its contents are wrong. */
 export async function loadData(spec: string, options: LoadOptions): Promise<Splits> {
   const colon = spec.indexOf(':')
@@ -55,7 +61,7 @@ export async function loadData(spec: string, options: LoadOptions): Promise<Spli
   const loader = loaders[kind]
   if (!loader) {
     throw new Error(
-      `data: "${spec}" is not a data spec${didYouMean(kind, Object.keys(loaders))}; expected ${dataForms.join(', ')}`,
+      `data: "${spec}" is not a data spec${meantPath(spec) ?? didYouMean(kind, Object.keys(loaders))}; expected ${dataForms.join(', ')}`,
     )
   }
   const unread = options.label !== undefined && kind !== 'csv' && kind !== 'npz' ? '--label' : undefined
