@@ -1,5 +1,6 @@
 /** Random inputs in place of data: as many as give a figure that holds, and as the model's cost allows. */
 import { findRandomInputs, type RandomInputs } from '../evaluate/random-inputs.ts'
+import { withInputShapes } from '../graph/input-shapes.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
@@ -23,30 +24,35 @@ export interface RandomData {
 /** What a recipe says in place of a data spec. */
 export const randomSpec = 'random'
 
-/** Samples per call, where the model takes them. */
-const perCall = 8
-/** Multiply-adds that one comparison of two models may take, and the measuring of sensitivities: seconds, a minute. */
+/** Samples per call, where the model takes them, and the multiply-adds of a call: the values of all its layers are kept at once. */
+const mostPerCall = 8
+const callCost = 1e10
+/** Multiply-adds that one comparison of two models may take, and running all calibration inputs: seconds. */
 const comparisonCost = 5e10
-const sensitivityCost = 5e11
+const calibrationCost = 5e10
 /** Input values that are kept at once. */
 const mostValues = 2 ** 25
 const mostJudged = 1024
 const mostCalibrated = 32
 /** What even a costly model is judged and calibrated on, in each range. */
 const leastJudged = 4
-const leastCalibrated = 2
+const leastCalibrated = 8
 
 /** Finds inputs that the model runs with. The same model and seed give the same ones. */
 export async function randomData(model: Model, seed: number): Promise<RandomData> {
-  const inputs = await withSession(
+  const { inputs, macs, values } = await withSession(
     () => openSession(model),
-    (session) => findRandomInputs(model, session, { batchSize: perCall }),
+    async (session) => {
+      const one = await findRandomInputs(model, session)
+      const cost = costOf(model, one)
+      const batchSize = Math.max(1, Math.min(mostPerCall, Math.floor(callCost / cost.macs)))
+      return { ...cost, inputs: batchSize > 1 ? await findRandomInputs(model, session, { batchSize }) : one }
+    },
   )
   const { ranges, samples: fed } = inputs
-  const { macs, layers, values } = costOf(model, inputs)
   const afford = (budget: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, Math.floor(budget / (macs * ranges.length))))
-  const calls = Math.ceil(afford(sensitivityCost / (2 * layers), leastCalibrated, mostCalibrated) / fed)
+  const calls = Math.ceil(afford(calibrationCost, leastCalibrated, mostCalibrated) / fed)
   const plan = ranges.flatMap((range) => Array.from({ length: calls }, (_, call) => ({ range, call })))
   return {
     ranges,
@@ -72,21 +78,12 @@ export async function randomData(model: Model, seed: number): Promise<RandomData
 /** A draw of its own for calibration: what is judged is not what was fitted. */
 const calibrationDraw = 104729
 
-/** Multiply-adds of a sample, at least those of touching each weight once, and how many layers have weights. */
-function costOf(
-  model: Model,
-  { shapes, samples }: RandomInputs,
-): {
-  macs: number
-  layers: number
-  values: number
-} {
-  const sized = model.graph.inputs.map((i) => (shapes[i.name] ? { ...i, shape: shapes[i.name] } : i))
-  const { totals, layers } = inspectModel({ ...model, graph: { ...model.graph, inputs: sized } })
+/** Multiply-adds of a sample, at least those of touching each weight once, and its input values. */
+function costOf(model: Model, { shapes, samples }: RandomInputs): { macs: number; values: number } {
+  const { totals } = inspectModel(withInputShapes(model, new Map(Object.entries(shapes))))
   const values = Object.values(shapes).reduce((sum, dims) => sum + sizeOf(dims), 0) / samples
   return {
     macs: Math.max((totals.macs ?? 0) / samples, totals.params, values),
-    layers: Math.max(1, layers.length),
     values,
   }
 }

@@ -42,7 +42,8 @@ function blockFactor({ second, size }: MomentBlock): InputFactor {
   // Damped relative to the mean diagonal; an absolute floor for inputs that never fire.
   const damping = Math.max(1e-8, (0.01 * trace) / size)
   for (let i = 0; i < size; i++) h[i * size + i] += damping
-  const u = inverseCholesky(h, size)
+  // Kept for every layer until the search ends, and added to weights that are float32 themselves.
+  const u = Float32Array.from(inverseCholesky(h, size))
   return { u, diagonal: Float64Array.from({ length: size }, (_, i) => u[i * size + i]) }
 }
 

@@ -12,7 +12,7 @@
 
 /** What is known of a layer's inputs: U (k x k, upper, row-major), or only its diagonal where no input was seen. */
 export interface InputFactor {
-  readonly u?: Float64Array
+  readonly u?: Float32Array | Float64Array
   readonly diagonal: Float64Array
 }
 
@@ -89,7 +89,7 @@ const together = 32
 /** Moves the error of column j onto the columns up to `end`. */
 function feedBack(
   w: Float64Array,
-  { u, errors, rows, k }: { u: Float64Array; errors: Float64Array; rows: number; k: number },
+  { u, errors, rows, k }: { u: Float32Array | Float64Array; errors: Float64Array; rows: number; k: number },
   { j, end }: { j: number; end: number },
 ): void {
   const e = (j % together) * rows
@@ -103,7 +103,7 @@ function feedBack(
 /** Moves the errors of the columns `from` to `end` onto all columns after them, in their order. */
 function feedBackAll(
   w: Float64Array,
-  { u, errors, rows, k }: { u: Float64Array; errors: Float64Array; rows: number; k: number },
+  { u, errors, rows, k }: { u: Float32Array | Float64Array; errors: Float64Array; rows: number; k: number },
   { from, end }: { from: number; end: number },
 ): void {
   for (let next = end; next < k; next++) {

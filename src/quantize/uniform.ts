@@ -8,18 +8,19 @@
  * compared on calibration inputs (task/divergence.ts); without any inputs every tensor gets the same signal-to-noise ratio.
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
-import type { Moments } from '../calibrate/input-moments.ts'
+import { blocksOf, type Moments } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
+import { withInputShapes } from '../graph/input-shapes.ts'
 import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
 import { widenWeights } from '../graph/widen-weights.ts'
+import { inspectModel } from '../inspect.ts'
 import { type Context, defineMethod, type Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
-import { openSession, type Value, withSession } from '../runtime/session.ts'
 import { divergenceFrom } from '../task/divergence.ts'
 import { guessTask } from '../task/guess.ts'
 import { judgedModel } from '../task/judged-model.ts'
-import type { Task } from '../task/task.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
+import { behindCut } from './_behind-cut.ts'
 import { factorOf, type LayerFactor, type LayerPlan, quantizeLayer, quantizeModel } from './_quantize-layers.ts'
 
 const stepFactor = 1.6
@@ -77,22 +78,46 @@ export async function prepareUniform(
   const layers = layersOf(model, options.minSize).filter((l) => !options.exclude.includes(l.weight.name))
   const seed = context.seed ?? 0
   const random = context.calibrationGroups !== undefined
-  const moments = context.calibration
-    ? await momentsOf(model, layers, context.calibration, { samples: options.samples, seed, alike: random })
-    : new Map<string, Moments>()
-  context.progress?.(0.2, 'measuring inputs')
+  const moments = new Map<string, Moments>()
   const factors = new Map<string, LayerFactor>()
-  for (const { weight, shape } of layers) {
-    if (!shape) continue
-    const found = moments.get(weight.name)
-    factors.set(weight.name, factorOf(shape, found))
-    // The factor says all of the second moments, which are as large.
-    if (found) moments.set(weight.name, { ...found, blocks: [] })
+  const parts = inParts(layers)
+  for (const [i, part] of parts.entries()) {
+    if (context.signal?.aborted) throw new Error('uniform: stopped')
+    const found = context.calibration
+      ? await momentsOf(model, part, context.calibration, { samples: options.samples, seed, alike: random })
+      : new Map<string, Moments>()
+    for (const { weight, shape } of part) {
+      if (shape) factors.set(weight.name, factorOf(shape, found.get(weight.name)))
+      // The factor says all of the second moments, which are as large.
+      const own = found.get(weight.name)
+      if (own) moments.set(weight.name, { ...own, blocks: [] })
+    }
+    context.progress?.((0.3 * (i + 1)) / parts.length, 'measuring inputs')
   }
   const sensitivity = context.calibration
     ? await measureSensitivity(model, layers, factors, context)
     : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
   return { model, layers, moments, factors, sensitivity, calibrated: context.calibration !== undefined && !random }
+}
+
+/** Most numbers of second moments that are measured in one run over the inputs. */
+const mostMoments = 2 ** 23
+
+/** Layers in parts whose second moments fit in memory together. */
+function inParts(layers: readonly Layer[]): Layer[][] {
+  const parts: Layer[][] = []
+  let left = 0
+  for (const layer of layers) {
+    const { groups = 0, columns = 0 } = layer.shape ?? {}
+    const needed = groups * blocksOf(columns).reduce((sum, { size }) => sum + size ** 2, 0)
+    if (parts.length === 0 || needed > left) {
+      parts.push([])
+      left = mostMoments
+    }
+    left -= needed
+    parts[parts.length - 1].push(layer)
+  }
+  return parts
 }
 
 function meanSquare(values: Float32Array): number {
@@ -144,40 +169,73 @@ export function quantizeAt(
 const referencePrice = 2e-8
 /** The calibration samples that sensitivities are measured on. */
 const sensitivitySamples = 256
+/** Multiply-adds that measuring all sensitivities on random inputs may take, were whole models run: a minute or two. */
+const sensitivityCost = 2e12
+/** The step that a costly layer's sensitivity is measured at, of the root mean square of its weights: noise of 1/200 of their power. */
+const onlyStep = 0.25
 
-/** Divergence by squared layer-output error, from quantising each layer alone: coarsely first, then at the step that this suggests. */
+/**
+ * Divergence by squared layer-output error, from quantising each layer alone: coarsely first, then at the step that this suggests.
+ * Where that would take too long, once, on the first random inputs of each range: a sum over many outputs needs few samples.
+ */
 async function measureSensitivity(
   model: Model,
   layers: readonly Layer[],
   factors: ReadonlyMap<string, LayerFactor>,
   context: Context,
 ): Promise<Map<string, number>> {
-  const all = (context.calibration as () => Iterable<Feeds>)()
-  const batches = context.calibrationGroups ? [...all] : firstSamples(all, sensitivitySamples)
-  const { task = guessTask(model), calibrationGroups } = context
-  const divergenceOf = divergenceFrom(await outputsOf(model, task, batches), task, calibrationGroups)
+  const { task = guessTask(model) } = context
+  const { batches, groups, once } = sensitivityInputs(model, layers.length, context)
+  const judged = judgedModel(model, task)
+  const behind = behindCut(judged, batches)
+  const divergenceOf = divergenceFrom(await behind.outputsOf(judged), task, groups)
   const sensitivity = new Map<string, number>()
-  const steps = layers.length * 2
-  for (let pass = 0; pass < 2; pass++) {
-    for (const [i, layer] of layers.entries()) {
+  for (const [i, layer] of layers.entries()) {
+    const { name, tensor } = layer.weight
+    const factor = factors.get(name)
+    const size = Math.sqrt(meanSquare(floats(tensor))) || 1
+    await behind.moveTo(layer.weight)
+    for (let pass = 0; pass < (once ? 1 : 2); pass++) {
       if (context.signal?.aborted) throw new Error('uniform: stopped')
-      const { name, tensor } = layer.weight
-      const factor = factors.get(name)
-      const step =
-        pass === 0
-          ? Math.sqrt(meanSquare(floats(tensor))) || 1
-          : stepOf(referencePrice / (sensitivity.get(name) as number), factor)
-      const quantized = quantizeLayer(layer, { step, lambda: 0 }, factor)
-      const changed = replaceTensors(model, new Map([[tensor, quantized.tensor]]))
-      const divergence = divergenceOf(await outputsOf(changed, task, batches))
+      const suggested = (): number => stepOf(referencePrice / (sensitivity.get(name) as number), factor)
+      const quantized = quantizeLayer(
+        layer,
+        { step: once ? onlyStep * size : pass === 0 ? size : suggested(), lambda: 0 },
+        factor,
+      )
+      const changed = replaceTensors(judged, new Map([[tensor, quantized.tensor]]))
+      const divergence = divergenceOf(await behind.outputsOf(changed))
       // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.
       const floor = 1e-12 / Math.max(1e-30, quantized.error)
       const measured = quantized.error > 0 ? divergence / quantized.error : 0
       sensitivity.set(name, Math.max(measured, floor, 1e-12))
-      context.progress?.(0.2 + (0.8 * (pass * layers.length + i + 1)) / steps, 'measuring sensitivity')
     }
+    context.progress?.(0.3 + (0.7 * (i + 1)) / layers.length, 'measuring sensitivity')
   }
   return sensitivity
+}
+
+/** The batches that sensitivities are measured on, their ranges where they are random, and whether one pass must do. */
+function sensitivityInputs(
+  model: Model,
+  layers: number,
+  { calibration, calibrationGroups }: Context,
+): { batches: Feeds[]; groups?: string[]; once: boolean } {
+  const all = (calibration as () => Iterable<Feeds>)()
+  if (!calibrationGroups) return { batches: firstSamples(all, sensitivitySamples), once: false }
+  const batches = [...all]
+  const { totals } = inspectModel(
+    withInputShapes(model, new Map(Object.entries(batches[0] ?? {}).map(([n, v]) => [n, v.dims]))),
+  )
+  const affordable = Math.floor(sensitivityCost / (2 * layers * Math.max(1, totals.macs ?? 0, totals.params)))
+  if (affordable >= batches.length) return { batches, groups: [...calibrationGroups], once: false }
+  // What an output varies by shows from two samples on.
+  const least = Object.values(batches[0] ?? {})[0]?.dims[0] === 1 ? 2 : 1
+  const perGroup = Math.max(least, Math.floor((2 * affordable) / new Set(calibrationGroups).size))
+  const chosen = calibrationGroups.flatMap((g, b) =>
+    calibrationGroups.slice(0, b).filter((o) => o === g).length < perGroup ? [b] : [],
+  )
+  return { batches: chosen.map((b) => batches[b]), groups: chosen.map((b) => calibrationGroups[b]), once: true }
 }
 
 /** Whole batches until there are enough samples (batches without a leading axis count as one). */
@@ -190,15 +248,4 @@ function firstSamples(batches: Iterable<Feeds>, count: number): Feeds[] {
     if (samples >= count) break
   }
   return taken
-}
-
-async function outputsOf(model: Model, task: Task, batches: readonly Feeds[]): Promise<Record<string, Value>[]> {
-  const all: Record<string, Value>[] = []
-  await withSession(
-    () => openSession(judgedModel(model, task)),
-    async (session) => {
-      for (const feeds of batches) all.push(await session.run(feeds))
-    },
-  )
-  return all
 }
