@@ -76,11 +76,11 @@ export interface Moments {
   readonly mean: readonly Float64Array[]
 }
 
-/** The blocks that `columns` inputs fall into. */
-export function blocksOf(columns: number): { readonly from: number; readonly size: number }[] {
-  return Array.from({ length: Math.ceil(columns / maxBlock) }, (_, b) => ({
-    from: b * maxBlock,
-    size: Math.min(maxBlock, columns - b * maxBlock),
+/** The blocks that `columns` inputs fall into, of at most `most` each. */
+export function blocksOf(columns: number, most = maxBlock): { readonly from: number; readonly size: number }[] {
+  return Array.from({ length: Math.ceil(columns / most) }, (_, b) => ({
+    from: b * most,
+    size: Math.min(most, columns - b * most),
   }))
 }
 
@@ -94,14 +94,21 @@ export interface MomentSampler {
 export function sampleMoments(
   node: Node,
   weightDims: readonly number[],
-  options: { readonly limit: number; readonly batches: number; readonly seed: number; readonly alike?: boolean },
+  options: {
+    readonly limit: number
+    readonly batches: number
+    readonly seed: number
+    readonly alike?: boolean
+    /** Most inputs of a block; default `maxBlock`. */
+    readonly block?: number
+  },
 ): MomentSampler {
   const shape = matrixShapeOf(node, weightDims)
   if (!shape) throw new Error(`${describe(node)}: no matrix form for weights [${weightDims.join(',')}]`)
   const perBatch = Math.max(1, Math.floor(options.limit / options.batches))
   const rng = random(options.seed)
   const groups = Array.from({ length: shape.groups }, () => ({
-    blocks: blocksOf(shape.columns).map((b) => ({ ...b, second: new Float64Array(b.size * b.size) })),
+    blocks: blocksOf(shape.columns, options.block).map((b) => ({ ...b, second: new Float64Array(b.size * b.size) })),
     mean: new Float64Array(shape.columns),
     total: 0,
   }))

@@ -62,6 +62,8 @@ export async function momentsOf(
     readonly seed: number
     /** Every batch counts alike, whatever range its inputs are in: their vectors are scaled, and no mean is given. */
     readonly alike?: boolean
+    /** Most inputs of a block of second moments; default `maxBlock`. */
+    readonly block?: number
   },
 ): Promise<Map<string, Moments>> {
   const result = new Map<string, Moments>()
@@ -80,6 +82,7 @@ export async function momentsOf(
       batches: batches.length,
       seed: options.seed,
       alike: options.alike,
+      block: options.block,
     }),
   )
   await withSession(

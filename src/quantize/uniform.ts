@@ -8,7 +8,7 @@
  * compared on calibration inputs (task/divergence.ts); without any inputs every tensor gets the same signal-to-noise ratio.
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
-import { blocksOf, type Moments } from '../calibrate/input-moments.ts'
+import { blocksOf, type Moments, maxBlock } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
@@ -80,11 +80,12 @@ export async function prepareUniform(
   const random = context.calibrationGroups !== undefined
   const moments = new Map<string, Moments>()
   const factors = new Map<string, LayerFactor>()
-  const parts = inParts(layers)
+  const block = blockFor(layers)
+  const parts = inParts(layers, block)
   for (const [i, part] of parts.entries()) {
     if (context.signal?.aborted) throw new Error('uniform: stopped')
     const found = context.calibration
-      ? await momentsOf(model, part, context.calibration, { samples: options.samples, seed, alike: random })
+      ? await momentsOf(model, part, context.calibration, { samples: options.samples, seed, alike: random, block })
       : new Map<string, Moments>()
     for (const { weight, shape } of part) {
       if (shape) factors.set(weight.name, factorOf(shape, found.get(weight.name)))
@@ -100,16 +101,29 @@ export async function prepareUniform(
   return { model, layers, moments, factors, sensitivity, calibrated: context.calibration !== undefined && !random }
 }
 
+/** Multiply-adds of error feedback, for all layers once, above which blocks of inputs are small: a search quantises a dozen times. */
+const mostFeedback = 3e9
+const smallBlock = 256
+
+/** The most inputs whose errors make up for each other: fewer in large networks, whose time goes with it. */
+function blockFor(layers: readonly Layer[]): number {
+  const feedback = layers.reduce((sum, { shape }) => {
+    const { groups = 0, rows = 0, columns = 0 } = shape ?? {}
+    return sum + groups * rows * blocksOf(columns).reduce((s, { size }) => s + size ** 2 / 2, 0)
+  }, 0)
+  return feedback > mostFeedback ? smallBlock : maxBlock
+}
+
 /** Most numbers of second moments that are measured in one run over the inputs. */
 const mostMoments = 2 ** 23
 
 /** Layers in parts whose second moments fit in memory together. */
-function inParts(layers: readonly Layer[]): Layer[][] {
+function inParts(layers: readonly Layer[], block: number): Layer[][] {
   const parts: Layer[][] = []
   let left = 0
   for (const layer of layers) {
     const { groups = 0, columns = 0 } = layer.shape ?? {}
-    const needed = groups * blocksOf(columns).reduce((sum, { size }) => sum + size ** 2, 0)
+    const needed = groups * blocksOf(columns, block).reduce((sum, { size }) => sum + size ** 2, 0)
     if (parts.length === 0 || needed > left) {
       parts.push([])
       left = mostMoments
