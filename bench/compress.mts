@@ -8,39 +8,19 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { writeNpz } from '../src/data/npy.ts'
-import { caseIds, keywords } from './_cases.mts'
+import { caseIds } from './_cases.mts'
+import { dataFlags } from './_data-flags.mts'
 
 const main = join(import.meta.dirname, '../dist/cli/main.js')
 const resultFile = join(import.meta.dirname, 'results/compress.json')
 const folder = mkdtempSync(join(tmpdir(), 'coppice-bench-'))
-
-/** The data flags of a case, with the folders as the environment names them. */
-async function dataFlags(id: string): Promise<string[]> {
-  const { COPPICE_DATA = '', COPPICE_CIFAR10 = '' } = process.env
-  if (id === 'mnist-8') return ['--data', `mnist:${join(COPPICE_DATA, 'mnist')}`, '--input-range', '0..255']
-  if (id === 'mlperf-tiny-kws-dscnn') {
-    const file = join(folder, 'kws.npz')
-    const { fields, labels, length } = keywords()
-    const [{ shape, data }] = Object.values(fields)
-    writeFileSync(
-      file,
-      await writeNpz({ input: { shape: [length, ...shape], data }, labels: { shape: [length], data: labels! } }),
-    )
-    return ['--data', `npz:${file}`]
-  }
-  const cifar = ['--data', `cifar10:${COPPICE_CIFAR10}`]
-  return id === 'mlperf-tiny-ic-resnet8'
-    ? [...cifar, '--input-range', '0..255']
-    : [...cifar, '--mean', '.485,.456,.406', '--std', '.229,.224,.225']
-}
 
 const ids = process.argv.length > 2 ? process.argv.slice(2) : caseIds
 const results: Record<string, unknown> = existsSync(resultFile)
   ? JSON.parse(readFileSync(resultFile, 'utf8')).results
   : {}
 for (const id of ids) {
-  const flags = await dataFlags(id)
+  const flags = await dataFlags(id, folder)
   const model = join(process.env.COPPICE_MODELS ?? '', `${id}.onnx`)
   const start = performance.now()
   const { stdout, stderr, status } = spawnSync(

@@ -86,6 +86,25 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  'compress-without-data': () => {
+    const r = result('compress-without-data')
+    return (
+      r &&
+      table(
+        ['model', '.onnx before', 'packed after', 'ratio', 'top-1 before', 'top-1 after', 'points lost', 'seconds'],
+        Object.entries<Json>(r.results).map(([id, x]) => [
+          id,
+          count(x.bytes),
+          count(x.packed),
+          `**${x.ratio.toFixed(1)} x**`,
+          percent(x.top1.before),
+          percent(x.top1.after),
+          x.lostPoints.toFixed(2),
+          x.wallSeconds.toFixed(0),
+        ]),
+      )
+    )
+  },
   int8: () => {
     const r = result('int8')
     const rows = Object.entries<Json>(r?.results ?? {}).flatMap(([id, x]) =>
