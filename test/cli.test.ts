@@ -95,6 +95,15 @@ describe('compress', () => {
     expect(report.agreement.top1).toBeGreaterThan(0.97)
     expect(report.speedUp.median).toBeGreaterThan(0)
   })
+
+  it('evaluate warns of test data that has one class', async () => {
+    const header = `${Array.from({ length: 784 }, (_, i) => `p${i}`).join(',')},label\n`
+    const row = `${Array.from({ length: 784 }, (_, i) => i % 7).join(',')},3\n`
+    writeFileSync(join(folder, 'one.csv'), header + row.repeat(40))
+    const { code, stderr } = await coppice('evaluate', digits, '--data', 'csv:one.csv')
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/every test sample of .*one\.csv.* is of class/)
+  })
 })
 
 describe('bad input gets one sentence and exit code 1, and leaves nothing behind', () => {

@@ -186,10 +186,10 @@ async function encode(
     const { kept, otherwise } = found
     return { ...(await result({ model: found.model, onnx: written, steps, notes })), kept, otherwise }
   }
-  const why = { kept: found.kept, otherwise: 'no smaller .onnx came of quantising it' }
+  const why = { kept: found.kept, otherwise: 'quantising it did not make the .onnx smaller' }
   const onnx = writeModel(asWritten(tidied.model))
   if (onnx.byteLength < original.byteLength && tidied.notes.length > 0) {
-    const notes = [...tidied.notes, 'no smaller .onnx came of quantising, so the weights keep their precision']
+    const notes = [...tidied.notes, 'quantising did not make the .onnx smaller, so the weights keep their precision']
     return { ...(await result({ model: tidied.model, onnx, steps: tidied.steps, notes })), ...why }
   }
   const notes = ['no smaller .onnx came out, so the original file is kept']

@@ -37,6 +37,9 @@ export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, si
   const data = await bindData(model, flags, io, signal)
   const task = data && (await taskOf(model, { data, told: flags.task }))
   for (const sentence of task ? describeTask(task) : []) io.say(`note: ${sentence}`)
+  const { labels, id } = data?.splits.test ?? {}
+  if (labels?.length && labels.every((label) => label === labels[0]))
+    io.say(`warning: every test sample of ${id} is of class ${labels[0]}, so accuracy shows little`)
   const shared = { data, task, seed, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
   if (flags.against) {
     const reference = openAny(flags.against)
