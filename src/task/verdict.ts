@@ -157,7 +157,9 @@ function points(
   const loss = 100 * found.loss
   const measured = shareSpent(loss, limit)
   const finding = { ...about(j), unit, loss, limit, interval: [100 * interval[0], 100 * interval[1]] as const }
-  if (!searching || found.counts) return { ...finding, spent: measured }
+  if (!searching) return { ...finding, spent: measured }
+  // Losses are whole samples: one that is half a sample from the reserve is as near as counting comes.
+  if (found.counts) return { ...finding, spent: shareSpent(loss - 50 / total, limit) }
   // A search must be able to show that the limit holds: the expected loss, what it may be above that at 90 %, and half a
   // sample for what no sample says. Where too few samples show anything, noise as low as values must keep is harmless.
   const high = 100 * (Math.max(0, shown.share) + below90 * finite(shown.error) + 0.5 / total)
