@@ -2,11 +2,12 @@
 
 import type { Mode } from '../formats/entropy/integer-coder.ts'
 import { packModelOn } from '../formats/pack.ts'
-import { unpackModel } from '../formats/unpack.ts'
+import { unpackOnnxOn } from '../formats/unpack.ts'
 import { type InputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { apart } from '../numbers.ts'
+import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import type { CalibrationSpec, Recipe, Step } from '../recipe.ts'
 import type { SpeedUp } from '../speed-up.ts'
@@ -50,6 +51,8 @@ export interface Compressed {
   /** The file; the original's bytes where nothing smaller came out. */
   readonly onnx: Uint8Array
   readonly packed: Uint8Array
+  /** The ONNX file that comes out of `packed`: what was judged. */
+  readonly decoded: Uint8Array
   readonly recipe: Recipe
   readonly task: Task
   /** The worst that the search found on held-back data (or random inputs), and its limit. */
@@ -76,6 +79,9 @@ export interface HeldBackLoss {
   readonly interval?: readonly [low: number, high: number]
 }
 
+/** Of the time, the search; the rest packs. */
+const searchShare = 0.85
+
 /** Searches again with a tighter limit where a result breaks it on other samples; so often at most. */
 const mostAttempts = { size: 4, speed: 2 }
 
@@ -90,7 +96,8 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
   for (let attempt = 1; ; attempt++) {
     const found = await search.find((m) => scorer.verdictOf(m, tightness))
     const made = await encode(found, prepared, { model, original, options })
-    const trial = await trialOf(unpackModel(made.packed))
+    const decoded = await unpackOnnxOn(made.packed, options.workers)
+    const trial = await trialOf(readModel(decoded))
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
       tightness *= Math.min(0.85 ** attempt, 0.9 / spent)
@@ -99,6 +106,7 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
     }
     return {
       ...made,
+      decoded,
       task,
       ...(found.verdict.worst ? { heldBack: heldBackLoss(found.verdict.worst, task, scorer.on) } : {}),
       trial,
@@ -124,7 +132,8 @@ interface Prepared {
 async function prepare(model: Model, options: CompressOptions): Promise<Prepared> {
   const { goal, max, seed, data, signal, progress, warn, compareSpeed } = options
   const tidied = await tidy(model, options)
-  const shared = { max, seed, signal, progress, warn }
+  const searched = (done: number, what: string): void => progress?.(searchShare * done, what)
+  const shared = { max, seed, signal, progress: searched, warn }
   const tell = (task: Task): Task => {
     for (const sentence of describeTask(task)) options.say?.(sentence)
     return task
@@ -175,7 +184,11 @@ async function encode(
   const result = async (of: { model: Model; onnx: Uint8Array; steps: readonly Step[]; notes: readonly string[] }) => ({
     model: asWritten(of.model),
     onnx: of.onnx,
-    packed: await packModelOn(asWritten(of.model), { mode: options.packMode, workers: options.workers }),
+    packed: await packModelOn(asWritten(of.model), {
+      mode: options.packMode,
+      workers: options.workers,
+      progress: (done) => options.progress?.(searchShare + (1 - searchShare) * done, 'packing'),
+    }),
     recipe: recipeOf(of.steps, prepared, options),
     notes: of.notes,
   })

@@ -1,11 +1,25 @@
 /** A packed file to a model. Damaged input gives an error of one sentence, whatever the damage. */
 import type { Model } from '../model.ts'
 import { readModel } from '../onnx/read.ts'
-import { unpackOnnx } from './unpack-onnx.ts'
+import type { Workers } from '../workers.ts'
+import { openPacked } from './cop-file.ts'
+import { onnxArray, unpackOnnx } from './unpack-onnx.ts'
 
 export { unpackOnnx } from './unpack-onnx.ts'
 
 /** The model in a packed file, exactly as it was packed. */
 export function unpackModel(bytes: Uint8Array): Model {
   return readModel(unpackOnnx(bytes))
+}
+
+/** The ONNX bytes of the model in a packed file, decoded on several threads where there are some. */
+export async function unpackOnnxOn(bytes: Uint8Array, workers: Workers | undefined): Promise<Uint8Array> {
+  const { head, fill } = await openPacked(bytes, { workers })
+  const out = onnxArray(head.contents)
+  let at = 0
+  for await (const chunk of fill(head.chunks)) {
+    out.set(chunk, at)
+    at += chunk.length
+  }
+  return out
 }
