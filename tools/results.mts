@@ -91,7 +91,7 @@ const tables: Record<string, () => string | undefined> = {
     return (
       r &&
       table(
-        ['model', '.onnx before', 'packed after', 'ratio', 'top-1 before', 'top-1 after', 'points lost', 'seconds'],
+        ['model', '.onnx before', 'packed after', 'ratio', 'top-1 before', 'top-1 after', 'points lost'],
         Object.entries<Json>(r.results).map(([id, x]) => [
           id,
           count(x.bytes),
@@ -100,7 +100,6 @@ const tables: Record<string, () => string | undefined> = {
           percent(x.top1.before),
           percent(x.top1.after),
           x.lostPoints.toFixed(2),
-          x.wallSeconds.toFixed(0),
         ]),
       )
     )

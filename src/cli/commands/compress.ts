@@ -99,7 +99,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
       trial: result.trial,
       ...(flags.compareSizes ? { compressors } : {}),
       skipLatency: !flags.latency,
-      latencyMs: goal === 'speed' ? 20_000 : 10_000,
+      latencyMs: goal === 'speed' ? 20_000 : 3_000,
       signal,
       progress: (done, what) => io.progress(0.8 + 0.2 * done, what),
     },
