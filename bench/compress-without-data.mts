@@ -28,15 +28,7 @@ for (const id of ['cifar10-resnet20', 'cifar10-resnet56', 'mlperf-tiny-ic-resnet
   const { code, json } = coppice('compress', model, '-o', onnx, '--pack', packed, '--no-latency')
   const seconds = (performance.now() - start) / 1000
   const flags = await dataFlags(id, folder)
-  const evaluated = coppice(
-    'evaluate',
-    packed,
-    '--against',
-    model,
-    ...flags,
-    '--no-latency',
-    '--no-preprocess-check',
-  ).json
+  const evaluated = coppice('evaluate', packed, '--against', model, ...flags, '--no-preprocess-check').json
   const [before, after] = [evaluated.before, evaluated.after].map(
     (side: { top1?: number } = {}) => side.top1 ?? Number.NaN,
   )

@@ -35,6 +35,8 @@ export interface Search {
 
 /** Halvings of the price's bracket, in octaves, after it is found: within 9 % of the limit's price. */
 const bisections = 3
+/** Models of more weights than that get one less, within 19 %: a trial takes long, and little is lost. */
+const largeModel = 1e7
 const mostOctaves = 16
 
 export interface SmallSearch extends Search {
@@ -55,9 +57,15 @@ export async function openSmall(
     progress: (done, what) => progress?.(0.6 * done, what),
   })
   const start = startPrice(prepared, task, max, context.calibrationGroups !== undefined)
+  const weights = weightsOf(prepared)
+  // The probe is what the search tries first.
+  let probed: Model | undefined
   return {
     sensitivity: prepared.sensitivity,
-    probe: async () => (await quantizeAt(prepared, start)).model,
+    probe: async () => {
+      probed = (await quantizeAt(prepared, start)).model
+      return probed
+    },
     async find(verdictOf) {
       const kept = new Map<string, string>()
       const unquantized = async (why: string): Promise<Found> => ({
@@ -71,13 +79,17 @@ export async function openSmall(
       if (prepared.layers.length === 0)
         return unquantized(`no weight of ${settings.minSize} or more finite float elements was found to quantise`)
       let tries = 0
+      let held: Verdict | undefined
       const holds = async (lambda: number): Promise<boolean> => {
         if (signal?.aborted) throw new AbortError('compress: stopped')
-        const { model: quantized } = await quantizeAt(prepared, lambda)
+        const quantized = (lambda === start && probed) || (await quantizeAt(prepared, lambda)).model
+        probed = undefined
         progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `searching, at a price of ${lambda.toExponential(1)} per bit`)
-        return (await verdictOf(quantized)).spent <= 1
+        const verdict = await verdictOf(quantized)
+        if (verdict.spent <= 1) held = verdict
+        return verdict.spent <= 1
       }
-      const lambda = await highestPrice(holds, start)
+      const lambda = await highestPrice(holds, start, weights > largeModel ? bisections - 1 : bisections)
       if (lambda === undefined)
         return unquantized('even the finest steps tried lose more than is allowed, so weights keep their precision')
       const { model: quantized } = await quantizeAt(prepared, lambda)
@@ -88,7 +100,8 @@ export async function openSmall(
           ['uniform', { lambda }],
           ['compact', {}],
         ],
-        verdict: await verdictOf(compacted),
+        // Prices that hold only rise, and compacting changes no weight.
+        verdict: held as Verdict,
         kept,
         otherwise: 'it is on its grid already',
         notes: [],
@@ -104,16 +117,23 @@ const pricePerDivergence = (2 * Math.LN2) / 2.56
  * The price to begin with: for decisions a usual one; for values the one that gives about the noise that is allowed, were
  * all weights to trade as theory says.
  */
-function startPrice({ layers }: PreparedUniform, task: Task, max: MaxLoss, random: boolean): number {
+function startPrice(prepared: PreparedUniform, task: Task, max: MaxLoss, random: boolean): number {
   const decides = !random && max.points < Number.POSITIVE_INFINITY && task.outputs.some(isDecision)
   if (decides) return uniform.options.lambda.default
-  const weights = layers.reduce((sum, { weight }) => sum + sizeOf(weight.tensor.dims), 0)
-  const price = (10 ** (-max.snrDb / 10) * pricePerDivergence) / Math.max(1, weights)
+  const price = (10 ** (-max.snrDb / 10) * pricePerDivergence) / Math.max(1, weightsOf(prepared))
   return short(Math.min(1e-2, Math.max(1e-16, price)))
 }
 
+function weightsOf({ layers }: PreparedUniform): number {
+  return layers.reduce((sum, { weight }) => sum + sizeOf(weight.tensor.dims), 0)
+}
+
 /** The highest price that holds (undefined: none tried): octaves up or down from a start, then bisection. */
-async function highestPrice(holds: (lambda: number) => Promise<boolean>, start: number): Promise<number | undefined> {
+async function highestPrice(
+  holds: (lambda: number) => Promise<boolean>,
+  start: number,
+  halvings: number,
+): Promise<number | undefined> {
   let good = start
   let octaves = 0
   if (await holds(start)) {
@@ -124,7 +144,7 @@ async function highestPrice(holds: (lambda: number) => Promise<boolean>, start: 
       if (++octaves > mostOctaves) return undefined
     } while (!(await holds(good)))
   }
-  for (let i = 1; i <= bisections; i++) {
+  for (let i = 1; i <= halvings; i++) {
     const middle = short(good * 2 ** (0.5 ** i))
     if (await holds(middle)) good = middle
   }
