@@ -2,7 +2,7 @@
  * Values that stand in for data where there is none: pictures, sounds, maps and vectors with the structure of real ones
  * (spectra that fall with frequency, edges, pauses), in every range that people feed.
  */
-import { type Random, random } from '../tensor/random.ts'
+import type { Random } from '../tensor/random.ts'
 
 /** What a tensor's shape suggests that it holds. */
 export type Form = 'picture' | 'sound' | 'vector'
@@ -184,9 +184,4 @@ function vector(length: number, index: number, rng: Random): Float32Array {
   if (kind === 0) return Float32Array.from({ length }, () => 0.5 + 0.25 * rng.normal())
   if (kind === 1) return clouds(1, length, 0.7, rng).map((x) => 0.5 + 0.3 * x)
   return Float32Array.from({ length }, () => (rng.next() < 0.2 ? rng.next() : 0))
-}
-
-/** A seeded sample, for tests and for drawing without a generator at hand. */
-export function sampleAt(dims: readonly number[], range: string, index: number): Float32Array {
-  return drawSample(layoutOf(dims), range, index, random(index))
 }

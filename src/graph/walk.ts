@@ -1,7 +1,7 @@
 /** Looking around in a graph: producers, consumers, attributes, constants, nested graphs. */
 import { UnsupportedError } from '../errors.ts'
 import type { Attribute, Graph, Model, Node, Tensor } from '../model.ts'
-import { byteLengthOf, integers, sizeOf } from '../tensor/dtype.ts'
+import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 
 /** Which node makes each value. */
 export function producersOf(graph: Graph): Map<string, Node> {
@@ -158,10 +158,4 @@ export function constantOf(
   if (node?.op !== 'Constant') return undefined
   const value = node.attributes.value
   return value?.type === 'tensor' ? value.value : undefined
-}
-
-/** A constant list of whole numbers (axes, shapes, pads), or undefined where it is computed. */
-export function constantInts(graph: Graph, name: string, producers?: ReadonlyMap<string, Node>): number[] | undefined {
-  const tensor = constantOf(graph, name, producers)
-  return tensor && Array.from(integers(tensor))
 }

@@ -232,11 +232,6 @@ const rows: Readonly<Record<string, Row>> = {
   ReduceMean: reduceMean,
 }
 
-/** The operators with a row, for the coverage matrix. */
-export function couplingRules(): string[] {
-  return Object.keys(rows).sort()
-}
-
 /** How the node ties channels; undefined where it has no row or is not of a form that the row knows. */
 export function couplingOf(node: Node, context: CouplingContext): Coupling | undefined {
   if (node.domain || (node.op === 'MaxPool' && node.outputs.length > 1)) return undefined
