@@ -2,12 +2,15 @@
  * Looking inside a model: its layers with shapes, parameters, multiply-adds, bytes, sparsity and distinct values, and
  * what coppice has no rule for. Plain data, ready for JSON.
  *
- * Parameters belong to the layer that computes with them: a constant is followed through nodes that have only constant
- * inputs (Cast, DequantizeLinear, Gather from a codebook, Mul by a scale, ...), into nested graphs as well.
+ * Which constants are parameters, and of what layer, graph/constants.ts says, as for every other command. Their numbers
+ * (zeros, distinct values) are found behind nodes that have only constant inputs (Cast, DequantizeLinear, Gather from a
+ * codebook, Mul by a scale, ...). Local functions are shown by what is in them.
  */
+import { constantsOf } from './graph/constants.ts'
+import { inlined } from './graph/inline-functions.ts'
 import { remarksOn } from './graph/remarks.ts'
 import { type Role, roleAt } from './graph/roles.ts'
-import { bytesOfTensor, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
+import { bytesOfTensor, intAttribute, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
 import {
   type Dim,
   type Graph,
@@ -21,7 +24,7 @@ import {
 import { type Lookup, macsOf, macsOfGraph } from './ops/cost.ts'
 import { countOf, type Known } from './ops/shape/known.ts'
 import { inferShapes, type ShapeOptions, type Shapes, type Unsupported } from './ops/shape.ts'
-import { type DataType, dataTypes, floats, integers, isFloat, sizeOf } from './tensor/dtype.ts'
+import { type DataType, dataTypes, floats, integers, sizeOf } from './tensor/dtype.ts'
 
 /** A dimension in JSON: null where it is not known. */
 type JsonDim = number | string | null
@@ -76,36 +79,37 @@ export interface Inspection {
 }
 
 /** Inspects a model. Shapes are shown as they are inferred; multiply-adds are for batch 1 unless `inputShapes` says. */
-export function inspectModel(model: Model, options: ShapeOptions = {}): Inspection {
+export function inspectModel(given: Model, options: ShapeOptions = {}): Inspection {
+  const model = inlined(given)
   const shapes = inferShapes(model, options)
   const single = inferShapes(model, { ...options, inputShapes: { ...batchOfOne(model), ...options.inputShapes } })
   const walk: Walk = {
     shapes,
     single,
     layers: [],
-    countedValues: new Set(),
+    parameters: parametersOf(model),
     countedTensors: new Set(),
     attributeBytes: 0,
   }
   inspectGraph(walk, model.graph, { prefix: '', constants: new Map(), shape: () => undefined, batch: () => undefined })
   const stored = storedNames(model.graph)
-  const given = model.graph.inputs.filter((i) => !stored.has(i.name))
+  const asked = model.graph.inputs.filter((i) => !stored.has(i.name))
   return {
-    opset: model.opsets.find((o) => isOnnxDomain(o.domain))?.version ?? null,
-    opsets: model.opsets.map(({ domain, version }) => ({ domain: isOnnxDomain(domain) ? '' : domain, version })),
+    opset: given.opsets.find((o) => isOnnxDomain(o.domain))?.version ?? null,
+    opsets: given.opsets.map(({ domain, version }) => ({ domain: isOnnxDomain(domain) ? '' : domain, version })),
     irVersion: model.irVersion,
-    inputs: given.map((i) => summary(i, shapes.values.get(i.name))),
+    inputs: asked.map((i) => summary(i, shapes.values.get(i.name))),
     outputs: model.graph.outputs.map((o) => summary(o, shapes.values.get(o.name))),
     layers: walk.layers,
     totals: {
       layers: walk.layers.length,
       params: walk.layers.reduce((sum, l) => sum + l.params, 0),
       macs: macsOfGraph(model.graph, single) ?? null,
-      bytes: storedBytes(model) + walk.attributeBytes,
+      bytes: storedBytes(given) + walk.attributeBytes,
     },
     unsupported: shapes.unsupported,
     problems: shapes.problems,
-    remarks: remarksOn(model),
+    remarks: remarksOn(given),
   }
 }
 
@@ -146,7 +150,8 @@ interface Walk {
   readonly shapes: Shapes
   readonly single: Shapes
   readonly layers: LayerInfo[]
-  readonly countedValues: Set<Constant>
+  /** The numbers of its own that each node multiplies or adds. */
+  readonly parameters: ReadonlyMap<Node, number>
   readonly countedTensors: Set<Tensor>
   /** Of numbers and texts that learners store as attributes. */
   attributeBytes: number
@@ -168,7 +173,8 @@ interface Scope {
   readonly batch: Lookup
 }
 
-function inspectGraph(walk: Walk, graph: Graph, outer: Scope): void {
+/** Gives the values that constants alone decide. */
+function inspectGraph(walk: Walk, graph: Graph, outer: Scope): ReadonlyMap<string, Constant> {
   const values = walk.shapes.nested.get(graph) ?? walk.shapes.values
   const single = walk.single.nested.get(graph) ?? walk.single.values
   const constants = new Map(outer.constants)
@@ -183,35 +189,62 @@ function inspectGraph(walk: Walk, graph: Graph, outer: Scope): void {
     batch: (name) => single.get(name) ?? outer.batch(name),
   }
   for (const node of graph.nodes) {
-    const constant = constantBy(node, scope)
+    const made = constantsBy(node, scope)
     for (const [i, name] of node.outputs.entries()) {
-      if (constant && i === 0) constants.set(name, constant)
+      if (made) constants.set(name, made[i])
       else constants.delete(name)
     }
-    if (constant || isShapeArithmetic(node, scope)) continue
+    if (made || isShapeArithmetic(node, scope)) continue
     const layer = inspectNode(walk, node, scope)
     walk.layers.push(layer)
-    for (const inner of subgraphsOf(node)) inspectGraph(walk, inner, { ...scope, prefix: `${layer.name}/` })
+    const branches = subgraphsOf(node).map((inner) => ({
+      inner,
+      constants: inspectGraph(walk, inner, { ...scope, prefix: `${layer.name}/` }),
+    }))
+    if (node.op !== 'If') continue
+    // A constant that a condition chooses belongs to the layer that reads it.
+    for (const [i, name] of node.outputs.entries()) {
+      const from = branches.map((b) => b.constants.get(b.inner.outputs[i]?.name ?? ''))
+      if (from.every((c) => c)) constants.set(name, { from, known: scope.shape(name) ?? {} })
+    }
   }
+  return constants
 }
 
 function sparseConstant(sparse: SparseTensor): Constant {
   return { sparse, from: [], known: { dtype: sparse.values.dtype, shape: sparse.dims } }
 }
 
-/** The node's first output as a constant, where it is one. */
-function constantBy(node: Node, { constants, shape }: Scope): Constant | undefined {
-  const known = shape(node.outputs[0] ?? '') ?? {}
+/** A node's outputs, where constants alone decide them. */
+function constantsBy(node: Node, { constants, shape }: Scope): Constant[] | undefined {
+  const known = (name: string): Known => shape(name) ?? {}
   if (node.op === 'Constant') {
     const value = node.attributes.value
     const { sparse_value: sparse } = node.attributes
-    if (sparse?.type === 'sparse-tensor') return sparseConstant(sparse.value)
-    return { ...(value?.type === 'tensor' ? { tensor: value.value } : {}), from: [], known }
+    if (sparse?.type === 'sparse-tensor') return [sparseConstant(sparse.value)]
+    return [{ ...(value?.type === 'tensor' ? { tensor: value.value } : {}), from: [], known: known(node.outputs[0]) }]
   }
   if (/^Random|^Multinomial|^Bernoulli/.test(node.op) || subgraphsOf(node).length > 0) return undefined
   const from = node.inputs.map((name) => (name ? constants.get(name) : undefined))
   if (from.length === 0 || node.inputs.some((name, i) => name && !from[i])) return undefined
-  return { node, from, known }
+  return node.outputs.map((name) => ({ node, from, known: known(name) }))
+}
+
+/** How many numbers of its own each node multiplies or adds; a tensor that several nodes share counts for the first. */
+function parametersOf({ graph }: Model): Map<Node, number> {
+  const parameters = new Map<Node, number>()
+  // Functions that stay calls are operators like others.
+  for (const { tensor, uses } of constantsOf({ graph })) {
+    const use = uses.find(({ role }) => isParameter(role, { dtype: tensor.dtype, shape: tensor.dims }))
+    if (use) parameters.set(use.node, (parameters.get(use.node) ?? 0) + numbersOf(tensor, use.node))
+  }
+  return parameters
+}
+
+/** Of the weights that some operators read several to a byte, the numbers that they stand for. */
+function numbersOf({ dims, dtype }: Tensor, node: Node): number {
+  const [rows, columns] = [intAttribute(node, 'N', 0), intAttribute(node, 'K', 0)]
+  return dtype === 'uint8' && node.domain === 'com.microsoft' && rows * columns > 0 ? rows * columns : sizeOf(dims)
 }
 
 /** Shape, and what is computed from it: no layer a person would look for. */
@@ -221,17 +254,17 @@ function isShapeArithmetic(node: Node, { shape }: Scope): boolean {
 
 function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
   const inputs = node.inputs.map((name) => (name ? scope.constants.get(name) : undefined))
-  let params = 0
+  let params = walk.parameters.get(node) ?? 0
   let bytes = 0
   let weight: Constant | undefined
   for (const [i, constant] of inputs.entries()) {
     if (!constant) continue
+    const { known, sparse } = constant
+    if (sparse && !walk.countedTensors.has(sparse.values)) params += countOf(known.shape) ?? 0
     bytes += bytesBehind(constant, walk.countedTensors)
-    if (!isParameter(node, i, constant.known)) continue
-    const whole = sourceOf(constant)
-    if (!walk.countedValues.has(whole)) params += countOf(constant.known.shape) ?? 0
-    walk.countedValues.add(whole)
-    if ((countOf(constant.known.shape) ?? 0) > (weight ? (countOf(weight.known.shape) ?? 0) : 0)) weight = constant
+    const { dtype, shape = [undefined, undefined] } = known
+    if (!dtype || !isParameter(roleAt(node, i, { dtype, dims: shape }), known)) continue
+    if ((countOf(known.shape) ?? 0) > (weight ? (countOf(weight.known.shape) ?? 0) : 0)) weight = constant
   }
   for (const a of Object.values(node.attributes)) {
     for (const t of a.type === 'tensor' ? [a.value] : a.type === 'tensors' ? a.value : []) bytes += bytesOfTensor(t)
@@ -250,12 +283,6 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
     bytes: bytes + listed.bytes,
     ...(weight?.sparse ? sparseSpread(weight.sparse) : spread(numbers)),
   }
-}
-
-/** What a constant is a turned, reshaped or retyped form of: a table that is tied to the output is one. */
-function sourceOf(constant: Constant): Constant {
-  const [data] = constant.from
-  return constant.node && data && rearrangers.has(constant.node.op) ? sourceOf(data) : constant
 }
 
 function bytesBehind(constant: Constant, counted: Set<Tensor>): number {
@@ -289,13 +316,8 @@ function listedIn(node: Node): { params: number; bytes: number } {
 }
 
 /** What a layer multiplies or adds: not what tells it how, and not single constants in arithmetic. */
-function isParameter(node: Node, input: number, { dtype, shape }: Known): boolean {
-  if (!dtype) return false
-  // What a Loop or Scan hands to its body, the body's layers multiply with.
-  if (subgraphsOf(node).length > 0) return isFloat(dtype) && countOf(shape) !== 1
-  const role = roleAt(node, input, { dtype, dims: shape ?? [undefined, undefined] })
-  if (role === 'offset' && countOf(shape) === 1) return false
-  if (!counted.has(role)) return false
+function isParameter(role: Role, { dtype, shape }: Known): boolean {
+  if (!dtype || !counted.has(role) || (role === 'offset' && countOf(shape) === 1)) return false
   const { kind, bits } = dataTypes[dtype]
   if (kind === 'float' || kind === 'tiny-float') return true
   // Wider integers are shapes, axes and indices, but for the biases of integer layers.
