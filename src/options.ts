@@ -1,37 +1,60 @@
 /**
- * Option tables. One table makes a method's types, defaults, checks, command-line flags and reference page.
+ * Option tables. One table makes the types, defaults and checks of a method's or command's options, its flags, its help and its
+ * reference page.
  */
 import { didYouMean } from './errors.ts'
 
-export type OptionDef =
-  | {
-      readonly type: 'number'
-      readonly default: number
-      readonly min?: number
-      readonly max?: number
-      readonly integer?: boolean
-      readonly help: string
-    }
-  | { readonly type: 'choice'; readonly of: readonly string[]; readonly default: string; readonly help: string }
-  | { readonly type: 'boolean'; readonly default: boolean; readonly help: string }
-  | { readonly type: 'string'; readonly default: string; readonly help: string }
-  | { readonly type: 'strings'; readonly default: readonly string[]; readonly help: string }
-  /** A number for each name, such as a step for each tensor. */
-  | { readonly type: 'numbers-by-name'; readonly default: Readonly<Record<string, number>>; readonly help: string }
+interface Described {
+  /** One line of help. */
+  readonly help: string
+  /** What stands for the value in help, such as `file`. */
+  readonly value?: string
+  /** A one-letter flag beside the long one. */
+  readonly short?: string
+}
+
+/** A default; or `optional`: undefined unless given; or `required`: an error unless given. */
+type Given<T> =
+  | { readonly default: T; readonly optional?: undefined; readonly required?: undefined }
+  | { readonly optional: true; readonly default?: undefined; readonly required?: undefined }
+  | { readonly required: true; readonly default?: undefined; readonly optional?: undefined }
+
+interface Bounds {
+  readonly min?: number
+  readonly max?: number
+  readonly integer?: boolean
+}
+
+export type OptionDef = Described &
+  (
+    | (Given<number> & Bounds & { readonly type: 'number' })
+    | (Given<string> & { readonly type: 'choice'; readonly of: readonly string[] })
+    | (Given<boolean> & { readonly type: 'boolean' })
+    | (Given<string> & { readonly type: 'string' })
+    /** `repeatable`: the flag is given once for each string, which may then hold commas. */
+    | (Given<readonly string[]> & { readonly type: 'strings'; readonly repeatable?: boolean })
+    | (Given<readonly number[]> & Bounds & { readonly type: 'numbers' })
+    /** A number for each name, such as a step for each tensor. */
+    | (Given<Readonly<Record<string, number>>> & { readonly type: 'numbers-by-name' })
+  )
 
 export type OptionTable = Readonly<Record<string, OptionDef>>
 
-type ValueOf<D extends OptionDef> = D extends { type: 'number' }
-  ? number
-  : D extends { type: 'choice'; of: readonly (infer C)[] }
-    ? C
-    : D extends { type: 'boolean' }
-      ? boolean
-      : D extends { type: 'string' }
-        ? string
-        : D extends { type: 'strings' }
-          ? readonly string[]
-          : Readonly<Record<string, number>>
+type ValueOf<D extends OptionDef> =
+  | (D extends { type: 'number' }
+      ? number
+      : D extends { type: 'choice'; of: readonly (infer C)[] }
+        ? C
+        : D extends { type: 'boolean' }
+          ? boolean
+          : D extends { type: 'string' }
+            ? string
+            : D extends { type: 'strings' }
+              ? readonly string[]
+              : D extends { type: 'numbers' }
+                ? readonly number[]
+                : Readonly<Record<string, number>>)
+  | (D extends { optional: true } ? undefined : never)
 
 export type OptionsOf<T extends OptionTable> = { readonly [K in keyof T]: ValueOf<T[K]> }
 
@@ -43,7 +66,7 @@ export function checkOptions<T extends OptionTable>(
 ): OptionsOf<T> {
   const known = Object.keys(table)
   for (const name of Object.keys(given)) {
-    if (!(name in table))
+    if (!Object.hasOwn(table, name))
       throw new Error(
         `${subject}: there is no option "${name}"${didYouMean(name, known)}; expected ${known.join(', ') || 'none'}`,
       )
@@ -51,43 +74,66 @@ export function checkOptions<T extends OptionTable>(
   const checked: Record<string, unknown> = {}
   for (const [name, def] of Object.entries(table)) {
     const value = (given as Record<string, unknown>)[name] ?? def.default
-    checkOption(`${subject}: ${name}`, def, value)
     checked[name] = value
+    if (value === undefined && def.optional) continue
+    if (!isValid(def, value)) {
+      const got = typeof value === 'object' ? JSON.stringify(value) : String(value)
+      const near = def.type === 'choice' ? didYouMean(got, def.of) : ''
+      throw new Error(`${subject}: ${name} must be ${expected(def)}, got ${got}${near}`)
+    }
   }
   return checked as OptionsOf<T>
 }
 
-function checkOption(subject: string, def: OptionDef, value: unknown): void {
-  const got = typeof value === 'object' ? JSON.stringify(value) : String(value)
+/** Whether a value is one that the option takes. */
+export function isValid(def: OptionDef, value: unknown): boolean {
   switch (def.type) {
-    case 'number': {
-      const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, integer } = def
-      if (typeof value !== 'number' || !(value >= min && value <= max))
-        throw new Error(`${subject} must be a number within [${min}, ${max}], got ${got}`)
-      if (integer && !Number.isInteger(value)) throw new Error(`${subject} must be a whole number, got ${got}`)
-      return
-    }
+    case 'number':
+      return isWithin(def, value)
     case 'choice':
-      if (!def.of.includes(value as string))
-        throw new Error(`${subject} must be one of ${def.of.join(', ')}, got ${got}${didYouMean(got, def.of)}`)
-      return
+      return def.of.includes(value as string)
     case 'boolean':
-      if (typeof value !== 'boolean') throw new Error(`${subject} must be true or false, got ${got}`)
-      return
+      return typeof value === 'boolean'
     case 'string':
-      if (typeof value !== 'string') throw new Error(`${subject} must be a text, got ${got}`)
-      return
+      return typeof value === 'string'
     case 'strings':
-      if (!Array.isArray(value) || value.some((v) => typeof v !== 'string'))
-        throw new Error(`${subject} must be a list of texts, got ${got}`)
-      return
+      return Array.isArray(value) && value.every((v) => typeof v === 'string')
+    case 'numbers':
+      return Array.isArray(value) && value.every((v) => isWithin(def, v))
     case 'numbers-by-name':
-      if (
-        typeof value !== 'object' ||
-        value === null ||
-        Object.values(value).some((v) => typeof v !== 'number' || !Number.isFinite(v))
-      ) {
-        throw new Error(`${subject} must map names to numbers, got ${got}`)
-      }
+      return typeof value === 'object' && value !== null && Object.values(value).every((v) => Number.isFinite(v))
   }
+}
+
+function isWithin(
+  { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, integer }: Bounds,
+  value: unknown,
+): boolean {
+  return typeof value === 'number' && value >= min && value <= max && (!integer || Number.isInteger(value))
+}
+
+/** What the option takes, in words that follow "expected" and "must be". */
+export function expected(def: OptionDef): string {
+  switch (def.type) {
+    case 'number':
+      return `${def.integer ? 'a whole number' : 'a number'}${bounds(def)}`
+    case 'choice':
+      return def.of.length === 1 ? def.of[0] : `${def.of.slice(0, -1).join(', ')} or ${def.of[def.of.length - 1]}`
+    case 'boolean':
+      return 'true or false'
+    case 'string':
+      return 'a string'
+    case 'strings':
+      return 'a list of strings'
+    case 'numbers':
+      return `a list of ${def.integer ? 'whole numbers' : 'numbers'}${bounds(def)}`
+    case 'numbers-by-name':
+      return 'an object with a number for each name'
+  }
+}
+
+function bounds({ min, max }: Bounds): string {
+  if (min === undefined && max === undefined) return ''
+  if (max === undefined) return ` of at least ${min}`
+  return ` within [${min ?? '-Infinity'}, ${max}]`
 }

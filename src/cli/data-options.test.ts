@@ -6,8 +6,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeNpz } from '../data/npy.ts'
 import { model as makeModel, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
-import { bindData, bindSpec, type DataFlags } from './data-options.ts'
-import { createIo } from './io.ts'
+import type { FlagTexts } from '../testing/run-command.ts'
+import { bindData as bind, bindSpec, dataOptions } from './data-options.ts'
+import { readFlags } from './flags.ts'
+import { createIo, type Io } from './io.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-data-options-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -21,7 +23,9 @@ const npz = async (name: string, arrays: Parameters<typeof writeNpz>[0]): Promis
   return `npz:${path}`
 }
 
-const given: readonly Partial<DataFlags>[] = [
+const bindData = (model: Model, flags: FlagTexts, to: Io) => bind(model, readFlags(dataOptions, flags), to)
+
+const given: readonly FlagTexts[] = [
   { inputRange: '0..255' },
   { mean: '0.5' },
   { std: '2' },

@@ -1,5 +1,4 @@
 /** The options that commands share which take data: the spec, the preprocessing, the seed. */
-import type { Command } from 'commander'
 import type { BoundData } from '../compress/held-back.ts'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { hasImages, type Preprocess } from '../data/dataset.ts'
@@ -7,41 +6,86 @@ import { guessPreprocess, type PreprocessOptions } from '../data/preprocess.ts'
 import { inputShapesOf, tellInputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Model } from '../model.ts'
 import { dataForms, loadData } from '../node/data.ts'
+import type { OptionsOf, OptionTable } from '../options.ts'
 import type { CalibrationSpec } from '../recipe.ts'
-import { type Io, numberList, numberOption } from './io.ts'
+import type { Io } from './io.ts'
 import { preprocessWarnings } from './preprocess-warning.ts'
 
-export interface ShapeFlags {
-  /** Each `name=1,3,320,320`, or the sizes alone. */
-  readonly inputShape?: readonly string[]
-}
+/** Of all commands that open models. */
+export const shapeOption = {
+  inputShape: {
+    type: 'strings',
+    default: [],
+    repeatable: true,
+    value: 'name=shape',
+    help: 'sizes that the model leaves open, such as image=1,3,320,320 (? leaves one open); the name only where there are several inputs',
+  },
+} as const satisfies OptionTable
 
-export interface DataFlags extends ShapeFlags {
-  readonly data?: string
-  readonly inputRange?: string
-  readonly mean?: string
-  readonly std?: string
-  readonly channels?: string
-  readonly layout?: string
-  readonly resize?: boolean
-  readonly label?: string
-  readonly header?: string
-  /** false with --no-preprocess-check. */
-  readonly preprocessCheck?: boolean
-  readonly seed: string
-}
+export const dataOptions = {
+  ...shapeOption,
+  data: { type: 'string', optional: true, value: 'spec', help: `data: ${dataForms.join(', ')}` },
+  inputRange: {
+    type: 'choice',
+    of: ['0..1', '0..255', '-1..1'],
+    optional: true,
+    value: 'range',
+    help: 'what pixels 0..255 are mapped to: 0..1, 0..255 or -1..1 (default: 0..1)',
+  },
+  mean: {
+    type: 'numbers',
+    optional: true,
+    help: 'subtracted after the range: one number, or one per channel, between commas',
+  },
+  std: { type: 'numbers', optional: true, help: 'divided by after that: one number, or one per channel' },
+  channels: {
+    type: 'choice',
+    of: ['RGB', 'BGR'],
+    optional: true,
+    value: 'order',
+    help: 'RGB or BGR: the order of colours that the model takes, and mean and std have',
+  },
+  layout: {
+    type: 'choice',
+    of: ['NCHW', 'NHWC'],
+    optional: true,
+    value: 'layout',
+    help: 'NCHW or NHWC (default: read off the model where only one fits)',
+  },
+  resize: { type: 'boolean', default: false, help: 'resize images to what the model takes (bilinear)' },
+  preprocessCheck: {
+    type: 'boolean',
+    default: true,
+    help: 'do not try whether another normalisation of images suits the model better',
+  },
+  label: {
+    type: 'string',
+    optional: true,
+    value: 'name',
+    help: 'the column (csv) or array (npz) with the answers; of a column also its number, from 1',
+  },
+  header: {
+    type: 'choice',
+    of: ['yes', 'no'],
+    optional: true,
+    value: 'answer',
+    help: 'yes or no: whether the first row of a csv names the columns (default: where it has words)',
+  },
+  seed: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 2 ** 32 - 1,
+    integer: true,
+    help: 'seed of every random draw',
+  },
+} as const satisfies OptionTable
 
-/** `--input-shape`, of all commands that open models. */
-export function addShapeOption(command: Command): Command {
-  return command.option(
-    '--input-shape <name=shape>',
-    'sizes that the model leaves open, such as image=1,3,320,320 (? leaves one open); the name only where there are several inputs',
-    (value: string, all: readonly string[] = []) => [...all, value],
-  )
-}
+export type ShapeFlags = OptionsOf<typeof shapeOption>
+export type DataFlags = OptionsOf<typeof dataOptions>
 
 /** The model with the shapes that the flags tell. */
-export function shapedModel(model: Model, { inputShape = [] }: ShapeFlags): Model {
+export function shapedModel(model: Model, { inputShape }: ShapeFlags): Model {
   if (inputShape.length === 0) return model
   const told = inputShape.map((text) => {
     const split = text.lastIndexOf('=')
@@ -61,43 +105,13 @@ export function asGiven(made: Model, original: Model): Model {
   return withInputShapes(made, inputShapesOf(original))
 }
 
-export function addDataOptions(command: Command): Command {
-  return addShapeOption(command)
-    .option('--data <spec>', `data: ${dataForms.join(', ')}`)
-    .option('--input-range <range>', 'what pixels 0..255 are mapped to: 0..1, 0..255 or -1..1 (default: 0..1)')
-    .option('--mean <numbers>', 'subtracted after the range: one number, or one per channel, between commas')
-    .option('--std <numbers>', 'divided by after that: one number, or one per channel')
-    .option('--channels <order>', 'RGB or BGR: the order of colours that the model takes, and mean and std have')
-    .option('--layout <layout>', 'NCHW or NHWC (default: read off the model where only one fits)')
-    .option('--resize', 'resize images to what the model takes (bilinear)')
-    .option('--no-preprocess-check', 'do not try whether another normalisation of images suits the model better')
-    .option('--label <name>', 'the column (csv) or array (npz) with the answers; of a column also its number, from 1')
-    .option(
-      '--header <answer>',
-      'yes or no: whether the first row of a csv names the columns (default: where it has words)',
-    )
-    .option('--seed <n>', 'seed of every random draw', '0')
-}
+const ranges = { '0..1': [0, 1], '0..255': [0, 255], '-1..1': [-1, 1] } as const
 
-export function seedOf(flags: DataFlags): number {
-  return numberOption(flags.seed, '--seed', { min: 0, max: 2 ** 32 - 1, integer: true })
-}
-
-const ranges: Record<string, readonly [number, number]> = { '0..1': [0, 1], '0..255': [0, 255], '-1..1': [-1, 1] }
-
-export function preprocessOptions(flags: DataFlags): PreprocessOptions {
-  const { inputRange, mean, std, channels, layout, resize } = flags
-  if (inputRange !== undefined && !ranges[inputRange]) {
-    throw new Error(`--input-range: "${inputRange}"; expected ${Object.keys(ranges).join(', ')}`)
-  }
-  if (channels !== undefined && channels !== 'RGB' && channels !== 'BGR')
-    throw new Error(`--channels: "${channels}"; expected RGB or BGR`)
-  if (layout !== undefined && layout !== 'NCHW' && layout !== 'NHWC')
-    throw new Error(`--layout: "${layout}"; expected NCHW or NHWC`)
+export function preprocessOptions({ inputRange, resize, mean, std, channels, layout }: DataFlags): PreprocessOptions {
   return {
     ...(inputRange ? { range: ranges[inputRange] } : {}),
-    ...(mean ? { mean: numberList(mean, '--mean') } : {}),
-    ...(std ? { std: numberList(std, '--std') } : {}),
+    ...(mean ? { mean } : {}),
+    ...(std ? { std } : {}),
     ...(channels ? { channels } : {}),
     ...(layout ? { layout } : {}),
     ...(resize ? { resize } : {}),
@@ -106,8 +120,6 @@ export function preprocessOptions(flags: DataFlags): PreprocessOptions {
 
 /** How tables and arrays are read. */
 function readOptions({ label, header }: DataFlags): Pick<CalibrationSpec, 'label' | 'header'> {
-  if (header !== undefined && header !== 'yes' && header !== 'no')
-    throw new Error(`--header: "${header}"; expected yes or no`)
   return { ...(label === undefined ? {} : { label }), ...(header === undefined ? {} : { header: header === 'yes' }) }
 }
 
@@ -115,7 +127,7 @@ function readOptions({ label, header }: DataFlags): Pick<CalibrationSpec, 'label
 function preprocessFlags({ inputRange, mean, std, channels, layout, resize }: DataFlags): string[] {
   const image = { '--input-range': inputRange, '--mean': mean, '--std': std, '--channels': channels }
   const flags = { ...image, '--layout': layout, '--resize': resize }
-  return Object.entries(flags).flatMap(([flag, value]) => (value === undefined ? [] : [flag]))
+  return Object.entries(flags).flatMap(([flag, value]) => (value === undefined || value === false ? [] : [flag]))
 }
 
 /** Loads the data of the flags and binds it to the model's inputs; undefined without --data. Says what it assumed. */
@@ -132,9 +144,9 @@ export async function bindData(
     return undefined
   }
   const options = { ...preprocessOptions(flags), ...readOptions(flags) }
-  const seed = seedOf(flags)
+  const { seed } = flags
   const bound = await bindSpec(model, { data: flags.data, ...options }, { seed, io, signal, given })
-  const warnings = flags.preprocessCheck === false ? [] : await preprocessWarnings(model, bound, { seed, signal })
+  const warnings = !flags.preprocessCheck ? [] : await preprocessWarnings(model, bound, { seed, signal })
   for (const message of warnings) {
     const event = { event: 'warning', message }
     io.milestone(`warning: ${message}`, event)

@@ -12,8 +12,8 @@ type Spec = Omit<CalibrationSpec, 'samples' | 'batchSize'>
 export interface FactOptions {
   readonly data?: BoundData & { readonly spec: Spec }
   readonly seed: number
-  /** As `--threads` gives it. */
-  readonly threads?: string
+  /** As `--threads` says. */
+  readonly threads?: number
 }
 
 export function inputFacts(model: Model, { data, seed, threads }: FactOptions): InputFacts {
@@ -30,7 +30,7 @@ export function inputFacts(model: Model, { data, seed, threads }: FactOptions): 
         }
       : {}),
     seed,
-    ...(threads === undefined ? {} : { threads: Number(threads) }),
+    ...(threads === undefined ? {} : { threads }),
   }
 }
 

@@ -2,7 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import type { Preprocess } from '../data/dataset.ts'
 import { needsModels, realModel } from '../testing/real-models.ts'
-import { bindData, type DataFlags } from './data-options.ts'
+import type { FlagTexts } from '../testing/run-command.ts'
+import { bindData, dataOptions } from './data-options.ts'
+import { readFlags } from './flags.ts'
 import { createIo } from './io.ts'
 import { preprocessWarning } from './preprocess-warning.ts'
 
@@ -37,8 +39,8 @@ it.each<[Parameters<typeof preprocessWarning>, string]>([
 
 describe(`on real models${needsModels}, with COPPICE_CIFAR10 and COPPICE_DATA set`, () => {
   const { COPPICE_CIFAR10: cifar, COPPICE_DATA: data } = process.env
-  const warningsOf = async (name: string, flags: Partial<DataFlags>): Promise<string> => {
-    const bound = await bindData(realModel(name), { seed: '0', ...flags }, createIo(true))
+  const warningsOf = async (name: string, flags: FlagTexts): Promise<string> => {
+    const bound = await bindData(realModel(name), readFlags(dataOptions, flags), createIo(true))
     return (bound?.warnings ?? []).join()
   }
   const imageNetFlags = { mean: '0.485,0.456,0.406', std: '0.229,0.224,0.225' }

@@ -12,9 +12,10 @@ import { withGraph } from '../model.ts'
 import { openModel, saveModel } from '../node/files.ts'
 import { floats } from '../tensor/dtype.ts'
 import { modelsFolder, needsModels, realModel } from '../testing/real-models.ts'
+import { type FlagTexts, runCommand } from '../testing/run-command.ts'
 import { lenet5, mobileNet } from '../testing/small-nets.ts'
-import { type PruneFlags, runPrune } from './commands/prune.ts'
-import { runScan, type ScanFlags } from './commands/scan.ts'
+import { pruneCommand } from './commands/prune.ts'
+import { scanCommand } from './commands/scan.ts'
 import type { Io } from './io.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-prune-'))
@@ -44,7 +45,12 @@ function recorder(heard: (text: string) => void = () => {}): Io & { readonly res
   }
 }
 
-const flags = (more: Partial<PruneFlags>): PruneFlags => ({
+const runPrune = (path: string, flags: FlagTexts, io: Io, signal: AbortSignal) =>
+  runCommand(pruneCommand, [path], flags, { io, signal })
+const runScan = (path: string, flags: FlagTexts, io: Io, signal: AbortSignal) =>
+  runCommand(scanCommand, [path], flags, { io, signal })
+
+const flags = (more: FlagTexts): FlagTexts => ({
   data: 'digits:400',
   seed: '1',
   output: file('out.onnx'),
@@ -148,12 +154,12 @@ it("prunes each tensor as a scan's file recommends", async () => {
   const scanFlags = { data: 'digits:400', seed: '1', output: scan, sparsities: '0.5,0.9', maxLoss: '5', samples: '100' }
   const retrain = { retrain: '0', retrainSamples: '100', rate: '0.01' }
   await runPrune(start, flags({ sparsity: '0', output: file('trained.onnx') }), recorder(), signal)
-  const how: ScanFlags = { ...scanFlags, ...retrain, unit: 'element', threads: '1' }
+  const how: FlagTexts = { ...scanFlags, ...retrain, unit: 'element', threads: '1' }
   await runScan(file('trained.onnx'), how, recorder(), signal)
   const { curves } = JSON.parse(readFileSync(scan, 'utf8')) as { curves: { name: string; recommended: number }[] }
   expect(curves.some((c) => c.recommended > 0)).toBe(true)
   const one = { data: undefined, epochs: '0', pruning: 'one-shot', shrink: false, sparsity: undefined }
-  const prune = (more: Partial<PruneFlags>) =>
+  const prune = (more: FlagTexts) =>
     runPrune(file('trained.onnx'), flags({ ...one, scope: 'layer', scan, ...more }), recorder(), signal)
   await prune({ output: file('by-scan.onnx') })
   for (const { name, tensor } of weightTensors(openModel(file('by-scan.onnx')))) {
@@ -205,7 +211,7 @@ it('looks at samples of all classes, also where they come class by class', async
 it('prunes by a quality, by obs, and by obd with either diagonal', async () => {
   const once = { data: 'digits:64', epochs: '0', pruning: 'one-shot', scope: 'layer', sparsity: '0.6', shrink: false }
   const zeros: string[] = []
-  const ways: Partial<PruneFlags>[] = [
+  const ways: FlagTexts[] = [
     { quality: '1', sparsity: undefined },
     { score: 'obs' },
     { score: 'obd' },
@@ -257,7 +263,7 @@ it('says in one sentence what is wrong with its flags', async () => {
   writeFileSync(file('no-scan.json'), '{}')
   writeFileSync(file('null.json'), 'null')
   writeFileSync(file('hollow.json'), '{"format":"coppice scan 1","complete":true,"unit":"element","curves":[null]}')
-  const cases: readonly (readonly [Partial<PruneFlags>, RegExp])[] = [
+  const cases: readonly (readonly [FlagTexts, RegExp])[] = [
     [{ data: undefined }, /there is no data to train on; expected --data SPEC, or --epochs 0/],
     [{ data: undefined, epochs: '0', score: 'obd' }, /score obd needs data/],
     [{ data: undefined, epochs: '0', score: 'obs' }, /score obs needs data/],
@@ -268,7 +274,7 @@ it('says in one sentence what is wrong with its flags', async () => {
       /quality 0; expected a number of standard deviations above 0/,
     ],
     [{ quality: 'x', sparsity: undefined }, /--quality: "x"; expected a number/],
-    [{ diagonal: 'exact', score: 'obd' }, /--diagonal: "exact"; expected fisher, hessian/],
+    [{ diagonal: 'exact', score: 'obd' }, /--diagonal: "exact"; expected fisher or hessian/],
     [{ sparsity: '1.5' }, /--sparsity: "1.5"; expected/],
     [{ pruning: 'slow' }, /--pruning: "slow"; expected one-shot, iterative, gradual/],
     [{ epochs: '0', finalEpochs: '2' }, /--final-epochs: nothing is trained; expected --epochs above 0/],

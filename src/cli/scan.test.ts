@@ -9,9 +9,10 @@ import { writeNpz } from '../data/npy.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import { loadData } from '../node/data.ts'
 import { saveModel } from '../node/files.ts'
+import { type FlagTexts, runCommand } from '../testing/run-command.ts'
 import { lenet5 } from '../testing/small-nets.ts'
 import { train } from '../train/train.ts'
-import { runScan, type ScanFile, type ScanFlags } from './commands/scan.ts'
+import { type ScanFile, scanCommand } from './commands/scan.ts'
 import type { Io } from './io.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-scan-'))
@@ -28,7 +29,10 @@ beforeAll(async () => {
   await saveModel(model, (await train(start, data, options)).model)
 })
 
-const flags = (more: Partial<ScanFlags>): ScanFlags => ({
+const runScan = (path: string, flags: FlagTexts, io: Io, signal: AbortSignal) =>
+  runCommand(scanCommand, [path], flags, { io, signal })
+
+const flags = (more: FlagTexts): FlagTexts => ({
   data: 'digits:400',
   seed: '1',
   sparsities: '0.5,0.9',
@@ -105,7 +109,7 @@ it('begins anew where the samples of a file have changed', async () => {
 
 it('says in one sentence what is wrong', async () => {
   writeFileSync(file('broken.json'), '{')
-  const cases: readonly (readonly [Partial<ScanFlags>, RegExp])[] = [
+  const cases: readonly (readonly [FlagTexts, RegExp])[] = [
     [{ data: undefined }, /scan: there is no data; expected --data SPEC/],
     [{ unit: 'row' }, /--unit: "row"; expected element or filter/],
     [{ sparsities: '0.5,0.4' }, /expected rising numbers/],

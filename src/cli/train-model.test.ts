@@ -7,9 +7,10 @@ import { withGraph, withWeights } from '../model.ts'
 import { openModel, saveModel } from '../node/files.ts'
 import type { TrainReport } from '../report/train-report.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
+import { type FlagTexts, runCommand } from '../testing/run-command.ts'
 import { lenet5, mobileNet } from '../testing/small-nets.ts'
-import { runFinetune } from './commands/finetune.ts'
-import { type NetFlags, runTrain } from './commands/train.ts'
+import { finetuneCommand } from './commands/finetune.ts'
+import { trainCommand } from './commands/train.ts'
 import type { Io } from './io.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-cli-'))
@@ -28,7 +29,12 @@ function recorder(): Io & { results: unknown[] } {
   }
 }
 
-const flags = (more: Partial<NetFlags>): NetFlags => ({
+const runTrain = (net: string, flags: FlagTexts, io: Io, signal: AbortSignal) =>
+  runCommand(trainCommand, [net], flags, { io, signal })
+const runFinetune = (path: string, flags: FlagTexts, io: Io, signal: AbortSignal) =>
+  runCommand(finetuneCommand, [path], flags, { io, signal })
+
+const flags = (more: FlagTexts): FlagTexts => ({
   data: 'digits:800',
   seed: '1',
   output: join(folder, 'out.onnx'),
@@ -91,7 +97,7 @@ it('trains a network of the zoo, then trains it on with its zeros kept', async (
 
 it('says in one sentence what is wrong with its flags', async () => {
   const io = recorder()
-  const cases: readonly (readonly [string, Partial<NetFlags>, RegExp])[] = [
+  const cases: readonly (readonly [string, FlagTexts, RegExp])[] = [
     ['lenet30', {}, /no network "lenet30"; did you mean "lenet300"/],
     ['lenet5', { schedule: 'stepwise' }, /--schedule: "stepwise"; expected/],
     ['lenet5', { optimizer: 'adamax' }, /--optimizer: /],

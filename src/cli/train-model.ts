@@ -19,11 +19,13 @@ import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/sch
 import { keepZeros } from '../train/terms.ts'
 import { type Progress, type TrainOptions, train } from '../train/train.ts'
 import { scoreOf, validate } from '../train/validate.ts'
-import { asGiven, bindData, seedOf, shapedModel } from './data-options.ts'
+import type { Invocation } from './command.ts'
+import { asGiven, bindData, shapedModel } from './data-options.ts'
 import { environment } from './environment.ts'
 import { withoutFolders } from './facts.ts'
-import { type Io, numberList, numberOption } from './io.ts'
-import type { TrainFlags } from './train-options.ts'
+import { flagOf } from './flags.ts'
+import { type Io, numberList } from './io.ts'
+import type { TrainChoices, TrainFlags } from './train-options.ts'
 
 export interface TrainSource {
   readonly name: string
@@ -31,16 +33,15 @@ export interface TrainSource {
 }
 
 /** The files that training writes. */
-export function writtenBy({ output, history, report, checkpoint }: TrainFlags): (string | undefined)[] {
+export function writtenBy({ output, history, report, checkpoint }: TrainFlags & TrainChoices): (string | undefined)[] {
   return [output, history, report, checkpoint]
 }
 
 /** Trains a model on the flags' data, writes it, and tells accuracy on the test set before and after. */
 export async function trainModel(
   { name, model: original }: TrainSource,
-  flags: TrainFlags,
-  io: Io,
-  signal: AbortSignal,
+  flags: TrainFlags & TrainChoices,
+  { io, signal }: Invocation,
 ): Promise<TrainReport> {
   const { output, history, report: page } = flags
   const model = shapedModel(original, flags)
@@ -49,8 +50,8 @@ export async function trainModel(
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
   checkBatch(flags, data.batcher)
-  const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
-  const [training, heldBack] = share > 0 ? splitDataset(data.splits.train, share, seedOf(flags)) : [data.splits.train]
+  const { validation: share, seed } = flags
+  const [training, heldBack] = share > 0 ? splitDataset(data.splits.train, share, seed) : [data.splits.train]
   const { curve, add } = curveRecorder()
   const task = taskOf(model, training, flags)
   const start = performance.now()
@@ -127,30 +128,17 @@ function sayZeros(model: Model): string[] {
 
 /** A model whose batch axis is fixed is trained in batches of that size, or not at all. */
 export function checkBatch({ batch }: TrainFlags, { batchSize }: BoundBatcher): void {
-  if (batchSize !== undefined && Number(batch) !== batchSize)
+  if (batchSize !== undefined && batch !== batchSize)
     throw new Error(`--batch: ${batch}; expected ${batchSize}, the one size that the model's input takes`)
 }
 
-/** The flags as the command line takes them, files left out. */
-function givenOptions(flags: TrainFlags): Record<string, string> {
-  const files = new Set([
-    'output',
-    'history',
-    'report',
-    'checkpoint',
-    'json',
-    'debug',
-    'freezeStatistics',
-    'preprocessCheck',
-  ])
-  return Object.fromEntries(
-    Object.entries(flags)
-      .filter(([name, value]) => !files.has(name) && value !== undefined && value !== false)
-      .map(([name, value]) => [
-        name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`),
-        value === true ? '' : String(value),
-      ]),
+/** The options as the command line takes them: files left out, and switches that are off. */
+function givenOptions(flags: object): Record<string, string> {
+  const left = new Set(['output', 'history', 'report', 'checkpoint', 'freezeStatistics', 'preprocessCheck'])
+  const given = Object.entries(flags).filter(
+    ([name, value]) => !left.has(name) && value !== undefined && value !== false && String(value) !== '',
   )
+  return Object.fromEntries(given.map(([name, value]) => [flagOf(name).slice(2), value === true ? '' : String(value)]))
 }
 
 function describe({ epochs, test, history }: TrainReport, files: readonly (string | undefined)[]): string {
@@ -173,62 +161,43 @@ export function tell(p: Progress, io: Io): void {
   io.milestone(`${what}${held}`, { event: 'epoch', ...finished })
 }
 
-const whole = { min: 1, max: 1e6, integer: true }
-
 /** How long training is, and with what: of runs that train. */
 export async function readLength(
   { epochs, engine: which }: TrainFlags,
   io: Io,
 ): Promise<Pick<TrainOptions, 'epochs' | 'engine'>> {
-  const count = numberOption(epochs, '--epochs', whole)
-  const { engine, reason } = await chooseEngine(which as 'auto')
+  const { engine, reason } = await chooseEngine(which)
   if (reason && which === 'auto') io.say(`the plain engine trains: ${reason}`)
-  return { epochs: count, engine }
+  return { epochs, engine }
 }
 
 /** All flags that say how training goes, but for its length and engine. */
-export function readTrainFlags(flags: TrainFlags): Omit<TrainOptions, 'batcher' | 'epochs' | 'engine'> {
-  const positive = { min: 0, max: 1e6 }
-  const optional = <T>(text: string | undefined, read: (text: string) => T): T | undefined =>
-    text === undefined ? undefined : read(text)
-  if (flags.keep !== undefined && flags.keep !== 'zeros' && flags.keep !== 'none')
-    throw new Error(`--keep: "${flags.keep}"; expected zeros or none`)
-  if (!['auto', 'plain', 'blocked'].includes(flags.engine))
-    throw new Error(`--engine: "${flags.engine}"; expected auto, blocked or plain`)
-  if (flags.patience !== undefined && Number(flags.validation) === 0)
+export function readTrainFlags(flags: TrainFlags & TrainChoices): Omit<TrainOptions, 'batcher' | 'epochs' | 'engine'> {
+  const { patience, validation, crop, flip, checkpoint } = flags
+  if (patience !== undefined && validation === 0)
     throw new Error('--patience: no data is held back to stop by; expected --validation SHARE with it')
   return {
-    batchSize: numberOption(flags.batch, '--batch', whole),
-    learningRate: numberOption(flags.rate, '--rate', positive),
+    batchSize: flags.batch,
+    learningRate: flags.rate,
     optimizer: optimizerOf(flags),
     schedule: scheduleOf(flags),
-    labelSmoothing: numberOption(flags.smoothing, '--smoothing', { min: 0, max: 0.99 }),
-    seed: seedOf(flags),
-    patience: optional(flags.patience, (t) => numberOption(t, '--patience', whole)),
-    averageDecay: optional(flags.average, (t) => numberOption(t, '--average', { min: 0, max: 1 })),
-    threads: optional(flags.threads, (t) => numberOption(t, '--threads', { min: 1, max: 1024, integer: true })),
+    labelSmoothing: flags.smoothing,
+    seed: flags.seed,
+    patience,
+    averageDecay: flags.average,
+    threads: flags.threads,
     frozenStatistics: flags.freezeStatistics,
     project: flags.keep === 'zeros' ? [keepZeros()] : [],
-    ...augmentation(flags),
-    ...(flags.checkpoint ? { checkpoint: { store: checkpointFile(flags.checkpoint) } } : {}),
+    ...(crop > 0 || flip ? { augment: { crop, flip } } : {}),
+    ...(checkpoint ? { checkpoint: { store: checkpointFile(checkpoint) } } : {}),
   }
 }
 
-function augmentation(flags: TrainFlags): Pick<TrainOptions, 'augment'> {
-  const crop = numberOption(flags.crop, '--crop', { min: 0, max: 1000, integer: true })
-  return crop > 0 || flags.flip ? { augment: { crop, flip: flags.flip === true } } : {}
-}
-
-function optimizerOf(flags: TrainFlags): Optimizer {
-  const weightDecay = numberOption(flags.decay, '--decay', { min: 0, max: 1 })
-  if (flags.optimizer === 'adam') {
-    const unread = flags.nesterov ? 'nesterov' : flags.momentum === undefined ? undefined : 'momentum'
-    if (unread) throw new Error(`--${unread}: adam does not read it; expected --optimizer sgd with it`)
-    return adam({ weightDecay })
-  }
-  if (flags.optimizer !== 'sgd') throw new Error(`--optimizer: "${flags.optimizer}"; expected sgd or adam`)
-  const momentum = numberOption(flags.momentum ?? '0.9', '--momentum', { min: 0, max: 1 })
-  return sgd({ momentum, nesterov: flags.nesterov === true, weightDecay })
+function optimizerOf({ optimizer, momentum, nesterov, decay: weightDecay }: TrainFlags): Optimizer {
+  if (optimizer === 'sgd') return sgd({ momentum: momentum ?? 0.9, nesterov, weightDecay })
+  const unread = nesterov ? 'nesterov' : momentum === undefined ? undefined : 'momentum'
+  if (unread) throw new Error(`--${unread}: adam does not read it; expected --optimizer sgd with it`)
+  return adam({ weightDecay })
 }
 
 function scheduleOf({ schedule, warmUp: rise }: TrainFlags): Schedule {
@@ -238,6 +207,5 @@ function scheduleOf({ schedule, warmUp: rise }: TrainFlags): Schedule {
     if (schedule.startsWith('step:')) return stepDecay(numberList(schedule.slice('step:'.length), '--schedule'))
     throw new Error(`--schedule: "${schedule}"; expected constant, cosine or step:EPOCH,EPOCH`)
   }
-  const epochs = numberOption(rise, '--warm-up', { min: 0, max: 1e6 })
-  return epochs > 0 ? warmUp(epochs, form()) : form()
+  return rise > 0 ? warmUp(rise, form()) : form()
 }

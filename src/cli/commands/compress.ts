@@ -1,13 +1,13 @@
 /** `coppice compress`: the main job. */
 import { basename } from 'node:path'
 import { brokenInWords, type CompressOptions, compress } from '../../compress/compress.ts'
-import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { packModelOn } from '../../formats/pack.ts'
 import { inputShapesOf, withInputShapes } from '../../graph/input-shapes.ts'
 import { opsetOf } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { withPool } from '../../node/pool.ts'
+import type { OptionsOf, OptionTable } from '../../options.ts'
 import { constantRows } from '../../report/constant-rows.ts'
 import { renderHtml } from '../../report/html.ts'
 import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
@@ -17,32 +17,65 @@ import { openSession } from '../../runtime/session.ts'
 import { isSameModel, speedInWords, speedVerdict } from '../../speed-up.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
 import type { Workers } from '../../workers.ts'
-import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
+import { compareSizesOption, defineCommand, type Invocation, taskOption, threadsOption } from '../command.ts'
+import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { inputFacts, withoutFolders } from '../facts.ts'
 import { openAny } from '../inputs.ts'
-import type { Io } from '../io.ts'
 
-export interface CompressFlags extends DataFlags {
-  readonly output: string
-  readonly goal: string
-  readonly maxLoss: string
-  readonly task?: string
-  readonly pack?: string
-  readonly packMode: string
-  readonly report?: string
-  readonly recipe?: string
-  readonly latency: boolean
-  readonly keepMetadata?: boolean
-  readonly compareSizes?: boolean
-  readonly threads?: string
-}
+const options = {
+  output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the compressed model (.onnx)' },
+  ...dataOptions,
+  goal: {
+    type: 'choice',
+    of: ['size', 'speed'],
+    default: 'size',
+    value: 'goal',
+    help: 'what to optimise for: size or speed',
+  },
+  maxLoss: {
+    type: 'string',
+    default: '0.5',
+    value: 'loss',
+    help: 'what may be lost: points of accuracy or agreement (0.5), noise (30dB or 3%), or one of each between commas',
+  },
+  ...taskOption,
+  pack: { type: 'string', optional: true, value: 'file', help: 'also write the packed file (.cop)' },
+  packMode: {
+    type: 'choice',
+    of: ['fast', 'default', 'max'],
+    default: 'default',
+    value: 'mode',
+    help: 'how hard the packer tries: fast, default or max',
+  },
+  report: { type: 'string', optional: true, value: 'file', help: 'also write the report (.html)' },
+  recipe: {
+    type: 'string',
+    optional: true,
+    value: 'file',
+    help: 'where to write the recipe, with which `coppice run` repeats the result (default: beside the output)',
+  },
+  latency: { type: 'boolean', default: true, help: 'do not measure how long a call takes' },
+  keepMetadata: {
+    type: 'boolean',
+    default: false,
+    help: "keep exporters' notes (stack traces, class names, paths), which are left out otherwise",
+  },
+  ...compareSizesOption,
+  ...threadsOption,
+} as const satisfies OptionTable
 
-export async function runCompress(path: string, flags: CompressFlags, io: Io, signal: AbortSignal): Promise<void> {
-  const goal = oneOf('--goal', flags.goal, ['size', 'speed'] as const)
-  const packMode = oneOf('--pack-mode', flags.packMode, ['fast', 'default', 'max'] as const) as Mode
+type CompressFlags = OptionsOf<typeof options>
+
+export const compressCommand = defineCommand({
+  arguments: '<model>',
+  options,
+  run: ([path], given, invocation) => runCompress(path, given, invocation),
+})
+
+async function runCompress(path: string, flags: CompressFlags, { io, signal }: Invocation): Promise<void> {
+  const { goal, packMode, seed } = flags
   const max = parseMaxLoss(flags.maxLoss)
-  const seed = seedOf(flags)
   const names = outputNames(flags)
   const { model: asFiled, onnx: original, raisedFrom, fileBytes } = openAny(path, { outputs: Object.values(names) })
   const model = shapedModel(asFiled, flags)
@@ -50,7 +83,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   await (await openSession(original, { name: path })).release()
   const data = await bindData(model, flags, io, signal)
   const warnings: string[] = [...(data?.warnings ?? [])]
-  const options: CompressOptions = {
+  const compressOptions: CompressOptions = {
     goal,
     max,
     ...(flags.task === undefined ? {} : { task: flags.task }),
@@ -60,7 +93,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
     calibration: data?.spec,
     writtenInputs: inputShapesOf(asFiled),
     packMode,
-    keepMetadata: flags.keepMetadata === true,
+    keepMetadata: flags.keepMetadata,
     progress: (done, what) => io.progress(0.7 * done, what),
     warn: (message) => warnings.push(message),
     signal,
@@ -76,7 +109,7 @@ export async function runCompress(path: string, flags: CompressFlags, io: Io, si
   // Threads for packing alone: while the search runs, ONNX Runtime has the cores.
   const pooled = <T>(use: (workers: Workers | undefined) => Promise<T>): Promise<T> =>
     withPool({ bytes: fileBytes }, use)
-  const result = await pooled((workers) => compress(model, original, { ...options, workers }))
+  const result = await pooled((workers) => compress(model, original, { ...compressOptions, workers }))
   const before = await pooled((workers) =>
     packModelOn(asFiled, {
       mode: packMode,
@@ -171,9 +204,4 @@ async function writeResults(
   await writeFileAtomic(names.recipe, text(`${JSON.stringify(recipe, null, 2)}\n`))
   if (names.report) await writeFileAtomic(names.report, text(renderHtml(report)))
   return Object.values(names).filter((name) => name !== undefined)
-}
-
-function oneOf<T extends string>(flag: string, value: string, known: readonly T[]): T {
-  if (!known.includes(value as T)) throw new Error(`${flag}: "${value}"; expected ${known.join(' or ')}`)
-  return value as T
 }

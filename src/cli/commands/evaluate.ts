@@ -7,6 +7,7 @@ import { measureSizes } from '../../evaluate/size.ts'
 import { packModel } from '../../formats/pack.ts'
 import type { Model } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
+import type { OptionsOf, OptionTable } from '../../options.ts'
 import { count, milliseconds, percent } from '../../report/format.ts'
 import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
 import type { Report } from '../../report/report.ts'
@@ -16,21 +17,34 @@ import type { AnswerScore } from '../../task/answer-tally.ts'
 import { judgedModel } from '../../task/judged-model.ts'
 import { settleTask } from '../../task/settle.ts'
 import { describeTask, labelledOutput, type Task } from '../../task/task.ts'
-import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
+import { compareSizesOption, defineCommand, type Invocation, taskOption, threadsOption } from '../command.ts'
+import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { inputFacts, withoutFolders } from '../facts.ts'
 import { openAny } from '../inputs.ts'
 import type { Io } from '../io.ts'
 
-export interface EvaluateFlags extends DataFlags {
-  readonly against?: string
-  readonly task?: string
-  readonly compareSizes?: boolean
-  readonly threads?: string
-}
+const options = {
+  ...dataOptions,
+  against: {
+    type: 'string',
+    optional: true,
+    value: 'reference',
+    help: 'a model to compare with, side by side',
+  },
+  ...taskOption,
+  ...compareSizesOption,
+  ...threadsOption,
+} as const satisfies OptionTable
 
-export async function runEvaluate(path: string, flags: EvaluateFlags, io: Io, signal: AbortSignal): Promise<void> {
-  const seed = seedOf(flags)
+export const evaluateCommand = defineCommand({
+  arguments: '<model>',
+  options,
+  run: ([path], given, invocation) => runEvaluate(path, given, invocation),
+})
+
+async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io, signal }: Invocation): Promise<void> {
+  const { seed } = flags
   const { model: original, onnx } = openAny(path)
   const model = shapedModel(original, flags)
   const packedBytes = packModel(original).byteLength

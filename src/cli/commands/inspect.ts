@@ -1,7 +1,18 @@
 /** `coppice inspect MODEL [--json]`: the layer table, and what is unsupported. */
 import { type Inspection, inspectModel, type LayerInfo } from '../../inspect.ts'
-import { type ShapeFlags, shapedModel } from '../data-options.ts'
+import { defineCommand } from '../command.ts'
+import { type ShapeFlags, shapedModel, shapeOption } from '../data-options.ts'
 import { openToRead } from '../inputs.ts'
+
+export const inspectCommand = defineCommand({
+  arguments: '<model>',
+  options: shapeOption,
+  async run([path], given, { io }) {
+    const { output, error } = await runInspect(path, { ...given, json: io.json })
+    process.stdout.write(`${output}\n`)
+    if (error) throw error
+  },
+})
 
 export interface InspectResult {
   /** What goes to stdout: the table, or one JSON object. */
@@ -13,10 +24,10 @@ export interface InspectResult {
 /** Reads a model file, packed or not, and describes it. Throws one sentence where it cannot be read. */
 export async function runInspect(
   path: string,
-  options: { readonly json?: boolean } & ShapeFlags = {},
+  options: { readonly json?: boolean } & Partial<ShapeFlags> = {},
 ): Promise<InspectResult> {
   const { model, packedBytes } = openToRead(path)
-  const inspection = inspectModel(shapedModel(model, options))
+  const inspection = inspectModel(shapedModel(model, { inputShape: [], ...options }))
   return {
     output: options.json
       ? JSON.stringify({ model: path, ...(packedBytes ? { packedBytes } : {}), ...inspection })

@@ -1,36 +1,72 @@
 /** `coppice pack` and `coppice unpack`: the same model in fewer bytes, and back. */
 import { availableParallelism } from 'node:os'
 import { measureSizes } from '../../evaluate/size.ts'
-import type { Mode } from '../../formats/entropy/integer-coder.ts'
 import { compressors } from '../../node/compress.ts'
 import { fileLength, readFileBytes } from '../../node/files.ts'
 import { openPackedFile, packToFile } from '../../node/packed-file.ts'
 import { withPool } from '../../node/pool.ts'
 import { concat } from '../../onnx/wire.ts'
+import type { OptionsOf, OptionTable } from '../../options.ts'
 import { count, sizeDifference } from '../../report/format.ts'
+import { compareSizesOption, defineCommand } from '../command.ts'
 import { openInput } from '../inputs.ts'
-import { type Io, numberOption } from '../io.ts'
+import type { Io } from '../io.ts'
 import { checkOutputs } from '../outputs.ts'
 
-interface ThreadsFlag {
-  readonly threads?: string
-}
+const packThreads = {
+  threads: {
+    type: 'number',
+    optional: true,
+    min: 1,
+    max: 1024,
+    integer: true,
+    help: 'threads to work on (default: one per core); the bytes are the same',
+  },
+} as const satisfies OptionTable
 
-export interface PackFlags extends ThreadsFlag {
-  readonly output: string
-  readonly mode: string
-  readonly compareSizes?: boolean
-}
+const packOptions = {
+  output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the packed file (.cop)' },
+  mode: {
+    type: 'choice',
+    of: ['fast', 'default', 'max'],
+    default: 'default',
+    value: 'mode',
+    help: 'how hard the packer tries: fast, default or max',
+  },
+  ...packThreads,
+  ...compareSizesOption,
+} as const satisfies OptionTable
 
-export async function runPack(path: string, flags: PackFlags, io: Io): Promise<void> {
-  if (!['fast', 'default', 'max'].includes(flags.mode))
-    throw new Error(`--mode: "${flags.mode}"; expected fast, default or max`)
-  const threads = threadsOf(flags)
+const unpackOptions = {
+  output: {
+    type: 'string',
+    required: true,
+    short: 'o',
+    value: 'file',
+    help: 'the model (.onnx); beyond 2 GiB its weights lie beside it (.onnx.data)',
+  },
+  ...packThreads,
+} as const satisfies OptionTable
+
+export const packCommand = defineCommand({
+  arguments: '<model>',
+  options: packOptions,
+  run: ([path], given, { io }) => runPack(path, given, io),
+})
+
+export const unpackCommand = defineCommand({
+  arguments: '<file>',
+  options: unpackOptions,
+  run: ([path], given, { io }) => runUnpack(path, given, io),
+})
+
+export async function runPack(path: string, flags: OptionsOf<typeof packOptions>, io: Io): Promise<void> {
+  const { threads = availableParallelism() } = flags
   const { model, files } = openInput(path, { outputs: [flags.output] })
   const bytes = [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
   const packedBytes = await withPool({ bytes, threads }, (workers) =>
     packToFile(flags.output, model, {
-      mode: flags.mode as Mode,
+      mode: flags.mode,
       workers,
       progress: (done) => io.progress(done, 'packing'),
     }),
@@ -54,8 +90,8 @@ export async function runPack(path: string, flags: PackFlags, io: Io): Promise<v
   )
 }
 
-export async function runUnpack(path: string, flags: ThreadsFlag & { output: string }, io: Io): Promise<void> {
-  const threads = threadsOf(flags)
+export async function runUnpack(path: string, flags: OptionsOf<typeof unpackOptions>, io: Io): Promise<void> {
+  const { threads = availableParallelism() } = flags
   checkOutputs([path], [flags.output])
   const packedBytes = fileLength(path)
   const { files, bytes } = await withPool({ bytes: packedBytes, threads }, async (workers) => {
@@ -74,11 +110,4 @@ export async function runUnpack(path: string, flags: ThreadsFlag & { output: str
     packedBytes,
     bytes,
   })
-}
-
-/** Threads to work on: one per core unless said. The bytes are the same. */
-function threadsOf({ threads }: ThreadsFlag): number {
-  return threads === undefined
-    ? availableParallelism()
-    : numberOption(threads, '--threads', { min: 1, max: 1024, integer: true })
 }

@@ -10,6 +10,7 @@ import type { Context } from '../../method.ts'
 import type { Model } from '../../model.ts'
 import { saveModel, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
+import type { OptionsOf, OptionTable } from '../../options.ts'
 import { type PruneRound, pruneAndTrain, pruneSchedules, pruneScores } from '../../prune/prune-and-train.ts'
 import { removeDead } from '../../prune/remove-dead.ts'
 import { expandGrids } from '../../quantize/compact.ts'
@@ -17,29 +18,105 @@ import { bytes, count, countChange, percent, sizeDifference } from '../../report
 import { describeTest, type TestScore } from '../../report/train-report.ts'
 import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
 import { permutation, random } from '../../tensor/random.ts'
-import { asGiven, bindData, seedOf, shapedModel } from '../data-options.ts'
+import { defineCommand, type Invocation } from '../command.ts'
+import { asGiven, bindData, shapedModel } from '../data-options.ts'
 import { openToWork } from '../inputs.ts'
-import { type Io, numberOption } from '../io.ts'
+import type { Io } from '../io.ts'
 import { checkBatch, readLength, readTrainFlags, taskOf, tell, testScore } from '../train-model.ts'
-import type { TrainFlags } from '../train-options.ts'
+import { trainOptions } from '../train-options.ts'
 import { readScan } from './scan.ts'
 
-export interface PruneFlags extends TrainFlags {
-  readonly sparsity?: string
-  readonly quality?: string
-  readonly scope: string
-  readonly score: string
-  readonly diagonal?: string
-  readonly unit: string
-  readonly rounds?: string
-  readonly pruning: string
-  readonly finalEpochs?: string
-  readonly restart?: boolean
-  readonly scan?: string
-  readonly exclude?: string
-  /** false with --no-shrink. */
-  readonly shrink: boolean
-}
+const options = {
+  ...trainOptions({ epochs: 1, rate: 0.01, leastEpochs: 0 }),
+  sparsity: {
+    type: 'number',
+    optional: true,
+    min: 0,
+    max: 1,
+    value: 'share',
+    help: 'share of the weights that are zero at the end (default: 0.5)',
+  },
+  scan: {
+    type: 'string',
+    optional: true,
+    value: 'file',
+    help: "a scan's file: each tensor is pruned as it recommends, instead of --sparsity",
+  },
+  quality: {
+    type: 'number',
+    optional: true,
+    min: 0,
+    max: 100,
+    value: 'q',
+    help: 'weights below q standard deviations of their tensor go, instead of --sparsity',
+  },
+  scope: {
+    type: 'choice',
+    of: ['layer', 'global'],
+    default: 'layer',
+    value: 'scope',
+    help: 'layer: each tensor is pruned by the same share; global: all weights are ranked together',
+  },
+  score: {
+    type: 'choice',
+    of: pruneScores,
+    default: 'magnitude',
+    value: 'score',
+    help: 'how weights are ranked for removal: magnitude, lamp (magnitude relative to the layer; for --scope global), taylor, obd, or obs (which also adjusts the weights that stay)',
+  },
+  diagonal: {
+    type: 'choice',
+    of: ['fisher', 'hessian'],
+    optional: true,
+    value: 'from',
+    help: "fisher or hessian: how obd estimates the Hessian's diagonal (default: fisher)",
+  },
+  unit: {
+    type: 'choice',
+    of: ['element', 'filter'],
+    default: 'element',
+    value: 'unit',
+    help: 'element or filter: whether single weights or whole filters are zeroed',
+  },
+  pruning: {
+    type: 'choice',
+    of: pruneSchedules,
+    default: 'one-shot',
+    value: 'schedule',
+    help: 'one-shot, iterative (each round the same share of what is left) or gradual (ever less per round, by a cubic)',
+  },
+  rounds: {
+    type: 'number',
+    optional: true,
+    min: 1,
+    max: 1e6,
+    integer: true,
+    help: 'rounds of iterative and gradual pruning (default: 5), each followed by --epochs of training',
+  },
+  finalEpochs: {
+    type: 'number',
+    optional: true,
+    min: 1,
+    max: 1e6,
+    integer: true,
+    help: 'epochs after the last round, instead of --epochs',
+  },
+  restart: {
+    type: 'boolean',
+    default: false,
+    help: 'before training, replace all remaining weights by new random ones, instead of training them further',
+  },
+  exclude: { type: 'strings', default: [], help: 'weights to leave alone, between commas' },
+  shrink: { type: 'boolean', default: true, help: 'do not remove dead units: tensors keep their shapes' },
+} as const satisfies OptionTable
+
+export type PruneFlags = OptionsOf<typeof options>
+
+export const pruneCommand = defineCommand({
+  arguments: '<model>',
+  options,
+  run: ([path], given, invocation) => runPrune(path, given, invocation),
+})
 
 interface Size {
   /** Elements of all float tensors. */
@@ -49,7 +126,8 @@ interface Size {
   readonly packed: number
 }
 
-export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: AbortSignal): Promise<void> {
+async function runPrune(path: string, flags: PruneFlags, invocation: Invocation): Promise<void> {
+  const { io, signal } = invocation
   const files = {
     inputs: flags.scan ? [flags.scan] : [],
     outputs: [flags.output, flags.history, flags.checkpoint],
@@ -57,19 +135,17 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
   const original = expandGrids(openToWork(path, files))
   const model = shapedModel(original, flags)
   const data = await bindData(model, flags, io, signal)
-  const epochs = numberOption(flags.epochs, '--epochs', { min: 0, max: 1e6, integer: true })
+  const { epochs, seed, finalEpochs, validation: share } = flags
   if (!data && epochs > 0) throw new Error('prune: there is no data to train on; expected --data SPEC, or --epochs 0')
-  const seed = seedOf(flags)
   const choices = readChoices(flags, original, io)
   if (!data && ['taylor', 'obd', 'obs'].includes(choices.score))
     throw new Error(`prune: score ${choices.score} needs data; expected --data SPEC`)
-  const share = numberOption(flags.validation, '--validation', { min: 0, max: 0.9 })
   const [training, heldBack] = data && share > 0 ? splitDataset(data.splits.train, share, seed) : [data?.splits.train]
   const trains = data !== undefined && epochs > 0
   const given = readTrainFlags(flags)
   const options = trains ? { ...given, ...(await readLength(flags, io)) } : undefined
   const unread = (['finalEpochs', 'checkpoint', 'restart'] as const).find(
-    (name) => !trains && flags[name] !== undefined,
+    (name) => !trains && flags[name] !== undefined && flags[name] !== false,
   )
   if (unread)
     throw new Error(
@@ -88,10 +164,6 @@ export async function runPrune(path: string, flags: PruneFlags, io: Io, signal: 
     }
   const warn = (message: string): void => io.say(`warning: ${message}`)
   const rounds: PruneRound[] = []
-  const finalEpochs =
-    flags.finalEpochs === undefined
-      ? undefined
-      : numberOption(flags.finalEpochs, '--final-epochs', { min: 1, max: 1e6, integer: true })
   const pruned = await pruneAndTrain(model, training ?? { id: 'nothing', length: 0, fields: {} }, {
     ...choices,
     ...(shared ? { training: shared } : {}),
@@ -149,31 +221,26 @@ function scoringData(batcher: BoundBatcher, training: Dataset, seed: number): Co
 }
 
 function readChoices(flags: PruneFlags, model: Model, io: Io) {
-  const pick = <T extends string>(name: string, value: string, of: readonly T[]): T => {
-    if (!of.includes(value as T)) throw new Error(`--${name}: "${value}"; expected ${of.join(', ')}`)
-    return value as T
-  }
-  const unit = pick('unit', flags.unit, ['element', 'filter'])
+  const { unit, quality, diagonal, pruning: schedule, rounds = 5, scan } = flags
   const ways = (['sparsity', 'scan', 'quality'] as const).filter((name) => flags[name] !== undefined)
   if (ways.length > 1)
     throw new Error(`--${ways[1]}: --${ways[0]} is given too; expected one of --sparsity, --scan and --quality`)
-  const schedule = pick('pruning', flags.pruning, pruneSchedules)
-  if (schedule === 'one-shot' && Number(flags.rounds ?? 1) !== 1)
+  if (schedule === 'one-shot' && (flags.rounds ?? 1) !== 1)
     throw new Error(
-      `--rounds: "${flags.rounds}" with one-shot pruning, which takes one; expected --pruning iterative or gradual with it`,
+      `--rounds: "${rounds}" with one-shot pruning, which takes one; expected --pruning iterative or gradual with it`,
     )
   return {
-    sparsity: numberOption(flags.sparsity ?? '0.5', '--sparsity', { min: 0, max: 1 }),
-    ...(flags.scan === undefined ? {} : { sparsities: sharesOf(flags.scan, { unit, model, io }) }),
-    ...(flags.quality === undefined ? {} : { quality: numberOption(flags.quality, '--quality', { min: 0, max: 100 }) }),
-    scope: pick('scope', flags.scope, ['layer', 'global']),
-    score: pick('score', flags.score, pruneScores),
-    ...(flags.diagonal === undefined ? {} : { diagonal: pick('diagonal', flags.diagonal, ['fisher', 'hessian']) }),
+    sparsity: flags.sparsity ?? 0.5,
+    ...(scan === undefined ? {} : { sparsities: sharesOf(scan, { unit, model, io }) }),
+    ...(quality === undefined ? {} : { quality }),
+    scope: flags.scope,
+    score: flags.score,
+    ...(diagonal === undefined ? {} : { diagonal }),
     unit,
     schedule,
-    rounds: numberOption(flags.rounds ?? '5', '--rounds', { min: 1, max: 1e6, integer: true }),
-    restart: flags.restart === true,
-    exclude: flags.exclude ? flags.exclude.split(',') : [],
+    rounds,
+    restart: flags.restart,
+    exclude: flags.exclude,
   }
 }
 

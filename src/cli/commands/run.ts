@@ -2,17 +2,33 @@
 import { calibrationFeeds } from '../../compress/held-back.ts'
 import { randomData, randomSpec } from '../../compress/random-data.ts'
 import { readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
+import type { OptionsOf, OptionTable } from '../../options.ts'
 import { parseRecipe, runSteps } from '../../recipe.ts'
+import { defineCommand, type Invocation, threadsOption } from '../command.ts'
 import { bindSpec } from '../data-options.ts'
 import { openAny } from '../inputs.ts'
-import type { Io } from '../io.ts'
 
-export async function runRecipe(
-  recipePath: string,
-  path: string,
-  flags: { output: string; data?: string },
-  io: Io,
-  signal: AbortSignal,
+const options = {
+  output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the result (.onnx)' },
+  data: {
+    type: 'string',
+    optional: true,
+    value: 'spec',
+    help: 'calibration data, instead of what the recipe names',
+  },
+  ...threadsOption,
+} as const satisfies OptionTable
+
+export const runCommand = defineCommand({
+  arguments: '<recipe> <model>',
+  options,
+  run: ([recipe, model], given, invocation) => runRecipe({ recipe, model }, given, invocation),
+})
+
+async function runRecipe(
+  { recipe: recipePath, model: path }: { readonly recipe: string; readonly model: string },
+  flags: OptionsOf<typeof options>,
+  { io, signal }: Invocation,
 ): Promise<void> {
   const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
   const { model, onnx } = openAny(path, { outputs: [flags.output], inputs: [recipePath] })

@@ -17,6 +17,7 @@ import { crc32 } from '../../formats/checksum.ts'
 import type { Model } from '../../model.ts'
 import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
+import type { OptionsOf, OptionTable } from '../../options.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
 import { factRows } from '../../report/rows.ts'
@@ -25,24 +26,80 @@ import { wrap } from '../../report/text.ts'
 import { permutation, random } from '../../tensor/random.ts'
 import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
-import { bindData, type DataFlags, seedOf, shapedModel } from '../data-options.ts'
+import { defineCommand, type Invocation, threadsOption } from '../command.ts'
+import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { type FactOptions, inputFacts, withoutFolders } from '../facts.ts'
 import { openToWork } from '../inputs.ts'
-import { type Io, numberList, numberOption } from '../io.ts'
 
-export interface ScanFlags extends DataFlags {
-  readonly output?: string
-  readonly report?: string
-  readonly sparsities?: string
-  readonly maxLoss: string
-  readonly samples: string
-  readonly unit: string
-  readonly threads?: string
-  readonly retrain: string
-  readonly retrainSamples: string
-  readonly rate: string
-}
+const options = {
+  ...dataOptions,
+  output: {
+    type: 'string',
+    optional: true,
+    short: 'o',
+    value: 'file',
+    help: 'the curves (.json), from which a later run goes on (default: beside the model)',
+  },
+  report: { type: 'string', optional: true, value: 'file', help: 'also draw the curves (.html)' },
+  sparsities: {
+    type: 'numbers',
+    default: scanGrid,
+    min: 0,
+    max: 1,
+    help: 'shares of zeros to measure at, between commas',
+  },
+  maxLoss: {
+    type: 'number',
+    default: 1,
+    min: 0,
+    max: 100,
+    value: 'points',
+    help: 'most points of accuracy that pruning one tensor may lose',
+  },
+  samples: {
+    type: 'number',
+    default: 2000,
+    min: 1,
+    max: 1e9,
+    integer: true,
+    help: 'training samples that are held back to measure on',
+  },
+  unit: {
+    type: 'choice',
+    of: ['element', 'filter'],
+    default: 'element',
+    value: 'unit',
+    help: 'element or filter: whether single weights or whole filters are zeroed',
+  },
+  retrain: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1e6,
+    integer: true,
+    value: 'epochs',
+    help: 'train up to this many epochs before measuring each point; 0: measure without training',
+  },
+  retrainSamples: {
+    type: 'number',
+    default: 10_000,
+    min: 1,
+    max: 1e9,
+    integer: true,
+    help: 'samples to retrain on; a fifth of them decides when to stop',
+  },
+  rate: { type: 'number', default: 0.01, min: 0, max: 1e6, help: 'learning rate of --retrain' },
+  ...threadsOption,
+} as const satisfies OptionTable
+
+export type ScanFlags = OptionsOf<typeof options>
+
+export const scanCommand = defineCommand({
+  arguments: '<model>',
+  options,
+  run: ([path], given, invocation) => runScan(path, given, invocation),
+})
 
 /** What a scan's file holds: the result, and of what it is. */
 export interface ScanFile extends ScanResult {
@@ -58,24 +115,18 @@ export interface ScanFile extends ScanResult {
   readonly of: string
 }
 
-export async function runScan(path: string, flags: ScanFlags, io: Io, signal: AbortSignal): Promise<void> {
+async function runScan(path: string, flags: ScanFlags, { io, signal }: Invocation): Promise<void> {
   const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
   const given = expandGrids(openToWork(path, { outputs: [output, flags.report] }))
   const model = shapedModel(given, flags)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('scan: there is no data; expected --data SPEC')
-  const { unit } = flags
-  if (unit !== 'element' && unit !== 'filter') throw new Error(`--unit: "${unit}"; expected element or filter`)
-  const samples = numberOption(flags.samples, '--samples', { min: 1, max: 1e9, integer: true })
-  const [held, others] = heldBackSamples(data.splits.train, samples, seedOf(flags))
-  const sparsities = flags.sparsities === undefined ? scanGrid : numberList(flags.sparsities, '--sparsities')
-  const threads = flags.threads
-    ? numberOption(flags.threads, '--threads', { min: 1, max: 1024, integer: true })
-    : undefined
+  const { unit, samples, sparsities, maxLoss, threads, seed } = flags
+  const [held, others] = heldBackSamples(data.splits.train, samples, seed)
   const retrain = retraining({ batcher: data.batcher, others, threads, signal }, flags)
   const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate} ${fingerprint(others)}` : ''
   const crc = crc32(writeModel(given))
-  const of = `${crc} ${fingerprint(held)} ${seedOf(flags)} ${sparsities.join()} ${unit} ${JSON.stringify(data.spec)}${how}`
+  const of = `${crc} ${fingerprint(held)} ${seed} ${sparsities.join()} ${unit} ${JSON.stringify(data.spec)}${how}`
   const file = (result: ScanResult, complete: boolean): ScanFile => ({
     format: 'coppice scan 1',
     model: basename(path),
@@ -97,7 +148,7 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
     { batcher: data.batcher, data: held },
     {
       sparsities,
-      maxLoss: numberOption(flags.maxLoss, '--max-loss', { min: 0, max: 100 }),
+      maxLoss,
       unit,
       ...(threads ? { threads } : {}),
       ...(retrain ? { retrain } : {}),
@@ -115,7 +166,7 @@ export async function runScan(path: string, flags: ScanFlags, io: Io, signal: Ab
 }
 
 function pageOf(path: string, model: Model, data: NonNullable<FactOptions['data']>, flags: ScanFlags): ScanPage {
-  const input = inputFacts(model, { data, seed: seedOf(flags), threads: flags.threads })
+  const input = inputFacts(model, { data, seed: flags.seed, threads: flags.threads })
   const page = {
     title: `Sensitivity of ${basename(path)}`,
     made: new Date().toISOString(),
@@ -146,18 +197,16 @@ function retraining(
   }: { batcher: BoundBatcher; others: Dataset; threads?: number; signal: AbortSignal },
   flags: ScanFlags,
 ): Retraining | undefined {
-  const epochs = numberOption(flags.retrain, '--retrain', { min: 0, max: 1e6, integer: true })
+  const { retrain: epochs, retrainSamples, rate: learningRate, seed } = flags
   if (epochs === 0) return undefined
-  const samples = numberOption(flags.retrainSamples, '--retrain-samples', { min: 1, max: 1e9, integer: true })
-  const learningRate = numberOption(flags.rate, '--rate', { min: 0, max: 1e6 })
-  const [chosen] = heldBackSamples(others, samples, seedOf(flags))
-  const [training, validation] = splitDataset(chosen, 0.2, seedOf(flags))
+  const [chosen] = heldBackSamples(others, retrainSamples, seed)
+  const [training, validation] = splitDataset(chosen, 0.2, seed)
   const { batchSize = retrainBatch } = batcher
   if (training.length < batchSize)
     throw new Error(
       `--retrain: ${training.length} samples are left to train on; expected at least ${batchSize}; fewer --samples or more --retrain-samples may help`,
     )
-  const options = { batcher, epochs, batchSize, learningRate, threads, signal, seed: seedOf(flags) }
+  const options = { batcher, epochs, batchSize, learningRate, threads, signal, seed }
   return {
     epochs,
     train: async (pruned) =>

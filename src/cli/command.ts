@@ -1,0 +1,50 @@
+/** What a command of the command line is: its arguments, its options as a table, and its work. */
+import type { OptionsOf, OptionTable } from '../options.ts'
+import type { Io } from './io.ts'
+
+export interface Invocation {
+  readonly io: Io
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal
+}
+
+export interface CliCommand<T extends OptionTable = OptionTable> {
+  /** As help shows them: `<recipe> <model>`. */
+  readonly arguments: string
+  readonly options: T
+  run(args: readonly string[], options: OptionsOf<T>, invocation: Invocation): Promise<unknown>
+}
+
+/** Gives `run` the types of the table. */
+export function defineCommand<const T extends OptionTable>(command: CliCommand<T>): CliCommand<T> {
+  return command
+}
+
+/** Of commands that run models. */
+export const threadsOption = {
+  threads: {
+    type: 'number',
+    optional: true,
+    min: 1,
+    max: 1024,
+    integer: true,
+    help: "threads that ONNX Runtime runs models with (default: ONNX Runtime's own choice)",
+  },
+} as const satisfies OptionTable
+
+export const taskOption = {
+  task: {
+    type: 'string',
+    optional: true,
+    value: 'task',
+    help: 'what the outputs mean, as KIND or OUTPUT=KIND between commas: classes, binary, labels, numbers, embedding, image, mask, tokens, state or ignored (default: guessed, and printed)',
+  },
+} as const satisfies OptionTable
+
+export const compareSizesOption = {
+  compareSizes: {
+    type: 'boolean',
+    default: false,
+    help: 'also measure what gzip 9 and brotli 11 make of the .onnx: about two seconds per megabyte',
+  },
+} as const satisfies OptionTable

@@ -1,0 +1,93 @@
+/** Flags of option tables: `sparsities` of type numbers-by-name is `--sparsities NAME=0.5,...`. */
+import { type Command, Option } from 'commander'
+import { didYouMean } from '../errors.ts'
+import { expected, isValid, type OptionDef, type OptionsOf, type OptionTable } from '../options.ts'
+
+/** Adds a flag for each option. Nothing is required of the parser itself, which would name a missing flag before a mistyped one. */
+export function addFlags(command: Command, table: OptionTable): Command {
+  for (const [name, def] of Object.entries(table)) {
+    const option = new Option(spelled(name, def), helpLine(def))
+    if (def.type === 'strings' && def.repeatable)
+      option.argParser((text: string, all: readonly string[] = []) => [...all, text])
+    command.addOption(option)
+  }
+  return command
+}
+
+/** `--max-loss` of `maxLoss`. */
+export function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+function spelled(name: string, def: OptionDef): string {
+  const short = def.short ? `-${def.short}, ` : ''
+  if (def.type === 'boolean') return short + (def.default ? flagOf(name).replace('--', '--no-') : flagOf(name))
+  return `${short}${flagOf(name)} <${def.value ?? valueWord(def)}>`
+}
+
+function valueWord(def: OptionDef): string {
+  const words = { strings: 'names', numbers: 'numbers', 'numbers-by-name': 'name=number', string: 'text' }
+  if (def.type === 'number') return def.integer ? 'n' : 'number'
+  return def.type === 'choice' ? 'choice' : words[def.type as keyof typeof words]
+}
+
+/** The option's help, what it takes where that is one of a few words, and its default. */
+function helpLine(def: OptionDef): string {
+  const choices = def.type === 'choice' && !def.of.every((word) => def.help.includes(word)) ? `: ${expected(def)}` : ''
+  const shown = Array.isArray(def.default) ? def.default.join(',') : String(def.default)
+  const hasDefault =
+    def.default !== undefined && typeof def.default !== 'boolean' && shown !== '' && def.type !== 'numbers-by-name'
+  return `${def.help}${choices}${hasDefault ? ` (default: ${shown})` : ''}`
+}
+
+/** The options that the flags give, each checked. Throws one sentence that names the flag. */
+export function readFlags<T extends OptionTable>(table: T, flags: Readonly<Record<string, unknown>>): OptionsOf<T> {
+  const options: Record<string, unknown> = {}
+  for (const [name, def] of Object.entries(table)) {
+    const given = flags[name]
+    if (given === undefined || def.type === 'boolean') {
+      if (given === undefined && def.required)
+        throw new Error(`${flagOf(name)} is missing; expected ${missing(name, def)}`)
+      options[name] = given ?? def.default
+      continue
+    }
+    const value = parsed(def, given)
+    if (value === undefined || !isValid(def, value)) {
+      const near = def.type === 'choice' ? didYouMean(String(given), def.of) : ''
+      throw new Error(`${flagOf(name)}: "${given}"; expected ${expectedText(def)}${near}`)
+    }
+    options[name] = value
+  }
+  return options as OptionsOf<T>
+}
+
+function missing(name: string, def: OptionDef): string {
+  return `${spelled(name, def).replace(/^(-.), --\S+/, '$1')}: ${def.help}`
+}
+
+/** What is expected of a flag's text. */
+function expectedText(def: OptionDef): string {
+  if (def.type === 'numbers') return `${expected(def).replace('a list of ', '')} between commas`
+  return def.type === 'numbers-by-name' ? 'NAME=NUMBER, several between commas' : expected(def)
+}
+
+/** The value that a flag's text stands for; undefined where it is none. */
+function parsed(def: OptionDef, given: unknown): unknown {
+  if (Array.isArray(given)) return given
+  const text = String(given)
+  if (def.type === 'number') return numberOf(text)
+  if (def.type === 'strings') return text.split(',').map((s) => s.trim())
+  if (def.type === 'numbers') return text.split(',').map(numberOf)
+  if (def.type === 'numbers-by-name') {
+    const pairs = text.split(',').map((pair) => {
+      const split = pair.lastIndexOf('=')
+      return [pair.slice(0, split), split < 1 ? Number.NaN : numberOf(pair.slice(split + 1))] as const
+    })
+    return Object.fromEntries(pairs)
+  }
+  return text
+}
+
+function numberOf(text: string): number {
+  return text.trim() === '' ? Number.NaN : Number(text)
+}
