@@ -57,6 +57,8 @@ export interface MethodSpec<T extends OptionTable> {
   readonly id: string
   /** One line for lists. */
   readonly help: string
+  /** What of the data it looks at, and what it does without; left out where it looks at none. */
+  readonly data?: string
   readonly options: T
   run(model: Model, options: OptionsOf<T>, context: Context): Model | Promise<Model>
 }
@@ -65,11 +67,13 @@ export type Method<T extends OptionTable = OptionTable> = ((
   model: Model,
   options?: Partial<OptionsOf<T>>,
   context?: Context,
-) => Promise<Model>) & { readonly id: string; readonly help: string; readonly options: T }
+) => Promise<Model>) &
+  Pick<MethodSpec<T>, 'id' | 'help' | 'data' | 'options'>
 
 /** Makes a method of its spec: options are filled in and checked before it runs. */
 export function defineMethod<const T extends OptionTable>(spec: MethodSpec<T>): Method<T> {
   const method = async (model: Model, options: Partial<OptionsOf<T>> = {}, context: Context = {}): Promise<Model> =>
     spec.run(model, checkOptions(spec.id, spec.options, options), context)
-  return Object.assign(method, { id: spec.id, help: spec.help, options: spec.options })
+  const { id, help, data, options } = spec
+  return Object.assign(method, { id, help, ...(data ? { data } : {}), options })
 }

@@ -1,6 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
+import { applyCommand } from './cli/commands/apply.ts'
+import { addFlags } from './cli/flags.ts'
 import { methodNamed, methods } from './methods.ts'
 import { testMethod } from './testing/test-method.ts'
 
@@ -13,15 +16,23 @@ describe('methods', () => {
     })
     expect(files.length).toBeGreaterThan(1)
     const forgotten = files.filter((file) => !methods.has(file.replace(/^.*[/\\]/, '').replace('.ts', '')))
-    expect(forgotten, 'each needs an export line in the index.ts beside it, and an id that is its file name').toEqual(
-      [],
-    )
+    expect(forgotten, 'npm run methods lists them; the id of each is its file name').toEqual([])
     expect(methods.size).toBe(files.length)
   })
 
   it('is found by id, and a mistyped id gets the nearest one', () => {
     expect(methodNamed('magnitude').id).toBe('magnitude')
     expect(() => methodNamed('magnitud')).toThrow(/did you mean "magnitude"\?/)
+  })
+})
+
+describe.each([...methods])('%s on the command line', (id, method) => {
+  it('has a flag for each option, and none that is also a flag of the command', () => {
+    const { options } = applyCommand(id)
+    for (const [name, def] of Object.entries(method.options)) expect(options[name], name).toBe(def)
+    const own = ['output', 'data', 'seed', 'json', 'debug', 'threads', 'inputShape']
+    expect(own.filter((name) => name in method.options)).toEqual([])
+    expect(() => addFlags(new Command(id), options)).not.toThrow()
   })
 })
 

@@ -5,12 +5,14 @@
 import { didYouMean } from './errors.ts'
 
 interface Described {
-  /** One line of help. */
+  /** One line of help; of a boolean it begins with a verb and says what true does. */
   readonly help: string
   /** What stands for the value in help, such as `file`. */
   readonly value?: string
   /** A one-letter flag beside the long one. */
   readonly short?: string
+  /** Its name in recipes of before. */
+  readonly was?: string
 }
 
 /** A default; or `optional`: undefined unless given; or `required`: an error unless given. */
@@ -65,15 +67,19 @@ export function checkOptions<T extends OptionTable>(
   given: Partial<OptionsOf<T>> = {},
 ): OptionsOf<T> {
   const known = Object.keys(table)
-  for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(table, name))
+  const former = new Map(Object.entries(table).flatMap(([name, { was }]) => (was ? [[was, name] as const] : [])))
+  const values: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(given)) {
+    const now = Object.hasOwn(table, name) ? name : former.get(name)
+    if (now === undefined)
       throw new Error(
         `${subject}: there is no option "${name}"${didYouMean(name, known)}; expected ${known.join(', ') || 'none'}`,
       )
+    values[now] = value
   }
   const checked: Record<string, unknown> = {}
   for (const [name, def] of Object.entries(table)) {
-    const value = (given as Record<string, unknown>)[name] ?? def.default
+    const value = values[name] ?? def.default
     checked[name] = value
     if (value === undefined && def.optional) continue
     if (!isValid(def, value)) {

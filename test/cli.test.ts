@@ -81,6 +81,25 @@ describe('compress', () => {
     expect(readFileSync(join(folder, 'e.onnx')).equals(readFileSync(join(folder, 'd.onnx')))).toBe(true)
   })
 
+  it('apply runs one method with its options as flags, as a recipe with that step does', async () => {
+    const { code } = await coppice(
+      'apply',
+      'magnitude',
+      digits,
+      '--sparsity',
+      '0.7',
+      '--scope',
+      'global',
+      '-o',
+      'f.onnx',
+    )
+    expect(code).toBe(0)
+    const steps = [['magnitude', { sparsity: 0.7, scope: 'global' }]]
+    writeFileSync(join(folder, 'step.json'), JSON.stringify({ coppice: 1, seed: 0, steps }))
+    expect((await coppice('run', 'step.json', digits, '-o', 'g.onnx')).code).toBe(0)
+    expect(readFileSync(join(folder, 'f.onnx')).equals(readFileSync(join(folder, 'g.onnx')))).toBe(true)
+  })
+
   it('unpack gives the compressed model back, byte for byte', async () => {
     const { code } = await coppice('unpack', 'a.cop', '-o', 'd.onnx')
     expect(code).toBe(0)

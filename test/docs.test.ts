@@ -15,6 +15,10 @@ describe('documents', () => {
     execFileSync(process.execPath, ['--import', 'tsx', 'tools/results.mts', '--check'], { cwd: root })
   })
 
+  it('pages and tables of methods are those of their files', () => {
+    execFileSync(process.execPath, ['--import', 'tsx', 'tools/methods.mts', '--check'], { cwd: root })
+  })
+
   it.each(pages)('%s: links lead to files', (page) => {
     const text = readFileSync(join(root, page), 'utf8')
     for (const [, target] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {

@@ -113,7 +113,7 @@ type Point = { readonly sparsity: number; readonly asked: number; readonly metho
 
 async function measure(pruned: Model, { sparsity, asked, method }: Point): Promise<Row> {
   const exclude = others(pruned)
-  const shared = await share(pruned, { values: asked, method, minSize: 1, exclude }, { seed: 1 })
+  const shared = await share(pruned, { values: asked, method, minElements: 1, exclude }, { seed: 1 })
   const model = await retrained(shared, [keepZeros(), tiesOf(shared)])
   const layers = denseLayers(model)
   const statistics = layers.map(statisticsOf)

@@ -11,6 +11,8 @@ export interface Invocation {
 export interface CliCommand<T extends OptionTable = OptionTable> {
   /** As help shows them: `<recipe> <model>`. */
   readonly arguments: string
+  /** Instead of the line that the list of commands has. */
+  readonly help?: string
   readonly options: T
   run(args: readonly string[], options: OptionsOf<T>, invocation: Invocation): Promise<unknown>
 }

@@ -56,7 +56,7 @@ export const dataOptions = {
   preprocessCheck: {
     type: 'boolean',
     default: true,
-    help: 'do not try whether another normalisation of images suits the model better',
+    help: 'try whether another normalisation of images suits the model better',
   },
   label: {
     type: 'string',

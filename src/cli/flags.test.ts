@@ -9,7 +9,7 @@ const table = {
   maxLoss: { type: 'number', default: 0.5, min: 0, max: 100, help: 'points that may be lost' },
   rounds: { type: 'number', optional: true, min: 1, integer: true, help: 'rounds' },
   goal: { type: 'choice', of: ['size', 'speed', 'both'], default: 'size', help: 'what to optimise for' },
-  shrink: { type: 'boolean', default: true, help: 'do not remove dead units' },
+  shrink: { type: 'boolean', default: true, help: 'remove dead units' },
   flip: { type: 'boolean', default: false, help: 'mirror images' },
   exclude: { type: 'strings', default: [], help: 'names to leave alone' },
   inputShape: { type: 'strings', default: [], repeatable: true, help: 'sizes' },

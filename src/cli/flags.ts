@@ -37,7 +37,8 @@ function helpLine(def: OptionDef): string {
   const shown = Array.isArray(def.default) ? def.default.join(',') : String(def.default)
   const hasDefault =
     def.default !== undefined && typeof def.default !== 'boolean' && shown !== '' && def.type !== 'numbers-by-name'
-  return `${def.help}${choices}${hasDefault ? ` (default: ${shown})` : ''}`
+  const not = def.type === 'boolean' && def.default ? 'do not ' : ''
+  return `${not}${def.help}${choices}${hasDefault ? ` (default: ${shown})` : ''}`
 }
 
 /** The options that the flags give, each checked. Throws one sentence that names the flag. */

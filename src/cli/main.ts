@@ -9,8 +9,8 @@ import { createIo } from './io.ts'
 
 interface Listed {
   readonly help: string
-  /** A command's file is read when it is called. */
-  load(): Promise<CliCommand>
+  /** A command's file is read when it is called. `words`: what was written after its name. */
+  load(words: readonly string[]): Promise<CliCommand>
 }
 
 const commands: Readonly<Record<string, Listed>> = {
@@ -37,6 +37,15 @@ const commands: Readonly<Record<string, Listed>> = {
   run: {
     help: 'apply a recipe: the same recipe, model and data give the same bytes',
     load: async () => (await import('./commands/run.ts')).runCommand,
+  },
+  methods: {
+    help: 'list the methods; of one, its options',
+    load: async () => (await import('./commands/methods.ts')).methodsCommand,
+  },
+  apply: {
+    help: 'apply one method alone (coppice apply METHOD --help lists its flags)',
+    load: async (words) =>
+      (await import('./commands/apply.ts')).applyCommand(words.find((word) => !word.startsWith('-'))),
   },
   train: {
     help: 'train a built-in network from random weights',
@@ -82,7 +91,7 @@ async function run(command: CliCommand, args: readonly string[], flags: Flags): 
 }
 
 /** The program, with the flags of the one command that is called: the others are listed only. */
-async function programFor(called: string | undefined): Promise<Command> {
+async function programFor([called, ...words]: readonly string[]): Promise<Command> {
   const program = new Command('coppice')
     .description('Makes neural networks small and fast: ONNX in; ONNX, a packed file and an honest report out.')
     .version(version())
@@ -91,8 +100,9 @@ async function programFor(called: string | undefined): Promise<Command> {
   for (const [name, { help, load }] of Object.entries(commands)) {
     const listed = program.command(name).description(help)
     if (name !== called) continue
-    const command = await load()
+    const command = await load(words)
     listed
+      .description(command.help ?? help)
       .arguments(command.arguments)
       .option('--json', 'print one JSON object on stdout and nothing else; progress as JSON lines on stderr')
       .option('--debug', 'print the stack of an error')
@@ -103,8 +113,8 @@ async function programFor(called: string | undefined): Promise<Command> {
 
 try {
   // `coppice help compress` lists that command's flags too.
-  const called = process.argv.slice(2).find((word) => word !== 'help')
-  await (await programFor(called)).parseAsync()
+  const words = process.argv.slice(2).filter((word, i) => i > 0 || word !== 'help')
+  await (await programFor(words)).parseAsync()
 } catch (error) {
   if (!(error instanceof CommanderError)) throw error
   // Help and version end well; a wrong flag or a missing argument is bad input like any other.

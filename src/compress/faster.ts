@@ -26,12 +26,12 @@ export async function openFaster(
         maxLoss: 1,
         validate: async (m) => -(await verdictOf(m)).spent,
       })
-      const exclude = fast.keptFloat.map((k) => k.node)
+      const excludeNodes = fast.keptFloat.map((k) => k.node)
       const isWidened = wide !== model && fast.model !== wide
       const result = fast.model === wide ? model : fast.model
       return {
         model: result,
-        steps: [...(isWidened ? [[float32Arithmetic.id, {}] as const] : []), ['int8', { exclude }]],
+        steps: [...(isWidened ? [[float32Arithmetic.id, {}] as const] : []), ['int8', { excludeNodes }]],
         verdict: await verdictOf(result),
         kept: new Map(fast.keptFloat.map((k) => [k.node, `stays in float: ${k.why}`])),
         otherwise: 'no integer kernel multiplies with it',

@@ -77,7 +77,7 @@ export async function openSmall(
         notes: [why],
       })
       if (prepared.layers.length === 0)
-        return unquantized(`no weight of ${settings.minSize} or more finite float elements was found to quantise`)
+        return unquantized(`no weight of ${settings.minElements} or more finite float elements was found to quantise`)
       let tries = 0
       let held: Verdict | undefined
       const holds = async (lambda: number): Promise<boolean> => {

@@ -1,4 +1,4 @@
-/** The family table: pruning methods. */
+/** The methods of prune/. Written by `npm run methods` from the files that define them. */
 export { lamp } from './lamp.ts'
 export { magnitude } from './magnitude.ts'
 export { obd } from './obd.ts'

@@ -17,11 +17,13 @@ import { type Competing, pruneBy, type Scored, selectOptions, zeroed, zerosFirst
 
 export const obs = defineMethod({
   id: 'obs',
-  help: 'zeroes the weights that change their layer least and lets the others make up for them (needs calibration data)',
+  help: 'zeroes the weights that change their layer least and lets the others make up for them',
+  data: 'calibration inputs, for their second moments; without them inputs count as independent',
   options: {
     ...selectOptions,
-    samples: {
+    vectors: {
       type: 'number',
+      was: 'samples',
       default: 4096,
       min: 1,
       integer: true,
@@ -40,7 +42,7 @@ export const obs = defineMethod({
 
 async function obsScores(
   { model, weights }: Competing,
-  options: { readonly samples: number; readonly damping: number },
+  options: { readonly vectors: number; readonly damping: number },
   context: Context,
 ): Promise<Scored> {
   if (!context.calibration) context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')
@@ -49,7 +51,7 @@ async function obsScores(
   const wideWeights = new Map(weightTensors(wide).map((w) => [w.name, w]))
   const layers: Layer[] = weights.map((w) => layerOf(wideWeights.get(w.name) ?? w))
   const moments = context.calibration
-    ? await momentsOf(wide, layers, context.calibration, { samples: options.samples, seed: context.seed ?? 0 })
+    ? await momentsOf(wide, layers, context.calibration, { samples: options.vectors, seed: context.seed ?? 0 })
     : new Map<string, Moments>()
   const bySize = layers.filter((l) => !moments.has(l.weight.name)).map((l) => `"${l.weight.name}"`)
   if (context.calibration && bySize.length > 0)

@@ -10,7 +10,8 @@ import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from 
 
 export const taylor = defineMethod({
   id: 'taylor',
-  help: 'zeroes the weights whose removal changes the loss least, by |gradient * weight| (needs data)',
+  help: 'zeroes the weights whose removal changes the loss least, by |gradient * weight|',
+  data: 'labelled samples, or inputs alone, whose labels are then drawn from what the model answers; without any, weights are ranked by size',
   options: {
     ...selectOptions,
     samples: { type: 'number', default: 1024, min: 1, integer: true, help: 'samples that gradients are taken on' },

@@ -13,8 +13,8 @@ import { quantizeWeight } from './_qdq.ts'
 /** Below this many elements the scales and the extra node take more bytes than they save. */
 const minElements = 64
 
-export function quantizeWeightsOnly(model: Model, { exclude }: { exclude: readonly string[] }): Model {
-  const kept = new Set(exclude)
+export function quantizeWeightsOnly(model: Model, { excludeNodes }: { excludeNodes: readonly string[] }): Model {
+  const kept = new Set(excludeNodes)
   const chosen = weightTensors(model).filter(
     ({ tensor, uses }) => sizeOf(tensor.dims) >= minElements && !uses.some((u) => kept.has(nodeName(u.node))),
   )

@@ -81,7 +81,7 @@ describe('share', () => {
   })
 
   it('one codebook for all', async () => {
-    const shared = await share(base, { values: 12, scope: 'global', minSize: 8 })
+    const shared = await share(base, { values: 12, scope: 'global', minElements: 8 })
     const values = ['w1', 'w2', 'w3'].flatMap((name) => [...floats(shared.graph.initializers.get(name) as never)])
     expect(new Set(values).size).toBeLessThanOrEqual(12)
   })

@@ -20,20 +20,21 @@ export const compact = defineMethod({
   id: 'compact',
   help: 'stores weights that take few values as integers (a grid or a codebook): a smaller .onnx, the same results',
   options: {
-    minSize: {
+    minElements: {
       type: 'number',
+      was: 'minSize',
       default: 256,
       min: 1,
       integer: true,
       help: 'tensors with fewer elements stay float: two nodes cost more than they save',
     },
   },
-  run(model, { minSize }) {
+  run(model, { minElements }) {
     if (opsetOf(model) < 7) return model
     const forms = new Map<Tensor, Form>()
     for (const { tensor } of weightTensors(model)) {
       const values = floats(tensor)
-      if (values.length < minSize) continue
+      if (values.length < minElements) continue
       const grid = tensor.dtype === 'float32' ? onGrid(values) : undefined
       const stored = smaller(grid, inCodebook(tensor))
       if (stored) forms.set(tensor, formOf(tensor, stored))

@@ -1,4 +1,4 @@
-/** The family table: quantisation methods. */
+/** The methods of quantize/. Written by `npm run methods` from the files that define them. */
 export { compact } from './compact.ts'
 export { int8 } from './int8.ts'
 export { settleWeights } from './settle-weights.ts'

@@ -69,14 +69,14 @@ describe('int8', () => {
   })
 
   it('keeps excluded nodes in float, and refuses names that no node has', async () => {
-    const ops = await optimizedOps(await int8(exampleModel(), { exclude: ['second'] }, { calibration }))
+    const ops = await optimizedOps(await int8(exampleModel(), { excludeNodes: ['second'] }, { calibration }))
     expect(ops).toMatchObject({ QLinearConv: 1, QGemm: 1 })
     expect((ops.Conv ?? 0) + (ops.FusedConv ?? 0)).toBe(1)
     const nameless = exampleModel()
     const nodes = nameless.graph.nodes.map(({ name, ...rest }) => rest)
-    const first = await int8(withGraph(nameless, { nodes }), { exclude: ['c1'] }, { calibration })
+    const first = await int8(withGraph(nameless, { nodes }), { excludeNodes: ['c1'] }, { calibration })
     expect(await optimizedOps(first)).toMatchObject({ QLinearConv: 1, QGemm: 1 })
-    await expect(int8(exampleModel(), { exclude: ['secnd'] })).rejects.toThrow('did you mean "second"?')
+    await expect(int8(exampleModel(), { excludeNodes: ['secnd'] })).rejects.toThrow('did you mean "second"?')
   })
 
   it('rounds each weight to the nearest step of its channel; no sum of two overflows where range is reduced', async () => {

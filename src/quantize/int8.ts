@@ -52,7 +52,12 @@ const options = {
     default: true,
     help: 'make channels that share a range alike in size, by powers of two in the weights around them',
   },
-  exclude: { type: 'strings', default: [], help: 'nodes to keep in float, by name (or first output)' },
+  excludeNodes: {
+    type: 'strings',
+    was: 'exclude',
+    default: [],
+    help: 'nodes to keep in float, by name (or first output)',
+  },
 } as const
 
 export type Int8Options = OptionsOf<typeof options>
@@ -60,6 +65,7 @@ export type Int8Options = OptionsOf<typeof options>
 export const int8 = defineMethod({
   id: 'int8',
   help: 'stores weights as 8-bit integers, and computes on integers where calibration inputs are given',
+  data: 'calibration inputs, for the ranges of activations; without them only weights become integers',
   options,
   async run(model, settings, context) {
     const already = integerNode(model)
@@ -67,14 +73,14 @@ export const int8 = defineMethod({
       context.warn?.(`int8: ${describe(already)} computes on integers already; the model is returned as it is`)
       return model
     }
-    checkNames(model, settings.exclude)
+    checkNames(model, settings.excludeNodes)
     if (!context.calibration) {
       context.warn?.('int8: no calibration data, so only weights become integers; that saves size, not time')
       return quantizeWeightsOnly(withChannelScales(model), settings)
     }
     const prepared = await prepareInt8(model, settings, context)
     warnOfLeft(prepared, context)
-    if (planInt8(prepared.graph, new Set(settings.exclude)).layers.length === 0) {
+    if (planInt8(prepared.graph, new Set(settings.excludeNodes)).layers.length === 0) {
       context.warn?.('int8: no layer is left to compute on integers; the model is returned as it is')
       return model
     }
@@ -115,7 +121,7 @@ function checkNames(model: Model, names: readonly string[]): void {
   const known = new Set([...graphsOf(model)].flatMap((g) => g.nodes.map(nodeName)))
   const wrong = names.find((name) => !known.has(name))
   if (wrong === undefined) return
-  throw new Error(`int8: exclude names "${wrong}", which is no node of the model${didYouMean(wrong, known)}`)
+  throw new Error(`int8: excludeNodes has "${wrong}", which is no node of the model${didYouMean(wrong, known)}`)
 }
 
 /**
@@ -147,7 +153,7 @@ export async function calibrateInt8(model: Model, settings: Int8Options, context
   if (!calibration) throw new Error('int8: calibration needs calibration inputs in the context')
   const plan = planInt8(model.graph)
   // A layer kept in float makes values that only moved before begin a range of their own, so all are measured.
-  const names = new Set([...plan.values.keys(), ...planInt8(model.graph, new Set(settings.exclude)).values.keys()])
+  const names = new Set([...plan.values.keys(), ...planInt8(model.graph, new Set(settings.excludeNodes)).values.keys()])
   context.progress?.(0, 'calibrating')
   const histograms = await collectHistograms(model, [...names], { batches: calibration(), context, subject: 'int8' })
   const ranges = new Map([...histograms].map(([name, h]) => [name, chooseRange(h, settings)] as const))
@@ -176,9 +182,9 @@ function chooseRange(h: Histogram, { calibration, percentile }: Int8Options): Ra
   }
 }
 
-/** The prepared model on integers, but for the nodes in `settings.exclude`. */
+/** The prepared model on integers, but for the nodes in `settings.excludeNodes`. */
 export function quantizeInt8(model: Model, calibrated: Calibrated, settings: Int8Options): Model {
-  const plan = planInt8(model.graph, new Set(settings.exclude))
+  const plan = planInt8(model.graph, new Set(settings.excludeNodes))
   const layers = quantizeLayers(model, { plan, ...calibrated }, settings)
   return writeQdq(model, { plan, ranges: calibrated.ranges, layers })
 }

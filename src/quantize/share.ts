@@ -52,8 +52,9 @@ export const share = defineMethod({
       default: 'layer',
       help: 'one codebook per tensor, or one for all',
     },
-    minSize: {
+    minElements: {
       type: 'number',
+      was: 'minSize',
       default: 256,
       min: 1,
       integer: true,
@@ -61,9 +62,9 @@ export const share = defineMethod({
     },
     exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
   },
-  run(model, { values: k, method, scope, minSize, exclude }, { seed = 0 }) {
+  run(model, { values: k, method, scope, minElements, exclude }, { seed = 0 }) {
     const chosen = weightTensors(model)
-      .filter((w) => !exclude.includes(w.name) && sizeOf(w.tensor.dims) >= minSize)
+      .filter((w) => !exclude.includes(w.name) && sizeOf(w.tensor.dims) >= minElements)
       .map((w) => w.tensor)
     const rng = random(seed)
     const sharerOf = (tensors: readonly Tensor[]): Sharer | undefined => {

@@ -53,7 +53,7 @@ describe('makeFast', () => {
     ])
     expect(onIntegers(result.model).sort()).toEqual(['w2', 'w3'])
     // What was measured is in the list alone: with it, int8 gives the same bytes again.
-    const again = await int8(exampleModel(), { exclude: result.keptFloat.map((k) => k.node) }, { calibration })
+    const again = await int8(exampleModel(), { excludeNodes: result.keptFloat.map((k) => k.node) }, { calibration })
     expect(Buffer.compare(writeModel(again), writeModel(result.model))).toBe(0)
   })
 
@@ -82,7 +82,7 @@ describe('makeFast', () => {
   it('keeps in float no layer that fits on integers beside the others', async () => {
     const layers = ['first', 'second', 'dense']
     const scoreWithout = async (exclude: readonly string[]) =>
-      score(await int8(exampleModel(), { exclude: [...exclude] }, { calibration }))
+      score(await int8(exampleModel(), { excludeNodes: [...exclude] }, { calibration }))
     const singles = await Promise.all(layers.map((name) => scoreWithout([name])))
     // Any one layer in float may not be enough, the best one is.
     const floor = Math.max(...singles)
@@ -130,7 +130,7 @@ describe('makeFast', () => {
     expect(none.notes[0]).toBe('0 of 3 layers compute on integers')
     // The model that was given, as a recipe with these layers in float gives it too.
     expect(Buffer.compare(writeModel(none.model), writeModel(exampleModel()))).toBe(0)
-    const again = await int8(exampleModel(), { exclude: none.keptFloat.map((k) => k.node) }, { calibration })
+    const again = await int8(exampleModel(), { excludeNodes: none.keptFloat.map((k) => k.node) }, { calibration })
     expect(Buffer.compare(writeModel(again), writeModel(none.model))).toBe(0)
     const slow = await makeFast(exampleModel(), {
       calibration,

@@ -70,7 +70,7 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
   const calibrated = await calibrateInt8(prepared, settings, options)
   const search: Search = { prepared, calibrated, settings, options }
   const before = await validate(model)
-  const kept = new Map<string, string>(settings.exclude.map((name) => [name, 'asked for']))
+  const kept = new Map<string, string>(settings.excludeNodes.map((name) => [name, 'asked for']))
   const floor = before - maxLoss
   const accuracy = await keepForAccuracy(search, { kept, floor })
   for (const [name, why] of accuracy) kept.set(name, why)
@@ -115,7 +115,7 @@ interface Search {
 }
 
 function build({ prepared, calibrated, settings }: Search, kept: Iterable<string>): Model {
-  return quantizeInt8(prepared, calibrated, { ...settings, exclude: [...kept] })
+  return quantizeInt8(prepared, calibrated, { ...settings, excludeNodes: [...kept] })
 }
 
 /** Layers that go back to float for the score to stay at or above the floor: none of them may stay on integers too. */
@@ -258,8 +258,8 @@ export async function layerNoise(
   for (const [i, layer] of layers.entries()) {
     options.signal?.throwIfAborted()
     options.progress?.(i / layers.length, 'measuring each layer alone')
-    const exclude = others.filter((name) => name !== nodeName(layer))
-    const alone = quantizeInt8(prepared, calibrated, { ...options.settings, exclude })
+    const excludeNodes = others.filter((name) => name !== nodeName(layer))
+    const alone = quantizeInt8(prepared, calibrated, { ...options.settings, excludeNodes })
     const macs = Math.max(1, macsOf(layer, shapes, (name) => shapes.values.get(name)) ?? 1)
     noise.push({ node: nodeName(layer), snrDb: snr(exact, await floatOutputs(alone, feeds)), macs })
   }

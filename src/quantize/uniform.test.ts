@@ -11,7 +11,7 @@ import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { quantizeMatrix } from './_rate-distortion.ts'
 import { maxLevel, planAt, prepareUniform, quantizeAt, uniform } from './uniform.ts'
 
-const settings = { minSize: 8, samples: 4096, exclude: [] }
+const settings = { minElements: 8, vectors: 4096, exclude: [] }
 
 async function divergence(model: Model, other: Model): Promise<number> {
   const run = async (m: Model) => {
@@ -151,7 +151,7 @@ describe('uniform', () => {
   })
 
   it('leaves excluded weights alone', async () => {
-    const quantized = await uniform(model, { exclude: ['w2'], minSize: 8 }, context)
+    const quantized = await uniform(model, { exclude: ['w2'], minElements: 8 }, context)
     expect(quantized.graph.initializers.get('w2')).toBe(model.graph.initializers.get('w2'))
     expect(quantized.graph.initializers.get('w1')).not.toBe(model.graph.initializers.get('w1'))
   })

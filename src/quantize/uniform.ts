@@ -31,6 +31,7 @@ const highRate = 8.656
 export const uniform = defineMethod({
   id: 'uniform',
   help: 'puts weights on uniform grids for a small packed file, each tensor as coarse as the output allows',
+  data: 'calibration inputs, for the sensitivity of each layer; without them every tensor gets the same signal to noise',
   options: {
     lambda: {
       type: 'number',
@@ -39,9 +40,17 @@ export const uniform = defineMethod({
       max: 1,
       help: 'output divergence traded per bit; higher gives a smaller file and lower accuracy',
     },
-    minSize: { type: 'number', default: 64, min: 1, integer: true, help: 'tensors with fewer elements are left alone' },
-    samples: {
+    minElements: {
       type: 'number',
+      was: 'minSize',
+      default: 64,
+      min: 1,
+      integer: true,
+      help: 'tensors with fewer elements are left alone',
+    },
+    vectors: {
+      type: 'number',
+      was: 'samples',
       default: 8192,
       min: 256,
       integer: true,
@@ -69,13 +78,13 @@ export interface PreparedUniform {
 /** Everything about a model that does not depend on lambda. */
 export async function prepareUniform(
   original: Model,
-  options: { readonly minSize: number; readonly samples: number; readonly exclude: readonly string[] },
+  options: { readonly minElements: number; readonly vectors: number; readonly exclude: readonly string[] },
   context: Context,
 ): Promise<PreparedUniform> {
   // A grid is made in float32.
   const isLarge = ({ tensor }: WeightTensor): boolean => sizeOf(tensor.dims) >= leastOfOtherTypes
   const model = widenWeights(original, (w) => isLarge(w) && !options.exclude.includes(w.name))
-  const layers = layersOf(model, options.minSize).filter((l) => !options.exclude.includes(l.weight.name))
+  const layers = layersOf(model, options.minElements).filter((l) => !options.exclude.includes(l.weight.name))
   const seed = context.seed ?? 0
   const random = context.calibrationGroups !== undefined
   const moments = new Map<string, Moments>()
@@ -85,7 +94,7 @@ export async function prepareUniform(
   for (const [i, part] of parts.entries()) {
     if (context.signal?.aborted) throw new Error('uniform: stopped')
     const found = context.calibration
-      ? await momentsOf(model, part, context.calibration, { samples: options.samples, seed, alike: random, block })
+      ? await momentsOf(model, part, context.calibration, { samples: options.vectors, seed, alike: random, block })
       : new Map<string, Moments>()
     for (const { weight, shape } of part) {
       if (shape) factors.set(weight.name, factorOf(shape, found.get(weight.name)))

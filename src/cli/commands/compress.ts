@@ -55,7 +55,7 @@ const options = {
     value: 'file',
     help: 'where to write the recipe, with which `coppice run` repeats the result (default: beside the output)',
   },
-  latency: { type: 'boolean', default: true, help: 'do not measure how long a call takes' },
+  latency: { type: 'boolean', default: true, help: 'measure how long a call takes' },
   keepMetadata: {
     type: 'boolean',
     default: false,

@@ -107,7 +107,7 @@ const options = {
     help: 'before training, replace all remaining weights by new random ones, instead of training them further',
   },
   exclude: { type: 'strings', default: [], help: 'weights to leave alone, between commas' },
-  shrink: { type: 'boolean', default: true, help: 'do not remove dead units: tensors keep their shapes' },
+  shrink: { type: 'boolean', default: true, help: 'remove dead units: tensors keep their shapes' },
 } as const satisfies OptionTable
 
 export type PruneFlags = OptionsOf<typeof options>

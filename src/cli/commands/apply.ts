@@ -1,0 +1,69 @@
+/** `coppice apply METHOD MODEL`: any method alone, its options as flags. */
+import { drawnFeeds } from '../../data/drawn-samples.ts'
+import type { Method } from '../../method.ts'
+import { methodNamed, methods } from '../../methods.ts'
+import { saveModel } from '../../node/files.ts'
+import type { OptionsOf, OptionTable } from '../../options.ts'
+import { type CliCommand, type Invocation, taskOption, threadsOption } from '../command.ts'
+import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../data-options.ts'
+import { openToWork } from '../inputs.ts'
+
+const outputOption = {
+  output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the result (.onnx)' },
+} as const satisfies OptionTable
+
+const feedOptions = {
+  ...dataOptions,
+  samples: {
+    type: 'number',
+    default: 512,
+    min: 1,
+    max: 1e9,
+    integer: true,
+    help: 'training samples that the method looks at',
+  },
+  batch: { type: 'number', default: 64, min: 1, max: 1e6, integer: true, help: 'samples per call' },
+  ...taskOption,
+  ...threadsOption,
+} as const satisfies OptionTable
+
+/** The command for the method that is named: its flags, then those of the data where it looks at any. */
+export function applyCommand(id: string | undefined): CliCommand {
+  const method = id === undefined ? undefined : methods.get(id)
+  const { seed } = dataOptions
+  const shared = method?.data ? feedOptions : { ...shapeOption, seed }
+  // First those of the method, which may have their own default for one that is shared.
+  const options = { ...outputOption, ...method?.options, ...shared, ...method?.options }
+  return {
+    arguments: '<method> <model>',
+    ...(method ? { help: `${method.id}: ${method.help}${method.data ? `. Data: ${method.data}` : ''}` } : {}),
+    options,
+    run: ([name, path], given, invocation) => apply(methodNamed(name), path, given, invocation),
+  }
+}
+
+type Given = OptionsOf<OptionTable> & OptionsOf<typeof outputOption> & OptionsOf<typeof feedOptions>
+
+async function apply(
+  method: Method,
+  path: string,
+  given: OptionsOf<OptionTable>,
+  { io, signal }: Invocation,
+): Promise<void> {
+  const flags = given as Given
+  const original = openToWork(path, { outputs: [flags.output] })
+  const model = shapedModel(original, flags)
+  const data = method.data ? await bindData(model, flags, io, signal) : undefined
+  const options = Object.fromEntries(Object.keys(method.options).map((name) => [name, given[name]]))
+  const result = await method(model, options as Partial<OptionsOf<OptionTable>>, {
+    ...(data ? drawnFeeds(data.splits.train, data.batcher, { ...flags, batchSize: flags.batch }) : {}),
+    seed: flags.seed ?? 0,
+    signal,
+    progress: io.progress,
+    warn: (message) => io.say(`warning: ${message}`),
+  })
+  const files = await saveModel(flags.output, asGiven(result, original))
+  io.finish()
+  const step = [method.id, options]
+  io.result(files.map((file) => `wrote ${file}`).join('\n'), { model: path, files, step })
+}
