@@ -73,7 +73,8 @@ async function measureAll(name: string, save: (rows: Record<string, Row>) => voi
       save(rows)
     }
     run('inspect', ['inspect', 'in.onnx'])
-    for (const mode of ['fast', 'default', 'max']) {
+    // The modes differ in nothing where all is float weights: once is enough of what takes minutes.
+    for (const mode of name === 'resnet50' ? ['fast', 'default', 'max'] : ['default']) {
       run(`pack, ${mode}`, ['pack', 'in.onnx', '-o', `${mode}.cop`, '--mode', mode], `${mode}.cop`)
       run(`unpack, ${mode}`, ['unpack', `${mode}.cop`, '-o', 'out.onnx'])
       expectSame(folder)

@@ -1,6 +1,6 @@
 /** Which coding a tensor gets: the cheapest, by estimates. */
 import { crc32 } from './checksum.ts'
-import { bytesEncoder } from './coding/bytes.ts'
+import { bitsAsBytes, bytesEncoder } from './coding/bytes.ts'
 import { chooseForm } from './coding/choose-form.ts'
 import type { Coded, Encoder, TensorInfo } from './coding/coding.ts'
 import { estimateBits } from './coding/coding.ts'
@@ -63,8 +63,43 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
   const { tensor, bits } = best as Candidate
   const other = bytesEncoder.encode(info, data)
   // The coder of integers does better than the estimate, which knows nothing of neighbours: where it is close, it is asked.
-  const wins = other && other.bits < bits && other.bits < bits - savedByModel(tensor)
+  if (!other || other.bits >= bits || other.bits >= bits - savedByModel(tensor)) return tensor
+  const wins = info.byteLength <= slowBytes || worthTheTime(tensor, bits, data)
   return wins ? chosen(bytesEncoder, info, other.coded) : tensor
+}
+
+/** Bytes that take a quarter of a second to code as such. */
+const slowBytes = 1 << 17
+/** Large tensors are looked at in so many places, of so many elements each. */
+const places = 16
+const placeSize = 1 << 12
+/** Bytes take twenty times as long to code as integers, and to decode: they must be this much smaller. */
+const worthwhile = 0.97
+
+/** Whether bytes save so much of a large tensor, told by coding the same rows from all over it both ways. */
+function worthTheTime({ coded, info }: ChosenCoding, bits: number, data: Uint8Array): boolean {
+  const { integers, form } = coded
+  const [rows = 1, ...inner] = info.dims
+  if (!integers || !form || integers.length !== info.size) return true
+  const rowSize = info.size / rows
+  const rowBytes = info.byteLength / rows
+  const perPlace = Math.ceil(placeSize / rowSize)
+  if (!Number.isInteger(rowBytes) || rows < 2 * places * perPlace) return true
+  const from = Array.from({ length: places }, (_, i) => Math.floor((i * rows) / places))
+  const dims = [places * perPlace, ...inner]
+  const taken = { ...info, dims, size: dims[0] * rowSize, byteLength: dims[0] * rowBytes }
+  const values = new Int32Array(taken.size)
+  const bytes = new Uint8Array(taken.byteLength)
+  const rest = differences(integers, form)
+  for (const [i, row] of from.entries()) {
+    values.set(rest.subarray(row * rowSize, (row + perPlace) * rowSize), i * perPlace * rowSize)
+    bytes.set(data.subarray(row * rowBytes, (row + perPlace) * rowBytes), i * perPlace * rowBytes)
+  }
+  if (form.lowBits > 0) for (let i = 0; i < values.length; i++) values[i] >>= form.lowBits
+  // What is not among the integers as the coder gets them: low bits, signs and the like.
+  const besides = Math.max(0, bits - estimateBits(differences(integers, form)))
+  const asIntegers = 8 * encodeIntegers(values, dims).length + (besides * taken.size) / info.size
+  return bitsAsBytes(taken, bytes) < worthwhile * asIntegers
 }
 
 interface Candidate {

@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest'
+import { packModel } from '../formats/pack.ts'
 import { node } from '../graph/build.ts'
-import { type Model, withWeights } from '../model.ts'
+import { type Model, type Tensor, withGraph, withWeights } from '../model.ts'
+import { parseModel } from '../onnx/parse-text.ts'
 import { writeModel } from '../onnx/write.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { openSession } from '../runtime/session.ts'
-import { bytesOf, floats, floatTensor } from '../tensor/dtype.ts'
+import { bytesOf, floats, floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { compact, expandGrids } from './compact.ts'
 import { share } from './share.ts'
@@ -50,6 +53,29 @@ describe('compact', () => {
     expect(small.graph.initializers.get('w2_s')?.dims[0]).toBeLessThanOrEqual(16)
     expect(expandGrids(small)).toBe(small)
     expect(await outputs(small)).toEqual(await outputs(model))
+  })
+
+  it("a codebook's indices are in the order of its values, and pack about as well as the levels of a grid", async () => {
+    const rng = random(4)
+    // Few levels, of which some lie beyond int8: a codebook.
+    const draws = Float32Array.from({ length: 1 << 16 }, () => Math.round(30 * rng.normal()))
+    const levels = draws.map((q) => (Math.abs(q) > 100 ? 300 : q))
+    const step = Math.fround(0.01)
+    const grid = floatTensor(
+      'w',
+      [256, 256],
+      levels.map((q) => Math.fround(q * step) || 0),
+    )
+    const net = parseModel(
+      'ir 8\nopset 17\ngraph g {\n in x: float32[1, 256]\n out y: float32[1, 256]\n y = MatMul(x, w)\n}',
+    )
+    const small = await compact(withWeights(net, [grid]))
+    const book = floats(small.graph.initializers.get('w_s') as Tensor)
+    expect([...book].sort((a, b) => a - b)).toEqual([...book])
+    const int16 = integerTensor('q', 'int16', [256, 256], levels)
+    const stored = (t: Tensor): Model => withGraph(net, { initializers: new Map([[t.name, t]]) })
+    const indices = small.graph.initializers.get('w_q') as Tensor
+    expect(packModel(stored(indices)).length).toBeLessThan(1.01 * packModel(stored(int16)).length)
   })
 
   it('weights in Constant nodes, too', async () => {

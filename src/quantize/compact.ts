@@ -78,7 +78,10 @@ function inCodebook({ dtype, data }: Tensor): Stored | undefined {
     if (!index.has(b)) index.set(b, index.size)
     if (index.size > 256 || index.size > bits.length / 8) return undefined
   }
-  const codebook = Bits.from(index.keys()).sort()
+  // In the order of the values, so that indices of near values are near: they pack as well as levels of a grid.
+  const sign = 2 ** (8 * width - 1)
+  const rank = (b: number): number => (b >= sign ? -b : b + 1)
+  const codebook = Bits.from(index.keys()).sort((a, b) => rank(a) - rank(b))
   codebook.forEach((b, i) => {
     index.set(b, i)
   })

@@ -127,11 +127,11 @@ export const bytesEncoder: Encoder = {
 
 function estimate(info: TensorInfo, data: Uint8Array): number {
   const { byteLength } = info
-  if (byteLength <= shortLength) return 64 + bitsOf(info, data)
+  if (byteLength <= shortLength) return 64 + bitsAsBytes(info, data)
   let bits = 0
   const width = widthOf(info)
   const at = Math.floor(byteLength / 2 / width) * width
-  for (const from of [0, at]) bits += bitsOf(info, data.subarray(from, from + sampleLength))
+  for (const from of [0, at]) bits += bitsAsBytes(info, data.subarray(from, from + sampleLength))
   const share = repeatedShare(data, width)
   return 64 + (1 - share) * ((bits * byteLength) / (2 * sampleLength)) + share * byteLength * 0.1
 }
@@ -158,7 +158,8 @@ function repeatedShare(data: Uint8Array, width: number): number {
   return looked === 0 ? 0 : repeated / looked
 }
 
-function bitsOf(info: TensorInfo, data: Uint8Array): number {
+/** Bits of a tensor coded as bytes. */
+export function bitsAsBytes(info: TensorInfo, data: Uint8Array): number {
   const coder = new BinaryCoder()
   codeBytes(coder, { ...info, byteLength: data.length }, inPlace(new Uint8Array(data), widthOf(info)))
   return 8 * coder.finish().length

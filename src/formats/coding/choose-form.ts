@@ -25,7 +25,10 @@ function choosePredictor(values: Int32Array, dims: readonly number[]): number {
   const distances = new Set([1, 2, 3, 4, row + 1, row, plane].filter((d) => d >= 1 && 2 * d <= values.length))
   const sample = values.subarray(0, Math.min(values.length, Math.max(sampleSize, 4 * row)))
   let best = 0
-  let least = estimateBits(sample) * worthwhile
+  // As they would be coded: around the most frequent.
+  const most = mode(sample)
+  const centred = most > 0 ? sample.map((v) => v - most) : sample
+  let least = Math.min(estimateBits(sample), estimateBits(centred)) * worthwhile
   for (const d of distances) {
     for (const predictor of d === 1 ? [1] : [2 * d - 1, 2 * d]) {
       const bits = estimateBits(differences(sample, { ...plainForm, predictor }))
