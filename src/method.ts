@@ -2,6 +2,7 @@
 import type { Model } from './model.ts'
 import { checkOptions, type OptionsOf, type OptionTable } from './options.ts'
 import type { Task } from './task/task.ts'
+import type { Workers } from './workers.ts'
 
 /** One batch of inputs by name, as ONNX Runtime takes them. */
 export type Feeds = Readonly<Record<string, Value>>
@@ -50,6 +51,8 @@ export interface Context {
   /** Told what a person should know about the result. */
   readonly warn?: (message: string) => void
   readonly signal?: AbortSignal
+  /** Threads for heavy work per tensor; this one alone where there are none. The results are the same. */
+  readonly workers?: Workers
 }
 
 export interface MethodSpec<T extends OptionTable> {

@@ -1,11 +1,19 @@
 /** The tasks that other threads can do (workers.ts), by their names. A page's worker runs `runTask` on what it is sent. */
 import { decodeGroup } from './formats/group-decoder.ts'
 import { chooseCodings, encodeGroup } from './formats/group-encoder.ts'
+import { packedTensorBytes } from './formats/tensor-bytes.ts'
+import { quantizeWeights } from './quantize/quantize-weights.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: each has types of its own
 type Task = (input: any) => unknown
 
-const tasks: Readonly<Record<string, Task>> = { chooseCodings, encodeGroup, decodeGroup }
+const tasks: Readonly<Record<string, Task>> = {
+  chooseCodings,
+  encodeGroup,
+  decodeGroup,
+  packedTensorBytes,
+  quantizeWeights,
+}
 const names = new Map<unknown, string>(Object.entries(tasks).map(([name, task]) => [task, name]))
 
 /** The name under which `runTask` knows a task. */

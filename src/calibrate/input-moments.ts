@@ -120,16 +120,25 @@ export function sampleMoments(
         productOf(node) === 'Conv'
           ? patches(node, weightDims, x, value.dims, perBatch, rng)
           : vectors(x, shape.columns, perBatch, rng)
-      if (options.alike) scaleToUnit(gathered)
       // Sums alone are kept: of a large network's layers the vectors would take gigabytes.
+      const sums: { second: Float64Array; gram: Float32Array }[] = []
+      let squares = 0
       for (const [i, part] of gathered.entries()) {
         const { blocks, mean } = groups[i]
         const n = part.length / shape.columns
         groups[i].total += n
-        for (const b of blocks) await addGram(part.subarray(b.from * n, (b.from + b.size) * n), b)
+        for (const { from, size, second } of blocks) {
+          const gram = await gramOf(part.subarray(from * n, (from + size) * n), size)
+          for (let c = 0; c < size; c++) squares += gram[c * size + c]
+          sums.push({ second, gram })
+        }
         if (options.alike) continue
         for (let c = 0; c < shape.columns; c++) for (let j = c * n; j < (c + 1) * n; j++) mean[c] += part[j]
       }
+      // Vectors scaled to a mean square of 1 have products scaled by the square of that.
+      const count = gathered.reduce((total, part) => total + part.length, 0)
+      const scale = options.alike && squares > 0 ? count / squares : 1
+      for (const { second, gram } of sums) for (let k = 0; k < second.length; k++) second[k] += scale * gram[k]
     },
     finish() {
       for (const { blocks, mean, total } of groups)
@@ -138,18 +147,6 @@ export function sampleMoments(
       return { blocks: groups.map((g) => g.blocks), mean: groups.map((g) => g.mean) }
     },
   }
-}
-
-/** Scales vectors to a mean square of 1, in place. */
-function scaleToUnit(parts: readonly Float32Array[]): void {
-  let sum = 0
-  let count = 0
-  for (const part of parts) {
-    for (const v of part) sum += v * v
-    count += part.length
-  }
-  const scale = sum > 0 ? Math.sqrt(count / sum) : 1
-  for (const part of parts) for (let i = 0; i < part.length; i++) part[i] *= scale
 }
 
 /** Random rows of a [.., columns] array, as columns x samples. */
@@ -189,20 +186,24 @@ function patches(
   const n = Math.min(count, positions)
   const perGroup = channels / groups
   const out = Array.from({ length: groups }, () => new Float32Array(perGroup * kh * kw * n))
+  // Where each patch begins: its image, row and column.
+  const [images, rows, columns] = [new Int32Array(n), new Int32Array(n), new Int32Array(n)]
   for (let s = 0; s < n; s++) {
     const at = n === positions ? s : rng.below(positions)
-    const image = Math.floor(at / (outHeight * outWidth))
-    const y0 = (Math.floor(at / outWidth) % outHeight) * sh - top
-    const x0 = (at % outWidth) * sw - left
-    for (let c = 0; c < channels; c++) {
-      const to = out[Math.floor(c / perGroup)]
-      let column = (c % perGroup) * kh * kw
-      const plane = (image * channels + c) * height
-      for (let i = 0; i < kh; i++) {
-        const yy = y0 + i * dh
-        for (let j = 0; j < kw; j++, column++) {
-          const xx = x0 + j * dw
-          if (yy >= 0 && yy < height && xx >= 0 && xx < width) to[column * n + s] = x[(plane + yy) * width + xx]
+    images[s] = Math.floor(at / (outHeight * outWidth))
+    rows[s] = (Math.floor(at / outWidth) % outHeight) * sh - top
+    columns[s] = (at % outWidth) * sw - left
+  }
+  // A channel at a time, so that what is read lies together.
+  for (let c = 0; c < channels; c++) {
+    const to = out[Math.floor(c / perGroup)]
+    let at = (c % perGroup) * kh * kw * n
+    for (let i = 0; i < kh; i++) {
+      for (let j = 0; j < kw; j++, at += n) {
+        for (let s = 0; s < n; s++) {
+          const [y, x0] = [rows[s] + i * dh, columns[s] + j * dw]
+          if (y >= 0 && y < height && x0 >= 0 && x0 < width)
+            to[at + s] = x[((images[s] * channels + c) * height + y) * width + x0]
         }
       }
     }
@@ -236,8 +237,8 @@ function paddingOf(
 
 let gramSession: Promise<Session> | undefined
 
-/** Adds A·Aᵀ to the block's sums, for A of size x n; ONNX Runtime does the product. */
-async function addGram(a: Float32Array, { size, second }: MomentBlock): Promise<void> {
+/** A·Aᵀ, for A of size x n; ONNX Runtime does the product. */
+async function gramOf(a: Float32Array, size: number): Promise<Float32Array> {
   gramSession ??= openSession(
     model({
       nodes: [node('Gemm', ['a', 'a'], ['g'], { transB: 1, alpha: f(1) })],
@@ -247,5 +248,5 @@ async function addGram(a: Float32Array, { size, second }: MomentBlock): Promise<
     }),
   )
   const { g } = await (await gramSession).run({ a: { dtype: 'float32', dims: [size, a.length / size], data: a } })
-  for (let i = 0; i < second.length; i++) second[i] += (g.data as Float32Array)[i]
+  return g.data as Float32Array
 }

@@ -36,10 +36,13 @@ export function whyNoGrid(tensor: Tensor, minSize: number): string | undefined {
   if (size < minSize) return `fewer than ${minSize} elements`
   if (tensor.dtype !== 'float32' && size < leastOfOtherTypes)
     return `${tensor.dtype} of fewer than ${leastOfOtherTypes} elements`
-  const values = floats(tensor)
-  if (!values.every(Number.isFinite)) return 'it holds NaN or infinity'
-  if (values.some((v) => Math.abs(v) > largestWeight)) return 'a mask: its largest magnitude stands for infinity'
-  return undefined
+  // One plain loop: searches ask this of every weight again and again.
+  let largest = 0
+  for (const v of floats(tensor)) {
+    if (!Number.isFinite(v)) return 'it holds NaN or infinity'
+    if (v > largest || -v > largest) largest = Math.abs(v)
+  }
+  return largest > largestWeight ? 'a mask: its largest magnitude stands for infinity' : undefined
 }
 
 export function layerOf(weight: WeightTensor): Layer {

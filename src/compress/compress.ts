@@ -36,7 +36,7 @@ export interface CompressOptions extends Pick<Context, 'progress' | 'warn' | 'si
   /** How the recipe names the data. */
   readonly calibration?: Omit<CalibrationSpec, 'samples' | 'batchSize'>
   readonly packMode?: Mode
-  /** Threads to pack on; this one alone where there are none. */
+  /** Threads to quantise and pack on; this one alone where there are none. */
   readonly workers?: Workers
   /** Shapes that the inputs have in what is written; default: those of the model. */
   readonly writtenInputs?: InputShapes
@@ -130,10 +130,10 @@ interface Prepared {
 
 /** What to judge by, the search, and the trial at the end: on data, or on random inputs where there is none. */
 async function prepare(model: Model, options: CompressOptions): Promise<Prepared> {
-  const { goal, max, seed, data, signal, progress, warn, compareSpeed } = options
+  const { goal, max, seed, data, signal, progress, warn, workers, compareSpeed } = options
   const tidied = await tidy(model, options)
   const searched = (done: number, what: string): void => progress?.(searchShare * done, what)
-  const shared = { max, seed, signal, progress: searched, warn }
+  const shared = { max, seed, signal, progress: searched, warn, workers }
   const tell = (task: Task): Task => {
     for (const sentence of describeTask(task)) options.say?.(sentence)
     return task

@@ -33,9 +33,17 @@ export interface Search {
   find(verdictOf: (model: Model) => Promise<Verdict>): Promise<Found>
 }
 
-/** Halvings of the price's bracket, in octaves, after it is found: within 9 % of the limit's price. */
-const bisections = 3
-/** Models of more weights than that get one less, within 19 %: a trial takes long, and little is lost. */
+/** When a price is near enough to the highest that holds. */
+interface Precision {
+  /** Halvings of a bracket of one octave. */
+  readonly halvings: number
+  /** The share of what is allowed that must be spent, where noise is what counts. */
+  readonly enough: number
+}
+
+/** Prices within 9 % of the limit's, or 5 % where noise tells; of large models, each of whose trials takes long, 19 and 10 %. */
+const precision = { usual: { halvings: 3, enough: 0.975 }, large: { halvings: 2, enough: 0.95 } }
+/** Models of more weights than that are large. */
 const largeModel = 1e7
 const mostOctaves = 16
 
@@ -79,20 +87,26 @@ export async function openSmall(
       if (prepared.layers.length === 0)
         return unquantized(`no weight of ${settings.minElements} or more finite float elements was found to quantise`)
       let tries = 0
-      let held: Verdict | undefined
-      const holds = async (lambda: number): Promise<boolean> => {
-        if (signal?.aborted) throw new AbortError('compress: stopped')
-        const quantized = (lambda === start && probed) || (await quantizeAt(prepared, lambda)).model
+      // The model of the last trial, which nearly always is what comes out.
+      let last: { readonly price: number; readonly model: Model } | undefined
+      const modelAt = async (price: number): Promise<Model> => {
+        if (last?.price === price) return last.model
+        const made = (price === start && probed) || (await quantizeAt(prepared, price)).model
         probed = undefined
-        progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `searching, at a price of ${lambda.toExponential(1)} per bit`)
-        const verdict = await verdictOf(quantized)
-        if (verdict.spent <= 1) held = verdict
-        return verdict.spent <= 1
+        last = { price, model: made }
+        return made
       }
-      const lambda = await highestPrice(holds, start, weights > largeModel ? bisections - 1 : bisections)
-      if (lambda === undefined)
+      const judge = async (price: number): Promise<Verdict> => {
+        if (signal?.aborted) throw new AbortError('compress: stopped')
+        const quantized = await modelAt(price)
+        progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `searching, at a price of ${price.toExponential(1)} per bit`)
+        return verdictOf(quantized)
+      }
+      const best = await highestPrice(judge, start, weights > largeModel ? precision.large : precision.usual)
+      if (best === undefined)
         return unquantized('even the finest steps tried lose more than is allowed, so weights keep their precision')
-      const { model: quantized } = await quantizeAt(prepared, lambda)
+      const { price: lambda, verdict: held } = best
+      const quantized = await modelAt(lambda)
       const compacted = await compact(quantized)
       return {
         model: compacted,
@@ -101,7 +115,7 @@ export async function openSmall(
           ['compact', {}],
         ],
         // Prices that hold only rise, and compacting changes no weight.
-        verdict: held as Verdict,
+        verdict: held,
         kept,
         otherwise: 'it is on its grid already',
         notes: [],
@@ -128,27 +142,69 @@ function weightsOf({ layers }: PreparedUniform): number {
   return layers.reduce((sum, { weight }) => sum + sizeOf(weight.tensor.dims), 0)
 }
 
-/** The highest price that holds (undefined: none tried): octaves up or down from a start, then bisection. */
-async function highestPrice(
-  holds: (lambda: number) => Promise<boolean>,
+/** A price that was tried, and how it stood. */
+interface Tried {
+  readonly price: number
+  readonly verdict: Verdict
+}
+
+/**
+ * The highest price that holds (undefined: none tried): octaves up or down from a start, then bisection. Where noise is what
+ * counts, which grows smoothly with the price, the next price is where two trials say that the limit is reached.
+ */
+export async function highestPrice(
+  judge: (price: number) => Promise<Verdict>,
   start: number,
-  halvings: number,
-): Promise<number | undefined> {
-  let good = start
-  let octaves = 0
-  if (await holds(start)) {
-    while (octaves++ < mostOctaves && (await holds(short(good * 2)))) good = short(good * 2)
-  } else {
-    do {
-      good = short(good / 2)
-      if (++octaves > mostOctaves) return undefined
-    } while (!(await holds(good)))
+  { halvings, enough }: Precision,
+): Promise<Tried | undefined> {
+  let good: Tried | undefined
+  let bad: Tried | undefined
+  let before: Tried | undefined
+  let last: Tried = { price: start, verdict: await judge(start) }
+  for (let inside = 0; ; ) {
+    if (last.verdict.spent <= 1) good = last
+    else bad = last
+    const gap = good && bad ? Math.log2(bad.price / good.price) : undefined
+    const near = gap !== undefined && (gap < 1.2 * 0.5 ** halvings || inside > halvings)
+    if (good && (near || (isNoise(good) && good.verdict.spent >= enough))) return good
+    if (gap === undefined && Math.abs(Math.log2(last.price / start)) > mostOctaves - 0.1) return good
+    const guess = guessFrom(last, gap === undefined ? before : last === good ? bad : good, (1 + enough) / 2)
+    let octaves: number
+    if (gap === undefined) octaves = guess ?? (good ? 1 : -1)
+    else {
+      inside++
+      // Prices are rounded to few digits; halves are those of the octave.
+      const fromGood =
+        guess === undefined
+          ? 2 ** Math.round(Math.log2(gap)) / 2
+          : guess + Math.log2(last.price / (good as Tried).price)
+      octaves = Math.min(0.9 * gap, Math.max(0.1 * gap, fromGood)) + Math.log2((good as Tried).price / last.price)
+    }
+    before = last
+    const price = short(last.price * 2 ** octaves)
+    last = { price, verdict: await judge(price) }
   }
-  for (let i = 1; i <= halvings; i++) {
-    const middle = short(good * 2 ** (0.5 ** i))
-    if (await holds(middle)) good = middle
+}
+
+function isNoise({ verdict: { worst, spent } }: Tried): boolean {
+  return worst?.unit === 'dB of noise' && spent > 0 && Number.isFinite(spent)
+}
+
+/** Noise in amplitude grows as the root of the price where all weights trade as theory says. */
+const usualGrowth = 0.5
+/** The most octaves that a guess from the trials may go beyond them. */
+const furthest = 4
+
+/** Octaves from a trial to where a share of what is allowed is spent, as it and another tell; undefined where it is not noise that counts. */
+function guessFrom(last: Tried, other: Tried | undefined, share: number): number | undefined {
+  if (!isNoise(last)) return undefined
+  let growth = usualGrowth
+  if (other && isNoise(other) && other.price !== last.price) {
+    const measured = Math.log2(last.verdict.spent / other.verdict.spent) / Math.log2(last.price / other.price)
+    growth = Math.min(1, Math.max(0.2, measured))
   }
-  return good
+  const octaves = Math.log2(share / last.verdict.spent) / growth
+  return Math.min(furthest, Math.max(-furthest, octaves))
 }
 
 /** Few digits, so that the recipe's text says exactly what was run. */

@@ -12,7 +12,9 @@ import type { Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
-import { type InputFactor, quantizeMatrix } from './_rate-distortion.ts'
+import { inOrder, type Workers } from '../workers.ts'
+import type { InputFactor } from './_rate-distortion.ts'
+import { quantizeWeights, type WeightsToQuantize } from './quantize-weights.ts'
 
 /** Error-feedback factors of a layer, a group (and block of columns) at a time. */
 export interface LayerFactor {
@@ -56,15 +58,8 @@ export interface LayerPlan {
   readonly biasStep?: number
 }
 
-export interface QuantizedLayer {
-  readonly tensor: Tensor
-  /** Sum over outputs of the mean squared error of the layer's output. */
-  readonly error: number
-  readonly bits: number
-}
-
-/** Puts a weight tensor on the grid of its plan. */
-export function quantizeLayer(layer: Layer, plan: LayerPlan, factor?: LayerFactor): QuantizedLayer {
+/** A layer's weights as the task `quantizeWeights` takes them. */
+export function toQuantize(layer: Layer, plan: LayerPlan, factor?: LayerFactor): WeightsToQuantize {
   const { tensor } = layer.weight
   const values = floats(tensor)
   const shape = layer.shape ?? {
@@ -74,25 +69,7 @@ export function quantizeLayer(layer: Layer, plan: LayerPlan, factor?: LayerFacto
     transposed: false,
   }
   const { blocks } = factor ?? factorOf(shape)
-  const { rows, columns, transposed } = shape
-  const out = new Float32Array(values.length)
-  const step = Math.fround(plan.step)
-  let error = 0
-  let bits = 0
-  for (let g = 0; g < shape.groups; g++) {
-    const base = g * rows * columns
-    const index = (r: number, c: number) => (transposed ? c * rows + r : base + r * columns + c)
-    for (const { from, factor: f } of blocks[g]) {
-      const n = f.diagonal.length
-      const matrix = new Float64Array(rows * n)
-      for (let r = 0; r < rows; r++) for (let c = 0; c < n; c++) matrix[r * n + c] = values[index(r, from + c)]
-      const q = quantizeMatrix(matrix, rows, f, { step, lambda: plan.lambda, maxLevel: 32767 })
-      error += q.error
-      bits += q.bits
-      for (let r = 0; r < rows; r++) for (let c = 0; c < n; c++) out[index(r, from + c)] = q.levels[r * n + c] * step
-    }
-  }
-  return { tensor: floatTensor(tensor.name, tensor.dims, out), error, bits }
+  return { values, shape, blocks, step: plan.step, lambda: plan.lambda }
 }
 
 /** The float32 bias that a layer's node alone reads, one element an output; undefined where there is none. */
@@ -143,6 +120,8 @@ export interface QuantizeModelOptions {
   readonly stages: number
   readonly samples: number
   readonly seed: number
+  /** Threads to quantise on; this one alone where there are none. */
+  readonly workers?: Workers
   readonly progress?: (done: number, what: string) => void
 }
 
@@ -165,20 +144,27 @@ export async function quantizeModel(
         ? await momentsOf(current, stage, options.calibration, options)
         : options.moments
     const replaced = new Map<Tensor, Tensor>()
-    for (const layer of stage) {
+    const planOf = ({ weight }: Layer): LayerPlan => options.plan.get(weight.name) as LayerPlan
+    const inputs = stage.map((layer) => () => {
       const { name } = layer.weight
+      const factor = options.factors?.get(name) ?? (layer.shape && factorOf(layer.shape, fresh.get(name)))
+      return toQuantize(layer, planOf(layer), factor)
+    })
+    let done = 0
+    for await (const result of inOrder(options.workers, quantizeWeights, inputs)) {
+      const layer = stage[done++]
+      const { name, tensor } = layer.weight
       const now = fresh.get(name)
-      const plan = options.plan.get(name) as LayerPlan
-      const factor = options.factors?.get(name) ?? (layer.shape && factorOf(layer.shape, now))
-      const result = quantizeLayer(layer, plan, factor)
+      const plan = planOf(layer)
+      const quantized = floatTensor(tensor.name, tensor.dims, result.values)
       bits += result.bits
       errors.set(name, result.error)
-      replaced.set(layer.weight.tensor, result.tensor)
+      replaced.set(tensor, quantized)
       const before = options.moments.get(name)
       const bias = biasOf(current, layer)
-      const shift = before && now && bias ? meanShift(layer, result.tensor, before, now) : undefined
+      const shift = before && now && bias ? meanShift(layer, quantized, before, now) : undefined
       if (bias && (shift || plan.biasStep)) replaced.set(bias, correctedBias(bias, shift, plan.biasStep))
-      options.progress?.((from + stage.indexOf(layer) + 1) / all.length, describe(layer.weight.uses[0].node))
+      options.progress?.((from + done) / all.length, describe(layer.weight.uses[0].node))
     }
     current = replaceTensors(current, replaced)
   }

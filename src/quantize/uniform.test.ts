@@ -9,7 +9,8 @@ import { inverseCholesky } from '../tensor/linalg.ts'
 import { random } from '../tensor/random.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { quantizeMatrix } from './_rate-distortion.ts'
-import { maxLevel, planAt, prepareUniform, quantizeAt, uniform } from './uniform.ts'
+import { maxLevel } from './quantize-weights.ts'
+import { planAt, prepareUniform, quantizeAt, uniform } from './uniform.ts'
 
 const settings = { minElements: 8, vectors: 4096, exclude: [] }
 

@@ -19,9 +19,11 @@ import type { Model, Tensor } from '../model.ts'
 import { divergenceFrom } from '../task/divergence.ts'
 import { guessTask } from '../task/guess.ts'
 import { judgedModel } from '../task/judged-model.ts'
-import { floats, sizeOf } from '../tensor/dtype.ts'
+import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
+import { inOrder, type Workers } from '../workers.ts'
 import { behindCut } from './_behind-cut.ts'
-import { factorOf, type LayerFactor, type LayerPlan, quantizeLayer, quantizeModel } from './_quantize-layers.ts'
+import { factorOf, type LayerFactor, type LayerPlan, quantizeModel, toQuantize } from './_quantize-layers.ts'
+import { maxLevel, quantizeWeights } from './quantize-weights.ts'
 
 const stepFactor = 1.6
 const decisionShare = 0.12
@@ -73,6 +75,7 @@ export interface PreparedUniform {
   readonly sensitivity: ReadonlyMap<string, number>
   /** Whether calibration inputs are real ones: biases are then put on grids too. */
   readonly calibrated: boolean
+  readonly workers?: Workers
 }
 
 /** Everything about a model that does not depend on lambda. */
@@ -107,7 +110,8 @@ export async function prepareUniform(
   const sensitivity = context.calibration
     ? await measureSensitivity(model, layers, factors, context)
     : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
-  return { model, layers, moments, factors, sensitivity, calibrated: context.calibration !== undefined && !random }
+  const calibrated = context.calibration !== undefined && !random
+  return { model, layers, moments, factors, sensitivity, calibrated, workers: context.workers }
 }
 
 /** Multiply-adds of error feedback, for all layers once, above which blocks of inputs are small: a search quantises a dozen times. */
@@ -165,9 +169,6 @@ export function planAt(
   )
 }
 
-/** Levels are kept within 16 bits, so that they can be stored as such. */
-export const maxLevel = 32767
-
 /** The finest step that keeps the largest weight within the levels. */
 function leastStep(tensor: Tensor): number {
   let largest = 0
@@ -183,9 +184,11 @@ function stepOf(price: number, factor: LayerFactor | undefined): number {
 export function quantizeAt(
   prepared: PreparedUniform,
   lambda: number,
+  progress?: (done: number) => void,
 ): Promise<{ model: Model; bits: number; errors: Map<string, number> }> {
-  const { model, moments, factors } = prepared
-  return quantizeModel(model, { plan: planAt(prepared, lambda), moments, factors, stages: 0, samples: 0, seed: 0 })
+  const { model, moments, factors, workers } = prepared
+  const plan = planAt(prepared, lambda)
+  return quantizeModel(model, { plan, moments, factors, workers, progress, stages: 0, samples: 0, seed: 0 })
 }
 
 /** About the price at which sensitivities are measured: they depend on it little, but noise far coarser saturates. */
@@ -213,27 +216,34 @@ async function measureSensitivity(
   const behind = behindCut(judged, batches)
   const divergenceOf = divergenceFrom(await behind.outputsOf(judged), task, groups)
   const sensitivity = new Map<string, number>()
-  for (const [i, layer] of layers.entries()) {
+  const sizeOfWeights = (layer: Layer): number => Math.sqrt(meanSquare(floats(layer.weight.tensor))) || 1
+  const quantizedAt = (layer: Layer, step: number) =>
+    toQuantize(layer, { step, lambda: 0 }, factors.get(layer.weight.name))
+  const first = inOrder(
+    context.workers,
+    quantizeWeights,
+    layers.map((layer) => () => quantizedAt(layer, (once ? onlyStep : 1) * sizeOfWeights(layer))),
+  )
+  let measured = 0
+  for await (const coarse of first) {
+    const layer = layers[measured++]
     const { name, tensor } = layer.weight
-    const factor = factors.get(name)
-    const size = Math.sqrt(meanSquare(floats(tensor))) || 1
     await behind.moveTo(layer.weight)
-    for (let pass = 0; pass < (once ? 1 : 2); pass++) {
+    const measure = async ({ values, error }: typeof coarse): Promise<number> => {
       if (context.signal?.aborted) throw new Error('uniform: stopped')
-      const suggested = (): number => stepOf(referencePrice / (sensitivity.get(name) as number), factor)
-      const quantized = quantizeLayer(
-        layer,
-        { step: once ? onlyStep * size : pass === 0 ? size : suggested(), lambda: 0 },
-        factor,
-      )
-      const changed = replaceTensors(judged, new Map([[tensor, quantized.tensor]]))
-      const divergence = divergenceOf(await behind.outputsOf(changed))
+      const quantized = floatTensor(tensor.name, tensor.dims, values)
+      const divergence = divergenceOf(await behind.outputsOf(replaceTensors(judged, new Map([[tensor, quantized]]))))
       // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.
-      const floor = 1e-12 / Math.max(1e-30, quantized.error)
-      const measured = quantized.error > 0 ? divergence / quantized.error : 0
-      sensitivity.set(name, Math.max(measured, floor, 1e-12))
+      const floor = 1e-12 / Math.max(1e-30, error)
+      return Math.max(error > 0 ? divergence / error : 0, floor, 1e-12)
     }
-    context.progress?.(0.3 + (0.7 * (i + 1)) / layers.length, 'measuring sensitivity')
+    let found = await measure(coarse)
+    if (!once) {
+      const suggested = stepOf(referencePrice / found, factors.get(name))
+      found = await measure(quantizeWeights(quantizedAt(layer, suggested)))
+    }
+    sensitivity.set(name, found)
+    context.progress?.(0.3 + (0.7 * measured) / layers.length, 'measuring sensitivity')
   }
   return sensitivity
 }

@@ -3,12 +3,13 @@
  * else, with its bytes and why it is as it was. Together they are all constants: nothing is left in silence.
  */
 import { whyNoGrid } from '../calibrate/layers.ts'
-import { packedTensorBytes } from '../formats/tensor-bytes.ts'
+import { type PlainTensor, packedTensorBytes } from '../formats/tensor-bytes.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import type { Role } from '../graph/roles.ts'
 import { bytesOfTensor, describe, graphsOf, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
 import { dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
+import { inOrder, type Workers } from '../workers.ts'
 import type { LayerRow, Untouched } from './report.ts'
 
 export interface ConstantRows {
@@ -24,21 +25,33 @@ export interface RowOptions {
   readonly kept?: ReadonlyMap<string, string>
   /** Why any weight stayed that nothing else explains. */
   readonly otherwise: string
+  /** Threads to find out on what weights take now. */
+  readonly workers?: Workers
 }
 
 /**
  * `before` is the model whose weights were compressed. Constants are paired by name, or by the names that `compact` and
  * `int8` make of it.
  */
-export function constantRows(before: Model, after: Model, options: RowOptions): ConstantRows {
+export async function constantRows(before: Model, after: Model, options: RowOptions): Promise<ConstantRows> {
   const now = nowOf(after)
-  const layers: LayerRow[] = []
+  const changed: { constant: StoredConstant; stored: Tensor }[] = []
   const untouched: Untouched[] = []
   for (const constant of constantsOf(before)) {
     const { tensor } = constant
     const stored = now(constant)
-    if (stored && !isSame(stored, tensor)) layers.push(rowOf(constant, stored, options.sensitivity))
+    if (stored && !isSame(stored, tensor)) changed.push({ constant, stored })
     else if (stored) untouched.push(untouchedRow(constant, why(constant, options)))
+  }
+  const layers: LayerRow[] = []
+  const inputs = changed.map(
+    ({ stored }) =>
+      () =>
+        plainOf(stored),
+  )
+  for await (const bytes of inOrder(options.workers, packedTensorBytes, inputs)) {
+    const { constant, stored } = changed[layers.length]
+    layers.push(rowOf(constant, stored, bytes, options.sensitivity))
   }
   return { layers, untouched: grouped([...untouched, ...attributeRows(before)]) }
 }
@@ -66,10 +79,18 @@ function nowOf(after: Model): (constant: StoredConstant) => Tensor | undefined {
   }
 }
 
-function rowOf(constant: StoredConstant, now: Tensor, sensitivity: RowOptions['sensitivity']): LayerRow {
+function plainOf({ dtype, dims, data, strings }: Tensor): PlainTensor {
+  return { dtype, dims, data, strings }
+}
+
+function rowOf(
+  constant: StoredConstant,
+  now: Tensor,
+  bytesAfter: number,
+  sensitivity: RowOptions['sensitivity'],
+): LayerRow {
   const { name, tensor, uses } = constant
   const weights = sizeOf(tensor.dims)
-  const bytesAfter = packedTensorBytes(now)
   const s = sensitivity?.get(name) ?? sensitivity?.get(`${name}_float32`)
   return {
     name,

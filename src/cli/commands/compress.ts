@@ -16,7 +16,6 @@ import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
 import { isSameModel, speedInWords, speedVerdict } from '../../speed-up.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
-import type { Workers } from '../../workers.ts'
 import { compareSizesOption, defineCommand, type Invocation, taskOption, threadsOption } from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
@@ -106,17 +105,18 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
     warnings.push(
       'no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC',
     )
-  // Threads for packing alone: while the search runs, ONNX Runtime has the cores.
-  const pooled = <T>(use: (workers: Workers | undefined) => Promise<T>): Promise<T> =>
-    withPool({ bytes: fileBytes }, use)
-  const result = await pooled((workers) => compress(model, original, { ...compressOptions, workers }))
-  const before = await pooled((workers) =>
-    packModelOn(asFiled, {
-      mode: packMode,
-      workers,
-      progress: (done) => io.progress(0.7 + 0.1 * done, 'packing the original, to compare'),
-    }),
-  )
+  const { result, rows, before } = await withPool({ bytes: fileBytes }, async (workers) => {
+    const result = await compress(model, original, { ...compressOptions, workers })
+    return {
+      result,
+      rows: await constantRows(result.floatForm, result.model, { ...result, workers }),
+      before: await packModelOn(asFiled, {
+        mode: packMode,
+        workers,
+        progress: (done) => io.progress(0.7 + 0.1 * done, 'packing the original, to compare'),
+      }),
+    }
+  })
   // What is measured is what a user gets: the model decoded from the packed file.
   const comparison = await compareModels(
     { name: basename(path), model, onnx: original, packedBytes: before.byteLength },
@@ -160,7 +160,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
       ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
       ...(result.heldBack ? { heldBack: result.heldBack } : {}),
       judged: { on: result.trial.on, holds: result.holds, findings: result.trial.verdict.findings },
-      ...constantRows(result.floatForm, result.model, result),
+      ...rows,
       recipe: result.recipe,
       notes: raisedFrom
         ? [`operator set ${raisedFrom} was raised to ${opsetOf(model)}`, ...result.notes]

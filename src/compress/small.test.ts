@@ -1,0 +1,56 @@
+/** The search for the highest price that holds. */
+import { expect, it } from 'vitest'
+import type { Finding, LossUnit, Verdict } from '../task/verdict.ts'
+import { highestPrice } from './small.ts'
+
+function verdict(spent: number, unit: LossUnit): Verdict {
+  const worst: Finding = { output: 'y', kind: 'numbers', unit, loss: 0, limit: 0, samples: 1, spent }
+  return { spent, worst, findings: [worst] }
+}
+
+const precision = { halvings: 3, enough: 0.975 }
+
+it.each([1e-12, 3e-10, 1e-8, 4.4e-8, 7e-5])(
+  'where noise counts, few trials come close to the limit: %d',
+  async (limit) => {
+    for (const growth of [0.4, 0.5, 0.7]) {
+      let tries = 0
+      const best = await highestPrice(
+        async (price) => {
+          // Noise is not quite smooth: two percent, by the price's digits.
+          const rough = 1 + 0.01 * Math.sin(1e3 * Math.log(price))
+          tries++
+          return verdict(rough * (price / limit) ** growth, 'dB of noise')
+        },
+        1e-8,
+        precision,
+      )
+      expect(best?.verdict.spent).toBeLessThanOrEqual(1)
+      expect(best?.verdict.spent).toBeGreaterThan(0.93)
+      expect(tries).toBeLessThanOrEqual(8)
+    }
+  },
+)
+
+it('where decisions count, the price is found by octaves and halves', async () => {
+  for (const limit of [2e-11, 9e-9, 1.9e-8, 3e-6]) {
+    const tried: number[] = []
+    const best = await highestPrice(
+      async (price) => {
+        tried.push(price)
+        return verdict(price <= limit ? 0.5 : 1.2, 'points of accuracy')
+      },
+      1e-8,
+      precision,
+    )
+    expect(best?.price).toBeLessThanOrEqual(limit)
+    expect(best?.price).toBeGreaterThan(limit * 0.9)
+    expect(new Set(tried).size).toBe(tried.length)
+  }
+})
+
+it('nothing comes out where no price holds, and the last where all do', async () => {
+  expect(await highestPrice(async () => verdict(2, 'points of accuracy'), 1e-8, precision)).toBeUndefined()
+  const most = await highestPrice(async () => verdict(0, 'points of accuracy'), 1e-8, precision)
+  expect(most?.price).toBeGreaterThan(1e-8 * 2 ** 15)
+})
