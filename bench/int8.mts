@@ -88,7 +88,7 @@ async function bench(id: string): Promise<Record<string, unknown>> {
   const ours = await int8(
     c.model,
     {},
-    { calibration: calibrationOf(c, calibrationSamples), warn: (w) => warnings.push(w) },
+    { data: { calibration: calibrationOf(c, calibrationSamples) }, warn: (w) => warnings.push(w) },
   )
   const peers = await peerModels(c)
   const models: Record<string, Uint8Array> = { float: writeModel(c.model), coppice: writeModel(ours), ...peers.models }

@@ -10,9 +10,9 @@
 
 import { loadavg } from 'node:os'
 import { basename, join } from 'node:path'
-import { heldBackSamples } from '../src/cli/commands/scan.ts'
 import { environment } from '../src/cli/environment.ts'
 import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
+import { drawSamples } from '../src/data/handle.ts'
 import { guessPreprocess } from '../src/data/preprocess.ts'
 import { spreadOf } from '../src/evaluate/latency.ts'
 import { scan, scanGrid } from '../src/evaluate/scan.ts'
@@ -36,7 +36,7 @@ const preprocess = guessPreprocess(inputs, splits.test, {
 const batcher = batcherFor(inputs, splits.test, preprocess)
 const samples = Number(flag('samples', '2000'))
 const threads = Number(flag('threads', '2'))
-const on = { batcher, data: heldBackSamples(splits.train, samples, 0)[0] }
+const on = { batcher, data: drawSamples(splits.train, samples, 0)[0] }
 const every = Number(flag('every', '2'))
 const load = loadavg()[0]
 const weights = weightTensors(model)

@@ -1,4 +1,5 @@
 /** A method is `Model → Model` with an option table. Called directly, or named in a recipe. */
+import type { DataHandle } from './data/handle.ts'
 import type { Model } from './model.ts'
 import { checkOptions, type OptionsOf, type OptionTable } from './options.ts'
 import type { Task } from './task/task.ts'
@@ -33,17 +34,10 @@ export interface LabelledFeeds {
 
 /** What a method may use beside the model. */
 export interface Context {
-  /** Batches of calibration inputs (never test data). A fresh iterator a call. */
-  readonly calibration?: () => Iterable<Feeds>
-  /**
-   * Where calibration inputs are random: the range that each batch is drawn in. Values are compared within a range, and
-   * every range counts alike.
-   */
-  readonly calibrationGroups?: readonly string[]
+  /** Samples that it may look at (never test data). */
+  readonly data?: DataHandle
   /** What the outputs mean; guessed where it is not given. */
   readonly task?: Task
-  /** Labelled training samples (never test data), for methods that need gradients. A fresh iterator a call. */
-  readonly labelled?: () => Iterable<LabelledFeeds>
   /** Seeds every random draw. */
   readonly seed?: number
   /** Told how far a long step is, as a share of 1. */

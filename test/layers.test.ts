@@ -21,7 +21,7 @@ const layers: Readonly<Record<string, string>> = {
   // What outputs mean: training learns it, searches and reports judge it.
   task: 'data graph ops runtime tensor',
   train: 'data formats grad graph onnx ops runtime task tensor',
-  quantize: 'calibrate formats graph ops runtime task tensor',
+  quantize: 'calibrate data formats graph ops runtime task tensor',
   prune: 'calibrate data formats grad graph onnx ops runtime task tensor train',
   evaluate: 'data graph ops prune runtime task tensor train',
   compress: 'calibrate data evaluate formats graph onnx quantize runtime task tensor',

@@ -67,7 +67,7 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   }
   const pruned = await (chosen ? setup.made(chosen.chosenModel, none) : none())
   const reference = await setup.reference()
-  const context = { calibration: calibrated(samples), seed }
+  const context = { data: { calibration: calibrated(samples) }, seed }
   const models: Record<string, Model> = {
     reference,
     pruned,
@@ -94,7 +94,7 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   const calibrations: Record<string, unknown>[] = []
   const calibrate = async (images: number, how: Partial<Int8Options>, weights: Weights = 'a channel') => {
     const from = weights === 'a channel' ? reference : await onOneScale(reference)
-    const made = await int8(from, how, { calibration: calibrated(images), seed })
+    const made = await int8(from, how, { data: { calibration: calibrated(images) }, seed })
     const { calibration: ranges, biasCorrection, equalise = true, reduceRange = true } = how
     const testPercent = await accuracyOf(made)
     calibrations.push({ images, ranges, biasCorrection, equalise, weights, reduceRange, testPercent })

@@ -1,7 +1,8 @@
 /** The options that commands share which take data: the spec, the preprocessing, the seed. */
-import type { BoundData } from '../compress/held-back.ts'
+
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { hasImages, type Preprocess } from '../data/dataset.ts'
+import type { BoundData } from '../data/handle.ts'
 import { guessPreprocess, type PreprocessOptions } from '../data/preprocess.ts'
 import { inputShapesOf, tellInputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Model } from '../model.ts'

@@ -1,8 +1,8 @@
 /** What a report says of its inputs, without the folders of the machine that it was made on. */
 import { basename } from 'node:path'
-import type { BoundData } from '../compress/held-back.ts'
 import { requiredInputs } from '../data/batcher.ts'
 import { hasImages } from '../data/dataset.ts'
+import type { BoundData } from '../data/handle.ts'
 import type { Model } from '../model.ts'
 import type { CalibrationSpec } from '../recipe.ts'
 import type { InputFacts } from '../report/report.ts'

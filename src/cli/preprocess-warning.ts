@@ -1,7 +1,7 @@
 /** What the check of the preprocessing found, in words and flags. */
 
-import type { BoundData } from '../compress/held-back.ts'
 import type { Preprocess } from '../data/dataset.ts'
+import type { BoundData } from '../data/handle.ts'
 import { checkPreprocess, type PreprocessFinding } from '../evaluate/check-preprocess.ts'
 import type { Model } from '../model.ts'
 import { count, percent } from '../report/format.ts'

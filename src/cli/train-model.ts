@@ -1,8 +1,9 @@
 /** What `coppice train` and `coppice finetune` share: a run from data spec to written model. */
-import type { BoundData } from '../compress/held-back.ts'
+
 import type { BoundBatcher } from '../data/batcher.ts'
 import { splitDataset } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
+import type { BoundData } from '../data/handle.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Model } from '../model.ts'
 import { checkpointFile } from '../node/checkpoint-file.ts'

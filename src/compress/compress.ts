@@ -1,5 +1,6 @@
 /** The main job: a model in; a smaller or faster model, its packed form and the recipe that makes them, out. */
 
+import { type BoundData, usualTake } from '../data/handle.ts'
 import type { Mode } from '../formats/entropy/integer-coder.ts'
 import { packModelOn } from '../formats/pack.ts'
 import { unpackOnnxOn } from '../formats/unpack.ts'
@@ -17,7 +18,7 @@ import { describeTask, type Task } from '../task/task.ts'
 import type { Finding, LossUnit } from '../task/verdict.ts'
 import type { Workers } from '../workers.ts'
 import { openFaster } from './faster.ts'
-import { type BoundData, calibrationBatch, calibrationSamples, holdBack } from './held-back.ts'
+import { holdBack } from './held-back.ts'
 import { randomData, randomSpec } from './random-data.ts'
 import { dataScorer, openTrial, randomScorer, type Scorer, type Trial } from './scorer.ts'
 import { type Found, openSmall, type Search } from './small.ts'
@@ -140,28 +141,27 @@ async function prepare(model: Model, options: CompressOptions): Promise<Prepared
   }
   if (data) {
     const heldBack = holdBack(data, seed)
-    const [feeds] = heldBack.calibration()
+    const [feeds] = heldBack.data.calibration()
     const task = tell(await settleTask(model, { told: options.task, dataset: data.splits.train, feeds }))
     const scorer = await dataScorer(model, { data, heldBack, task, max })
-    const context = { ...shared, task, calibration: heldBack.calibration }
+    const context = { ...shared, task, data: heldBack.data }
     const search =
       goal === 'speed'
         ? await openFaster(tidied.model, { ...context, compareSpeed })
         : await openSmall(tidied.model, context)
     const spec = options.calibration && {
       ...options.calibration,
-      samples: calibrationSamples,
-      batchSize: calibrationBatch,
+      samples: heldBack.samples,
+      batchSize: usualTake.batchSize,
     }
     const trialOf = await openTrial(model, { data }, { task, max, signal })
     return { tidied, task, scorer, search, trialOf, calibration: spec }
   }
   if (goal === 'speed') throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   const random = await randomData(model, seed)
-  const [feeds] = random.calibration()
+  const [feeds] = random.data.calibration()
   const task = tell(await settleTask(model, { told: options.task, feeds }))
-  const { calibration, calibrationGroups } = random
-  const search = await openSmall(tidied.model, { ...shared, task, calibration, calibrationGroups })
+  const search = await openSmall(tidied.model, { ...shared, task, data: random.data })
   const scorer = await randomScorer(model, { random, task, max, probe: search.probe })
   return {
     tidied,

@@ -11,10 +11,8 @@ export async function openFaster(
   model: Model,
   options: Context & { readonly compareSpeed: (before: Model, after: Model) => Promise<SpeedUp> },
 ): Promise<Search> {
-  const { calibration } = options
-  if (!calibration) {
-    throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
-  }
+  const { data } = options
+  if (!data) throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   // Integer kernels stand beside float32 ones.
   const wide = inFloat32(model)
   return {
@@ -22,7 +20,7 @@ export async function openFaster(
     async find(verdictOf) {
       const fast = await makeFast(wide, {
         ...options,
-        calibration,
+        data,
         maxLoss: 1,
         validate: async (m) => -(await verdictOf(m)).spent,
       })

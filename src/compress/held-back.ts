@@ -1,47 +1,33 @@
-/** The data that compressing may look at: calibration and validation samples, both cut from the training part. */
-import type { BoundBatcher } from '../data/batcher.ts'
+/** What compressing may look at: calibration and validation samples, both of the training part. */
+
 import { subset } from '../data/batches.ts'
-import type { Dataset, Splits } from '../data/dataset.ts'
-import { fedBatches } from '../data/fed-batches.ts'
-import type { Feeds } from '../method.ts'
-import { permutation, random } from '../tensor/random.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { type BoundData, type DataHandle, dataHandle, drawSamples, usualTake } from '../data/handle.ts'
 
-export interface BoundData {
-  readonly splits: Splits
-  readonly batcher: BoundBatcher
-}
-
-export const calibrationSamples = 512
-export const calibrationBatch = 128
 const validationSamples = 5000
 
 export interface HeldBack {
-  readonly calibration: () => Iterable<Feeds>
+  readonly data: DataHandle
+  /** How many samples the handle takes. */
+  readonly samples: number
   readonly validation: Dataset
 }
 
 /** At most 512 samples to calibrate on and 5,000 others to validate on; of a small set two fifths and the rest. */
-export function holdBack({ splits, batcher }: BoundData, seed: number): HeldBack {
-  const { train } = splits
-  const { calibration, rest } = divide(train, seed)
-  if (rest.length === 0) throw new Error(`${train.id}: ${train.length} samples; expected 2 or more to compress with`)
+export function holdBack({ splits: { train }, batcher }: BoundData, seed: number): HeldBack {
+  const samples = Math.min(usualTake.samples, Math.max(1, Math.floor(train.length * 0.4)))
+  const [, others] = drawSamples(train, samples, seed)
+  if (others.length === 0) throw new Error(`${train.id}: ${train.length} samples; expected 2 or more to compress with`)
   return {
-    validation: subset(train, rest.subarray(0, validationSamples)),
-    calibration: () => feedsOf(subset(train, calibration), batcher),
+    data: dataHandle({ train, batcher }, { seed, usual: { samples } }),
+    samples,
+    validation: others.length > validationSamples ? firstOf(others, validationSamples) : others,
   }
 }
 
-/** The calibration batches alone, the same as `holdBack` takes. */
-export function calibrationFeeds({ splits, batcher }: BoundData, seed: number): Iterable<Feeds> {
-  return feedsOf(subset(splits.train, divide(splits.train, seed).calibration), batcher)
-}
-
-function divide(train: Dataset, seed: number): { calibration: Uint32Array; rest: Uint32Array } {
-  const order = permutation(train.length, random(seed))
-  const count = Math.min(calibrationSamples, Math.max(1, Math.floor(train.length * 0.4)))
-  return { calibration: order.subarray(0, count), rest: order.subarray(count) }
-}
-
-function* feedsOf(calibration: Dataset, batcher: BoundBatcher): Generator<Feeds> {
-  for (const { feeds } of fedBatches(batcher, calibration, calibrationBatch)) yield feeds
+function firstOf(set: Dataset, count: number): Dataset {
+  return subset(
+    set,
+    Uint32Array.from({ length: count }, (_, i) => i),
+  )
 }

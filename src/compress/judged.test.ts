@@ -89,7 +89,7 @@ it('leaves in float what int8 was told to, between layers on integers', async ()
     x: { dtype: 'float32', dims: [8, 3, 16, 16], data: Float32Array.from({ length: 8 * 768 }, () => rng.next()) },
   }
   const noise = async (optimize: 'disabled' | 'all') => {
-    const mixed = await int8(image, { excludeNodes: ['b'] }, { calibration: () => [feeds] })
+    const mixed = await int8(image, { excludeNodes: ['b'] }, { data: { calibration: () => [feeds] } })
     const run = (m: Model, how: 'disabled' | 'all') =>
       withSession(
         () => openSession(m, { optimize: how }),

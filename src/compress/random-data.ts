@@ -1,8 +1,8 @@
 /** Random inputs in place of data: as many as give a figure that holds, and as the model's cost allows. */
+import type { DataHandle } from '../data/handle.ts'
 import { findRandomInputs, type RandomInputs } from '../evaluate/random-inputs.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { inspectModel } from '../inspect.ts'
-import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import type { JudgedBatch } from '../task/judge.ts'
@@ -11,8 +11,7 @@ import { sizeOf } from '../tensor/dtype.ts'
 export interface RandomData {
   readonly ranges: readonly string[]
   /** Batches to calibrate on, and the range of each. */
-  calibration(): Iterable<Feeds>
-  readonly calibrationGroups: readonly string[]
+  readonly data: DataHandle
   /** At least `samples` inputs in each range; another `draw` gives others. */
   batches(samples: number, draw: number): Iterable<JudgedBatch>
   readonly calibrationSamples: number
@@ -56,10 +55,12 @@ export async function randomData(model: Model, seed: number): Promise<RandomData
   const plan = ranges.flatMap((range) => Array.from({ length: calls }, (_, call) => ({ range, call })))
   return {
     ranges,
-    *calibration() {
-      for (const { range, call } of plan) yield inputs.draw(range, call, seed + calibrationDraw)
+    data: {
+      *calibration() {
+        for (const { range, call } of plan) yield inputs.draw(range, call, seed + calibrationDraw)
+      },
+      groups: plan.map(({ range }) => range),
     },
-    calibrationGroups: plan.map(({ range }) => range),
     calibrationSamples: plan.length * fed,
     perCall: fed,
     *batches(samples, draw) {

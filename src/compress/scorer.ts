@@ -3,12 +3,13 @@
  * What came out is judged once more on other samples (test data, another draw).
  */
 import { fedBatches } from '../data/fed-batches.ts'
+import type { BoundData } from '../data/handle.ts'
 import type { Model } from '../model.ts'
 import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { isDecision, type Task } from '../task/task.ts'
 import { type Verdict, verdictOf } from '../task/verdict.ts'
-import type { BoundData, HeldBack } from './held-back.ts'
+import type { HeldBack } from './held-back.ts'
 import type { RandomData } from './random-data.ts'
 
 export interface Scorer {

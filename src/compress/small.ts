@@ -64,7 +64,7 @@ export async function openSmall(
     task,
     progress: (done, what) => progress?.(0.6 * done, what),
   })
-  const start = startPrice(prepared, task, max, context.calibrationGroups !== undefined)
+  const start = startPrice(prepared, task, max, context.data?.groups !== undefined)
   const weights = weightsOf(prepared)
   // The probe is what the search tries first.
   let probed: Model | undefined

@@ -149,7 +149,8 @@ export async function gradientBatches(
   context: Context,
   options: { readonly samples: number },
 ): Promise<LabelledFeeds[] | undefined> {
-  const source = context.labelled?.() ?? (context.calibration ? await drawLabels(model, context) : undefined)
+  const source =
+    context.data?.labelled?.(options) ?? (context.data ? await drawLabels(model, context, options) : undefined)
   if (!source) return undefined
   const batches: LabelledFeeds[] = []
   let seen = 0
@@ -161,12 +162,16 @@ export async function gradientBatches(
   return batches.length > 0 ? batches : undefined
 }
 
-async function drawLabels(model: Model, context: Context): Promise<LabelledFeeds[]> {
+async function drawLabels(
+  model: Model,
+  context: Context,
+  options: { readonly samples: number },
+): Promise<LabelledFeeds[]> {
   const rng = random(context.seed ?? 0)
   const objective = objectiveOfLabels(model)
   const session = await openSession(onlyOutput(model, objective.output))
   const batches: LabelledFeeds[] = []
-  for (const feeds of context.calibration?.() ?? []) {
+  for (const feeds of context.data?.calibration(options) ?? []) {
     const scores = (await session.run(feeds, [objective.output]))[objective.output]
     const rows = scores.dims[0]
     const classes = scores.data.length / rows

@@ -45,16 +45,16 @@ async function obsScores(
   options: { readonly vectors: number; readonly damping: number },
   context: Context,
 ): Promise<Scored> {
-  if (!context.calibration) context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')
+  if (!context.data) context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')
   // Inputs are sampled in float32, whatever the model computes in.
   const wide = forTraining(model)
   const wideWeights = new Map(weightTensors(wide).map((w) => [w.name, w]))
   const layers: Layer[] = weights.map((w) => layerOf(wideWeights.get(w.name) ?? w))
-  const moments = context.calibration
-    ? await momentsOf(wide, layers, context.calibration, { samples: options.vectors, seed: context.seed ?? 0 })
+  const moments = context.data
+    ? await momentsOf(wide, layers, context.data.calibration, { samples: options.vectors, seed: context.seed ?? 0 })
     : new Map<string, Moments>()
   const bySize = layers.filter((l) => !moments.has(l.weight.name)).map((l) => `"${l.weight.name}"`)
-  if (context.calibration && bySize.length > 0)
+  if (context.data && bySize.length > 0)
     context.warn?.(`obs: the inputs of ${bySize.join(', ')} are not known as one matrix: these go by size`)
   const rows = layers.map((l) => l.shape && rowsOf(l.shape, moments.get(l.weight.name), options.damping))
   return {

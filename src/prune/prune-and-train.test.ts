@@ -144,7 +144,7 @@ describe('pruneAndTrain', () => {
 describe('pruneAndTrain, what goes', () => {
   const nothing = { id: 'nothing', length: 0, fields: {} }
   const labelled = () => [...exampleBatches(5, 2)].map((feeds) => ({ feeds, labels: [0, 1, 2, 3] }))
-  const context = { seed: 1, labelled, calibration: () => exampleBatches() }
+  const context = { seed: 1, data: { labelled, calibration: () => exampleBatches() } }
   const counts = (m: Model) => zerosOf(m).map((z) => z.filter(Boolean).length)
 
   it.each(pruneScores)('by %s: the same shares of all weights, of each tensor, and by name', async (score) => {

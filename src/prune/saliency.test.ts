@@ -29,6 +29,11 @@ function halves(tensor: Tensor): number[] {
   })
 }
 
+/** A context with these samples and no others. */
+const labelledWith = (batches: readonly LabelledFeeds[]) => ({
+  data: { labelled: () => batches, calibration: () => [] },
+})
+
 const labelled = (): LabelledFeeds[] =>
   [...exampleBatches(5, 2)].map((feeds, b) => ({ feeds, labels: Int32Array.from([0, 1, 2, 3], (c) => (c + b) % 5) }))
 
@@ -141,7 +146,7 @@ describe.each([
 ] as const)('%s', (_, method) => {
   it('zeroes exactly its share, and never brings a weight back', async () => {
     const model = exampleModel()
-    const context = { seed: 1, labelled, calibration: () => exampleBatches() }
+    const context = { seed: 1, data: { labelled, calibration: () => exampleBatches() } }
     const once = await method(model, { sparsity: 0.3, scope: 'global' }, context)
     const zeros = (m: Model) => weightTensors(m).flatMap((w) => Array.from(floats(w.tensor), (v) => v === 0))
     const total = zeros(model).length
@@ -166,7 +171,7 @@ describe.each([
 ] as const)('%s by name', (_, method) => {
   it('zeroes its own share of each named weight and leaves the others alone', async () => {
     const model = exampleModel()
-    const context = { seed: 1, labelled, calibration: () => exampleBatches() }
+    const context = { seed: 1, data: { labelled, calibration: () => exampleBatches() } }
     const after = weightTensors(await method(model, { sparsities: { w1: 0.25, w3: 0.9 } }, context))
     const zeros = after.map((w) => floats(w.tensor).reduce((n, v) => n + (v === 0 ? 1 : 0), 0))
     expect(zeros).toEqual([Math.round(0.25 * 216), 0, Math.round(0.9 * 40)])
@@ -186,7 +191,7 @@ describe('obd', () => {
         feeds,
         labels: indices.map((i) => train.labels![i]),
       }))
-    const context = { seed: 1, labelled }
+    const context = { seed: 1, data: { labelled, calibration: () => [] } }
     const pruned = await obd(model, { sparsity: 0.5, diagonal: 'hessian', samples: 128 }, context)
     expect((await validate(pruned, test, { batcher, batchSize: 100, threads: 1 })).accuracy).toBeGreaterThan(0.9)
   })
@@ -202,7 +207,9 @@ describe('obs', () => {
       return Array.from(a as Float32Array).reduce((sum, v, i) => sum + (v - Number(b[i])) ** 2, 0)
     }
     const bySize = await errorOf(await magnitude(model, { sparsity: 0.5 }))
-    expect(await errorOf(await obs(model, { sparsity: 0.5 }, { calibration, seed: 1 }))).toBeLessThan(0.7 * bySize)
+    expect(await errorOf(await obs(model, { sparsity: 0.5 }, { data: { calibration }, seed: 1 }))).toBeLessThan(
+      0.7 * bySize,
+    )
   })
 })
 
@@ -217,7 +224,7 @@ describe('weights and inputs as exporters make them', () => {
     }
     const feeds = { x: { dtype: 'float32', dims: [200, 12], data } }
     const outputs = async (how: Parameters<typeof product>[0]) => {
-      const pruned = await obs(product(how), { sparsity: 0.5 }, { calibration: () => [feeds] })
+      const pruned = await obs(product(how), { sparsity: 0.5 }, { data: { calibration: () => [feeds] } })
       return (await outputsOf(pruned, feeds)).y.data as Float32Array
     }
     const plain = await outputs('plain')
@@ -245,7 +252,7 @@ describe('weights and inputs as exporters make them', () => {
     })
     const rounded = withWeights(plain, [floatTensor('w', [12, 7], floats(stored))])
     const x = { dtype: 'float32', dims: [4, 12], data: Float32Array.from({ length: 48 }, (_, i) => Math.cos(i)) }
-    const context = { labelled: () => [{ feeds: { x }, labels: [0, 2, 4, 6] }] }
+    const context = labelledWith([{ feeds: { x }, labels: [0, 2, 4, 6] }])
     const zeros = (m: Model) => Array.from(floats(weightTensors(m)[0].tensor), (v) => v === 0)
     expect(zeros(await taylor(cast, {}, context))).toEqual(zeros(await taylor(rounded, {}, context)))
     expect(zeros(await obd(cast, {}, context))).toEqual(zeros(await obd(rounded, {}, context)))
@@ -268,7 +275,7 @@ describe('weights and inputs as exporters make them', () => {
     })
     const said = async (m: Model, labels: number[]): Promise<string> => {
       const heard: string[] = []
-      await obd(m, {}, { labelled: () => [{ feeds: { x }, labels }], warn: (text) => void heard.push(text) })
+      await obd(m, {}, { ...labelledWith([{ feeds: { x }, labels }]), warn: (text) => void heard.push(text) })
       return heard.join()
     }
     expect(await said(sure, [(right[0] + 1) % 7, ...right.slice(1)])).toContain(
@@ -291,10 +298,10 @@ describe('weights and inputs as exporters make them', () => {
     }
     const labels = Array.from({ length: 20 }, (_, i) => i % 7)
     const values = async (m: Model, x: Feeds[string]) =>
-      floats(weightTensors(await obd(m, {}, { labelled: () => [{ feeds: { x }, labels }] }))[0].tensor)
+      floats(weightTensors(await obd(m, {}, labelledWith([{ feeds: { x }, labels }])))[0].tensor)
     expect(await values(turned, columns)).toEqual(await values(plain, rows))
     await expect(
-      obd(turned, {}, { labelled: () => [{ feeds: { x: columns }, labels: Array(21).fill(1) }] }),
+      obd(turned, {}, labelledWith([{ feeds: { x: columns }, labels: Array(21).fill(1) }])),
     ).rejects.toThrow()
   })
 
@@ -306,7 +313,7 @@ describe('weights and inputs as exporters make them', () => {
     })
     const x = { dtype: 'float32', dims: [4, 12], data: Float32Array.from({ length: 48 }, (_, i) => Math.cos(i)) }
     const t = { dtype: 'float32', dims: [], data: Float32Array.of(1) }
-    const context = (feeds: Feeds) => ({ labelled: () => [{ feeds, labels: [0, 2, 4, 6] }] })
+    const context = (feeds: Feeds) => labelledWith([{ feeds, labels: [0, 2, 4, 6] }])
     const values = (m: Model) => floats(weightTensors(m)[0].tensor)
     expect(values(await obd(scaled, {}, context({ x, t })))).toEqual(values(await obd(plain, {}, context({ x }))))
   })

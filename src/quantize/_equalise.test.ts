@@ -81,7 +81,7 @@ describe('equalise', () => {
   it('halves what integers cost where channels differ', async () => {
     const float = await outputsOf(shuffled(), images(5))
     const error = async (settings: { equalise: boolean }): Promise<number> =>
-      largestDifference(float, await outputsOf(await int8(shuffled(), settings, { calibration }), images(5)))
+      largestDifference(float, await outputsOf(await int8(shuffled(), settings, { data: { calibration } }), images(5)))
     expect(await error({ equalise: true })).toBeLessThan((await error({ equalise: false })) / 2)
   })
 

@@ -50,14 +50,14 @@ describe('int8', () => {
     '%s: the output stays near the float one',
     async (range) => {
       const before = exampleModel()
-      const after = await int8(before, { calibration: range }, { calibration })
+      const after = await int8(before, { calibration: range }, { data: { calibration } })
       const [feeds] = exampleBatches(9)
       expect(await snr(before, after, feeds)).toBeGreaterThan(20)
     },
   )
 
   it('becomes integer kernels in ONNX Runtime, the Relu and the BatchNormalization gone', async () => {
-    const ops = await optimizedOps(await int8(exampleModel(), {}, { calibration }))
+    const ops = await optimizedOps(await int8(exampleModel(), {}, { data: { calibration } }))
     expect(ops).toMatchObject({
       QLinearConv: 2,
       QLinearAdd: 1,
@@ -69,19 +69,19 @@ describe('int8', () => {
   })
 
   it('keeps excluded nodes in float, and refuses names that no node has', async () => {
-    const ops = await optimizedOps(await int8(exampleModel(), { excludeNodes: ['second'] }, { calibration }))
+    const ops = await optimizedOps(await int8(exampleModel(), { excludeNodes: ['second'] }, { data: { calibration } }))
     expect(ops).toMatchObject({ QLinearConv: 1, QGemm: 1 })
     expect((ops.Conv ?? 0) + (ops.FusedConv ?? 0)).toBe(1)
     const nameless = exampleModel()
     const nodes = nameless.graph.nodes.map(({ name, ...rest }) => rest)
-    const first = await int8(withGraph(nameless, { nodes }), { excludeNodes: ['c1'] }, { calibration })
+    const first = await int8(withGraph(nameless, { nodes }), { excludeNodes: ['c1'] }, { data: { calibration } })
     expect(await optimizedOps(first)).toMatchObject({ QLinearConv: 1, QGemm: 1 })
     await expect(int8(exampleModel(), { excludeNodes: ['secnd'] })).rejects.toThrow('did you mean "second"?')
   })
 
   it('rounds each weight to the nearest step of its channel; no sum of two overflows where range is reduced', async () => {
     for (const reduceRange of [false, true]) {
-      const after = await int8(exampleModel(), { reduceRange, biasCorrection: false }, { calibration })
+      const after = await int8(exampleModel(), { reduceRange, biasCorrection: false }, { data: { calibration } })
       const w = floats(exampleModel().graph.initializers.get('w2')!)
       const q = integers(after.graph.initializers.get('w2_quantized')!)
       const s = floats(after.graph.initializers.get('w2_scale')!)
@@ -108,7 +108,11 @@ describe('int8', () => {
       outputs: [valueInfo('y', 'float32', [1, 3, 4, 4])],
     })
     const feeds = randomFeeds(before)
-    const after = await int8(before, { calibration: 'min-max', biasCorrection: false }, { calibration: () => [feeds] })
+    const after = await int8(
+      before,
+      { calibration: 'min-max', biasCorrection: false },
+      { data: { calibration: () => [feeds] } },
+    )
     const { y } = await outputsOf(after, feeds)
     const step = 52 / 255
     expect(Math.abs((y.data as Float32Array)[0] - 0.7311)).toBeLessThan(step)
@@ -129,7 +133,7 @@ describe('int8', () => {
     const float = await means(before)
     const distance = async (biasCorrection: boolean): Promise<number> => {
       const settings = { biasCorrection, calibration: 'min-max' } as const
-      const got = await means(await int8(before, settings, { calibration }))
+      const got = await means(await int8(before, settings, { data: { calibration } }))
       return got.reduce((sum, v, i) => sum + Math.abs(v - float[i]), 0)
     }
     expect(await distance(true)).toBeLessThan(0.7 * (await distance(false)))
@@ -146,9 +150,9 @@ describe('int8', () => {
   })
 
   it('returns a model that computes on integers already as it is, and says so', async () => {
-    const once = await int8(exampleModel(), {}, { calibration })
+    const once = await int8(exampleModel(), {}, { data: { calibration } })
     const warnings: string[] = []
-    expect(await int8(once, {}, { calibration, warn: (w) => warnings.push(w) })).toBe(once)
+    expect(await int8(once, {}, { data: { calibration }, warn: (w) => warnings.push(w) })).toBe(once)
     expect(warnings.join()).toMatch(/already/)
   })
 
@@ -171,7 +175,7 @@ describe('int8', () => {
     const warnings: string[] = []
     const feeds = randomFeeds(before)
     const settings = { biasCorrection: false }
-    const after = await int8(before, settings, { calibration: () => [feeds], warn: (m) => warnings.push(m) })
+    const after = await int8(before, settings, { data: { calibration: () => [feeds] }, warn: (m) => warnings.push(m) })
     expect(warnings).toEqual(['int8: ConvTranspose "up" stays in float: there is no integer kernel for it'])
     expect(
       [...after.graph.initializers.values()].filter((t) => t.dtype === 'int8' && t.dims.length === 4),
@@ -187,24 +191,26 @@ describe('int8', () => {
       outputs: [valueInfo('y', 'float32')],
     })
     const feeds = randomFeeds(dense)
-    const after = await int8(dense, {}, { calibration: () => [feeds] })
+    const after = await int8(dense, {}, { data: { calibration: () => [feeds] } })
     expect(await optimizedOps(after)).toMatchObject({ QGemm: 1 })
     expect(await snr(dense, after, feeds)).toBeGreaterThan(35)
     const bare = withGraph(dense, { nodes: [node('Neg', ['x'], ['y'])], initializers: new Map() })
-    expect(await int8(bare, {}, { calibration: () => [feeds] })).toBe(bare)
+    expect(await int8(bare, {}, { data: { calibration: () => [feeds] } })).toBe(bare)
     expect(await int8(bare)).toBe(bare)
   })
 
   it('raises operator sets without scales by channel, and refuses empty calibration data', async () => {
     const old = { ...exampleModel(), irVersion: 3, opsets: [{ domain: '', version: 8 }] }
-    for (const context of [{}, { calibration }]) {
+    for (const context of [{}, { data: { calibration } }]) {
       const after = await int8(old, {}, context)
       expect(opsetOf(after)).toBe(13)
       expect(after.irVersion).toBeGreaterThanOrEqual(7)
       const [feeds] = exampleBatches(9)
       expect(await snr(exampleModel(), after, feeds)).toBeGreaterThan(20)
     }
-    await expect(int8(exampleModel(), {}, { calibration: () => [] })).rejects.toThrow('the calibration data is empty')
+    await expect(int8(exampleModel(), {}, { data: { calibration: () => [] } })).rejects.toThrow(
+      'the calibration data is empty',
+    )
   })
 
   it('an inner value that is also an output of the model keeps its name, and float readers of an input see it exactly', async () => {
@@ -213,7 +219,7 @@ describe('int8', () => {
       nodes: [...base.graph.nodes, node('Neg', ['x'], ['negative'])],
       outputs: [...base.graph.outputs, valueInfo('r1', 'float32'), valueInfo('negative', 'float32')],
     })
-    const after = await int8(before, {}, { calibration })
+    const after = await int8(before, {}, { data: { calibration } })
     const [feeds] = exampleBatches(9)
     const results = await outputsOf(after, feeds)
     expect(Object.keys(results)).toEqual(['y', 'r1', 'negative'])
@@ -243,7 +249,7 @@ function split(...first: readonly string[]): Model {
 
 describe('int8 of a split value', () => {
   const feeds = randomFeeds(split(), { batch: 4 })
-  const context = { calibration: () => [feeds] }
+  const context = { data: { calibration: () => [feeds] } }
 
   it('parts and joins integers', async () => {
     const after = await int8(split(), {}, context)
@@ -268,7 +274,7 @@ describe.skipIf(!modelsFolder)(`int8 on real models${needsModels}`, () => {
     ['mlperf-tiny-kws-dscnn', { QLinearConv: 9, QLinearAveragePool: 1, QGemm: 1 }],
   ])('%s: every layer becomes an integer kernel', async (name, expected) => {
     const before = realModel(name)
-    const after = await int8(before, {}, { calibration: () => [randomFeeds(before, { batch: 4 })] })
+    const after = await int8(before, {}, { data: { calibration: () => [randomFeeds(before, { batch: 4 })] } })
     const ops = await optimizedOps(after)
     expect(ops).toMatchObject(expected)
     for (const op of ['Conv', 'FusedConv', 'Gemm', 'Add', 'Relu', 'BatchNormalization']) expect(ops[op]).toBeUndefined()

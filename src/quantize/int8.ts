@@ -74,7 +74,7 @@ export const int8 = defineMethod({
       return model
     }
     checkNames(model, settings.excludeNodes)
-    if (!context.calibration) {
+    if (!context.data) {
       context.warn?.('int8: no calibration data, so only weights become integers; that saves size, not time')
       return quantizeWeightsOnly(withChannelScales(model), settings)
     }
@@ -135,8 +135,8 @@ export async function prepareInt8(model: Model, settings: Int8Options, context: 
   const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
   const settled = foldBatchNorms(joinBiases(foldBatchNorms(await settleAll(withGraph(raised, { nodes })))))
   const folded = gathersForShuffles(settled)
-  if (!settings.equalise || !context.calibration) return folded
-  return equalise(folded, { batches: context.calibration(), context, subject: 'int8' })
+  if (!settings.equalise || !context.data) return folded
+  return equalise(folded, { batches: context.data.calibration(), context, subject: 'int8' })
 }
 
 /** What calibration learnt of a prepared model: enough to quantise it with any choice of layers kept in float. */
@@ -149,13 +149,17 @@ export interface Calibrated {
 
 /** Runs a prepared model on the calibration inputs and chooses the ranges of its values. */
 export async function calibrateInt8(model: Model, settings: Int8Options, context: Context): Promise<Calibrated> {
-  const { calibration } = context
-  if (!calibration) throw new Error('int8: calibration needs calibration inputs in the context')
+  const { data } = context
+  if (!data) throw new Error('int8: calibration needs calibration inputs in the context')
   const plan = planInt8(model.graph)
   // A layer kept in float makes values that only moved before begin a range of their own, so all are measured.
   const names = new Set([...plan.values.keys(), ...planInt8(model.graph, new Set(settings.excludeNodes)).values.keys()])
   context.progress?.(0, 'calibrating')
-  const histograms = await collectHistograms(model, [...names], { batches: calibration(), context, subject: 'int8' })
+  const histograms = await collectHistograms(model, [...names], {
+    batches: data.calibration(),
+    context,
+    subject: 'int8',
+  })
   const ranges = new Map([...histograms].map(([name, h]) => [name, chooseRange(h, settings)] as const))
   context.progress?.(0.5, 'calibrating')
   if (!settings.biasCorrection) return { ranges, corrections: new Map() }
@@ -163,7 +167,7 @@ export async function calibrateInt8(model: Model, settings: Int8Options, context
   const corrections = await biasCorrections(
     model,
     { plan, ranges, layers },
-    { batches: calibration(), context, subject: 'int8' },
+    { batches: data.calibration(), context, subject: 'int8' },
   )
   context.progress?.(1, 'calibrating')
   return { ranges, corrections: new Map([...corrections].map(([node, c]) => [nodeName(node), c])) }

@@ -30,7 +30,7 @@ const pretend = (times: Record<string, number>) => async (before: Model, after: 
 describe('makeFast', () => {
   it('puts every layer on integers where that costs nothing, and measures the speed-up', async () => {
     const result = await makeFast(exampleModel(), {
-      calibration,
+      data: { calibration },
       validate: score,
       compareSpeed: pretend({ w1: 4, w2: 4, w3: 4 }),
       maxLoss: 50,
@@ -43,7 +43,7 @@ describe('makeFast', () => {
 
   it('keeps in float what is faster there in two measured runs, and says by how much', async () => {
     const result = await makeFast(exampleModel(), {
-      calibration,
+      data: { calibration },
       validate: score,
       compareSpeed: pretend({ w1: 16, w2: 4, w3: 9.9 }),
       maxLoss: 50,
@@ -53,14 +53,18 @@ describe('makeFast', () => {
     ])
     expect(onIntegers(result.model).sort()).toEqual(['w2', 'w3'])
     // What was measured is in the list alone: with it, int8 gives the same bytes again.
-    const again = await int8(exampleModel(), { excludeNodes: result.keptFloat.map((k) => k.node) }, { calibration })
+    const again = await int8(
+      exampleModel(),
+      { excludeNodes: result.keptFloat.map((k) => k.node) },
+      { data: { calibration } },
+    )
     expect(Buffer.compare(writeModel(again), writeModel(result.model))).toBe(0)
   })
 
   it('does not believe a gain that its second run does not show', async () => {
     let runs = 0
     const result = await makeFast(exampleModel(), {
-      calibration,
+      data: { calibration },
       validate: score,
       compareSpeed: async () => exactly(++runs === 1 ? 1.5 : 1.001),
       maxLoss: 50,
@@ -71,7 +75,7 @@ describe('makeFast', () => {
 
   it('believes no median whose interval has both sides', async () => {
     const result = await makeFast(exampleModel(), {
-      calibration,
+      data: { calibration },
       validate: score,
       compareSpeed: async () => ({ median: 1.5, low: 0.9, high: 2, rounds: 100 }),
       maxLoss: 50,
@@ -82,14 +86,14 @@ describe('makeFast', () => {
   it('keeps in float no layer that fits on integers beside the others', async () => {
     const layers = ['first', 'second', 'dense']
     const scoreWithout = async (exclude: readonly string[]) =>
-      score(await int8(exampleModel(), { excludeNodes: [...exclude] }, { calibration }))
+      score(await int8(exampleModel(), { excludeNodes: [...exclude] }, { data: { calibration } }))
     const singles = await Promise.all(layers.map((name) => scoreWithout([name])))
     // Any one layer in float may not be enough, the best one is.
     const floor = Math.max(...singles)
     expect(floor).toBeGreaterThan(await scoreWithout([]))
     for (const maxLoss of [-floor, -Math.min(...singles)]) {
       const result = await makeFast(exampleModel(), {
-        calibration,
+        data: { calibration },
         validate: score,
         compareSpeed: pretend({ w1: 4, w2: 4, w3: 4 }),
         maxLoss,
@@ -104,7 +108,7 @@ describe('makeFast', () => {
     // Either convolution alone on integers is within the limit, both are not.
     const allowed = async (m: Model) => (onIntegers(m).filter((w) => w !== 'w3').length > 1 ? -1 : 0)
     const result = await makeFast(exampleModel(), {
-      calibration,
+      data: { calibration },
       validate: allowed,
       compareSpeed: pretend({ w1: 16, w2: 4, w3: 4 }),
       maxLoss: 0.5,
@@ -113,16 +117,16 @@ describe('makeFast', () => {
   })
 
   it('leaves a model that computes on integers already as it is', async () => {
-    const model = await int8(exampleModel(), {}, { calibration })
+    const model = await int8(exampleModel(), {}, { data: { calibration } })
     const compareSpeed = pretend({ w1: 4, w2: 4, w3: 4 })
-    const result = await makeFast(model, { calibration, validate: score, compareSpeed, maxLoss: 0 })
+    const result = await makeFast(model, { data: { calibration }, validate: score, compareSpeed, maxLoss: 0 })
     expect(result.model).toBe(model)
     expect(result.notes.join()).toMatch(/already/)
   })
 
   it('leaves the model as it was where nothing is left on integers, or where integers are slower', async () => {
     const none = await makeFast(exampleModel(), {
-      calibration,
+      data: { calibration },
       validate: score,
       compareSpeed: pretend({ w1: 4, w2: 4, w3: 4 }),
       maxLoss: 0,
@@ -130,10 +134,14 @@ describe('makeFast', () => {
     expect(none.notes[0]).toBe('0 of 3 layers compute on integers')
     // The model that was given, as a recipe with these layers in float gives it too.
     expect(Buffer.compare(writeModel(none.model), writeModel(exampleModel()))).toBe(0)
-    const again = await int8(exampleModel(), { excludeNodes: none.keptFloat.map((k) => k.node) }, { calibration })
+    const again = await int8(
+      exampleModel(),
+      { excludeNodes: none.keptFloat.map((k) => k.node) },
+      { data: { calibration } },
+    )
     expect(Buffer.compare(writeModel(again), writeModel(none.model))).toBe(0)
     const slow = await makeFast(exampleModel(), {
-      calibration,
+      data: { calibration },
       validate: score,
       compareSpeed: async (before) => exactly(onIntegers(before).length > 0 ? 1 : 1 / 1.2),
       maxLoss: 50,

@@ -7,6 +7,7 @@
  * goes back to float where that shows to be faster by more than the margin; a processor's integer kernels differ that
  * much. Where what is left on integers shows to be slower than the model was, all of it stays in float.
  */
+import type { DataHandle } from '../data/handle.ts'
 import { describe, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Graph, Model, Node } from '../model.ts'
@@ -27,7 +28,7 @@ import {
 } from './int8.ts'
 
 export interface FastOptions extends Context {
-  readonly calibration: () => Iterable<Feeds>
+  readonly data: DataHandle
   /** A score of a model on held-back data (never test data), higher is better, such as accuracy in percent. */
   readonly validate: (model: Model) => Promise<number>
   /** How much faster `after` is than `before`, from one interleaved run. */
@@ -245,9 +246,9 @@ function noisePerWork({ snrDb, macs }: LayerNoise): number {
 export async function layerNoise(
   prepared: Model,
   calibrated: Calibrated,
-  options: { settings: Int8Options; calibration: () => Iterable<Feeds>; batches?: number } & Context,
+  options: { settings: Int8Options; data: DataHandle; batches?: number } & Context,
 ): Promise<LayerNoise[]> {
-  const feeds = first(options.calibration(), options.batches ?? 1)
+  const feeds = first(options.data.calibration(), options.batches ?? 1)
   const exact = await floatOutputs(prepared, feeds)
   const { layers, nodes } = planInt8(prepared.graph)
   // Relu and Clip are left out: alone they never start on integers, and a layer's own must stay folded into it.

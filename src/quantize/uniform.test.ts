@@ -111,7 +111,7 @@ describe('quantizeMatrix', () => {
 
 describe('uniform', () => {
   const model = exampleModel()
-  const context = { calibration: () => exampleBatches(3, 16), seed: 1 }
+  const context = { data: { calibration: () => exampleBatches(3, 16) }, seed: 1 }
 
   it('puts every weight on its grid, within 16 bits', async () => {
     const prepared = await prepareUniform(model, settings, context)

@@ -8,8 +8,10 @@
  * compared on calibration inputs (task/divergence.ts); without any inputs every tensor gets the same signal-to-noise ratio.
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
+
 import { blocksOf, type Moments, maxBlock } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
+import type { DataHandle } from '../data/handle.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
 import { widenWeights } from '../graph/widen-weights.ts'
@@ -89,15 +91,15 @@ export async function prepareUniform(
   const model = widenWeights(original, (w) => isLarge(w) && !options.exclude.includes(w.name))
   const layers = layersOf(model, options.minElements).filter((l) => !options.exclude.includes(l.weight.name))
   const seed = context.seed ?? 0
-  const random = context.calibrationGroups !== undefined
+  const random = context.data?.groups !== undefined
   const moments = new Map<string, Moments>()
   const factors = new Map<string, LayerFactor>()
   const block = blockFor(layers)
   const parts = inParts(layers, block)
   for (const [i, part] of parts.entries()) {
     if (context.signal?.aborted) throw new Error('uniform: stopped')
-    const found = context.calibration
-      ? await momentsOf(model, part, context.calibration, { samples: options.vectors, seed, alike: random, block })
+    const found = context.data
+      ? await momentsOf(model, part, context.data.calibration, { samples: options.vectors, seed, alike: random, block })
       : new Map<string, Moments>()
     for (const { weight, shape } of part) {
       if (shape) factors.set(weight.name, factorOf(shape, found.get(weight.name)))
@@ -107,10 +109,10 @@ export async function prepareUniform(
     }
     context.progress?.((0.3 * (i + 1)) / parts.length, 'measuring inputs')
   }
-  const sensitivity = context.calibration
+  const sensitivity = context.data
     ? await measureSensitivity(model, layers, factors, context)
     : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
-  const calibrated = context.calibration !== undefined && !random
+  const calibrated = context.data !== undefined && !random
   return { model, layers, moments, factors, sensitivity, calibrated, workers: context.workers }
 }
 
@@ -252,23 +254,22 @@ async function measureSensitivity(
 function sensitivityInputs(
   model: Model,
   layers: number,
-  { calibration, calibrationGroups }: Context,
+  { data }: Context,
 ): { batches: Feeds[]; groups?: string[]; once: boolean } {
-  const all = (calibration as () => Iterable<Feeds>)()
-  if (!calibrationGroups) return { batches: firstSamples(all, sensitivitySamples), once: false }
+  const { calibration, groups } = data as DataHandle
+  const all = calibration()
+  if (!groups) return { batches: firstSamples(all, sensitivitySamples), once: false }
   const batches = [...all]
   const { totals } = inspectModel(
     withInputShapes(model, new Map(Object.entries(batches[0] ?? {}).map(([n, v]) => [n, v.dims]))),
   )
   const affordable = Math.floor(sensitivityCost / (2 * layers * Math.max(1, totals.macs ?? 0, totals.params)))
-  if (affordable >= batches.length) return { batches, groups: [...calibrationGroups], once: false }
+  if (affordable >= batches.length) return { batches, groups: [...groups], once: false }
   // What an output varies by shows from two samples on.
   const least = Object.values(batches[0] ?? {})[0]?.dims[0] === 1 ? 2 : 1
-  const perGroup = Math.max(least, Math.floor((2 * affordable) / new Set(calibrationGroups).size))
-  const chosen = calibrationGroups.flatMap((g, b) =>
-    calibrationGroups.slice(0, b).filter((o) => o === g).length < perGroup ? [b] : [],
-  )
-  return { batches: chosen.map((b) => batches[b]), groups: chosen.map((b) => calibrationGroups[b]), once: true }
+  const perGroup = Math.max(least, Math.floor((2 * affordable) / new Set(groups).size))
+  const chosen = groups.flatMap((g, b) => (groups.slice(0, b).filter((o) => o === g).length < perGroup ? [b] : []))
+  return { batches: chosen.map((b) => batches[b]), groups: chosen.map((b) => groups[b]), once: true }
 }
 
 /** Whole batches until there are enough samples (batches without a leading axis count as one). */

@@ -1,8 +1,9 @@
 /** Measuring two models side by side for a report: sizes, accuracy on the whole test set, agreement, latency. */
-import type { BoundData } from '../compress/held-back.ts'
+
 import { randomData } from '../compress/random-data.ts'
 import { openTrial, type Trial } from '../compress/scorer.ts'
 import { fedBatches } from '../data/fed-batches.ts'
+import type { BoundData } from '../data/handle.ts'
 import { type Latency, type LatencyOptions, measureLatency } from '../evaluate/latency.ts'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'
 import { type Compressors, measureSizes } from '../evaluate/size.ts'

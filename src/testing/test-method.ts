@@ -63,8 +63,9 @@ export function* exampleBatches(seed = 2, count = 4): Generator<Feeds> {
 
 /** Registers the suite for one method. `context` defaults to seeded calibration batches for the example model. */
 export function testMethod(method: Method, options: { readonly model?: Model; readonly context?: Context } = {}): void {
-  const { model: input = exampleModel(), context = { seed: 1, calibration: () => exampleBatches() } } = options
-  const [feeds] = [...(context.calibration?.() ?? exampleBatches())]
+  const { model: input = exampleModel(), context = { seed: 1, data: { calibration: () => exampleBatches() } } } =
+    options
+  const [feeds] = [...(context.data?.calibration() ?? exampleBatches())]
 
   it('has valid defaults and a line of help for itself and every option', () => {
     expect(() => checkOptions(method.id, method.options)).not.toThrow()

@@ -1,5 +1,5 @@
 /** `coppice apply METHOD MODEL`: any method alone, its options as flags. */
-import { drawnFeeds } from '../../data/drawn-samples.ts'
+import { dataHandle } from '../../data/handle.ts'
 import type { Method } from '../../method.ts'
 import { methodNamed, methods } from '../../methods.ts'
 import { saveModel } from '../../node/files.ts'
@@ -54,9 +54,12 @@ async function apply(
   const original = openToWork(path, { outputs: [flags.output] })
   const model = shapedModel(original, flags)
   const data = method.data ? await bindData(model, flags, io, signal) : undefined
+  const usual = { samples: flags.samples, batchSize: flags.batch }
   const options = Object.fromEntries(Object.keys(method.options).map((name) => [name, given[name]]))
   const result = await method(model, options as Partial<OptionsOf<OptionTable>>, {
-    ...(data ? drawnFeeds(data.splits.train, data.batcher, { ...flags, batchSize: flags.batch }) : {}),
+    ...(data
+      ? { data: dataHandle({ train: data.splits.train, batcher: data.batcher }, { seed: flags.seed, usual }) }
+      : {}),
     seed: flags.seed ?? 0,
     signal,
     progress: io.progress,

@@ -1,7 +1,7 @@
 /** `coppice evaluate`: accuracy on labelled data, agreement with a reference, latency, sizes. */
 import { basename } from 'node:path'
-import type { BoundData } from '../../compress/held-back.ts'
 import { fedBatches } from '../../data/fed-batches.ts'
+import type { BoundData } from '../../data/handle.ts'
 import { evaluateAnswers } from '../../evaluate/accuracy.ts'
 import { measureSizes } from '../../evaluate/size.ts'
 import { packModel } from '../../formats/pack.ts'

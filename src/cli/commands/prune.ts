@@ -1,12 +1,9 @@
 /** `coppice prune`: pruning, at once or in rounds with training between, then removal of dead units, then the test set. */
-import type { BoundBatcher } from '../../data/batcher.ts'
-import { splitDataset, subset } from '../../data/batches.ts'
-import type { Dataset } from '../../data/dataset.ts'
-import { type FedBatch, fedBatches } from '../../data/fed-batches.ts'
+import { splitDataset } from '../../data/batches.ts'
+import { dataHandle } from '../../data/handle.ts'
 import { crc32 } from '../../formats/checksum.ts'
 import { packModel } from '../../formats/pack.ts'
 import { tensorsOf } from '../../graph/walk.ts'
-import type { Context } from '../../method.ts'
 import type { Model } from '../../model.ts'
 import { saveModel, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
@@ -17,7 +14,6 @@ import { expandGrids } from '../../quantize/compact.ts'
 import { bytes, count, countChange, percent, sizeDifference } from '../../report/format.ts'
 import { describeTest, type TestScore } from '../../report/train-report.ts'
 import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
-import { permutation, random } from '../../tensor/random.ts'
 import { defineCommand, type Invocation } from '../command.ts'
 import { asGiven, bindData, shapedModel } from '../data-options.ts'
 import { openToWork } from '../inputs.ts'
@@ -118,6 +114,9 @@ export const pruneCommand = defineCommand({
   run: ([path], given, invocation) => runPrune(path, given, invocation),
 })
 
+/** The most samples that a score looks at, unless its options say. */
+const scoring = { samples: 1024, batchSize: 64 }
+
 interface Size {
   /** Elements of all float tensors. */
   readonly parameters: number
@@ -170,7 +169,9 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
     ...(shared && finalEpochs ? { finalTraining: { ...shared, epochs: finalEpochs } } : {}),
     ...(options?.checkpoint ? { checkpoint: options.checkpoint.store } : {}),
     context: {
-      ...(data && training ? scoringData(data.batcher, training, seed) : {}),
+      ...(data && training
+        ? { data: dataHandle({ train: training, batcher: data.batcher }, { seed, usual: scoring }) }
+        : {}),
       seed,
       signal,
       warn,
@@ -194,30 +195,6 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
     await writeFileAtomic(flags.history, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`))
   io.finish()
   io.result(describe(report), report)
-}
-
-/** The most samples that a score looks at. */
-const scoringSamples = 1024
-
-/** What scores are told of the data. Samples are drawn: a set may come class by class, as a folder of images does. */
-function scoringData(batcher: BoundBatcher, training: Dataset, seed: number): Context {
-  const drawn = subset(training, permutation(training.length, random(seed)).subarray(0, scoringSamples))
-  const { labels } = drawn
-  const batches = (): Generator<FedBatch> => fedBatches(batcher, drawn, 64)
-  return {
-    *calibration() {
-      for (const { feeds } of batches()) yield feeds
-    },
-    ...(labels && {
-      *labelled() {
-        if (drawn.length < (batcher.batchSize ?? 1))
-          throw new Error(
-            `${training.id}: ${drawn.length} samples; expected at least ${batcher.batchSize}, which the model takes per call`,
-          )
-        for (const { feeds, indices } of batches()) yield { feeds, labels: indices.map((i) => labels[i]) }
-      },
-    }),
-  }
 }
 
 function readChoices(flags: PruneFlags, model: Model, io: Io) {

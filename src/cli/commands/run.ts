@@ -1,6 +1,7 @@
 /** `coppice run`: applies a recipe to a model; the same recipe, model and data give the same bytes. */
-import { calibrationFeeds } from '../../compress/held-back.ts'
+
 import { randomData, randomSpec } from '../../compress/random-data.ts'
+import { dataHandle } from '../../data/handle.ts'
 import { readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { parseRecipe, runSteps } from '../../recipe.ts'
@@ -45,8 +46,10 @@ async function runRecipe(
     progress: io.progress,
     warn: (message) => warnings.push(message),
     ...(recipe.task ? { task: recipe.task } : {}),
-    ...(random ? { calibration: random.calibration, calibrationGroups: random.calibrationGroups } : {}),
-    ...(bound ? { calibration: () => calibrationFeeds(bound, seed) } : {}),
+    ...(random ? { data: random.data } : {}),
+    ...(bound
+      ? { data: dataHandle({ train: bound.splits.train, batcher: bound.batcher }, { seed, usual: calibration }) }
+      : {}),
   })
   // A recipe without steps stands for the original file, as it is.
   if (recipe.steps.length === 0) await writeFileAtomic(flags.output, onnx)

@@ -2,9 +2,10 @@
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { BoundBatcher } from '../../data/batcher.ts'
-import { splitDataset, subset } from '../../data/batches.ts'
+import { splitDataset } from '../../data/batches.ts'
 import type { Dataset } from '../../data/dataset.ts'
 import { dataFingerprint } from '../../data/fingerprint.ts'
+import { drawSamples } from '../../data/handle.ts'
 import {
   type Retraining,
   type ScanCurve,
@@ -23,7 +24,6 @@ import { alignColumns, count, percent } from '../../report/format.ts'
 import { factRows } from '../../report/rows.ts'
 import { memorised, renderScan, type ScanPage } from '../../report/scan-html.ts'
 import { wrap } from '../../report/text.ts'
-import { permutation, random } from '../../tensor/random.ts'
 import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
 import { defineCommand, type Invocation, threadsOption } from '../command.ts'
@@ -122,7 +122,7 @@ async function runScan(path: string, flags: ScanFlags, { io, signal }: Invocatio
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('scan: there is no data; expected --data SPEC')
   const { unit, samples, sparsities, maxLoss, threads, seed } = flags
-  const [held, others] = heldBackSamples(data.splits.train, samples, seed)
+  const [held, others] = drawSamples(data.splits.train, samples, seed)
   const retrain = retraining({ batcher: data.batcher, others, threads, signal }, flags)
   const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate} ${fingerprint(others)}` : ''
   const crc = crc32(writeModel(given))
@@ -178,13 +178,6 @@ function pageOf(path: string, model: Model, data: NonNullable<FactOptions['data'
 
 const fingerprint = (data: Dataset): number => crc32(new TextEncoder().encode(dataFingerprint(data)))
 
-/** Training samples to measure on, and the others; never test data. */
-export function heldBackSamples(train: Dataset, samples: number, seed: number): [held: Dataset, others: Dataset] {
-  const order = permutation(train.length, random(seed))
-  const count = Math.min(samples, train.length)
-  return [subset(train, order.subarray(0, count)), subset(train, order.subarray(count))]
-}
-
 const retrainBatch = 64
 
 /** What --retrain asks for: each pruned model trained on samples that the scan does not measure on, stopped early by others. */
@@ -199,7 +192,7 @@ function retraining(
 ): Retraining | undefined {
   const { retrain: epochs, retrainSamples, rate: learningRate, seed } = flags
   if (epochs === 0) return undefined
-  const [chosen] = heldBackSamples(others, retrainSamples, seed)
+  const [chosen] = drawSamples(others, retrainSamples, seed)
   const [training, validation] = splitDataset(chosen, 0.2, seed)
   const { batchSize = retrainBatch } = batcher
   if (training.length < batchSize)
