@@ -67,6 +67,8 @@ export async function momentsOf(
     readonly alike?: boolean
     /** Most inputs of a block of second moments; default `maxBlock`. */
     readonly block?: number
+    /** Told the share of the batches that is done. */
+    readonly progress?: (done: number) => void
   },
 ): Promise<Map<string, Moments>> {
   const result = new Map<string, Moments>()
@@ -91,9 +93,10 @@ export async function momentsOf(
   await withSession(
     () => openSession(withGraph(model, { outputs })),
     async (session) => {
-      for (const feeds of batches) {
+      for (const [b, feeds] of batches.entries()) {
         const values = { ...feeds, ...(fetched.length > 0 ? await session.run(feeds, fetched) : {}) }
         for (const [i, l] of visible.entries()) await samplers[i].add(values[l.weight.uses[0].node.inputs[0]])
+        options.progress?.((b + 1) / batches.length)
       }
     },
   )

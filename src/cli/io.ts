@@ -17,8 +17,9 @@ export interface Io {
 
 const firstReportMs = 1000
 const plainIntervalMs = 5000
+const jsonIntervalMs = 1000
 
-/** Progress: a line that is rewritten on a terminal, a line every five seconds elsewhere, JSON lines with --json. */
+/** Progress: a line that is rewritten on a terminal, a line every five seconds elsewhere, with --json a line of JSON every second. */
 export function createIo(json: boolean, now: () => number = () => performance.now()): Io {
   const start = now()
   const tty = process.stderr.isTTY === true
@@ -47,7 +48,7 @@ export function createIo(json: boolean, now: () => number = () => performance.no
     progress(done, what) {
       const elapsed = now() - start
       if (done < from.done) from = { done, at: elapsed }
-      const interval = tty && !json ? 100 : plainIntervalMs
+      const interval = json ? jsonIntervalMs : tty ? 100 : plainIntervalMs
       if (elapsed < firstReportMs || (last >= 0 && elapsed - last < interval)) return
       last = elapsed
       const gained = done - from.done

@@ -80,8 +80,8 @@ export interface HeldBackLoss {
   readonly interval?: readonly [low: number, high: number]
 }
 
-/** Of the time, the search; the rest packs. */
-const searchShare = 0.85
+/** When each part begins, as shares of the time that a large network takes. */
+const begins = { search: 0.09, packing: 0.76, trial: 0.89 }
 
 /** Searches again with a tighter limit where a result breaks it on other samples; so often at most. */
 const mostAttempts = { size: 4, speed: 2 }
@@ -97,7 +97,11 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
   for (let attempt = 1; ; attempt++) {
     const found = await search.find((m) => scorer.verdictOf(m, tightness))
     const made = await encode(found, prepared, { model, original, options })
+    const late = (share: number, what: string): void =>
+      options.progress?.(begins.trial + (1 - begins.trial) * share, what)
+    late(0, 'decoding the packed file')
     const decoded = await unpackOnnxOn(made.packed, options.workers)
+    late(0.5, 'judging the result')
     const trial = await trialOf(readModel(decoded))
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
@@ -132,8 +136,11 @@ interface Prepared {
 /** What to judge by, the search, and the trial at the end: on data, or on random inputs where there is none. */
 async function prepare(model: Model, options: CompressOptions): Promise<Prepared> {
   const { goal, max, seed, data, signal, progress, warn, workers, compareSpeed } = options
+  progress?.(0, 'tidying')
   const tidied = await tidy(model, options)
-  const searched = (done: number, what: string): void => progress?.(searchShare * done, what)
+  progress?.(begins.search / 2, 'running the model')
+  const searched = (done: number, what: string): void =>
+    progress?.(begins.search + (begins.packing - begins.search) * done, what)
   const shared = { max, seed, signal, progress: searched, warn, workers }
   const tell = (task: Task): Task => {
     for (const sentence of describeTask(task)) options.say?.(sentence)
@@ -187,7 +194,7 @@ async function encode(
     packed: await packModelOn(asWritten(of.model), {
       mode: options.packMode,
       workers: options.workers,
-      progress: (done) => options.progress?.(searchShare + (1 - searchShare) * done, 'packing'),
+      progress: (done) => options.progress?.(begins.packing + (begins.trial - begins.packing) * done, 'packing'),
     }),
     recipe: recipeOf(of.steps, prepared, options),
     notes: of.notes,

@@ -3,6 +3,7 @@ import type { DataHandle } from '../data/handle.ts'
 import { findRandomInputs, type RandomInputs } from '../evaluate/random-inputs.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { inspectModel } from '../inspect.ts'
+import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import type { JudgedBatch } from '../task/judge.ts'
@@ -23,14 +24,18 @@ export interface RandomData {
 /** What a recipe says in place of a data spec. */
 export const randomSpec = 'random'
 
-/** Samples per call, where the model takes them, and the multiply-adds of a call: the values of all its layers are kept at once. */
-const mostPerCall = 8
-const callCost = 1e10
+/**
+ * Samples per call, where the model takes them, and the multiply-adds of a call: the values of all its layers are kept at once.
+ * Of tiny models more, whose calls take longer to begin than to compute.
+ */
+const perCall = { usual: 8, most: 32 }
+const callCost = { tiny: 2e8, most: 1e10 }
 /** Multiply-adds that one comparison of two models may take, and running all calibration inputs: seconds. */
 const comparisonCost = 5e10
 const calibrationCost = 5e10
-/** Input values that are kept at once. */
+/** Input values that are kept at once to judge on, and to calibrate on. */
 const mostValues = 2 ** 25
+const mostDrawn = 2 ** 22
 const mostJudged = 1024
 const mostCalibrated = 32
 /** What even a costly model is judged and calibrated on, in each range. */
@@ -44,7 +49,7 @@ export async function randomData(model: Model, seed: number): Promise<RandomData
     async (session) => {
       const one = await findRandomInputs(model, session)
       const cost = costOf(model, one)
-      const batchSize = Math.max(1, Math.min(mostPerCall, Math.floor(callCost / cost.macs)))
+      const batchSize = samplesPerCall(cost.macs)
       return { ...cost, inputs: batchSize > 1 ? await findRandomInputs(model, session, { batchSize }) : one }
     },
   )
@@ -53,11 +58,19 @@ export async function randomData(model: Model, seed: number): Promise<RandomData
     Math.min(most, Math.max(least, Math.floor(budget / (macs * ranges.length))))
   const calls = Math.ceil(afford(calibrationCost, leastCalibrated, mostCalibrated) / fed)
   const plan = ranges.flatMap((range) => Array.from({ length: calls }, (_, call) => ({ range, call })))
+  // Drawn once where they are few: they are read again and again.
+  const isFew = plan.length * fed * values <= mostDrawn
+  let drawn: Feeds[] | undefined
+  function* draw(): Generator<Feeds> {
+    for (const { range, call } of plan) yield inputs.draw(range, call, seed + calibrationDraw)
+  }
   return {
     ranges,
     data: {
-      *calibration() {
-        for (const { range, call } of plan) yield inputs.draw(range, call, seed + calibrationDraw)
+      calibration() {
+        if (!isFew) return draw()
+        drawn ??= [...draw()]
+        return drawn
       },
       groups: plan.map(({ range }) => range),
     },
@@ -74,6 +87,11 @@ export async function randomData(model: Model, seed: number): Promise<RandomData
       Math.max(leastJudged, Math.floor(mostValues / (values * ranges.length))),
     ),
   }
+}
+
+function samplesPerCall(macs: number): number {
+  const tiny = Math.min(perCall.most, Math.floor(callCost.tiny / macs))
+  return Math.max(1, Math.min(Math.max(perCall.usual, tiny), Math.floor(callCost.most / macs)))
 }
 
 /** A draw of its own for calibration: what is judged is not what was fitted. */

@@ -33,6 +33,14 @@ export interface Search {
   find(verdictOf: (model: Model) => Promise<Verdict>): Promise<Found>
 }
 
+/** When each part of the search begins, as shares of the time that it takes. */
+const begins = { probe: 0.46, trials: 0.56, storing: 0.9 }
+
+/** How far the search is after so many trials: nobody knows how many there will be, so that each is a share of what is left. */
+function trialShare(tries: number): number {
+  return begins.trials + (begins.storing - begins.trials) * (1 - 0.7 ** tries)
+}
+
 /** When a price is near enough to the highest that holds. */
 interface Precision {
   /** Halvings of a bracket of one octave. */
@@ -62,7 +70,7 @@ export async function openSmall(
   const prepared = await prepareUniform(model, settings, {
     ...context,
     task,
-    progress: (done, what) => progress?.(0.6 * done, what),
+    progress: (done, what) => progress?.(begins.probe * done, what),
   })
   const start = startPrice(prepared, task, max, context.data?.groups !== undefined)
   const weights = weightsOf(prepared)
@@ -71,7 +79,9 @@ export async function openSmall(
   return {
     sensitivity: prepared.sensitivity,
     probe: async () => {
-      probed = (await quantizeAt(prepared, start)).model
+      const told = (done: number): void =>
+        progress?.(begins.probe + 0.8 * (begins.trials - begins.probe) * done, 'quantising a first time')
+      probed = (await quantizeAt(prepared, start, told)).model
       return probed
     },
     async find(verdictOf) {
@@ -91,7 +101,11 @@ export async function openSmall(
       let last: { readonly price: number; readonly model: Model } | undefined
       const modelAt = async (price: number): Promise<Model> => {
         if (last?.price === price) return last.model
-        const made = (price === start && probed) || (await quantizeAt(prepared, price)).model
+        const told = (done: number): void =>
+          progress?.(trialShare(tries + 0.7 * done), `searching, at a price of ${price.toExponential(1)} per bit`)
+        told(0)
+        const made = (price === start && probed) || (await quantizeAt(prepared, price, told)).model
+        told(1)
         probed = undefined
         last = { price, model: made }
         return made
@@ -99,14 +113,16 @@ export async function openSmall(
       const judge = async (price: number): Promise<Verdict> => {
         if (signal?.aborted) throw new AbortError('compress: stopped')
         const quantized = await modelAt(price)
-        progress?.(Math.min(0.99, 0.6 + 0.06 * tries++), `searching, at a price of ${price.toExponential(1)} per bit`)
-        return verdictOf(quantized)
+        const verdict = await verdictOf(quantized)
+        tries++
+        return verdict
       }
       const best = await highestPrice(judge, start, weights > largeModel ? precision.large : precision.usual)
       if (best === undefined)
         return unquantized('even the finest steps tried lose more than is allowed, so weights keep their precision')
       const { price: lambda, verdict: held } = best
       const quantized = await modelAt(lambda)
+      progress?.(begins.storing, 'storing weights as integers')
       const compacted = await compact(quantized)
       return {
         model: compacted,

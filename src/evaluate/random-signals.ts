@@ -77,21 +77,22 @@ function clouds(height: number, width: number, roughness: number, rng: Random): 
   let strength = 1
   for (let cell = Math.max(height, width); cell >= 1; cell /= 2, strength *= roughness) {
     const [rows, columns] = [Math.ceil(height / cell) + 1, Math.ceil(width / cell) + 1]
-    const grid = Float32Array.from({ length: rows * columns }, () => 2 * rng.next() - 1)
+    const grid = new Float32Array(rows * columns)
+    for (let i = 0; i < grid.length; i++) grid[i] = 2 * rng.next() - 1
+    // Rows of the grid are mixed first, then their columns: each pixel is one step between two numbers.
+    const row = new Float32Array(columns + 1)
     for (let y = 0; y < height; y++) {
       const v = y / cell
       const y0 = Math.floor(v)
       const fy = v - y0
+      const above = y0 * columns
+      const below = Math.min(rows - 1, y0 + 1) * columns
+      for (let c = 0; c < columns; c++) row[c] = strength * (grid[above + c] + fy * (grid[below + c] - grid[above + c]))
+      row[columns] = row[columns - 1]
       for (let x = 0; x < width; x++) {
         const u = x / cell
         const x0 = Math.floor(u)
-        const fx = u - x0
-        const at = y0 * columns + x0
-        const below = Math.min(rows - 1, y0 + 1) * columns + x0
-        const right = x0 + 1 < columns ? 1 : 0
-        const top = grid[at] * (1 - fx) + grid[at + right] * fx
-        const bottom = grid[below] * (1 - fx) + grid[below + right] * fx
-        out[y * width + x] += strength * (top * (1 - fy) + bottom * fy)
+        out[y * width + x] += row[x0] + (u - x0) * (row[x0 + 1] - row[x0])
       }
     }
   }

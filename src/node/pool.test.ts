@@ -13,7 +13,7 @@ it('quantised weights and what they take', async () => {
   try {
     const made = []
     for (const workers of [undefined, pool]) {
-      const context = { calibration: () => exampleBatches(), seed: 1, workers }
+      const context = { data: { calibration: () => exampleBatches() }, seed: 1, workers }
       const quantized = await compact(await uniform(model, { lambda: 1e-5 }, context))
       made.push({
         bytes: writeModel(quantized),

@@ -141,7 +141,7 @@ export async function quantizeModel(
     // Weights do not change the nodes, so the layers of the original model still name the right places.
     const fresh =
       options.stages > 0 && options.calibration
-        ? await momentsOf(current, stage, options.calibration, options)
+        ? await momentsOf(current, stage, options.calibration, { samples: options.samples, seed: options.seed })
         : options.moments
     const replaced = new Map<Tensor, Tensor>()
     const planOf = ({ weight }: Layer): LayerPlan => options.plan.get(weight.name) as LayerPlan

@@ -36,17 +36,13 @@ export const compact = defineMethod({
       const values = floats(tensor)
       if (values.length < minElements) continue
       const grid = tensor.dtype === 'float32' ? onGrid(values) : undefined
-      const stored = smaller(grid, inCodebook(tensor))
+      // A grid of at most 255 levels before a codebook, a codebook before a wide grid.
+      const stored = grid?.dtype === 'int8' ? grid : (inCodebook(tensor) ?? grid)
       if (stored) forms.set(tensor, formOf(tensor, stored))
     }
     return narrowWeights(computeConstants(model, forms))
   },
 })
-
-/** A grid of at most 255 levels before a codebook, a codebook before a wide grid. */
-function smaller(grid: Stored | undefined, codebook: Stored | undefined): Stored | undefined {
-  return grid?.dtype === 'int8' ? grid : (codebook ?? grid)
-}
 
 /** Where a tensor's integers go, and the float that the second node combines them with. */
 interface Stored {
@@ -60,9 +56,12 @@ interface Stored {
 function onGrid(values: Float32Array): Stored | undefined {
   const step = findStep(values)
   if (!step) return undefined
-  const levels = Int32Array.from(values, (v) => Math.round(v / step))
+  const levels = new Int32Array(values.length)
   let largest = 0
-  for (const q of levels) largest = Math.max(largest, Math.abs(q))
+  for (let i = 0; i < values.length; i++) {
+    levels[i] = Math.round(values[i] / step)
+    largest = Math.max(largest, Math.abs(levels[i]))
+  }
   if (largest > 32767) return undefined
   return { levels, step, dtype: largest <= 127 ? 'int8' : 'int16' }
 }

@@ -80,6 +80,9 @@ export interface PreparedUniform {
   readonly workers?: Workers
 }
 
+/** Of the time of preparing, measuring inputs. */
+const momentsShare = 0.37
+
 /** Everything about a model that does not depend on lambda. */
 export async function prepareUniform(
   original: Model,
@@ -98,8 +101,11 @@ export async function prepareUniform(
   const parts = inParts(layers, block)
   for (const [i, part] of parts.entries()) {
     if (context.signal?.aborted) throw new Error('uniform: stopped')
+    const progress = (done: number): void =>
+      context.progress?.((momentsShare * (i + done)) / parts.length, 'measuring inputs')
+    const limits = { samples: options.vectors, seed, alike: random, block, progress }
     const found = context.data
-      ? await momentsOf(model, part, context.data.calibration, { samples: options.vectors, seed, alike: random, block })
+      ? await momentsOf(model, part, context.data.calibration, limits)
       : new Map<string, Moments>()
     for (const { weight, shape } of part) {
       if (shape) factors.set(weight.name, factorOf(shape, found.get(weight.name)))
@@ -107,7 +113,6 @@ export async function prepareUniform(
       const own = found.get(weight.name)
       if (own) moments.set(weight.name, { ...own, blocks: [] })
     }
-    context.progress?.((0.3 * (i + 1)) / parts.length, 'measuring inputs')
   }
   const sensitivity = context.data
     ? await measureSensitivity(model, layers, factors, context)
@@ -245,7 +250,7 @@ async function measureSensitivity(
       found = await measure(quantizeWeights(quantizedAt(layer, suggested)))
     }
     sensitivity.set(name, found)
-    context.progress?.(0.3 + (0.7 * measured) / layers.length, 'measuring sensitivity')
+    context.progress?.(momentsShare + ((1 - momentsShare) * measured) / layers.length, 'measuring sensitivity')
   }
   return sensitivity
 }

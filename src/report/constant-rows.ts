@@ -27,6 +27,8 @@ export interface RowOptions {
   readonly otherwise: string
   /** Threads to find out on what weights take now. */
   readonly workers?: Workers
+  /** Told the share of the weights that this is found of. */
+  readonly progress?: (done: number) => void
 }
 
 /**
@@ -52,6 +54,7 @@ export async function constantRows(before: Model, after: Model, options: RowOpti
   for await (const bytes of inOrder(options.workers, packedTensorBytes, inputs)) {
     const { constant, stored } = changed[layers.length]
     layers.push(rowOf(constant, stored, bytes, options.sensitivity))
+    options.progress?.(layers.length / changed.length)
   }
   return { layers, untouched: grouped([...untouched, ...attributeRows(before)]) }
 }
