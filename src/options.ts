@@ -32,7 +32,8 @@ export type OptionDef = Described &
     | (Given<number> & Bounds & { readonly type: 'number' })
     | (Given<string> & { readonly type: 'choice'; readonly of: readonly string[] })
     | (Given<boolean> & { readonly type: 'boolean' })
-    | (Given<string> & { readonly type: 'string' })
+    /** `writes`: how the name of a file that is written is to end. */
+    | (Given<string> & { readonly type: 'string'; readonly writes?: '.onnx' | '.cop' | '.html' | '.json' })
     /** `repeatable`: the flag is given once for each string, which may then hold commas. */
     | (Given<readonly string[]> & { readonly type: 'strings'; readonly repeatable?: boolean })
     | (Given<readonly number[]> & Bounds & { readonly type: 'numbers' })

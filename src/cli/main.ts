@@ -6,6 +6,7 @@ import type { CliCommand } from './command.ts'
 import { version } from './environment.ts'
 import { addFlags, readFlags } from './flags.ts'
 import { createIo } from './io.ts'
+import { checkEndings } from './outputs.ts'
 
 interface Listed {
   readonly help: string
@@ -81,6 +82,7 @@ async function run(command: CliCommand, args: readonly string[], flags: Flags): 
   try {
     const options = readFlags(command.options, flags)
     if (typeof options.threads === 'number') useThreads(options.threads)
+    for (const note of checkEndings(command.options, options)) io.say(`note: ${note}`)
     await command.run(args, options, { io, signal: stop.signal })
   } catch (error) {
     io.finish()

@@ -1,6 +1,8 @@
 /** What a command will write, checked before its work begins. */
-import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { closeSync, existsSync, openSync, realpathSync, statSync, unlinkSync } from 'node:fs'
+import { basename, dirname, extname, join, resolve } from 'node:path'
+import { fileError } from '../node/files.ts'
+import type { OptionTable } from '../options.ts'
 
 /** Throws unless each output has a name of its own, which is none of the inputs', in a folder that can be written to. */
 export function checkOutputs(inputs: readonly string[], outputs: readonly (string | undefined)[]): void {
@@ -14,14 +16,32 @@ export function checkOutputs(inputs: readonly string[], outputs: readonly (strin
       throw new Error(`${name}: it would be written over; expected a name of its own for each output`)
     taken.add(place)
     if (!existsSync(folder)) throw new Error(`${name}: there is no folder ${folder}`)
+    tryToWrite(name)
     if (statSync(name, { throwIfNoEntry: false })?.isDirectory())
       throw new Error(`${name}: it is a folder; expected a file to write`)
-    try {
-      accessSync(folder, constants.W_OK)
-    } catch (cause) {
-      throw new Error(`${name}: its folder cannot be written to`, { cause })
-    }
   }
+}
+
+/** Some folders say that they can be written to and cannot (of a read-only disk, of /proc): a file is made there and removed. */
+function tryToWrite(name: string): void {
+  const temporary = join(dirname(name), `.${basename(name)}.try-${process.pid}`)
+  try {
+    closeSync(openSync(temporary, 'wx'))
+    unlinkSync(temporary)
+  } catch (cause) {
+    throw fileError(name, cause, 'write')
+  }
+}
+
+const endings = ['.onnx', '.cop', '.html', '.json'] as const
+export type Ending = (typeof endings)[number]
+
+/** Throws where the name ends as another kind of file; gives a sentence where it does not say what it is, else undefined. */
+export function checkEnding(name: string, ending: Ending): string | undefined {
+  const given = extname(name).toLowerCase()
+  if (given === ending) return undefined
+  if (endings.some((e) => e === given)) throw new Error(`${name}: expected a name that ends in ${ending}`)
+  return `${name} is written under that name, though it does not end in ${ending}`
 }
 
 /** The entry of a real folder that writing to this name replaces: a link itself, not what it leads to. */
@@ -35,4 +55,13 @@ function realPath(name: string): string {
   } catch {
     return resolve(name)
   }
+}
+
+/** Checks the names of all files that options write; gives what is to be said of them. */
+export function checkEndings(table: OptionTable, options: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(table).flatMap(([name, def]) => {
+    const file = options[name]
+    if (def.type !== 'string' || !def.writes || typeof file !== 'string') return []
+    return checkEnding(file, def.writes) ?? []
+  })
 }

@@ -14,7 +14,14 @@ export function trainOptions({
   leastEpochs?: number
 }) {
   return {
-    output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the trained model (.onnx)' },
+    output: {
+      type: 'string',
+      required: true,
+      short: 'o',
+      value: 'file',
+      writes: '.onnx',
+      help: 'the trained model (.onnx)',
+    },
     ...dataOptions,
     epochs: {
       type: 'number',
@@ -102,6 +109,7 @@ export function trainOptions({
       type: 'string',
       optional: true,
       value: 'file',
+      writes: '.json',
       help: 'also write loss and accuracy of each epoch (.json)',
     },
     engine: {
@@ -115,7 +123,13 @@ export function trainOptions({
 }
 
 export const trainReportOption = {
-  report: { type: 'string', optional: true, value: 'file', help: 'also draw loss and accuracy (.html)' },
+  report: {
+    type: 'string',
+    optional: true,
+    value: 'file',
+    writes: '.html',
+    help: 'also draw loss and accuracy (.html)',
+  },
 } as const satisfies OptionTable
 
 export type TrainFlags = OptionsOf<ReturnType<typeof trainOptions>>

@@ -69,7 +69,11 @@ describe('writeFileAtomic', () => {
     expect([readFileSync(path, 'utf8'), readdirSync(folder)]).toEqual(['old', ['out.bin']])
     await expect(writeFileAtomic(folder, Uint8Array.of(1))).rejects.toThrow('it is a folder')
     await expect(writeFileAtomic('/dev/null', Uint8Array.of(1))).rejects.toThrow('not a regular file')
-    await expect(writeFileAtomic(join(folder, 'no', 'x'), Uint8Array.of(1))).rejects.toThrow('there is no such file')
+    await expect(writeFileAtomic(join(folder, 'no', 'x'), Uint8Array.of(1))).rejects.toThrow('there is no folder')
+    if (process.platform === 'linux')
+      await expect(writeFileAtomic('/proc/x', Uint8Array.of(1))).rejects.toThrow(
+        'the folder /proc cannot be written to',
+      )
     expect(process.listenerCount('SIGINT')).toBe(0)
   })
 

@@ -1,5 +1,5 @@
 /** Files on disk: whole reads, atomic writes, and ONNX models with their external data. */
-import { closeSync, fstatSync, lstatSync, openSync, readSync, realpathSync, unlinkSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, lstatSync, openSync, readSync, realpathSync, unlinkSync } from 'node:fs'
 import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, sep, win32 } from 'node:path'
 import { UnsupportedError } from '../errors.ts'
@@ -63,7 +63,7 @@ function roomFor(path: string, length: number): Uint8Array {
 }
 
 /** A system error as one sentence. */
-export function fileError(path: string, cause: unknown): Error {
+export function fileError(path: string, cause: unknown, to: 'read' | 'write' = 'read'): Error {
   const code = (cause as NodeJS.ErrnoException).code
   const known: Record<string, string> = {
     ENOENT: 'there is no such file',
@@ -71,10 +71,27 @@ export function fileError(path: string, cause: unknown): Error {
     EISDIR: 'it is a folder; expected a file',
     ENOTDIR: 'a part of its path is not a folder',
     ENOSPC: 'the disk is full',
-    EROFS: 'the disk is read-only',
+    ENAMETOOLONG: 'the name is too long',
+    ELOOP: 'it is a link that leads to itself',
+    EMFILE: 'too many files are open',
+    EIO: 'the disk could not read or write it',
+    ...(to === 'write' ? writeErrors(path) : {}),
   }
   const text = known[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause))
   return new Error(`${path || '""'}: ${text}`, { cause })
+}
+
+/** What is written is made beside its name first, so that these are about the folder. */
+function writeErrors(path: string): Record<string, string> {
+  const folder = dirname(path)
+  const closed = `the folder ${folder} cannot be written to`
+  return {
+    ENOENT: existsSync(folder) ? closed : `there is no folder ${folder}`,
+    EACCES: closed,
+    EPERM: closed,
+    EROFS: `${closed}: its disk is read-only`,
+    ENAMETOOLONG: 'the name is too long to write',
+  }
 }
 
 /** Temporary files that a crash or Ctrl-C must not leave behind. */
@@ -144,7 +161,7 @@ export async function writeFileAtomic(
     await file?.close().catch(() => undefined)
     await unlink(temporary).catch(() => undefined)
     unguard(temporary)
-    throw (cause as NodeJS.ErrnoException).code ? fileError(path, cause) : cause
+    throw (cause as NodeJS.ErrnoException).code ? fileError(path, cause, 'write') : cause
   }
 }
 
@@ -186,7 +203,7 @@ export async function withSpillFile<T>(path: string, use: (spill: SpillFile) => 
       },
     })
   } catch (cause) {
-    throw (cause as NodeJS.ErrnoException).code ? fileError(path, cause) : cause
+    throw (cause as NodeJS.ErrnoException).code ? fileError(path, cause, 'write') : cause
   } finally {
     await file?.close().catch(() => undefined)
     await unlink(temporary).catch(() => undefined)

@@ -9,7 +9,7 @@ import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../dat
 import { openToWork } from '../inputs.ts'
 
 const outputOption = {
-  output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the result (.onnx)' },
+  output: { type: 'string', required: true, short: 'o', value: 'file', writes: '.onnx', help: 'the result (.onnx)' },
 } as const satisfies OptionTable
 
 const feedOptions = {

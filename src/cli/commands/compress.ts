@@ -23,7 +23,14 @@ import { inputFacts, withoutFolders } from '../facts.ts'
 import { openAny } from '../inputs.ts'
 
 const options = {
-  output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the compressed model (.onnx)' },
+  output: {
+    type: 'string',
+    required: true,
+    short: 'o',
+    value: 'file',
+    writes: '.onnx',
+    help: 'the compressed model (.onnx)',
+  },
   ...dataOptions,
   goal: {
     type: 'choice',
@@ -39,7 +46,7 @@ const options = {
     help: 'what may be lost: points of accuracy or agreement (0.5), noise (30dB or 3%), or one of each between commas',
   },
   ...taskOption,
-  pack: { type: 'string', optional: true, value: 'file', help: 'also write the packed file (.cop)' },
+  pack: { type: 'string', optional: true, value: 'file', writes: '.cop', help: 'also write the packed file (.cop)' },
   packMode: {
     type: 'choice',
     of: ['fast', 'default', 'max'],
@@ -47,11 +54,12 @@ const options = {
     value: 'mode',
     help: 'how hard the packer tries: fast, default or max',
   },
-  report: { type: 'string', optional: true, value: 'file', help: 'also write the report (.html)' },
+  report: { type: 'string', optional: true, value: 'file', writes: '.html', help: 'also write the report (.html)' },
   recipe: {
     type: 'string',
     optional: true,
     value: 'file',
+    writes: '.json',
     help: 'where to write the recipe, with which `coppice run` repeats the result (default: beside the output)',
   },
   latency: { type: 'boolean', default: true, help: 'measure how long a call takes' },

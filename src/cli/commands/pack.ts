@@ -25,7 +25,7 @@ const packThreads = {
 } as const satisfies OptionTable
 
 const packOptions = {
-  output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the packed file (.cop)' },
+  output: { type: 'string', required: true, short: 'o', value: 'file', writes: '.cop', help: 'the packed file (.cop)' },
   mode: {
     type: 'choice',
     of: ['fast', 'default', 'max'],
@@ -43,6 +43,7 @@ const unpackOptions = {
     required: true,
     short: 'o',
     value: 'file',
+    writes: '.onnx',
     help: 'the model (.onnx); beyond 2 GiB its weights lie beside it (.onnx.data)',
   },
   ...packThreads,

@@ -10,7 +10,7 @@ import { bindSpec } from '../data-options.ts'
 import { openAny } from '../inputs.ts'
 
 const options = {
-  output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the result (.onnx)' },
+  output: { type: 'string', required: true, short: 'o', value: 'file', writes: '.onnx', help: 'the result (.onnx)' },
   data: {
     type: 'string',
     optional: true,

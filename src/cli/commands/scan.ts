@@ -39,9 +39,10 @@ const options = {
     optional: true,
     short: 'o',
     value: 'file',
+    writes: '.json',
     help: 'the curves (.json), from which a later run goes on (default: beside the model)',
   },
-  report: { type: 'string', optional: true, value: 'file', help: 'also draw the curves (.html)' },
+  report: { type: 'string', optional: true, value: 'file', writes: '.html', help: 'also draw the curves (.html)' },
   sparsities: {
     type: 'numbers',
     default: scanGrid,
