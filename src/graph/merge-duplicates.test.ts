@@ -9,7 +9,10 @@ import { concat } from '../onnx/wire.ts'
 import { writeModelChunks } from '../onnx/write.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { openSession, withSession } from '../runtime/session.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
 import { randomFeeds } from '../testing/real-models.ts'
+import { model as makeModel, node, valueInfo } from './build.ts'
 import { mergeDuplicates, withoutDuplicates } from './merge-duplicates.ts'
 import { withoutNotes } from './strip-notes.ts'
 import { storedBytes } from './walk.ts'
@@ -73,6 +76,56 @@ test.each([
 ])('tensors %s stay', (_, body) => {
   const m = model(body)
   expect(withoutDuplicates(m)).toEqual({ model: m, count: 0, bytes: 0 })
+})
+
+describe('a matrix stored again, transposed', () => {
+  const rng = random(3)
+  const matrix = (rows: number, columns: number): Tensor =>
+    floatTensor(
+      'a',
+      [rows, columns],
+      Float32Array.from({ length: rows * columns }, () => rng.normal()),
+    )
+  const turned = (t: Tensor): Tensor => {
+    const [rows, columns] = t.dims
+    const from = floats(t)
+    const to = Float32Array.from({ length: from.length }, (_, i) => from[(i % rows) * columns + Math.floor(i / rows)])
+    return floatTensor('b', [columns, rows], to)
+  }
+  const tied = (a: Tensor, b: Tensor): Model =>
+    makeModel(
+      {
+        nodes: [node('MatMul', ['x', 'a'], ['h']), node('MatMul', ['h', 'b'], ['y'])],
+        initializers: new Map([a, b].map((t) => [t.name, t])),
+        inputs: [valueInfo('x', 'float32', [2, a.dims[0]])],
+        outputs: [valueInfo('y', 'float32')],
+      },
+      17,
+    )
+
+  test.each([
+    [40, 24],
+    [24, 24],
+  ])('%d x %d: becomes a Transpose', async (rows, columns) => {
+    const before = tied(matrix(rows, columns), turned(matrix(rows, columns)))
+    const a = matrix(rows, columns)
+    const same = tied(a, turned(a))
+    expect(withoutDuplicates(before).count).toBe(0)
+    const merged = withoutDuplicates(same)
+    expect(merged).toMatchObject({ count: 1, bytes: 4 * rows * columns })
+    expect([...merged.model.graph.initializers.keys()]).toEqual(['a'])
+    expect((await run(merged.model)).y).toEqual((await run(same)).y)
+  })
+
+  test('one element that differs keeps it, and so does a small size', () => {
+    const a = matrix(40, 24)
+    const b = turned(a)
+    const values = floats(b).slice()
+    values[values.length - 2] += 1
+    expect(withoutDuplicates(tied(a, floatTensor('b', b.dims, values))).count).toBe(0)
+    const small = matrix(4, 3)
+    expect(withoutDuplicates(tied(small, turned(small))).count).toBe(0)
+  })
 })
 
 test('inputs that a caller can override stay, and names that a nested graph gives anew', async () => {

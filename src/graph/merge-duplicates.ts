@@ -1,6 +1,8 @@
 /**
  * Stores tensors of the same type, shape and bytes once: towers that share weights, tied tables, constants that an exporter
- * wrote anew for each use. Initialisers and Constant nodes alike, in nested graphs and local functions too.
+ * wrote anew for each use. Initialisers and Constant nodes alike, in nested graphs and local functions too. A float matrix
+ * that is another one transposed, as the head of a language model is of its table, becomes a Transpose of it, which
+ * runtimes do once.
  *
  * What stays apart: inputs of the graph (a caller may override one of them), outputs, names that a nested graph gives again
  * to something else, and float tensors of one value throughout, such as biases of zeros, which are equal by chance and
@@ -9,6 +11,7 @@
 import { defineMethod } from '../method.ts'
 import { type Graph, isOnnxDomain, type Model, type Node, type Tensor } from '../model.ts'
 import { dataTypes, sameBytes } from '../tensor/dtype.ts'
+import { node as makeNode } from './build.ts'
 import { mapGraphs, rename } from './fold.ts'
 import { bytesOfTensor, storedNames, subgraphsOf } from './walk.ts'
 
@@ -56,6 +59,7 @@ interface Entry {
   readonly tensor: Tensor
   readonly name: string
   hash?: number
+  diagonal?: number
 }
 
 /** Tensors by what they hold, with the name that each has; those of outer graphs included. */
@@ -72,6 +76,14 @@ class Library {
     const same = this.find(entry)
     if (!same) this.byForm.set(formOf(entry.tensor), [...(this.byForm.get(formOf(entry.tensor)) ?? []), entry])
     return same
+  }
+
+  /** A matrix that was added before, of which this one is the transpose. */
+  findTransposed(entry: Entry): Entry | undefined {
+    const { tensor } = entry
+    const turned = this.byForm.get(formOf({ ...tensor, dims: tensor.dims.toReversed() })) ?? []
+    const found = turned.find((e) => diagonalOf(e) === diagonalOf(entry) && isTransposed(e.tensor, tensor))
+    return found ?? this.outer?.findTransposed(entry)
   }
 
   private find(entry: Entry): Entry | undefined {
@@ -97,6 +109,41 @@ function hashOf(entry: Entry): number {
   return hash
 }
 
+/** Of some of the elements that stay where they are when a matrix is transposed. */
+function diagonalOf(entry: Entry): number {
+  if (entry.diagonal !== undefined) return entry.diagonal
+  const { dims, dtype, data } = entry.tensor
+  const [rows, columns] = dims
+  const width = dataTypes[dtype].bits / 8
+  let hash = 0
+  for (let i = 0; i < Math.min(rows, columns, 64); i++) {
+    const at = i * (columns + 1) * width
+    for (let b = 0; b < width; b++) hash = (Math.imul(hash, 31) + data[at + b]) | 0
+  }
+  entry.diagonal = hash
+  return hash
+}
+
+function isTransposed({ dims, dtype, data: from }: Tensor, { data: to }: Tensor): boolean {
+  const [rows, columns] = dims
+  const width = dataTypes[dtype].bits / 8
+  for (let row = 0, at = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const there = (column * rows + row) * width
+      for (let b = 0; b < width; b++) if (from[at++] !== to[there + b]) return false
+    }
+  }
+  return true
+}
+
+/** Smaller ones are not worth a node. */
+const leastTransposedBytes = 1024
+
+function mayBeTransposed(tensor: Tensor): boolean {
+  const isMatrix = tensor.dims.length === 2 && dataTypes[tensor.dtype].kind === 'float'
+  return isMatrix && bytesOfTensor(tensor) >= leastTransposedBytes
+}
+
 function sameElements(a: Tensor, b: Tensor): boolean {
   const [x, y] = [a.strings ?? [], b.strings ?? []]
   return sameBytes(a.data, b.data) && x.length === y.length && x.every((s, i) => sameBytes(s, y[i]))
@@ -110,29 +157,33 @@ function mergeGraph(graph: Graph, { known: outer, repeated, tally }: Walk): Grap
     (graph.quantization ?? []).flatMap((q) => [q.tensorName, ...(q.parameters ?? []).map((p) => p.value)]),
   )
   const replaced = new Map<string, string>()
-  /** Whether the tensor is there already, under another name that can be read instead. */
-  const isMerged = (tensor: Tensor, name: string): boolean => {
-    if (inputs.has(name) || repeated.has(name) || annotated.has(name)) return false
-    const same = known.findOrAdd({ tensor, name })
-    if (!same || outputs.has(name) || isFill(tensor)) return false
-    replaced.set(name, same.name)
+  /** What the tensor becomes where it is there already under another name: nothing, or a Transpose; undefined: it stays. */
+  const merged = (tensor: Tensor, name: string): readonly Node[] | undefined => {
+    if (inputs.has(name) || repeated.has(name) || annotated.has(name)) return undefined
+    const entry = { tensor, name }
+    const same = known.findOrAdd(entry)
+    if (outputs.has(name)) return undefined
+    const turned = !same && mayBeTransposed(tensor) ? known.findTransposed(entry) : undefined
+    if ((!same && !turned) || isFill(tensor)) return undefined
+    if (same) replaced.set(name, same.name)
     tally.count++
     tally.bytes += bytesOfTensor(tensor)
-    return true
+    return turned ? [makeNode('Transpose', [turned.name], [name], { perm: [1, 0] })] : []
   }
   // What cannot go comes first, so that the others can be merged into it.
   const ordered = [...graph.initializers].sort(([a], [b]) => Number(outputs.has(b)) - Number(outputs.has(a)))
-  const gone = new Set(ordered.filter(([name, tensor]) => isMerged(tensor, name)).map(([name]) => name))
+  const instead = new Map(ordered.map(([name, tensor]) => [name, merged(tensor, name)]))
   // In order, so that nothing is merged into a constant that a later node makes.
-  const nodes = graph.nodes.flatMap((node) => {
+  const later = graph.nodes.flatMap((node) => {
     const tensor = constantTensor(node)
-    if (tensor && isMerged(tensor, node.outputs[0])) return []
-    return [mapGraphs(rename(node, replaced), (inner) => mergeGraph(inner, { known, repeated, tally }))]
+    const made = tensor && merged(tensor, node.outputs[0])
+    return made ?? [mapGraphs(rename(node, replaced), (inner) => mergeGraph(inner, { known, repeated, tally }))]
   })
+  const nodes = [...[...instead.values()].flatMap((made) => made ?? []), ...later]
   return {
     ...graph,
     nodes,
-    initializers: new Map([...graph.initializers].filter(([name]) => !gone.has(name))),
+    initializers: new Map([...graph.initializers].filter(([name]) => !instead.get(name))),
     ...(graph.valueInfo ? { valueInfo: graph.valueInfo.filter((v) => !replaced.has(v.name)) } : {}),
   }
 }
