@@ -24,6 +24,8 @@ export interface Model extends Extra {
   readonly functions?: readonly FunctionDef[]
   /** How to train the model, which nothing known runs. */
   readonly training?: readonly TrainingInfo[]
+  /** By the name of a stored tensor, that of the one whose elements it holds in another form (graph/edit.ts). No file has it. */
+  readonly origins?: ReadonlyMap<string, string>
 }
 
 export interface TrainingInfo extends Extra {

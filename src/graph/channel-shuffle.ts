@@ -6,11 +6,11 @@
  * own code does for its two halves: part j has channels j, g + j, 2g + j, ... Those that stay whole are put back as they were.
  */
 
-import { type Dim, type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import type { Dim, Graph, Model, Node, Tensor } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
-import { node as makeNode, nameSource } from './build.ts'
-import { dropUnused } from './drop-unused.ts'
+import { node as makeNode } from './build.ts'
+import { editGraph } from './edit.ts'
 import { constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from './walk.ts'
 
 interface Shuffle {
@@ -30,29 +30,28 @@ type Shuffles = ReadonlyMap<string, Shuffle>
 export function storedSizes(model: Model): Model {
   const { graph } = model
   const { values } = inferShapes(model)
-  const fresh = nameSource(graph)
+  const edit = editGraph(model)
   const consumers = consumersOf(graph)
-  const initializers = new Map(graph.initializers)
   const outputs = new Set(graph.outputs.map((o) => o.name))
-  const nodes = graph.nodes.flatMap((node) => {
-    if (node.op !== 'Reshape' || node.domain) return [node]
+  for (const node of graph.nodes) {
+    if (node.op !== 'Reshape' || node.domain) continue
     const [data, list] = node.inputs
     const [output] = node.outputs
     const made = values.get(output)?.shape
-    const tensor = initializers.get(data)
+    const tensor = edit.stored(data)
     const alone = consumers.get(data)?.length === 1 && !outputs.has(data) && !outputs.has(output)
     if (tensor && alone && made?.every((d) => typeof d === 'number') && sizeOf(made) === sizeOf(tensor.dims)) {
-      initializers.set(output, { ...tensor, name: output, dims: made })
-      return []
+      edit.store({ ...tensor, name: output, dims: made }, data)
+      edit.replace(node)
+      continue
     }
     const sizes = values.get(list)?.value?.map((d, i) => (d === -1 ? made?.[i] : d))
     const known = sizes?.map((d) => (typeof d === 'number' ? d : -1))
-    if (initializers.has(list) || !known || known.indexOf(-1) !== known.lastIndexOf(-1)) return [node]
-    const stored = integerTensor(fresh(`${output}_sizes`), 'int64', [known.length], known)
-    initializers.set(stored.name, stored)
-    return [{ ...node, inputs: [data, stored.name] }]
-  })
-  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+    if (edit.stored(list) || !known || known.indexOf(-1) !== known.lastIndexOf(-1)) continue
+    const stored = edit.store(integerTensor(edit.fresh(`${output}_sizes`), 'int64', [known.length], known))
+    edit.replace(node, [{ ...node, inputs: [data, stored] }])
+  }
+  return edit.finish()
 }
 
 export function gatherForShuffles(model: Model): { readonly model: Model; readonly shuffles: Shuffles } {
@@ -64,24 +63,20 @@ export function gatherForShuffles(model: Model): { readonly model: Model; readon
     consumers: consumersOf(graph),
     outputs: new Set(graph.outputs.map((o) => o.name)),
   }
-  const fresh = nameSource(graph)
+  const edit = editGraph(model)
   const shuffles = new Map<string, Shuffle>()
-  const gathers = new Map<Node, Node>()
-  const initializers = new Map(graph.initializers)
-  for (const { place, data, channels, nodes } of graph.nodes.flatMap((last) => movesOf(view, last))) {
-    const indices = integerTensor(fresh('shuffled_channels'), 'int64', [channels.length], channels)
+  const moves = graph.nodes.flatMap((last) => movesOf(view, last))
+  for (const node of moves.flatMap((m) => m.nodes)) edit.replace(node)
+  for (const { place, data, channels, nodes } of moves) {
+    const indices = integerTensor(edit.fresh('shuffled_channels'), 'int64', [channels.length], channels)
     const shapes = nodes.flatMap(({ inputs: [, name] }) => {
       const tensor = name ? constantOf(graph, name, view.producers) : undefined
       return tensor ? [{ ...tensor, name }] : []
     })
-    initializers.set(indices.name, indices)
-    gathers.set(place, makeNode('Gather', [data, indices.name], place.outputs, { axis: 1 }))
+    edit.replace(place, [makeNode('Gather', [data, edit.store(indices)], place.outputs, { axis: 1 })])
     shuffles.set(place.outputs[0], { indices, nodes, shapes })
   }
-  if (gathers.size === 0) return { model, shuffles }
-  const replaced = new Set([...shuffles.values()].flatMap((s) => s.nodes))
-  const nodes = graph.nodes.flatMap((node) => gathers.get(node) ?? (replaced.has(node) ? [] : [node]))
-  return { model: withGraph(model, { nodes, initializers }), shuffles }
+  return { model: edit.finish(), shuffles }
 }
 
 interface View {
@@ -154,17 +149,17 @@ function pickedBy({ graph, producers }: View, node: Node, count: number): number
 /** The model with the nodes of each untouched shuffle in place of its Gather. */
 export function shufflesForGathers(model: Model, shuffles: Shuffles): Model {
   const { graph } = model
-  const initializers = new Map(graph.initializers)
+  const edit = editGraph(model)
   const made = new Set(graph.nodes.flatMap((n) => n.outputs))
   const back = new Set<Node>()
-  const nodes = graph.nodes.flatMap((node) => {
+  for (const node of graph.nodes) {
     const shuffle = shuffles.get(node.outputs[0])
-    if (!shuffle || graph.initializers.get(node.inputs[1]) !== shuffle.indices) return [node]
-    for (const tensor of shuffle.shapes) if (!made.has(tensor.name)) initializers.set(tensor.name, tensor)
+    if (!shuffle || graph.initializers.get(node.inputs[1]) !== shuffle.indices) continue
+    for (const tensor of shuffle.shapes) if (!made.has(tensor.name)) edit.store(tensor)
     // The parts that channels are dealt out to share all nodes but the last.
     const missing = shuffle.nodes.filter((n) => !back.has(n))
     for (const n of missing) back.add(n)
-    return missing
-  })
-  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+    edit.replace(node, missing)
+  }
+  return edit.finish()
 }

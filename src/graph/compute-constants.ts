@@ -4,10 +4,11 @@
  */
 import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { node as makeNode, nameSource } from './build.ts'
+import { withFreeInitializers, withOrigins } from './edit.ts'
 import { mapGraphs } from './fold.ts'
 
 export interface Computed {
-  /** What is stored instead. */
+  /** What is stored instead; the first holds the elements. */
   readonly tensors: readonly Tensor[]
   /** In order; the last one makes the value. */
   readonly nodes: readonly Node[]
@@ -22,13 +23,20 @@ export function computeConstants(model: Model, forms: ReadonlyMap<Tensor, Form>)
   const functionNodes = (model.functions ?? []).flatMap((fn) => fn.nodes)
   const fresh = nameSource({ ...model.graph, nodes: [...model.graph.nodes, ...functionNodes] })
 
+  const origins = new Map<string, string>()
+  const formed = (name: string, form: Form): Computed => {
+    const made = form(name, fresh)
+    origins.set(made.tensors[0].name, name)
+    return made
+  }
+
   /** `store` keeps the tensors of a Constant node's form, and gives the nodes that stand for them. */
   const rewriteNodes = (nodes: readonly Node[], store: (tensors: readonly Tensor[]) => Node[]): Node[] =>
     nodes.flatMap((original) => {
       const value = original.op === 'Constant' ? original.attributes.value : undefined
       const form = value?.type === 'tensor' ? forms.get(value.value) : undefined
       if (!form) return [mapGraphs(original, rewriteGraph)]
-      const { tensors, nodes: made } = form(original.outputs[0], fresh)
+      const { tensors, nodes: made } = formed(original.outputs[0], form)
       return [...store(tensors), ...made]
     })
   const rewriteGraph = (graph: Graph): Graph => {
@@ -39,7 +47,8 @@ export function computeConstants(model: Model, forms: ReadonlyMap<Tensor, Form>)
     }
     const first: Node[] = []
     for (const [name, tensor] of graph.initializers) {
-      const made = forms.get(tensor)?.(name, fresh)
+      const form = forms.get(tensor)
+      const made = form && formed(name, form)
       if (made) first.push(...made.nodes)
       if (made) store(made.tensors)
       else initializers.set(name, tensor)
@@ -51,13 +60,7 @@ export function computeConstants(model: Model, forms: ReadonlyMap<Tensor, Form>)
   // A function has no initialisers.
   const asConstants = (tensors: readonly Tensor[]): Node[] =>
     tensors.map((t) => makeNode('Constant', [], [t.name], { value: t }))
-  return {
-    ...model,
-    // Before IR version 4 every initialiser had to be an input too; the new ones are not.
-    irVersion: Math.max(4, model.irVersion),
-    graph: rewriteGraph(model.graph),
-    ...(model.functions
-      ? { functions: model.functions.map((fn) => ({ ...fn, nodes: rewriteNodes(fn.nodes, asConstants) })) }
-      : {}),
-  }
+  const graph = rewriteGraph(model.graph)
+  const functions = model.functions?.map((fn) => ({ ...fn, nodes: rewriteNodes(fn.nodes, asConstants) }))
+  return withOrigins(withFreeInitializers({ ...model, graph, ...(functions ? { functions } : {}) }), origins)
 }

@@ -6,10 +6,8 @@
  */
 import { defineMethod } from '../method.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
-import { withGraph } from '../model.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
-import { nameSource } from './build.ts'
-import { dropUnused } from './drop-unused.ts'
+import { editGraph, type GraphEdit } from './edit.ts'
 import { consumersOf, describe, floatAttribute, intAttribute, producersOf } from './walk.ts'
 
 export const foldBatchNorm = defineMethod({
@@ -24,39 +22,26 @@ export const foldBatchNorm = defineMethod({
 /** Folds what can be folded in the main graph; `skipped` hears of each BatchNormalization that stays, and why. */
 export function foldBatchNorms(model: Model, skipped: (node: Node, why: string) => void = () => {}): Model {
   const { graph } = model
-  const view: View = { graph, producers: producersOf(graph), consumers: consumersOf(graph), fresh: nameSource(graph) }
-  const replaced = new Map<Node, Node | undefined>()
-  const tensors = new Map<string, Tensor>()
+  const edit = editGraph(model)
+  const view: View = { graph, producers: producersOf(graph), consumers: consumersOf(graph), edit }
   for (const norm of graph.nodes) {
     if (norm.op !== 'BatchNormalization' || norm.domain) continue
     const plan = planOf(view, norm)
-    if (typeof plan === 'string') {
-      skipped(norm, plan)
-      continue
-    }
-    for (const t of plan.tensors) tensors.set(t.name, t)
-    for (const [before, after] of plan.replaced) replaced.set(before, after)
+    if (typeof plan === 'string') skipped(norm, plan)
+    else for (const [before, after] of plan) edit.replace(before, after ? [after] : [])
   }
-  if (replaced.size === 0) return model
-  const nodes = graph.nodes.flatMap((n) => (replaced.has(n) ? (replaced.get(n) ?? []) : n))
-  const initializers = new Map([...graph.initializers, ...tensors])
-  // Before IR version 4 every initialiser had to be an input too; the new ones are not.
-  const irVersion = Math.max(4, model.irVersion)
-  return withGraph({ ...model, irVersion }, dropUnused({ ...graph, nodes, initializers }))
+  return edit.finish()
 }
 
 interface View {
   readonly graph: Graph
   readonly producers: ReadonlyMap<string, Node>
   readonly consumers: ReadonlyMap<string, readonly Node[]>
-  readonly fresh: (base: string) => string
+  readonly edit: GraphEdit
 }
 
-interface Plan {
-  readonly tensors: readonly Tensor[]
-  /** undefined: the node goes. */
-  readonly replaced: readonly (readonly [Node, Node | undefined])[]
-}
+/** What becomes of nodes; undefined: the node goes. */
+type Plan = readonly (readonly [Node, Node | undefined])[]
 
 /** How to fold one BatchNormalization, or the reason why not. */
 function planOf(view: View, norm: Node): Plan | string {
@@ -102,20 +87,19 @@ function planLayer(view: View, { layer, norm, scale, shift }: Affine & { layer: 
     return `it does not have a channel for each output of ${describe(layer)}`
   if (bias && sizeOf(bias.dims) !== scale.length)
     return `the bias of ${describe(layer)} does not have one value per channel`
-  const w = { ...scaled(weight, scale, { axis, group }), name: view.fresh(`${layer.inputs[1]}_folded`) }
-  const b = floatTensor(
-    view.fresh(`${biasName || layer.inputs[1]}_folded_bias`),
-    [scale.length],
-    shift(bias && floats(bias)),
+  const { edit } = view
+  const w = edit.store(
+    { ...scaled(weight, scale, { axis, group }), name: edit.fresh(`${layer.inputs[1]}_folded`) },
+    layer.inputs[1],
   )
-  const folded = { ...layer, inputs: [layer.inputs[0], w.name, b.name], outputs: [norm.outputs[0]] }
-  return {
-    tensors: [w, b],
-    replaced: [
-      [layer, folded],
-      [norm, undefined],
-    ],
-  }
+  const b = edit.store(
+    floatTensor(edit.fresh(`${biasName || layer.inputs[1]}_folded_bias`), [scale.length], shift(bias && floats(bias))),
+    biasName,
+  )
+  return [
+    [layer, { ...layer, inputs: [layer.inputs[0], w, b], outputs: [norm.outputs[0]] }],
+    [norm, undefined],
+  ]
 }
 
 /** MatMul(x, W), Add(bias), then the normalisation: only for [N, C], where the channels are the last axis. */
@@ -131,17 +115,19 @@ function planMatMulAdd(view: View, { add, norm, scale, shift }: Affine & { add: 
     return `it does not have a channel for each output of ${describe(product)}`
   }
   if (bias.dims.at(-1) !== scale.length) return `the bias in ${describe(add)} lies along another axis`
-  const w = { ...scaled(weight, scale, { axis: 1, group: 1 }), name: view.fresh(`${product.inputs[1]}_folded`) }
-  const b = floatTensor(view.fresh(`${add.inputs[1 - side]}_folded`), bias.dims, shift(floats(bias)))
-  const inputs = side === 0 ? [add.inputs[0], b.name] : [b.name, add.inputs[1]]
-  return {
-    tensors: [w, b],
-    replaced: [
-      [product, { ...product, inputs: [product.inputs[0], w.name] }],
-      [add, { ...add, inputs, outputs: [norm.outputs[0]] }],
-      [norm, undefined],
-    ],
-  }
+  const { edit } = view
+  const [weightName, biasName] = [product.inputs[1], add.inputs[1 - side]]
+  const w = edit.store(
+    { ...scaled(weight, scale, { axis: 1, group: 1 }), name: edit.fresh(`${weightName}_folded`) },
+    weightName,
+  )
+  const b = edit.store(floatTensor(edit.fresh(`${biasName}_folded`), bias.dims, shift(floats(bias))), biasName)
+  const inputs = side === 0 ? [add.inputs[0], b] : [b, add.inputs[1]]
+  return [
+    [product, { ...product, inputs: [product.inputs[0], w] }],
+    [add, { ...add, inputs, outputs: [norm.outputs[0]] }],
+    [norm, undefined],
+  ]
 }
 
 /** The weight times a factor for each output channel. With groups, axis 1 of ConvTranspose repeats for every group. */

@@ -15,6 +15,7 @@ import {
 import { inferShapes, type Known, type ShapeOptions } from '../ops/shape.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { dropUnused } from './drop-unused.ts'
+import { editGraph, withFreeInitializers } from './edit.ts'
 import { storedNames } from './walk.ts'
 
 /**
@@ -23,15 +24,14 @@ import { storedNames } from './walk.ts'
  */
 export function foldShapes(model: Model, options: ShapeOptions = {}): Model {
   const { values } = inferShapes(model, options)
-  const initializers = new Map(model.graph.initializers)
-  const nodes = model.graph.nodes.filter((node) => {
+  const edit = editGraph(model)
+  for (const node of model.graph.nodes) {
     const tensors = node.op === 'Constant' ? [] : node.outputs.map((name) => constantTensor(name, values.get(name)))
-    if (tensors.length === 0 || tensors.includes(undefined)) return true
-    for (const tensor of tensors) if (tensor) initializers.set(tensor.name, tensor)
-    return false
-  })
-  if (nodes.length === model.graph.nodes.length) return model
-  return raiseIr(withGraph(model, dropUnused({ ...model.graph, nodes, initializers })), 4)
+    if (tensors.length === 0 || tensors.includes(undefined)) continue
+    for (const tensor of tensors) if (tensor) edit.store(tensor)
+    edit.replace(node)
+  }
+  return edit.finish()
 }
 
 function constantTensor(name: string, known: Known | undefined): Tensor | undefined {
@@ -53,12 +53,7 @@ export function removeUnused(model: Model): Model {
   const stored = storedNames(graph)
   const inputs = graph.inputs.filter((i) => !stored.has(i.name))
   const slim = withGraph(model, dropUnused(slimGraph({ ...graph, inputs })))
-  return inputs.length < graph.inputs.length ? raiseIr(slim, 4) : slim
-}
-
-/** Before version 4 every initialiser had to be an input as well. */
-function raiseIr(model: Model, least: number): Model {
-  return model.irVersion < least ? { ...model, irVersion: least } : model
+  return inputs.length < graph.inputs.length ? withFreeInitializers(slim) : slim
 }
 
 function slimGraph(graph: Graph): Graph {

@@ -4,12 +4,12 @@
  * what it moves, that saves time (bench/shuffles.mts).
  */
 import { defineMethod } from '../method.ts'
-import { type Model, type Node, withGraph } from '../model.ts'
+import type { Model, Node } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { integers, integerTensor } from '../tensor/dtype.ts'
-import { node as makeNode, nameSource } from './build.ts'
+import { node as makeNode } from './build.ts'
 import { gatherForShuffles } from './channel-shuffle.ts'
-import { dropUnused } from './drop-unused.ts'
+import { editGraph } from './edit.ts'
 import { consumersOf, intAttribute } from './walk.ts'
 
 export const gatherShuffles = defineMethod({
@@ -23,22 +23,19 @@ export function gathersForShuffles(model: Model): Model {
   const { model: gathered, shuffles } = gatherForShuffles(model)
   if (shuffles.size === 0) return model
   const { graph } = gathered
-  const fresh = nameSource(graph)
+  const edit = editGraph(gathered)
   const consumers = consumersOf(graph)
   const shapes = inferShapes(gathered).values
   const outputs = new Set(graph.outputs.map((o) => o.name))
-  const initializers = new Map(graph.initializers)
   const stored = new Map<string, string>()
   /** The name of these indices, which all Gathers of the same channels read. */
   const indices = (channels: readonly number[]): string => {
     const known = stored.get(channels.join())
     if (known) return known
-    const tensor = integerTensor(fresh('shuffled_channels'), 'int64', [channels.length], channels)
-    initializers.set(tensor.name, tensor)
-    stored.set(channels.join(), tensor.name)
-    return tensor.name
+    const name = edit.store(integerTensor(edit.fresh('shuffled_channels'), 'int64', [channels.length], channels))
+    stored.set(channels.join(), name)
+    return name
   }
-  const replaced = new Map<Node, readonly Node[]>()
   for (const gather of graph.nodes) {
     const shuffle = shuffles.get(gather.outputs[0])
     if (!shuffle) continue
@@ -48,19 +45,18 @@ export function gathersForShuffles(model: Model): Model {
     const readers = consumers.get(whole) ?? []
     const parts = readers.length === 1 && !outputs.has(whole) && partsOf(readers[0])
     if (!parts) {
-      replaced.set(gather, [{ ...gather, inputs: [data, indices(channels)] }])
+      edit.change(gather, (now) => ({ ...now, inputs: [data, indices(channels)] }))
       continue
     }
-    replaced.set(gather, [])
-    replaced.set(
+    edit.replace(gather)
+    edit.replace(
       readers[0],
       parts.map(({ output, start, count }) =>
         makeNode('Gather', [data, indices(channels.slice(start, start + count))], [output], { axis: 1 }),
       ),
     )
   }
-  const nodes = graph.nodes.flatMap((n) => replaced.get(n) ?? [n])
-  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+  return edit.finish()
 
   /** The runs of channels that a Split along them makes. */
   function partsOf(node: Node): { output: string; start: number; count: number }[] | undefined {

@@ -6,6 +6,7 @@ import { type Model, type Tensor, withGraph } from '../model.ts'
 import { type DataType, dataTypeOf, dataTypes, floats, floatTensor, tensorOfFloats } from '../tensor/dtype.ts'
 import { node } from './build.ts'
 import { computeConstants, type Form } from './compute-constants.ts'
+import { withOrigins } from './edit.ts'
 import { consumersOf, intAttribute } from './walk.ts'
 import { type WeightTensor, weightTensors } from './weights.ts'
 
@@ -37,14 +38,18 @@ export function narrowWeights(model: Model): Model {
   const isWide = ([name, { dtype }]: readonly [string, Tensor]): boolean => dtype === 'float32' && narrowed.has(name)
   const entries = [...graph.initializers]
   if (!entries.some(isWide)) return model
-  const casts = new Set(entries.filter(isWide).map(([name]) => narrowed.get(name)?.name))
+  /** By the name of a narrow tensor, that of its wide form. */
+  const origins = new Map<string, string>()
   const initializers = entries.map((entry): readonly [string, Tensor] => {
     const to = isWide(entry) ? narrowed.get(entry[0]) : undefined
-    return to ? [to.name, tensorOfFloats(to.name, to.dtype, entry[1].dims, floats(entry[1]))] : entry
+    if (!to) return entry
+    origins.set(to.name, entry[0])
+    return [to.name, tensorOfFloats(to.name, to.dtype, entry[1].dims, floats(entry[1]))]
   })
-  return withGraph(model, {
-    nodes: graph.nodes.filter((n) => !casts.has(n.outputs[0])),
+  const narrow = withGraph(model, {
+    nodes: graph.nodes.filter((n) => !origins.has(n.outputs[0])),
     initializers: new Map(initializers),
     inputs: graph.inputs.filter((i) => !narrowed.has(i.name)),
   })
+  return withOrigins(narrow, origins)
 }

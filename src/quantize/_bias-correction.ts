@@ -5,9 +5,10 @@
  * Each layer is compared with itself on the float model's own values, so that one run over one model serves all layers
  * and no layer corrects the shift that an earlier one already takes off.
  */
-import { nameSource, node } from '../graph/build.ts'
+import { node } from '../graph/build.ts'
+import { editGraph } from '../graph/edit.ts'
 import type { Context, Feeds } from '../method.ts'
-import { type Model, type Node, opsetOf, type Tensor, withGraph } from '../model.ts'
+import { type Model, type Node, opsetOf } from '../model.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { reduceToChannels, runInner } from './_calibrate.ts'
 import type { Range } from './_histogram.ts'
@@ -20,14 +21,9 @@ export async function biasCorrections(
   parts: { plan: Plan; ranges: ReadonlyMap<string, Range>; layers: ReadonlyMap<Node, QuantizedLayer> },
   options: { batches: Iterable<Feeds>; context: Context; subject: string },
 ): Promise<Map<Node, Float32Array>> {
-  const { graph } = model
-  const fresh = nameSource(graph)
-  const initializers = new Map(graph.initializers)
-  const store = (t: Tensor): string => {
-    initializers.set(t.name, t)
-    return t.name
-  }
-  const nodes: Node[] = [...graph.nodes]
+  const edit = editGraph(model)
+  const { fresh, store } = edit
+  const nodes: Node[] = []
   const layerOf = new Map<string, Node>()
   for (const [layer, quantized] of parts.layers) {
     if (layer.op === 'MatMul') continue
@@ -57,8 +53,7 @@ export async function biasCorrections(
   }
   if (layerOf.size === 0) return new Map()
   const sums = new Map<Node, { sum: Float64Array; samples: number }>()
-  const measured = withGraph(model, { nodes, initializers })
-  await runInner(measured, [...layerOf.keys()], options, (name, values, feeds) => {
+  await runInner(edit.extended(nodes), [...layerOf.keys()], options, (name, values, feeds) => {
     const layer = layerOf.get(name) as Node
     const entry = sums.get(layer) ?? { sum: new Float64Array(values.length), samples: 0 }
     // The last batch may be smaller: a mean counts as often as it has samples.

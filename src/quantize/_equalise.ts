@@ -6,11 +6,12 @@
  * calibration inputs, balanced against weights as in SmoothQuant (Xiao et al. 2023, arXiv:2211.10438, equation 4, alpha 1/2),
  * and factors are powers of two, so that the float model's results stay the same bits.
  */
-import { nameSource, node } from '../graph/build.ts'
+import { node } from '../graph/build.ts'
 import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../graph/channels.ts'
+import { editGraph } from '../graph/edit.ts'
 import { consumersOf, intAttribute } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
-import { type Model, type Node, opsetOf, type Tensor, withGraph } from '../model.ts'
+import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import type { Coupling } from '../ops/coupling.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { reduceToChannels, runInner } from './_calibrate.ts'
@@ -42,23 +43,23 @@ export async function equalise(model: Model, options: Options): Promise<Model> {
   const names = [...new Set(readers.map((n) => n.inputs[0]))].filter((name) => values.has(name))
   const ranges = await channelRanges(model, names, options)
   const doublings = doublingsOf(view, groups, { readers, ranges })
-  const initializers = new Map(model.graph.initializers)
+  const edit = editGraph(model)
   for (const layer of layers) {
-    const weight = initializers.get(layer.inputs[1]) as Tensor
+    const weight = edit.stored(layer.inputs[1]) as Tensor
     const behind = doublings(layer.outputs[0])
     const before = doublings(layer.inputs[0])
     const scaled = floats(weight).slice()
     forEachWeight(weight, layer, (i, output, input) => {
       scaled[i] *= 2 ** (behind[output] - before[input])
     })
-    initializers.set(layer.inputs[1], floatTensor(weight.name, weight.dims, scaled))
-    const bias = initializers.get(layer.inputs[2] ?? '')
+    edit.store(floatTensor(layer.inputs[1], weight.dims, scaled))
+    const bias = edit.stored(layer.inputs[2] ?? '')
     if (bias) {
       const moved = floats(bias).map((v, c) => v * 2 ** behind[c])
-      initializers.set(layer.inputs[2], floatTensor(bias.name, bias.dims, moved))
+      edit.store(floatTensor(layer.inputs[2], bias.dims, moved))
     }
   }
-  return withGraph(model, { initializers })
+  return edit.finish()
 }
 
 /** Visits each weight of a convolution with its output and input channel. */
@@ -129,27 +130,22 @@ async function channelRanges(
   options: Options,
 ): Promise<Map<string, Float32Array>> {
   const { graph } = model
-  const fresh = nameSource(graph)
-  const initializers = new Map(graph.initializers)
-  const store = (t: Tensor): string => {
-    initializers.set(t.name, t)
-    return t.name
-  }
+  const edit = editGraph(model)
   const consumers = consumersOf(graph)
-  const nodes = [...graph.nodes]
+  const nodes: Node[] = []
   const nameOf = new Map<string, string>()
   for (const name of names) {
-    const [magnitude, most] = ['magnitude', 'most'].map((s) => fresh(`${name}_${s}`))
+    const [magnitude, most] = ['magnitude', 'most'].map((s) => edit.fresh(`${name}_${s}`))
     const reader = consumers.get(name)?.find((n) => n.op === 'Conv')
     const rank = graph.initializers.get(reader?.inputs[1] ?? '')?.dims.length ?? 4
     nodes.push(
       node('Abs', [name], [magnitude]),
-      reduceToChannels('ReduceMax', [magnitude, most], { rank, opset: opsetOf(model), fresh, store }),
+      reduceToChannels('ReduceMax', [magnitude, most], { rank, opset: opsetOf(model), ...edit }),
     )
     nameOf.set(most, name)
   }
   const ranges = new Map<string, Float32Array>()
-  await runInner(withGraph(model, { nodes, initializers }), [...nameOf.keys()], options, (most, values) => {
+  await runInner(edit.extended(nodes), [...nameOf.keys()], options, (most, values) => {
     const name = nameOf.get(most) as string
     const known = ranges.get(name)
     ranges.set(name, known ? known.map((v, c) => Math.max(v, values[c])) : values.slice())

@@ -5,10 +5,10 @@
  * channel, z = 0. Biases: int32 at s_x * s_w, the scale in which an integer kernel accumulates.
  * Krishnamoorthi 2018, arXiv:1806.08342; ONNX operators QuantizeLinear and DequantizeLinear.
  */
-import { nameSource, node } from '../graph/build.ts'
-import { dropUnused } from '../graph/drop-unused.ts'
+import { node } from '../graph/build.ts'
+import { editGraph, type GraphEdit } from '../graph/edit.ts'
 import { constantOf, intAttribute, producersOf } from '../graph/walk.ts'
-import { type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import type { Range } from './_histogram.ts'
 import type { Plan } from './_plan.ts'
@@ -148,12 +148,11 @@ export interface QdqParts {
 /** The model with the planned values and weights held as integers. Every value keeps its name. */
 export function writeQdq(model: Model, parts: QdqParts): Model {
   const { graph } = model
-  const writer = writerFor(graph, parts)
+  const writer = writerFor(model, parts)
   for (const { name } of graph.inputs) if (parts.plan.values.has(name)) quantizeValue(writer, name)
   for (const original of graph.nodes) writeNode(writer, original)
   keepFloatLayers(writer)
-  const { nodes, initializers } = writer
-  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+  return writer.finishWith(writer.nodes)
 }
 
 /** How many channels a layer reads, along axis 1 of its input. */
@@ -171,22 +170,22 @@ function inputChannels(layer: Node, dims: readonly number[]): number | undefined
  * scale for each channel, all of them the same.
  */
 function keepFloatLayers(writer: Writer): void {
-  const { nodes, initializers } = writer
+  const { nodes, stored, store } = writer
   const producers = new Map(nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)))
   const made = new Map<string, string>()
   for (const layer of [...nodes]) {
-    const weight = initializers.get(layer.inputs[1] ?? '')
+    const weight = stored(layer.inputs[1] ?? '')
     const channels = weight?.dtype === 'float32' ? inputChannels(layer, weight.dims) : undefined
     const source = producers.get(layer.inputs[0])
     const [integers, scale, zeroPoint] = source?.op === 'DequantizeLinear' ? source.inputs : []
-    const [s, z] = [initializers.get(scale ?? ''), initializers.get(zeroPoint ?? '')]
+    const [s, z] = [stored(scale ?? ''), stored(zeroPoint ?? '')]
     if (channels === undefined || !s || !z || s.dims.length > 0) continue
     const name = made.get(integers) ?? writer.fresh(`${integers}_for_float`)
     if (!made.has(integers)) {
       const [value] = floats(s)
-      const scales = store(writer, floatTensor(writer.fresh(`${name}_scale`), [channels], Array(channels).fill(value)))
+      const scales = store(floatTensor(writer.fresh(`${name}_scale`), [channels], Array(channels).fill(value)))
       const zeros = Array(channels).fill(z.data[0])
-      const zeroPoints = store(writer, integerTensor(writer.fresh(`${name}_zero_point`), 'uint8', [channels], zeros))
+      const zeroPoints = store(integerTensor(writer.fresh(`${name}_zero_point`), 'uint8', [channels], zeros))
       const dequantize = node('DequantizeLinear', [integers, scales, zeroPoints], [name], { axis: 1 })
       nodes.splice(nodes.indexOf(source as Node) + 1, 0, dequantize)
       made.set(integers, name)
@@ -201,10 +200,8 @@ export function inputScaleOf(layer: Node, { plan, ranges }: Omit<QdqParts, 'laye
   return scaleOfValue(layer.inputs[0], plan, ranges).scale
 }
 
-interface Writer {
+interface Writer extends GraphEdit {
   readonly parts: QdqParts
-  readonly fresh: (base: string) => string
-  readonly initializers: Map<string, Tensor>
   readonly nodes: Node[]
   /**
    * A value made on integers keeps its name after dequantising, so that whatever reads it needs no change and the
@@ -221,20 +218,18 @@ interface Writer {
   readonly weights: Map<Tensor, { readonly layer: QuantizedLayer; readonly name: string }>
 }
 
-function writerFor(graph: Graph, parts: QdqParts): Writer {
-  const fresh = nameSource(graph)
+function writerFor(model: Model, parts: QdqParts): Writer {
+  const edit = editGraph(model)
   const made = new Set([...parts.plan.nodes].flatMap((n) => n.outputs))
   const exact = new Map<string, string>()
   const rounded = new Map<string, string>()
   for (const name of parts.plan.values.keys()) {
-    if (made.has(name)) exact.set(name, fresh(`${name}_float`))
-    else rounded.set(name, fresh(`${name}_dequantized`))
+    if (made.has(name)) exact.set(name, edit.fresh(`${name}_float`))
+    else rounded.set(name, edit.fresh(`${name}_dequantized`))
   }
-  const initializers = new Map(graph.initializers)
   return {
+    ...edit,
     parts,
-    fresh,
-    initializers,
     nodes: [],
     exact,
     rounded,
@@ -244,20 +239,15 @@ function writerFor(graph: Graph, parts: QdqParts): Writer {
   }
 }
 
-function store({ initializers }: Writer, tensor: Tensor): string {
-  initializers.set(tensor.name, tensor)
-  return tensor.name
-}
-
 function scalesOf(writer: Writer, name: string): readonly [string, string] {
-  const { parts, fresh, scales } = writer
+  const { parts, fresh, store, scales } = writer
   const root = parts.plan.values.get(name) ?? name
   const known = scales.get(root)
   if (known) return known
   const { scale, zeroPoint } = scaleOfValue(name, parts.plan, parts.ranges)
   const made = [
-    store(writer, floatTensor(fresh(`${root}_scale`), [], [scale])),
-    store(writer, integerTensor(fresh(`${root}_zero_point`), 'uint8', [], [zeroPoint])),
+    store(floatTensor(fresh(`${root}_scale`), [], [scale])),
+    store(integerTensor(fresh(`${root}_zero_point`), 'uint8', [], [zeroPoint])),
   ] as const
   scales.set(root, made)
   return made
@@ -306,7 +296,7 @@ function writeLayer(
   original: Node,
   { layer, input }: { layer: QuantizedLayer; input: string },
 ): readonly string[] {
-  const { fresh, nodes, parts } = writer
+  const { fresh, store, nodes, parts } = writer
   const { scales, bias } = layer
   const base = original.inputs[1]
   const w = writeWeight(writer, base, layer)
@@ -316,8 +306,8 @@ function writeLayer(
   const biasBase = original.inputs[2] || `${base}_bias`
   const rounded = Array.from(bias, (b, c) => Math.round(b / biasScales[c]))
   const storedBias = [
-    store(writer, integerTensor(fresh(`${biasBase}_quantized`), 'int32', [bias.length], rounded)),
-    store(writer, floatTensor(fresh(`${biasBase}_scale`), [bias.length], biasScales)),
+    store(integerTensor(fresh(`${biasBase}_quantized`), 'int32', [bias.length], rounded), original.inputs[2]),
+    store(floatTensor(fresh(`${biasBase}_scale`), [bias.length], biasScales)),
   ]
   const b = fresh(`${biasBase}_dequantized`)
   nodes.push(node('DequantizeLinear', storedBias, [b], { axis: 0 }))
@@ -326,14 +316,14 @@ function writeLayer(
 
 /** Gives the name of the dequantised weight. */
 function writeWeight(writer: Writer, base: string, layer: QuantizedLayer): string {
-  const { fresh, nodes, weights } = writer
+  const { fresh, store, nodes, weights } = writer
   const { weight, axis, values, scales } = layer
   const before = weights.get(weight)
   if (before?.layer.axis === axis && before.layer.scales.every((s, c) => s === scales[c])) return before.name
   const stored = [
-    store(writer, integerTensor(fresh(`${base}_quantized`), 'int8', weight.dims, values)),
-    store(writer, floatTensor(fresh(`${base}_scale`), [scales.length], scales)),
-    store(writer, integerTensor(fresh(`${base}_zero_point`), 'int8', [scales.length], new Int8Array(scales.length))),
+    store(integerTensor(fresh(`${base}_quantized`), 'int8', weight.dims, values), base),
+    store(floatTensor(fresh(`${base}_scale`), [scales.length], scales)),
+    store(integerTensor(fresh(`${base}_zero_point`), 'int8', [scales.length], new Int8Array(scales.length))),
   ]
   const name = fresh(`${base}_dequantized`)
   nodes.push(node('DequantizeLinear', stored, [name], { axis }))

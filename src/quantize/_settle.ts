@@ -1,10 +1,8 @@
 /** Making layers' biases plain: those that are added apart join their layer. */
 
-import { nameSource } from '../graph/build.ts'
-import { dropUnused } from '../graph/drop-unused.ts'
+import { editGraph } from '../graph/edit.ts'
 import { constantOf, consumersOf, producersOf } from '../graph/walk.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
-import { withGraph } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 
@@ -17,35 +15,32 @@ export function joinBiases(model: Model): Model {
   const { graph } = model
   const consumers = consumersOf(graph)
   const producers = producersOf(graph)
-  const fresh = nameSource(graph)
+  const edit = editGraph(model)
   const { values } = inferShapes(model)
   const isMatrix = (name: string): boolean => values.get(name)?.shape?.length === 2
-  const initializers = new Map(graph.initializers)
-  const replaced = new Map<Node, Node | undefined>()
+  const joined = new Set<Node>()
   for (const add of graph.nodes) {
     if (add.op !== 'Add' || add.domain) continue
     const found = biasOf(graph, add, producers)
-    if (!found || replaced.has(found.layer)) continue
-    const { layer, bias } = found
+    if (!found || joined.has(found.layer)) continue
+    const { layer, bias, biasName } = found
     if (layer.op === 'MatMul' && !isMatrix(layer.inputs[0])) continue
     if ((consumers.get(layer.outputs[0]) ?? []).length !== 1) continue
     if (graph.outputs.some((o) => o.name === layer.outputs[0])) continue
-    const name = fresh(`${layer.outputs[0]}_bias`)
-    initializers.set(name, floatTensor(name, [bias.length], bias))
+    const name = edit.store(floatTensor(edit.fresh(`${layer.outputs[0]}_bias`), [bias.length], bias), biasName)
     const op = layer.op === 'MatMul' ? 'Gemm' : layer.op
-    replaced.set(layer, { ...layer, op, inputs: [layer.inputs[0], layer.inputs[1], name], outputs: add.outputs })
-    replaced.set(add, undefined)
+    edit.replace(layer, [{ ...layer, op, inputs: [layer.inputs[0], layer.inputs[1], name], outputs: add.outputs }])
+    edit.replace(add)
+    joined.add(layer)
   }
-  if (replaced.size === 0) return model
-  const nodes = graph.nodes.flatMap((n) => (replaced.has(n) ? (replaced.get(n) ?? []) : n))
-  return withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+  return edit.finish()
 }
 
 function biasOf(
   graph: Graph,
   add: Node,
   producers: ReadonlyMap<string, Node>,
-): { layer: Node; bias: Float32Array } | undefined {
+): { layer: Node; bias: Float32Array; biasName: string } | undefined {
   const isLayer = (name: string): boolean => ['Conv', 'MatMul'].includes(producers.get(name)?.op ?? '')
   const side = isLayer(add.inputs[0]) ? 0 : 1
   const layer = producers.get(add.inputs[side])
@@ -61,7 +56,7 @@ function biasOf(
   const bias = Float32Array.from({ length: weight.dims[layer.op === 'Conv' ? 0 : 1] }, (_, c) => {
     return values[values.length === 1 ? 0 : c] + (before ? floats(before)[c] : 0)
   })
-  return { layer, bias }
+  return { layer, bias, biasName: add.inputs[1 - side] }
 }
 
 /** [C, 1, 1] or [1, C, 1, 1] for a weight [C, ...] of four axes; [C] or [1, C] for a matrix [..., C]; or a single value. */

@@ -9,11 +9,11 @@
 import { findStep } from '../formats/coding/grid-steps.ts'
 import { node } from '../graph/build.ts'
 import { computeConstants, type Form } from '../graph/compute-constants.ts'
-import { dropUnused } from '../graph/drop-unused.ts'
+import { editGraph } from '../graph/edit.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { narrowWeights } from '../graph/widen-weights.ts'
 import { defineMethod } from '../method.ts'
-import { type Model, opsetOf, type Tensor, withGraph } from '../model.ts'
+import { type Model, opsetOf, type Tensor } from '../model.ts'
 import { bytesOf, dataTypes, floats, floatTensor, integers, integerTensor } from '../tensor/dtype.ts'
 
 export const compact = defineMethod({
@@ -110,21 +110,23 @@ function formOf({ dtype, dims }: Tensor, { levels, step, codebook, dtype: intege
  */
 export function expandGrids(model: Model): Model {
   const { graph } = model
-  const initializers = new Map(graph.initializers)
+  const edit = editGraph(model)
   const integersOf = new Map(
     graph.nodes.flatMap((n) => {
       const tensor = n.op === 'Cast' ? graph.initializers.get(n.inputs[0]) : undefined
       return tensor?.dtype === 'int8' || tensor?.dtype === 'int16' ? [[n.outputs[0], tensor] as const] : []
     }),
   )
-  const nodes = graph.nodes.filter(({ op, inputs: [from, by], outputs: [name] }) => {
-    const levels = op === 'Mul' ? integersOf.get(from) : undefined
+  for (const node of graph.nodes) {
+    const [from, by] = node.inputs
+    const [name] = node.outputs
+    const levels = node.op === 'Mul' ? integersOf.get(from) : undefined
     const step = graph.initializers.get(by)
-    if (!levels || step?.dtype !== 'float32' || step.dims.length > 0) return true
+    if (!levels || step?.dtype !== 'float32' || step.dims.length > 0) continue
     const [scale] = floats(step)
     const values = Float32Array.from(integers(levels), (q) => q * scale)
-    initializers.set(name, floatTensor(name, levels.dims, values))
-    return false
-  })
-  return nodes.length === graph.nodes.length ? model : withGraph(model, dropUnused({ ...graph, nodes, initializers }))
+    edit.store(floatTensor(name, levels.dims, values), levels.name)
+    edit.replace(node)
+  }
+  return edit.finish()
 }

@@ -5,9 +5,10 @@
  * ONNX Runtime computes them, once. Tensors that are only rearranged or of another type stay as they are stored, and so
  * do integers; and nothing is settled that would make the file larger, such as the two forms of a shared table.
  */
-import { nameSource, valueInfo } from '../graph/build.ts'
+import { valueInfo } from '../graph/build.ts'
 import { constantsOf } from '../graph/constants.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
+import { editGraph } from '../graph/edit.ts'
 import { parameterPlaces } from '../graph/roles.ts'
 import { capturedBy, constantOf, producersOf, storedBytes, subgraphsOf } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
@@ -116,17 +117,13 @@ async function computed(model: Model, names: readonly string[]): Promise<Tensor[
 
 function withStored(model: Model, tensors: readonly Tensor[]): Model {
   if (tensors.length === 0) return model
-  const { graph } = model
-  const names = new Set(tensors.map((t) => t.name))
-  const initializers = new Map([...graph.initializers, ...tensors.map((t) => [t.name, t] as const)])
-  const fresh = nameSource(graph)
-  const nodes = graph.nodes.flatMap((n) => {
-    if (!n.outputs.some((o) => names.has(o))) return [n]
-    if (n.outputs.every((o) => !o || names.has(o))) return []
-    // Some of its results are still needed.
-    return [{ ...n, outputs: n.outputs.map((o) => (names.has(o) ? fresh(o) : o)) }]
-  })
-  const settled = withGraph(model, dropUnused({ ...graph, nodes, initializers }))
-  // Before IR version 4 every initialiser had to be an input too; the new ones are not.
-  return { ...settled, irVersion: Math.max(4, model.irVersion) }
+  const edit = editGraph(model)
+  const names = new Set(tensors.map((t) => edit.store(t)))
+  for (const n of model.graph.nodes) {
+    if (!n.outputs.some((o) => names.has(o))) continue
+    // Some of its results may still be needed.
+    const isWhole = n.outputs.every((o) => !o || names.has(o))
+    edit.replace(n, isWhole ? [] : [{ ...n, outputs: n.outputs.map((o) => (names.has(o) ? edit.fresh(o) : o)) }])
+  }
+  return edit.finish()
 }

@@ -5,6 +5,7 @@
 import { whyNoGrid } from '../calibrate/layers.ts'
 import { type PlainTensor, packedTensorBytes } from '../formats/tensor-bytes.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
+import { namesSince } from '../graph/edit.ts'
 import type { Role } from '../graph/roles.ts'
 import { bytesOfTensor, describe, graphsOf, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
@@ -31,10 +32,7 @@ export interface RowOptions {
   readonly progress?: (done: number) => void
 }
 
-/**
- * `before` is the model whose weights were compressed. Constants are paired by name, or by the names that `compact` and
- * `int8` make of it.
- */
+/** `before` is the model whose weights were compressed. Constants are paired by name, or by where `after` says they came from. */
 export async function constantRows(before: Model, after: Model, options: RowOptions): Promise<ConstantRows> {
   const now = nowOf(after)
   const changed: { constant: StoredConstant; stored: Tensor }[] = []
@@ -53,7 +51,8 @@ export async function constantRows(before: Model, after: Model, options: RowOpti
   )
   for await (const bytes of inOrder(options.workers, packedTensorBytes, inputs)) {
     const { constant, stored } = changed[layers.length]
-    layers.push(rowOf(constant, stored, bytes, options.sensitivity))
+    const sensitivity = namesSince(after, stored.name).flatMap((name) => options.sensitivity?.get(name) ?? [])
+    layers.push(rowOf(constant, stored, bytes, sensitivity[0]))
     options.progress?.(layers.length / changed.length)
   }
   return { layers, untouched: grouped([...untouched, ...attributeRows(before)]) }
@@ -65,20 +64,22 @@ function isSame(a: Tensor, b: Tensor): boolean {
 
 /** Finds what a constant is stored as in a model; undefined where it went into others. */
 function nowOf(after: Model): (constant: StoredConstant) => Tensor | undefined {
-  const stored = new Map<string, Tensor[]>()
+  const byName = new Map<string, { readonly made: Tensor[]; readonly own: Tensor[] }>()
   for (const { tensor, node } of tensorsOf(after)) {
-    const name = node ? node.outputs[0] : tensor.name
-    stored.set(name, [...(stored.get(name) ?? []), tensor])
+    for (const [age, name] of namesSince(after, node ? node.outputs[0] : tensor.name).entries()) {
+      const entry = byName.get(name) ?? { made: [], own: [] }
+      byName.set(name, entry)
+      entry[age > 0 ? 'made' : 'own'].push(tensor)
+    }
   }
   const seen = new Map<string, number>()
   return ({ name }) => {
     // Nested graphs repeat names: the second of a name pairs with the second.
     const k = seen.get(name) ?? 0
     seen.set(name, k + 1)
-    const forms = ['_q', '_quantized', '_float32_q', '_float32'].map((end) =>
-      stored.get(`${name}${end}${k ? `_${k}` : ''}`),
-    )
-    return forms.find((f) => f)?.[0] ?? stored.get(name)?.[k]
+    // Where a float copy stays beside what was made of it, the latter counts.
+    const { made, own } = byName.get(name) ?? { made: [], own: [] }
+    return [...made, ...own][k]
   }
 }
 
@@ -86,15 +87,9 @@ function plainOf({ dtype, dims, data, strings }: Tensor): PlainTensor {
   return { dtype, dims, data, strings }
 }
 
-function rowOf(
-  constant: StoredConstant,
-  now: Tensor,
-  bytesAfter: number,
-  sensitivity: RowOptions['sensitivity'],
-): LayerRow {
+function rowOf(constant: StoredConstant, now: Tensor, bytesAfter: number, sensitivity: number | undefined): LayerRow {
   const { name, tensor, uses } = constant
   const weights = sizeOf(tensor.dims)
-  const s = sensitivity?.get(name) ?? sensitivity?.get(`${name}_float32`)
   return {
     name,
     op: opOf(uses[0].node),
@@ -103,7 +98,7 @@ function rowOf(
     bytesAfter,
     bitsPerWeight: (8 * bytesAfter) / Math.max(1, weights),
     sparsity: zeroShare(now),
-    ...(s === undefined ? {} : { sensitivity: s }),
+    ...(sensitivity === undefined ? {} : { sensitivity }),
   }
 }
 
