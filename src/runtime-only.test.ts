@@ -42,7 +42,8 @@ describe('coppice/runtime', () => {
     await expect(loadCop('/c.cop', { fetch: broken })).rejects.toThrow('cop: /c.cop could not be read (network down)')
   })
 
-  it('is at most 30 KB, gzipped, with its WebAssembly', async () => {
+  // Raised from 30 KB, to the last byte of which it was full, when decoding of grids in two roundings came.
+  it('is at most 32 KB, gzipped, with its WebAssembly', async () => {
     const result = await build({
       configFile: false,
       logLevel: 'silent',
@@ -58,7 +59,7 @@ describe('coppice/runtime', () => {
     const outputs = (Array.isArray(result) ? result : [result]) as { output: { code?: string }[] }[]
     const code = outputs.flatMap((r) => r.output.map((o) => o.code ?? '')).join('')
     expect(code.length).toBeGreaterThan(10_000)
-    expect(gzipSync(code).length).toBeLessThan(30 * 1024)
+    expect(gzipSync(code).length).toBeLessThan(32 * 1024)
     console.log(`runtime: ${gzipSync(code).length} bytes gzipped`)
   })
 })

@@ -501,13 +501,21 @@ const decodeIntegers: Decode = ({ dtype, bits }, integers, _raw, view) => {
   }
 }
 
-const decodeGrid: Decode = ({ bits, parameters: [flags, run], table }, integers, raw, view) => {
+const decodeGrid: Decode = ({ bits, parameters: [first, run], table }, integers, raw, view) => {
+  const flags = first & 31
+  const levels = Math.floor(first / 32)
   const bytes = (table as Uint8Array).slice().buffer
   const steps = flags & 2 ? new Float64Array(bytes) : new Float32Array(bytes)
+  const count = flags & 16 ? steps.length / 2 : steps.length
+  const round = Math.fround
   for (const [i, integer] of integers.entries()) {
-    const isMinus = integer === 0 && (flags & 1) === 1 && raw.bits(1) === 1
-    const step = run === 0 ? steps[0] : steps[Math.floor(i / run) % steps.length]
-    const value = isMinus ? -0 : integer === 0 ? 0 : flags & 4 ? integer / step : integer * step
+    const which = run === 0 ? 0 : Math.floor(i / run) % count
+    const step = steps[which]
+    let value: number
+    if (flags & 16) value = round(integer * step) + steps[count + which]
+    else if (integer === 0) value = (flags & 1) === 1 && raw.bits(1) === 1 ? -0 : 0
+    else if (levels > 0) value = flags & 8 ? round(integer * step) / levels : round(integer / levels) * step
+    else value = flags & 4 ? integer / step : integer * step
     if (bits === 64) view.setFloat64(8 * i, value, true)
     else view.setFloat32(4 * i, value, true)
   }

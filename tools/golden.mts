@@ -204,6 +204,30 @@ const tensors: Record<string, readonly Tensor[]> = {
       dims: [50],
       data: new Uint8Array(Float64Array.from(ints(50, 900), (v, i) => (v === 0 && i % 2 ? -0 : v / 1000)).buffer),
     },
+    // In two roundings.
+    floatTensor(
+      'quotients',
+      [4, 60],
+      Float32Array.from(ints(240, 7), (v, i) =>
+        Math.fround(Math.fround(v / 7) * Math.fround(0.3 + Math.floor(i / 60) / 9)),
+      ),
+    ),
+    floatTensor(
+      'products',
+      [4, 60],
+      Float32Array.from(ints(240, 7), (v, i) =>
+        Math.fround(Math.fround(v * Math.fround(0.3 + Math.floor(i / 60) / 9)) / 7),
+      ),
+    ),
+    floatTensor(
+      'minima',
+      [4, 60],
+      Float32Array.from(ints(240, 7), (v, i) =>
+        Math.fround(
+          Math.fround((v + 7) * Math.fround(0.3 + Math.floor(i / 60) / 9)) - Math.fround(1.1 + Math.floor(i / 60) / 5),
+        ),
+      ),
+    ),
     floatTensor(
       'signs',
       [50],

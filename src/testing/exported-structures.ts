@@ -212,6 +212,30 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
   'dequantised a row': (rng) => [floatTensor('w', [64, 128], dequantised(weights(rng, [64, 128]), 128, 0, 127))],
   'dequantised a column': (rng) => [floatTensor('w', [128, 64], dequantised(weights(rng, [128, 64]), 64, 1, 127))],
   'dequantised to 4 bits': (rng) => [floatTensor('w', [64, 128], dequantised(weights(rng, [64, 128]), 128, 0, 7))],
+  'dequantised in two roundings': (rng) => {
+    const w = weights(rng, [64, 128])
+    const rows = list(64, (r) => w.subarray(128 * r, 128 * (r + 1)))
+    const { fround, round } = Math
+    const matrix = (name: string, of: (row: Float32Array, v: number) => number): Tensor =>
+      floatTensor(
+        name,
+        [64, 128],
+        rows.flatMap((row) => Array.from(row, (v) => fround(of(row, v)))),
+      )
+    const largest = (row: Float32Array): number => row.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
+    const q = (row: Float32Array, v: number): number => round((v / largest(row)) * 127)
+    const step = (row: Float32Array): number => fround((Math.max(...row) - Math.min(...row)) / 255)
+    return [
+      matrix('quotient', (row, v) => fround(q(row, v) / 127) * largest(row)),
+      matrix('product', (row, v) => fround(q(row, v) * largest(row)) / 127),
+      matrix('minimum', (row, v) => fround(round((v - Math.min(...row)) / step(row)) * step(row)) + Math.min(...row)),
+    ]
+  },
+  'float64, quantised per row': (rng) => {
+    const w = weights(rng, [64, 128])
+    const values = Float64Array.from(w, (v, i) => Math.round(400 * v) * (0.0123456789 + Math.floor(i / 128) / 97))
+    return [{ name: 'w', dtype: 'float64', dims: [64, 128], data: bytesOf(values) }]
+  },
   decimals: (rng) => [
     floatTensor(
       'w',

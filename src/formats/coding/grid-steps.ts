@@ -1,8 +1,10 @@
 /**
  * Finds the grid that values lie on, exactly: steps s such that each value is a whole number times its step, rounded once to
- * the values' precision.
+ * the values' precision; or one of the forms in two roundings of grid-forms.ts.
  */
-type Floats = Float32Array | Float64Array
+import { type Form, floatNear, formOf, onForm } from './grid-forms.ts'
+
+export type Floats = Float32Array | Float64Array
 
 /** Integers beyond this are as costly as floats. */
 const maxInteger = 1 << 20
@@ -20,21 +22,37 @@ export interface Steps {
   readonly run: number
   /** Values are integers by the step, not times it. */
   readonly divide: boolean
+  /** How values come of integers and steps, if not by one product or quotient. */
+  readonly form?: Form
+  /** What is added to each product where the form says so, as many as steps. */
+  readonly minima?: readonly number[]
   readonly integers: Int32Array
 }
 
 export function findSteps(values: Floats, dims: readonly number[]): Steps | undefined {
-  const isDouble = values instanceof Float64Array
-  const whole = isDouble ? undefined : findStep(values, anyStep)
+  const whole = findStep(values, anyStep)
   if (whole !== undefined) return onGrid(values, [whole], 0, false)
   const decimal = findDecimal(values)
   if (decimal !== undefined) return onGrid(values, [decimal], 0, true)
-  if (isDouble) return undefined
-  for (const { count, run } of arrangements(dims, values.length)) {
+  const rows = arrangements(dims, values.length)
+  for (const { count, run } of rows) {
     const steps = stepsOf(values, count, run)
     if (steps) return onGrid(values, steps, run, false)
   }
+  if (values instanceof Float64Array) return undefined
+  for (const { count, run } of [{ count: 1, run: 0 }, ...rows]) {
+    const found = inTwoRoundings(values, count, run)
+    if (found) return found
+  }
   return undefined
+}
+
+function inTwoRoundings(values: Float32Array, count: number, run: number): Steps | undefined {
+  const parts = function* (): Generator<Float32Array> {
+    for (let i = 0; i < count; i++) yield partOf(values, i, count, run)
+  }
+  const found = formOf(parts)
+  return found && { ...found, run, divide: false, integers: onForm(values, found, run) }
 }
 
 /** How steps may lie: one for each index of a dimension, or one a block of the last. */
@@ -54,19 +72,24 @@ function arrangements(dims: readonly number[], size: number): { count: number; r
 }
 
 function stepsOf(values: Floats, count: number, run: number): number[] | undefined {
-  const each = values.length / count
-  const part = new Float32Array(each)
   const steps: number[] = []
   for (let index = 0; index < count; index++) {
-    let used = 0
-    for (let from = index * run; from < values.length; from += count * run)
-      for (let i = from; i < from + run; i++) part[used++] = values[i]
-    const step = findStep(part, anyStep)
+    const step = findStep(partOf(values, index, count, run), anyStep)
     if (step === undefined) return undefined
     steps.push(step)
   }
   // Where each element might have a step of its own, there is no grid.
-  return each > 1 ? steps : undefined
+  return values.length > count ? steps : undefined
+}
+
+/** The values that share a step: those of index `index` of `count`, `run` elements in a row; all where `run` is 0. */
+function partOf<T extends Floats>(values: T, index: number, count: number, run: number): T {
+  if (run === 0) return values
+  const part = values.slice(0, values.length / count) as T
+  let used = 0
+  for (let from = index * run; from < values.length; from += count * run)
+    for (let i = from; i < from + run; i++) part[used++] = values[i]
+  return part
 }
 
 function onGrid(values: Floats, steps: readonly number[], run: number, divide: boolean): Steps | undefined {
@@ -112,6 +135,7 @@ export function findStep(
   { negativeZero = false, double = false }: StepOptions = {},
 ): number | undefined {
   const magnitudes = new Set<number>()
+  const isDouble = values instanceof Float64Array
   for (const v of values) {
     if (v === 0 ? !negativeZero && Object.is(v, -0) : !Number.isFinite(v)) return undefined
     magnitudes.add(Math.abs(v))
@@ -125,7 +149,7 @@ export function findStep(
   if (sorted.length <= fewLevels) {
     for (let q = sorted.length; q <= fewLevels; q++) {
       if (!nearlyWhole(sorted, largest / q)) continue
-      const step = refine(sorted, largest / q, double)
+      const step = refine(sorted, largest / q, { double, isDouble })
       if (step !== undefined) return step
     }
   }
@@ -135,7 +159,7 @@ export function findStep(
   const bases = gap > sorted[0] * 2 ** -12 ? [gap, sorted[0]] : [sorted[0]]
   for (const base of bases) {
     for (let k = 1; k <= 8; k++) {
-      const step = refine(sorted, base / k, double)
+      const step = refine(sorted, base / k, { double, isDouble })
       if (step !== undefined) return step
     }
   }
@@ -151,35 +175,32 @@ function nearlyWhole(sorted: Float64Array, step: number): boolean {
 }
 
 /** The float nearest the middle of all steps that agree with the values, from a guess within a few per cent; smallest values first. */
-function refine(sorted: Float64Array, guess: number, double: boolean): number | undefined {
+function refine(
+  sorted: Float64Array,
+  guess: number,
+  { double, isDouble }: { readonly double: boolean; readonly isDouble: boolean },
+): number | undefined {
   let low = guess * 0.9
   let high = guess * 1.1
+  // Half a unit in the last place, at most; of doubles twice that, since the bounds are rounded too.
+  const rounding = isDouble ? 2 ** -52 : 2 ** -24
   for (const v of sorted) {
     const q = Math.round(v / ((low + high) / 2))
     if (q < 1 || q > maxInteger) return undefined
-    low = Math.max(low, (v + neighbour(v, -1)) / 2 / q)
-    high = Math.min(high, (v + neighbour(v, 1)) / 2 / q)
+    low = Math.max(low, (v * (1 - rounding)) / q)
+    high = Math.min(high, (v * (1 + rounding)) / q)
     if (low > high) return undefined
   }
-  // The float32s from the middle of the interval outwards: the first that gives every value is as good as any.
+  // The floats from the middle of the interval outwards: the first that gives every value is as good as any.
   const middle = (low + high) / 2
-  const fits = (step: number) => step > 0 && sorted.every((v) => Math.fround(Math.round(v / step) * step) === v)
-  word.setFloat32(0, middle)
-  const bits = word.getInt32(0)
+  const round = isDouble ? (x: number) => x : Math.fround
+  const fits = (step: number) => step > 0 && sorted.every((v) => round(Math.round(v / step) * step) === v)
   for (let i = 0; i < 64; i++) {
-    word.setInt32(0, bits + (i % 2 ? (i + 1) / 2 : -i / 2))
-    const step = word.getFloat32(0)
+    const step = floatNear(middle, i % 2 ? (i + 1) / 2 : -i / 2)
     if (i > 2 && (step < low * 0.999999 || step > high * 1.000001)) break
     if (fits(step)) return step
   }
-  return double && fits(middle) ? middle : undefined
-}
-
-const word = new DataView(new ArrayBuffer(4))
-
-/** The float32 next to a positive one, above (1) or below (-1). */
-function neighbour(v: number, direction: number): number {
-  word.setFloat32(0, v)
-  word.setInt32(0, word.getInt32(0) + direction)
-  return word.getFloat32(0)
+  if (!double) return undefined
+  for (let i = -8; i <= 8; i++) if (fits(middle * (1 + i * 2 ** -53))) return middle * (1 + i * 2 ** -53)
+  return undefined
 }
