@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { packModel } from './formats/pack.ts'
 import type { Model } from './model.ts'
 import { writeModel } from './onnx/write.ts'
-import { decodeCop, loadCop } from './runtime-only.ts'
+import { decodeCop, loadCop, loadSession } from './runtime-only.ts'
 import { floatTensor } from './tensor/dtype.ts'
 
 const model: Model = {
@@ -37,6 +37,9 @@ describe('coppice/runtime', () => {
     const fetch = async (url: string) =>
       new Response(url === '/a.cop' ? new Uint8Array(packed) : 'no', { status: url === '/a.cop' ? 200 : 404 })
     expect(await loadCop('/a.cop', { fetch })).toEqual(onnx)
+    expect(await loadCop(packed)).toEqual(onnx)
+    const ort = { InferenceSession: { create: async (bytes: Uint8Array, options?: string) => ({ bytes, options }) } }
+    expect(await loadSession(ort, packed, 'options')).toEqual({ bytes: onnx, options: 'options' })
     await expect(loadCop('/b.cop', { fetch })).rejects.toThrow('/b.cop answered 404')
     const broken = () => Promise.reject(new TypeError('network down'))
     await expect(loadCop('/c.cop', { fetch: broken })).rejects.toThrow('cop: /c.cop could not be read (network down)')

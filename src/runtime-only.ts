@@ -26,14 +26,14 @@ export interface LoadOptions extends UnpackOptions {
 }
 
 /**
- * Fetches a packed model in one request and decodes it while it comes. Throws where no answer comes, it is not
- * 200 to 299, or not a packed model.
+ * Fetches a packed model in one request and decodes it while it comes, or decodes the bytes of one. Throws where no answer
+ * comes, it is not 200 to 299, or not a packed model.
  */
 export async function loadCop(
-  url: string,
+  from: string | Uint8Array,
   { fetch = globalThis.fetch, ...options }: LoadOptions = {},
 ): Promise<Uint8Array> {
-  return (await openCop(await fetchBody(url, fetch), options)).onnx()
+  return (await openCop(typeof from === 'string' ? await fetchBody(from, fetch) : from, options)).onnx()
 }
 
 /** onnxruntime-web, onnxruntime-node, or another module that makes sessions as they do. */
@@ -41,12 +41,15 @@ export interface SessionMaker<Session, SessionOptions> {
   readonly InferenceSession: { create(onnx: Uint8Array, options?: SessionOptions): Promise<Session> }
 }
 
-/** Fetches a packed model and gives a session of the runtime: `loadSession(ort, 'net.cop', { executionProviders: ['wasm'] })`. */
+/**
+ * Gives a session of the runtime for a packed model, from its URL or its bytes:
+ * `loadSession(ort, 'net.cop', { executionProviders: ['wasm'] })`.
+ */
 export async function loadSession<Session, SessionOptions>(
   ort: SessionMaker<Session, SessionOptions>,
-  url: string,
+  from: string | Uint8Array,
   sessionOptions?: SessionOptions,
   options?: LoadOptions,
 ): Promise<Session> {
-  return ort.InferenceSession.create(await loadCop(url, options), sessionOptions)
+  return ort.InferenceSession.create(await loadCop(from, options), sessionOptions)
 }

@@ -28,6 +28,8 @@ const layers: Readonly<Record<string, string>> = {
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
   report: 'calibrate compress data evaluate formats graph runtime task tensor train',
   node: 'data formats graph onnx tensor train',
+  // The package's subpaths (package.json, "exports"): nothing in src/ imports from here. What needs Node is in node/.
+  exports: 'compress data evaluate formats grad graph onnx ops prune quantize report runtime task train zoo',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */

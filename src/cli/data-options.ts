@@ -1,9 +1,10 @@
 /** The options that commands share which take data: the spec, the preprocessing, the seed. */
 
-import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import { requiredInputs } from '../data/batcher.ts'
+import { bindSplits } from '../data/bind-splits.ts'
 import { hasImages, type Preprocess } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
-import { guessPreprocess, type PreprocessOptions } from '../data/preprocess.ts'
+import type { PreprocessOptions } from '../data/preprocess.ts'
 import { inputShapesOf, tellInputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Model } from '../model.ts'
 import { dataForms, loadData } from '../node/data.ts'
@@ -183,11 +184,10 @@ export async function bindSpec(
     throw new Error(
       `${given[0]}: it says how images are read, and ${spec.data} has none; expected data of images with it`,
     )
-  const preprocess = guessPreprocess(inputs, splits.test, spec)
-  const batcher = batcherFor(inputs, splits.test, preprocess, model.graph.outputs)
+  const { batcher, preprocess, notes } = bindSplits(model, splits, spec)
   const { classNames } = splits.test
   const named = classNames && /^(csv|npz):/.test(spec.data) ? [classesInWords(classNames)] : []
-  for (const note of [...(splits.notes ?? []), ...named, ...preprocess.notes, ...batcher.notes]) io.say(`note: ${note}`)
+  for (const note of [...(splits.notes ?? []), ...named, ...notes]) io.say(`note: ${note}`)
   const { range, mean, std, channels, layout } = preprocess
   return {
     splits,

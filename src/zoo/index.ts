@@ -11,6 +11,8 @@ import { shufflenetV2 } from './shufflenet.ts'
 import { squeezenet1_1 } from './squeezenet.ts'
 import { vgg16, vgg19 } from './vgg.ts'
 
+export type { NetOptions } from './_builder.ts'
+
 export interface ZooOptions extends NetOptions {
   /** `cifar`: the form for small images, with fewer reductions at the start, where a net has one. */
   readonly stem?: 'imagenet' | 'cifar'

@@ -1,0 +1,15 @@
+/**
+ * `coppice/formats`: the packed file (`packModel`, `unpackModel`, `openCop`), and matrix formats that multiply on their encoded
+ * bytes (HAC, sHAC, CSC, ...).
+ */
+export { type ByteSource, type CopFile, type OpenCopOptions, openCop, type TensorEntry } from '../formats/cop-file.ts'
+export type { Mode } from '../formats/entropy/integer-coder.ts'
+export { matrixOfWeight, weightOfMatrix } from '../formats/matrix/convolution.ts'
+export { cla, csc, cser, csrRelative, dense, hac, indexMap, shac } from '../formats/matrix/index.ts'
+export type { Matrix, MatrixFormat, MatrixStatistics, OpenedMatrix, OpenOptions } from '../formats/matrix/matrix.ts'
+export { openMatrix } from '../formats/matrix/open.ts'
+export { type MeasuredStatistics, statisticsOf } from '../formats/matrix/statistics.ts'
+export { type PackOnOptions, type PackOptions, packModel, packModelOn } from '../formats/pack.ts'
+export { unpackModel, unpackOnnx, unpackOnnxOn } from '../formats/unpack.ts'
+export type { UnpackOptions } from '../formats/unpack-onnx.ts'
+export type { Workers } from '../workers.ts'

@@ -1,0 +1,27 @@
+/** `coppice`: models in and out, methods, recipes, compressing and packing. Everything else is under its own path. */
+export { type Compressed, type CompressOptions, compress } from '../compress/compress.ts'
+export { AbortError, UnsupportedError } from '../errors.ts'
+export { type PackOptions, packModel } from '../formats/pack.ts'
+export { unpackModel } from '../formats/unpack.ts'
+export { type Inspection, inspectModel, type LayerInfo } from '../inspect.ts'
+export {
+  type Context,
+  defineMethod,
+  type Feeds,
+  type LabelledFeeds,
+  type Method,
+  type MethodSpec,
+  type Value,
+} from '../method.ts'
+export { methodNamed, methods } from '../methods.ts'
+export type { Attribute, Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
+export { readModel } from '../onnx/read.ts'
+export { printModel } from '../onnx/text.ts'
+export { writeModel } from '../onnx/write.ts'
+export type { OptionsOf, OptionTable } from '../options.ts'
+export { parseRecipe, type Recipe, runSteps, type Step } from '../recipe.ts'
+export type { Report } from '../report/report.ts'
+export { openSession, type Session, type SessionOptions } from '../runtime/session.ts'
+export { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
+export { describeTask, type OutputTask, type Task } from '../task/task.ts'
+export { type Trained, type TrainOptions, train } from '../train/train.ts'

@@ -1,0 +1,11 @@
+/** `coppice/zoo`: networks as functions that build an untrained model; `zoo` lists them by name. */
+export { type AlexnetOptions, alexnet } from '../zoo/alexnet.ts'
+export { dsCnn } from '../zoo/ds-cnn.ts'
+export { type GooglenetOptions, googlenet } from '../zoo/googlenet.ts'
+export { type NetOptions, type ZooEntry, type ZooOptions, zoo } from '../zoo/index.ts'
+export { lenet5, lenet300 } from '../zoo/lenet.ts'
+export { type MobilenetOptions, mobilenetV2 } from '../zoo/mobilenet.ts'
+export { cifarResnet, type ResnetOptions, resnet18, resnet50 } from '../zoo/resnet.ts'
+export { type ShufflenetOptions, shufflenetV2 } from '../zoo/shufflenet.ts'
+export { type SqueezenetOptions, squeezenet1_1 } from '../zoo/squeezenet.ts'
+export { type VggOptions, vgg16, vgg19 } from '../zoo/vgg.ts'
