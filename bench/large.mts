@@ -75,8 +75,9 @@ async function measure(folder: string, args: readonly string[], output?: string)
 function progressOf(told: readonly Told[], end: number): Pick<Row, 'silentSeconds' | 'leftWrongBy'> {
   const times = [0, ...told.map((t) => t.at), end]
   const silent = Math.max(...times.slice(1).map((t, i) => t - times[i]))
-  const late = told.filter(({ at }) => at >= end / 5 && end - at > 2000)
-  const factors = late.map(({ at, leftMs = 0 }) => Math.max(leftMs / (end - at), (end - at) / Math.max(1, leftMs)))
+  const factors = told
+    .filter(({ at }) => at >= end / 5 && end - at > 2000)
+    .flatMap(({ at, leftMs }) => (leftMs ? [Math.max(leftMs / (end - at), (end - at) / leftMs)] : []))
   return {
     silentSeconds: Number((silent / 1000).toFixed(1)),
     ...(factors.length > 0 ? { leftWrongBy: Number(Math.max(...factors).toFixed(2)) } : {}),

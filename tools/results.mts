@@ -357,10 +357,21 @@ const tables: Record<string, () => string | undefined> = {
         row.cpuSeconds.toFixed(1),
         count(row.peakMiB),
         row.bytes === undefined ? '' : count(row.bytes),
+        row.silentSeconds === undefined ? '' : row.silentSeconds.toFixed(1),
+        row.leftWrongBy === undefined ? '' : `${row.leftWrongBy.toFixed(2)} x`,
       ]),
     )
     const loads = Object.entries<Json>(r?.results ?? {}).map(([name, x]) => `${name} ${x.loadAverage}`)
-    const head = ['model', 'command', 'seconds', 'of all cores', 'peak MiB', 'packed bytes']
+    const head = [
+      'model',
+      'command',
+      'seconds',
+      'of all cores',
+      'peak MiB',
+      'packed bytes',
+      'longest silence, s',
+      'time left wrong by',
+    ]
     return r && `${table(head, rows)}\n\n${r.machine}; load of the machine before: ${loads.join(', ')}.`
   },
   fuzz: () => {

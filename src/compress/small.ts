@@ -104,6 +104,8 @@ export async function openSmall(
         const told = (done: number): void =>
           progress?.(trialShare(tries + 0.7 * done), `searching, at a price of ${price.toExponential(1)} per bit`)
         told(0)
+        // One at a time: a large model's weights are most of the memory.
+        last = undefined
         const made = (price === start && probed) || (await quantizeAt(prepared, price, told)).model
         told(1)
         probed = undefined

@@ -63,6 +63,7 @@ export const unpackCommand = defineCommand({
 
 export async function runPack(path: string, flags: OptionsOf<typeof packOptions>, io: Io): Promise<void> {
   const { threads = availableParallelism() } = flags
+  io.progress(0, 'packing')
   const { model, files } = openInput(path, { outputs: [flags.output] })
   const bytes = [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
   const packedBytes = await withPool({ bytes, threads }, (workers) =>
@@ -94,6 +95,7 @@ export async function runPack(path: string, flags: OptionsOf<typeof packOptions>
 export async function runUnpack(path: string, flags: OptionsOf<typeof unpackOptions>, io: Io): Promise<void> {
   const { threads = availableParallelism() } = flags
   checkOutputs([path], [flags.output])
+  io.progress(0, 'unpacking')
   const packedBytes = fileLength(path)
   const { files, bytes } = await withPool({ bytes: packedBytes, threads }, async (workers) => {
     const packed = await openPackedFile(path, { workers })
