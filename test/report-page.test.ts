@@ -28,6 +28,7 @@ const pages: Record<string, string> = {
   scan: renderScan(
     { title: `Sensitivity of ${longName}.onnx`, made, facts: [['data', 'images:pictures']], environment },
     {
+      measure: 'accuracy',
       reference: { accuracy: 0.999, loss: 0.1 },
       samples: 2000,
       sparsities: [0.3, 0.6, 0.9],

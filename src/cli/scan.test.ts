@@ -124,3 +124,19 @@ it('says in one sentence what is wrong', async () => {
     await expect(runScan(model, flags({ output: file('x.json'), ...more }), io(), signal)).rejects.toThrow(message)
   expect(readFileSync(model).equals(before)).toBe(true)
 })
+
+it('says of numbers that percentages are of the variance explained', async () => {
+  const { fields, length } = drawDigits(40, 1)
+  const targets = Float32Array.from({ length: length * 10 }, (_, i) => Math.sin(i))
+  const arrays = {
+    x: { shape: [length, 28, 28], data: fields.image.data },
+    targets: { shape: [length, 10], data: targets },
+  }
+  writeFileSync(file('numbers.npz'), await writeNpz(arrays))
+  const said: string[] = []
+  const of = { data: `npz:${file('numbers.npz')}`, sparsities: '0.9', samples: '20', output: file('numbers.json') }
+  await runScan(model, flags({ ...of, report: file('numbers.html') }), io({ said: (t) => void said.push(t) }), signal)
+  expect(said.join('\n')).toMatch(/variance of the targets explained .* on 20 samples/)
+  expect(said.join('\n') + readFileSync(file('numbers.html'), 'utf8')).not.toMatch(/top-1|to chance/)
+  expect(read('numbers.json').measure).toBe('explained variance')
+})

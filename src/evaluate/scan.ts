@@ -48,11 +48,15 @@ export interface ScanCurve {
   readonly recommended: number
 }
 
+/** What a score's `accuracy` is a share of: right decisions, or the variance of numbers that is explained. */
+export type ScanMeasure = 'accuracy' | 'explained variance'
+
 export interface ScanResult {
+  readonly measure: ScanMeasure
   readonly reference: Score
   readonly samples: number
   readonly sparsities: readonly number[]
-  /** Points of accuracy that a tensor may cost. */
+  /** Points of that which a tensor may cost. */
   readonly maxLoss: number
   /** Most epochs of training before each point was measured; 0: none. */
   readonly retrainEpochs: number
@@ -109,6 +113,7 @@ export async function scan(model: Model, { batcher, data }: Scanned, options: Sc
   const task = labelledTask(model, data, options.task)
   await checkAnswers(model, { batcher, data, task }, options.threads)
   const run = runnerOf(model, { batcher, data, task }, options)
+  const measure: ScanMeasure = task.kind === 'numbers' ? 'explained variance' : 'accuracy'
   const reference = done.reference ?? (await run.score(model))
   if (!Number.isFinite(reference.loss))
     throw new Error(`model: its scores on ${data.id} are not all finite; expected a model that works, to prune`)
@@ -119,7 +124,7 @@ export async function scan(model: Model, { batcher, data }: Scanned, options: Sc
   const finished: ScanCurve[] = []
   const resultWith = (curves: readonly ScanCurve[]): ScanResult => {
     const retrainEpochs = retrain?.epochs ?? 0
-    return { reference, samples: data.length, sparsities, maxLoss, retrainEpochs, curves: [...curves] }
+    return { measure, reference, samples: data.length, sparsities, maxLoss, retrainEpochs, curves: [...curves] }
   }
   const isOpen = (points: readonly ScanPoint[]): boolean => points.length < sparsities.length && !fell(points.at(-1))
   const knownOf = ({ name }: WeightTensor): readonly ScanPoint[] =>

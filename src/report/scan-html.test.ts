@@ -3,6 +3,7 @@ import type { ScanResult } from '../evaluate/scan.ts'
 import { renderScan } from './scan-html.ts'
 
 const result: ScanResult = {
+  measure: 'accuracy',
   reference: { accuracy: 0.9, loss: 0.3 },
   samples: 2000,
   sparsities: [0.3, 0.6, 0.9],
@@ -65,4 +66,10 @@ it('warns where the network has memorised the samples', () => {
 it('says whether the points were measured after retraining', () => {
   expect(render(result)).toContain('without retraining')
   expect(render({ ...result, retrainEpochs: 3 })).toContain('at most 3 epochs of retraining')
+})
+
+it('says of numbers what it measured: nothing of classes, chance or memory', () => {
+  const html = render({ ...result, measure: 'explained variance', reference: { accuracy: 0.999, loss: 0.1 } })
+  expect(html).toContain('variance of the targets explained before')
+  expect(html).not.toMatch(/top-1|chance|memorised|95 %:/i)
 })

@@ -24,7 +24,8 @@ export function renderScan(page: ScanPage, result: ScanResult): string {
   const worst = Math.min(reference.accuracy, ...curves.flatMap((c) => c.points.map((p) => p.accuracy)))
   const lowest = Math.min(0.9, Math.floor(worst * 10 + 1e-9) / 10)
   const share = recommendedShare(curves)
-  const legend = `<p class="legend">Each tensor pruned alone, ${after}. Top-1 accuracy by the share of zeros; the dashed line is the accuracy before. The ring is the largest sparsity that costs at most ${maxLoss} ${maxLoss === 1 ? 'point' : 'points'}. A curve that has fallen to chance, and below that loss, ends there.</p>`
+  const measure = measureInWords(result)
+  const legend = `<p class="legend">Each tensor pruned alone, ${after}. ${measure[0].toUpperCase()}${measure.slice(1)} by the share of zeros; the dashed line is that before pruning. The ring is the largest sparsity that costs at most ${maxLoss} ${maxLoss === 1 ? 'point' : 'points'}. A curve that has fallen to ${result.measure === 'accuracy' ? 'chance' : 'a tenth'}, and below that loss, ends there.</p>`
   const rows = curves.map((c) => [
     c.name,
     { html: escapeHtml(c.op), kind: 'text' as const },
@@ -32,7 +33,7 @@ export function renderScan(page: ScanPage, result: ScanResult): string {
     percent(c.recommended, 0),
     percent(recommendedPoint(c, reference).accuracy),
   ])
-  const head = ['tensor', 'operator', 'shape', 'recommended sparsity', 'top-1 there']
+  const head = ['tensor', 'operator', 'shape', 'recommended sparsity', `${measure} there`]
   return renderPage({
     title: page.title,
     made: dateInWords(page.made),
@@ -44,8 +45,8 @@ export function renderScan(page: ScanPage, result: ScanResult): string {
       ),
       tile(
         percent(reference.accuracy),
-        'top-1 accuracy before',
-        `on ${count(samples)} samples of the training set; ${shareRange(reference.accuracy, samples)}`,
+        `${measure} before`,
+        `on ${count(samples)} samples of the training set${result.measure === 'accuracy' ? `; ${shareRange(reference.accuracy, samples)}` : ''}`,
       ),
       tile(count(curves.length), 'weight tensors', `${after}`),
     ],
@@ -69,9 +70,14 @@ function recommendedShare(curves: readonly ScanCurve[]): number {
   return curves.reduce((sum, c) => sum + c.recommended * size(c), 0) / Math.max(1, all)
 }
 
+/** What the percentages of a scan are: of decisions, or of numbers. */
+export function measureInWords({ measure }: ScanResult): string {
+  return measure === 'accuracy' ? 'top-1 accuracy' : 'variance of the targets explained'
+}
+
 /** A warning where the network has learnt the samples themselves: it loses more on others. */
-export function memorised({ reference }: ScanResult): string {
-  return reference.accuracy > 0.995
+export function memorised({ measure, reference }: ScanResult): string {
+  return measure === 'accuracy' && reference.accuracy > 0.995
     ? ' The network has memorised nearly all of these samples: on new ones it may lose more.'
     : ''
 }

@@ -22,7 +22,7 @@ import type { OptionsOf, OptionTable } from '../../options.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
 import { factRows } from '../../report/rows.ts'
-import { memorised, renderScan, type ScanPage } from '../../report/scan-html.ts'
+import { measureInWords, memorised, renderScan, type ScanPage } from '../../report/scan-html.ts'
 import { wrap } from '../../report/text.ts'
 import { keepZeros } from '../../train/terms.ts'
 import { train } from '../../train/train.ts'
@@ -56,7 +56,7 @@ const options = {
     min: 0,
     max: 100,
     value: 'points',
-    help: 'most points of accuracy that pruning one tensor may lose',
+    help: 'most points of accuracy (of numbers: of explained variance) that pruning one tensor may lose',
   },
   samples: {
     type: 'number',
@@ -250,10 +250,10 @@ function describe(result: ScanResult, files: readonly string[]): string {
   ])
   return [
     ...wrap(
-      `top-1 ${percent(reference.accuracy)} on ${count(samples)} samples of the training set; pruning one tensor may lose at most ${maxLoss} points.${memorised(result)}`,
+      `${measureInWords(result)} ${percent(reference.accuracy)} on ${count(samples)} samples of the training set; pruning one tensor may lose at most ${maxLoss} points.${memorised(result)}`,
       0,
     ),
-    ...alignColumns([['tensor', 'operator', 'shape', 'recommended', 'accuracy by sparsity'], ...rows]),
+    ...alignColumns([['tensor', 'operator', 'shape', 'recommended', `${result.measure} by sparsity`], ...rows]),
     ...files.map((f) => `wrote ${f}`),
   ].join('\n')
 }
