@@ -2,16 +2,19 @@
 import { expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { splitDataset } from '../data/batches.ts'
+import type { Dataset } from '../data/dataset.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { int8 } from '../quantize/int8.ts'
 import { openSession, withSession } from '../runtime/session.ts'
+import { guessTask } from '../task/guess.ts'
 import { parseMaxLoss } from '../task/max-loss.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { compress } from './compress.ts'
+import { openTrial } from './scorer.ts'
 
 const rng = random(5)
 const drawn = (dims: readonly number[], scale: number) =>
@@ -100,4 +103,54 @@ it('leaves in float what int8 was told to, between layers on integers', async ()
   }
   // The runtime's optimiser must not make the layer's weight coarse.
   expect((await noise('all')) / (await noise('disabled'))).toBeLessThan(1.3)
+})
+
+it('answers that an output does not give judge nothing: coming nearer to them is no gain', async () => {
+  const linear = (names: readonly string[], scale: number): Model =>
+    model({
+      nodes: names.map((name) => node('MatMul', ['x', `w_${name}`], [name])),
+      initializers: new Map(names.map((name, i) => [`w_${name}`, { ...weight(i, scale), name: `w_${name}` }])),
+      inputs: [valueInfo('x', 'float32', ['N', 8])],
+      outputs: names.map((name) => valueInfo(name, 'float32', ['N', 4])),
+    })
+  const values = [100, 1].map((scale) => Float32Array.from({ length: 32 }, () => scale * rng.normal()))
+  const weight = (i: number, scale: number) =>
+    floatTensor(
+      '',
+      [8, 4],
+      values[i].map((v) => (i === 0 ? v * scale : v)),
+    )
+  const x = Float32Array.from({ length: 300 * 8 }, () => rng.normal())
+  const fields = { x: { shape: [8], data: x, kind: 'values' as const } }
+  const trial = async (names: readonly string[], answers: Partial<Dataset>) => {
+    const original = linear(names, 1)
+    const set: Dataset = { id: 'drawn', length: 300, fields, ...answers }
+    const inputs = requiredInputs(original)
+    const batcher = batcherFor(inputs, set, guessPreprocess(inputs, set), original.graph.outputs)
+    const task = guessTask(original, { dataset: set })
+    const data = { splits: { train: set, test: set }, batcher }
+    const judge = await openTrial(original, { data }, { task, max: parseMaxLoss('0.5') })
+    return judge(linear(names, 0.5))
+  }
+  // Targets in a unit that is a thousand times the output's: half the output explains more of them.
+  const targets = { shape: [4], data: Float32Array.from({ length: 1200 }, () => rng.normal()), kind: 'values' as const }
+  const numbers = await trial(['y'], { targets })
+  expect(numbers.verdict.worst).toMatchObject({ unit: 'dB of noise' })
+  expect(numbers.verdict.spent).toBeGreaterThan(1)
+  // Labels that the second output knows and the first, whose classes they would be, does not.
+  const labels = Int32Array.from({ length: 300 }, (_, n) => {
+    const w = values[1]
+    const scores = [0, 1, 2, 3].map((c) => {
+      let sum = 0
+      for (let k = 0; k < 8; k++) sum += x[n * 8 + k] * w[k * 4 + c]
+      return sum
+    })
+    return scores.indexOf(Math.max(...scores))
+  })
+  const heads = await trial(['o1', 'o2'], { labels, classes: 4 })
+  expect(heads.verdict.findings).toMatchObject([
+    { output: 'o1', kind: 'numbers', unit: 'dB of noise' },
+    { output: 'o2', kind: 'classes', unit: 'points of accuracy', loss: 0 },
+  ])
+  expect(heads.verdict.spent).toBeGreaterThan(1)
 })

@@ -55,14 +55,23 @@ export async function dataScorer(
     )
   const own = await judge.compare(model)
   const known = labelledWell(own, validation.classes ?? 2, validation.id)
+  const warnings = [
+    ...(dead.length > 0 ? [`${named(dead)} the same for every sample, so nothing is judged there`] : []),
+    ...own
+      .filter((j) => !explainsTargets(j))
+      .map(
+        ({ task: { output }, explained }) =>
+          `output "${output}" explains ${(100 * (explained?.before ?? 0)).toFixed(0)} % of the variance of the targets of ${validation.id}: they are something else (another unit, or labels where it gives logits: --task ${output}=labels), so it is judged by noise`,
+      ),
+  ]
   const accuracy = Math.max(0, ...known.map((j) => j.right?.before ?? 0))
   const reserve = accuracy > knownByHeart ? 0.2 : 0.5
   return {
     on: `${validation.length} held-back samples of ${validation.id}`,
     task,
     verdictOf: async (m, tightness = 1) =>
-      verdictOf(withoutChance(await judge.compare(m), known), tightened(max, tightness), { reserve, searching: true }),
-    warnings: dead.length > 0 ? [`${named(dead)} the same for every sample, so nothing is judged there`] : [],
+      verdictOf(withoutMisfits(await judge.compare(m), known), tightened(max, tightness), { reserve, searching: true }),
+    warnings,
   }
 }
 
@@ -139,10 +148,27 @@ function labelledWell(own: readonly OutputJudgement[], classes: number, id: stri
   return well
 }
 
-/** Outputs that labels do not fit (another head's) are judged by agreement. */
-function withoutChance(judged: readonly OutputJudgement[], known: readonly OutputJudgement[]): OutputJudgement[] {
+/** Less of the targets' variance than that says that the output gives something else than they are. */
+const leastExplained = 0.1
+
+function explainsTargets({ explained }: OutputJudgement): boolean {
+  return explained === undefined || explained.before >= leastExplained
+}
+
+/**
+ * Judgements without the answers that do not fit: another head's labels, and targets that the output does not give (of
+ * another unit, or labels where it gives logits), which it could come nearer to while it is ruined. Decisions are then
+ * judged by agreement; what only the labels made classes of, and numbers, by noise.
+ */
+function withoutMisfits(judged: readonly OutputJudgement[], known: readonly OutputJudgement[]): OutputJudgement[] {
   const names = new Set(known.map((k) => k.task.output))
-  return judged.map((j) => (j.right && !names.has(j.task.output) ? { ...j, right: undefined } : j))
+  return judged.map((j) => {
+    if (!explainsTargets(j)) return { ...j, explained: undefined }
+    if (!j.right || names.has(j.task.output)) return j
+    if (!j.task.labelsAlone) return { ...j, right: undefined }
+    const { axis: _axis, ...task } = j.task
+    return { ...j, task: { ...task, kind: 'numbers' }, right: undefined, changed: undefined }
+  })
 }
 
 function named(outputs: readonly { readonly output: string }[]): string {
@@ -166,9 +192,10 @@ export async function openTrial(
       signal,
     })
     return async (other) => {
-      const judgements = await judge.compare(other)
-      const known = judgements.filter((j) => isDecision(j.task) && j.right)
-      const verdict = verdictOf(withoutChance(judgements, bestOf(known)), max)
+      const all = await judge.compare(other)
+      const known = all.filter((j) => isDecision(j.task) && j.right)
+      const judgements = withoutMisfits(all, bestOf(known))
+      const verdict = verdictOf(judgements, max)
       return { on: `${test.length} samples of ${test.id}`, judgements, verdict }
     }
   }

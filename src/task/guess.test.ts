@@ -97,6 +97,28 @@ describe('guessing', () => {
       labelled: true,
     })
   })
+
+  test('rows of 0 and 1 are labels where a Sigmoid says so', () => {
+    const dataset = { targets: { shape: [4], data: [0, 1, 1, 0] } }
+    const kinds = (data: readonly number[]) =>
+      guessTask(ending(['Sigmoid'], ['N', 4]), { dataset: { targets: { shape: [4], data } } }).outputs[0].kind
+    expect(kinds(dataset.targets.data)).toBe('labels')
+    expect(kinds([0, 0.5, 1, 0])).toBe('numbers')
+  })
+
+  test('labels leave boxes alone where another output looks like classes', () => {
+    const both = model({
+      nodes: [node('Relu', ['x'], ['boxes']), node('Neg', ['x'], ['scores'])],
+      initializers: new Map(),
+      inputs: [valueInfo('x', 'float32', ['N', 4])],
+      outputs: [valueInfo('boxes', 'float32', ['N', 4]), valueInfo('scores', 'float32', ['N', 4])],
+    })
+    const task = guessTask(both, { dataset: { labels: new Int32Array(8), classes: 4 } })
+    expect(task.outputs.map((o) => [o.kind, o.labelled])).toEqual([
+      ['numbers', undefined],
+      ['classes', true],
+    ])
+  })
 })
 
 describe('telling', () => {

@@ -13,7 +13,9 @@ import { isDecision, type OutputKind, type OutputTask, type Task } from './task.
 
 export interface GuessOptions {
   /** Its labels or targets say what the outputs are. */
-  readonly dataset?: Pick<Dataset, 'labels' | 'classes'> & { readonly targets?: { readonly shape: readonly number[] } }
+  readonly dataset?: Pick<Dataset, 'labels' | 'classes'> & {
+    readonly targets?: { readonly shape: readonly number[]; readonly data?: ArrayLike<number> }
+  }
   /** Outputs of a run, where there was one: their dimensions and range tell more. */
   readonly seen?: Readonly<Record<string, Value>>
 }
@@ -246,15 +248,20 @@ function withLabels(
   { dataset }: GuessOptions,
 ): OutputTask[] {
   if (dataset?.targets) {
-    const size = dataset.targets.shape.reduce((a, b) => a * b, 1)
+    const { targets } = dataset
+    const size = targets.shape.reduce((a, b) => a * b, 1)
     const fits = outputs.find((o) => o.kind !== 'ignored' && sizeBehindBatch(shapes(o.output)) === size)
     return outputs.map((o) =>
-      o === fits ? { output: o.output, kind: 'numbers', labelled: true, why: 'the data has numbers for it' } : o,
+      o === fits
+        ? o.kind === 'labels' && zerosAndOnes(targets.data)
+          ? { ...o, labelled: true, why: `${o.why}, the data has labels of 0 and 1` }
+          : { output: o.output, kind: 'numbers', labelled: true, why: 'the data has numbers for it' }
+        : o,
     )
   }
   if (!dataset?.labels) return [...outputs]
   const { classes = 2 } = dataset
-  return outputs.map((o): OutputTask => {
+  const labelled = outputs.map((o): OutputTask => {
     const info = model.graph.outputs.find((i) => i.name === o.output)
     const whole = info?.dtype !== undefined && !/float/.test(info.dtype)
     if (o.kind === 'ignored' || o.kind === 'state') return o
@@ -267,8 +274,16 @@ function withLabels(
     const width = dims[wide[0]]
     const fits = wide.length <= 1 && (typeof width !== 'number' || width >= Math.max(2, classes))
     if (!fits) return o
-    return { ...o, kind: 'classes' satisfies OutputKind, axis: wide[0] ?? 1, labelled: true, why }
+    const alone = isDecision(o) ? {} : { labelsAlone: true }
+    return { ...o, kind: 'classes' satisfies OutputKind, axis: wide[0] ?? 1, labelled: true, ...alone, why }
   })
+  // Labels belong to the outputs that look like classes by themselves; of others, to whichever they fit.
+  const speaks = labelled.some((o) => o.labelled && !o.labelsAlone)
+  return labelled.map((o, i) => (speaks && o.labelsAlone ? outputs[i] : o))
+}
+
+function zerosAndOnes(data: ArrayLike<number> | undefined): boolean {
+  return data !== undefined && Array.prototype.every.call(data, (v) => v === 0 || v === 1)
 }
 
 function sizeBehindBatch(shape: readonly Dim[] | undefined): number | undefined {

@@ -42,6 +42,8 @@ export interface OutputTask {
   readonly probabilities?: boolean
   /** Whether the data's labels (or targets, for numbers) judge this output. */
   readonly labelled?: boolean
+  /** Nothing but the data's labels speaks for decisions: where the model does not know them, the output is numbers. */
+  readonly labelsAlone?: boolean
   /** Why it was taken so, for people: `no softmax, no labels`. */
   readonly why: string
 }
