@@ -61,7 +61,7 @@ export async function dataScorer(
       .filter((j) => !explainsTargets(j))
       .map(
         ({ task: { output }, explained }) =>
-          `output "${output}" explains ${(100 * (explained?.before ?? 0)).toFixed(0)} % of the variance of the targets of ${validation.id}: they are something else (another unit, or labels where it gives logits: --task ${output}=labels), so it is judged by noise`,
+          `output "${output}" explains ${Math.max(0, 100 * (explained?.before ?? 0)).toFixed(0)} % of the variance of the targets of ${validation.id}: they are something else (another unit, or labels where it gives logits: --task ${output}=labels), so it is judged by noise`,
       ),
   ]
   const accuracy = Math.max(0, ...known.map((j) => j.right?.before ?? 0))
