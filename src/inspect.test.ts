@@ -51,6 +51,13 @@ describe('multiply-adds', () => {
   })
 })
 
+test('a model that draws random numbers as it runs is told of', () => {
+  const nodes = [node('RandomNormalLike', ['x'], ['r'], {}, { name: 'noise' }), node('Add', ['x', 'r'], ['y'])]
+  expect(inspectModel(around(nodes, new Map(), [2, 3])).remarks).toContain(
+    'it draws random numbers as it runs (RandomNormalLike "noise"), so its outputs differ from run to run',
+  )
+})
+
 test('multiply-adds and parameters of MobileNetV2 are those of its paper and torchvision', () => {
   const { totals, problems, unsupported } = inspectModel(zoo.mobilenetV2.build())
   expect({ params: totals.params, macs: totals.macs, problems, unsupported }).toEqual({

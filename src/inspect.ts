@@ -10,7 +10,7 @@ import { constantsOf } from './graph/constants.ts'
 import { inlined } from './graph/inline-functions.ts'
 import { remarksOn } from './graph/remarks.ts'
 import { type Role, roleAt } from './graph/roles.ts'
-import { bytesOfTensor, intAttribute, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
+import { bytesOfTensor, intAttribute, isRandom, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
 import {
   type Dim,
   type Graph,
@@ -224,7 +224,7 @@ function constantsBy(node: Node, { constants, shape }: Scope): Constant[] | unde
     if (sparse?.type === 'sparse-tensor') return [sparseConstant(sparse.value)]
     return [{ ...(value?.type === 'tensor' ? { tensor: value.value } : {}), from: [], known: known(node.outputs[0]) }]
   }
-  if (/^Random|^Multinomial|^Bernoulli/.test(node.op) || subgraphsOf(node).length > 0) return undefined
+  if (isRandom(node) || subgraphsOf(node).length > 0) return undefined
   const from = node.inputs.map((name) => (name ? constants.get(name) : undefined))
   if (from.length === 0 || node.inputs.some((name, i) => name && !from[i])) return undefined
   return node.outputs.map((name) => ({ node, from, known: known(name) }))

@@ -5,6 +5,7 @@ import type { Mode } from '../formats/entropy/integer-coder.ts'
 import { packModelOn } from '../formats/pack.ts'
 import { unpackOnnxOn } from '../formats/unpack.ts'
 import { type InputShapes, withInputShapes } from '../graph/input-shapes.ts'
+import { randomRemarks } from '../graph/remarks.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { apart } from '../numbers.ts'
@@ -136,6 +137,7 @@ interface Prepared {
 /** What to judge by, the search, and the trial at the end: on data, or on random inputs where there is none. */
 async function prepare(model: Model, options: CompressOptions): Promise<Prepared> {
   const { goal, max, seed, data, signal, progress, warn, workers, compareSpeed } = options
+  for (const remark of randomRemarks(model)) warn?.(`${remark}, and what they differ by counts as loss`)
   progress?.(0, 'tidying')
   const tidied = await tidy(model, options)
   progress?.(begins.search / 2, 'running the model')
@@ -206,13 +208,20 @@ async function encode(
     const { kept, otherwise } = found
     return { ...(await result({ model: found.model, onnx: written, steps, notes })), kept, otherwise }
   }
-  const why = { kept: found.kept, otherwise: 'quantising it did not make the .onnx smaller' }
+  const isQuantised = found.steps.length > 0
+  const why = {
+    kept: found.kept,
+    otherwise: isQuantised ? 'quantising it did not make the .onnx smaller' : found.otherwise,
+  }
+  const unquantised = isQuantised
+    ? ['quantising did not make the .onnx smaller, so the weights keep their precision']
+    : found.notes
   const onnx = writeModel(asWritten(tidied.model))
   if (onnx.byteLength < original.byteLength && tidied.notes.length > 0) {
-    const notes = [...tidied.notes, 'quantising did not make the .onnx smaller, so the weights keep their precision']
+    const notes = [...tidied.notes, ...unquantised]
     return { ...(await result({ model: tidied.model, onnx, steps: tidied.steps, notes })), ...why }
   }
-  const notes = ['no smaller .onnx came out, so the original file is kept']
+  const notes = [...(isQuantised ? [] : found.notes), 'no smaller .onnx came out, so the original file is kept']
   return { ...(await result({ model, onnx: original, steps: [], notes })), ...why }
 }
 

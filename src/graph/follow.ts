@@ -5,7 +5,7 @@
 import { type Graph, isOnnxDomain, type Node, type Tensor } from '../model.ts'
 import { integers, isFloat, sizeOf } from '../tensor/dtype.ts'
 import { arithmetic } from './roles.ts'
-import { intAttribute, intsAttribute } from './walk.ts'
+import { intAttribute, intsAttribute, isRandom } from './walk.ts'
 
 export interface Stored {
   /** The name of the value. */
@@ -79,7 +79,7 @@ export function followNode(node: Node, values: readonly (Followed | undefined)[]
     const [data] = values
     return data && { followed: { parts: data.parts.map((p) => carried(node, p, values)), fixed }, inputs: [0] }
   }
-  if (!fixed || /^Random|^Multinomial|^Bernoulli/.test(node.op)) return undefined
+  if (!fixed || isRandom(node)) return undefined
   const inputs = given.filter((i) => i === 0 || isData(node, i, values))
   return { followed: { parts: combined(node, inputs, values), fixed }, inputs }
 }

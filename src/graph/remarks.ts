@@ -4,13 +4,13 @@ import { sizeOf } from '../tensor/dtype.ts'
 import { dropUnused } from './drop-unused.ts'
 import { withoutDuplicates } from './merge-duplicates.ts'
 import { withoutNotes } from './strip-notes.ts'
-import { graphsOf, storedBytes, tensorsOf } from './walk.ts'
+import { describe, graphsOf, isRandom, storedBytes, tensorsOf } from './walk.ts'
 
 /** The newest version of ONNX's file format that coppice knows. */
 const newestIr = 14
 
 export function remarksOn(model: Model): string[] {
-  return [...versionRemarks(model), ...sparseRemarks(model), ...leftoverRemarks(model)]
+  return [...versionRemarks(model), ...randomRemarks(model), ...sparseRemarks(model), ...leftoverRemarks(model)]
 }
 
 function versionRemarks(model: Model): string[] {
@@ -25,6 +25,13 @@ function versionRemarks(model: Model): string[] {
     remarks.push(`its file format, IR version ${model.irVersion}, is newer than coppice knows (${newestIr})`)
   if (model.graph.nodes.length === 0) remarks.push('its graph has no nodes')
   return remarks
+}
+
+/** Outputs that differ from run to run cannot be compared with those of another model. */
+export function randomRemarks(model: Model): string[] {
+  const nodes = [...graphsOf(model), ...(model.functions ?? [])].flatMap((graph) => graph.nodes)
+  const node = nodes.find(isRandom)
+  return node ? [`it draws random numbers as it runs (${describe(node)}), so its outputs differ from run to run`] : []
 }
 
 function sparseRemarks(model: Model): string[] {

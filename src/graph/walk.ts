@@ -109,6 +109,11 @@ export function storedNames(graph: Graph): Set<string> {
   return new Set([...graph.initializers.keys(), ...(graph.sparseInitializers ?? []).map((s) => s.values.name)])
 }
 
+/** Whether a node draws random numbers, so that the same inputs give other outputs each time. */
+export function isRandom({ op }: Node): boolean {
+  return /^Random|^Multinomial|^Bernoulli/.test(op)
+}
+
 /** How a message names a node: its name, or its op and first output. */
 export function describe(node: Node): string {
   return `${node.domain ? `${node.domain}.` : ''}${node.op} "${node.name || node.outputs.find((o) => o) || ''}"`

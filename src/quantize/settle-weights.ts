@@ -10,7 +10,7 @@ import { constantsOf } from '../graph/constants.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
 import { editGraph } from '../graph/edit.ts'
 import { parameterPlaces } from '../graph/roles.ts'
-import { capturedBy, constantOf, producersOf, storedBytes, subgraphsOf } from '../graph/walk.ts'
+import { capturedBy, constantOf, isRandom, producersOf, storedBytes, subgraphsOf } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
 import { type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
@@ -89,7 +89,7 @@ function coneOf(graph: Graph, name: string, producers: ReadonlyMap<string, Node>
     const stored =
       graph.initializers.get(at) ?? (node?.op === 'Constant' ? constantOf(graph, at, producers) : undefined)
     if (stored) tensors.push(stored)
-    else if (!node || subgraphsOf(node).length > 0 || /^Random|^Multinomial|^Bernoulli/.test(node.op)) return undefined
+    else if (!node || subgraphsOf(node).length > 0 || isRandom(node)) return undefined
     else {
       nodes.push(node)
       pending.push(...node.inputs, ...capturedBy(node))
