@@ -40,7 +40,7 @@ describe('coppice/runtime', () => {
     expect(await loadCop(packed)).toEqual(onnx)
     const ort = { InferenceSession: { create: async (bytes: Uint8Array, options?: string) => ({ bytes, options }) } }
     expect(await loadSession(ort, packed, 'options')).toEqual({ bytes: onnx, options: 'options' })
-    await expect(loadCop('/b.cop', { fetch })).rejects.toThrow('/b.cop answered 404')
+    await expect(loadCop('/b.cop', { fetch })).rejects.toThrow('/b.cop answered with status 404')
     const broken = () => Promise.reject(new TypeError('network down'))
     await expect(loadCop('/c.cop', { fetch: broken })).rejects.toThrow('cop: /c.cop could not be read (network down)')
   })

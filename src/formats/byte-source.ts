@@ -75,7 +75,9 @@ async function httpSource(url: string, fetch: Fetch): Promise<OpenSource> {
         const answer = await ask(from, to)
         const part = await partOf(answer, url, from)
         if (part && (part.total !== total || answer.headers.get('etag') !== tag))
-          throw new Error(`cop: ${url} answered 206 of another file; expected bytes ${at} to ${to} of the file opened`)
+          throw new Error(
+            `cop: ${url} answered with a part of another file; expected bytes ${at} to ${to} of the one that was opened`,
+          )
         if (part) parts.push(part.bytes.subarray(0, to - from))
         else if (whole) await cancel(answer.body)
         else
@@ -112,7 +114,7 @@ export async function fetchBody(url: string, fetch: Fetch): Promise<ReadableStre
 function bodyOf(answer: Response, url: string): ReadableStream<Uint8Array> {
   if (answer.ok && answer.body) return answer.body
   cancel(answer.body)
-  throw new Error(`cop: ${url} answered ${answer.status}; expected a packed model`)
+  throw new Error(`cop: ${url} answered with status ${answer.status}; expected a packed model`)
 }
 
 /** Failures of networks and streams come in all forms. */
@@ -142,7 +144,7 @@ function streamSource(stream: ReadableStream<Uint8Array>, what: string, keep = f
   const source: OpenSource = {
     async read(at, length) {
       if (at < start)
-        throw new Error('cop: the stream has passed this part of the file; expected one that is read in order')
+        throw new Error('cop: the stream has passed this part of the file; expected its tensors to be read in order')
       if (!keep) drop(at)
       while (!ended && start + used < at + length) {
         if (closed) throw new Error(`cop: ${what} was closed; expected it open for as long as it is read`)

@@ -118,7 +118,7 @@ export function readContents(bytes: Uint8Array): Contents {
     throw new Error(
       i < 3
         ? 'cop: not a packed model; expected a file that begins with "cop"'
-        : `cop: version ${bytes[i]} of the format; expected ${magic[i]}`,
+        : `cop: the file is of version ${bytes[i]} of the format; expected ${magic[i]}, the one that this coppice reads`,
     )
   }
   const reader = { bytes, at: 8 }
@@ -159,7 +159,8 @@ export function readContents(bytes: Uint8Array): Contents {
 /** Throws where a file has another length than its contents say. */
 export function checkEnd({ end }: Contents, fileLength: number): void {
   if (end > fileLength) throw new CutShort()
-  if (end < fileLength) throw new Error(`cop: ${fileLength - end} bytes too many; the file is damaged`)
+  if (end < fileLength)
+    throw new Error(`cop: ${fileLength - end} bytes follow the end of the packed model; the file is damaged`)
 }
 
 /** A group's two parts. Throws where its bytes are not those that were written. */
@@ -173,7 +174,7 @@ export function readGroup(contents: Contents, index: number, bytes: Uint8Array):
 }
 
 function unknownMode(): Error {
-  return new Error('cop: an unknown coder mode; the file is damaged')
+  return new Error('cop: its coder mode is not known; the file is damaged')
 }
 
 interface Reader {
@@ -198,7 +199,7 @@ function varint(reader: Reader): number {
     value += (b & 127) * scale
     if (b < 128) return value
   }
-  throw new Error('cop: a length of more than 7 bytes; the file is damaged')
+  throw new Error('cop: a length takes more than 7 bytes; the file is damaged')
 }
 
 function putVarint(out: number[], value: number): void {

@@ -119,11 +119,13 @@ describe('over HTTP', () => {
   })
 
   it('says what is wrong: not there, cut short, changed meanwhile', async () => {
-    await expect(open('/none.cop')).rejects.toThrow(/none.cop answered 404; expected a packed model$/)
+    await expect(open('/none.cop')).rejects.toThrow(/none.cop answered with status 404; expected a packed model$/)
     await expect(open('/short.cop')).rejects.toThrow('the file ends too soon')
     const file = await open('/ranges.cop')
     etag = '"2"'
-    await expect(file.tensor('second')).rejects.toThrow(/answered 206 .* of the file opened$/)
+    await expect(file.tensor('second')).rejects.toThrow(
+      /answered with a part of another file; .* of the one that was opened$/,
+    )
     etag = '"1"'
   })
 })
@@ -190,7 +192,9 @@ describe('servers of all kinds', () => {
     const { fetch } = serverOf((from) => (fails ? new Response('', { status: 503 }) : part(from, from + 200)))
     const file = await openCop('http://host/a.cop', { fetch })
     fails = true
-    await expect(file.tensor('ints')).rejects.toThrow('http://host/a.cop answered 503; expected a packed model')
+    await expect(file.tensor('ints')).rejects.toThrow(
+      'http://host/a.cop answered with status 503; expected a packed model',
+    )
     fails = false
     expect(same(await file.onnx(), smallOnnx)).toBe(true)
   })
@@ -320,12 +324,14 @@ describe('from streams and memory', () => {
       await expect(run(), `${n} bytes`).rejects.toThrow(/^cop: .*; .+/)
     }
     const longer = streamOf(Buffer.concat([packed, Buffer.of(0)]))
-    await expect(openCop(longer).then((f) => f.onnx())).rejects.toThrow('cop: 1 bytes too many')
+    await expect(openCop(longer).then((f) => f.onnx())).rejects.toThrow(
+      'cop: 1 bytes follow the end of the packed model',
+    )
   })
 
   it('holds to the most bytes that may come out', async () => {
     await expect(openCop(packed, { maxBytes: onnx.length - 1 })).rejects.toThrow(
-      `cop: ${onnx.length} bytes of ONNX; expected at most ${onnx.length - 1}`,
+      `cop: the model inside is ${onnx.length} bytes long; expected at most ${onnx.length - 1}`,
     )
     expect(same(await (await openCop(packed, { maxBytes: onnx.length })).onnx(), onnx)).toBe(true)
   })

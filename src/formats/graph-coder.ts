@@ -85,7 +85,7 @@ function stateOf(mixer: ContextMixer, options: GraphCoderOptions, encoding?: Enc
   let items = 0
   const count = (n: number): void => {
     items += n
-    if (items > maxItems) throw new Error(`cop: a graph of more than ${maxItems} items; expected fewer`)
+    if (items > maxItems) throw new Error(`cop: the graph has more than ${maxItems} items; expected fewer`)
     options.check(n)
   }
   const names = nameTable(mixer, { count, check: options.check }, nameMemory(primed.names))
@@ -141,7 +141,7 @@ interface State {
 }
 
 function codeTree(state: State, schema: Schema, message: Message | undefined, place: number, depth: number): Message {
-  if (depth > maxDepth) throw new Error(`cop: messages nested more than ${maxDepth} deep; the file is damaged`)
+  if (depth > maxDepth) throw new Error(`cop: its messages are nested more than ${maxDepth} deep; the file is damaged`)
   state.count(messageItems)
   const fields = schema.fields()
   const order = fieldOrder.get(schema) ?? Object.keys(fields).map(Number)

@@ -41,6 +41,6 @@ export function decodeGroup({ index, mode, integers, raw, parts, until = parts.l
 
 /** The data, if it is as long as it should be. */
 function sized(data: Uint8Array, { byteLength }: TensorInfo): Uint8Array {
-  if (data.length !== byteLength) throw damaged(`${data.length} bytes of a tensor of ${byteLength}`)
+  if (data.length !== byteLength) throw damaged(`a tensor came out ${data.length} bytes long, not ${byteLength}`)
   return data
 }

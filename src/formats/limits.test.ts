@@ -57,10 +57,10 @@ describe('small files that say much', () => {
   })
 
   const tensors: [DataType, number[], UnpackOptions, string][] = [
-    ['int2', [2, 2 ** 32 - 8192], {}, `a tensor of ${2 ** 33 - 16384} integers; expected at most ${2 ** 30}`],
-    ['int4', [2, 32768 * 65472], {}, `a tensor of ${65536 * 65472} integers; expected at most ${2 ** 30}`],
-    ['int8', [2, 2 ** 31], { maxBytes: 2 ** 33 }, `a tensor of ${2 ** 31} integers; expected at most ${2 ** 30}`],
-    ['int2', [2 ** 22], { maxBytes: 2 ** 21 }, `a tensor of ${2 ** 22} integers; expected at most ${2 ** 21}`],
+    ['int2', [2, 2 ** 32 - 8192], {}, `a tensor has ${2 ** 33 - 16384} integers; expected at most ${2 ** 30}`],
+    ['int4', [2, 32768 * 65472], {}, `a tensor has ${65536 * 65472} integers; expected at most ${2 ** 30}`],
+    ['int8', [2, 2 ** 31], { maxBytes: 2 ** 33 }, `a tensor has ${2 ** 31} integers; expected at most ${2 ** 30}`],
+    ['int2', [2 ** 22], { maxBytes: 2 ** 21 }, `a tensor has ${2 ** 22} integers; expected at most ${2 ** 21}`],
   ]
   it.each(tensors)('%s %j', (dtype, dims, options, sentence) => {
     const byteLength = (dims.reduce((a, b) => a * b) * dataTypes[dtype].bits) / 8
@@ -72,7 +72,7 @@ describe('small files that say much', () => {
     const ints = new Array(maxItems)
     const message = { graph: { nodes: [{ attributes: [{ name: 'a', ints }] }] } }
     expect(() => unpackOnnx(fileOf(message, { graph: 2 ** 26 }))).toThrow(
-      new Error(`cop: a graph of more than ${maxItems} items; expected fewer`),
+      new Error(`cop: the graph has more than ${maxItems} items; expected fewer`),
     )
   })
 
@@ -84,7 +84,7 @@ describe('small files that say much', () => {
 
   it('a graph of more than 64 MiB is refused', () => {
     expect(() => unpackOnnx(fileOf({}, { graph: 2 ** 26 + 1 }))).toThrow(
-      new Error(`cop: ${2 ** 26 + 1} bytes of graph; expected at most ${2 ** 26}`),
+      new Error(`cop: the graph inside is ${2 ** 26 + 1} bytes long; expected at most ${2 ** 26}`),
     )
   })
 })

@@ -95,7 +95,8 @@ const choosing = 0.3
 function* packing(model: Model, options: PackOptions, store: GroupStore): Steps<Uint8Array[]> {
   const structured = outline(model)
   const { byteLength } = structured
-  if (byteLength >= maxBytes) throw new Error(`pack: ${byteLength} bytes of ONNX; expected fewer than ${maxBytes}`)
+  if (byteLength >= maxBytes)
+    throw new Error(`pack: the model is ${byteLength} bytes long; expected fewer than ${maxBytes}`)
   const packed = yield* packingOutline(structured, options, store)
   if (packed) return packed
   // A file of more bytes than one array holds has a graph that is far smaller than its tensors.
@@ -204,7 +205,9 @@ function outline(model: Model): Outline {
       held = undefined
       const data = from instanceof Uint8Array ? from : from.tensor.data
       if (data.byteLength !== info.byteLength)
-        throw new Error(`pack: tensor "${proto.name}" has ${data.byteLength} bytes; expected ${info.byteLength}`)
+        throw new Error(
+          `pack: tensor "${proto.name}" has ${data.byteLength} bytes; expected ${info.byteLength} for its type and shape`,
+        )
       held = { of: proto, data }
       return data
     }

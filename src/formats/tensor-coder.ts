@@ -26,12 +26,12 @@ export interface TensorCoder {
 /** Shape and type of a TensorProto in the head. */
 export function infoOf(message: { [field: string]: unknown }): TensorInfo {
   const dtype = dataTypeOf(Number(message.dataType ?? 0))
-  if (!dtype) throw damaged(`element type ${message.dataType}`)
+  if (!dtype) throw damaged(`element type ${message.dataType} does not exist`)
   const dims = ((message.dims ?? []) as (number | bigint)[]).map(Number)
   let size = 1
   for (const d of dims) {
     size *= d
-    if (!(d >= 0) || !Number.isSafeInteger(size)) throw damaged(`shape [${dims.join(',')}]`)
+    if (!(d >= 0) || !Number.isSafeInteger(size)) throw damaged(`a tensor cannot have the shape [${dims.join(', ')}]`)
   }
   return { dtype, dims, size, byteLength: byteLengthOf(dtype, size) }
 }
@@ -50,7 +50,7 @@ export function tensorCoder(mixer: ContextMixer): TensorCoder {
     const before = tables.get(place)
     const length = mixer.number(table?.length ?? 0, [place, hash(place, before?.length ?? 0)], sets.length)
     // No coding has a table that is longer than the data, so that tables cost no more than the tensors they say.
-    if (length > byteLength) throw damaged(`a table of ${length} bytes for a tensor of ${byteLength}`)
+    if (length > byteLength) throw damaged(`a tensor of ${byteLength} bytes has a table of ${length}`)
     const out = new Uint8Array(length)
     let whole = hash(place, length)
     for (let i = 0; i < length; i++) {
@@ -74,7 +74,7 @@ export function tensorCoder(mixer: ContextMixer): TensorCoder {
   const codeForm = (known: StreamForm = plainForm, place: number, kind: number): StreamForm => {
     const code = (value: number, at: number) => mixer.number(value, [hash(place, at), hash(kind, at)], sets.form + at)
     const lowBits = code(known.lowBits, 0)
-    if (lowBits > 31) throw damaged(`${lowBits} low bits`)
+    if (lowBits > 31) throw damaged(`integers cannot have ${lowBits} low bits`)
     const predictor = code(known.predictor, 1)
     return { lowBits, predictor, offset: code(known.offset, 2) }
   }
@@ -92,8 +92,8 @@ export function tensorCoder(mixer: ContextMixer): TensorCoder {
       )
       lastCoding.set(kind, choice)
       const coding = codings[choice]
-      if (!coding) throw damaged(`tensor coding ${choice}`)
-      if (coding.hasIntegers && info.dtype === 'string') throw damaged('strings coded as integers')
+      if (!coding) throw damaged(`tensor coding ${choice} does not exist`)
+      if (coding.hasIntegers && info.dtype === 'string') throw damaged('strings are coded as integers')
       const parameters: number[] = []
       for (let i = 0; i < coding.parameterCount; i++) {
         const place = hash(choice * 8 + i, kind)

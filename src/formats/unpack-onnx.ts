@@ -91,7 +91,7 @@ export function unpackOnnx(bytes: Uint8Array, options?: UnpackOptions): Uint8Arr
 const mostInOneFile = 2 ** 31 - 1
 
 function tooLong(byteLength: number, most: number): Error {
-  return new Error(`cop: ${byteLength} bytes of ONNX; expected at most ${most}`)
+  return new Error(`cop: the model inside is ${byteLength} bytes long; expected at most ${most}`)
 }
 
 /** Room for what comes out. */
@@ -186,10 +186,12 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
   let graphBudget = maxItemsIn(graphByteLength)
   let tensorBudget = byteLength - graphByteLength
   if (byteLength >= mostBytes || graphByteLength > maxGraphExpansion * contents.head.length || tensorBudget < 0) {
-    throw damaged(`${byteLength} bytes of ONNX, ${graphByteLength} of them graph, from ${contents.head.length} bytes`)
+    throw damaged(
+      `a head of ${contents.head.length} bytes cannot hold a model of ${byteLength} bytes, ${graphByteLength} of them graph`,
+    )
   }
   if (graphByteLength > maxGraphBytes)
-    throw new Error(`cop: ${graphByteLength} bytes of graph; expected at most ${maxGraphBytes}`)
+    throw new Error(`cop: the graph inside is ${graphByteLength} bytes long; expected at most ${maxGraphBytes}`)
   if (byteLength > maxBytes) throw tooLong(byteLength, maxBytes)
   const tooMuch = () => damaged('the head says more than its sizes allow')
   const describe = tensorCoder(mixer)
@@ -204,7 +206,7 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
     const parts = partsOf(info).map((part) => {
       const coded = describe.code(undefined, part)
       if (coded.coding.hasIntegers && part.size > most)
-        throw new Error(`cop: a tensor of ${part.size} integers; expected at most ${most}`)
+        throw new Error(`cop: a tensor has ${part.size} integers; expected at most ${most}`)
       check(0)
       return coded
     })
@@ -217,7 +219,7 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
   if (isPlain) find(plainInfo(byteLength), message)
   const split = splitIntoGroups(found.flatMap((t) => t.parts))
   if (split.length !== contents.groups.length) {
-    throw damaged(`${contents.groups.length} groups; expected ${split.length}`)
+    throw damaged(`it has ${contents.groups.length} groups of tensors, its graph ${split.length}`)
   }
   const placeOf = new Map(split.flatMap((members, group) => members.map((t, place) => [t, { group, place }] as const)))
   const before: PackedPart[] = []
@@ -235,7 +237,7 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
   })
   const encoded = isPlain ? { chunks: tensors, byteLength } : encode<PackedTensor>(ModelProto, message)
   if (encoded.byteLength !== byteLength)
-    throw damaged(`${encoded.byteLength} bytes of ONNX came out; expected ${byteLength}`)
+    throw damaged(`the model came out ${encoded.byteLength} bytes long, not ${byteLength}`)
   const groups: PackedPart[][] = split.map(() => [])
   for (const part of before) if (part.group !== undefined) groups[part.group].push(part)
   return { contents, tensors, groups, message, chunks: withParts(encoded.chunks) }
@@ -257,6 +259,6 @@ function sourceOf(before: readonly PackedPart[], { info, coded }: CodedTensor): 
     source.info.dtype !== info.dtype ||
     source.info.byteLength !== info.byteLength
   )
-    throw damaged('a copy of no tensor')
+    throw damaged('a tensor is a copy of one that is not there')
   return source
 }

@@ -12,12 +12,12 @@ export const codebook: Coding = {
   hasRaw: false,
   decode({ dtype, byteLength, size }, { parameters, table, integers }) {
     const width = dataTypes[dtype].bits / 8
-    if (!integers || !table || width < 1 || table.length % width !== 0) throw damaged('a codebook without its values')
+    if (!integers || !table || width < 1 || table.length % width !== 0) throw damaged('a codebook has no values')
     const count = table.length / width
     const out = new Uint8Array(byteLength)
     for (let i = 0; i < size; i++) {
       const index = integers[i] + parameters[0]
-      if (!(index >= 0 && index < count)) throw damaged(`codebook index ${index} of ${count}`)
+      if (!(index >= 0 && index < count)) throw damaged(`index ${index} is outside of a codebook of ${count} values`)
       for (let b = 0; b < width; b++) out[i * width + b] = table[index * width + b]
     }
     return out

@@ -10,7 +10,7 @@ export const constant: Coding = {
   hasRaw: false,
   decode({ dtype, byteLength }, { table }) {
     const width = dataTypes[dtype].bits / 8
-    if (!table || table.length !== width || width < 1) throw damaged('a constant without its value')
+    if (!table || table.length !== width || width < 1) throw damaged('a constant has no value')
     const out = new Uint8Array(byteLength)
     if (byteLength === 0) return out
     out.set(table)

@@ -12,7 +12,7 @@ export const copy: Coding = {
   hasIntegers: false,
   hasRaw: false,
   decode: () => {
-    throw damaged('a copy of no tensor')
+    throw damaged('a tensor is a copy of one that is not there')
   },
 }
 
@@ -26,7 +26,8 @@ export function permuted(data: Uint8Array, { dtype, dims }: TensorInfo, number: 
   if (number === 0) return data
   const order = dims.map((_, i) => Math.floor(number / 8 ** i) % 8)
   const width = dataTypes[dtype].bits / 8
-  if (width < 1 || !dims.every((_, i) => order.includes(i))) throw damaged('a copy of no tensor')
+  if (width < 1 || !dims.every((_, i) => order.includes(i)))
+    throw damaged('a tensor is a copy of one that is not there')
   const strides = order.map((axis) => dims.slice(axis + 1).reduce((a, b) => a * b, width))
   const out = new Uint8Array(data.length)
   const index = order.map(() => 0)

@@ -116,7 +116,7 @@ function decodeFloats(
   const [largest, low] = coded.parameters
   const { zeros, signs } = lowBitsOf(low)
   if (!format || !integers || largest >= format.exponents || zeros > format.mantissa)
-    throw damaged('floats beyond their type')
+    throw damaged('floats do not fit their type')
   const { width, mantissa } = format
   const data = new Uint8Array(info.byteLength)
   const view = new DataView(data.buffer)
@@ -127,7 +127,7 @@ function decodeFloats(
       continue
     }
     const exponent = largest + 1 - Math.abs(v)
-    if (exponent < 0) throw damaged(`an exponent of ${exponent}`)
+    if (exponent < 0) throw damaged(`a float cannot have an exponent of ${exponent}`)
     let high = 0
     let low = 0
     if (mantissa > 32) {

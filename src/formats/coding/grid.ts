@@ -47,7 +47,7 @@ export const grid: Coding = {
     const isKnown = isAffine ? levels === 0 : levels > 0 ? (flags & ~(signsFlag | productFlag)) === 0 : flags < 8
     const isFit = isKnown && (first < 8 || dtype === 'float32')
     if (!integers || !isFloat || !isFit || !(count > 0) || count % 1 !== 0 || (count > 1 && run === 0))
-      throw damaged('a grid without its steps')
+      throw damaged('a grid has no fitting steps')
     const steps = width === 8 ? new Float64Array(bytes) : new Float32Array(bytes)
     const out = dtype === 'float64' ? new Float64Array(size) : new Float32Array(size)
     const { fround } = Math

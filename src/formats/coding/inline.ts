@@ -12,7 +12,7 @@ export const inline: Coding = {
   hasIntegers: false,
   hasRaw: false,
   decode({ byteLength }, { table }) {
-    if (!table || table.length !== byteLength) throw damaged('a tensor of another size')
+    if (!table || table.length !== byteLength) throw damaged('a tensor is not of its size')
     return table
   },
 }

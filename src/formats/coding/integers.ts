@@ -15,7 +15,7 @@ export const integers: Coding = {
 
 function pack(dtype: DataType, byteLength: number, values: Int32Array): Uint8Array {
   const { bits, kind } = dataTypes[dtype]
-  if (bits > 64 || bits === 6) throw damaged(`integers of type ${dtype}`)
+  if (bits > 64 || bits === 6) throw damaged(`integers cannot be of type ${dtype}`)
   const data = new Uint8Array(byteLength)
   const view = new DataView(data.buffer)
   const size = values.length

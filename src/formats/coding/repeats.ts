@@ -27,7 +27,7 @@ export const repeats: Coding = {
   hasRaw: true,
   decode({ dtype, size }, { integers, parameters }, raw: BitReader) {
     const largest = parameters[0]
-    const nothing = damaged('a repeat of nothing')
+    const nothing = damaged('a repeat has nothing to repeat')
     if (!integers || dtype !== 'float32' || largest > 255) throw nothing
     const words = new Uint32Array(size)
     const memory = remember(words)

@@ -18,7 +18,7 @@ export const plainForm: StreamForm = { predictor: 0, offset: 0, lowBits: 0 }
 
 /** Makes, in place, a coding's integers of those of the stream. */
 export function fromStream(values: Int32Array, { predictor, offset, lowBits }: StreamForm, raw: BitReader): void {
-  if (offset > 2 ** 31 - 1) throw damaged(`an integer offset of ${offset}`)
+  if (offset > 2 ** 31 - 1) throw damaged(`an integer offset of ${offset} is too large`)
   if (lowBits > 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] << lowBits) | raw.read(lowBits)
   if (offset > 0) for (let i = 0; i < values.length; i++) values[i] += offset
   if (predictor === 0) return

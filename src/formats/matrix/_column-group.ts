@@ -129,10 +129,11 @@ export interface ReadGroup {
 export function readGroup(input: FieldReader, { rows, left }: { rows: number; left: number }): ReadGroup {
   const width = input.u8()
   const coding = codings[input.u8()]
-  if (width === 0 || width > left || coding === undefined) throw input.fail(`a group of ${width} columns`)
+  if (width === 0 || width > left || coding === undefined)
+    throw input.fail(`a group has ${width} columns or a coding that is not known`)
   if (coding === 'plain') return readPlain(input, { rows, width })
   const size = input.u32()
-  if (size > rows) throw input.fail(`${size} tuples in ${rows} rows`)
+  if (size > rows) throw input.fail(`a group has ${size} tuples for ${rows} rows`)
   const stored = input.ints(size * width, 4)
   const dictionary = new Uint32Array((size + 1) * width)
   dictionary.set(stored)
@@ -160,7 +161,7 @@ const readNumbers: Numbering = (input, { rows, size }) => {
   const bits = bitsFor(size)
   const words = padded(readWords(input, rows * bits))
   const at = (row: number): number => (bits === 0 ? 0 : peek(words, row * bits) >>> (32 - bits))
-  for (let row = 0; row < rows; row++) if (at(row) >= size) throw input.fail(`tuple ${at(row)} of ${size}`)
+  for (let row = 0; row < rows; row++) if (at(row) >= size) throw input.fail(`tuple ${at(row)} is outside of ${size}`)
   return (tuples) => {
     for (let row = 0; row < rows; row++) tuples[row] = at(row)
   }
@@ -169,7 +170,7 @@ const readNumbers: Numbering = (input, { rows, size }) => {
 const readOffsets: Numbering = (input, { rows, size }) => {
   const starts = startsOf(readArray(input, size))
   const listed = input.ints(starts[size], widthFor(rows))
-  for (const row of listed) if (row >= rows) throw input.fail(`row ${row} of ${rows}`)
+  for (const row of listed) if (row >= rows) throw input.fail(`row ${row} is outside of ${rows}`)
   return (tuples) => {
     tuples.fill(size)
     for (let t = 0; t < size; t++) for (let at = starts[t]; at < starts[t + 1]; at++) tuples[listed[at]] = t
@@ -184,7 +185,7 @@ const readRuns: Numbering = (input, { rows, size }) => {
   for (let i = 0; i < starts.length; i++) {
     covered += lengths[i]
     if (starts[i] + lengths[i] > rows || covered > rows)
-      throw input.fail(`a run of ${lengths[i]} from row ${starts[i]} of ${rows}`)
+      throw input.fail(`a run of ${lengths[i]} rows from row ${starts[i]} on ends outside of ${rows}`)
   }
   return (tuples) => {
     tuples.fill(size)

@@ -131,7 +131,7 @@ export function readHuffman(input: FieldReader): Huffman {
   const k = input.u32()
   if (k <= 1) return { countOfLength: Uint32Array.of(k), symbols: input.ints(k, 4) as Uint32Array }
   const longest = input.u8()
-  if (longest > 32) throw input.fail(`codes of ${longest} bits; expected at most 32`)
+  if (longest > 32) throw input.fail(`its codes take ${longest} bits, more than 32`)
   const stored = input.ints(longest, widthFor(k))
   const countOfLength = new Uint32Array(longest + 1)
   let kraft = 0

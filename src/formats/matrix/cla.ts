@@ -31,7 +31,7 @@ export const cla = defineFormat({
       groups.push(group)
       first += group.width
     }
-    if (first !== columns) throw input.fail(`groups of ${first} columns in all; expected ${columns}`)
+    if (first !== columns) throw input.fail(`its groups have ${first} columns in all, not ${columns}`)
     const tuples = new Uint32Array(rows)
     return {
       walk(entries, visit) {

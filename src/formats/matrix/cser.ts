@@ -56,10 +56,11 @@ export const cser = defineFormat({
       dense.fill(implicit)
       for (let group = groups[column]; group < groups[column + 1]; group++) {
         const number = valueOfGroup[group]
-        if (number === 0 || number >= k) throw input.fail(`value ${number} of ${k} in column ${column}`)
+        if (number === 0 || number >= k)
+          throw input.fail(`value ${number} in column ${column} is outside of a codebook of ${k}`)
         for (let at = starts[group]; at < starts[group + 1]; at++) {
           if (listed[at] >= rows || dense[listed[at]] !== implicit)
-            throw input.fail(`row ${listed[at]} twice or outside of ${rows} rows in column ${column}`)
+            throw input.fail(`row ${listed[at]} of ${rows} is there twice, or is not there, in column ${column}`)
           dense[listed[at]] = codebook[number]
         }
       }

@@ -54,7 +54,7 @@ export const csrRelative = defineFormat<CsrRelativeOptions>({
   code: 2,
   help: 'values and the gaps between them, both Huffman-coded; long gaps take fillers',
   write(out, { bits }, { gapBits = 8 }) {
-    if (gapBits !== 8 && gapBits !== 5) throw new Error(`csr-relative: gapBits must be 8 or 5, got ${gapBits}`)
+    if (gapBits !== 8 && gapBits !== 5) throw new Error(`csr-relative: gapBits is ${gapBits}; expected 8 or 5`)
     const { values, gaps } = relativeIndices(bits, gapBits)
     out.u32(values.length)
     writeCoded(out, alphabetOf(values))
@@ -78,7 +78,7 @@ export const csrRelative = defineFormat<CsrRelativeOptions>({
             value = pull.values()
           }
           if (value === 0) at = rows * columns
-          else if (at >= rows * columns) throw input.fail(`a value at entry ${at} of ${rows * columns}`)
+          else if (at >= rows * columns) throw input.fail(`a value lies at entry ${at} of ${rows * columns}`)
         }
         advance()
         for (let column = 0, from = 0; column < columns; column++, from += rows) {

@@ -46,7 +46,8 @@ export const hac = defineFormat({
     const starts = startsOf(readArray(input, columns))
     // Before anything is decoded: every code has a bit at least, so a column cannot claim more rows than it has bits.
     for (let j = 0; j < columns && huffman.symbols.length > 1; j++)
-      if (starts[j + 1] - starts[j] < rows) throw input.fail(`${starts[j + 1] - starts[j]} bits for ${rows} rows`)
+      if (starts[j + 1] - starts[j] < rows)
+        throw input.fail(`column ${j} has ${starts[j + 1] - starts[j]} bits for ${rows} rows`)
     const words = padded(readWords(input, starts[columns]))
     const decoder = decoderOf(huffman)
     const symbols = new Uint32Array(rows)

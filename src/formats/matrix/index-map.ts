@@ -47,7 +47,7 @@ export const indexMap = defineFormat<IndexMapOptions>({
           let count = 0
           for (let row = 0; row < rows; row++) {
             const number = numberAt(at++)
-            if (number >= k) throw input.fail(`value ${number} of ${k}`)
+            if (number >= k) throw input.fail(`value ${number} is outside of a codebook of ${k}`)
             if (codebook[number] === 0) continue
             entries.rows[count] = row
             entries.bits[count++] = codebook[number]
