@@ -4,6 +4,7 @@ import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { type KeptFloat, makeFast } from '../quantize/speed.ts'
 import type { SpeedUp } from '../speed-up.ts'
+import type { Verdict } from '../task/verdict.ts'
 import type { Search } from './small.ts'
 
 /** `model` is tidied (tidy.ts): its BatchNormalization folded. */
@@ -18,11 +19,16 @@ export async function openFaster(
   return {
     sensitivity: new Map(),
     async find(verdictOf) {
+      const verdicts = new Map<number, Verdict>()
       const fast = await makeFast(wide, {
         ...options,
         data,
         maxLoss: 1,
-        validate: async (m) => -(await verdictOf(m)).spent,
+        validate: async (m) => {
+          const verdict = await verdictOf(m)
+          verdicts.set(-verdict.spent, verdict)
+          return -verdict.spent
+        },
       })
       const excludeNodes = fast.keptFloat.map((k) => k.node)
       const isWidened = wide !== model && fast.model !== wide
@@ -37,6 +43,7 @@ export async function openFaster(
           ...(isWidened ? ['what is not on integers computes in float32: processors run float16 through it'] : []),
           ...fast.notes,
           ...inFloat(fast.keptFloat),
+          ...allowingAll(verdicts.get(fast.allIntegers ?? Number.NaN)),
         ],
       }
     },
@@ -52,4 +59,18 @@ function inFloat(kept: readonly KeptFloat[]): string[] {
     const more = nodes.length > 5 ? ` and ${nodes.length - 5} more` : ''
     return `in float ${nodes.length > 1 ? 'stay' : 'stays'} ${shown}${more} (${why})`
   })
+}
+
+/** What to allow for every layer to compute on integers, where that broke the limit. */
+function allowingAll(verdict: Verdict | undefined): string[] {
+  const { worst } = verdict ?? {}
+  if (!worst || !Number.isFinite(worst.spent) || worst.spent <= 1) return []
+  // Noise is spent in amplitude; points as they are. Rounded to what surely allows it.
+  const least = Math.floor(-worst.limit - 20 * Math.log10(worst.spent))
+  const points = Math.ceil(10 * worst.limit * worst.spent) / 10
+  const enough =
+    worst.unit === 'dB of noise' ? (least > 0 ? `${least}dB` : undefined) : points < 100 ? `${points}` : undefined
+  return enough === undefined
+    ? []
+    : [`--max-loss ${enough} would let every layer compute on integers, were they all as fast`]
 }

@@ -53,6 +53,8 @@ export interface FastResult {
   readonly speedUp?: SpeedUp
   /** The score of the float model and of this one. */
   readonly score: { readonly before: number; readonly after: number }
+  /** The score with every layer on integers, where that was below what is allowed. */
+  readonly allIntegers?: number
   /** What a person should know, such as that the result is not faster. */
   readonly notes: readonly string[]
 }
@@ -73,7 +75,8 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
   const before = await validate(model)
   const kept = new Map<string, string>(settings.excludeNodes.map((name) => [name, 'asked for']))
   const floor = before - maxLoss
-  const accuracy = await keepForAccuracy(search, { kept, floor })
+  const whole = await validate(build(search, kept.keys()))
+  const accuracy = whole >= floor ? [] : await keepForAccuracy(search, { kept, floor })
   for (const [name, why] of accuracy) kept.set(name, why)
   const slower = await keepForSpeed(search, { kept, margin })
   for (const [name, why] of slower) kept.set(name, why)
@@ -104,6 +107,7 @@ export async function makeFast(model: Model, options: FastOptions): Promise<Fast
     keptFloat: [...kept].map(([node, why]) => ({ node, why })),
     ...(speedUp ? { speedUp } : {}),
     score: { before, after },
+    ...(whole < floor ? { allIntegers: whole } : {}),
     notes,
   }
 }
@@ -119,14 +123,13 @@ function build({ prepared, calibrated, settings }: Search, kept: Iterable<string
   return quantizeInt8(prepared, calibrated, { ...settings, excludeNodes: [...kept] })
 }
 
-/** Layers that go back to float for the score to stay at or above the floor: none of them may stay on integers too. */
+/** Of a model whose score is below the floor, the layers that go back to float to raise it: none of them may stay on integers too. */
 async function keepForAccuracy(
   search: Search,
   { kept, floor }: { kept: ReadonlyMap<string, string>; floor: number },
 ): Promise<[string, string][]> {
   const { options } = search
   const enough = (names: readonly string[]): Promise<boolean> => scoresWell(search, [...kept.keys(), ...names], floor)
-  if (await enough([])) return []
   const noise = await layerNoise(search.prepared, search.calibrated, { ...search, ...options })
   const ranked = noise.filter((l) => !kept.has(l.node)).sort((a, b) => noisePerWork(b) - noisePerWork(a))
   const names = ranked.map((l) => l.node)
