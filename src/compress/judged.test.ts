@@ -154,3 +154,29 @@ it('answers that an output does not give judge nothing: coming nearer to them is
   ])
   expect(heads.verdict.spent).toBeGreaterThan(1)
 })
+
+it('numbers of several means and scales explain their own variance each: a constant answer explains none', async () => {
+  const at = (scale: readonly number[]): Model =>
+    model({
+      nodes: [node('Mul', ['x', 's'], ['m']), node('Add', ['m', 'b'], ['y'])],
+      initializers: new Map([
+        ['s', floatTensor('s', [3], scale)],
+        ['b', floatTensor('b', [3], [-1e4, 0, 1000])],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 3])],
+      outputs: [valueInfo('y', 'float32', ['N', 3])],
+    })
+  const x = Float32Array.from({ length: 900 }, () => rng.normal())
+  const answers = x.map((v, i) => v * [10, 0.1, 1][i % 3] + [-1e4, 0, 1000][i % 3])
+  const fields = { x: { shape: [3], data: x, kind: 'values' as const } }
+  const set: Dataset = { id: 'd', length: 300, fields, targets: { shape: [3], data: answers, kind: 'values' } }
+  const original = at([10, 0.1, 1])
+  const inputs = requiredInputs(original)
+  const batcher = batcherFor(inputs, set, guessPreprocess(inputs, set), original.graph.outputs)
+  const task = guessTask(original, { dataset: set })
+  const data = { splits: { train: set, test: set }, batcher }
+  const judge = await openTrial(original, { data }, { task, max: parseMaxLoss('0.5') })
+  expect((await judge(at([0, 0, 0]))).verdict.worst?.loss).toBeCloseTo(100, 1)
+  // The smallest of them counts like the largest.
+  expect((await judge(at([10, 0, 1]))).verdict.worst?.loss).toBeCloseTo(100 / 3, 1)
+})

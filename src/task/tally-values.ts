@@ -97,9 +97,12 @@ export function factsOf(task: OutputTask) {
 /** Adds up the differences of another model's outputs. */
 export class ValueTally {
   private readonly noise: Float64Array
-  private readonly before: number[] = []
-  private readonly after: number[] = []
-  private readonly answers: { sum: number; square: number; count: number } = { sum: 0, square: 0, count: 0 }
+  /** Squared errors of samples beside their answers: of each of a few numbers, of all of many. */
+  private readonly before: number[][] = []
+  private readonly after: number[][] = []
+  /** Means and summed squares about them, of each number of the answers (Welford 1962). */
+  private readonly answers: { mean: number; squares: number }[] = []
+  private answered = 0
   private maxAbsDiff = 0
   private done = 0
   private readonly signal?: Float64Array
@@ -131,18 +134,21 @@ export class ValueTally {
   }
 
   private addAnswers(from: BatchOutput, to: BatchOutput, s: number, answers: Float32Array): void {
-    let [before, after] = [0, 0]
+    const n = ++this.answered
     for (let j = 0; j < from.size; j++) {
       const y = answers[s * from.size + j]
       const at = from.at(s, j)
-      before += (from.data[at] - y) ** 2
-      after += (to.data[at] - y) ** 2
-      this.answers.sum += y
-      this.answers.square += y * y
-      this.answers.count++
+      const part = from.size <= mostNumbers ? j : 0
+      this.before[part] ??= []
+      this.after[part] ??= []
+      this.before[part][n - 1] = (this.before[part][n - 1] ?? 0) + (from.data[at] - y) ** 2
+      this.after[part][n - 1] = (this.after[part][n - 1] ?? 0) + (to.data[at] - y) ** 2
+      this.answers[j] ??= { mean: 0, squares: 0 }
+      const answer = this.answers[j]
+      const step = y - answer.mean
+      answer.mean += step / n
+      answer.squares += step * (y - answer.mean)
     }
-    this.before.push(before)
-    this.after.push(after)
   }
 
   finish(): ValueJudgement {
@@ -157,15 +163,26 @@ export class ValueTally {
     }
   }
 
+  /** Each of a few numbers by its own variance about its own mean, and all alike; of many, all variances together. */
   private explained(): NonNullable<ValueJudgement['explained']> {
-    const { sum, square, count } = this.answers
-    const variance = Math.max(square - (sum * sum) / count, Number.MIN_VALUE)
-    const total = (errors: readonly number[]): number => errors.reduce((a, b) => a + b, 0)
-    const { error } = meanAndError(this.before.map((b, i) => this.after[i] - b))
+    const squares = this.answers.map((a) => a.squares)
+    const variances = this.before.length > 1 ? squares : [squares.reduce((a, b) => a + b, 0)]
+    // Answers that never vary have nothing to explain.
+    const parts = variances.flatMap((variance, part) => (variance > 0 ? [{ variance, part }] : []))
+    const share = (errors: readonly number[][]): number =>
+      Math.min(1, parts.length) -
+      parts.reduce((sum, { variance, part }) => sum + errors[part].reduce((a, b) => a + b, 0) / variance, 0) /
+        Math.max(1, parts.length)
+    const losses = Array.from({ length: this.answered }, (_, i) =>
+      parts.reduce(
+        (sum, { variance, part }) => sum + (this.after[part][i] - this.before[part][i]) / variance / parts.length,
+        0,
+      ),
+    )
     return {
-      before: 1 - total(this.before) / variance,
-      after: 1 - total(this.after) / variance,
-      lossError: (error * this.before.length) / variance,
+      before: share(this.before),
+      after: share(this.after),
+      lossError: meanAndError(losses).error * this.answered,
     }
   }
 }
