@@ -30,7 +30,8 @@ export class AnswerTally {
   private correct = 0
   private within5: number | undefined
   private loss: number | undefined
-  private readonly numbers = { count: 0, sum: 0, square: 0, error: 0 }
+  /** Of each number per sample: the mean of its answers, their summed squares about it (Welford 1962), and squared errors. */
+  private readonly numbers: { mean: number; squares: number; error: number }[] = []
 
   constructor(task: OutputTask, dataset: Dataset) {
     this.task = task
@@ -81,14 +82,16 @@ export class AnswerTally {
       throw new Error(
         `${this.dataset.id}: ${rows?.width ?? 0} numbers per sample to judge by; expected ${out.size}, as the output "${this.task.output}" has`,
       )
-    const { numbers } = this
     for (let s = 0; s < out.samples; s++) {
+      const n = this.samples - out.samples + s + 1
       for (let j = 0; j < out.size; j++) {
         const y = rows.data[s * out.size + j]
-        numbers.count++
-        numbers.sum += y
-        numbers.square += y * y
-        numbers.error += (out.data[out.at(s, j)] - y) ** 2
+        this.numbers[j] ??= { mean: 0, squares: 0, error: 0 }
+        const number = this.numbers[j]
+        const step = y - number.mean
+        number.mean += step / n
+        number.squares += step * (y - number.mean)
+        number.error += (out.data[out.at(s, j)] - y) ** 2
       }
     }
   }
@@ -96,9 +99,8 @@ export class AnswerTally {
   result(): AnswerScore {
     const { samples, numbers } = this
     if (this.task.kind === 'numbers') {
-      const variance = numbers.square - (numbers.sum * numbers.sum) / Math.max(1, numbers.count)
-      const mean = numbers.error / Math.max(1, numbers.count)
-      return { samples, explained: 1 - numbers.error / variance, rmse: Math.sqrt(mean), loss: mean }
+      const mean = numbers.reduce((sum, n) => sum + n.error, 0) / Math.max(1, samples * numbers.length)
+      return { samples, explained: explainedBy(numbers), rmse: Math.sqrt(mean), loss: mean }
     }
     return {
       samples,
@@ -108,4 +110,15 @@ export class AnswerTally {
       ...(this.loss === undefined ? {} : { loss: this.loss / this.decisions }),
     }
   }
+}
+
+/** Numbers per sample up to which each counts alike; of more, variances and errors are added up. */
+const fewNumbers = 16
+
+/** The share of the answers' variance that is explained, each number's about its own mean; 0 where none varies. */
+function explainedBy(numbers: readonly { readonly squares: number; readonly error: number }[]): number {
+  const total = (key: 'squares' | 'error'): number => numbers.reduce((sum, n) => sum + n[key], 0)
+  const parts = numbers.length <= fewNumbers ? numbers : [{ squares: total('squares'), error: total('error') }]
+  const varying = parts.filter((p) => p.squares > 0)
+  return varying.reduce((sum, p) => sum + (1 - p.error / p.squares), 0) / Math.max(1, varying.length)
 }
