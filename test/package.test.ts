@@ -73,7 +73,7 @@ import { train } from 'coppice/train'
 import { lenet5 } from 'coppice/zoo'
 
 const digits = drawDigits(500, 1)
-const network = lenet5({ seed: 1, width: 0.5 })
+const network = lenet5({ seed: 1, width: 0.3 })
 const { batcher } = bindSplits(network, { train: digits, test: digits }, { range: [0, 1] })
 const { model } = await train(network, digits, { batcher, epochs: 2, batchSize: 50, learningRate: 0.05 })
 for (const name of ['model.onnx', 'lenet5.onnx']) writeFileSync(name, writeModel(model))
@@ -174,7 +174,7 @@ describe('a program that uses it', () => {
   })
 
   // Typed above, where they are also made JavaScript.
-  it.each(blocks)('$where runs', async ({ name }) => {
+  it.concurrent.each(blocks)('$where runs', async ({ name }) => {
     await node('--import', './served.mjs', `out/blocks/${name}.js`)
   })
 
