@@ -5,6 +5,7 @@
 import type { Context } from './method.ts'
 import { methodNamed } from './methods.ts'
 import type { Model } from './model.ts'
+import { checkOptions } from './options.ts'
 import { outputKinds, type Task } from './task/task.ts'
 
 export type Step = readonly [id: string, options: Readonly<Record<string, unknown>>]
@@ -40,8 +41,9 @@ export interface CalibrationSpec {
   readonly header?: boolean
 }
 
-/** Runs the steps in order. */
+/** Runs the steps in order. Throws before the first where any step's method or options are wrong. */
 export async function runSteps(model: Model, steps: readonly Step[], context: Context = {}): Promise<Model> {
+  for (const [id, options] of steps) checkOptions(id, methodNamed(id).options, options as Record<string, never>)
   let current = model
   for (const [i, [id, options]] of steps.entries()) {
     current = await methodNamed(id)(current, options as Record<string, number>, {

@@ -26,7 +26,7 @@ const layers: Readonly<Record<string, string>> = {
   evaluate: 'data graph ops prune runtime task tensor train',
   compress: 'calibrate data evaluate formats graph onnx quantize runtime task tensor',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
-  report: 'calibrate compress data evaluate formats graph runtime task tensor train',
+  report: 'calibrate data evaluate formats graph runtime task tensor train',
   node: 'data formats graph onnx tensor train',
   // The package's subpaths (package.json, "exports"): nothing in src/ imports from here. What needs Node is in node/.
   exports: 'compress data evaluate formats grad graph onnx ops prune quantize report runtime task train zoo',

@@ -1,7 +1,9 @@
 /** The main job: a model in; a smaller or faster model, its packed form and the recipe that makes them, out. */
 
 import { type BoundData, usualTake } from '../data/handle.ts'
-import type { Mode } from '../formats/entropy/integer-coder.ts'
+import { latencyOf, oneCall } from '../evaluate/compare.ts'
+import { randomData, randomSpec } from '../evaluate/random-data.ts'
+import { openTrial, type Trial } from '../evaluate/trial.ts'
 import { packModelOn } from '../formats/pack.ts'
 import { unpackOnnxOn } from '../formats/unpack.ts'
 import { type InputShapes, withInputShapes } from '../graph/input-shapes.ts'
@@ -11,41 +13,44 @@ import type { Model } from '../model.ts'
 import { apart } from '../numbers.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
+import { checkOptions, type OptionsOf } from '../options.ts'
 import type { CalibrationSpec, Recipe, Step } from '../recipe.ts'
 import type { SpeedUp } from '../speed-up.ts'
-import type { MaxLoss } from '../task/max-loss.ts'
+import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
 import { settleTask } from '../task/settle.ts'
 import { describeTask, type Task } from '../task/task.ts'
 import type { Finding, LossUnit } from '../task/verdict.ts'
 import type { Workers } from '../workers.ts'
 import { openFaster } from './faster.ts'
 import { holdBack } from './held-back.ts'
-import { randomData, randomSpec } from './random-data.ts'
-import { dataScorer, openTrial, randomScorer, type Scorer, type Trial } from './scorer.ts'
+import { compressTable } from './options.ts'
+import { dataScorer, randomScorer, type Scorer } from './scorer.ts'
 import { type Found, openSmall, type Search } from './small.ts'
 import { type Tidied, tidy } from './tidy.ts'
 
-export interface CompressOptions extends Pick<Context, 'progress' | 'warn' | 'signal'> {
-  readonly goal: 'size' | 'speed'
-  /** What may be lost. */
-  readonly max: MaxLoss
-  /** What the outputs mean, in the words of `--task`; guessed where it does not say. */
-  readonly task?: string
+export interface CompressOptions
+  extends Partial<OptionsOf<typeof compressTable>>,
+    Pick<Context, 'progress' | 'warn' | 'signal'> {
+  /** Data bound to the model; without any, the loss is judged on random inputs. */
+  readonly data?: BoundData
   /** Told at once how each output is judged. */
   readonly say?: (sentence: string) => void
-  readonly seed: number
-  readonly data?: BoundData
+  /** The bytes of the model's file, which are the result where nothing smaller comes out; default: the model, written. */
+  readonly original?: Uint8Array
   /** How the recipe names the data. */
   readonly calibration?: Omit<CalibrationSpec, 'samples' | 'batchSize'>
-  readonly packMode?: Mode
   /** Threads to quantise and pack on; this one alone where there are none. */
   readonly workers?: Workers
   /** Shapes that the inputs have in what is written; default: those of the model. */
   readonly writtenInputs?: InputShapes
-  /** Keep exporters' notes and graphs of training; default false. */
-  readonly keepMetadata?: boolean
-  /** How much faster `after` is than `before`, from one interleaved run (goal speed). */
-  readonly compareSpeed: (before: Model, after: Model) => Promise<SpeedUp>
+  /** How much faster `after` is than `before` (goal speed); default: timed here, in turn, on the first test sample. */
+  readonly compareSpeed?: (before: Model, after: Model) => Promise<SpeedUp>
+}
+
+/** All that a run needs to know. */
+interface Settings extends Omit<CompressOptions, keyof typeof compressTable>, OptionsOf<typeof compressTable> {
+  readonly max: MaxLoss
+  readonly original: Uint8Array
 }
 
 export interface Compressed {
@@ -87,8 +92,15 @@ const begins = { search: 0.09, packing: 0.76, trial: 0.89 }
 /** Searches again with a tighter limit where a result breaks it on other samples; so often at most. */
 const mostAttempts = { size: 4, speed: 2 }
 
-/** Compresses a model that was read from `original`, the file's bytes. */
-export async function compress(model: Model, original: Uint8Array, options: CompressOptions): Promise<Compressed> {
+/**
+ * Makes a model smaller or faster within the loss that is allowed. Throws one sentence where an option is wrong, or where
+ * no loss could be judged (data of one class, outputs that do not depend on the input).
+ */
+export async function compress(model: Model, given: CompressOptions = {}): Promise<Compressed> {
+  const table = Object.fromEntries(Object.entries(given).filter(([name]) => name in compressTable))
+  const checked = checkOptions('compress', compressTable, table)
+  const max = parseMaxLoss(checked.maxLoss)
+  const options: Settings = { ...given, ...checked, max, original: given.original ?? writeModel(model) }
   const { goal, signal } = options
   const prepared = await prepare(model, options)
   const { task, scorer, search, trialOf, tidied } = prepared
@@ -97,7 +109,7 @@ export async function compress(model: Model, original: Uint8Array, options: Comp
   let tightness = 1
   for (let attempt = 1; ; attempt++) {
     const found = await search.find((m) => scorer.verdictOf(m, tightness))
-    const made = await encode(found, prepared, { model, original, options })
+    const made = await encode(found, prepared, { model, options })
     const late = (share: number, what: string): void =>
       options.progress?.(begins.trial + (1 - begins.trial) * share, what)
     late(0, 'decoding the packed file')
@@ -135,8 +147,8 @@ interface Prepared {
 }
 
 /** What to judge by, the search, and the trial at the end: on data, or on random inputs where there is none. */
-async function prepare(model: Model, options: CompressOptions): Promise<Prepared> {
-  const { goal, max, seed, data, signal, progress, warn, workers, compareSpeed } = options
+async function prepare(model: Model, options: Settings): Promise<Prepared> {
+  const { goal, max, seed, data, signal, progress, warn, workers } = options
   for (const remark of randomRemarks(model)) warn?.(`${remark}, and what they differ by counts as loss`)
   progress?.(0, 'tidying')
   const tidied = await tidy(model, options)
@@ -154,9 +166,14 @@ async function prepare(model: Model, options: CompressOptions): Promise<Prepared
     const task = tell(await settleTask(model, { told: options.task, dataset: data.splits.train, feeds }))
     const scorer = await dataScorer(model, { data, heldBack, task, max })
     const context = { ...shared, task, data: heldBack.data }
+    const timed = async (before: Model, after: Model): Promise<SpeedUp> =>
+      (await latencyOf([before, after], await oneCall(before, { data, seed }), { signal }))[1].speedUp
     const search =
       goal === 'speed'
-        ? await openFaster(tidied.model, { ...context, compareSpeed })
+        ? await openFaster(tidied.model, {
+            ...context,
+            compareSpeed: options.compareSpeed ?? timed,
+          })
         : await openSmall(tidied.model, context)
     const spec = options.calibration && {
       ...options.calibration,
@@ -183,11 +200,8 @@ async function prepare(model: Model, options: CompressOptions): Promise<Prepared
 }
 
 /** The files of a result: where nothing smaller came out, the tidied model, or if that is no smaller either, the file as it was. */
-async function encode(
-  found: Found,
-  prepared: Prepared,
-  { model, original, options }: { model: Model; original: Uint8Array; options: CompressOptions },
-) {
+async function encode(found: Found, prepared: Prepared, { model, options }: { model: Model; options: Settings }) {
+  const { original } = options
   const { tidied } = prepared
   const asWritten = (m: Model): Model => withInputShapes(m, options.writtenInputs ?? new Map())
   const result = async (of: { model: Model; onnx: Uint8Array; steps: readonly Step[]; notes: readonly string[] }) => ({
@@ -257,7 +271,7 @@ function heldBackLoss(
 function recipeOf(
   steps: readonly Step[],
   { task, calibration }: Pick<Prepared, 'task' | 'calibration'>,
-  { goal, max, seed }: CompressOptions,
+  { goal, max, seed }: Settings,
 ): Recipe {
   return {
     coppice: 1,

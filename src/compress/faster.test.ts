@@ -4,8 +4,6 @@ import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { splitDataset } from '../data/batches.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
-import { writeModel } from '../onnx/write.ts'
-import { parseMaxLoss } from '../task/max-loss.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { compress } from './compress.ts'
@@ -27,9 +25,9 @@ it('says what to allow for every layer to compute on integers, and that suffices
   const inputs = requiredInputs(regressor)
   const batcher = batcherFor(inputs, train, guessPreprocess(inputs, train), regressor.graph.outputs)
   const notesAt = async (max: string): Promise<string> => {
-    const result = await compress(regressor, writeModel(regressor), {
+    const result = await compress(regressor, {
       goal: 'speed',
-      max: parseMaxLoss(max),
+      maxLoss: max,
       seed: 1,
       data: { splits: { train, test }, batcher },
       compareSpeed: async () => ({ median: 2, low: 1.9, high: 2.1, rounds: 10 }),

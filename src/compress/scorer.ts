@@ -1,16 +1,18 @@
 /**
  * What a model lost of what is allowed, as searches ask it: on held-back data, or on random inputs where there is none.
- * What came out is judged once more on other samples (test data, another draw).
+ * What came out is judged once more on other samples (evaluate/trial.ts).
  */
+
 import { fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
+import type { RandomData } from '../evaluate/random-data.ts'
+import { batchSize, explainsTargets, randomInWords, withoutMisfits } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
 import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
-import { isDecision, type Task } from '../task/task.ts'
+import type { Task } from '../task/task.ts'
 import { type Verdict, verdictOf } from '../task/verdict.ts'
 import type { HeldBack } from './held-back.ts'
-import type { RandomData } from './random-data.ts'
 
 export interface Scorer {
   /** What it judges on, for people. */
@@ -22,14 +24,6 @@ export interface Scorer {
   readonly warnings: readonly string[]
 }
 
-/** A judgement on other samples than the search's, of the original and of what came out. */
-export interface Trial {
-  readonly on: string
-  readonly judgements: readonly OutputJudgement[]
-  readonly verdict: Verdict
-}
-
-const batchSize = 250
 /** A model that knows nearly all held-back samples by heart loses more on new ones than on them. */
 const knownByHeart = 0.995
 
@@ -117,10 +111,6 @@ export async function randomScorer(
 /** Of a ratio on random inputs, in dB: a second draw is then within 1 dB nearly always. */
 const mostErrorDb = 0.35
 
-export function randomInWords(samples: number, { ranges }: RandomData): string {
-  return `${samples} random inputs ${ranges.length > 1 ? `in each of the ranges ${ranges.join(', ')}` : ''}`.trim()
-}
-
 /** Limits that leave room: what a search may use where a first result broke them on other samples. */
 function tightened(max: MaxLoss, tightness: number): MaxLoss {
   return { ...max, points: max.points * tightness, snrDb: max.snrDb - 20 * Math.log10(tightness) }
@@ -148,72 +138,7 @@ function labelledWell(own: readonly OutputJudgement[], classes: number, id: stri
   return well
 }
 
-/** Less of the targets' variance than that says that the output gives something else than they are. */
-const leastExplained = 0.1
-
-function explainsTargets({ explained }: OutputJudgement): boolean {
-  return explained === undefined || explained.before >= leastExplained
-}
-
-/**
- * Judgements without the answers that do not fit: another head's labels, and targets that the output does not give (of
- * another unit, or labels where it gives logits), which it could come nearer to while it is ruined. Decisions are then
- * judged by agreement; what only the labels made classes of, and numbers, by noise.
- */
-function withoutMisfits(judged: readonly OutputJudgement[], known: readonly OutputJudgement[]): OutputJudgement[] {
-  const names = new Set(known.map((k) => k.task.output))
-  return judged.map((j) => {
-    if (!explainsTargets(j)) return { ...j, explained: undefined }
-    if (!j.right || names.has(j.task.output)) return j
-    if (!j.task.labelsAlone) return { ...j, right: undefined }
-    const { axis: _axis, ...task } = j.task
-    return { ...j, task: { ...task, kind: 'numbers' }, right: undefined, changed: undefined }
-  })
-}
-
 function named(outputs: readonly { readonly output: string }[]): string {
   const names = outputs.map((o) => `"${o.output}"`).join(', ')
   return outputs.length === 1 ? `output ${names} is` : `outputs ${names} are`
-}
-
-/** The final judgement: on test data, or on another draw. */
-export async function openTrial(
-  model: Model,
-  inputs: { readonly data: BoundData } | { readonly random: RandomData; readonly samples: number },
-  { task, max, signal }: { task: Task; max: MaxLoss; signal?: AbortSignal },
-): Promise<(other: Model) => Promise<Trial>> {
-  if ('data' in inputs) {
-    const { batcher, splits } = inputs.data
-    const { test } = splits
-    const judge = await openJudge(model, {
-      task,
-      inputs: () => fedBatches(batcher, test, batchSize),
-      dataset: test,
-      signal,
-    })
-    return async (other) => {
-      const all = await judge.compare(other)
-      const known = all.filter((j) => isDecision(j.task) && j.right)
-      const judgements = withoutMisfits(all, bestOf(known))
-      const verdict = verdictOf(judgements, max)
-      return { on: `${test.length} samples of ${test.id}`, judgements, verdict }
-    }
-  }
-  const { random, samples } = inputs
-  const batches = [...random.batches(samples, 2)]
-  const judge = await openJudge(model, { task, inputs: () => batches, signal })
-  return async (other) => {
-    const judgements = await judge.compare(other)
-    return {
-      on: `another draw of ${randomInWords(samples, random)}`,
-      judgements,
-      verdict: verdictOf(judgements, max, { valuesOnly: true }),
-    }
-  }
-}
-
-/** Of several labelled outputs, those that the labels fit: about as right as the best. */
-function bestOf(known: readonly OutputJudgement[]): OutputJudgement[] {
-  const best = Math.max(0, ...known.map((j) => j.right?.before ?? 0))
-  return known.filter((j) => (j.right?.before ?? 0) >= 0.5 * best)
 }

@@ -7,9 +7,8 @@ import { AbortError } from '../errors.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { checkOptions } from '../options.ts'
-import { compact } from '../quantize/compact.ts'
 import { type PreparedUniform, prepareUniform, quantizeAt, uniform } from '../quantize/uniform.ts'
-import type { Step } from '../recipe.ts'
+import { runSteps, type Step } from '../recipe.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { isDecision, type Task } from '../task/task.ts'
 import type { Verdict } from '../task/verdict.ts'
@@ -125,13 +124,10 @@ export async function openSmall(
       const { price: lambda, verdict: held } = best
       const quantized = await modelAt(lambda)
       progress?.(begins.storing, 'storing weights as integers')
-      const compacted = await compact(quantized)
+      const rest: readonly Step[] = [['compact', {}]]
       return {
-        model: compacted,
-        steps: [
-          ['uniform', { lambda }],
-          ['compact', {}],
-        ],
+        model: await runSteps(quantized, rest),
+        steps: [['uniform', { lambda }], ...rest],
         // Prices that hold only rise, and compacting changes no weight.
         verdict: held,
         kept,

@@ -1,6 +1,7 @@
 /** `coppice/evaluate`: accuracy, agreement with a reference, latency, sizes, and how sparse each layer may be. */
 export { type Accuracy, type EvaluateOptions, evaluateAccuracy, evaluateAnswers } from '../evaluate/accuracy.ts'
 export { type CheckOptions, checkPreprocess, type PreprocessFinding } from '../evaluate/check-preprocess.ts'
+export { type Comparison, compareModels, type MeasureOptions, type Subject } from '../evaluate/compare.ts'
 export { type Contender, type Latency, type LatencyOptions, measureLatency, type Spread } from '../evaluate/latency.ts'
 export { findRandomInputs, type RandomInputOptions, type RandomInputs } from '../evaluate/random-inputs.ts'
 export {
@@ -14,7 +15,6 @@ export {
   scan,
 } from '../evaluate/scan.ts'
 export { type Compressor, type Compressors, measureSizes, type Sizes } from '../evaluate/size.ts'
-export { type Comparison, compareModels, type MeasureOptions, type Subject } from '../report/measure.ts'
 export { type SpeedUp, type SpeedVerdict, speedInWords, speedVerdict } from '../speed-up.ts'
 export { type GuessOptions, guessTask } from '../task/guess.ts'
 export { type Judge, type JudgedBatch, type JudgeOptions, type OutputJudgement, openJudge } from '../task/judge.ts'

@@ -1,40 +1,8 @@
 /** What a report says, as plain data: the table and the page are drawn from it. */
-import type { Spread } from '../evaluate/latency.ts'
-import type { LayerInfo } from '../inspect.ts'
+import type { Agreement, Side } from '../evaluate/compare.ts'
 import type { Recipe } from '../recipe.ts'
-
 import type { SpeedUp } from '../speed-up.ts'
 import type { Finding } from '../task/verdict.ts'
-
-export interface Side {
-  readonly name: string
-  /** Bytes of the .onnx as it is, and packed by coppice. */
-  readonly bytes: number
-  readonly packed: number
-  /** Bytes of the .onnx gzipped (level 9) and with brotli (level 11), where that was asked for. */
-  readonly gzip?: number
-  readonly brotli?: number
-  readonly params: number
-  /** Parameters that are not zero. */
-  readonly nonZero: number
-  /** Multiply-adds at batch 1; null where shapes are not known. */
-  readonly macs: number | null
-  /** Shares of 1, on the whole test set. */
-  readonly top1?: number
-  readonly top5?: number
-  /** Milliseconds per call: median, 10th and 90th percentile. */
-  readonly latencyMs?: Spread
-  readonly layers: readonly LayerInfo[]
-}
-
-export interface Agreement {
-  /** What the outputs were compared on. */
-  readonly on: string
-  /** Share of 1 with the same top class; left out where outputs are no class scores. */
-  readonly top1?: number
-  readonly snrDb: number
-  readonly maxAbsDiff: number
-}
 
 export interface LayerRow {
   readonly name: string

@@ -1,5 +1,6 @@
 /** A report with everything that one may say, for tests of how it is drawn. */
-import type { Report, Side } from '../report/report.ts'
+import type { Side } from '../evaluate/compare.ts'
+import type { Report } from '../report/report.ts'
 
 const side: Side = {
   name: 'net.onnx',

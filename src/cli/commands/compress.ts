@@ -1,6 +1,8 @@
 /** `coppice compress`: the main job. */
 import { basename } from 'node:path'
 import { brokenInWords, type CompressOptions, compress } from '../../compress/compress.ts'
+import { compressTable } from '../../compress/options.ts'
+import { compareModels } from '../../evaluate/compare.ts'
 import { packModelOn } from '../../formats/pack.ts'
 import { inputShapesOf, withInputShapes } from '../../graph/input-shapes.ts'
 import { opsetOf } from '../../model.ts'
@@ -10,13 +12,12 @@ import { withPool } from '../../node/pool.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { constantRows } from '../../report/constant-rows.ts'
 import { renderHtml } from '../../report/html.ts'
-import { compareModels, latencyOf, oneCall } from '../../report/measure.ts'
 import type { Report } from '../../report/report.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
 import { isSameModel, speedInWords, speedVerdict } from '../../speed-up.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
-import { compareSizesOption, defineCommand, type Invocation, taskOption, threadsOption } from '../command.ts'
+import { compareSizesOption, defineCommand, type Invocation, threadsOption } from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { inputFacts, withoutFolders } from '../facts.ts'
@@ -32,28 +33,8 @@ const options = {
     help: 'the compressed model (.onnx)',
   },
   ...dataOptions,
-  goal: {
-    type: 'choice',
-    of: ['size', 'speed'],
-    default: 'size',
-    value: 'goal',
-    help: 'what to optimise for: size or speed',
-  },
-  maxLoss: {
-    type: 'string',
-    default: '0.5',
-    value: 'loss',
-    help: 'what may be lost: points of accuracy or agreement (0.5), noise (30dB or 3%), or one of each between commas',
-  },
-  ...taskOption,
+  ...compressTable,
   pack: { type: 'string', optional: true, value: 'file', writes: '.cop', help: 'also write the packed file (.cop)' },
-  packMode: {
-    type: 'choice',
-    of: ['fast', 'default', 'max'],
-    default: 'default',
-    value: 'mode',
-    help: 'how hard the packer tries: fast, default or max',
-  },
   report: { type: 'string', optional: true, value: 'file', writes: '.html', help: 'also write the report (.html)' },
   recipe: {
     type: 'string',
@@ -63,11 +44,6 @@ const options = {
     help: 'where to write the recipe, with which `coppice run` repeats the result (default: beside the output)',
   },
   latency: { type: 'boolean', default: true, help: 'measure how long a call takes' },
-  keepMetadata: {
-    type: 'boolean',
-    default: false,
-    help: "keep exporters' notes (stack traces, class names, paths), which are left out otherwise",
-  },
   ...compareSizesOption,
   ...threadsOption,
 } as const satisfies OptionTable
@@ -82,7 +58,8 @@ export const compressCommand = defineCommand({
 
 async function runCompress(path: string, flags: CompressFlags, { io, signal }: Invocation): Promise<void> {
   const { goal, packMode, seed } = flags
-  const max = parseMaxLoss(flags.maxLoss)
+  // A wrong limit is told before the model is opened.
+  parseMaxLoss(flags.maxLoss)
   const names = outputNames(flags)
   const { model: asFiled, onnx: original, raisedFrom, fileBytes } = openAny(path, { outputs: Object.values(names) })
   const model = shapedModel(asFiled, flags)
@@ -91,31 +68,24 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   const data = await bindData(model, flags, io, signal)
   const warnings: string[] = [...(data?.warnings ?? [])]
   const shares = sharesOf(fileBytes, flags.latency)
+  const { maxLoss, task, keepMetadata } = flags
   const compressOptions: CompressOptions = {
-    goal,
-    max,
-    ...(flags.task === undefined ? {} : { task: flags.task }),
+    ...{ goal, maxLoss, task, packMode, keepMetadata, seed },
+    original,
     say: (sentence) => io.say(`note: ${sentence}`),
-    seed,
     data,
     calibration: data?.spec,
     writtenInputs: inputShapesOf(asFiled),
-    packMode,
-    keepMetadata: flags.keepMetadata,
     progress: (done, what) => io.progress(shares.compress * done, what),
     warn: (message) => warnings.push(message),
     signal,
-    compareSpeed: async (before, after) => {
-      const [, { speedUp }] = await latencyOf([before, after], await oneCall(before, { data, seed }), { signal })
-      return speedUp
-    },
   }
   if (!data)
     warnings.push(
       'no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC',
     )
   const { result, rows, before } = await withPool({ bytes: fileBytes }, async (workers) => {
-    const result = await compress(model, original, { ...compressOptions, workers })
+    const result = await compress(model, { ...compressOptions, workers })
     return {
       result,
       rows: await constantRows(result.floatForm, result.model, {

@@ -1,7 +1,7 @@
 /** `coppice run`: applies a recipe to a model; the same recipe, model and data give the same bytes. */
 
-import { randomData, randomSpec } from '../../compress/random-data.ts'
 import { dataHandle } from '../../data/handle.ts'
+import { randomData, randomSpec } from '../../evaluate/random-data.ts'
 import { readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { parseRecipe, runSteps } from '../../recipe.ts'
@@ -34,7 +34,8 @@ async function runRecipe(
   const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
   const { model, onnx } = openAny(path, { outputs: [flags.output], inputs: [recipePath] })
   const { calibration, seed } = recipe
-  const random = calibration?.data === randomSpec && !flags.data ? await randomData(model, seed) : undefined
+  const random =
+    calibration?.data === randomSpec && !flags.data ? await randomData(model, seed, calibration) : undefined
   const bound =
     calibration &&
     !random &&

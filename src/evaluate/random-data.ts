@@ -1,6 +1,5 @@
 /** Random inputs in place of data: as many as give a figure that holds, and as the model's cost allows. */
 import type { DataHandle } from '../data/handle.ts'
-import { findRandomInputs, type RandomInputs } from '../evaluate/random-inputs.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Feeds } from '../method.ts'
@@ -8,6 +7,7 @@ import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import type { JudgedBatch } from '../task/judge.ts'
 import { sizeOf } from '../tensor/dtype.ts'
+import { findRandomInputs, type RandomInputs } from './random-inputs.ts'
 
 export interface RandomData {
   readonly ranges: readonly string[]
@@ -42,21 +42,29 @@ const mostCalibrated = 32
 const leastJudged = 4
 const leastCalibrated = 8
 
-/** Finds inputs that the model runs with. The same model and seed give the same ones. */
-export async function randomData(model: Model, seed: number): Promise<RandomData> {
+/**
+ * Finds inputs that the model runs with. The same model and seed give the same ones. `take` says how many to calibrate on,
+ * over all ranges, and how many per call, as a recipe has them; default: as many as the model's cost allows.
+ */
+export async function randomData(
+  model: Model,
+  seed: number,
+  take?: { readonly samples: number; readonly batchSize: number },
+): Promise<RandomData> {
   const { inputs, macs, values } = await withSession(
     () => openSession(model),
     async (session) => {
       const one = await findRandomInputs(model, session)
       const cost = costOf(model, one)
-      const batchSize = samplesPerCall(cost.macs)
+      const batchSize = take?.batchSize ?? samplesPerCall(cost.macs)
       return { ...cost, inputs: batchSize > 1 ? await findRandomInputs(model, session, { batchSize }) : one }
     },
   )
   const { ranges, samples: fed } = inputs
   const afford = (budget: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, Math.floor(budget / (macs * ranges.length))))
-  const calls = Math.ceil(afford(calibrationCost, leastCalibrated, mostCalibrated) / fed)
+  const calibrated = take ? take.samples / ranges.length : afford(calibrationCost, leastCalibrated, mostCalibrated)
+  const calls = Math.ceil(calibrated / fed)
   const plan = ranges.flatMap((range) => Array.from({ length: calls }, (_, call) => ({ range, call })))
   // Drawn once where they are few: they are read again and again.
   const isFew = plan.length * fed * values <= mostDrawn

@@ -1,13 +1,8 @@
 /** Measuring two models side by side for a report: sizes, accuracy on the whole test set, agreement, latency. */
 
-import { randomData } from '../compress/random-data.ts'
-import { openTrial, type Trial } from '../compress/scorer.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
-import { type Latency, type LatencyOptions, measureLatency } from '../evaluate/latency.ts'
-import { findRandomInputs } from '../evaluate/random-inputs.ts'
-import { type Compressors, measureSizes } from '../evaluate/size.ts'
-import { inspectModel } from '../inspect.ts'
+import { inspectModel, type LayerInfo } from '../inspect.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
@@ -16,7 +11,43 @@ import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
 import { settleTask } from '../task/settle.ts'
 import type { Task } from '../task/task.ts'
 import { sameBytes } from '../tensor/dtype.ts'
-import type { Agreement, Side } from './report.ts'
+import { type Latency, type LatencyOptions, measureLatency, type Spread } from './latency.ts'
+import { randomData } from './random-data.ts'
+import { findRandomInputs } from './random-inputs.ts'
+import { type Compressors, measureSizes } from './size.ts'
+import { openTrial, type Trial } from './trial.ts'
+
+/** What is measured of one of two models. */
+export interface Side {
+  readonly name: string
+  /** Bytes of the .onnx as it is, and packed by coppice. */
+  readonly bytes: number
+  readonly packed: number
+  /** Bytes of the .onnx gzipped (level 9) and with brotli (level 11), where that was asked for. */
+  readonly gzip?: number
+  readonly brotli?: number
+  readonly params: number
+  /** Parameters that are not zero. */
+  readonly nonZero: number
+  /** Multiply-adds at batch 1; null where shapes are not known. */
+  readonly macs: number | null
+  /** Shares of 1, on the whole test set. */
+  readonly top1?: number
+  readonly top5?: number
+  /** Milliseconds per call: median, 10th and 90th percentile. */
+  readonly latencyMs?: Spread
+  readonly layers: readonly LayerInfo[]
+}
+
+/** How two models' outputs agree. */
+export interface Agreement {
+  /** What the outputs were compared on. */
+  readonly on: string
+  /** Share of 1 with the same top class; left out where outputs are no class scores. */
+  readonly top1?: number
+  readonly snrDb: number
+  readonly maxAbsDiff: number
+}
 
 export interface Subject {
   readonly name: string

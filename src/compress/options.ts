@@ -1,0 +1,44 @@
+/** The options of `compress`, in code as on the command line. */
+import type { OptionTable } from '../options.ts'
+
+export const compressTable = {
+  goal: {
+    type: 'choice',
+    of: ['size', 'speed'],
+    default: 'size',
+    value: 'goal',
+    help: 'what to optimise for: size or speed',
+  },
+  maxLoss: {
+    type: 'string',
+    default: '0.5',
+    value: 'loss',
+    help: 'what may be lost: points of accuracy or agreement (0.5), noise (30dB or 3%), or one of each between commas',
+  },
+  task: {
+    type: 'string',
+    optional: true,
+    value: 'task',
+    help: 'what the outputs mean, as KIND or OUTPUT=KIND between commas: classes, binary, labels, numbers, embedding, image, mask, tokens, state or ignored (default: guessed, and printed)',
+  },
+  packMode: {
+    type: 'choice',
+    of: ['fast', 'default', 'max'],
+    default: 'default',
+    value: 'mode',
+    help: 'how hard the packer tries: fast, default or max',
+  },
+  keepMetadata: {
+    type: 'boolean',
+    default: false,
+    help: "keep exporters' notes (stack traces, class names, paths), which are left out otherwise",
+  },
+  seed: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 2 ** 32 - 1,
+    integer: true,
+    help: 'seed of every random draw',
+  },
+} as const satisfies OptionTable
