@@ -56,6 +56,14 @@ describe('imports', () => {
     }
   })
 
+  test('nothing imports from exports/, which is for users', () => {
+    for (const file of files.filter((name) => !name.startsWith('exports/')))
+      expect(
+        importsOf(file).filter((path) => /(^|\/)exports\//.test(path)),
+        file,
+      ).toEqual([])
+  })
+
   test('only node/ and cli/ know Node', () => {
     for (const file of files.filter((name) => !/^(node|cli)\//.test(name)))
       expect(

@@ -166,6 +166,10 @@ describe('the packed package', () => {
   })
 })
 
+it('has a command', async () => {
+  expect(await node(join(installed, 'dist/cli/main.js'), 'inspect', 'model.onnx')).toMatch(/Conv/)
+})
+
 describe('a program that uses it', () => {
   it('is typed by moduleResolution nodenext and bundler, and runs', async () => {
     const types = [[], ['-p', 'tsconfig.bundler.json']].map((args) => output(join(bin, 'tsc'), args))
