@@ -1,11 +1,11 @@
 /**
  * Channels of a graph: which values have them, which have to stay, and which have to go together.
- * A channel is a place in the value's axis 1, numbered through the whole graph from `start`. A stored tensor that is read
+ * A channel is a place in the value's axis 1 (in its last axis where matrices multiply sequences), numbered through the whole graph from `start`. A stored tensor that is read
  * where a value is expected has channels too, and so has an axis of a tensor that several nodes read.
  */
 
 import type { Graph, Model, Node, Tensor } from '../model.ts'
-import { type ChannelDims, type Coupling, type Cut, couplingOf } from '../ops/coupling.ts'
+import { type ChannelDims, type Coupling, type Cut, couplingOf, keepsAxis } from '../ops/coupling.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { integers, sizeOf } from '../tensor/dtype.ts'
 import { capturedBy, constantOf, consumersOf, intAttribute, producersOf } from './walk.ts'
@@ -34,6 +34,7 @@ export interface ChannelView {
   readonly couplings: ReadonlyMap<Node, Coupling>
   readonly shared: readonly SharedAxis[]
   dims(name: string): ChannelDims | undefined
+  axis(name: string): number
   constant(name: string): Tensor | undefined
   /** The channels of a value that has some. */
   range(name: string): Range
@@ -44,9 +45,14 @@ export function channelsOf(model: Model): ChannelView {
   const shapes = inferShapes(model).values
   const producers = producersOf(graph)
   const constant = (name: string): Tensor | undefined => (name ? constantOf(graph, name, producers) : undefined)
+  const ranks = (name: string): number => shapes.get(name)?.shape?.length ?? 0
+  const last = lastAxisValues(graph, ranks, constant)
+  const axis = (name: string): number => (last.has(name) ? ranks(name) - 1 : 1)
   const dims = (name: string): ChannelDims | undefined => {
     const { dtype, shape } = shapes.get(name) ?? {}
-    const [channels, ...places] = shape?.slice(1).map((d) => (typeof d === 'number' ? d : undefined)) ?? []
+    const sizes = shape?.map((d) => (typeof d === 'number' ? d : undefined)) ?? []
+    const [channels] = sizes.splice(axis(name), 1)
+    const places = sizes.slice(1)
     return dtype === 'float32' && channels && !places.includes(0) ? [channels, ...places] : undefined
   }
   let total = 0
@@ -67,33 +73,61 @@ export function channelsOf(model: Model): ChannelView {
   for (const name of [...graph.inputs.map((i) => i.name), ...graph.nodes.flatMap((n) => n.outputs)])
     if (!constant(name)) add(name)
   const couplings = new Map<Node, Coupling>()
-  const asks = otherSizes(graph, dims)
+  const asks = otherSizes(graph, { dims, axis })
   for (const node of graph.nodes) {
-    const found = asks(node) ? { ties: [], cuts: [] } : couplingOf(node, { dims, constant })
+    const found = asks(node) ? { ties: [], cuts: [] } : couplingOf(node, { dims, axis, constant })
     if (!found) continue
     const ends = [...found.ties, ...(found.mix ? [found.mix] : [])]
     for (const { input } of ends) if (constant(input)) add(input)
-    const cuts = [...found.cuts, ...storedInputs(node, found, constant)]
-    const fits = cuts.every(({ at, axis, follows }) => {
+    const cuts = [...found.cuts, ...storedInputs(node, found, { axis, constant })]
+    const fits = cuts.every(({ at, axis, follows, groups = 1 }) => {
       const stored = constant(node.inputs[at])
-      return stored?.dtype === 'float32' && stored.dims[axis] === values.get(follows)?.count
+      const count = values.get(follows)?.count
+      return stored?.dtype === 'float32' && count !== undefined && stored.dims[axis] * groups === count
     })
     if (fits && ends.every((e) => values.has(e.input) && values.has(e.output))) couplings.set(node, { ...found, cuts })
   }
-  const shared = sharedAxes({ graph, couplings, values, constant, range, number })
-  return { model, values, total, couplings, shared, dims, constant, range }
+  const shared = sharedAxes({ graph, couplings, values, axis, constant, range, number })
+  return { model, values, total, couplings, shared, dims, axis, constant, range }
+}
+
+/** The values of three and more axes whose channels lie along the last: what a stored matrix multiplies and makes, and what follows. */
+function lastAxisValues(
+  graph: Graph,
+  ranks: (name: string) => number,
+  constant: ChannelView['constant'],
+): ReadonlySet<string> {
+  const last = new Set<string>()
+  const isValue = (name: string): boolean => ranks(name) > 2 && !constant(name)
+  for (const { op, domain, inputs, outputs } of graph.nodes) {
+    if (op !== 'MatMul' || domain || constant(inputs[1])?.dims.length !== 2) continue
+    for (const name of [inputs[0], outputs[0]]) if (isValue(name)) last.add(name)
+  }
+  const passing = graph.nodes.filter(keepsAxis)
+  for (let before = -1; before < last.size; ) {
+    before = last.size
+    for (const { inputs, outputs } of passing) {
+      const ends = [...inputs, ...outputs].filter((name) => isValue(name) && ranks(name) === ranks(outputs[0]))
+      if (ends.some((name) => last.has(name))) for (const name of ends) last.add(name)
+    }
+  }
+  return last
 }
 
 /** Where a node reads a stored tensor instead of a value: it loses channels of its own. */
-function storedInputs(node: Node, { ties, cuts, mix }: Coupling, constant: ChannelView['constant']): Cut[] {
+function storedInputs(
+  node: Node,
+  { ties, cuts, mix }: Coupling,
+  { axis, constant }: Pick<ChannelView, 'axis' | 'constant'>,
+): Cut[] {
   const read = new Set([...ties.map((t) => t.input), ...(mix ? [mix.input] : [])])
   return node.inputs.flatMap((name, at) =>
-    read.has(name) && constant(name) && !cuts.some((c) => c.at === at) ? [{ at, axis: 1, follows: name }] : [],
+    read.has(name) && constant(name) && !cuts.some((c) => c.at === at) ? [{ at, axis: axis(name), follows: name }] : [],
   )
 }
 
 /** Tells Shape nodes that are asked for other sizes than the number of channels only: `x.size(0)`, say. */
-function otherSizes(graph: Graph, dims: ChannelView['dims']): (node: Node) => boolean {
+function otherSizes(graph: Graph, { dims, axis }: Pick<ChannelView, 'dims' | 'axis'>): (node: Node) => boolean {
   const consumers = consumersOf(graph)
   const outputs = new Set(graph.outputs.map((o) => o.name))
   const producers = producersOf(graph)
@@ -103,10 +137,11 @@ function otherSizes(graph: Graph, dims: ChannelView['dims']): (node: Node) => bo
     if (node.op !== 'Shape' || node.domain || rank === 1 || outputs.has(output)) return false
     const axes = Array.from({ length: rank }, (_, i) => i)
     const given = axes.slice(intAttribute(node, 'start', 0), intAttribute(node, 'end', rank))
-    if (!given.includes(1)) return true
+    const channels = axis(node.inputs[0])
+    if (!given.includes(channels)) return true
     return (consumers.get(output) ?? []).every((reader) => {
       const list = reader.op === 'Gather' ? constantOf(graph, reader.inputs[1], producers) : undefined
-      return list !== undefined && Array.from(integers(list)).every((i) => given.at(i) !== 1)
+      return list !== undefined && Array.from(integers(list)).every((i) => given.at(i) !== channels)
     })
   }
 }
@@ -119,13 +154,13 @@ export function usesOf(graph: Graph): Map<string, number> {
   return uses
 }
 
-interface SharedOptions extends Pick<ChannelView, 'couplings' | 'values' | 'constant' | 'range'> {
+interface SharedOptions extends Pick<ChannelView, 'couplings' | 'values' | 'axis' | 'constant' | 'range'> {
   readonly graph: Graph
   number(count: number): Range
 }
 
 /** Vectors are left out: a copy for a reader that wants another cut costs little. */
-function sharedAxes({ graph, couplings, values, constant, range, number }: SharedOptions): SharedAxis[] {
+function sharedAxes({ graph, couplings, values, axis: axisOf, constant, range, number }: SharedOptions): SharedAxis[] {
   const uses = usesOf(graph)
   const found = new Map<string, { name: string; axis: number; reader: Node; followed: string[] }>()
   for (const [node, { cuts }] of couplings) {
@@ -140,8 +175,8 @@ function sharedAxes({ graph, couplings, values, constant, range, number }: Share
     }
   }
   return [...found.values()].map(({ name, axis, reader, followed }) => ({
-    range: number(range(followed[0]).count),
-    followed: axis === 1 && values.has(name) ? [...followed, name] : followed,
+    range: number(constant(name)?.dims[axis] ?? range(followed[0]).count),
+    followed: values.has(name) && axis === axisOf(name) ? [...followed, name] : followed,
     reader,
     free: followed.length === uses.get(name),
   }))

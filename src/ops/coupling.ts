@@ -1,6 +1,7 @@
 /**
- * How operators tie the channels (axis 1) of their inputs to those of their outputs: what must go together where a
- * channel is removed, and which stored tensors are cut with it. An operator without a row keeps all its channels.
+ * How operators tie the channels of their inputs to those of their outputs: what must go together where a channel is
+ * removed, and which stored tensors are cut with it. Channels lie along axis 1, or along the last axis where matrices
+ * multiply sequences. An operator without a row keeps all its channels.
  *
  * After DepGraph (Fang et al. 2023, arXiv:2301.12900), with the shuffle as a Gather and Split's sizes as data.
  */
@@ -8,12 +9,14 @@ import { intAttribute, intsAttribute } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
 import { integers, sizeOf } from '../tensor/dtype.ts'
 
-/** Sizes from axis 1 on: the number of channels, and sizes that may not be known. */
+/** Sizes without the batch: the number of channels, then the others in order, which may not be known. */
 export type ChannelDims = readonly [number, ...(number | undefined)[]]
 
 export interface CouplingContext {
   /** Of a value or a stored tensor; undefined where it has no channels or their number is not known. */
   dims(name: string): ChannelDims | undefined
+  /** The axis of a value along which its channels lie: 1, or the last. */
+  axis(name: string): number
   constant(name: string): Tensor | undefined
 }
 
@@ -29,6 +32,8 @@ export interface Cut {
   readonly at: number
   readonly axis: number
   readonly follows: string
+  /** Where the axis counts the channels of one group: how many groups there are, all alike. */
+  readonly groups?: number
 }
 
 /** A layer: mixes all channels of `input` into `output` by the stored tensor at input 1. */
@@ -37,6 +42,8 @@ export interface Mix {
   readonly output: string
   readonly inputAxis: number
   readonly outputAxis: number
+  /** Each group of outputs reads its own group of inputs, and the tensor's input axis counts one group's; default 1. */
+  readonly groups?: number
 }
 
 export interface Coupling {
@@ -49,38 +56,52 @@ type Row = (node: Node, context: CouplingContext) => Coupling | undefined
 
 const identity = (n: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i)
 
-function tied(node: Node, { dims }: CouplingContext, cuts: readonly Cut[] = []): Coupling | undefined {
+function tied(node: Node, { dims, axis }: CouplingContext, cuts: readonly Cut[] = []): Coupling | undefined {
   const [input] = node.inputs
   const [output] = node.outputs
   const [a, b] = [dims(input), dims(output)]
-  if (!a || !b || a[0] !== b[0]) return undefined
+  if (!a || !b || a[0] !== b[0] || (axis(input) === 1) !== (axis(output) === 1)) return undefined
   return { ties: [{ input, output, from: identity(a[0]) }], cuts }
 }
 
 const unary: Row = (node, context) => tied(node, context)
+
+/** Channels at the same place of each group go together, so that groups stay of one size. */
+function alikeInGroups(name: string, count: number, groups: number): Tie {
+  return { input: name, output: name, from: identity(count).map((k) => (k + count / groups) % count) }
+}
 
 const convolution: Row = (node, { dims, constant }) => {
   const [input, weight, bias] = node.inputs
   const [output] = node.outputs
   const w = constant(weight)
   const channels = dims(input)?.[0]
-  if (!w || channels === undefined || !dims(output) || (bias && !constant(bias))) return undefined
-  const group = intAttribute(node, 'group', 1)
-  const cuts = [{ at: 1, axis: 0, follows: output }, ...(bias ? [{ at: 2, axis: 0, follows: output }] : [])]
-  if (group === 1) {
-    const mix = { input, output, inputAxis: 1, outputAxis: 0 }
-    return { ties: [], cuts: [...cuts, { at: 1, axis: 1, follows: input }], mix }
+  const made = dims(output)?.[0]
+  if (!w || channels === undefined || !made || (bias && !constant(bias))) return undefined
+  const groups = intAttribute(node, 'group', 1)
+  const isTransposed = node.op === 'ConvTranspose'
+  const biasCuts = bias ? [{ at: 2, axis: 0, follows: output }] : []
+  // Depthwise: each channel in makes its own channels out.
+  if (!isTransposed && groups > 1 && groups === channels && made % groups === 0) {
+    const from = identity(made).map((k) => Math.floor((k * groups) / made))
+    return { ties: [{ input, output, from }], cuts: [{ at: 1, axis: 0, follows: output }, ...biasCuts] }
   }
-  // Depthwise: a channel in is a channel out. Other groups would have to lose channels in equal numbers.
-  if (group !== channels || w.dims[0] !== channels) return undefined
-  return { ties: [{ input, output, from: identity(channels) }], cuts }
+  if (groups > 1 && (isTransposed || channels % groups !== 0 || made % groups !== 0)) return undefined
+  const [inputAxis, outputAxis] = isTransposed ? [0, 1] : [1, 0]
+  const mix = { input, output, inputAxis, outputAxis, ...(groups > 1 ? { groups } : {}) }
+  const ties = groups > 1 ? [alikeInGroups(input, channels, groups), alikeInGroups(output, made, groups)] : []
+  const outputCut: Cut = { at: 1, axis: outputAxis, follows: output }
+  const inputCut: Cut = { at: 1, axis: inputAxis, follows: input, ...(groups > 1 ? { groups } : {}) }
+  return { ties, cuts: [outputCut, ...biasCuts, inputCut], mix }
 }
 
-const dense: Row = (node, { dims, constant }) => {
+const dense: Row = (node, { dims, axis, constant }) => {
   const [input, weight, bias] = node.inputs
   const [output] = node.outputs
   const w = constant(weight)
-  if (w?.dims.length !== 2 || dims(input)?.length !== 1 || dims(output)?.length !== 1) return undefined
+  const [inner, made] = [dims(input)?.length, dims(output)?.length]
+  // Vectors to multiply lie along the last axis.
+  if (w?.dims.length !== 2 || !inner || !made || axis(input) !== inner || axis(output) !== made) return undefined
   if (intAttribute(node, 'transA', 0) === 1) return undefined
   const outputAxis = node.op === 'Gemm' && intAttribute(node, 'transB', 0) === 1 ? 0 : 1
   const mix = { input, output, inputAxis: 1 - outputAxis, outputAxis }
@@ -104,7 +125,7 @@ const batchNormalization: Row = (node, context) => {
 }
 
 /** Values of the same shape tie channel by channel; a constant broadcasts over channels or is cut with them. */
-const elementwise: Row = (node, { dims, constant }) => {
+const elementwise: Row = (node, { dims, axis: axisOf, constant }) => {
   const [output] = node.outputs
   const out = dims(output)
   // Before operator set 7 attributes said how to broadcast.
@@ -114,13 +135,14 @@ const elementwise: Row = (node, { dims, constant }) => {
   for (const [at, name] of node.inputs.entries()) {
     const stored = constant(name)
     if (stored) {
-      // Aligned from the right; the channels are the out.length-th axis from there.
-      const axis = stored.dims.length - out.length
-      if (axis > 1) return undefined
+      // Aligned from the right.
+      const axis = stored.dims.length - (out.length + 1) + axisOf(output)
+      if (stored.dims.length > out.length + 1) return undefined
       if (axis >= 0 && stored.dims[axis] === out[0] && out[0] > 1) cuts.push({ at, axis, follows: output })
     } else {
       const shape = dims(name)
-      if (!shape || shape.length !== out.length || shape[0] !== out[0]) return undefined
+      if (!shape || shape.length !== out.length || shape[0] !== out[0] || axisOf(name) !== axisOf(output))
+        return undefined
       ties.push({ input: name, output, from: identity(out[0]) })
     }
   }
@@ -184,8 +206,8 @@ const flatten: Row = (node, { dims }) => {
   return { ties: [{ input, output, from: identity(out[0]).map((k) => Math.floor(k / size)) }], cuts: [] }
 }
 
-/** The mean over the image, channels kept where they are. */
-const reduceMean: Row = (node, context) => {
+/** Reduced over the image, channels kept where they are. */
+const reduce: Row = (node, context) => {
   const list = node.inputs[1] ? context.constant(node.inputs[1]) : undefined
   const axes = list ? Array.from(integers(list)) : intsAttribute(node, 'axes')
   const rank = (context.dims(node.inputs[0])?.length ?? 0) + 1
@@ -193,48 +215,83 @@ const reduceMean: Row = (node, context) => {
   return resolved?.length && resolved.every((a) => a >= 2) ? tied(node, context) : undefined
 }
 
-const rows: Readonly<Record<string, Row>> = {
-  ...Object.fromEntries(
-    [
-      'Relu',
-      'LeakyRelu',
-      'Sigmoid',
-      'Tanh',
-      'Clip',
-      'HardSigmoid',
-      'HardSwish',
-      'Elu',
-      'Softplus',
-      'Gelu',
-      'Identity',
-      'Dropout',
-      'MaxPool',
-      'AveragePool',
-      'GlobalAveragePool',
-      'GlobalMaxPool',
-    ].map((op) => [op, unary]),
+/** A run of the channels, or all of them and some of the image. */
+const slice: Row = (node, context) => {
+  const { dims, constant } = context
+  const [input] = node.inputs
+  const [output] = node.outputs
+  const [shape, out] = [dims(input), dims(output)]
+  const lists = node.inputs.slice(1).map((name) => (name ? constant(name) : undefined))
+  if (!shape || !out || lists.length < 2 || node.inputs.some((name, i) => i > 0 && name && !constant(name)))
+    return undefined
+  const [starts, , axes, steps] = lists.map((l) => l && Array.from(integers(l)))
+  const cut = axes?.map((a) => (a < 0 ? a + shape.length + 1 : a)) ?? starts?.map((_, i) => i)
+  if (!starts || !cut?.includes(1)) return tied(node, context)
+  if (cut.length > 1 || (steps?.[0] ?? 1) !== 1) return undefined
+  const first = starts[0] < 0 ? Math.max(0, starts[0] + shape[0]) : starts[0]
+  return { ties: [{ input, output, from: identity(out[0]).map((k) => first + k) }], cuts: [] }
+}
+
+/** Padding of the image alone. */
+const pad: Row = (node, context) => {
+  const pads = node.inputs[1] ? context.constant(node.inputs[1]) : undefined
+  const list = pads ? Array.from(integers(pads)) : intsAttribute(node, 'pads')
+  if (!list || node.inputs[3]) return undefined
+  return list[1] === 0 && list[1 + list.length / 2] === 0 ? tied(node, context) : undefined
+}
+
+/** By factors; sizes would name the number of channels. */
+const resize: Row = (node, context) => (node.inputs[3] ? undefined : tied(node, context))
+
+/** A normalisation of each channel alone. */
+const instanceNormalization: Row = (node, context) => {
+  if (!node.inputs.slice(1).every((n) => context.constant(n))) return undefined
+  const cuts = [1, 2].map((at) => ({ at, axis: 0, follows: node.outputs[0] }))
+  return tied(node, context, cuts)
+}
+
+/** The row for each of several operators. */
+const alike = (ops: string, row: Row): Record<string, Row> =>
+  Object.fromEntries(ops.split(/\s+/).map((op) => [op, row]))
+
+/** Rows that hold wherever channels lie. */
+const anywhere: Readonly<Record<string, Row>> = {
+  ...alike(
+    `Relu LeakyRelu Sigmoid Tanh Clip HardSigmoid HardSwish Elu Softplus Gelu Identity Dropout Abs Ceil Celu Erf Exp
+    Floor Log Mish Neg Reciprocal Round Selu Sign Softsign Sqrt Swish ThresholdedRelu`,
+    unary,
   ),
-  Conv: convolution,
-  Gemm: dense,
-  MatMul: dense,
+  ...alike('Add Sub Mul Div PRelu Pow Max Min Sum', elementwise),
+  ...alike('Gemm MatMul', dense),
+}
+
+/** Rows for channels along axis 1. */
+const images: Readonly<Record<string, Row>> = {
+  ...alike('MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool', unary),
+  ...alike('Conv ConvTranspose', convolution),
+  ...alike('Flatten Reshape Squeeze', flatten),
+  ...alike('ReduceMean ReduceMax ReduceMin ReduceSum ReduceL1 ReduceL2', reduce),
+  ...alike('Resize Upsample', resize),
   BatchNormalization: batchNormalization,
-  Add: elementwise,
-  Sub: elementwise,
-  Mul: elementwise,
-  Div: elementwise,
-  PRelu: elementwise,
+  InstanceNormalization: instanceNormalization,
   Concat: concat,
   Split: split,
+  Slice: slice,
   Gather: gather,
-  Flatten: flatten,
-  Reshape: flatten,
-  Squeeze: flatten,
-  ReduceMean: reduceMean,
+  Pad: pad,
+}
+
+/** Whether the operator leaves channels along the axis where they are, whichever that is. */
+export function keepsAxis({ op, domain }: Node): boolean {
+  return !domain && Object.hasOwn(anywhere, op) && anywhere[op] !== dense
 }
 
 /** How the node ties channels; undefined where it has no row or is not of a form that the row knows. */
 export function couplingOf(node: Node, context: CouplingContext): Coupling | undefined {
   if (node.domain || (node.op === 'MaxPool' && node.outputs.length > 1)) return undefined
   if (node.op === 'Dropout' && node.outputs.length > 1) return undefined
-  return Object.hasOwn(rows, node.op) ? rows[node.op](node, context) : undefined
+  if (Object.hasOwn(anywhere, node.op)) return anywhere[node.op](node, context)
+  const { dims, axis } = context
+  const isImage = [...node.inputs, ...node.outputs].every((name) => !name || !dims(name) || axis(name) === 1)
+  return isImage && Object.hasOwn(images, node.op) ? images[node.op](node, context) : undefined
 }

@@ -9,9 +9,13 @@ import type { Node, Tensor } from '../model.ts'
 import type { Coupling, Mix } from '../ops/coupling.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 
-/** Tells the constants that a layer's bias can take up. Beyond the image a padded convolution reads 0 instead. */
-export function absorbs(node: Node): (value: number) => boolean {
-  const shifts = isPlainProduct(node) && !isPadded(node)
+/**
+ * Tells the constants that a layer's bias can take up. Beyond the image a padded convolution reads 0 instead, a transposed one
+ * meets places that some of its weights do not reach, and products of sequences have no bias.
+ */
+export function absorbs({ dims }: ChannelView, node: Node): (value: number) => boolean {
+  const isSequence = node.op === 'MatMul' && dims(node.inputs[0])?.length !== 1
+  const shifts = isPlainProduct(node) && !isPadded(node) && node.op !== 'ConvTranspose' && !isSequence
   return (value) => value === 0 || (shifts && Number.isFinite(value))
 }
 
@@ -44,7 +48,7 @@ export function readChannels(view: ChannelView, known: Float64Array): Uint8Array
     }
     if (!mix) continue
     const [a, b] = [range(mix.input).start, range(mix.output).start]
-    const absorbed = absorbs(node)
+    const absorbed = absorbs(view, node)
     eachWeight(view.constant(node.inputs[1]) as Tensor, mix, (c, o) => {
       if (read[b + o] && !absorbed(known[a + c])) read[a + c] = 1
     })
@@ -55,7 +59,7 @@ export function readChannels(view: ChannelView, known: Float64Array): Uint8Array
 /** Visits each of a layer's weights that is not zero, with its input and output channel. */
 export function eachWeight(
   tensor: Tensor,
-  { inputAxis, outputAxis }: Pick<Mix, 'inputAxis' | 'outputAxis'>,
+  { inputAxis, outputAxis, groups = 1 }: Pick<Mix, 'inputAxis' | 'outputAxis' | 'groups'>,
   visit: (input: number, output: number, value: number) => void,
 ): void {
   const { dims } = tensor
@@ -63,7 +67,10 @@ export function eachWeight(
   const [si, so] = [stride(inputAxis), stride(outputAxis)]
   const values = floats(tensor)
   for (let k = 0; k < values.length; k++) {
-    if (values[k] !== 0) visit(Math.floor(k / si) % dims[inputAxis], Math.floor(k / so) % dims[outputAxis], values[k])
+    if (values[k] === 0) continue
+    const output = Math.floor(k / so) % dims[outputAxis]
+    const first = Math.floor((output * groups) / dims[outputAxis]) * dims[inputAxis]
+    visit(first + (Math.floor(k / si) % dims[inputAxis]), output, values[k])
   }
 }
 
@@ -73,7 +80,7 @@ export function constantChannels(view: ChannelView): Float64Array {
   const known = new Float64Array(view.total).fill(Number.NaN)
   for (const [name, { start }] of values) {
     const stored = constant(name)
-    if (stored) known.set(uniformAlong(stored, 1), start)
+    if (stored) known.set(uniformAlong(stored, view.axis(name)), start)
   }
   for (const [node, coupling] of couplings) {
     if (node.op === 'Conv' || coupling.mix) layerConstants(view, { node, coupling, known })
@@ -109,13 +116,14 @@ interface LayerAt {
   readonly known: Float64Array
 }
 
-function layerConstants({ constant, range }: ChannelView, { node, coupling, known }: LayerAt): void {
+function layerConstants(view: ChannelView, { node, coupling, known }: LayerAt): void {
+  const { constant, range } = view
   const weight = constant(node.inputs[1]) as Tensor
   const bias = node.inputs[2] ? floats(constant(node.inputs[2]) as Tensor) : undefined
   const input = range(node.inputs[0]).start
   const { start, count } = range(node.outputs[0])
   if (!isPlainProduct(node)) return
-  const absorbed = absorbs(node)
+  const absorbed = absorbs(view, node)
   const sums = Float64Array.from({ length: count }, (_, o) => (bias ? bias[bias.length === 1 ? 0 : o] : 0))
   const add = (c: number, o: number, w: number): void => {
     // An input that is 0 stays 0 under padding; any other constant differs at the border.
@@ -124,8 +132,10 @@ function layerConstants({ constant, range }: ChannelView, { node, coupling, know
   if (coupling.mix) eachWeight(weight, coupling.mix, add)
   else {
     const size = sizeOf(weight.dims.slice(1))
+    const [{ from }] = coupling.ties
     floats(weight).forEach((w, k) => {
-      add(Math.floor(k / size), Math.floor(k / size), w)
+      const output = Math.floor(k / size)
+      add(from[output], output, w)
     })
   }
   known.set(sums, start)
@@ -152,9 +162,10 @@ const pairs: Readonly<Record<string, (a: number, b: number) => number>> = {
   PRelu: (x, slope) => (x < 0 ? x * slope : x),
 }
 
-function pairConstants({ dims, constant, range }: ChannelView, node: Node, known: Float64Array): void {
+function pairConstants({ dims, axis, constant, range }: ChannelView, node: Node, known: Float64Array): void {
   const { start, count } = range(node.outputs[0])
-  const rank = dims(node.outputs[0])?.length ?? 0
+  const [output] = node.outputs
+  const before = (dims(output)?.length ?? 0) + 1 - axis(output)
   const [a, b] = node.inputs.map((name): ((k: number) => number) => {
     const stored = constant(name)
     if (!stored) {
@@ -162,7 +173,7 @@ function pairConstants({ dims, constant, range }: ChannelView, node: Node, known
       return (k) => known[start + k]
     }
     // Aligned from the right; a stored tensor without the axis of the channels is the same for all.
-    const each = uniformAlong(stored, Math.max(-1, stored.dims.length - rank))
+    const each = uniformAlong(stored, Math.max(-1, stored.dims.length - before))
     return (k) => each[each.length === 1 ? 0 : k]
   })
   for (let k = 0; k < count; k++) known[start + k] = pairs[node.op](a(k), b(k))

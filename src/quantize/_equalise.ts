@@ -74,7 +74,7 @@ function forEachWeight({ dims }: Tensor, layer: Node, visit: (i: number, output:
 }
 
 /** The convolutions whose weights and bias are stored, and read by nothing else. */
-function ownConvolutions({ model: { graph }, values }: ChannelView): Set<Node> {
+function ownConvolutions({ model: { graph }, values, axis }: ChannelView): Set<Node> {
   const consumers = consumersOf(graph)
   const outputs = new Set(graph.outputs.map((o) => o.name))
   const isOwn = (name: string): boolean =>
@@ -84,8 +84,7 @@ function ownConvolutions({ model: { graph }, values }: ChannelView): Set<Node> {
       n.op === 'Conv' &&
       !n.domain &&
       n.inputs.slice(1).every((name) => !name || isOwn(name)) &&
-      values.has(n.inputs[0]) &&
-      values.has(n.outputs[0]),
+      [n.inputs[0], n.outputs[0]].every((name) => values.has(name) && axis(name) === 1),
   )
   return new Set(found)
 }
