@@ -1,0 +1,179 @@
+/**
+ * The channels of a model that can only go together, as plain data: to print, to look at, to veto, and to remove.
+ *
+ * A group is all channels that a set of coupled layers makes (DepGraph, Fang et al. 2023, arXiv:2301.12900): a residual stream
+ * is one group, the inside of a block another. A unit is what goes at once: one channel, with all that it is tied to. Each
+ * member of a group is an axis of a stored tensor; it says to which unit each place along that axis belongs.
+ */
+import { didYouMean } from '../errors.ts'
+import type { Model, Node } from '../model.ts'
+import { gatherForShuffles, shufflesForGathers, storedSizes } from './channel-shuffle.ts'
+import { type ChannelView, channelClasses, channelsOf, eachHeld } from './channels.ts'
+import { foldShapes, removeUnused } from './fold.ts'
+import { removeChannels } from './remove-channels.ts'
+import { describe } from './walk.ts'
+
+export interface GroupMember {
+  /** The stored tensor, by name, and the axis that counts channels. */
+  readonly tensor: string
+  readonly axis: number
+  /** How the node that reads the tensor is called. */
+  readonly node: string
+  /** Whether the layer makes the channels, reads them from another, or passes them on one by one (a normalisation, a slope). */
+  readonly role: 'makes' | 'reads' | 'passes'
+  /** The unit of each place along the axis; -1 where it belongs to another group. */
+  readonly units: Int32Array
+}
+
+export interface ChannelGroup {
+  /** The name of the first weight that makes its channels. */
+  readonly name: string
+  /** How many units it has. */
+  readonly units: number
+  readonly members: readonly GroupMember[]
+  /** By unit, why it has to stay. Units that are not named here may go. */
+  readonly held: ReadonlyMap<number, string>
+}
+
+/** A model made ready for removing channels: sizes stored, shuffles as Gathers. */
+export interface OpenedChannels {
+  readonly model: Model
+  readonly view: ChannelView
+  readonly groups: readonly ChannelGroup[]
+  /** The model given, without these units of each group, by its name; the model itself where none are named. */
+  without(units: ReadonlyMap<string, Iterable<number>>): Model
+}
+
+/** The coupled channels of a model whose weights are stored as float32. */
+export function openChannels(given: Model): OpenedChannels {
+  const { model, shuffles } = gatherForShuffles(storedSizes(foldShapes(removeUnused(given))))
+  const view = channelsOf(model)
+  const classOf = channelClasses(view)
+  const groups = groupsOf(view, classOf)
+  return {
+    model,
+    view,
+    groups: groups.map((g) => g.group),
+    without(units) {
+      const gone = new Uint8Array(view.total)
+      for (const [name, dropped] of units) {
+        const found = groups.find((g) => g.group.name === name)
+        if (!found) throw unknownGroup(name, groups)
+        for (const unit of dropped) gone[found.classes[unit]] = unit in found.classes ? 1 : 0
+      }
+      const keep = Uint8Array.from(classOf, (c) => (gone[c] ? 0 : 1))
+      if (!keep.includes(0)) return given
+      const none = emptied(view, keep)
+      if (none) throw new Error(`channels: value "${none}" would lose all its channels; expected one to stay at least`)
+      return shufflesForGathers(removeChannels(view, keep), shuffles)
+    },
+  }
+}
+
+function unknownGroup(name: string, groups: readonly { readonly group: ChannelGroup }[]): Error {
+  const names = groups.map((g) => g.group.name)
+  return new Error(`channels: "${name}" is no group of channels${didYouMean(name, names)}`)
+}
+
+/** A value without any channel left. */
+function emptied(view: ChannelView, keep: Uint8Array): string | undefined {
+  for (const [name, { start, count }] of view.values)
+    if (!keep.subarray(start, start + count).includes(1)) return name
+  return undefined
+}
+
+interface Numbered {
+  readonly group: ChannelGroup
+  /** The class of channels that each unit is. */
+  readonly classes: readonly number[]
+}
+
+function groupsOf(view: ChannelView, classOf: Int32Array): Numbered[] {
+  const reasons = heldClasses(view, classOf)
+  const { groupOf, count } = joined(view, classOf)
+  const places = members(view, classOf)
+  const units = new Map<number, number>()
+  const classes: number[][] = Array.from({ length: count }, () => [])
+  for (const { classes: own } of places) {
+    for (const c of own) {
+      const group = groupOf.get(c)
+      if (group === undefined || units.has(c)) continue
+      units.set(c, classes[group].length)
+      classes[group].push(c)
+    }
+  }
+  return classes.flatMap((own, g): Numbered[] => {
+    const of = places.filter((m) => m.classes.some((c) => groupOf.get(c) === g))
+    const made = of.find((m) => m.role === 'makes')
+    if (!made || own.length === 0) return []
+    const held = new Map(own.flatMap((c, unit) => (reasons.has(c) ? [[unit, reasons.get(c) as string] as const] : [])))
+    const group = {
+      name: made.tensor,
+      units: own.length,
+      members: of.map(({ classes: c, ...m }) => ({
+        ...m,
+        units: Int32Array.from(c, (k) => (groupOf.get(k) === g ? (units.get(k) as number) : -1)),
+      })),
+      held,
+    }
+    return [{ group, classes: own }]
+  })
+}
+
+/** Classes of channels of one layer's output are of one group, and so are those of all layers that make one of them. */
+function joined(view: ChannelView, classOf: Int32Array): { groupOf: Map<number, number>; count: number } {
+  const sets: Set<number>[] = []
+  for (const { mix } of view.couplings.values()) {
+    if (!mix) continue
+    const { start, count } = view.range(mix.output)
+    const own = new Set(classOf.subarray(start, start + count))
+    for (const other of sets.filter((s) => [...own].some((c) => s.has(c)))) {
+      for (const c of other) own.add(c)
+      sets.splice(sets.indexOf(other), 1)
+    }
+    sets.push(own)
+  }
+  const groupOf = new Map(sets.flatMap((set, g) => [...set].map((c) => [c, g] as const)))
+  return { groupOf, count: sets.length }
+}
+
+interface Place extends Omit<GroupMember, 'units'> {
+  /** The class of each place along the axis. */
+  readonly classes: Int32Array
+}
+
+/** All axes of stored tensors that count channels, in the order of the graph. */
+function members({ couplings, range, constant }: ChannelView, classOf: Int32Array): Place[] {
+  return [...couplings].flatMap(([node, { cuts, mix }]) =>
+    cuts.map(({ at, axis, follows }): Place => {
+      const { start } = range(follows)
+      const size = constant(node.inputs[at])?.dims[axis] ?? 0
+      const role =
+        mix && at === 1 && axis === mix.inputAxis ? 'reads' : mix || (node.op === 'Conv' && at === 1) ? 'makes' : 'passes'
+      return {
+        tensor: node.inputs[at],
+        axis,
+        node: describe(node),
+        role,
+        classes: classOf.subarray(start, start + size),
+      }
+    }),
+  )
+}
+
+/** Why classes of channels have to stay. */
+function heldClasses(view: ChannelView, classOf: Int32Array): Map<number, string> {
+  const { graph } = view.model
+  const reasons = new Map<number, string>()
+  const hold = ({ start, count }: { start: number; count: number }, why: string): void => {
+    for (let i = start; i < start + count; i++) if (!reasons.has(classOf[i])) reasons.set(classOf[i], why)
+  }
+  for (const { name } of graph.outputs) if (view.values.has(name)) hold(view.range(name), `"${name}" is an output`)
+  for (const { name } of graph.inputs) if (view.values.has(name)) hold(view.range(name), `"${name}" is an input`)
+  eachHeld(view, (range, by) => hold(range, reasonOf(by)))
+  return reasons
+}
+
+function reasonOf(by: Node | undefined): string {
+  return by ? `${describe(by)} needs all of them` : 'inputs and outputs keep their channels'
+}
