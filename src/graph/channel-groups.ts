@@ -35,11 +35,19 @@ export interface ChannelGroup {
   readonly held: ReadonlyMap<number, string>
 }
 
+export interface UnitOf {
+  /** The group's name. */
+  readonly group: string
+  readonly unit: number
+}
+
 /** A model made ready for removing channels: sizes stored, shuffles as Gathers. */
 export interface OpenedChannels {
   readonly model: Model
   readonly view: ChannelView
   readonly groups: readonly ChannelGroup[]
+  /** Sets of units, such as those of one half of a split, of each of which one has to stay. */
+  readonly parts: readonly (readonly UnitOf[])[]
   /** The model given, without these units of each group, by its name; the model itself where none are named. */
   without(units: ReadonlyMap<string, Iterable<number>>): Model
 }
@@ -54,12 +62,17 @@ export function openChannels(given: Model): OpenedChannels {
     model,
     view,
     groups: groups.map((g) => g.group),
+    parts: partsOf(view, classOf, groups),
     without(units) {
       const gone = new Uint8Array(view.total)
       for (const [name, dropped] of units) {
         const found = groups.find((g) => g.group.name === name)
         if (!found) throw unknownGroup(name, groups)
-        for (const unit of dropped) gone[found.classes[unit]] = unit in found.classes ? 1 : 0
+        for (const unit of dropped) {
+          const why = unit in found.classes ? found.group.held.get(unit) : `the group has ${found.group.units} units`
+          if (why) throw new Error(`channels: unit ${unit} of "${name}" cannot be removed: ${why}`)
+          gone[found.classes[unit]] = 1
+        }
       }
       const keep = Uint8Array.from(classOf, (c) => (gone[c] ? 0 : 1))
       if (!keep.includes(0)) return given
@@ -73,6 +86,20 @@ export function openChannels(given: Model): OpenedChannels {
 function unknownGroup(name: string, groups: readonly { readonly group: ChannelGroup }[]): Error {
   const names = groups.map((g) => g.group.name)
   return new Error(`channels: "${name}" is no group of channels${didYouMean(name, names)}`)
+}
+
+/** The units of each value all of whose channels are of groups, each set once. */
+function partsOf(view: ChannelView, classOf: Int32Array, groups: readonly Numbered[]): UnitOf[][] {
+  const unitOf = new Map<number, UnitOf>()
+  for (const { group, classes } of groups)
+    for (const [unit, c] of classes.entries()) unitOf.set(c, { group: group.name, unit })
+  const sets = new Map<string, UnitOf[]>()
+  for (const { start, count } of view.values.values()) {
+    const classes = [...new Set(classOf.subarray(start, start + count))]
+    const units = classes.flatMap((c) => unitOf.get(c) ?? [])
+    if (units.length === classes.length) sets.set(classes.join(), units)
+  }
+  return [...sets.values()]
 }
 
 /** A value without any channel left. */

@@ -4,7 +4,7 @@
  */
 import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import type { Mix } from '../ops/coupling.ts'
-import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { floats, floatTensor, integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { node as makeNode } from './build.ts'
 import { type ChannelView, usesOf } from './channels.ts'
 import { editGraph } from './edit.ts'
@@ -58,6 +58,12 @@ export function removeChannels(view: ChannelView, keep: Uint8Array, { biasOf }: 
       const start = sizeOfKept(keptOf(input)?.subarray(0, ties[0].from[0]))
       const ends = [start, start + (sizeOfKept(keptOf(output)) || range(output).count)]
       for (const [i, end] of ends.entries()) changes.put(node, i + 1, integerTensor('', 'int64', [1], [end]))
+    } else if (node.op === 'Pad' && keptOf(output) && ties[0].from.includes(-1)) {
+      const pads = Array.from(integers(constant(node.inputs[1]) as Tensor))
+      const front = ties[0].from.findIndex((c) => c >= 0)
+      pads[1] = sizeOfKept(keptOf(output)?.subarray(0, front))
+      pads[1 + pads.length / 2] = sizeOfKept(keptOf(output)?.subarray(front + range(input).count))
+      changes.put(node, 1, integerTensor('', 'int64', [pads.length], pads))
     } else if (node.op === 'Reshape' && keptOf(output)) {
       changes.change(node, (n) =>
         makeNode('Flatten', [n.inputs[0]], n.outputs, { axis: 1 }, n.name ? { name: n.name } : {}),

@@ -5,7 +5,7 @@
  *
  * After DepGraph (Fang et al. 2023, arXiv:2301.12900), with the shuffle as a Gather and Split's sizes as data.
  */
-import { intAttribute, intsAttribute } from '../graph/walk.ts'
+import { intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
 import { integers, sizeOf } from '../tensor/dtype.ts'
 
@@ -232,12 +232,19 @@ const slice: Row = (node, context) => {
   return { ties: [{ input, output, from: identity(out[0]).map((k) => first + k) }], cuts: [] }
 }
 
-/** Padding of the image alone. */
+/** Padding of the image, and of the channels where their numbers are stored: channels that nothing else makes. */
 const pad: Row = (node, context) => {
-  const pads = node.inputs[1] ? context.constant(node.inputs[1]) : undefined
-  const list = pads ? Array.from(integers(pads)) : intsAttribute(node, 'pads')
-  if (!list || node.inputs[3]) return undefined
-  return list[1] === 0 && list[1 + list.length / 2] === 0 ? tied(node, context) : undefined
+  const [input] = node.inputs
+  const [output] = node.outputs
+  const stored = node.inputs[1] ? context.constant(node.inputs[1]) : undefined
+  const pads = stored ? Array.from(integers(stored)) : intsAttribute(node, 'pads')
+  const [a, b] = [context.dims(input), context.dims(output)]
+  if (!pads || node.inputs[3] || !a || !b) return undefined
+  const [before, after] = [pads[1], pads[1 + pads.length / 2]]
+  if (before === 0 && after === 0) return tied(node, context)
+  if (!stored || before < 0 || after < 0 || stringAttribute(node, 'mode', 'constant') !== 'constant') return undefined
+  const from = identity(b[0]).map((k) => (k >= before && k < before + a[0] ? k - before : -1))
+  return { ties: [{ input, output, from }], cuts: [] }
 }
 
 /** By factors; sizes would name the number of channels. */

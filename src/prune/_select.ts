@@ -1,6 +1,6 @@
 /**
- * What every pruning method shares: which weights compete, which of them score least, and taking those out. A method is
- * its options and one function that scores.
+ * What every pruning method shares: which weights compete, which units of them score least, and taking those out. A method is
+ * its options and one function that scores single weights; units pool those scores (_units.ts).
  *
  * Of n scores exactly round(share * n) are marked. Equal scores fall in the order in which they are stored, so the same
  * model gives the same bytes.
@@ -12,6 +12,7 @@ import type { Model, Tensor } from '../model.ts'
 import type { OptionsOf } from '../options.ts'
 import { dataTypes, floats, sizeOf } from '../tensor/dtype.ts'
 import { lowerBound } from '../tensor/search.ts'
+import { type Pool, poolFilters, spreadFilters } from './_units.ts'
 
 /** The options of every method that ranks weights by a score. */
 export const selectOptions = {
@@ -35,6 +36,12 @@ export const selectOptions = {
     help: 'tensors with fewer elements are left alone',
   },
   exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
+  unit: {
+    type: 'choice',
+    of: ['element', 'filter'],
+    default: 'element',
+    help: 'what is zeroed at once: single weights, or all weights of an output channel',
+  },
 } as const
 
 export interface SelectOptions extends OptionsOf<typeof selectOptions> {}
@@ -46,8 +53,10 @@ export interface Competing {
 }
 
 export interface Scored {
-  /** For each weight what its elements (or its filters) are worth; what is nearest to zero goes first. */
+  /** For each weight what its elements are worth; what is nearest to zero goes first. */
   readonly scores: readonly Float32Array[]
+  /** How scores of elements make one of a unit; default mean. */
+  readonly pool?: Pool
   /** The i-th weight's tensor without what the mask marks; left out, that becomes zero and the others stay. */
   readonly remove?: (i: number, mask: Uint8Array) => Tensor
 }
@@ -60,8 +69,10 @@ export function pruneBy<O>(subject: string, score: Score<O>) {
     const weights = competingWeights(model, subject, options)
     if (weights.length === 0) return model
     const scored = await score({ model, weights }, options, context)
-    const { scores, remove = (i, mask) => zeroed(weights[i].tensor, mask) } = scored
-    const masks = select(weights, scores, options)
+    const { scores, pool = 'mean', remove = (i, mask) => zeroed(weights[i].tensor, mask) } = scored
+    const isByFilter = options.unit === 'filter'
+    const marked = select(weights, isByFilter ? weights.map((w, i) => poolFilters(w, scores[i], pool)) : scores, options)
+    const masks = isByFilter ? weights.map((w, i) => spreadFilters(w, marked[i])) : marked
     return replaceTensors(model, new Map(weights.map(({ tensor }, i) => [tensor, remove(i, masks[i])])))
   }
 }

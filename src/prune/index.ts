@@ -1,4 +1,5 @@
 /** The methods of prune/. Written by `npm run methods` from the files that define them. */
+export { channels } from './channels.ts'
 export { lamp } from './lamp.ts'
 export { magnitude } from './magnitude.ts'
 export { obd } from './obd.ts'

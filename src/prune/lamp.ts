@@ -7,16 +7,20 @@ import { defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
 import { floats } from '../tensor/dtype.ts'
 import { lowerBound } from '../tensor/search.ts'
-import { pruneBy, selectOptions, zerosFirst } from './_select.ts'
+import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const lamp = defineMethod({
   id: 'lamp',
   help: 'zeroes the weights that are smallest beside the larger ones of their layer, with one threshold for all layers',
   options: { ...selectOptions, scope: { ...selectOptions.scope, default: 'global' } },
-  run: pruneBy('lamp', ({ weights }) => ({ scores: weights.map((w) => lampScores(w.tensor)) })),
+  run: pruneBy('lamp', lampScores),
 })
 
-function lampScores(tensor: Tensor): Float32Array {
+export function lampScores({ weights }: Competing): Scored {
+  return { scores: weights.map((w) => scoresIn(w.tensor)) }
+}
+
+function scoresIn(tensor: Tensor): Float32Array {
   // What is no number counts in no sum and goes last, as by magnitude.
   const sorted = floats(tensor).filter(Number.isFinite).map(Math.abs).sort()
   const sumFrom = new Float64Array(sorted.length + 1)

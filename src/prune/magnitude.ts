@@ -7,8 +7,8 @@
  */
 import type { WeightTensor } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
-import { floats, sizeOf } from '../tensor/dtype.ts'
-import { competingWeights, pruneBy, selectOptions, zeroed } from './_select.ts'
+import { floats } from '../tensor/dtype.ts'
+import { competingWeights, pruneBy, type Score, selectOptions } from './_select.ts'
 
 export const magnitude = defineMethod({
   id: 'magnitude',
@@ -21,12 +21,6 @@ export const magnitude = defineMethod({
       min: 0,
       max: 100,
       help: 'above 0: zeroes |w| below this many standard deviations of the tensor, instead of sparsity and scope',
-    },
-    unit: {
-      type: 'choice',
-      of: ['element', 'filter'],
-      default: 'element',
-      help: 'what goes at once: single weights, or all weights of an output channel',
     },
     norm: { type: 'choice', of: ['l1', 'l2'], default: 'l2', help: 'how a filter is measured' },
   },
@@ -42,14 +36,13 @@ export const magnitude = defineMethod({
   },
 })
 
-const bySize = pruneBy<{ readonly unit: string; readonly norm: string }>('magnitude', ({ weights }, { unit, norm }) =>
-  unit === 'filter'
-    ? {
-        scores: weights.map((w) => filterNorms(w, norm)),
-        remove: (i, mask) => zeroed(weights[i].tensor, spread(weights[i], mask)),
-      }
-    : { scores: weights.map((w) => floats(w.tensor)) },
-)
+/** A weight's size; filters are measured by their L1 or L2 norm. */
+export const magnitudeScores: Score<{ readonly norm: string }> = ({ weights }, { norm }) => ({
+  scores: weights.map((w) => floats(w.tensor)),
+  pool: norm === 'l1' ? 'mean' : 'root-mean-square',
+})
+
+const bySize = pruneBy('magnitude', magnitudeScores)
 
 /**
  * By name, the share of each weight that is zero or nearer to it than `quality` standard deviations of the tensor, as it is in
@@ -70,34 +63,4 @@ export function sharesBelow(
 function deviation(values: Float32Array): number {
   const mean = values.reduce((a, v) => a + v, 0) / values.length
   return Math.sqrt(values.reduce((a, v) => a + (v - mean) ** 2, 0) / values.length)
-}
-
-/** Strides of the output axis: element i is of filter floor(i / inner) % filters. */
-function filtersOf({ tensor, outputAxis = 0 }: WeightTensor): { filters: number; inner: number } {
-  return { filters: tensor.dims[outputAxis], inner: sizeOf(tensor.dims.slice(outputAxis + 1)) }
-}
-
-/** The share of all filters that are zero. */
-export function zeroFilterShare(weights: readonly WeightTensor[]): number {
-  const norms = weights.flatMap((w) => [...filterNorms(w, 'l2')])
-  return norms.filter((v) => v === 0).length / Math.max(1, norms.length)
-}
-
-/** Mean |w| or root mean square of each filter, so that filters of different sizes compare. */
-function filterNorms(w: WeightTensor, norm: string): Float32Array {
-  const { filters, inner } = filtersOf(w)
-  const values = floats(w.tensor)
-  const sums = new Float64Array(filters)
-  for (let i = 0; i < values.length; i++) {
-    sums[Math.floor(i / inner) % filters] += norm === 'l1' ? Math.abs(values[i]) : values[i] ** 2
-  }
-  return Float32Array.from(sums, (s) => {
-    const mean = (s * filters) / values.length
-    return norm === 'l1' ? mean : Math.sqrt(mean)
-  })
-}
-
-function spread(w: WeightTensor, mask: Uint8Array): Uint8Array {
-  const { filters, inner } = filtersOf(w)
-  return Uint8Array.from({ length: sizeOf(w.tensor.dims) }, (_, i) => mask[Math.floor(i / inner) % filters])
 }

@@ -32,7 +32,7 @@ export const obd = defineMethod({
   run: pruneBy('obd', obdScores),
 })
 
-async function obdScores(
+export async function obdScores(
   { model, weights }: Competing,
   options: { readonly diagonal: string; readonly samples: number; readonly probes: number },
   context: Context,

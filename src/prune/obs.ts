@@ -40,7 +40,7 @@ export const obs = defineMethod({
   run: pruneBy('obs', obsScores),
 })
 
-async function obsScores(
+export async function obsScores(
   { model, weights }: Competing,
   options: { readonly vectors: number; readonly damping: number },
   context: Context,

@@ -215,7 +215,6 @@ describe('pruneAndTrain, what goes', () => {
 
   it('says in one sentence which choices do not go together', async () => {
     const cases: readonly (readonly [Partial<PruneOptions>, string])[] = [
-      [{ score: 'lamp', unit: 'filter' }, 'prune: score lamp with unit filter; expected score magnitude with that'],
       [{ score: 'obs', quality: 1 }, 'prune: score obs with a quality; expected score magnitude with that'],
       [{ diagonal: 'hessian' }, 'prune: score magnitude with diagonal hessian; expected score obd with that'],
       [{ scope: 'global', quality: 1 }, 'prune: scope global with a quality; expected scope layer with that'],

@@ -22,8 +22,9 @@ import { keepZeros } from '../train/terms.ts'
 import { type EpochRecord, type TrainOptions, train } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
 import { decodeRounds, encodeRounds, type RoundsState } from './_rounds-file.ts'
+import { zeroFilterShare } from './_units.ts'
 import { lamp } from './lamp.ts'
-import { magnitude, sharesBelow, zeroFilterShare } from './magnitude.ts'
+import { magnitude, sharesBelow } from './magnitude.ts'
 import { obd } from './obd.ts'
 import { obs } from './obs.ts'
 import { taylor } from './taylor.ts'
@@ -48,7 +49,7 @@ export interface PruneOptions {
   readonly score?: PruneScore
   /** Where obd has the Hessian's diagonal from; default fisher. */
   readonly diagonal?: 'fisher' | 'hessian'
-  /** Whole filters are zeroed instead of single weights (magnitude only). */
+  /** Whole filters are zeroed instead of single weights. */
   readonly unit?: 'element' | 'filter'
   readonly exclude?: readonly string[]
   readonly schedule?: PruneSchedule
@@ -178,13 +179,11 @@ interface Target {
   readonly start: Model
 }
 
-function checkChoices({ score = 'magnitude', scope, unit, quality, diagonal, sparsities }: PruneOptions): void {
+function checkChoices({ score = 'magnitude', scope, quality, diagonal, sparsities }: PruneOptions): void {
   if (quality !== undefined && !(quality > 0 && quality <= 100))
     throw new Error(`prune: quality ${quality}; expected a number of standard deviations above 0, at most 100`)
-  if (score !== 'magnitude' && (unit === 'filter' || quality !== undefined))
-    throw new Error(
-      `prune: score ${score} with ${unit === 'filter' ? 'unit filter' : 'a quality'}; expected score magnitude with that`,
-    )
+  if (score !== 'magnitude' && quality !== undefined)
+    throw new Error(`prune: score ${score} with a quality; expected score magnitude with that`)
   if (diagonal && score !== 'obd')
     throw new Error(`prune: score ${score} with diagonal ${diagonal}; expected score obd with that`)
   if (sparsities && Object.keys(sparsities).length === 0)
@@ -211,8 +210,8 @@ function pruneOnce(model: Model, options: PruneOptions, { shareOf, start }: Targ
     sparsities: quality ? sharesBelow(competingIn(model), quality, competing) : Object.fromEntries(named),
     scope,
     exclude,
-    // Those that only one score has.
-    ...(unit === 'filter' ? { unit } : {}),
+    ...(unit ? { unit } : {}),
+    // Only obd has it.
     ...(diagonal ? { diagonal } : {}),
   }
   return byScore[score](model, choices, context)

@@ -19,7 +19,7 @@ export const taylor = defineMethod({
   run: pruneBy('taylor', taylorScores),
 })
 
-async function taylorScores(
+export async function taylorScores(
   { model, weights }: Competing,
   options: { readonly samples: number },
   context: Context,
