@@ -1,4 +1,10 @@
 /** `coppice/prune`: the methods that zero weights or remove what nothing reads, and pruning in rounds with training between. */
+export {
+  type ChannelGroup,
+  type GroupMember,
+  type OpenedChannels,
+  openChannels,
+} from '../graph/channel-groups.ts'
 export * from '../prune/index.ts'
 export {
   type PruneOptions,

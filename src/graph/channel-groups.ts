@@ -104,8 +104,7 @@ function partsOf(view: ChannelView, classOf: Int32Array, groups: readonly Number
 
 /** A value without any channel left. */
 function emptied(view: ChannelView, keep: Uint8Array): string | undefined {
-  for (const [name, { start, count }] of view.values)
-    if (!keep.subarray(start, start + count).includes(1)) return name
+  for (const [name, { start, count }] of view.values) if (!keep.subarray(start, start + count).includes(1)) return name
   return undefined
 }
 
@@ -176,7 +175,11 @@ function members({ couplings, range, constant }: ChannelView, classOf: Int32Arra
       const { start } = range(follows)
       const size = constant(node.inputs[at])?.dims[axis] ?? 0
       const role =
-        mix && at === 1 && axis === mix.inputAxis ? 'reads' : mix || (node.op === 'Conv' && at === 1) ? 'makes' : 'passes'
+        mix && at === 1 && axis === mix.inputAxis
+          ? 'reads'
+          : mix || (node.op === 'Conv' && at === 1)
+            ? 'makes'
+            : 'passes'
       return {
         tensor: node.inputs[at],
         axis,

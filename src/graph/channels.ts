@@ -7,7 +7,7 @@
 import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { type ChannelDims, type Coupling, type Cut, couplingOf, keepsAxis } from '../ops/coupling.ts'
 import { inferShapes } from '../ops/shape.ts'
-import { integers, sizeOf } from '../tensor/dtype.ts'
+import { floatTensor, integers, sizeOf } from '../tensor/dtype.ts'
 import { capturedBy, constantOf, consumersOf, intAttribute, producersOf } from './walk.ts'
 
 export interface Range {
@@ -44,7 +44,8 @@ export function channelsOf(model: Model): ChannelView {
   const { graph } = model
   const shapes = inferShapes(model).values
   const producers = producersOf(graph)
-  const constant = (name: string): Tensor | undefined => (name ? constantOf(graph, name, producers) : undefined)
+  const constant = (name: string): Tensor | undefined =>
+    name ? (constantOf(graph, name, producers) ?? numbersOf(producers.get(name))) : undefined
   const ranks = (name: string): number => shapes.get(name)?.shape?.length ?? 0
   const last = lastAxisValues(graph, ranks, constant)
   const axis = (name: string): number => (last.has(name) ? ranks(name) - 1 : 1)
@@ -89,6 +90,14 @@ export function channelsOf(model: Model): ChannelView {
   }
   const shared = sharedAxes({ graph, couplings, values, axis, constant, range, number })
   return { model, values, total, couplings, shared, dims, axis, constant, range }
+}
+
+/** The tensor of a Constant node whose floats are an attribute. */
+function numbersOf(node: Node | undefined): Tensor | undefined {
+  if (node?.op !== 'Constant' || node.domain) return undefined
+  const { value_float: one, value_floats: several } = node.attributes
+  if (one?.type === 'float') return floatTensor(node.outputs[0], [], [one.value])
+  return several?.type === 'floats' ? floatTensor(node.outputs[0], [several.value.length], several.value) : undefined
 }
 
 /** The values of three and more axes whose channels lie along the last: what a stored matrix multiplies and makes, and what follows. */

@@ -71,7 +71,11 @@ export function pruneBy<O>(subject: string, score: Score<O>) {
     const scored = await score({ model, weights }, options, context)
     const { scores, pool = 'mean', remove = (i, mask) => zeroed(weights[i].tensor, mask) } = scored
     const isByFilter = options.unit === 'filter'
-    const marked = select(weights, isByFilter ? weights.map((w, i) => poolFilters(w, scores[i], pool)) : scores, options)
+    const marked = select(
+      weights,
+      isByFilter ? weights.map((w, i) => poolFilters(w, scores[i], pool)) : scores,
+      options,
+    )
     const masks = isByFilter ? weights.map((w, i) => spreadFilters(w, marked[i])) : marked
     return replaceTensors(model, new Map(weights.map(({ tensor }, i) => [tensor, remove(i, masks[i])])))
   }

@@ -65,7 +65,10 @@ export const channels = defineMethod({
     const vetoed = vetoes(opened.groups, options)
     const open = opened.groups.filter((g) => vetoed.get(g)?.size !== g.units)
     warnOfHeld(opened.groups, context)
-    if (open.length === 0) return model
+    if (open.length === 0) {
+      context.warn?.('channels: nothing was removed: no layer with plain float32 weights has channels that may go')
+      return model
+    }
     const scores = await unitScores(opened, open, options.score as ScoreId, context)
     return opened.without(chosen(opened, open, { ...options, scores, vetoed }))
   },

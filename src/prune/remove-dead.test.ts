@@ -5,6 +5,7 @@ import { weightTensors } from '../graph/weights.ts'
 import { type Graph, type Model, type Node, type Tensor, type ValueInfo, withGraph, withWeights } from '../model.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { type Random, random } from '../tensor/random.ts'
+import { randomChannelNet } from '../testing/channel-nets.ts'
 import {
   largestDifference,
   modelsFolder,
@@ -34,109 +35,6 @@ function kill(model: Model, rng: Random, share: number): Model {
       return floatTensor(tensor.name, tensor.dims, values)
     }),
   )
-}
-
-/**
- * A random network of convolutions, normalisations, residuals, concatenations (with a stored tensor too), shuffles (with
- * computed sizes too), splits, stored gates, shared weights and dense layers.
- */
-function randomNet(seed: number): Model {
-  const rng = random(seed)
-  const nodes: Node[] = []
-  const weights = new Map<string, Tensor>()
-  let count = 0
-  const draw = (dims: number[], offset = 0): string => {
-    const name = `w${count++}`
-    const scale = offset ? 0.2 : 1 / Math.sqrt(Math.max(1, sizeOf(dims.slice(1))))
-    const values = Float32Array.from({ length: sizeOf(dims) }, () => offset + scale * rng.normal())
-    weights.set(name, floatTensor(name, dims, offset ? values.map((v) => Math.abs(v) + 0.1) : values))
-    return name
-  }
-  const ints = (values: number[]): string => {
-    const name = `i${count++}`
-    weights.set(name, integerTensor(name, 'int64', [values.length], values))
-    return name
-  }
-  const op = (kind: string, inputs: string[], attributes: Parameters<typeof node>[3] = {}, outputs = 1): string[] => {
-    const names = Array.from({ length: outputs }, () => `v${count++}`)
-    nodes.push(node(kind, inputs, names, attributes))
-    return names
-  }
-  type V = { name: string; c: number; s: number }
-  const conv = (x: V, c: number, kernel: number, group = 1, weight = draw([c, x.c / group, kernel, kernel])): V => {
-    const padded = kernel > 1
-    const p = padded ? kernel >> 1 : 0
-    const inputs = [x.name, weight]
-    if (rng.next() < 0.5) inputs.push(draw([c]))
-    return { name: op('Conv', inputs, { pads: [p, p, p, p], group, kernel_shape: [kernel, kernel] })[0], c, s: x.s }
-  }
-  const unit = (x: V): V => {
-    let name = x.name
-    const kind = ['Add', 'Sub', 'Mul', 'Div'][rng.below(16)]
-    if (kind) name = op(kind, [name, draw(rng.next() < 0.5 ? [1, x.c, 1, 1] : [x.c, 1, 1], kind === 'Div' ? 1 : 0)])[0]
-    if (rng.next() < 0.6)
-      name = op('BatchNormalization', [name, draw([x.c], 1), draw([x.c]), draw([x.c]), draw([x.c], 1)])[0]
-    const kinds: [string, Parameters<typeof node>[3]][] = [
-      ['Relu', {}],
-      ['Sigmoid', {}],
-      ['LeakyRelu', { alpha: f(0.1) }],
-      ['Tanh', {}],
-      ['Elu', {}],
-      ['Softplus', {}],
-      ['HardSigmoid', {}],
-      ['HardSwish', {}],
-    ]
-    if (rng.next() < 0.8) {
-      const [kind, attributes] = kinds[rng.below(kinds.length)]
-      name = op(kind, [name], attributes)[0]
-    }
-    return { ...x, name }
-  }
-  /** A list of sizes whose first is that of x; computed at random. */
-  const sizes = (x: V, others: number[]): string => {
-    if (rng.next() < 0.5) return ints([0, ...others])
-    const batch = op('Gather', [op('Shape', [x.name])[0], ints([0])], { axis: 0 })
-    return op('Concat', [...batch, ints(others)], { axis: 0 })[0]
-  }
-  let batch: string | number = 'N'
-  let x: V = { name: 'x', c: 3, s: 6 }
-  x = unit(conv(x, 8, 3))
-  for (let block = 0; block < 4; block++) {
-    const kind = rng.below(9)
-    if (kind === 0) x = { ...x, name: op('Add', [unit(conv(unit(conv(x, x.c, 1)), x.c, 3)).name, x.name])[0] }
-    else if (kind === 1) {
-      const [a, b] = [unit(conv(x, 4, 1)), unit(conv(x, 6, 3))]
-      x = { name: op('Concat', [a.name, b.name], { axis: 1 })[0], c: 10, s: x.s }
-    } else if (kind === 2) {
-      const apart = op('Reshape', [x.name, sizes(x, [2, x.c / 2, x.s, x.s])])
-      const turned = op('Transpose', apart, { perm: [0, 2, 1, 3, 4] })
-      x = { ...x, name: op('Reshape', [turned[0], sizes(x, [-1, x.s, x.s])])[0] }
-    } else if (kind === 3) {
-      const [a, b] = op('Split', [x.name, ints([x.c / 2, x.c / 2])], { axis: 1 }, 2)
-      const changed = unit(conv({ name: b, c: x.c / 2, s: x.s }, x.c / 2, 1))
-      x = { ...x, name: op('Concat', [a, changed.name], { axis: 1 })[0] }
-    } else if (kind === 4) x = unit(conv(x, x.c, 3, x.c))
-    else if (kind === 5) x = { ...x, name: op('Mul', [x.name, op('Sigmoid', [draw([1, x.c, 1, 1])])[0]])[0] }
-    else if (kind === 6) {
-      batch = 1 // what is stored has one sample
-      x = { name: op('Concat', [draw([1, 2, x.s, x.s]), x.name], { axis: 1 })[0], c: x.c + 2, s: x.s }
-    } else if (kind === 7) {
-      const weight = draw([x.c, x.c, 1, 1])
-      x = unit(conv(unit(conv(x, x.c, 1, 1, weight)), x.c, 1, 1, weight))
-    } else x = unit(conv(x, 8, 1))
-  }
-  const pooled = rng.next() < 0.5
-  if (pooled) x = { name: op('GlobalAveragePool', [x.name])[0], c: x.c, s: 1 }
-  const features = x.c * x.s * x.s
-  let [flat] = rng.next() < 0.5 ? op('Flatten', [x.name]) : op('Reshape', [x.name, sizes(x, [-1])])
-  flat = op('Relu', op('Gemm', [flat, draw([12, features]), draw([12])], { transB: 1 }))[0]
-  const [y] = op('Gemm', [flat, draw([5, 12])], { transB: 1 })
-  return makeModel({
-    nodes,
-    initializers: weights,
-    inputs: [valueInfo('x', 'float32', [batch, 3, 6, 6])],
-    outputs: [valueInfo(y, 'float32', [batch, 5])],
-  })
 }
 
 /** Seeded; an element is 0 where `dead` says so of its index. */
@@ -193,7 +91,7 @@ describe('remove-dead', () => {
     let shrunk = 0
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 1e6 }), fc.constantFrom(0.2, 0.5, 0.8), async (seed, share) => {
-        const pruned = kill(randomNet(seed), random(seed + 1), share)
+        const pruned = kill(randomChannelNet(seed), random(seed + 1), share)
         const small = await removeDead(pruned)
         if (size(small) < 0.9 * size(pruned)) shrunk++
         const feeds = randomFeeds(pruned, { seed, batch: 3 })

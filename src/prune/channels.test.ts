@@ -1,0 +1,178 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
+import { type ChannelGroup, openChannels } from '../graph/channel-groups.ts'
+import { storedBytes } from '../graph/walk.ts'
+import type { Feeds } from '../method.ts'
+import { type Model, withWeights } from '../model.ts'
+import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { randomChannelNet, uNet } from '../testing/channel-nets.ts'
+import {
+  largestDifference,
+  modelsFolder,
+  needsModels,
+  outputsOf,
+  randomFeeds,
+  realModel,
+} from '../testing/real-models.ts'
+import { recurrentNet, transformer } from '../testing/sequence-nets.ts'
+import { exampleBatches, exampleModel } from '../testing/test-method.ts'
+import { googlenet } from '../zoo/googlenet.ts'
+import { mobilenetV2 } from '../zoo/mobilenet.ts'
+import { cifarResnet } from '../zoo/resnet.ts'
+import { shufflenetV2 } from '../zoo/shufflenet.ts'
+import { squeezenet1_1 } from '../zoo/squeezenet.ts'
+import { channels } from './channels.ts'
+
+/** Some of the units that may go, at random, never all of a set that needs one. */
+function drawUnits(model: Model, seed: number, share: number): Map<string, Set<number>> {
+  const { groups, parts } = openChannels(model)
+  const rng = random(seed)
+  const free = (g: ChannelGroup): number[] => [...Array(g.units).keys()].filter((u) => !g.held.has(u))
+  const drawn = new Map(groups.map((g) => [g.name, new Set(free(g).filter(() => rng.next() < share))]))
+  for (const part of parts)
+    if (part.every(({ group, unit }) => drawn.get(group)?.has(unit))) drawn.get(part[0].group)?.delete(part[0].unit)
+  return drawn
+}
+
+/** The model, whole, with zeros for all weights that read these channels: what they hold matters no more. */
+function masked(model: Model, units: ReadonlyMap<string, ReadonlySet<number>>): Model {
+  const opened = openChannels(model)
+  const zeroed = new Map<string, Float32Array>()
+  for (const { name, members } of opened.groups) {
+    for (const { tensor, axis, role, units: unitOf } of members) {
+      if (role !== 'reads') continue
+      const { dims } = opened.model.graph.initializers.get(tensor)!
+      const values = zeroed.get(tensor) ?? floats(opened.model.graph.initializers.get(tensor)!).slice()
+      const inner = sizeOf(dims.slice(axis + 1))
+      for (let i = 0; i < values.length; i++) {
+        const unit = unitOf[Math.floor(i / inner) % dims[axis]]
+        // Of grouped convolutions a unit is one place in each group, and so is the axis.
+        if (units.get(name)?.has(unit)) values[i] = 0
+      }
+      zeroed.set(tensor, values)
+    }
+  }
+  const weights = [...zeroed].map(([name, v]) => floatTensor(name, opened.model.graph.initializers.get(name)!.dims, v))
+  return withWeights(opened.model, weights)
+}
+
+/** Removes units at random, and expects what masking them gives. Gives the share of bytes that are left. */
+async function expectAsMasked(model: Model, feeds: Feeds, { seed = 1, share = 0.4 } = {}): Promise<number> {
+  const units = drawUnits(model, seed, share)
+  const small = openChannels(model).without(units)
+  const before = await outputsOf(masked(model, units), feeds)
+  expect(largestDifference(before, await outputsOf(small, feeds))).toBeLessThan(1e-4)
+  return storedBytes(small) / storedBytes(model)
+}
+
+const cifar = { classes: 10, inputShape: [3, 32, 32] as const, seed: 3 }
+
+describe('removing coupled channels gives what masking them gives, in ONNX Runtime', () => {
+  it.each<[string, () => Model, number]>([
+    ['ResNet-20', () => cifarResnet(20, cifar), 0.6],
+    ['MobileNetV2', () => mobilenetV2({ ...cifar, width: 0.25 }), 0.6],
+    ['ShuffleNetV2', () => shufflenetV2({ ...cifar, stem: 'cifar', width: 0.5 }), 0.7],
+    ['SqueezeNet', () => squeezenet1_1({ ...cifar, stem: 'cifar', width: 0.25 }), 0.6],
+    ['GoogLeNet', () => googlenet({ ...cifar, stem: 'cifar', width: 0.125 }), 0.6],
+    ['a U-Net', () => uNet(), 0.6],
+  ])('%s', async (_, make, most) => {
+    const net = make()
+    expect(await expectAsMasked(net, randomFeeds(net))).toBeLessThan(most)
+  })
+
+  it('a transformer: the inside of its feed-forward layers', async () => {
+    const net = transformer({ steps: 6, words: 20, classes: 5 })
+    const feeds = { x: { dtype: 'int64', dims: [2, 6], data: BigInt64Array.from({ length: 12 }, (_, i) => BigInt(i)) } }
+    expect(await expectAsMasked(net, feeds)).toBeLessThan(0.9)
+    const up = openChannels(net).groups.find((g) => g.name === 'up.w')
+    expect(up).toMatchObject({ units: 32, held: new Map() })
+  })
+
+  it('networks at random', async () => {
+    let shrunk = 0
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 1e6 }), fc.constantFrom(0.2, 0.5, 0.9), async (seed, share) => {
+        const net = randomChannelNet(seed)
+        if ((await expectAsMasked(net, randomFeeds(net, { seed, batch: 3 }), { seed, share })) < 0.95) shrunk++
+      }),
+      { seed: 1, numRuns: 100 },
+    )
+    expect(shrunk).toBeGreaterThan(80)
+  })
+
+  it.runIf(modelsFolder).each(['cifar10-resnet20', 'FastestDet', 'ultraface-RFB-320', 'mlperf-tiny-kws-dscnn'])(
+    `%s${needsModels}`,
+    async (name) => {
+      const net = realModel(name)
+      expect(await expectAsMasked(net, randomFeeds(net, { batch: 1 }))).toBeLessThan(0.8)
+    },
+  )
+})
+
+describe('channels', () => {
+  it.each(['magnitude', 'lamp', 'taylor', 'obd', 'obs'] as const)(
+    'removes by %s, within groups and over all',
+    async (score) => {
+      const context = { seed: 1, data: { calibration: () => exampleBatches() } }
+      const net = exampleModel()
+      for (const scope of ['group', 'global'] as const) {
+        const small = await channels(net, { sparsity: 0.5, score, scope }, context)
+        expect(small.graph.initializers.get('w1')?.dims[0]).toBe(4)
+        const [feeds] = exampleBatches()
+        expect((await outputsOf(small, feeds)).y.dims).toEqual([4, 5])
+      }
+    },
+  )
+
+  it('removes the channels whose filters are smallest over all layers that are coupled', async () => {
+    // Of each layer alone another filter is smallest; of both together it is the second.
+    const tensors = [
+      floatTensor('w1', [3, 1], [1, 2, 9]),
+      floatTensor('w2', [3, 1], [9, 2, 1]),
+      floatTensor('w3', [1, 3], [1, 1, 1]),
+    ]
+    const net = makeModel({
+      nodes: [
+        node('Gemm', ['x', 'w1'], ['a'], { transB: 1 }),
+        node('Gemm', ['x', 'w2'], ['b'], { transB: 1 }),
+        node('Add', ['a', 'b'], ['c']),
+        node('Gemm', ['c', 'w3'], ['y'], { transB: 1 }),
+      ],
+      initializers: new Map(tensors.map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', ['N', 1])],
+      outputs: [valueInfo('y', 'float32', ['N', 1])],
+    })
+    const { initializers } = (await channels(net, { sparsity: 1 / 3 })).graph
+    expect([...floats(initializers.get('w1')!)]).toEqual([1, 9])
+    expect([...floats(initializers.get('w2')!)]).toEqual([9, 1])
+  })
+
+  it('keeps what is excluded or kept, one channel at least, and multiples', async () => {
+    const net = uNet()
+    const sizes = async (options: Parameters<typeof channels>[1]): Promise<number[]> => {
+      const { initializers } = (await channels(net, options)).graph
+      return ['c0.w', 'c1.w', 'c4.w'].map((name) => initializers.get(name)!.dims[0])
+    }
+    expect(await sizes({ sparsity: 1 })).toEqual([1, 1, 1])
+    expect(await sizes({ sparsity: 1, exclude: ['c4.b'] })).toEqual([1, 1, 16])
+    expect(await sizes({ sparsity: 0.6, multiple: 4 })).toEqual([4, 4, 8])
+    expect(await sizes({ sparsity: 1, minChannels: 3 })).toEqual([3, 3, 3])
+    const kept = (await channels(net, { sparsity: 1, keep: ['c0.w:2', 'c0.w:5'] })).graph.initializers.get('c0.w')!
+    const before = floats(net.graph.initializers.get('c0.w')!)
+    expect([...floats(kept)]).toEqual([...before.subarray(2 * 27, 3 * 27), ...before.subarray(5 * 27, 6 * 27)])
+    await expect(sizes({ exclude: ['c0.x'] })).rejects.toThrow('channels: exclude names "c0.x"')
+    await expect(sizes({ keep: ['c0.w:8'] })).rejects.toThrow('channels: keep "c0.w:8" is no channel of a group')
+  })
+
+  it('leaves alone what it cannot follow, and says what and why', async () => {
+    const said: string[] = []
+    const net = recurrentNet('GRU', { steps: 4, features: 3, classes: 5 })
+    expect(await channels(net, {}, { warn: (message) => said.push(message) })).toBe(net)
+    expect(said.join()).toMatch(/^channels: nothing was removed: /)
+    const words: string[] = []
+    await channels(transformer({ steps: 6, words: 20, classes: 5 }), {}, { warn: (message) => words.push(message) })
+    expect(words.join()).toMatch(/these stay, as Reshape "v\d+" needs all of them: "q\.w" \(16 of 16\)/)
+  })
+})
