@@ -1,5 +1,5 @@
 /** A page that a bundler builds: test/package.test.ts builds it with Vite, and compresses and packs in a real browser. */
-import { compress, openSession, parseMaxLoss, readModel, unpackModel, writeModel } from 'coppice'
+import { compress, openSession, readModel, unpackModel, writeModel } from 'coppice'
 import { lenet300 } from 'coppice/zoo'
 
 const show = (text: string): void => {
@@ -8,12 +8,7 @@ const show = (text: string): void => {
 
 try {
   const original = writeModel(lenet300({ seed: 1, width: 0.1 }))
-  const { packed, holds } = await compress(readModel(original), original, {
-    goal: 'size',
-    max: parseMaxLoss('0.5'),
-    seed: 0,
-    compareSpeed: () => Promise.reject(new Error('not asked for')),
-  })
+  const { packed, holds } = await compress(readModel(original), { goal: 'size', maxLoss: '0.5' })
   const session = await openSession(unpackModel(packed))
   const x = { dtype: 'float32', dims: [1, 1, 28, 28], data: new Float32Array(784) }
   const outputs = await session.run({ [session.inputNames[0]]: x })
