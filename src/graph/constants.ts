@@ -43,7 +43,7 @@ export interface StoredConstant extends Stored {
 }
 
 const precedence: readonly Role[] = [
-  ...(['weight', 'bias', 'norm', 'statistic', 'factor', 'quantiser', 'offset', 'unknown', 'setting'] as const),
+  ...(['weight', 'bias', 'norm', 'statistic', 'factor', 'quantiser', 'offset', 'unknown', 'setting', 'fixed'] as const),
   'unused',
 ]
 
@@ -69,14 +69,14 @@ export function constantsOf(model: Pick<Model, 'graph' | 'functions'>): StoredCo
     if (walk.found.has(tensor)) return []
     walk.found.set(tensor, { stored: { name: '', tensor, graph }, uses: [] })
     const name = tensor.name || node?.outputs[0] || ''
-    const isUnused = (!node || node.op === 'Constant') && !shown.has(tensor)
+    const isAttribute = node && node.op !== 'Constant'
     return [
       {
         name,
         tensor,
         graph,
         ...(node?.op === 'Constant' ? { constant: node } : {}),
-        role: isUnused ? 'unused' : 'setting',
+        role: shown.has(tensor) ? 'fixed' : isAttribute ? 'setting' : 'unused',
         uses: [],
       },
     ]

@@ -16,6 +16,7 @@ import { intAttribute, stringAttribute } from './walk.ts'
  * - `quantiser`: scale or zero point of a quantiser
  * - `offset`: a number a channel, or fewer, in arithmetic on values that are no layer's
  * - `setting`: shape, index, bound, initial state, window
+ * - `fixed`: what outputs are made of without any input of the model, or what they give as it is stored
  * - `unknown`: read by an operator that the table does not have
  * - `unused`: read by nothing
  */
@@ -28,6 +29,7 @@ export type Role =
   | 'quantiser'
   | 'offset'
   | 'setting'
+  | 'fixed'
   | 'unknown'
   | 'unused'
 

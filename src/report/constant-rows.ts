@@ -121,6 +121,7 @@ const reasons: Readonly<Record<Exclude<Role, 'weight' | 'unknown'>, string>> = {
   quantiser: 'scale or zero point of a quantiser',
   offset: 'one number per channel, in arithmetic',
   setting: 'shape, index or other setting',
+  fixed: 'an output that no input of the model changes',
   unused: 'nothing reads it',
 }
 

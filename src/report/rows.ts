@@ -142,7 +142,7 @@ export function factRows({
   const { inputs, data, samples, preprocessing, seed, threads } = input
   const on = judged?.on ?? (testSet && `${count(testSet.samples)} test samples`)
   const rows: [string, string | undefined][] = [
-    ['model inputs', inputs.join('; ')],
+    ['model inputs', inputs.join('; ') || 'none'],
     ['data', data ?? 'none: inputs were random'],
     ['samples', samples && `${count(samples.training)} to train or search on, ${count(samples.test)} to test on`],
     ['preprocessing', preprocessing],

@@ -52,7 +52,7 @@ function render(path: string, inspection: Inspection, packedBytes: number | unde
   const lines = table([head, ...rows, total])
   const others = layers.length - shown.length
   const about = (values: Inspection['inputs']): string =>
-    values.map((v) => `${v.name} ${v.kind ?? `${v.dtype ?? '?'}${v.shape ? shape(v.shape) : ''}`}`).join(', ')
+    values.map((v) => `${v.name} ${v.kind ?? `${v.dtype ?? '?'}${v.shape ? shape(v.shape) : ''}`}`).join(', ') || 'none'
   return [
     `${path}: ${packedBytes ? `packed in ${whole(packedBytes)} bytes, ` : ''}${sets(inspection)}, ${totals.layers} ${totals.layers === 1 ? 'layer' : 'layers'}`,
     `inputs: ${about(inspection.inputs)}`,
