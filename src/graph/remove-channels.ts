@@ -8,6 +8,7 @@ import { floats, floatTensor, integers, integerTensor, sizeOf } from '../tensor/
 import { node as makeNode } from './build.ts'
 import { type ChannelView, usesOf } from './channels.ts'
 import { editGraph } from './edit.ts'
+import { intsAttribute } from './walk.ts'
 
 export interface RemoveOptions {
   /**
@@ -19,7 +20,7 @@ export interface RemoveOptions {
 
 /** The model without the channels of which `keep`, by number, is 0. Whole classes have to go, and none that is held. */
 export function removeChannels(view: ChannelView, keep: Uint8Array, { biasOf }: RemoveOptions = {}): Model {
-  const { model, range, constant } = view
+  const { model, dims, range, constant } = view
   /** Of a value that loses channels. */
   const keptOf = (name: string): Uint8Array | undefined => {
     const v = view.values.get(name)
@@ -64,6 +65,13 @@ export function removeChannels(view: ChannelView, keep: Uint8Array, { biasOf }: 
       pads[1] = sizeOfKept(keptOf(output)?.subarray(0, front))
       pads[1 + pads.length / 2] = sizeOfKept(keptOf(output)?.subarray(front + range(input).count))
       changes.put(node, 1, integerTensor('', 'int64', [pads.length], pads))
+    } else if (node.op === 'Resize' && node.inputs[3] && keptOf(output)) {
+      const sizes = Array.from(integers(constant(node.inputs[3]) as Tensor))
+      const axes = intsAttribute(node, 'axes') ?? sizes.map((_, i) => i)
+      const left = sizes.map((size, i) =>
+        axes[i] === 1 || axes[i] === -(dims(output) ?? []).length ? sizeOfKept(keptOf(output)) : size,
+      )
+      changes.put(node, 3, integerTensor('', 'int64', [left.length], left))
     } else if (node.op === 'Reshape' && keptOf(output)) {
       changes.change(node, (n) =>
         makeNode('Flatten', [n.inputs[0]], n.outputs, { axis: 1 }, n.name ? { name: n.name } : {}),

@@ -247,8 +247,9 @@ const pad: Row = (node, context) => {
   return { ties: [{ input, output, from }], cuts: [] }
 }
 
-/** By factors; sizes would name the number of channels. */
-const resize: Row = (node, context) => (node.inputs[3] ? undefined : tied(node, context))
+/** By factors, or to sizes that are stored. */
+const resize: Row = (node, context) =>
+  node.inputs[3] && !context.constant(node.inputs[3]) ? undefined : tied(node, context)
 
 /** A normalisation of each channel alone. */
 const instanceNormalization: Row = (node, context) => {

@@ -1,10 +1,15 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { runInspect } from '../cli/commands/inspect.ts'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { type ChannelGroup, openChannels } from '../graph/channel-groups.ts'
 import { storedBytes } from '../graph/walk.ts'
 import type { Feeds } from '../method.ts'
 import { type Model, withWeights } from '../model.ts'
+import { writeModel } from '../onnx/write.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { randomChannelNet, uNet } from '../testing/channel-nets.ts'
@@ -77,6 +82,7 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
     ['SqueezeNet', () => squeezenet1_1({ ...cifar, stem: 'cifar', width: 0.25 }), 0.6],
     ['GoogLeNet', () => googlenet({ ...cifar, stem: 'cifar', width: 0.125 }), 0.6],
     ['a U-Net', () => uNet(), 0.6],
+    ['a U-Net with stored sizes', () => uNet({ sized: true }), 0.6],
   ])('%s', async (_, make, most) => {
     const net = make()
     expect(await expectAsMasked(net, randomFeeds(net))).toBeLessThan(most)
@@ -174,5 +180,33 @@ describe('channels', () => {
     const words: string[] = []
     await channels(transformer({ steps: 6, words: 20, classes: 5 }), {}, { warn: (message) => words.push(message) })
     expect(words.join()).toMatch(/these stay, as Reshape "v\d+" needs all of them: "q\.w" \(16 of 16\)/)
+  })
+})
+
+it('coppice inspect --groups lists the groups, what may go and what needs the rest', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'coppice-groups-')), 'net.onnx')
+  writeFileSync(path, writeModel(exampleModel()))
+  const { output } = await runInspect(path, { groups: true })
+  expect(output.slice(output.indexOf('2 groups'))).toBe(
+    [
+      '2 groups of channels that can only be removed together; 1 may lose some',
+      '',
+      'group  made by                      read by                      channels  may go',
+      '-----  ---------------------------  ---------------------------  --------  ------',
+      'w1     Conv "first", Conv "second"  Conv "second", Gemm "dense"         8       8',
+      'w3     Gemm "dense"                                                     5       0',
+      '-----  ---------------------------  ---------------------------  --------  ------',
+      'total                                                                  13       8',
+      'w3: 5 stay, as "y" is an output',
+    ].join('\n'),
+  )
+  const { groups } = JSON.parse((await runInspect(path, { groups: true, json: true })).output)
+  expect(groups[0]).toMatchObject({ name: 'w1', units: 8, held: [] })
+  expect(groups[0].members[0]).toEqual({
+    tensor: 'w1',
+    axis: 0,
+    node: 'Conv "first"',
+    role: 'makes',
+    units: [0, 1, 2, 3, 4, 5, 6, 7],
   })
 })

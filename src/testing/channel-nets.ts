@@ -119,8 +119,12 @@ export function randomChannelNet(seed: number): Model {
   })
 }
 
-/** Two levels down and up again: transposed convolutions and Resize make images larger, and are concatenated with the way down. */
-export function uNet(seed = 1): Model {
+/**
+ * Two levels down and up again: a transposed convolution and a Resize (by factors, or `sized`) make images larger, which are
+ * concatenated with those of the way down.
+ */
+export function uNet({ seed = 1, sized = false } = {}): Model {
+  const batch = 2
   const b = netBuilder(seed)
   let count = 0
   const conv = (x: string, from: number, to: number): string => {
@@ -140,12 +144,14 @@ export function uNet(seed = 1): Model {
     strides: [2, 2],
   })
   const d = conv(b.op('Concat', [up, c], { axis: 1 }), 24, 12)
-  const e = conv(b.op('Concat', [b.op('Resize', [d, '', 'factors'], { mode: 'nearest' }), a], { axis: 1 }), 20, 8)
+  b.initializers.set('sizes', integerTensor('sizes', 'int64', [4], [batch, 12, 16, 16]))
+  const larger = b.op('Resize', sized ? [d, '', '', 'sizes'] : [d, '', 'factors'], { mode: 'nearest' })
+  const e = conv(b.op('Concat', [larger, a], { axis: 1 }), 20, 8)
   const y = b.op('Conv', [e, b.weight('last.w', [2, 8, 1, 1])])
   return makeModel({
     nodes: b.nodes,
     initializers: b.initializers,
-    inputs: [valueInfo('x', 'float32', ['N', 3, 16, 16])],
-    outputs: [valueInfo(y, 'float32', ['N', 2, 16, 16])],
+    inputs: [valueInfo('x', 'float32', [sized ? batch : 'N', 3, 16, 16])],
+    outputs: [valueInfo(y, 'float32', [sized ? batch : 'N', 2, 16, 16])],
   })
 }

@@ -1,4 +1,5 @@
-/** `coppice inspect MODEL [--json]`: the layer table, and what is unsupported. */
+/** `coppice inspect MODEL [--groups] [--json]`: the layer table, what is unsupported, and which channels are coupled. */
+import { type ChannelGroup, openChannels } from '../../graph/channel-groups.ts'
 import { type Inspection, inspectModel, type LayerInfo } from '../../inspect.ts'
 import { defineCommand } from '../command.ts'
 import { type ShapeFlags, shapedModel, shapeOption } from '../data-options.ts'
@@ -6,7 +7,14 @@ import { openToRead } from '../inputs.ts'
 
 export const inspectCommand = defineCommand({
   arguments: '<model>',
-  options: shapeOption,
+  options: {
+    ...shapeOption,
+    groups: {
+      type: 'boolean',
+      default: false,
+      help: 'list the groups of channels that can only be removed together, and what needs them',
+    },
+  },
   async run([path], given, { io }) {
     const { output, error } = await runInspect(path, { ...given, json: io.json })
     process.stdout.write(`${output}\n`)
@@ -24,14 +32,21 @@ export interface InspectResult {
 /** Reads a model file, packed or not, and describes it. Throws one sentence where it cannot be read. */
 export async function runInspect(
   path: string,
-  options: { readonly json?: boolean } & Partial<ShapeFlags> = {},
+  options: { readonly json?: boolean; readonly groups?: boolean } & Partial<ShapeFlags> = {},
 ): Promise<InspectResult> {
   const { model, packedBytes } = openToRead(path)
-  const inspection = inspectModel(shapedModel(model, { inputShape: [], ...options }))
+  const shaped = shapedModel(model, { inputShape: [], ...options })
+  const inspection = inspectModel(shaped)
+  const groups = options.groups ? openChannels(shaped).groups : undefined
   return {
     output: options.json
-      ? JSON.stringify({ model: path, ...(packedBytes ? { packedBytes } : {}), ...inspection })
-      : render(path, inspection, packedBytes),
+      ? JSON.stringify({
+          model: path,
+          ...(packedBytes ? { packedBytes } : {}),
+          ...inspection,
+          ...(groups ? { groups: groups.map(plainGroup) } : {}),
+        })
+      : [render(path, inspection, packedBytes), ...(groups ? ['', ...groupLines(groups)] : [])].join('\n'),
     error: complaint(path, inspection),
   }
 }
@@ -114,6 +129,49 @@ function tally(layers: readonly LayerInfo[]): string {
     .sort((a, b) => b[1] - a[1])
     .map(([op, n]) => `${op} ${n}`)
     .join(', ')
+}
+
+/** A group as JSON. */
+function plainGroup({ name, units, members, held }: ChannelGroup) {
+  return {
+    name,
+    units,
+    members: members.map((m) => ({ ...m, units: [...m.units] })),
+    held: [...held].map(([unit, why]) => ({ unit, why })),
+  }
+}
+
+/** A row for each group: its channels, how many of them may be removed, its layers, and what needs the others. */
+function groupLines(groups: readonly ChannelGroup[]): string[] {
+  if (groups.length === 0) return ['no layer with plain float32 weights has channels that can be followed']
+  const free = groups.filter((g) => g.held.size < g.units).length
+  const head = ['group', 'made by', 'read by', 'channels', 'may go']
+  const rows = groups.map(({ name, units, members, held }) => {
+    const nodes = (role: string): string[] => [...new Set(members.filter((m) => m.role === role).map((m) => m.node))]
+    return [shorten(name), some(nodes('makes')), some(nodes('reads')), whole(units), whole(units - held.size)]
+  })
+  const total = [
+    'total',
+    '',
+    '',
+    ...[3, 4].map((c) => whole(rows.reduce((n, r) => n + Number(r[c].replaceAll(',', '')), 0))),
+  ]
+  const whys = groups.flatMap(({ name, held }) => {
+    const counts = new Map<string, number>()
+    for (const why of held.values()) counts.set(why, (counts.get(why) ?? 0) + 1)
+    return [...counts].map(([why, n]) => `${shorten(name)}: ${n === 1 ? '1 stays' : `${whole(n)} stay`}, as ${why}`)
+  })
+  return [
+    `${groups.length} ${groups.length === 1 ? 'group' : 'groups'} of channels that can only be removed together; ${free} may lose some`,
+    '',
+    ...table([head, ...rows, total]),
+    ...whys,
+  ]
+}
+
+function some(names: readonly string[]): string {
+  const shown = names.slice(0, 2).map(shorten).join(', ')
+  return names.length > 2 ? `${shown} and ${names.length - 2} more` : shown
 }
 
 /** Columns aligned: the first three to the left, numbers to the right; a rule under the head and above the total. */
