@@ -7,7 +7,7 @@ import { readNpy, readNpz, writeNpy, writeNpz } from '../src/data/npy.ts'
 import { npzSplits } from '../src/data/npz-dataset.ts'
 import { bitReader, bitWriter } from '../src/formats/bits.ts'
 import { crc32 } from '../src/formats/checksum.ts'
-import { chooser } from '../src/formats/choose-coding.ts'
+import { chooseCoding } from '../src/formats/choose-coding.ts'
 import type { Coded, TensorInfo } from '../src/formats/coding/coding.ts'
 import { codings } from '../src/formats/coding/codings.ts'
 import { encoders } from '../src/formats/coding/encoders.ts'
@@ -176,12 +176,11 @@ const descriptions: Target = {
     const coder = new BinaryCoder()
     const mixer = primedMixer(coder)
     const describe = tensorCoder(mixer)
-    const choose = chooser()
     codeMessage(mixer, ModelProto, decode(ModelProto, onnx), {
       check: () => {},
       codeTensor(message, data) {
         const info = infoOf(message)
-        let { coding, coded } = choose(info, data as Uint8Array)
+        let { coding, coded } = chooseCoding(info, data as Uint8Array)
         if (r.below(3) === 0) coding = codings[r.below(codings.length)]
         const parameters = Array.from({ length: coding.parameterCount }, (_, i) => coded.parameters[i] ?? 0)
         const table = coding.hasTable ? (coded.table ?? new Uint8Array(4)) : undefined

@@ -653,6 +653,11 @@ function decodeTensor(tensor: SpecTensor, stream: IntegerStream, raw: RawBits): 
   const data = new Uint8Array(tensor.byteLength)
   if (tensor.coding === 'raw') return data.map(() => raw.bits(8))
   if (tensor.coding === 'bytes') return decodeBytes(tensor, raw)
+  if (tensor.coding === 'runs') {
+    const width = tensor.bits / 8
+    const left = runsOf(tensor).reduce((n, run) => n - run.length, tensor.byteLength / width)
+    return decodeBytes({ ...tensor, dims: [left], byteLength: left * width }, raw)
+  }
   const integers = stream.tensor(tensor.dims)
   const { lowBits, predictor, offset } = tensor.form
   if (lowBits > 0) for (const [i, v] of integers.entries()) integers[i] = (v << lowBits) | raw.bits(lowBits)
@@ -688,6 +693,56 @@ function reordered({ data, dims, bits }: SpecTensor, number: number): Uint8Array
   return Uint8Array.from(out)
 }
 
+interface SpecRun {
+  /** Elements since the one before. */
+  readonly gap: number
+  readonly length: number
+  readonly kind: number
+  readonly distance: number
+  readonly from: number
+}
+
+function runsOf({ table = new Uint8Array() }: SpecTensor): SpecRun[] {
+  const numbers: number[] = []
+  let scale = 1
+  let value = 0
+  for (const byte of table) {
+    value += (byte % 128) * scale
+    scale *= 128
+    if (byte >= 128) continue
+    numbers.push(value)
+    value = 0
+    scale = 1
+  }
+  const out: SpecRun[] = []
+  let last = 0
+  for (let i = 0; i < numbers.length; i += 5) {
+    const [gap, length, kind, distance, moved] = numbers.slice(i, i + 5)
+    const from = last + (moved % 2 === 1 ? -(moved + 1) / 2 : moved / 2)
+    out.push({ gap, length, kind, distance, from })
+    last = from + length
+  }
+  return out
+}
+
+/** Elements between runs, in `data`, and those of the runs. */
+function withRuns(tensor: SpecTensor, before: (distance: number) => SpecTensor): Uint8Array {
+  const width = tensor.bits / 8
+  const fresh = [...(tensor.data as Uint8Array)]
+  const out: number[] = []
+  for (const { gap, length, kind, distance, from } of runsOf(tensor)) {
+    out.push(...fresh.splice(0, gap * width))
+    const source = before(distance).data as Uint8Array
+    for (let i = 0; i < length; i++) {
+      const place = (kind & 1 ? from + length - 1 - i : from + i) * width
+      const element = [...source.subarray(place, place + width)]
+      if (kind & 2) element[width - 1] ^= 128
+      out.push(...element)
+    }
+  }
+  return Uint8Array.from([...out, ...fresh])
+}
+
 /** The whole file: tensors with their data, and the ONNX file. */
 export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['tensors']; readonly onnx: Uint8Array } {
   const file = readBySpec(bytes)
@@ -699,5 +754,6 @@ export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['t
   }
   for (const [i, tensor] of file.tensors.entries())
     if (tensor.coding === 'copy') tensor.data = reordered(file.tensors[i - tensor.parameters[0]], tensor.parameters[1])
+    else if (tensor.coding === 'runs') tensor.data = withRuns(tensor, (distance) => file.tensors[i - distance])
   return { tensors: file.tensors, onnx: file.onnx() }
 }

@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { chooser } from '../src/formats/choose-coding.ts'
+import { chooseCoding } from '../src/formats/choose-coding.ts'
 import type { Coded } from '../src/formats/coding/coding.ts'
 import { codings } from '../src/formats/coding/codings.ts'
 import { type Container, readContents, readGroup, writeContainer } from '../src/formats/container.ts'
@@ -270,6 +270,32 @@ const tensors: Record<string, readonly Tensor[]> = {
   copy: [floatTensor('first', [200], noise(200, 1)), floatTensor('other', [20], noise(20, 1))]
     .flatMap((t) => [t, { ...t, name: `${t.name}-again` }])
     .concat(turned),
+  // Rows between others; columns; backwards; with other signs and some elements changed.
+  runs: ['float32', 'float64', 'int8'].flatMap((dtype): Tensor[] => {
+    const of = (name: string, dims: number[], values: readonly number[]): Tensor =>
+      dtype === 'float64'
+        ? { name: `${name} ${dtype}`, dtype, dims, data: new Uint8Array(Float64Array.from(values).buffer) }
+        : dtype === 'int8'
+          ? integerTensor(`${name} ${dtype}`, dtype, dims, values)
+          : floatTensor(`${name} ${dtype}`, dims, values)
+    const some = (n: number): number[] => (dtype === 'int8' ? ints(n, 50) : Array.from(noise(n, 1), (v) => v / 3))
+    const values = some(640)
+    return [
+      of('all', [20, 32], values),
+      of('between', [24, 32], [...some(64), ...values, ...some(64)]),
+      of(
+        'columns',
+        [20, 24],
+        values.filter((_, i) => i % 32 >= 8),
+      ),
+      of('backwards', [20, 32], values.toReversed()),
+      of(
+        'negated',
+        [640],
+        values.map((v, i) => (i % 100 === 7 ? 1 : dtype === 'int8' ? v : -v)),
+      ),
+    ]
+  }),
   repeats: [
     floatTensor(
       'waves',
@@ -395,14 +421,13 @@ function withHead(
   const coder = new BinaryCoder()
   const mixer = primedMixer(coder)
   const describe = tensorCoder(mixer)
-  const choose = chooser()
   const message = decode(ModelProto, onnx)
   change.message?.(message)
   codeMessage(mixer, ModelProto, message, {
     check: () => {},
     codeTensor(parent, data) {
       if (change.message) return // a decoder stops before what would be said here
-      const tensor = choose(infoOf(parent), data as Uint8Array)
+      const tensor = chooseCoding(infoOf(parent), data as Uint8Array)
       const { coding: name, ...coded } = change.tensor?.(tensor) ?? {}
       const coding =
         name === undefined ? tensor.coding : (codings.find((c) => c.name === name) ?? { ...tensor.coding, name })
@@ -472,6 +497,13 @@ const hostile: Record<string, Uint8Array> = {
   'exponent-out-of-range': withHead({ tensor: first({ coding: 'floats', parameters: [256, 0] }) }),
   'inline-of-another-size': withHead({ tensor: first({ coding: 'inline', parameters: [], table: new Uint8Array(3) }) }),
   'repeat-of-nothing': withHead({ tensor: first({ coding: 'repeats', parameters: [200] }) }),
+  'runs-that-end': withHead({ tensor: first({ coding: 'runs', parameters: [], table: Uint8Array.of(0, 8, 0, 1) }) }),
+  'run-of-no-tensor': withHead({
+    tensor: first({ coding: 'runs', parameters: [], table: Uint8Array.of(0, 8, 0, 1, 0) }),
+  }),
+  'runs-beyond-tensor': withHead({
+    tensor: first({ coding: 'runs', parameters: [], table: Uint8Array.of(0, 121, 0, 1, 0) }),
+  }),
   'bytes-that-end': withHead({ tensor: first({ coding: 'bytes', parameters: [] }) }),
   'too-many-low-bits': search(/ low bits;/),
   'name-of-nothing': search(/a name refers to one that is not there/),

@@ -1,57 +1,24 @@
 /** Which coding a tensor gets: the cheapest, by estimates. */
-import { crc32 } from './checksum.ts'
 import { bitsAsBytes, bytesEncoder } from './coding/bytes.ts'
 import { chooseForm } from './coding/choose-form.ts'
 import type { Coded, Encoder, TensorInfo } from './coding/coding.ts'
 import { estimateBits } from './coding/coding.ts'
 import { constantEncoder } from './coding/constant.ts'
-import { copyEncoder } from './coding/copy.ts'
 import { encoders } from './coding/encoders.ts'
 import { differences } from './coding/stream-form.ts'
 import { encodeIntegers } from './entropy/integer-coder.ts'
-import { orderOf, unorderedSum } from './permuted-copies.ts'
 import { type CodedTensor, maxIntegers } from './tensor-coder.ts'
 
 export interface ChosenCoding extends CodedTensor {
   readonly encoder: Encoder
+  /** About as many bits as it takes. */
+  readonly bits: number
 }
 
-interface Seen {
-  readonly index: number
-  readonly info: TensorInfo
-  readonly data: Uint8Array
-}
-
-/** A chooser that finds repeated tensors, too: call it for the tensors in order. */
-export function chooser(): (info: TensorInfo, data: Uint8Array) => ChosenCoding {
-  const seen = new Map<string, Seen[]>()
-  const turned = new Map<string, Seen[]>()
-  let index = 0
-  return (info, data) => {
-    const here = index++
-    if (info.byteLength < 16) return chooseCoding(info, data)
-    const key = `${info.dtype} ${info.byteLength} ${crc32(data)}`
-    const earlier = seen.get(key)?.find((e) => data.every((b, i) => b === e.data[i]))
-    if (earlier) return chosen(copyEncoder, info, { parameters: [here - earlier.index, 0] })
-    const self = { index: here, info, data }
-    seen.set(key, [...(seen.get(key) ?? []), self])
-    const sum = unorderedSum(info, data)
-    if (sum !== undefined) {
-      const place = `${info.dtype} ${info.byteLength} ${sum}`
-      for (const source of turned.get(place) ?? []) {
-        const order = orderOf(source, self)
-        if (order !== undefined) return chosen(copyEncoder, info, { parameters: [here - source.index, order] })
-      }
-      turned.set(place, [...(turned.get(place) ?? []), self])
-    }
-    return chooseCoding(info, data)
-  }
-}
-
-/** The cheapest coding of a tensor. */
+/** The cheapest coding of a tensor; that it repeats another one is not looked for here. */
 export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
   const same = constantEncoder.encode(info, data)
-  if (same && info.size > 64) return chosen(constantEncoder, info, same.coded)
+  if (same && info.size > 64) return chosen(constantEncoder, info, same)
   let best: Candidate | undefined
   for (const encoder of encoders) {
     if (encoder === bytesEncoder || (encoder.coding.hasIntegers && info.size > maxIntegers)) continue
@@ -65,7 +32,7 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
   // The coder of integers does better than the estimate, which knows nothing of neighbours: where it is close, it is asked.
   if (!other || other.bits >= bits || other.bits >= bits - savedByModel(tensor)) return tensor
   const wins = info.byteLength <= slowBytes || worthTheTime(tensor, bits, data)
-  return wins ? chosen(bytesEncoder, info, other.coded) : tensor
+  return wins ? chosen(bytesEncoder, info, other) : tensor
 }
 
 /** Bytes that take a quarter of a second to code as such. */
@@ -109,11 +76,11 @@ interface Candidate {
 
 function withForm(encoder: Encoder, info: TensorInfo, { coded, bits }: { coded: Coded; bits: number }): Candidate {
   const { integers } = coded
-  if (!integers || integers.length === 0) return { tensor: chosen(encoder, info, coded), bits }
+  if (!integers || integers.length === 0) return { tensor: chosen(encoder, info, { coded, bits }), bits }
   const form = chooseForm(integers, info.dims)
   const plain = form.predictor === 0 && form.offset === 0
   const saved = plain ? 0 : estimateBits(integers) - estimateBits(differences(integers, form))
-  return { tensor: chosen(encoder, info, { ...coded, form }), bits: bits - saved }
+  return { tensor: chosen(encoder, info, { coded: { ...coded, form }, bits: bits - saved }), bits: bits - saved }
 }
 
 /** Rows that the coder of integers is tried on hold so many integers. */
@@ -131,6 +98,6 @@ function savedByModel({ coded: { integers, form }, info }: ChosenCoding): number
   return ((estimate - real) * integers.length) / sample.length
 }
 
-function chosen(encoder: Encoder, info: TensorInfo, coded: Coded): ChosenCoding {
-  return { encoder, coding: encoder.coding, info, coded }
+function chosen(encoder: Encoder, info: TensorInfo, { coded, bits }: { coded: Coded; bits: number }): ChosenCoding {
+  return { encoder, coding: encoder.coding, info, coded, bits }
 }

@@ -162,7 +162,7 @@ function copFile({ head, fill, tensor, close }: OpenPacked): CopFile {
 
 /** The groups that hold a tensor's parts. */
 function groupsOf({ parts }: PackedTensor): Set<number> {
-  return new Set(parts.flatMap((part) => (part.source ?? part).group ?? []))
+  return new Set(parts.flatMap((part) => [part, ...part.sources].flatMap(({ group }) => group ?? [])))
 }
 
 function entryOf({ contents }: Head, tensor: PackedTensor): TensorEntry {

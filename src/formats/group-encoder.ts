@@ -8,6 +8,7 @@ import { floatsEncoder } from './coding/floats.ts'
 import { writeTensor } from './coding/write-stream.ts'
 import { type Group, groupSize } from './container.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
+import { marksOf } from './find-runs.ts'
 import { unorderedSum } from './permuted-copies.ts'
 
 /** A part's data. */
@@ -25,14 +26,19 @@ export interface Description {
   readonly check: number
   /** By which those find each other that are equal but for the order of dimensions. */
   readonly sum?: number
+  /** By which those find each other that share a run of elements. */
+  readonly marks: Uint32Array
+  /** About as many as the coding takes. */
+  readonly bits: number
 }
 
 /** The cheapest coding of each. */
 export function chooseCodings(parts: readonly PartData[]): Description[] {
   return parts.map(({ info, data }) => {
-    const { encoder, coded } = chooseCoding(info, data)
+    const { encoder, coded, bits } = chooseCoding(info, data)
     const { integers: _, ...rest } = coded
-    return { coding: encoders.indexOf(encoder), coded: rest, check: crc32(data), sum: unorderedSum(info, data) }
+    const found = { check: crc32(data), sum: unorderedSum(info, data), marks: marksOf(info, data) }
+    return { coding: encoders.indexOf(encoder), coded: rest, bits, ...found }
   })
 }
 

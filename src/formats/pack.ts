@@ -15,7 +15,9 @@ import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 import { runHere, runOn, type Steps, stage, type Workers } from '../workers.ts'
 import type { TensorInfo } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
+import { constant } from './coding/constant.ts'
 import { copy } from './coding/copy.ts'
+import { runs, writeRuns } from './coding/runs.ts'
 import {
   type Group,
   type GroupSizes,
@@ -29,6 +31,7 @@ import {
 } from './container.ts'
 import type { Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
+import { RunFinder } from './find-runs.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
 import { chooseCodings, type Description, encodeGroup, type PartData } from './group-encoder.ts'
 import { partsOf } from './parts.ts'
@@ -132,7 +135,7 @@ function* packingOutline(
       descriptions.push(...chosen)
     },
   })
-  const described = findCopies(parts, descriptions)
+  const described = findRuns(parts, descriptions, findCopies(parts, descriptions))
   const head = encodeHead(message, described, {
     graphByteLength,
     counts: tensors.map(({ info }) => partsOf(info).length),
@@ -242,6 +245,36 @@ function inBatches(parts: readonly Part[]): Part[][] {
     size += part.info.size + 1024
   }
   return batches
+}
+
+/** Bits that a run takes in the head, about. */
+const runBits = 32
+/** Elements beside runs are coded as bytes, which takes its time: no more than so many bytes. */
+const mostBesideRuns = 1 << 20
+
+/** Parts that share runs of elements with earlier ones get these, where that is clearly smaller. */
+function findRuns(
+  parts: readonly Part[],
+  descriptions: readonly Description[],
+  described: readonly (CodedTensor & Part)[],
+): (CodedTensor & Part)[] {
+  const finder = new RunFinder(parts.map((part, i) => ({ ...part, marks: descriptions[i].marks })))
+  const isSource = new Set(
+    described.flatMap(({ coding, coded }, i) => (coding === copy ? i - coded.parameters[0] : [])),
+  )
+  return described.map((part, here) => {
+    const { info, coding } = part
+    if (coding === copy || coding === constant) return part
+    const found = isSource.has(here) ? [] : finder.runsOf(here)
+    const beside = 1 - found.reduce((n, r) => n + r.length, 0) / Math.max(1, info.size)
+    const bits = runBits * (found.length + 2) + beside * 8 * info.byteLength
+    const table = writeRuns(found)
+    const isSmaller = bits < 0.9 * descriptions[here].bits && table.length <= info.byteLength
+    if (found.length > 0 && isSmaller && beside * info.byteLength <= mostBesideRuns)
+      return { ...part, coding: runs, coded: { parameters: [], table } }
+    finder.add(here)
+    return part
+  })
 }
 
 /** The parts as they are coded: those that equal an earlier one, with its dimensions in whatever order, as copies of it. */

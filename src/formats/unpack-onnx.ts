@@ -8,6 +8,7 @@ import { concat, encode, type Message } from '../onnx/wire.ts'
 import { damaged, type TensorInfo } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
 import { copy, permuted } from './coding/copy.ts'
+import { fillRuns, type Run, readRuns, runs } from './coding/runs.ts'
 import {
   type Contents,
   checkEnd,
@@ -36,8 +37,8 @@ export interface PackedPart extends CodedTensor {
   readonly group: number | undefined
   /** Its place in the group. */
   readonly place: number
-  /** The part that this one is a copy of. */
-  readonly source: PackedPart | undefined
+  /** The parts that this one takes data from: of copies the one, of runs those of all of them. */
+  readonly sources: readonly PackedPart[]
 }
 
 /** A tensor as the head describes it. */
@@ -122,13 +123,12 @@ export function tensorNamed({ tensors }: Head, name: string): PackedTensor {
 export function decodeOne(head: Head, tensor: PackedTensor, load: (group: number) => Uint8Array): Uint8Array {
   return concat(
     tensor.parts.map((part) => {
-      const wanted = part.source ?? part
-      const data = (): Uint8Array => {
+      const data = (wanted: PackedPart): Uint8Array => {
         if (wanted.group === undefined) return decodeFromHead(wanted)
         const until = wanted.place + 1
         return decodeGroup({ ...groupToDecode(head, wanted.group, load(wanted.group)), until })[until - 1]
       }
-      return part.source ? permuted(data(), wanted.info, part.coded.parameters[1]) : data()
+      return withSources(part, () => data(part), part.sources.map(data))
     }),
   )
 }
@@ -137,24 +137,40 @@ export function decodeOne(head: Head, tensor: PackedTensor, load: (group: number
 export function partDecoder(
   head: Head,
 ): (part: PackedPart, load: (group: number) => readonly Uint8Array[]) => Uint8Array {
-  /** Copies that are still to come of a part, and the data of those that have some. */
+  /** Parts that are still to come with a part as a source, and the data of those that have some. */
   const copies = new Map<PackedPart, number>()
   const kept = new Map<PackedPart, Uint8Array>()
   const parts = head.tensors.flatMap((t) => t.parts)
-  for (const { source } of parts) if (source) copies.set(source, (copies.get(source) ?? 0) + 1)
+  for (const { sources } of parts) for (const source of sources) copies.set(source, (copies.get(source) ?? 0) + 1)
   return (part, load) => {
-    const { source, group } = part
-    if (source) {
-      const data = permuted(kept.get(source) as Uint8Array, source.info, part.coded.parameters[1])
+    const { sources, group } = part
+    const own = (): Uint8Array => (group === undefined ? decodeFromHead(part) : load(group)[part.place])
+    const from = sources.map((source) => kept.get(source) as Uint8Array)
+    const data = withSources(part, own, from)
+    for (const source of sources) {
       const left = (copies.get(source) as number) - 1
       copies.set(source, left)
       if (left === 0) kept.delete(source)
-      return data
     }
-    const data = group === undefined ? decodeFromHead(part) : load(group)[part.place]
     if (copies.has(part)) kept.set(part, data)
     return data
   }
+}
+
+/** A part's data: its own, and what it takes from its sources. */
+function withSources(part: PackedPart, own: () => Uint8Array, from: readonly Uint8Array[]): Uint8Array {
+  const { info, coding, coded, sources } = part
+  if (coding === copy) return permuted(from[0], sources[0].info, coded.parameters[1])
+  const data = own()
+  if (coding !== runs) return data
+  const all = readRuns(coded.table, info)
+  const distances = distancesOf(all)
+  fillRuns(data, info, all, (distance) => from[distances.indexOf(distance)])
+  return data
+}
+
+function distancesOf(all: readonly Run[]): number[] {
+  return [...new Set(all.map((r) => r.distance))]
 }
 
 /** Of a part that has nothing outside the head. */
@@ -225,9 +241,9 @@ function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOpti
   const before: PackedPart[] = []
   const tensors = found.map(({ proto, info, parts }): PackedTensor => {
     const packed = parts.map((part): PackedPart => {
-      const source = part.coding === copy ? sourceOf(before, part) : undefined
+      const sources = sourcesOf(before, part)
       const { group, place = 0 } = placeOf.get(part) ?? {}
-      before.push({ ...part, group, place, source })
+      before.push({ ...part, group, place, sources })
       return before[before.length - 1]
     })
     const name = utf8.decode((proto.name ?? new Uint8Array(0)) as Uint8Array)
@@ -248,17 +264,20 @@ export function withParts(chunks: readonly (Uint8Array | PackedTensor)[]): (Uint
   return chunks.flatMap<Uint8Array | PackedPart>((c) => (c instanceof Uint8Array ? [c] : c.parts))
 }
 
-/** The part that a copy copies: an earlier one of the same type and size, and no copy itself. */
-function sourceOf(before: readonly PackedPart[], { info, coded }: CodedTensor): PackedPart {
-  const distance = coded.parameters[0]
-  const source = before[before.length - distance]
-  if (
-    !source ||
-    distance < 1 ||
-    source.source ||
-    source.info.dtype !== info.dtype ||
-    source.info.byteLength !== info.byteLength
-  )
-    throw damaged('a tensor is a copy of one that is not there')
-  return source
+/** The parts that a copy, or runs, take data from: earlier ones of the same type that have no sources themselves. */
+function sourcesOf(before: readonly PackedPart[], { info, coding, coded }: CodedTensor): PackedPart[] {
+  if (coding !== copy && coding !== runs) return []
+  const distances = coding === copy ? [coded.parameters[0]] : distancesOf(readRuns(coded.table, info))
+  return distances.map((distance) => {
+    const source = before[before.length - distance]
+    if (
+      !source ||
+      distance < 1 ||
+      source.sources.length > 0 ||
+      source.info.dtype !== info.dtype ||
+      (coding === copy && source.info.byteLength !== info.byteLength)
+    )
+      throw damaged(`a tensor ${coding === copy ? 'is a copy' : 'has a run'} of one that is not there`)
+    return source
+  })
 }

@@ -264,6 +264,26 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       floatTensor('turned', [64, 48], turned),
     ]
   },
+  'rows of another tensor': (rng) => {
+    const w = weights(rng, [200, 32])
+    const narrow = w.filter((_, i) => i % 32 < 24)
+    const more = weights(rng, [3, 32])
+    const reversed = Float32Array.from(w, (_, i) => w[32 * (199 - (i >> 5)) + (i & 31)])
+    return [
+      floatTensor('w', [200, 32], w),
+      floatTensor('after', [203, 32], [...w, ...more]),
+      floatTensor('before', [203, 32], [...more, ...w]),
+      floatTensor('slice', [150, 32], w.slice(320, 5120)),
+      floatTensor('columns', [200, 24], narrow),
+      floatTensor('rows in reverse', [200, 32], reversed),
+      floatTensor('all in reverse', [6400], w.toReversed()),
+      floatTensor(
+        'other signs, some changed',
+        [200, 32],
+        w.map((v, i) => (i % 97 === 0 ? 1 : -v)),
+      ),
+    ]
+  },
   'ranges, positions and masks': () => [
     integerTensor(
       'range',

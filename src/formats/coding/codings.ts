@@ -10,6 +10,7 @@ import { inline } from './inline.ts'
 import { integers } from './integers.ts'
 import { raw } from './raw.ts'
 import { repeats } from './repeats.ts'
+import { runs } from './runs.ts'
 
 export const codings: readonly Coding[] = [
   raw,
@@ -22,4 +23,5 @@ export const codings: readonly Coding[] = [
   copy,
   repeats,
   bytes,
+  runs,
 ]

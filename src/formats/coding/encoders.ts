@@ -10,6 +10,7 @@ import { inlineEncoder } from './inline.ts'
 import { integersEncoder } from './integers.ts'
 import { rawEncoder } from './raw.ts'
 import { repeatsEncoder } from './repeats.ts'
+import { runsEncoder } from './runs.ts'
 
 export const encoders: readonly Encoder[] = [
   rawEncoder,
@@ -22,4 +23,5 @@ export const encoders: readonly Encoder[] = [
   copyEncoder,
   repeatsEncoder,
   bytesEncoder,
+  runsEncoder,
 ]

@@ -1,0 +1,143 @@
+/**
+ * A tensor that shares runs of elements with earlier tensors of its type: rows added to one, a slice, several put together, the
+ * same backwards or with other signs. The table says where runs lie; the elements between them are coded as bytes are. Packing
+ * finds the runs; unpacking fills them in, so that groups are decoded apart from each other.
+ */
+import { dataTypes } from '../../tensor/dtype.ts'
+import { bytes, bytesEncoder } from './bytes.ts'
+import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts'
+
+/** `length` elements from `at` on are those of the part `distance` before, from `from` on. */
+export interface Run {
+  readonly at: number
+  readonly length: number
+  readonly distance: number
+  readonly from: number
+  /** The elements come in reverse. */
+  readonly backward: boolean
+  /** All signs are the other ones. */
+  readonly negated: boolean
+}
+
+export const runs: Coding = {
+  name: 'runs',
+  parameterCount: 0,
+  hasTable: true,
+  hasIntegers: false,
+  hasRaw: true,
+  decode(info, coded, raw) {
+    const all = readRuns(coded.table, info)
+    const between = freshOf(info, all)
+    const fresh = bytes.decode(between, coded, raw)
+    const out = new Uint8Array(info.byteLength)
+    eachGap(info, all, (from, to, done) => out.set(fresh.subarray(done, done + to - from), from))
+    return out
+  },
+}
+
+export const runsEncoder: Encoder = {
+  coding: runs,
+  encode: () => undefined,
+  writeRaw(info, data, coded, out) {
+    const all = readRuns(coded.table, info)
+    const between = freshOf(info, all)
+    const fresh = new Uint8Array(between.byteLength)
+    eachGap(info, all, (from, to, done) => fresh.set(data.subarray(from, to), done))
+    bytesEncoder.writeRaw?.(between, fresh, coded, out)
+  },
+}
+
+/** The elements that are in no run, as a vector. */
+function freshOf({ dtype, size }: TensorInfo, all: readonly Run[]): TensorInfo {
+  const left = all.reduce((n, r) => n - r.length, size)
+  return { dtype, dims: [left], size: left, byteLength: (left * dataTypes[dtype].bits) / 8 }
+}
+
+/** Calls with each gap between runs, in bytes, and how many bytes lay in gaps before it. */
+function eachGap(info: TensorInfo, all: readonly Run[], visit: (from: number, to: number, done: number) => void): void {
+  const width = dataTypes[info.dtype].bits / 8
+  let end = 0
+  let done = 0
+  for (const { at, length } of [...all, { at: info.size, length: 0 }]) {
+    visit(end * width, at * width, done)
+    done += (at - end) * width
+    end = at + length
+  }
+}
+
+/** Writes into a decoded tensor what its runs take from the data of other parts. */
+export function fillRuns(
+  data: Uint8Array,
+  info: TensorInfo,
+  all: readonly Run[],
+  sourceOf: (distance: number) => Uint8Array,
+): void {
+  const width = dataTypes[info.dtype].bits / 8
+  for (const { at, length, distance, from, backward, negated } of all) {
+    const source = sourceOf(distance)
+    if ((from + length) * width > source.length) throw damaged('a run reaches beyond its source')
+    for (let i = 0; i < length; i++) {
+      const to = (at + i) * width
+      const element = (backward ? from + length - 1 - i : from + i) * width
+      for (let b = 0; b < width; b++) data[to + b] = source[element + b]
+      if (negated) data[to + width - 1] ^= 0x80
+    }
+  }
+}
+
+/**
+ * The runs in a table of numbers (LEB128), five for each: elements since the last run, its length, 1 if backward + 2 if negated, the
+ * distance, and where it begins against the end of the last run's source: 2x for x after it, 2x - 1 for x before.
+ */
+export function readRuns(table: Uint8Array | undefined, { dtype, size }: TensorInfo): Run[] {
+  const all: Run[] = []
+  let place = 0
+  const number = (): number => {
+    let value = 0
+    for (let scale = 1; ; scale *= 128) {
+      const byte = table?.[place++]
+      if (byte === undefined || scale > 2 ** 42) throw damaged('the table of runs ends too soon')
+      value += (byte & 127) * scale
+      if (byte < 128) return value
+    }
+  }
+  if (!table || dataTypes[dtype].bits < 8) throw damaged('a tensor in runs has no table of them')
+  let end = 0
+  let last = 0
+  while (place < table.length) {
+    const at = end + number()
+    const length = number()
+    const kind = number()
+    const distance = number()
+    const moved = number()
+    const from = last + (moved % 2 ? -(moved + 1) / 2 : moved / 2)
+    end = at + length
+    last = from + length
+    if (length < 1 || end > size || kind > 3 || distance < 1 || from < 0)
+      throw damaged('a run reaches beyond its tensor')
+    all.push({ at, length, distance, from, backward: kind % 2 === 1, negated: kind > 1 })
+  }
+  return all
+}
+
+/** The table of these runs. */
+export function writeRuns(all: readonly Run[]): Uint8Array {
+  const out: number[] = []
+  const number = (value: number): void => {
+    let rest = value
+    for (; rest >= 128; rest = Math.floor(rest / 128)) out.push((rest % 128) | 128)
+    out.push(rest)
+  }
+  let end = 0
+  let last = 0
+  for (const { at, length, distance, from, backward, negated } of all) {
+    number(at - end)
+    number(length)
+    number((backward ? 1 : 0) + (negated ? 2 : 0))
+    number(distance)
+    number(from >= last ? 2 * (from - last) : 2 * (last - from) - 1)
+    end = at + length
+    last = from + length
+  }
+  return Uint8Array.from(out)
+}
