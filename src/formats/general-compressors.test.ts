@@ -29,7 +29,7 @@ describe('packed, and back to the same bytes', () => {
     expect(shareOf('dequantised a row')).toBeLessThan(0.26)
     expect(shareOf('dequantised a column')).toBeLessThan(0.26)
     expect(shareOf('dequantised in two roundings')).toBeLessThan(0.27)
-    expect(shareOf('rows of another tensor')).toBeLessThan(0.16)
+    expect(shareOf('rows of another tensor')).toBeLessThan(0.18)
     expect(shareOf('float64, quantised per row')).toBeLessThan(0.13)
   })
 })
