@@ -1,10 +1,10 @@
 /** coppice's side of train-step.mts, in a process of its own. Usage: _train-worker.mts NET ENGINE THREADS */
 import { createInterface } from 'node:readline'
+import { openStateSession } from '../src/runtime/state-session.ts'
 import { sizeOf } from '../src/tensor/dtype.ts'
 import { random } from '../src/tensor/random.ts'
 import { chooseEngine } from '../src/train/choose-engine.ts'
 import { sgd } from '../src/train/optimizers.ts'
-import { openResident } from '../src/train/resident.ts'
 import { buildStep } from '../src/train/step-graph.ts'
 import { createTrainState } from '../src/train/train-state.ts'
 import { nets } from './_train-nets.mts'
@@ -16,8 +16,8 @@ const shape = [batch, ...inputShape]
 const model = build()
 const { engine, reason } = await chooseEngine(engineName as 'auto')
 const step = buildStep(model, { inputShapes: { x: shape }, loss: 'cross-entropy', optimizer: sgd(), engine })
-const session = await openResident(step.model, { state: step.state, threads: Number(threads) })
-const state = createTrainState(model, step, session, undefined)
+const session = await openStateSession(step.model, { state: step.state, threads: Number(threads) })
+const state = createTrainState(model, step, session)
 const rng = random(3)
 const target = new Float32Array(batch * 10)
 for (let i = 0; i < batch; i++) target[i * 10 + (i % 10)] = 1

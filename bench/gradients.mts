@@ -243,7 +243,7 @@ async function compareStep(model: Model): Promise<Pick<Row, 'loss' | 'gradients'
   const plain = await stepGradients(model, { ...common, engine: plainEngine })
   const blocked = await stepGradients(model, { ...common, engine })
   const { graph } = trainingForm(specialize(model, { input: dims }))
-  const masks = plain.step.masks.map(({ input: at, shape }, i) => [
+  const masks = plain.step.noise.map(({ input: at, shape }, i) => [
     at,
     { dtype: 'float32', dims: shape, data: mask(i, sizeOf(shape)) },
   ])

@@ -14,8 +14,8 @@
 import { join } from 'node:path'
 import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
 import { removeDead } from '../../src/prune/remove-dead.ts'
+import { dropRegularisers } from '../../src/train/drop-regularisers.ts'
 import { type EpochRecord, train } from '../../src/train/train.ts'
-import { withoutRegularisers } from '../../src/train/without-regularisers.ts'
 import { paperOverfitting } from './_paper.mts'
 import { parameters, percent, resultsFolder, type Setup, setups } from './_setup.mts'
 import { flag, readResults, writeResults } from './_shared.mts'
@@ -50,7 +50,7 @@ async function rowOf(setup: Setup, name: string, overfitRate: number): Promise<R
   })
   const reference = await measured(await setup.reference())
   const overfittedModel = await setup.made(name, async () => {
-    const start = await withoutRegularisers(setup.start(), training, { batcher, threads })
+    const start = await dropRegularisers(setup.start(), training, { batcher, threads })
     // Measured after the epoch: the mean over its batches is of weights that were still changing.
     const known = ({ validation: v }: EpochRecord): boolean => (v?.accuracy ?? 0) >= goal
     const rate = { epochs: overfitEpochs, learningRate: overfitRate }

@@ -36,8 +36,10 @@ import { magnitude } from '../../src/prune/magnitude.ts'
 import { share } from '../../src/quantize/share.ts'
 import { bytesOf, floats } from '../../src/tensor/dtype.ts'
 import { random } from '../../src/tensor/random.ts'
+import type { Regime } from '../../src/train/regime.ts'
+import { keepZeros } from '../../src/train/regimes/keep-zeros.ts'
+import { tie } from '../../src/train/regimes/tie.ts'
 import { cosine } from '../../src/train/schedules.ts'
-import { keepZeros, type Projection, tie } from '../../src/train/terms.ts'
 import { train } from '../../src/train/train.ts'
 import { validateClasses } from '../../src/train/validate.ts'
 import { lineChart } from '../_plot.mts'
@@ -83,7 +85,7 @@ function denseLayers(model: Model): Matrix[] {
 const others = (model: Model): string[] => weightTensors(model).flatMap((w) => (isDense(w) ? [] : [w.name]))
 
 /** Trains for the epochs asked for; none gives the model as it is. */
-async function retrained(model: Model, project: readonly Projection[]): Promise<Model> {
+async function retrained(model: Model, regimes: readonly Regime[]): Promise<Model> {
   if (epochs === 0) return model
   const options = {
     batcher,
@@ -91,7 +93,7 @@ async function retrained(model: Model, project: readonly Projection[]): Promise<
     batchSize: 64,
     learningRate: Number(flags.rate),
     schedule: cosine(),
-    project,
+    regimes,
     seed: 1,
     threads: 1,
   }
@@ -103,7 +105,7 @@ async function accuracyOf(model: Model): Promise<number> {
   return Number((100 * accuracy).toFixed(2))
 }
 
-function tiesOf(model: Model): Projection {
+function tiesOf(model: Model): Regime {
   return tie(
     new Map(weightTensors(model).flatMap((w) => (isDense(w) ? [[w.name, floats(w.tensor) as Float32Array]] : []))),
   )

@@ -16,8 +16,8 @@ import { parseTask, type Task } from '../task/task.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
 import { objectiveOf } from '../train/objective.ts'
 import { adam, type Optimizer, sgd } from '../train/optimizers.ts'
+import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/schedules.ts'
-import { keepZeros } from '../train/terms.ts'
 import { type Progress, type TrainOptions, train } from '../train/train.ts'
 import { scoreOf, validate } from '../train/validate.ts'
 import type { Invocation } from './command.ts'
@@ -188,7 +188,7 @@ export function readTrainFlags(flags: TrainFlags & TrainChoices): Omit<TrainOpti
     averageDecay: flags.average,
     threads: flags.threads,
     frozenStatistics: flags.freezeStatistics,
-    project: flags.keep === 'zeros' ? [keepZeros()] : [],
+    regimes: flags.keep === 'zeros' ? [keepZeros()] : [],
     ...(crop > 0 || flip ? { augment: { crop, flip } } : {}),
     ...(checkpoint ? { checkpoint: { store: checkpointFile(checkpoint) } } : {}),
   }

@@ -10,7 +10,7 @@ import { loadData } from '../node/data.ts'
 import { parseModel } from '../onnx/parse-text.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { lenet5 } from '../testing/small-nets.ts'
-import { keepZeros } from '../train/terms.ts'
+import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { train } from '../train/train.ts'
 import { shufflenetV2 } from '../zoo/shufflenet.ts'
 import { recommend, type ScanResult, scan } from './scan.ts'
@@ -168,7 +168,7 @@ graph g {
           const zeros = weightTensors(pruned).map((w) => floats(w.tensor).reduce((n, v) => n + (v === 0 ? 1 : 0), 0))
           asked.push(zeros)
           const training = { batcher: on.batcher, epochs: 1, batchSize: 20, learningRate: 0.01, threads: 1 }
-          return (await train(pruned, digits, { ...training, project: [keepZeros()] })).model
+          return (await train(pruned, digits, { ...training, regimes: [keepZeros()] })).model
         },
       },
     })

@@ -6,6 +6,27 @@ export { type Checkpoint, type CheckpointStore, decodeCheckpoint, encodeCheckpoi
 export { chooseEngine, type EngineChoice } from '../train/choose-engine.ts'
 export { type Loss, type LossName, losses } from '../train/losses.ts'
 export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd, type UpdateParts } from '../train/optimizers.ts'
+export type {
+  Arrays,
+  Batch,
+  Changes,
+  Json,
+  MaskedParameter,
+  Noise,
+  Projection,
+  ProjectionInput,
+  Regime,
+  RegimeParts,
+  Setting,
+  StateScope,
+  StateTensor,
+  Term,
+  TermScope,
+} from '../train/regime.ts'
+export { keepZeros } from '../train/regimes/keep-zeros.ts'
+export { l1, l2 } from '../train/regimes/penalty.ts'
+export { tie } from '../train/regimes/tie.ts'
+export { topK } from '../train/regimes/top-k.ts'
 export {
   constant,
   cosine,
@@ -15,17 +36,6 @@ export {
   stepDecay,
   warmUp,
 } from '../train/schedules.ts'
-export {
-  keepZeros,
-  l1,
-  l2,
-  type MaskedParameter,
-  type Projection,
-  type Term,
-  type TermScope,
-  tie,
-  topK,
-} from '../train/terms.ts'
 export {
   type CheckpointOptions,
   type EpochRecord,

@@ -16,9 +16,9 @@ import { add, cast, createEmitter, type Emitter, mul, sum } from '../ops/grad/em
 import { openSession } from '../runtime/session.ts'
 import { floatValues, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
+import { lossInput } from '../train/loss-graph.ts'
 import { losses } from '../train/losses.ts'
 import { type Objective, objectiveOfLabels, onlyOutput, targetsFor } from '../train/objective.ts'
-import { lossInput } from '../train/step-graph.ts'
 
 export interface Gradients {
   /** dL/dw of each weight for the mean loss over the batch; with `vectors`, the Hessian's product with them instead. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { writeModel } from '../onnx/write.ts'
 import { lenet5 } from '../testing/small-nets.ts'
-import { seal } from '../train/sealed.ts'
+import { seal } from '../train/checkpoint-bytes.ts'
 import { decodeRounds, encodeRounds } from './_rounds-file.ts'
 
 const model = lenet5(1)

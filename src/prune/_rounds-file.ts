@@ -5,7 +5,7 @@
 import type { Model } from '../model.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
-import { seal, unseal } from '../train/sealed.ts'
+import { seal, unseal } from '../train/checkpoint-bytes.ts'
 import type { PruneRound } from './prune-and-train.ts'
 
 export interface RoundsState {

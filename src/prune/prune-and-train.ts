@@ -18,7 +18,7 @@ import { writeModel } from '../onnx/write.ts'
 import { floats } from '../tensor/dtype.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
 import { trainingFingerprint } from '../train/fingerprint.ts'
-import { keepZeros } from '../train/terms.ts'
+import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { type EpochRecord, type TrainOptions, train } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
 import { decodeRounds, encodeRounds, type RoundsState } from './_rounds-file.ts'
@@ -126,8 +126,8 @@ export async function pruneAndTrain(model: Model, data: Dataset, options: PruneO
         save: (bytes: Uint8Array) =>
           checkpoint.save(encodeRounds({ fingerprint, finished, model: before, training: bytes })),
       }
-      const project = [...(how.project ?? []), keepZeros()]
-      const trained = await train(current, data, { ...how, project, checkpoint: store && { store } })
+      const regimes = [...(how.regimes ?? []), keepZeros()]
+      const trained = await train(current, data, { ...how, regimes, checkpoint: store && { store } })
       current = trained.model
       history = trained.history
     }

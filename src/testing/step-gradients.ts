@@ -2,10 +2,10 @@
 import type { Engine } from '../grad/engine.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
+import { openStateSession } from '../runtime/state-session.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import type { LossName } from '../train/losses.ts'
 import { sgd } from '../train/optimizers.ts'
-import { openResident } from '../train/resident.ts'
 import { buildStep, type StepGraph } from '../train/step-graph.ts'
 
 export interface StepGradientOptions {
@@ -29,7 +29,7 @@ export async function stepGradients(model: Model, options: StepGradientOptions):
   const { engine, loss, inputs, target, mask = (_, size) => new Float32Array(size).fill(1) } = options
   const inputShapes = Object.fromEntries(Object.entries(inputs).map(([name, v]) => [name, v.dims]))
   const step = buildStep(model, { inputShapes, loss, optimizer: sgd(), engine })
-  const session = await openResident(step.model, { state: step.state, threads: 1 })
+  const session = await openStateSession(step.model, { state: step.state, threads: 1 })
   const parts = (slot: string) =>
     step.state
       .filter((s) => s.slot === slot)
@@ -38,7 +38,7 @@ export async function stepGradients(model: Model, options: StepGradientOptions):
     for (const { parameter, stored } of parts('weight'))
       stored().set(parameter.pack(floats(step.weights.get(parameter.name)!)))
     const shape = step.target.shape as number[]
-    const masks = step.masks.map(({ input, shape: dims }, i) => [
+    const masks = step.noise.map(({ input, shape: dims }, i) => [
       input,
       { dtype: 'float32', dims, data: mask(i, sizeOf(dims)) },
     ])

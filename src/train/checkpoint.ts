@@ -2,7 +2,7 @@
  * What a run needs to go on as if it had never stopped, as sealed bytes whose body is the arrays. Arrays are in the model's own
  * order of elements, whatever the engine that made them.
  */
-import { seal, unseal } from './sealed.ts'
+import { seal, unseal } from './checkpoint-bytes.ts'
 
 export interface Checkpoint {
   /** Tells runs apart: a checkpoint only resumes the run it is of. */

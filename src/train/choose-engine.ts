@@ -9,10 +9,10 @@ import { type Engine, plainEngine } from '../grad/engine.ts'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { Model, Tensor } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
+import { openStateSession } from '../runtime/state-session.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { sgd } from './optimizers.ts'
-import { openResident } from './resident.ts'
 import { buildStep } from './step-graph.ts'
 
 export interface EngineChoice {
@@ -141,7 +141,7 @@ function probeNet(): Model {
 async function twoSteps(net: Model, engine: Engine): Promise<Map<string, Float32Array>> {
   const shape = [batch, 3, 12, 12]
   const step = buildStep(net, { inputShapes: { x: shape }, loss: 'cross-entropy', optimizer: sgd(), engine })
-  const session = await openResident(step.model, { state: step.state, threads: 1 })
+  const session = await openStateSession(step.model, { state: step.state, threads: 1 })
   try {
     const vectors = step.state.filter((s) => s.slot === 'weight')
     for (const s of vectors) {

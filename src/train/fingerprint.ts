@@ -17,20 +17,12 @@ import type { TrainOptions } from './train.ts'
 
 /**
  * A text that differs where data or options differ in what changes a weight. Two lengths of one training, as with a
- * constant rate, have the same; not told apart are functions of the caller's own (`targets`, `apply`, a term's `feeds`)
- * that agree on the first batch or in name.
+ * constant rate, have the same; not told apart are a function of the caller's own (`targets`) that agrees on the first
+ * batch, and what a regime's digest leaves out.
  */
 export function trainingFingerprint(data: Dataset, options: TrainOptions): string {
   const { batchSize, seed, labelSmoothing, augment, patience, averageDecay, clipNorm } = options
-  const {
-    loss = 'cross-entropy',
-    terms = [],
-    project = [],
-    parameters,
-    frozenStatistics,
-    validation,
-    targets,
-  } = options
+  const { loss = 'cross-entropy', regimes = [], parameters, frozenStatistics, validation, targets } = options
   const first = Uint32Array.from({ length: Math.min(batchSize, data.length) }, (_, i) => i)
   return JSON.stringify([
     dataFingerprint(data),
@@ -39,8 +31,7 @@ export function trainingFingerprint(data: Dataset, options: TrainOptions): strin
     validation ? dataFingerprint(validation) : 0,
     { batchSize, seed, labelSmoothing, augment, patience, averageDecay, clipNorm, parameters, frozenStatistics },
     typeof loss === 'string' ? loss : String(loss),
-    terms.map((t) => t.id),
-    project.map((p) => [p.id, p.every]),
+    regimes.map(({ id, digest, mainLoss }) => [id, digest, mainLoss]),
     digestOptimizer(options.optimizer ?? sgd()),
     rates(options, data),
   ])

@@ -5,10 +5,10 @@ import { requiredInputs } from '../data/batcher.ts'
 import { type Engine, plainEngine } from '../grad/engine.ts'
 import type { Model } from '../model.ts'
 import { openModel } from '../node/files.ts'
+import { openStateSession } from '../runtime/state-session.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { sgd } from './optimizers.ts'
-import { openResident } from './resident.ts'
 import { buildStep } from './step-graph.ts'
 import { createTrainState } from './train-state.ts'
 
@@ -30,7 +30,7 @@ async function threeSteps(model: Model, engine: Engine): Promise<number[]> {
   )
   const optimizer = sgd({ momentum: 0 })
   const step = buildStep(model, { inputShapes, loss: 'mse', optimizer, engine, frozenStatistics: true })
-  const session = await openResident(step.model, { state: step.state, threads: 1 })
+  const session = await openStateSession(step.model, { state: step.state, threads: 1 })
   try {
     createTrainState(model, step, session, undefined)
     const values = (dims: readonly number[], f: (i: number) => number) => ({

@@ -7,31 +7,28 @@
 import { backward, grown } from '../grad/backward.ts'
 import type { Engine, StoredParameter } from '../grad/engine.ts'
 import { specialize } from '../grad/specialize.ts'
-import { type DropoutMask, logitsOf, type RunningStatistics, trainingForm } from '../grad/training-form.ts'
+import { type DropoutMask, type RunningStatistics, trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
-import { finalSigmoid } from '../graph/final-softmax.ts'
 import { capturedBy } from '../graph/walk.ts'
 import type { Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
-import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum, transpose } from '../ops/grad/emit.ts'
+import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
-import { byRows, rowsOf } from './by-rows.ts'
-import { type Loss, type LossName, logitLosses, losses } from './losses.ts'
+import { byRows, rowsOf } from './elementwise-rows.ts'
+import { emitLoss, type LossGraph, type LossOptions, lossInput } from './loss-graph.ts'
 import type { Optimizer } from './optimizers.ts'
 import { trainableNames, untrainedWeights } from './parameters.ts'
-import type { Projection, Term } from './terms.ts'
+import type { Member, Noise } from './regime.ts'
 
-export interface StepOptions {
+export interface StepOptions extends LossOptions {
+  /** Of every input of the model, those of noise too. */
   readonly inputShapes: Readonly<Record<string, Shape>>
-  readonly loss: LossName | Loss
-  /** The value that the loss reads (of a final Softmax or Sigmoid, what goes into it); default: the first output. */
-  readonly output?: string
-  /** The axis of its classes; default: the last. */
-  readonly axis?: number
   readonly optimizer: Optimizer
   readonly engine: Engine
-  readonly terms?: readonly Term[]
-  readonly projections?: readonly Projection[]
+  /** Regimes that have entered the model. */
+  readonly members?: readonly Member[]
+  /** A factor of the main loss, default 1; at 0 the step has no target. */
+  readonly mainLoss?: number
   /** Names of the parameters to train; default: all weights. */
   readonly parameters?: readonly string[]
   /** Keeps BatchNormalization at its stored statistics. */
@@ -51,16 +48,17 @@ export interface StateVector {
   readonly shape: Shape
   /** `weight` or the slot's name. */
   readonly slot: string
-  /** See `ResidentVector`. */
+  /** See `SessionState`. */
   readonly replaces?: string
   readonly parts: readonly { readonly parameter: StoredParameter; readonly offset: number; readonly size: number }[]
 }
 
-export interface StepGraph {
+export interface StepGraph extends Omit<LossGraph, 'loss'> {
   readonly model: Model
   /** The initial weights, by name. */
   readonly weights: ReadonlyMap<string, Tensor>
   readonly state: readonly StateVector[]
+  /** What the main loss compares the output with; no input of the model where its factor is 0. */
   readonly target: ValueInfo
   readonly lossOutput: string
   /** What the loss reads. */
@@ -68,11 +66,16 @@ export interface StepGraph {
   /** One vector of every BatchNormalization's mean and variance, in the order of `statistics`; absent without any. */
   readonly statisticsOutput?: string
   readonly statistics: readonly RunningStatistics[]
-  readonly masks: readonly DropoutMask[]
+  /** What is drawn for each step: masks of Dropout, then what regimes ask for. */
+  readonly noise: readonly StepNoise[]
   readonly parameters: readonly StoredParameter[]
   /** Weights of layers that no step changes. */
   readonly untrained: readonly string[]
   readonly scalarInput: (name: string) => string
+}
+
+export interface StepNoise extends Noise {
+  readonly shape: Shape
 }
 
 /** Weights and their codebooks: the zero of a codebook stands for all weights that are zero. */
@@ -92,14 +95,23 @@ const ownVector = 1 << 16
 
 export function buildStep(model: Model, options: StepOptions): StepGraph {
   const special = specialize(model, options.inputShapes)
-  const names = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
+  const { members = [], mainLoss = 1 } = options
+  const usual = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
+  const names = [...new Set([...usual, ...members.flatMap((m) => m.parameters ?? [])])]
   const form = trainingForm(special, options)
   const forward = createEmitter(form.types, nameSource(form.graph))
   const output = lossInput(forward, special.graph, options)
   const shape = forward.shape(output)
   const target = valueInfo(forward.fresh('target'), 'float32', shape)
   forward.types.set(target.name, { dtype: 'float32', shape })
-  const loss = emitLoss(forward, options, { output, target: target.name, names })
+  const { loss, ...fromMembers } = emitLoss(forward, {
+    loss: options.loss,
+    mainLoss,
+    output,
+    target: target.name,
+    parameters: names,
+    members,
+  })
   const result = backward(grown(form, forward), loss, names)
   const trained = names.flatMap((name) => {
     const gradient = result.gradients.get(name)
@@ -107,7 +119,8 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   })
   if (trained.length === 0) throw new Error(sayNothingToTrain(special.graph))
   const vectors = form.statistics.flatMap((s) => [s.batchMean, s.batchVariance])
-  const lowered = options.engine.lower(result, trained, [loss, output, ...vectors])
+  const nexts = fromMembers.stateOutputs.map((s) => s.output)
+  const lowered = options.engine.lower(result, trained, [loss, output, ...vectors, ...nexts])
   const g = createEmitter(lowered.types, nameSource(lowered.graph))
   const layerWeights = weightNames(special.model)
   const update = emitUpdate(g, lowered.parameters, { ...options, weights: special.graph.initializers, layerWeights })
@@ -115,16 +128,21 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const graph = grown(lowered, g).graph
   const stateInputs = update.state.map((s) => valueInfo(s.input, 'float32', s.shape))
   const scalars = Object.values(update.scalars).map((name) => valueInfo(name, 'float32', []))
-  const termInputs = (options.terms ?? []).flatMap((t) => t.inputs ?? [])
+  const memberInputs = [...fromMembers.fed, ...fromMembers.stateInputs].map((i) =>
+    valueInfo(i.input, 'float32', i.shape),
+  )
   const fed = form.graph.inputs.filter((i) => !model.graph.initializers.has(i.name))
   const batchInputs = fed.map((i) => valueInfo(i.name, i.dtype ?? 'float32', form.types.get(i.name)?.shape))
-  const outputs = [loss, output, ...(statisticsOutput ? [statisticsOutput] : []), ...update.state.map((s) => s.output)]
+  const outputs = [
+    ...[loss, output, ...(statisticsOutput ? [statisticsOutput] : []), ...nexts],
+    ...update.state.map((s) => s.output),
+  ]
   const step = makeModel(
     {
       name: 'training step',
       nodes: [...update.head, ...graph.nodes],
       initializers: usedInitializers([...update.head, ...graph.nodes], graph),
-      inputs: [...batchInputs, target, ...termInputs, ...scalars, ...stateInputs],
+      inputs: [...batchInputs, ...(mainLoss > 0 ? [target] : []), ...memberInputs, ...scalars, ...stateInputs],
       outputs: outputs.map((name) => valueInfo(name, 'float32', g.shape(name))),
     },
     special.model.opsets.find((o) => o.domain === '')?.version,
@@ -140,7 +158,11 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     output,
     statisticsOutput,
     statistics: form.statistics,
-    masks: form.masks,
+    ...fromMembers,
+    noise: [
+      ...form.masks.map(dropoutNoise),
+      ...members.flatMap((m) => m.noise ?? []).map((n) => ({ ...n, shape: shapeOfNoise(n, options) })),
+    ],
     parameters: lowered.parameters,
     untrained: untrainedWeights(
       special.graph,
@@ -148,6 +170,24 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     ),
     scalarInput: (name) => update.scalars[name],
   }
+}
+
+/** A mask of Dropout: 0 with probability `ratio`, else 1 / (1 - ratio). */
+function dropoutNoise({ input, shape, ratio }: DropoutMask): StepNoise {
+  const keep = Math.fround(1 / (1 - ratio))
+  return {
+    input,
+    shape,
+    draw(values, rng) {
+      for (let i = 0; i < values.length; i++) values[i] = rng.next() < ratio ? 0 : keep
+    },
+  }
+}
+
+function shapeOfNoise({ input }: Noise, { inputShapes }: StepOptions): Shape {
+  const shape = inputShapes[input]
+  if (!shape) throw new Error(`training step: the shape of the noise "${input}" is not known`)
+  return shape
 }
 
 function sayNothingToTrain(graph: Graph): string {
@@ -165,50 +205,6 @@ function isStored({ graph }: Model, name: string): boolean {
   return graph.initializers.has(name) || graph.nodes.some((n) => n.op === 'Constant' && n.outputs[0] === name)
 }
 
-/** The value that the loss works on, with classes along its last axis where it says which axis they are. */
-export function lossInput(
-  g: Emitter,
-  graph: Graph,
-  { loss, output = graph.outputs[0].name, axis }: Pick<StepOptions, 'loss' | 'output' | 'axis'>,
-): string {
-  const { length: rank } = g.shape(output)
-  if (loss === 'binary-cross-entropy') return finalSigmoid(graph, output)?.inputs[0] ?? output
-  if (typeof loss !== 'string' || !logitLosses.has(loss)) return output
-  if (axis === undefined) return logitsOf(graph, output, { rank })
-  const logits = logitsOf(graph, output, { rank, axis })
-  // What is taken off in front of a Softmax over rows has its classes last already.
-  return g.shape(logits).length === rank ? classesLast(g, logits, axis < 0 ? axis + rank : axis) : logits
-}
-
-function classesLast(g: Emitter, value: string, axis: number): string {
-  const shape = g.shape(value)
-  if (axis === shape.length - 1) return value
-  if (shape.slice(axis + 1).every((d) => d === 1)) return reshape(g, value, shape.slice(0, axis + 1))
-  return transpose(g, value, [...[...shape.keys()].filter((i) => i !== axis), axis])
-}
-
-interface LossParts {
-  readonly output: string
-  readonly target: string
-  readonly names: readonly string[]
-}
-
-function emitLoss(g: Emitter, { loss, terms = [] }: StepOptions, { output, target, names }: LossParts): string {
-  const main = typeof loss === 'string' ? losses[loss] : loss
-  let total = main(g, output, target)
-  const value = (name: string): string => {
-    g.shape(name) // throws where there is none of that name
-    return name
-  }
-  for (const term of terms) {
-    for (const input of term.inputs ?? []) {
-      g.types.set(input.name, { dtype: input.dtype ?? 'float32', shape: (input.shape ?? []) as number[] })
-    }
-    total = g.op('Add', [total, term.emit(g, { output, value, parameters: names })])
-  }
-  return reshape(g, total, [])
-}
-
 interface Update {
   /** Nodes that take the state apart; they come before all others. */
   readonly head: Emitter['nodes']
@@ -217,7 +213,7 @@ interface Update {
   readonly scalars: Readonly<Record<string, string>>
 }
 
-type UpdateOptions = Pick<StepOptions, 'optimizer' | 'engine' | 'projections' | 'decays' | 'clipNorm'> & {
+type UpdateOptions = Pick<StepOptions, 'optimizer' | 'engine' | 'members' | 'decays' | 'clipNorm'> & {
   readonly weights: ReadonlyMap<string, Tensor>
   /** Names of what layers multiply with. */
   readonly layerWeights: ReadonlySet<string>
@@ -340,7 +336,7 @@ function maskOf(members: readonly StoredParameter[], size: number, options: Upda
     const tensor = options.weights.get(p.name)
     const values = tensor ? floats(tensor) : new Float32Array(sizeOf(p.shape))
     let mask: Float32Array | undefined
-    for (const projection of options.projections ?? []) {
+    for (const projection of (options.members ?? []).flatMap((m) => m.projections ?? [])) {
       const isWeight = options.layerWeights.has(p.name)
       const more = projection.mask?.({ name: p.name, values, shape: p.shape, isWeight })
       if (more) mask = mask ? mask.map((v, i) => v * more[i]) : more

@@ -21,8 +21,11 @@ import { lenet5, mobileNet, netBuilder } from '../testing/small-nets.ts'
 import { type CheckpointStore, decodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { adam, sgd } from './optimizers.ts'
+import { keepZeros } from './regimes/keep-zeros.ts'
+import { l1, l2 } from './regimes/penalty.ts'
+import { tie } from './regimes/tie.ts'
+import { topK } from './regimes/top-k.ts'
 import { cosine, stepDecay, warmUp } from './schedules.ts'
-import { keepZeros, l1, l2, tie, topK } from './terms.ts'
 import { type TrainOptions, train } from './train.ts'
 import { validate } from './validate.ts'
 
@@ -174,7 +177,17 @@ describe('models of other floats', () => {
     const net = ofType(lenet5(1), 'float16')
     const grown = train(net, training, {
       ...options(net),
-      project: [{ id: 'grow', apply: (weights) => void weights.get('fc2.w')?.fill(1e6) }],
+      regimes: [
+        {
+          id: 'grow',
+          digest: null,
+          enter: () => ({
+            projections: [
+              { apply: ({ weights }) => ({ weights: new Map([['fc2.w', weights.get('fc2.w')!.map(() => 1e6)]]) }) },
+            ],
+          }),
+        },
+      ],
     })
     await expect(grown).rejects.toThrow(/^train: "fc2.w" grew too large for float16; expected a lower learning rate$/)
   })
@@ -225,7 +238,7 @@ describe('optimisers follow their formulas', () => {
   })
 })
 
-describe('terms and projections', () => {
+describe('penalties and projections', () => {
   it('keepZeros keeps pruned weights at +0, and lets zero biases go', async () => {
     const { engine } = await chooseEngine('auto')
     const net = mobileNet(1)
@@ -242,7 +255,7 @@ describe('terms and projections', () => {
       }),
     )
     for (const each of [plainEngine, engine]) {
-      const { model } = await train(pruned, training, options(pruned, { project: [keepZeros()], engine: each }))
+      const { model } = await train(pruned, training, options(pruned, { regimes: [keepZeros()], engine: each }))
       for (const name of names) {
         const values = weightsOf(model, name)
         // Not -0, which a product with a mask is where the weight is below zero: it would take other bytes.
@@ -257,7 +270,7 @@ describe('terms and projections', () => {
     const { model } = await train(
       withWeights(net, [bias]),
       training,
-      options(net, { project: [keepZeros()], learningRate: 0.01 }),
+      options(net, { regimes: [keepZeros()], learningRate: 0.01 }),
     )
     expect(weightsOf(model, 'fc2.b').every((v) => v !== 0)).toBe(true)
   })
@@ -269,7 +282,7 @@ describe('terms and projections', () => {
     const codebooks = net.graph.nodes.filter((n) => n.op === 'Gather').map((n) => n.inputs[0])
     expect(codebooks).toHaveLength(4)
     for (const each of [plainEngine, engine]) {
-      const { model } = await train(net, training, options(net, { project: [keepZeros()], engine: each }))
+      const { model } = await train(net, training, options(net, { regimes: [keepZeros()], engine: each }))
       for (const name of codebooks) {
         const [before, after] = [net, model].map((m) => Array.from(weightsOf(m, name)))
         expect(before.includes(0)).toBe(true)
@@ -287,8 +300,8 @@ describe('terms and projections', () => {
       weightsOf(net, 'fc2.w').map((v) => Math.round(v * 40) / 40),
     )
     const tied = withWeights(net, [shared])
-    const project = [tie(new Map([['fc2.w', floats(shared)]])), topK((name) => (name === 'fc1.w' ? 1000 : undefined))]
-    const { model } = await train(tied, training, options(tied, { project, learningRate: 0.01 }))
+    const regimes = [tie(new Map([['fc2.w', floats(shared)]])), topK({ 'fc1.w': 1000 })]
+    const { model } = await train(tied, training, options(tied, { regimes, learningRate: 0.01 }))
     expect(new Set(weightsOf(model, 'fc2.w')).size).toBeLessThanOrEqual(new Set(floats(shared)).size)
     expect(weightsOf(model, 'fc2.w')).not.toEqual(floats(shared))
     expect(weightsOf(model, 'fc1.w').filter((v) => v !== 0)).toHaveLength(1000)
@@ -296,8 +309,8 @@ describe('terms and projections', () => {
 
   it('penalties shrink weights', async () => {
     const net = lenet5(1)
-    const size = async (terms: TrainOptions['terms']) => {
-      const { model } = await train(net, training, options(net, { terms, learningRate: 0.01 }))
+    const size = async (regimes: TrainOptions['regimes']) => {
+      const { model } = await train(net, training, options(net, { regimes, learningRate: 0.01 }))
       return weightsOf(model, 'fc1.w').reduce((n, v) => n + Math.abs(v), 0)
     }
     const free = await size([])
@@ -340,8 +353,8 @@ describe('checkpoints', () => {
       { labelSmoothing: 0.1 },
       { augment: { crop: 2 } },
       { loss: 'mse' },
-      { project: [keepZeros()] },
-      { terms: [l2(1e-3)] },
+      { regimes: [keepZeros()] },
+      { regimes: [l2(1e-3)] },
       { frozenStatistics: true },
       { validation: heldBack, patience: 1 },
       { batcher: batcherFor(requiredInputs(net), training, { ...preprocess, mean: [0.5] }) },

@@ -1,10 +1,10 @@
 /**
- * The training loop: the only one. Everything that trains gives it data (loss terms, projections, a schedule).
+ * The training loop: the only one. Everything that trains gives it data: regimes (`regime.ts`), an optimiser, a schedule.
  *
  * Batches are of one size, since a step graph has static shapes: what is left of an epoch after its last full batch
  * is not seen in it (the shuffle differs each epoch). The same model, data, options and thread count give the same bytes.
  */
-import { type AugmentOptions, augment as augmentSamples } from '../data/augment.ts'
+import type { AugmentOptions } from '../data/augment.ts'
 import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import { AbortError } from '../errors.ts'
@@ -12,23 +12,21 @@ import { crc32 } from '../formats/checksum.ts'
 import type { Engine } from '../grad/engine.ts'
 import { forTraining, trainedAs } from '../graph/float32-arithmetic.ts'
 import { inlined } from '../graph/inline-functions.ts'
-import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import { openStateSession, type StateSession } from '../runtime/state-session.ts'
 import type { Task } from '../task/task.ts'
-import { sizeOf } from '../tensor/dtype.ts'
-import { random } from '../tensor/random.ts'
 import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
 import { trainingFingerprint } from './fingerprint.ts'
 import type { Loss, LossName } from './losses.ts'
-import { answersOf, countRight, type Objective, objectiveOf, onlyOutput, targetsFor } from './objective.ts'
+import { answersOf, countRight, type Objective, objectiveOf, objectiveOfLabels, onlyOutput } from './objective.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
-import { openResident, type ResidentSession } from './resident.ts'
+import { type Entered, enterAll, mainLossOf, type Regime } from './regime.ts'
 import { constant, type Schedule } from './schedules.ts'
-import { buildStep, type StepGraph } from './step-graph.ts'
-import type { Projection, Term } from './terms.ts'
-import { createTrainState, type TrainState } from './train-state.ts'
+import { type FeedSource, feedsOf, mix } from './step-feeds.ts'
+import { buildStep } from './step-graph.ts'
+import { createTrainState } from './train-state.ts'
 import { type Validation, validate } from './validate.ts'
 
 export interface TrainOptions {
@@ -49,8 +47,8 @@ export interface TrainOptions {
   readonly optimizer?: Optimizer
   /** Default: constant. */
   readonly schedule?: Schedule
-  readonly terms?: readonly Term[]
-  readonly project?: readonly Projection[]
+  /** Methods of training, composed in this order. */
+  readonly regimes?: readonly Regime[]
   readonly augment?: AugmentOptions
   /** Seeds shuffling, augmentation and dropout; default 0. */
   readonly seed?: number
@@ -126,82 +124,97 @@ interface Saved {
 }
 
 /** Everything of a run that does not change. */
-interface Run {
-  readonly model: Model
-  /** Undefined where the caller gives the targets. */
-  readonly objective?: Objective
-  readonly data: Dataset
-  readonly options: TrainOptions
-  readonly optimizer: Optimizer
-  readonly seed: number
-  readonly step: StepGraph
-  readonly session: ResidentSession
-  readonly state: TrainState
-  readonly stepsPerEpoch: number
+interface Run extends FeedSource {
+  readonly entered: Entered
+  readonly session: StateSession
   readonly fingerprint: string
 }
 
-/** Trains the model's weights on the data's labels or targets (or on `targets`). Throws before the first step where it cannot. */
+/**
+ * Trains the model's weights on the data's labels or targets (or on `targets`, or on what regimes add to the loss alone).
+ * Throws before the first step where it cannot.
+ */
 export async function train(source: Model, data: Dataset, given: TrainOptions): Promise<Trained> {
   check(data, given)
   // Weights inside local functions are trained where they stand in the graph, those of other floats in float32.
   const typed = inlined(source)
   const model = forTraining(typed)
-  const objective = given.targets ? undefined : objectiveOf(model, data, given.task)
-  const options: TrainOptions = { ...given, loss: given.loss ?? objective?.loss ?? 'cross-entropy' }
+  const { regimes = [], batchSize, seed = 0, threads } = given
+  const mainLoss = mainLossOf(regimes)
+  const labelled = data.labels !== undefined || data.targets !== undefined || mainLoss > 0
+  const objective = given.targets || !labelled ? undefined : objectiveOf(model, data, given.task)
+  const aim = objective ?? (given.targets ? undefined : objectiveOfLabels(model))
+  const options: TrainOptions = { ...given, loss: given.loss ?? aim?.loss ?? 'cross-entropy' }
+  const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
+  const entered = await enterAll(model, regimes, { batchSize, seed, threads })
+  try {
+    if (model !== typed) checkLeaving(entered)
+    const result = await runIn(entered, { data, options, objective, aim, mainLoss, seed, fingerprint })
+    return { ...result, model: trainedAs(typed, model, result.model) }
+  } finally {
+    await entered.release()
+  }
+}
+
+type Setup = Pick<Run, 'data' | 'options' | 'objective' | 'mainLoss' | 'seed' | 'fingerprint'> & {
+  /** The objective, or that which labels would have. */
+  readonly aim?: Objective
+}
+
+/** Builds the step of a model that regimes have entered, and trains it. */
+async function runIn(entered: Entered, { aim, ...setup }: Setup): Promise<Trained> {
+  const { options, data, mainLoss } = setup
   const { batchSize } = options
   const first = options.batcher(
     data,
     Uint32Array.from({ length: batchSize }, (_, i) => i),
   )
+  const noise = entered.members.flatMap((m) => m.noise ?? [])
   const optimizer = options.optimizer ?? sgd()
   const choice: EngineChoice = options.engine ? { engine: options.engine } : await chooseEngine()
-  const step = buildStep(learning(model, objective, options), {
+  const step = buildStep(learning(entered, aim), {
     ...options,
-    ...(objective ? { output: objective.output, axis: objective.axis } : {}),
-    inputShapes: Object.fromEntries(Object.entries(first).map(([name, v]) => [name, v.dims])),
+    ...(aim ? { output: aim.output, axis: aim.axis } : {}),
+    inputShapes: Object.fromEntries([
+      ...Object.entries(first).map(([name, v]) => [name, v.dims]),
+      ...noise.map(({ input, shape }) => [input, shape.map((d) => (d === 'N' ? batchSize : d))]),
+    ]),
     loss: options.loss ?? 'cross-entropy',
     optimizer,
     engine: choice.engine,
-    projections: options.project,
+    members: entered.members,
+    mainLoss,
   })
   if (step.untrained.length > 0 && !options.parameters) options.warn?.(sayUntrained(step.untrained))
-  const session = await openResident(step.model, { state: step.state, threads: options.threads })
+  const session = await openStateSession(step.model, { state: step.state, threads: options.threads })
   try {
-    const state = createTrainState(model, step, session, options.averageDecay)
+    const { averageDecay } = options
+    const state = createTrainState(entered.model, step, session, { averageDecay, members: entered.members })
     const stepsPerEpoch = Math.floor(data.length / batchSize)
-    const seed = options.seed ?? 0
-    const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
-    const result = await loop({
-      model,
-      objective,
-      data,
-      options,
-      optimizer,
-      seed,
-      step,
-      session,
-      state,
-      stepsPerEpoch,
-      fingerprint,
-    })
-    const trained = trainedAs(typed, model, result.model)
-    return {
-      ...result,
-      model: trained,
-      engine: choice.engine.id,
-      ...(choice.reason ? { engineReason: choice.reason } : {}),
-    }
+    const result = await loop({ ...setup, entered, optimizer, step, session, state, stepsPerEpoch })
+    return { ...result, engine: choice.engine.id, ...(choice.reason ? { engineReason: choice.reason } : {}) }
   } finally {
     await session.release()
   }
 }
 
+/** What is trained in float32 goes back to its own types weight by weight, which takes the graph that it had. */
+function checkLeaving({ model, members, leave }: Entered): void {
+  const tensors = (m: Model): string => [...m.graph.initializers.keys()].join()
+  if (members.every((m) => !m.model && !m.leave)) return
+  const left = leave(model, ({ state = {} }) => new Map(Object.entries(state).map(([name, s]) => [name, s.values])))
+  if (tensors(left) !== tensors(model))
+    throw new Error(
+      `train: ${members.map((m) => m.id).join(', ')} leaves another graph behind, for which the model's weights must be float32; expected one that float32-arithmetic has converted`,
+    )
+}
+
 /** The part of a model that makes what learns; all of it where loss terms may read other values. */
-function learning(model: Model, objective: Objective | undefined, { terms = [] }: TrainOptions): Model {
+function learning({ model, members }: Entered, aim: Objective | undefined): Model {
   const { outputs } = model.graph
-  if (!objective || terms.length > 0 || (outputs.length === 1 && outputs[0].name === objective.output)) return model
-  return onlyOutput(model, objective.output)
+  const readsOthers = members.some((m) => m.terms || m.state)
+  if (!aim || readsOthers || (outputs.length === 1 && outputs[0].name === aim.output)) return model
+  return onlyOutput(model, aim.output)
 }
 
 function sayUntrained(names: readonly string[]): string {
@@ -223,7 +236,7 @@ function check(data: Dataset, { batchSize, epochs, patience, validation }: Train
 }
 
 async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
-  const { options, state, stepsPerEpoch } = run
+  const { options, stepsPerEpoch } = run
   const resumed = await resume(run)
   let at = resumed?.step ?? 0
   let saved: Saved = resumed?.saved ?? { history: [], lossSum: 0, correct: 0 }
@@ -246,7 +259,12 @@ async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
   }
   const last = saved.history.length - 1
   const best = options.patience === undefined ? undefined : saved.best
-  return { model: state.model(best ? 'best' : 'now'), history: saved.history, epoch: best ? best.epoch : last }
+  return { model: leftModel(run, best ? 'best' : 'now'), history: saved.history, epoch: best ? best.epoch : last }
+}
+
+/** The model as it is given: without what regimes put in. */
+function leftModel({ entered, state }: Run, which: 'now' | 'best'): Model {
+  return entered.leave(state.model(which), (member) => state.stateOf(member, which))
 }
 
 function exhausted({ history, best }: Saved, { patience, until }: TrainOptions): boolean {
@@ -256,8 +274,7 @@ function exhausted({ history, best }: Saved, { patience, until }: TrainOptions):
 
 async function runStep(run: Run, at: number, indices: Uint32Array): Promise<{ loss: number; correct: number }> {
   const { options, step, session, state, objective } = run
-  const feeds = await feedsOf(run, at, indices)
-  const results = await session.run(feeds)
+  const results = await session.run(await feedsOf(run, at, indices))
   const loss = results[step.lossOutput][0]
   if (!Number.isFinite(loss)) {
     const kept = options.checkpoint ? '; the last good checkpoint is kept' : ''
@@ -274,48 +291,12 @@ async function runStep(run: Run, at: number, indices: Uint32Array): Promise<{ lo
   return { loss, correct: correct ?? 0 }
 }
 
-async function feedsOf(run: Run, at: number, indices: Uint32Array): Promise<Feeds> {
-  const { options, data, step, optimizer, stepsPerEpoch, seed } = run
-  const { batcher, augment, terms = [], schedule = constant } = options
-  const augmented = augment && augmentSamples(data, indices, { ...augment, rng: random(mix(seed, at, 1)) })
-  const feeds: Record<string, Value> = {
-    ...(augmented
-      ? batcher(
-          augmented,
-          indices.map((_, i) => i),
-        )
-      : batcher(data, indices)),
-  }
-  feeds[step.target.name] = { dtype: 'float32', dims: step.target.shape as number[], data: targetsOf(run, indices) }
-  const factor = schedule({ step: at, stepsPerEpoch, epochs: options.epochs })
-  for (const [name, value] of Object.entries(optimizer.scalars(options.learningRate * factor, at)))
-    feeds[step.scalarInput(name)] = { dtype: 'float32', dims: [], data: Float32Array.of(value) }
-  step.masks.forEach(({ input, shape, ratio }, i) => {
-    const rng = random(mix(seed, at, 2 + i))
-    const keep = Math.fround(1 / (1 - ratio))
-    const mask = new Float32Array(sizeOf(shape))
-    for (let j = 0; j < mask.length; j++) mask[j] = rng.next() < ratio ? 0 : keep
-    feeds[input] = { dtype: 'float32', dims: shape, data: mask }
-  })
-  for (const term of terms) Object.assign(feeds, await term.feeds?.(at, indices))
-  return feeds
-}
-
-function targetsOf({ options, objective, data, step }: Run, indices: Uint32Array): Float32Array {
-  const shape = step.target.shape as number[]
-  if (objective) return targetsFor(objective, data, indices, { shape, smoothing: options.labelSmoothing })
-  const targets = options.targets?.(indices) ?? new Float32Array()
-  if (targets.length !== sizeOf(shape))
-    throw new Error(`train: ${targets.length} target values; expected ${sizeOf(shape)} for output [${shape}]`)
-  return targets
-}
-
-function project({ options, state }: Run, at: number): void {
-  const due = (options.project ?? []).filter((p) => p.apply && (at + 1) % (p.every ?? 1) === 0)
-  if (due.length > 0) {
-    state.editWeights((weights) => {
-      for (const projection of due) projection.apply?.(weights, at + 1)
-    })
+function project({ entered, state }: Run, at: number): void {
+  for (const member of entered.members) {
+    for (const { apply, every = 1 } of member.projections ?? []) {
+      if (!apply || (at + 1) % every !== 0) continue
+      state.change(member, apply({ step: at + 1, weights: state.weights(), state: state.stateOf(member) }))
+    }
   }
 }
 
@@ -346,7 +327,7 @@ async function finishEpoch(run: Run, moment: Moment): Promise<Saved> {
   const { options, state, stepsPerEpoch } = run
   const { at, saved } = moment
   const progress = progressOf(run, moment)
-  const validation = options.validation && (await validate(state.model('now'), options.validation, options))
+  const validation = options.validation && (await validate(leftModel(run, 'now'), options.validation, options))
   const factor = (options.schedule ?? constant)({ step: at - 1, stepsPerEpoch, epochs: options.epochs })
   const record: EpochRecord = {
     epoch: progress.epoch,
@@ -386,11 +367,4 @@ async function resume({ options, state, fingerprint }: Run): Promise<{ step: num
     )
   state.load(checkpoint.arrays)
   return { step: checkpoint.step, saved: checkpoint.progress as Saved }
-}
-
-/** One seed of several numbers: each is stirred in. */
-function mix(...numbers: readonly number[]): number {
-  let state = 0x9e3779b9
-  for (const n of numbers) state = Math.floor(random(state ^ n).next() * 2 ** 32)
-  return state
 }

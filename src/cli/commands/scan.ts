@@ -24,7 +24,7 @@ import { alignColumns, count, percent } from '../../report/format.ts'
 import { factRows } from '../../report/rows.ts'
 import { measureInWords, memorised, renderScan, type ScanPage } from '../../report/scan-html.ts'
 import { wrap } from '../../report/text.ts'
-import { keepZeros } from '../../train/terms.ts'
+import { keepZeros } from '../../train/regimes/keep-zeros.ts'
 import { train } from '../../train/train.ts'
 import { defineCommand, type Invocation, threadsOption } from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
@@ -204,7 +204,7 @@ function retraining(
   return {
     epochs,
     train: async (pruned) =>
-      (await train(pruned, training, { ...options, validation, patience: 1, project: [keepZeros()] })).model,
+      (await train(pruned, training, { ...options, validation, patience: 1, regimes: [keepZeros()] })).model,
   }
 }
 

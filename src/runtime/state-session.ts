@@ -8,14 +8,12 @@
  * onnxruntime-web), the outputs come back as usual, and are copied into the buffers.
  */
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
-import { node } from '../graph/build.ts'
 import type { Feeds } from '../method.ts'
-import type { Model } from '../model.ts'
+import type { Model, Node } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
-import { loadOrt, threadOptions } from '../runtime/session.ts'
-import { sizeOf } from '../tensor/dtype.ts'
+import { loadOrt, threadOptions } from './session.ts'
 
-export interface ResidentVector {
+export interface SessionState {
   readonly input: string
   readonly output: string
   readonly size: number
@@ -27,7 +25,7 @@ export interface ResidentVector {
   readonly replaces?: string
 }
 
-export interface ResidentSession {
+export interface StateSession {
   /** Runs one step; gives the outputs that are not state. They are overwritten by the next step. */
   run(feeds: Feeds): Promise<Readonly<Record<string, Float32Array>>>
   /** The present contents of a state vector, by its input; to read, or to change between steps. */
@@ -42,24 +40,25 @@ const sequenceOfFloats = Uint8Array.of(0x22, 6, 0x0a, 4, 0x0a, 2, 0x08, 1)
 /** The model with a sequence as its first output. */
 function withStopper(model: Model): Model {
   const { graph } = model
+  const stop: Node = { op: 'SequenceConstruct', inputs: ['stop_value'], outputs: [stopper], attributes: {} }
   const zero = { name: 'stop_value', dtype: 'float32', dims: [1], data: new Uint8Array(4) } as const
   return {
     ...model,
     graph: {
       ...graph,
-      nodes: [...graph.nodes, node('SequenceConstruct', [zero.name], [stopper])],
+      nodes: [...graph.nodes, stop],
       initializers: new Map([...graph.initializers, [zero.name, zero]]),
       outputs: [{ name: stopper, opaqueType: sequenceOfFloats }, ...graph.outputs],
     },
   }
 }
 
-export interface ResidentOptions {
-  readonly state: readonly ResidentVector[]
+export interface StateSessionOptions {
+  readonly state: readonly SessionState[]
   readonly threads?: number
 }
 
-export async function openResident(model: Model, { state, threads }: ResidentOptions): Promise<ResidentSession> {
+export async function openStateSession(model: Model, { state, threads }: StateSessionOptions): Promise<StateSession> {
   const ort = await loadOrt()
   const inNode = 'process' in globalThis
   const session = await ort.InferenceSession.create(writeModel(inNode ? withStopper(model) : model), {
@@ -72,14 +71,17 @@ export async function openResident(model: Model, { state, threads }: ResidentOpt
   })
   const tensor = (data: Float32Array, dims: readonly number[]): OrtTensor => new ort.Tensor('float32', data, dims)
   const replaced = new Set(state.flatMap((s) => s.replaces ?? []))
-  const buffers = (of: readonly ResidentVector[]) =>
+  const buffers = (of: readonly SessionState[]) =>
     new Map<string, Float32Array>(of.map((s) => [s.input, new Float32Array(s.size)]))
   let now = buffers(state)
   const spare = buffers(state.filter((s) => !s.replaces))
   const stateOutputs = new Set(state.map((s) => s.output))
   const others = model.graph.outputs
     .filter((o) => !stateOutputs.has(o.name))
-    .map((o) => ({ name: o.name, dims: o.shape as number[], data: new Float32Array(sizeOf(o.shape as number[])) }))
+    .map((o) => {
+      const dims = o.shape as number[]
+      return { name: o.name, dims, data: new Float32Array(dims.reduce((n, d) => n * d, 1)) }
+    })
   const bufferOf = (from: ReadonlyMap<string, Float32Array>, input: string): Float32Array => {
     const found = from.get(input)
     if (!found) throw new Error(`training step: there is no state "${input}"`)

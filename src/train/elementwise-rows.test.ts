@@ -2,14 +2,15 @@
 import { describe, expect, it } from 'vitest'
 import { plainEngine } from '../grad/engine.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
+import { openStateSession } from '../runtime/state-session.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { rowsOf } from './by-rows.ts'
 import { chooseEngine } from './choose-engine.ts'
+import { rowsOf } from './elementwise-rows.ts'
 import { adam, type Optimizer, sgd } from './optimizers.ts'
-import { openResident } from './resident.ts'
+import { enterAll } from './regime.ts'
+import { keepZeros } from './regimes/keep-zeros.ts'
 import { buildStep } from './step-graph.ts'
-import { keepZeros } from './terms.ts'
 
 describe('rows', () => {
   it('hold the whole vector, none larger than a few of them that fit a cache', () => {
@@ -69,11 +70,11 @@ describe.each([
         loss: 'mse',
         optimizer,
         engine: each,
-        projections: [keepZeros()],
+        members: (await enterAll(linear(start), [keepZeros()], { batchSize: batch, seed: 0 })).members,
       })
       expect(step.state.map((s) => s.shape)).toEqual(step.state.map(() => [10, size / 10]))
       expect(step.state[0].replaces).toBeDefined()
-      const session = await openResident(step.model, { state: step.state, threads: 2 })
+      const session = await openStateSession(step.model, { state: step.state, threads: 2 })
       session.state(step.state[0].input).set(start)
       const expected = Float64Array.from(start)
       const states = Array.from({ length: size }, () => [0, 0])

@@ -5,8 +5,8 @@ import { guessPreprocess } from '../data/preprocess.ts'
 import { withGraph } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 import { zoo } from '../zoo/index.ts'
+import { dropRegularisers } from './drop-regularisers.ts'
 import { train } from './train.ts'
-import { withoutRegularisers } from './without-regularisers.ts'
 
 const digits = drawDigits(128, 3)
 
@@ -18,7 +18,7 @@ function made() {
 
 it('has no normalisation left, and convolutions whose outputs have mean 0 and variance 1 on the batch', async () => {
   const { model, batcher } = made()
-  const bare = await withoutRegularisers(model, digits, { batcher, threads: 1 })
+  const bare = await dropRegularisers(model, digits, { batcher, threads: 1 })
   expect(bare.graph.nodes.filter((n) => n.op === 'BatchNormalization' || n.op === 'Dropout')).toEqual([])
   const convs = bare.graph.nodes.filter((n) => n.op === 'Conv')
   expect(convs).toHaveLength(model.graph.nodes.filter((n) => n.op === 'Conv').length)
@@ -49,7 +49,7 @@ it('has no normalisation left, and convolutions whose outputs have mean 0 and va
 
 it('trains from there, and stops after the first epoch for which `until` holds', async () => {
   const { model, batcher } = made()
-  const bare = await withoutRegularisers(model, digits, { batcher, threads: 1 })
+  const bare = await dropRegularisers(model, digits, { batcher, threads: 1 })
   const { history } = await train(bare, digits, {
     batcher,
     epochs: 40,

@@ -4,10 +4,10 @@ import { type Engine, plainEngine } from '../grad/engine.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { mobileNet } from '../testing/small-nets.ts'
-import { chooseEngine } from './choose-engine.ts'
-import { adam, type Optimizer, sgd } from './optimizers.ts'
-import { openResident } from './resident.ts'
-import { buildStep } from './step-graph.ts'
+import { chooseEngine } from '../train/choose-engine.ts'
+import { adam, type Optimizer, sgd } from '../train/optimizers.ts'
+import { buildStep } from '../train/step-graph.ts'
+import { openStateSession } from './state-session.ts'
 
 const input = [18, 1, 28, 28]
 
@@ -18,7 +18,7 @@ async function states(optimizer: Optimizer, engine: Engine, shares: boolean): Pr
   const step = buildStep(net, { inputShapes: { [name]: input }, loss: 'cross-entropy', optimizer, engine, clipNorm: 1 })
   expect(step.state.some((s) => s.replaces)).toBe(optimizer.slots.length > 0)
   const state = shares ? step.state : step.state.map(({ replaces, ...s }) => s)
-  const session = await openResident(step.model, { state, threads: 2 })
+  const session = await openStateSession(step.model, { state, threads: 2 })
   for (const { input: at, slot, parts } of state) {
     for (const { parameter, offset } of slot === 'weight' ? parts : [])
       session.state(at).set(parameter.pack(floats(step.weights.get(parameter.name)!)), offset)

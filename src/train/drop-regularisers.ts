@@ -14,7 +14,7 @@ import { type Model, withGraph } from '../model.ts'
 import { sgd } from './optimizers.ts'
 import { train } from './train.ts'
 
-export interface WithoutRegularisersOptions {
+export interface DropRegularisersOptions {
   readonly batcher: Batcher
   /** Samples of the batch, the first of the data; default 256. */
   readonly samples?: number
@@ -22,10 +22,10 @@ export interface WithoutRegularisersOptions {
 }
 
 /** `model` is yet to be trained. Throws where a BatchNormalization does not follow a layer that it can be folded into. */
-export async function withoutRegularisers(
+export async function dropRegularisers(
   model: Model,
   data: Dataset,
-  { batcher, samples = 256, threads }: WithoutRegularisersOptions,
+  { batcher, samples = 256, threads }: DropRegularisersOptions,
 ): Promise<Model> {
   const nodes = model.graph.nodes.map((n) => {
     if (n.op === 'Dropout') return { ...n, op: 'Identity', inputs: n.inputs.slice(0, 1), attributes: {} }
