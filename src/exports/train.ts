@@ -23,6 +23,8 @@ export type {
   Term,
   TermScope,
 } from '../train/regime.ts'
+export { type AdmmOptions, admm } from '../train/regimes/admm.ts'
+export { type DistillOptions, distill } from '../train/regimes/distill.ts'
 export { keepZeros } from '../train/regimes/keep-zeros.ts'
 export { l1, l2 } from '../train/regimes/penalty.ts'
 export { tie } from '../train/regimes/tie.ts'

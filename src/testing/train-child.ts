@@ -1,11 +1,12 @@
-/** Trains a small network with a checkpoint at every step and writes it: run by a test that kills it. Usage: CHECKPOINT OUTPUT ENGINE */
+/** Trains a small network under a regime with a checkpoint at every step and writes it: run by a test that kills it. Usage: CHECKPOINT OUTPUT ENGINE */
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { drawDigits } from '../data/digits.ts'
 import { checkpointFile } from '../node/checkpoint-file.ts'
 import { saveModel } from '../node/files.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
 import { train } from '../train/train.ts'
-import { mobileNet } from './small-nets.ts'
+import { gates } from './gates-regime.ts'
+import { lenet5, mobileNet } from './small-nets.ts'
 
 const [checkpoint, output, wanted] = process.argv.slice(2)
 const { engine } = await chooseEngine(wanted as 'auto')
@@ -18,6 +19,8 @@ const result = await train(net, data, {
   learningRate: 0.05,
   threads: 2,
   engine,
+  // Gates, noise, state of both kinds and a teacher: all of it must go on.
+  regimes: [gates({ weight: 'fc.w', teacher: lenet5(9) })],
   checkpoint: { store: checkpointFile(checkpoint), everySteps: 1 },
 })
 await saveModel(output, result.model)

@@ -9,6 +9,7 @@ import type { Model } from '../model.ts'
 import type { Emitter } from '../ops/grad/emit.ts'
 import type { Random } from '../tensor/random.ts'
 import type { Loss, LossName } from './losses.ts'
+import type { Objective } from './objective.ts'
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined }
 
@@ -32,6 +33,8 @@ export interface Setting {
   /** For draws of its own. */
   readonly seed: number
   readonly threads?: number
+  /** What is learnt, where that is known: the output and the axis of its classes. Not with targets of the caller's own. */
+  readonly objective?: Objective
 }
 
 export interface RegimeParts {

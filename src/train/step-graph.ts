@@ -97,7 +97,7 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const special = specialize(model, options.inputShapes)
   const { members = [], mainLoss = 1 } = options
   const usual = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
-  const names = [...new Set([...usual, ...members.flatMap((m) => m.parameters ?? [])])]
+  const names = [...new Set([...usual, ...members.flatMap((m) => ownParameters(m, model))])]
   const form = trainingForm(special, options)
   const forward = createEmitter(form.types, nameSource(form.graph))
   const output = lossInput(forward, special.graph, options)
@@ -170,6 +170,13 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     ),
     scalarInput: (name) => update.scalars[name],
   }
+}
+
+/** Throws where the model does not store one. */
+function ownParameters({ id, parameters = [] }: Member, model: Model): readonly string[] {
+  const missing = parameters.find((name) => !isStored(model, name))
+  if (missing) throw new Error(`${id}: the model stores no "${missing}" to train`)
+  return parameters
 }
 
 /** A mask of Dropout: 0 with probability `ratio`, else 1 / (1 - ratio). */

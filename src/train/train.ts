@@ -143,10 +143,10 @@ export async function train(source: Model, data: Dataset, given: TrainOptions): 
   const mainLoss = mainLossOf(regimes)
   const labelled = data.labels !== undefined || data.targets !== undefined || mainLoss > 0
   const objective = given.targets || !labelled ? undefined : objectiveOf(model, data, given.task)
-  const aim = objective ?? (given.targets ? undefined : objectiveOfLabels(model))
+  const aim = objective ?? (given.targets ? undefined : unlabelledAim(model, data, given.task))
   const options: TrainOptions = { ...given, loss: given.loss ?? aim?.loss ?? 'cross-entropy' }
   const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
-  const entered = await enterAll(model, regimes, { batchSize, seed, threads })
+  const entered = await enterAll(model, regimes, { batchSize, seed, threads, objective: aim })
   try {
     if (model !== typed) checkLeaving(entered)
     const result = await runIn(entered, { data, options, objective, aim, mainLoss, seed, fingerprint })
@@ -154,6 +154,11 @@ export async function train(source: Model, data: Dataset, given: TrainOptions): 
   } finally {
     await entered.release()
   }
+}
+
+/** What labels would be compared with, where there are none. */
+function unlabelledAim(model: Model, data: Dataset, told: Task | undefined): Objective {
+  return told ? objectiveOf(model, data, told) : objectiveOfLabels(model)
 }
 
 type Setup = Pick<Run, 'data' | 'options' | 'objective' | 'mainLoss' | 'seed' | 'fingerprint'> & {

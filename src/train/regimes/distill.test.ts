@@ -1,0 +1,116 @@
+/** Distillation by its formula, written out here in float64 over the logits that both networks give. */
+import { describe, expect, it } from 'vitest'
+import { batcherFor, requiredInputs } from '../../data/batcher.ts'
+import { drawDigits } from '../../data/digits.ts'
+import { plainEngine } from '../../grad/engine.ts'
+import { model as makeModel, valueInfo } from '../../graph/build.ts'
+import { type Model, withGraph } from '../../model.ts'
+import { openSession } from '../../runtime/session.ts'
+import { lenet5, netBuilder } from '../../testing/small-nets.ts'
+import { type TrainOptions, train } from '../train.ts'
+import { distill } from './distill.ts'
+
+const digits = drawDigits(128, 5)
+const { labels: _, classes: __, ...unlabelled } = digits
+const indices = Uint32Array.from({ length: digits.length }, (_, i) => i)
+
+function options(model: Model, more: Partial<TrainOptions> = {}): TrainOptions {
+  const batcher = batcherFor(requiredInputs(model), digits, { range: [0, 1], layout: 'NCHW' })
+  return { batcher, epochs: 1, batchSize: 32, learningRate: 0, threads: 1, engine: plainEngine, ...more }
+}
+
+async function logitsOf(model: Model): Promise<Float32Array> {
+  const session = await openSession(model, { threads: 1 })
+  const answers = await session.run(options(model).batcher(digits, indices))
+  await session.release()
+  return answers[model.graph.outputs[0].name].data as Float32Array
+}
+
+/** log softmax of each row of ten over a temperature. */
+function logSoftmax(logits: Float32Array, temperature: number): number[] {
+  return Array.from(logits, (v, i) => {
+    const row = [...logits.subarray(i - (i % 10), i - (i % 10) + 10)].map((z) => z / temperature)
+    return v / temperature - Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0))
+  })
+}
+
+function divergence(teacher: Float32Array, student: Float32Array, temperature: number): number {
+  const [p, q] = [logSoftmax(teacher, temperature), logSoftmax(student, temperature)]
+  return p.reduce((sum, v, i) => sum + Math.exp(v) * (v - q[i]), 0) / digits.length
+}
+
+describe('distill', () => {
+  it.each([false, true])('its loss is (1 - a)·CE + a·T²·KL; the teacher ends with a Softmax: %s', async (softmax) => {
+    const net = lenet5(1)
+    const [student, taught] = [await logitsOf(net), await logitsOf(lenet5(9))]
+    const logs = logSoftmax(student, 1)
+    const crossEntropy = -digits.labels!.reduce((sum, label, i) => sum + logs[i * 10 + label], 0) / digits.length
+    const expected = 0.3 * crossEntropy + 0.7 * 9 * divergence(taught, student, 3)
+    const regimes = [distill({ teacher: lenet5(9, softmax), temperature: 3, alpha: 0.7 })]
+    const { history } = await train(net, digits, options(net, { regimes }))
+    expect(history[0].loss).toBeCloseTo(expected, 4)
+  })
+
+  it('a student comes nearer to its teacher without any label', async () => {
+    const net = lenet5(1)
+    const regimes = [distill({ teacher: lenet5(9), temperature: 2, alpha: 1 })]
+    const { model } = await train(net, unlabelled, options(net, { regimes, learningRate: 0.01, epochs: 5 }))
+    const taught = await logitsOf(lenet5(9))
+    const [before, after] = [await logitsOf(net), await logitsOf(model)]
+    expect(divergence(taught, after, 1)).toBeLessThan(0.5 * divergence(taught, before, 1))
+  })
+
+  it('classes along another axis are matched place by place', async () => {
+    const mask = (seed: number): Model => {
+      const b = netBuilder(seed)
+      const y = b.op('Conv', ['x', b.weight('w', [3, 1, 3, 3])], { pads: [1, 1, 1, 1] })
+      return makeModel({
+        nodes: b.nodes,
+        initializers: b.initializers,
+        inputs: [valueInfo('x', 'float32', ['N', 1, 28, 28])],
+        outputs: [valueInfo(y, 'float32', ['N', 3, 28, 28])],
+      })
+    }
+    const net = mask(1)
+    const task = { outputs: [{ output: net.graph.outputs[0].name, kind: 'mask', axis: 1, why: 'as told' }] } as const
+    const loss = async (teacher: Model): Promise<number> => {
+      const regimes = [distill({ teacher, alpha: 1, temperature: 1 })]
+      return (await train(net, unlabelled, options(net, { regimes, task }))).history[0].loss
+    }
+    expect(await loss(mask(1))).toBeCloseTo(0, 5)
+    const [student, taught] = [await logitsOf(net), await logitsOf(mask(2))]
+    let expected = 0
+    for (let at = 0; at < student.length / 3; at++) {
+      const place = (c: number): number => Math.floor(at / 784) * 3 * 784 + c * 784 + (at % 784)
+      const [p, q] = [taught, student].map((logits) => {
+        const row = [0, 1, 2].map((c) => logits[place(c)])
+        const sum = Math.log(row.reduce((n, z) => n + Math.exp(z), 0))
+        return row.map((z) => z - sum)
+      })
+      expected += p.reduce((n, v, c) => n + Math.exp(v) * (v - q[c]), 0)
+    }
+    expect(await loss(mask(2))).toBeCloseTo(expected / (student.length / 3), 4)
+  })
+
+  it('says in one sentence what it cannot do', async () => {
+    expect(() => distill({ teacher: lenet5(1), temperature: 0 })).toThrow('distill: temperature must be above 0, got 0')
+    expect(() => distill({ teacher: lenet5(1), alpha: 2 })).toThrow('distill: alpha must be within [0, 1], got 2')
+    const net = lenet5(1)
+    const taughtBy = (teacher: Model, more: Partial<TrainOptions> = {}) =>
+      train(net, digits, options(net, { regimes: [distill({ teacher })], ...more }))
+    await expect(taughtBy(net, { loss: 'mse' })).rejects.toThrow(/^distill: the model does not give scores of classes/)
+    const two = withGraph(net, { inputs: [...net.graph.inputs, valueInfo('mask', 'float32', ['N', 1])] })
+    await expect(taughtBy(two)).rejects.toThrow(/^distill: the teacher's input "mask" is none of the student's \(x\)/)
+    const conv1 = netBuilder(1)
+    const y = conv1.op('Gemm', [conv1.op('Flatten', ['x']), conv1.weight('w', [5, 784])], { transB: 1 })
+    const five = makeModel({
+      nodes: conv1.nodes,
+      initializers: conv1.initializers,
+      inputs: net.graph.inputs,
+      outputs: [valueInfo(y, 'float32', ['N', 5])],
+    })
+    await expect(taughtBy(five)).rejects.toThrow(
+      /^distill: it feeds \[32,5\] of float32 as "teacher"; expected \[32,10\] of float32$/,
+    )
+  })
+})
