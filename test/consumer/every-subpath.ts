@@ -31,8 +31,7 @@ const trained = await train(model, splits.train, {
   ...options,
   optimizer: sgd({ momentum: 0.9 }),
   schedule: cosine(),
-  terms: [l2(1e-4)],
-  project: [keepZeros()],
+  regimes: [l2(1e-4), keepZeros()],
   checkpoint: { store },
 })
 assert.ok(kept && trained.history.length === 1)
