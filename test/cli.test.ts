@@ -115,6 +115,13 @@ describe('compress', () => {
     expect(report.speedUp.median).toBeGreaterThan(0)
   })
 
+  it('evaluate measures no latency where told not to', async () => {
+    const { code, stdout } = await coppice('evaluate', digits, '--no-latency')
+    expect(code).toBe(0)
+    expect(stdout).toContain('packed')
+    expect(stdout).not.toContain('per call')
+  })
+
   it('evaluate warns of test data that has one class', async () => {
     const header = `${Array.from({ length: 784 }, (_, i) => `p${i}`).join(',')},label\n`
     const row = `${Array.from({ length: 784 }, (_, i) => i % 7).join(',')},3\n`

@@ -43,6 +43,10 @@ export const taskOption = {
   },
 } as const satisfies OptionTable
 
+export const latencyOption = {
+  latency: { type: 'boolean', default: true, help: 'measure how long a call takes' },
+} as const satisfies OptionTable
+
 export const compareSizesOption = {
   compareSizes: {
     type: 'boolean',

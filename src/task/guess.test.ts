@@ -71,6 +71,27 @@ describe('guessing', () => {
     expect(guessTask(renamed).outputs[0]).toMatchObject({ kind: 'state', batchAxis: 1 })
   })
 
+  test('scores per pixel are masks whose values count too', () => {
+    const image = ['N', 3, 8, 8] as const
+    const [of] = guessTask(ending(['Conv'], ['N', 21, 8, 8], 'out', image)).outputs
+    expect(of).toMatchObject({ kind: 'mask', axis: 1, valuesToo: true })
+    expect(kindOf(ending(['Conv'], ['N', 21, 'h', 'w'], 'out', ['N', 3, 'h', 'w']))).toBe('mask 1')
+    expect(kindOf(ending(['Conv'], ['N', 21, 4, 4], 'logits', image))).toBe('mask 1')
+    // Maps of features, and one number per pixel, are values alone.
+    expect(kindOf(ending(['Conv'], ['N', 21, 4, 4], 'out', image))).toBe('numbers')
+    expect(kindOf(ending(['Conv'], ['N', 1, 8, 8], 'out', ['N', 5, 8, 8]))).toBe('numbers')
+  })
+
+  test('a sequence of one position is judged as a longer one', () => {
+    for (const shape of [
+      [1, 1, 8],
+      [1, 4, 8],
+      ['N', 'T', 8],
+    ] as const)
+      expect(kindOf(ending(['LSTM', 'Sigmoid'], shape))).toBe('numbers')
+    expect(kindOf(ending(['Sigmoid'], ['N', 8, 1, 1]))).toBe('labels')
+  })
+
   test('a label beside the scores, and a map of them', () => {
     const m = model({
       nodes: [

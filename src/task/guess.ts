@@ -96,6 +96,8 @@ function softmaxAxis({ attributes }: Node): number | undefined {
 
 function guessSigmoid({ dims, wide, name }: Seen): Guess {
   const why = 'it ends in Sigmoid'
+  // Positions or boxes, of which there may be one alone where a file's sizes are fixed.
+  if (dims.length === 3) return { kind: 'numbers', why: `${why}, no softmax, no labels` }
   if (wide.length === 0) return { kind: 'binary', probabilities: true, why }
   if (wide.length === 1) return { kind: 'labels', probabilities: true, why }
   if (maskName.test(name) && dims[1] === 1) return { kind: 'mask', probabilities: true, why: `${why}, its name` }
@@ -121,6 +123,17 @@ function guessByName(model: Model, { dims, wide, name, end }: Seen): Guess {
   if (dims.length === 4) {
     if (maskName.test(name) && dims[1] !== 1) return { kind: 'mask', axis: 1, why: 'its name' }
     if (isImage(model, dims)) return { kind: 'image', why: 'of the size of the image that goes in, or a multiple' }
+    // Feature maps and fields of vectors look the same, so the values behind the classes are judged as well.
+    const several = typeof dims[1] === 'number' && dims[1] > 1
+    if (several && wide.length > 1 && (className.test(name) || isOfInputSize(model, dims)))
+      return {
+        kind: 'mask',
+        axis: 1,
+        valuesToo: true,
+        why: className.test(name)
+          ? 'its name; its values count too'
+          : 'scores per pixel of the input; its values count too',
+      }
   }
   return { kind: 'numbers', why: 'no softmax, no labels' }
 }
@@ -138,6 +151,12 @@ function isImage({ graph }: Model, dims: readonly Dim[]): boolean {
         return typeof from !== 'number' || typeof to !== 'number' || to >= from
       }),
   )
+}
+
+/** Whether an image or map has the sides of the only one that goes in. */
+function isOfInputSize({ graph }: Model, dims: readonly Dim[]): boolean {
+  const maps = graph.inputs.filter(({ shape }) => shape?.length === 4)
+  return maps.length === 1 && [2, 3].every((axis) => dims[axis] !== undefined && maps[0].shape?.[axis] === dims[axis])
 }
 
 /** Sequences come of token ids or through recurrent layers. */

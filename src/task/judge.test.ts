@@ -73,6 +73,15 @@ describe('verdicts', () => {
     expect(verdictOf([await judgeAs('numbers', affine(ones, box), dead)], max).spent).toBeGreaterThan(10)
   })
 
+  test('where a guess says so, the values behind decisions count as well', async () => {
+    const judgement = await judgeAs('classes', affine(ones, box), affine([1.1, 1.1, 1.1, 1.1], box))
+    const task = { ...judgement.task, valuesToo: true }
+    expect(verdictOf([judgement], max).findings.map((f) => f.unit)).toEqual(['points of agreement'])
+    const { findings, spent } = verdictOf([{ ...judgement, task }], max)
+    expect(findings.map((f) => f.unit)).toEqual(['points of agreement', 'dB of noise'])
+    expect(spent).toBeGreaterThan(1)
+  })
+
   test('decisions that change count in points', async () => {
     const judgement = await judgeAs('classes', affine(ones, [0, 0, 0, 0]), affine(ones, [0.05, 0, 0, 0]))
     const { findings } = verdictOf([judgement], max)

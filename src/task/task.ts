@@ -44,6 +44,8 @@ export interface OutputTask {
   readonly labelled?: boolean
   /** Nothing but the data's labels speaks for decisions: where the model does not know them, the output is numbers. */
   readonly labelsAlone?: boolean
+  /** A guess that its values may matter as well as the decisions by them: both are judged. */
+  readonly valuesToo?: boolean
   /** Why it was taken so, for people: `no softmax, no labels`. */
   readonly why: string
 }

@@ -46,11 +46,12 @@ export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, 
   const findings = judgements
     .filter((j) => j.varies)
     .flatMap((j) => {
-      const values = j.snrDb !== undefined && (options.valuesOnly || !isDecision(j.task) || max.scoresToo)
+      const scoresToo = max.scoresToo || j.task.valuesToo
+      const values = j.snrDb !== undefined && (options.valuesOnly || !isDecision(j.task) || scoresToo)
       const decided = !options.valuesOnly || j.snrDb === undefined
       const own = decided && max.points < Number.POSITIVE_INFINITY ? pointsOf(j, max, options) : undefined
       // Numbers that the data knows are judged by those.
-      const noise = values && (own === undefined || max.scoresToo) ? [noiseOf(j, max, options)] : []
+      const noise = values && (own === undefined || scoresToo) ? [noiseOf(j, max, options)] : []
       return own ? [own, ...noise] : noise
     })
   const worst = findings.reduce<Finding | undefined>((w, f) => (w && w.spent >= f.spent ? w : f), undefined)
@@ -69,7 +70,7 @@ const decisionsAllowDb = 3
 
 /** The least signal-to-noise ratio of an output, in dB. */
 function leastSnr({ task }: OutputJudgement, max: MaxLoss): number {
-  return isDecision(task) && !max.scoresToo ? max.snrDb - decisionsAllowDb : max.snrDb
+  return isDecision(task) && !max.scoresToo && !task.valuesToo ? max.snrDb - decisionsAllowDb : max.snrDb
 }
 
 /** Noise as a share of what is allowed, in amplitude. A search counts what is not shown against the model. */

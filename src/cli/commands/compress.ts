@@ -17,7 +17,7 @@ import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
 import { isSameModel, speedInWords, speedVerdict } from '../../speed-up.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
-import { compareSizesOption, defineCommand, type Invocation, threadsOption } from '../command.ts'
+import { compareSizesOption, defineCommand, type Invocation, latencyOption, threadsOption } from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { inputFacts, withoutFolders } from '../facts.ts'
@@ -43,7 +43,7 @@ const options = {
     writes: '.json',
     help: 'where to write the recipe, with which `coppice run` repeats the result (default: beside the output)',
   },
-  latency: { type: 'boolean', default: true, help: 'measure how long a call takes' },
+  ...latencyOption,
   ...compareSizesOption,
   ...threadsOption,
 } as const satisfies OptionTable

@@ -4,8 +4,10 @@ import { fedBatches } from '../../data/fed-batches.ts'
 import type { BoundData } from '../../data/handle.ts'
 import { evaluateAnswers } from '../../evaluate/accuracy.ts'
 import { compareModels, latencyOf, oneCall } from '../../evaluate/compare.ts'
+import type { Spread } from '../../evaluate/latency.ts'
 import { measureSizes } from '../../evaluate/size.ts'
 import { packModel } from '../../formats/pack.ts'
+import type { Feeds } from '../../method.ts'
 import type { Model } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
@@ -17,7 +19,14 @@ import type { AnswerScore } from '../../task/answer-tally.ts'
 import { judgedModel } from '../../task/judged-model.ts'
 import { settleTask } from '../../task/settle.ts'
 import { describeTask, labelledOutput, type Task } from '../../task/task.ts'
-import { compareSizesOption, defineCommand, type Invocation, taskOption, threadsOption } from '../command.ts'
+import {
+  compareSizesOption,
+  defineCommand,
+  type Invocation,
+  latencyOption,
+  taskOption,
+  threadsOption,
+} from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { inputFacts, withoutFolders } from '../facts.ts'
@@ -33,6 +42,7 @@ const options = {
     help: 'a model to compare with, side by side',
   },
   ...taskOption,
+  ...latencyOption,
   ...compareSizesOption,
   ...threadsOption,
 } as const satisfies OptionTable
@@ -54,7 +64,15 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
   const { labels, id } = data?.splits.test ?? {}
   if (labels?.length && labels.every((label) => label === labels[0]))
     io.say(`warning: every test sample of ${id} is of class ${labels[0]}, so accuracy shows little`)
-  const shared = { data, task, seed, signal, progress: io.progress, ...(flags.compareSizes ? { compressors } : {}) }
+  const shared = {
+    data,
+    task,
+    seed,
+    signal,
+    progress: io.progress,
+    skipLatency: !flags.latency,
+    ...(flags.compareSizes ? { compressors } : {}),
+  }
   if (flags.against) {
     const reference = openAny(flags.against)
     const { trial, ...comparison } = await compareModels(
@@ -93,19 +111,33 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
     ...(compared ? { gzip: compared.gzipBytes, brotli: compared.brotliBytes } : {}),
   }
   const scores = data && task ? await scoresOf(model, { data, task, io, signal }) : []
-  const feeds = await oneCall(model, { data, seed })
-  const [{ latencyMs }] = await latencyOf([onnx], feeds, { signal, progress: io.progress })
+  const latencyMs = flags.latency
+    ? await latencyAlone(onnx, await oneCall(model, { data, seed }), { io, signal })
+    : undefined
   io.finish()
   io.result(
     [
       ...scores.map((score) => `${inWords(score, scores.length > 1)} of ${data?.splits.test.id}`),
-      `${milliseconds(latencyMs.median)} per call (10th to 90th percentile: ${milliseconds(latencyMs.p10)} to ${milliseconds(latencyMs.p90)})`,
+      ...(latencyMs
+        ? [
+            `${milliseconds(latencyMs.median)} per call (10th to 90th percentile: ${milliseconds(latencyMs.p10)} to ${milliseconds(latencyMs.p90)})`,
+          ]
+        : []),
       Object.entries(sizes)
         .map(([what, n]) => `${what} ${count(n ?? 0)}`)
         .join(', '),
     ].join('\n'),
-    { model: path, ...accuracyOf(scores), latencyMs, sizes, environment: environment() },
+    { model: path, ...accuracyOf(scores), ...(latencyMs ? { latencyMs } : {}), sizes, environment: environment() },
   )
+}
+
+async function latencyAlone(
+  onnx: Uint8Array,
+  feeds: Feeds,
+  { io, signal }: Pick<Invocation, 'io' | 'signal'>,
+): Promise<Spread> {
+  const [{ latencyMs }] = await latencyOf([onnx], feeds, { signal, progress: io.progress })
+  return latencyMs
 }
 
 /** What the outputs mean, with the answers of the test data and a first run to tell. */
