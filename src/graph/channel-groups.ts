@@ -149,9 +149,10 @@ function groupsOf(view: ChannelView, classOf: Int32Array): Numbered[] {
 /** Classes of channels of one layer's output are of one group, and so are those of all layers that make one of them. */
 function joined(view: ChannelView, classOf: Int32Array): { groupOf: Map<number, number>; count: number } {
   const sets: Set<number>[] = []
-  for (const { mix } of view.couplings.values()) {
-    if (!mix) continue
-    const { start, count } = view.range(mix.output)
+  for (const { mix, recurrence } of view.couplings.values()) {
+    const made = mix?.output ?? recurrence?.makes[0]
+    if (!made) continue
+    const { start, count } = view.range(made)
     const own = new Set(classOf.subarray(start, start + count))
     for (const other of sets.filter((s) => [...own].some((c) => s.has(c)))) {
       for (const c of other) own.add(c)
@@ -170,22 +171,19 @@ interface Place extends Omit<GroupMember, 'units'> {
 
 /** All axes of stored tensors that count channels, in the order of the graph. */
 function members({ couplings, range, constant }: ChannelView, classOf: Int32Array): Place[] {
-  return [...couplings].flatMap(([node, { cuts, mix }]) =>
+  return [...couplings].flatMap(([node, { cuts, mix, recurrence }]) =>
     cuts.map(({ at, axis, follows }): Place => {
-      const { start } = range(follows)
+      const { start, count } = range(follows)
       const size = constant(node.inputs[at])?.dims[axis] ?? 0
-      const role =
-        mix && at === 1 && axis === mix.inputAxis
-          ? 'reads'
-          : mix || (node.op === 'Conv' && at === 1)
-            ? 'makes'
-            : 'passes'
+      const reads = mix ? at === 1 && axis === mix.inputAxis : recurrence !== undefined && at < 3 && axis === 2
+      const isMaker = mix !== undefined || recurrence !== undefined || (node.op === 'Conv' && at === 1)
+      const role = reads ? 'reads' : isMaker ? 'makes' : 'passes'
       return {
         tensor: node.inputs[at],
         axis,
         node: describe(node),
         role,
-        classes: classOf.subarray(start, start + size),
+        classes: Int32Array.from({ length: size }, (_, k) => classOf[start + (k % count)]),
       }
     }),
   )

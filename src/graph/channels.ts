@@ -8,7 +8,7 @@ import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { type ChannelDims, type Coupling, type Cut, couplingOf, keepsAxis } from '../ops/coupling.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { floatTensor, integers, sizeOf } from '../tensor/dtype.ts'
-import { capturedBy, constantOf, consumersOf, intAttribute, producersOf } from './walk.ts'
+import { capturedBy, constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from './walk.ts'
 
 export interface Range {
   readonly start: number
@@ -78,13 +78,18 @@ export function channelsOf(model: Model): ChannelView {
   for (const node of graph.nodes) {
     const found = asks(node) ? { ties: [], cuts: [] } : couplingOf(node, { dims, axis, constant })
     if (!found) continue
-    const ends = [...found.ties, ...(found.mix ? [found.mix] : [])]
+    const { reads, makes = [] } = found.recurrence ?? {}
+    const ends = [
+      ...found.ties,
+      ...(found.mix ? [found.mix] : []),
+      ...makes.map((output) => ({ input: reads ?? output, output })),
+    ]
     for (const { input } of ends) if (constant(input)) add(input)
     const cuts = [...found.cuts, ...storedInputs(node, found, { axis, constant })]
-    const fits = cuts.every(({ at, axis, follows, groups = 1 }) => {
+    const fits = cuts.every(({ at, axis, follows, groups = 1, repeats = 1 }) => {
       const stored = constant(node.inputs[at])
       const count = values.get(follows)?.count
-      return stored?.dtype === 'float32' && count !== undefined && stored.dims[axis] * groups === count
+      return stored?.dtype === 'float32' && count !== undefined && stored.dims[axis] * groups === count * repeats
     })
     if (fits && ends.every((e) => values.has(e.input) && values.has(e.output))) couplings.set(node, { ...found, cuts })
   }
@@ -109,14 +114,19 @@ function lastAxisValues(
   const last = new Set<string>()
   const isValue = (name: string): boolean => ranks(name) > 2 && !constant(name)
   for (const { op, domain, inputs, outputs } of graph.nodes) {
-    if (op !== 'MatMul' || domain || constant(inputs[1])?.dims.length !== 2) continue
-    for (const name of [inputs[0], outputs[0]]) if (isValue(name)) last.add(name)
+    const isProduct = op === 'MatMul' && constant(inputs[1])?.dims.length === 2
+    if (domain || !(isProduct || op === 'GRU' || op === 'LSTM' || op === 'RNN')) continue
+    for (const name of [inputs[0], ...(isProduct ? [] : inputs.slice(5, 7)), ...outputs])
+      if (isValue(name)) last.add(name)
   }
-  const passing = graph.nodes.filter(keepsAxis)
+  const keepsLast = (node: Node): boolean =>
+    (node.op === 'Transpose' && intsAttribute(node, 'perm')?.at(-1) === ranks(node.outputs[0]) - 1) ||
+    (node.op === 'Squeeze' && ranks(node.outputs[0]) > 2)
+  const passing = graph.nodes.filter((node) => keepsAxis(node) || keepsLast(node))
   for (let before = -1; before < last.size; ) {
     before = last.size
     for (const { inputs, outputs } of passing) {
-      const ends = [...inputs, ...outputs].filter((name) => isValue(name) && ranks(name) === ranks(outputs[0]))
+      const ends = [...inputs, ...outputs].filter(isValue)
       if (ends.some((name) => last.has(name))) for (const name of ends) last.add(name)
     }
   }
@@ -228,8 +238,8 @@ export function channelClasses({ total, couplings, shared, range }: ChannelView)
   }
   for (const { range: axis, followed } of shared) {
     for (const name of followed) {
-      const { start } = range(name)
-      for (let k = 0; k < axis.count; k++) parent[root(axis.start + k)] = root(start + k)
+      const { start, count } = range(name)
+      for (let k = 0; k < axis.count; k++) parent[root(axis.start + k)] = root(start + (k % count))
     }
   }
   return parent.map((_, i) => root(i))

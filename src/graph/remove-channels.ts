@@ -28,7 +28,7 @@ export function removeChannels(view: ChannelView, keep: Uint8Array, { biasOf }: 
     return part?.includes(0) ? part : undefined
   }
   const changes = changesOf(model)
-  for (const [node, { cuts, ties, mix }] of view.couplings) {
+  for (const [node, { cuts, ties, mix, recurrence }] of view.couplings) {
     const [input] = node.inputs
     const [output] = node.outputs
     const bias = mix && keptOf(input) && biasOf?.(node, mix)
@@ -46,6 +46,10 @@ export function removeChannels(view: ChannelView, keep: Uint8Array, { biasOf }: 
       if (node.op === 'MatMul') changes.change(node, (n) => ({ ...n, op: 'Gemm' }))
     }
     for (const [at, tensor] of cut) changes.put(node, at, tensor)
+    if (recurrence && keptOf(recurrence.makes[0])) {
+      const hidden_size = { type: 'int', value: sizeOfKept(keptOf(recurrence.makes[0])) } as const
+      changes.change(node, (n) => ({ ...n, attributes: { ...n.attributes, hidden_size } }))
+    }
     const isDepthwise = node.op === 'Conv' && !mix && ties.length > 0
     if (isDepthwise && keptOf(output)) {
       const group = { type: 'int', value: sizeOfKept(keptOf(input)) } as const
@@ -141,7 +145,8 @@ function sizeOfKept(kept: Uint8Array | undefined): number {
 function cutAxis(tensor: Tensor, axis: number, kept: Uint8Array): Tensor {
   const inner = sizeOf(tensor.dims.slice(axis + 1))
   const values = floats(tensor)
-  const dims = tensor.dims.map((d, a) => (a === axis ? sizeOfKept(kept) : d))
+  // An axis that counts the channels several times over loses them every time.
+  const dims = tensor.dims.map((d, a) => (a === axis ? (sizeOfKept(kept) * d) / kept.length : d))
   const cut = new Float32Array(sizeOf(dims))
   for (let from = 0, to = 0, k = 0; from < values.length; from += inner, k++) {
     if (!kept[k % kept.length]) continue

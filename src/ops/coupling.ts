@@ -34,6 +34,8 @@ export interface Cut {
   readonly follows: string
   /** Where the axis counts the channels of one group: how many groups there are, all alike. */
   readonly groups?: number
+  /** Where the axis counts all channels several times over, as the gates of recurrent layers do: how often. */
+  readonly repeats?: number
 }
 
 /** A layer: mixes all channels of `input` into `output` by the stored tensor at input 1. */
@@ -50,6 +52,8 @@ export interface Coupling {
   readonly ties: readonly Tie[]
   readonly cuts: readonly Cut[]
   readonly mix?: Mix
+  /** A recurrent layer: what it makes depends on all channels that it reads, and on its own. */
+  readonly recurrence?: { readonly reads: string; readonly makes: readonly string[] }
 }
 
 type Row = (node: Node, context: CouplingContext) => Coupling | undefined
@@ -258,6 +262,61 @@ const instanceNormalization: Row = (node, context) => {
   return tied(node, context, cuts)
 }
 
+/** Hidden units of a recurrent layer: each has its rows for every gate, a column for the others, and its place in every state. */
+const recurrent: Row = (node, { dims, axis, constant }) => {
+  const [input, ...rest] = node.inputs
+  const makes = node.outputs.filter((name) => name)
+  const isLast = (name: string): boolean => dims(name) !== undefined && axis(name) === dims(name)?.length
+  const [weights, states] = [
+    [0, 1, 2, 6],
+    [4, 5],
+  ]
+  if (makes.length === 0 || ![input, ...makes].every(isLast) || intAttribute(node, 'layout', 0) === 1) return undefined
+  if (weights.some((i) => rest[i] && !constant(rest[i]))) return undefined
+  const gates = { GRU: 3, LSTM: 4, RNN: 1 }[node.op] ?? 1
+  const [follows, ...others] = makes
+  const cuts: Cut[] = [
+    { at: 1, axis: 1, follows, repeats: gates },
+    { at: 1, axis: 2, follows: input },
+    { at: 2, axis: 1, follows, repeats: gates },
+    { at: 2, axis: 2, follows },
+    ...(rest[2] ? [{ at: 3, axis: 1, follows, repeats: 2 * gates }] : []),
+    ...(rest[6] ? [{ at: 7, axis: 1, follows, repeats: 3 }] : []),
+  ]
+  const same = dims(follows)?.[0] ?? 0
+  const tieTo = (name: string): Tie => ({ input: name, output: follows, from: identity(same) })
+  const ties = others.map(tieTo)
+  for (const i of states) {
+    const name = rest[i]
+    if (name && constant(name)) cuts.push({ at: i + 1, axis: 2, follows })
+    else if (name && isLast(name) && dims(name)?.[0] === same) ties.push(tieTo(name))
+    else if (name) return undefined
+  }
+  return { ties, cuts, recurrence: { reads: input, makes } }
+}
+
+/** Axes in another order: the channels are where the values before and after say. */
+const transpose: Row = (node, { dims, axis }) => {
+  const [input] = node.inputs
+  const [output] = node.outputs
+  const shape = dims(input)
+  if (!shape || !dims(output)) return undefined
+  const perm = intsAttribute(node, 'perm') ?? identity(shape.length + 1).reverse()
+  if (perm.indexOf(axis(input)) !== axis(output)) return undefined
+  return { ties: [{ input, output, from: identity(shape[0]) }], cuts: [] }
+}
+
+/** Axes of one place left out: of channels along the last axis those before it, of images as Flatten does. */
+const squeeze: Row = (node, context) => {
+  const { dims, axis } = context
+  const [input] = node.inputs
+  const [output] = node.outputs
+  const [shape, out] = [dims(input), dims(output)]
+  if (shape && axis(input) === 1) return flatten(node, context)
+  if (!shape || !out || shape[0] !== out[0] || axis(output) !== out.length) return undefined
+  return { ties: [{ input, output, from: identity(shape[0]) }], cuts: [] }
+}
+
 /** The row for each of several operators. */
 const alike = (ops: string, row: Row): Record<string, Row> =>
   Object.fromEntries(ops.split(/\s+/).map((op) => [op, row]))
@@ -270,14 +329,21 @@ const anywhere: Readonly<Record<string, Row>> = {
     unary,
   ),
   ...alike('Add Sub Mul Div PRelu Pow Max Min Sum', elementwise),
+}
+
+/** Rows that see for themselves where channels lie. */
+const placed: Readonly<Record<string, Row>> = {
   ...alike('Gemm MatMul', dense),
+  ...alike('GRU LSTM RNN', recurrent),
+  Squeeze: squeeze,
+  Transpose: transpose,
 }
 
 /** Rows for channels along axis 1. */
 const images: Readonly<Record<string, Row>> = {
   ...alike('MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool', unary),
   ...alike('Conv ConvTranspose', convolution),
-  ...alike('Flatten Reshape Squeeze', flatten),
+  ...alike('Flatten Reshape', flatten),
   ...alike('ReduceMean ReduceMax ReduceMin ReduceSum ReduceL1 ReduceL2', reduce),
   ...alike('Resize Upsample', resize),
   BatchNormalization: batchNormalization,
@@ -291,14 +357,14 @@ const images: Readonly<Record<string, Row>> = {
 
 /** Whether the operator leaves channels along the axis where they are, whichever that is. */
 export function keepsAxis({ op, domain }: Node): boolean {
-  return !domain && Object.hasOwn(anywhere, op) && anywhere[op] !== dense
+  return !domain && Object.hasOwn(anywhere, op)
 }
 
 /** How the node ties channels; undefined where it has no row or is not of a form that the row knows. */
 export function couplingOf(node: Node, context: CouplingContext): Coupling | undefined {
   if (node.domain || (node.op === 'MaxPool' && node.outputs.length > 1)) return undefined
   if (node.op === 'Dropout' && node.outputs.length > 1) return undefined
-  if (Object.hasOwn(anywhere, node.op)) return anywhere[node.op](node, context)
+  for (const table of [anywhere, placed]) if (Object.hasOwn(table, node.op)) return table[node.op](node, context)
   const { dims, axis } = context
   const isImage = [...node.inputs, ...node.outputs].every((name) => !name || !dims(name) || axis(name) === 1)
   return isImage && Object.hasOwn(images, node.op) ? images[node.op](node, context) : undefined

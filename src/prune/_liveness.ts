@@ -38,7 +38,8 @@ export function readChannels(view: ChannelView, known: Float64Array): Uint8Array
       for (const name of node.inputs) mark(name)
       continue
     }
-    const { ties, mix } = coupling
+    const { ties, mix, recurrence } = coupling
+    for (const name of recurrence ? [recurrence.reads, ...recurrence.makes] : []) mark(name)
     const scale = node.op === 'BatchNormalization' ? floats(view.constant(node.inputs[1]) as Tensor) : undefined
     for (const { input, output, from } of ties) {
       const [a, b] = [range(input).start, range(output).start]

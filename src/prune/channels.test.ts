@@ -12,7 +12,7 @@ import { type Model, withWeights } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { randomChannelNet, uNet } from '../testing/channel-nets.ts'
+import { randomChannelNet, recurrentStack, uNet } from '../testing/channel-nets.ts'
 import {
   largestDifference,
   modelsFolder,
@@ -96,6 +96,19 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
     expect(up).toMatchObject({ units: 32, held: new Map() })
   })
 
+  it.each(['GRU', 'LSTM', 'RNN'] as const)('hidden units of a %s', async (op) => {
+    const net = recurrentNet(op, { steps: 4, features: 3, classes: 5 })
+    expect(await expectAsMasked(net, randomFeeds(net))).toBeLessThan(0.7)
+    const stack = recurrentStack(op)
+    expect(openChannels(stack).groups.map((g) => [g.name, g.units - g.held.size])).toEqual([
+      ['c', 8],
+      ['w0', 12],
+      ['w1', 12],
+      ['m', 0],
+    ])
+    expect(await expectAsMasked(stack, randomFeeds(stack))).toBeLessThan(0.7)
+  })
+
   it('networks at random', async () => {
     let shrunk = 0
     await fc.assert(
@@ -174,9 +187,20 @@ describe('channels', () => {
 
   it('leaves alone what it cannot follow, and says what and why', async () => {
     const said: string[] = []
-    const net = recurrentNet('GRU', { steps: 4, features: 3, classes: 5 })
+    const net = makeModel({
+      nodes: [node('Gemm', ['x', 'w'], ['h']), node('Softmax', ['h'], ['p']), node('Gemm', ['p', 'v'], ['y'])],
+      initializers: new Map([
+        ['w', floatTensor('w', [3, 4], new Float32Array(12).fill(1))],
+        ['v', floatTensor('v', [4, 2], new Float32Array(8).fill(1))],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 3])],
+      outputs: [valueInfo('y', 'float32', ['N', 2])],
+    })
     expect(await channels(net, {}, { warn: (message) => said.push(message) })).toBe(net)
-    expect(said.join()).toMatch(/^channels: nothing was removed: /)
+    expect(said).toEqual([
+      'channels: these stay, as Softmax "p" needs all of them: "w" (4 of 4)',
+      'channels: nothing was removed: no layer with plain float32 weights has channels that may go',
+    ])
     const words: string[] = []
     await channels(transformer({ steps: 6, words: 20, classes: 5 }), {}, { warn: (message) => words.push(message) })
     expect(words.join()).toMatch(/these stay, as Reshape "v\d+" needs all of them: "q\.w" \(16 of 16\)/)

@@ -155,3 +155,28 @@ export function uNet({ seed = 1, sized = false } = {}): Model {
     outputs: [valueInfo(y, 'float32', [sized ? batch : 'N', 2, 16, 16])],
   })
 }
+
+/** A convolution over time, two recurrent layers over all of its steps, and a product for each step. */
+export function recurrentStack(op: 'GRU' | 'LSTM' | 'RNN', hidden = 12): Model {
+  const b = netBuilder(5)
+  const gates = { GRU: 3, LSTM: 4, RNN: 1 }[op]
+  b.initializers.set('directions', integerTensor('directions', 'int64', [1], [1]))
+  const layer = (x: string, k: number, from: number): string => {
+    const weights = [
+      b.weight(`w${k}`, [1, gates * hidden, from], 6 * hidden),
+      b.weight(`r${k}`, [1, gates * hidden, hidden], 6 * hidden),
+      b.weight(`b${k}`, [1, 2 * gates * hidden], 50),
+    ]
+    const start = b.weight(`h${k}`, [1, 2, hidden], 50)
+    return b.op('Squeeze', [b.op(op, [x, ...weights, '', start], { hidden_size: hidden }), 'directions'])
+  }
+  const c = b.op('Relu', [b.op('Conv', ['x', b.weight('c', [8, 3, 3])], { pads: [1, 1] })])
+  const steps = layer(layer(b.op('Transpose', [c], { perm: [2, 0, 1] }), 0, 8), 1, hidden)
+  const y = b.op('MatMul', [b.op('Transpose', [steps], { perm: [1, 0, 2] }), b.weight('m', [hidden, 5])])
+  return makeModel({
+    nodes: b.nodes,
+    initializers: b.initializers,
+    inputs: [valueInfo('x', 'float32', [2, 3, 6])],
+    outputs: [valueInfo(y, 'float32', [2, 6, 5])],
+  })
+}
