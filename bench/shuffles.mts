@@ -8,11 +8,11 @@
  */
 import { cpus } from 'node:os'
 import { measureLatency } from '../src/evaluate/latency.ts'
-import { foldBatchNorms } from '../src/graph/fold-batch-norm.ts'
-import { gatherShuffles } from '../src/graph/gather-shuffles.ts'
 import type { Model } from '../src/model.ts'
 import { writeFileAtomic } from '../src/node/files.ts'
 import { openSession } from '../src/runtime/session.ts'
+import { foldBatchNorms } from '../src/simplify/fold-batch-norm.ts'
+import { gatherShuffles } from '../src/simplify/gather-shuffles.ts'
 import { modelsFolder, randomFeeds, realModel } from '../src/testing/real-models.ts'
 import { shufflenetV2 } from '../src/zoo/shufflenet.ts'
 

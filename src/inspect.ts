@@ -7,8 +7,6 @@
  * codebook, Mul by a scale, ...). Local functions are shown by what is in them.
  */
 import { constantsOf } from './graph/constants.ts'
-import { inlined } from './graph/inline-functions.ts'
-import { remarksOn } from './graph/remarks.ts'
 import { type Role, roleAt } from './graph/roles.ts'
 import { bytesOfTensor, intAttribute, isRandom, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
 import {
@@ -24,6 +22,8 @@ import {
 import { type Lookup, macsOf, macsOfGraph } from './ops/cost.ts'
 import { countOf, type Known } from './ops/shape/known.ts'
 import { inferShapes, type ShapeOptions, type Shapes, type Unsupported } from './ops/shape.ts'
+import { inlined } from './simplify/inline-functions.ts'
+import { remarksOn } from './simplify/remarks.ts'
 import { type DataType, dataTypes, floats, integers, sizeOf } from './tensor/dtype.ts'
 
 /** A dimension in JSON: null where it is not known. */

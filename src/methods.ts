@@ -1,9 +1,9 @@
 /** Every method by its id, merged from the family tables. */
 import { didYouMean } from './errors.ts'
-import * as graph from './graph/index.ts'
 import type { Method } from './method.ts'
 import * as prune from './prune/index.ts'
 import * as quantize from './quantize/index.ts'
+import * as graph from './simplify/index.ts'
 
 /** Sorted by family, in the order of the tables. */
 export const methods: ReadonlyMap<string, Method> = new Map(

@@ -5,31 +5,42 @@ import { describe, expect, test } from 'vitest'
 
 const src = join(import.meta.dirname, '../src')
 
-/** From the ground up; a folder imports from those it names and from the files of src/ itself. */
+/** Files of src/ itself that everyone may import: plain types and small pieces. */
+const ground = ['errors', 'method', 'model', 'numbers', 'options', 'speed-up', 'workers']
+
+/** From the ground up: what each folder, and each other file of src/ itself, imports from. */
 const layers: Readonly<Record<string, string>> = {
   tensor: '',
   onnx: 'tensor',
-  // Shapes need a look around the graph; raising a graph's operator set needs shapes.
+  graph: 'tensor',
   ops: 'graph tensor',
-  graph: 'ops tensor',
+  simplify: 'graph ops tensor',
+  'inspect.ts': 'graph ops simplify tensor',
+  channels: 'graph ops simplify tensor',
   runtime: 'onnx',
   formats: 'onnx tensor',
-  grad: 'graph ops tensor',
+  grad: 'graph ops simplify tensor',
   zoo: 'graph tensor',
   data: 'formats tensor',
-  calibrate: 'graph runtime tensor',
+  calibrate: 'graph runtime simplify tensor',
   // What outputs mean: training learns it, searches and reports judge it.
   task: 'data graph ops runtime tensor',
-  train: 'data formats grad graph onnx ops runtime task tensor',
-  quantize: 'calibrate data formats graph ops runtime task tensor',
-  prune: 'calibrate data formats grad graph onnx ops runtime task tensor train',
-  evaluate: 'data graph ops prune runtime task tensor train',
-  compress: 'calibrate data evaluate formats graph onnx quantize runtime task tensor',
+  train: 'data formats grad graph onnx ops runtime simplify task tensor',
+  quantize: 'calibrate channels data formats graph inspect.ts ops runtime simplify task tensor',
+  prune: 'calibrate channels data formats grad graph onnx ops runtime simplify task tensor train',
+  'methods.ts': 'prune quantize simplify train',
+  'recipe.ts': 'methods.ts task',
+  evaluate: 'data graph inspect.ts ops prune runtime task tensor train',
+  compress: 'calibrate data evaluate formats graph onnx quantize recipe.ts runtime simplify task tensor',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
-  report: 'calibrate data evaluate formats graph runtime task tensor train',
-  node: 'data formats graph onnx tensor train',
-  // The package's subpaths (package.json, "exports"): nothing in src/ imports from here. What needs Node is in node/.
-  exports: 'compress data evaluate formats grad graph onnx ops prune quantize report runtime task train zoo',
+  report: 'calibrate data evaluate formats graph recipe.ts runtime task tensor train',
+  // What threads do: the list that a pool's worker reads.
+  'tasks.ts': 'formats quantize',
+  node: 'data formats graph onnx tasks.ts tensor train',
+  // What people import (package.json, "exports"): nothing in src/ imports from these. What needs Node is in node/.
+  'runtime-only.ts': 'formats',
+  exports:
+    'channels compress data evaluate formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts report runtime simplify task train zoo',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */
@@ -42,17 +53,38 @@ function importsOf(file: string): string[] {
   return [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, path]) => path)
 }
 
+/** The entry of the table that a file belongs to: its folder, or itself where it lies in src/. */
+const roomOf = (file: string): string => file.split('/')[0]
+const isGround = (room: string): boolean => ground.includes(room.replace(/\.ts$/, ''))
+
 describe('imports', () => {
-  test.each(Object.entries(layers))('%s imports only from: %s', (folder, allowed) => {
-    const may = new Set([folder, ...allowed.split(' ')])
-    const own = files.filter((file) => file.startsWith(`${folder}/`))
+  test.each(Object.entries(layers))('%s imports only from: %s', (room, allowed) => {
+    const may = new Set([room, ...allowed.split(' ')])
+    const own = files.filter((file) => roomOf(file) === room)
     expect(own.length).toBeGreaterThan(0)
     for (const file of own) {
       for (const path of importsOf(file).filter((p) => p.startsWith('.'))) {
         const target = posix.join(posix.dirname(file), path)
-        const [into, ...below] = target.split('/')
-        if (below.length > 0) expect(may, `${file} imports ${target}`).toContain(into)
+        if (!isGround(roomOf(target))) expect(may, `${file} imports ${target}`).toContain(roomOf(target))
       }
+    }
+  })
+
+  test('what a room imports from stands above it in the table, so there is no circle', () => {
+    const rooms = Object.keys(layers)
+    for (const [i, [room, allowed]] of Object.entries(layers).entries())
+      for (const from of allowed.split(' ').filter(Boolean))
+        expect(rooms.slice(0, i), `${room}: ${from}`).toContain(from)
+  })
+
+  test('files that everyone may import take types alone from elsewhere, and element types from tensor/', () => {
+    for (const name of ground) {
+      const text = readFileSync(join(src, `${name}.ts`), 'utf8')
+      const values = [...text.matchAll(/^import (?!type )[^']*'([^']+)'/gm)].map(([, path]) => posix.join(path))
+      expect(
+        values.filter((path) => !isGround(path) && path !== 'tensor/dtype.ts'),
+        name,
+      ).toEqual([])
     }
   })
 
@@ -81,8 +113,8 @@ describe('imports', () => {
     }
   })
 
-  test('every folder is listed', () => {
-    const folders = new Set(files.filter((file) => file.includes('/')).map((file) => file.split('/')[0]))
-    expect([...folders].filter((f) => f !== 'cli').sort()).toEqual(Object.keys(layers).sort())
+  test('every folder and file of src/ is listed', () => {
+    const rooms = new Set(files.map(roomOf).filter((room) => room !== 'cli' && !isGround(room)))
+    expect([...rooms].sort()).toEqual(Object.keys(layers).sort())
   })
 })

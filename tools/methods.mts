@@ -43,8 +43,6 @@ function openingComment(text: string): string {
 }
 
 /** Where users import a family from, `coppice/SUBPATH`: src/exports/ has a file for each. */
-const subpathOf = (family: string): string => (family === 'graph' ? 'simplify' : family)
-
 const note = 'Written by `npm run methods` from the files that define them.'
 
 function familyTable(family: string, methods: readonly Found[]): string {
@@ -79,7 +77,7 @@ function page({ family, file, name, method, about }: Found): string {
     `coppice apply ${id} model.onnx${data ? ' --data SPEC' : ''} -o out.onnx`,
     '```',
     '',
-    `In code, \`methods.get('${id}')\` of \`coppice\` or \`${name}\` of \`coppice/${subpathOf(family)}\`; in a recipe, \`["${id}", {}]\`. Source: [src/${family}/${file}](../../src/${family}/${file}).`,
+    `In code, \`methods.get('${id}')\` of \`coppice\` or \`${name}\` of \`coppice/${family}\`; in a recipe, \`["${id}", {}]\`. Source: [src/${family}/${file}](../../src/${family}/${file}).`,
     '<!-- end -->',
   ].join('\n')
 }

@@ -1,11 +1,11 @@
 /** The models that commands read, none of whose files they may write over. */
 import { unpackOnnx } from '../formats/unpack.ts'
-import { densified } from '../graph/densify.ts'
-import { upgradeOpset, upgradeTargets } from '../graph/upgrade.ts'
 import { type Model, opsetOf } from '../model.ts'
 import { type Opened, openWithFiles, readFileBytes } from '../node/files.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
+import { densified } from '../simplify/densify.ts'
+import { upgradeOpset, upgradeTargets } from '../simplify/upgrade.ts'
 import { checkOutputs } from './outputs.ts'
 
 /** What a command will write, and what it reads besides the model. */

@@ -1,8 +1,9 @@
 /** The search for speed: an int8 model, with the layers in float that integers make worse or slower. */
-import { float32Arithmetic, inFloat32 } from '../graph/float32-arithmetic.ts'
+
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { type KeptFloat, makeFast } from '../quantize/speed.ts'
+import { float32Arithmetic, inFloat32 } from '../simplify/float32-arithmetic.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import type { Verdict } from '../task/verdict.ts'
 import type { Search } from './small.ts'

@@ -3,17 +3,18 @@
  * weights, second copies), weights come to where quantisers find them (sparse ones become dense, local functions are put in
  * place of their calls, what constants alone compute is stored), and BatchNormalization is folded into the layers before it.
  */
-import { densify } from '../graph/densify.ts'
-import { foldBatchNorm } from '../graph/fold-batch-norm.ts'
-import { inlineFunctions } from '../graph/inline-functions.ts'
-import { mergeDuplicates, withoutDuplicates } from '../graph/merge-duplicates.ts'
-import { removeUnused } from '../graph/remove-unused.ts'
-import { stripNotes, withoutNotes } from '../graph/strip-notes.ts'
+
 import { storedBytes, tensorsOf } from '../graph/walk.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { settleWeights } from '../quantize/settle-weights.ts'
 import type { Step } from '../recipe.ts'
+import { densify } from '../simplify/densify.ts'
+import { foldBatchNorm } from '../simplify/fold-batch-norm.ts'
+import { inlineFunctions } from '../simplify/inline-functions.ts'
+import { mergeDuplicates, withoutDuplicates } from '../simplify/merge-duplicates.ts'
+import { removeUnused } from '../simplify/remove-unused.ts'
+import { stripNotes, withoutNotes } from '../simplify/strip-notes.ts'
 
 export interface Tidied {
   readonly model: Model

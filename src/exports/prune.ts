@@ -4,7 +4,7 @@ export {
   type GroupMember,
   type OpenedChannels,
   openChannels,
-} from '../graph/channel-groups.ts'
+} from '../channels/channel-groups.ts'
 export * from '../prune/index.ts'
 export {
   type PruneOptions,

@@ -1,2 +1,2 @@
 /** `coppice/simplify`: the methods that rewrite a graph and keep what it computes. */
-export * from '../graph/index.ts'
+export * from '../simplify/index.ts'

@@ -4,10 +4,10 @@
  */
 import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import { expect, test } from 'vitest'
-import { densified } from '../graph/densify.ts'
-import { upgradeOpset } from '../graph/upgrade.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Model } from '../model.ts'
+import { densified } from '../simplify/densify.ts'
+import { upgradeOpset } from '../simplify/upgrade.ts'
 import { type Random, random } from '../tensor/random.ts'
 import { randomModel } from '../testing/random-model.ts'
 import { parseModel } from './parse-text.ts'

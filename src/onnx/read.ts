@@ -130,7 +130,7 @@ function liftTraining(proto: Message, options: ReadOptions): TrainingInfo {
   }
 }
 
-/** A sparse tensor. Its indices are checked where they are used (graph/densify.ts). */
+/** A sparse tensor. Its indices are checked where they are used (simplify/densify.ts). */
 function liftSparse(proto: Message, options: ReadOptions): SparseTensor {
   const values = liftTensor((proto.values as Message) ?? {}, options)
   const indices = liftTensor((proto.indices as Message) ?? {}, options)

@@ -3,7 +3,7 @@
  * How numbers pass through operators is told here, one rule an operator.
  */
 
-import type { ChannelView } from '../graph/channels.ts'
+import type { ChannelView } from '../channels/channels.ts'
 import { capturedBy, floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
 import type { Coupling, Mix } from '../ops/coupling.ts'

@@ -10,8 +10,9 @@
  *
  * Outputs change: the network is to be trained afterwards. `remove-dead` removes what does not matter.
  */
+
+import { type ChannelGroup, type OpenedChannels, openChannels } from '../channels/channel-groups.ts'
 import { didYouMean } from '../errors.ts'
-import { type ChannelGroup, type OpenedChannels, openChannels } from '../graph/channel-groups.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import { type Context, defineMethod } from '../method.ts'
 import { checkOptions } from '../options.ts'

@@ -7,10 +7,10 @@
  */
 import { blocksOf, type MatrixShape, type Moments } from '../calibrate/input-moments.ts'
 import { type Layer, layerOf, momentsOf } from '../calibrate/layers.ts'
-import { forTraining } from '../graph/float32-arithmetic.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { type Context, defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
+import { forTraining } from '../simplify/float32-arithmetic.ts'
 import { floats, tensorOfFloats } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zeroed, zerosFirst } from './_select.ts'

@@ -9,14 +9,15 @@
  *
  * Initialisers that are listed as inputs count as what they store, and are inputs no more where units went.
  */
-import { gatherForShuffles, shufflesForGathers, storedSizes } from '../graph/channel-shuffle.ts'
-import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../graph/channels.ts'
-import { foldShapes, removeUnused } from '../graph/fold.ts'
-import { removeChannels } from '../graph/remove-channels.ts'
+
+import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../channels/channels.ts'
+import { removeChannels } from '../channels/remove-channels.ts'
 import { describe, storedBytes } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
 import type { Model, Node, Tensor } from '../model.ts'
 import type { Mix } from '../ops/coupling.ts'
+import { gatherForShuffles, shufflesForGathers, storedSizes } from '../simplify/channel-shuffle.ts'
+import { foldShapes, removeUnused } from '../simplify/fold.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { absorbs, constantChannels, eachWeight, readChannels } from './_liveness.ts'
 

@@ -6,8 +6,9 @@
  * calibration inputs, balanced against weights as in SmoothQuant (Xiao et al. 2023, arXiv:2211.10438, equation 4, alpha 1/2),
  * and factors are powers of two, so that the float model's results stay the same bits.
  */
+
+import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../channels/channels.ts'
 import { node } from '../graph/build.ts'
-import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../graph/channels.ts'
 import { editGraph } from '../graph/edit.ts'
 import { consumersOf, intAttribute } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'

@@ -3,9 +3,9 @@
  * so that nothing that reads it changes. Works wherever a weight is stored, and in every float type.
  */
 import { node } from '../graph/build.ts'
-import { computeConstants, type Form } from '../graph/compute-constants.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Model, Node } from '../model.ts'
+import { computeConstants, type Form } from '../simplify/compute-constants.ts'
 import { dataTypes, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { nodeName } from './_plan.ts'
 import { quantizeWeight } from './_qdq.ts'

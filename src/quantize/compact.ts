@@ -8,12 +8,12 @@
  */
 import { findStep } from '../formats/coding/grid-steps.ts'
 import { node } from '../graph/build.ts'
-import { computeConstants, type Form } from '../graph/compute-constants.ts'
 import { editGraph } from '../graph/edit.ts'
 import { weightTensors } from '../graph/weights.ts'
-import { narrowWeights } from '../graph/widen-weights.ts'
 import { defineMethod } from '../method.ts'
 import { type Model, opsetOf, type Tensor } from '../model.ts'
+import { computeConstants, type Form } from '../simplify/compute-constants.ts'
+import { narrowWeights } from '../simplify/widen-weights.ts'
 import { bytesOf, dataTypes, floats, floatTensor, integers, integerTensor } from '../tensor/dtype.ts'
 
 export const compact = defineMethod({

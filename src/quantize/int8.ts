@@ -6,13 +6,13 @@
  * asymmetric, one scale a tensor: with int8 activations ONNX Runtime's CPU kernels fall back to float.
  */
 import { didYouMean } from '../errors.ts'
-import { foldBatchNorms } from '../graph/fold-batch-norm.ts'
-import { gathersForShuffles } from '../graph/gather-shuffles.ts'
-import { upgradeOpset } from '../graph/upgrade.ts'
 import { describe, graphsOf } from '../graph/walk.ts'
 import { type Context, defineMethod } from '../method.ts'
 import { type Model, type Node, opsetOf, withGraph } from '../model.ts'
 import type { OptionsOf } from '../options.ts'
+import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
+import { gathersForShuffles } from '../simplify/gather-shuffles.ts'
+import { upgradeOpset } from '../simplify/upgrade.ts'
 import { biasCorrections } from './_bias-correction.ts'
 import { collectHistograms } from './_calibrate.ts'
 import { equalise } from './_equalise.ts'

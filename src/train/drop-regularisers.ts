@@ -8,9 +8,9 @@
 import { first } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import { f } from '../graph/build.ts'
-import { foldBatchNorms } from '../graph/fold-batch-norm.ts'
 import { describe } from '../graph/walk.ts'
 import { type Model, withGraph } from '../model.ts'
+import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
 import { sgd } from './optimizers.ts'
 import { train } from './train.ts'
 

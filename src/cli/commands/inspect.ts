@@ -1,5 +1,5 @@
 /** `coppice inspect MODEL [--groups] [--json]`: the layer table, what is unsupported, and which channels are coupled. */
-import { type ChannelGroup, openChannels } from '../../graph/channel-groups.ts'
+import { type ChannelGroup, openChannels } from '../../channels/channel-groups.ts'
 import { type Inspection, inspectModel, type LayerInfo } from '../../inspect.ts'
 import { defineCommand } from '../command.ts'
 import { type ShapeFlags, shapedModel, shapeOption } from '../data-options.ts'

@@ -4,11 +4,11 @@
  * Source: onnx/docs/Changelog.md.
  */
 import { UnsupportedError } from '../errors.ts'
+import { f, node as makeNode } from '../graph/build.ts'
+import { describe, floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import type { Attribute, Node } from '../model.ts'
 import { dataTypeNamed, dataTypes, floatTensor } from '../tensor/dtype.ts'
 import { type Change, type Changes, ints, type Step, scalar, without } from './_upgrade-step.ts'
-import { f, node as makeNode } from './build.ts'
-import { describe, floatAttribute, intAttribute, intsAttribute, stringAttribute } from './walk.ts'
 
 /** The node with attributes set where it has none of that name. */
 function withDefaults(node: Node, defaults: Readonly<Record<string, Attribute>>): Node {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { f, model, node, valueInfo } from '../graph/build.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import {
@@ -9,7 +10,6 @@ import {
   randomFeeds,
   realModel,
 } from '../testing/real-models.ts'
-import { f, model, node, valueInfo } from './build.ts'
 import { foldBatchNorm } from './fold-batch-norm.ts'
 
 const rng = random(7)

@@ -2,6 +2,10 @@
  * Plain simplifications that change no output: shape arithmetic becomes constants, what nothing reads goes, Identity nodes
  * go, and initialisers that are listed as inputs stop being inputs.
  */
+
+import { dropUnused } from '../graph/drop-unused.ts'
+import { editGraph, withFreeInitializers } from '../graph/edit.ts'
+import { storedNames } from '../graph/walk.ts'
 import {
   type Attribute,
   type Dim,
@@ -14,9 +18,6 @@ import {
 } from '../model.ts'
 import { inferShapes, type Known, type ShapeOptions } from '../ops/shape.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
-import { dropUnused } from './drop-unused.ts'
-import { editGraph, withFreeInitializers } from './edit.ts'
-import { storedNames } from './walk.ts'
 
 /**
  * Nodes of the main graph whose results follow from constants and shapes alone (Shape, Gather, Concat, ... of known

@@ -1,5 +1,7 @@
 /** Oracle: ONNX Runtime computes the same; the printed text says what was merged. */
 import { describe, expect, test } from 'vitest'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
+import { storedBytes } from '../graph/walk.ts'
 import type { Value } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { parseModel } from '../onnx/parse-text.ts'
@@ -12,10 +14,8 @@ import { openSession, withSession } from '../runtime/session.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { randomFeeds } from '../testing/real-models.ts'
-import { model as makeModel, node, valueInfo } from './build.ts'
 import { mergeDuplicates, withoutDuplicates } from './merge-duplicates.ts'
 import { withoutNotes } from './strip-notes.ts'
-import { storedBytes } from './walk.ts'
 
 const model = (body: string, head = 'in x: float32[2, 3]\n out y: float32'): Model =>
   parseModel(`ir 8\nopset 17\ngraph g {\n ${head}\n ${body}\n}`)

@@ -3,14 +3,15 @@
  * follows, as one Gather for each of its parts. The same values come out. On small images, where each node costs more than
  * what it moves, that saves time (bench/shuffles.mts).
  */
+
+import { node as makeNode } from '../graph/build.ts'
+import { editGraph } from '../graph/edit.ts'
+import { consumersOf, intAttribute } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
 import type { Model, Node } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { integers, integerTensor } from '../tensor/dtype.ts'
-import { node as makeNode } from './build.ts'
 import { gatherForShuffles } from './channel-shuffle.ts'
-import { editGraph } from './edit.ts'
-import { consumersOf, intAttribute } from './walk.ts'
 
 export const gatherShuffles = defineMethod({
   id: 'gather-shuffles',

@@ -2,9 +2,10 @@
  * Stored tensors in another form: other tensors, and nodes that compute the old value from them under its own name, so
  * that nothing that reads it changes. Works wherever it is stored: nested graphs, Constant nodes, local functions.
  */
+
+import { node as makeNode, nameSource } from '../graph/build.ts'
+import { withFreeInitializers, withOrigins } from '../graph/edit.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
-import { node as makeNode, nameSource } from './build.ts'
-import { withFreeInitializers, withOrigins } from './edit.ts'
 import { mapGraphs } from './fold.ts'
 
 export interface Computed {

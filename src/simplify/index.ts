@@ -1,4 +1,4 @@
-/** The methods of graph/. Written by `npm run methods` from the files that define them. */
+/** The methods of simplify/. Written by `npm run methods` from the files that define them. */
 export { densify } from './densify.ts'
 export { float32Arithmetic } from './float32-arithmetic.ts'
 export { foldBatchNorm } from './fold-batch-norm.ts'

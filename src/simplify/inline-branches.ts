@@ -1,6 +1,7 @@
 /** An If whose condition is known becomes the branch that it takes: what works on layers then sees those inside. */
+
+import { node as makeNode, nameSource } from '../graph/build.ts'
 import { type Graph, isOnnxDomain, type Node, type Tensor } from '../model.ts'
-import { node as makeNode, nameSource } from './build.ts'
 import { rename } from './fold.ts'
 
 /**

@@ -2,6 +2,10 @@
  * Model-local functions put in place of their calls, as runtimes do when they load a model: what works on layers then
  * sees those inside.
  */
+
+import { node as makeNode, nameSource } from '../graph/build.ts'
+import { attributesFor, functionLookup, maxCallDepth, maxVisits, withReferences } from '../graph/functions.ts'
+import { describe } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
 import {
   type Attribute,
@@ -13,10 +17,7 @@ import {
   type OpsetId,
   opsetOf,
 } from '../model.ts'
-import { node as makeNode, nameSource } from './build.ts'
 import { mapGraphs } from './fold.ts'
-import { attributesFor, functionLookup, maxCallDepth, maxVisits, withReferences } from './functions.ts'
-import { describe } from './walk.ts'
 
 export const inlineFunctions = defineMethod({
   id: 'inline-functions',

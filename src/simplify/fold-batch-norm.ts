@@ -4,11 +4,12 @@
  * y = g (W x + b - m) / sqrt(v + eps) + beta  =  W' x + b'
  * with, per output channel, s = g / sqrt(v + eps), W' = W s, b' = beta + s (b - m). Outputs agree up to rounding.
  */
+
+import { editGraph, type GraphEdit } from '../graph/edit.ts'
+import { consumersOf, describe, floatAttribute, intAttribute, producersOf } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
-import { editGraph, type GraphEdit } from './edit.ts'
-import { consumersOf, describe, floatAttribute, intAttribute, producersOf } from './walk.ts'
 
 export const foldBatchNorm = defineMethod({
   id: 'fold-batch-norm',

@@ -1,10 +1,11 @@
 /** What is odd about a model file, in sentences: nothing that hinders, but worth knowing before one ships it. */
+
+import { dropUnused } from '../graph/drop-unused.ts'
+import { describe, graphsOf, isRandom, storedBytes, tensorsOf } from '../graph/walk.ts'
 import { isOnnxDomain, type Model, newestOpset } from '../model.ts'
 import { sizeOf } from '../tensor/dtype.ts'
-import { dropUnused } from './drop-unused.ts'
 import { withoutDuplicates } from './merge-duplicates.ts'
 import { withoutNotes } from './strip-notes.ts'
-import { describe, graphsOf, isRandom, storedBytes, tensorsOf } from './walk.ts'
 
 /** The newest version of ONNX's file format that coppice knows. */
 const newestIr = 14

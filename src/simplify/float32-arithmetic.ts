@@ -3,6 +3,10 @@
  * behind Casts. Processors without 16-bit arithmetic run it faster (ONNX Runtime puts Casts around every node there), and
  * quantisers and gradients work on float32.
  */
+
+import { node as makeNode, nameSource } from '../graph/build.ts'
+import { tensorsOf } from '../graph/walk.ts'
+import { replaceTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import {
   type Attribute,
@@ -14,10 +18,7 @@ import {
   type ValueInfo,
 } from '../model.ts'
 import { type DataType, dataTypeOf, dataTypes, floats, floatTensor, tensorOfFloats } from '../tensor/dtype.ts'
-import { node as makeNode, nameSource } from './build.ts'
 import { mapGraphs } from './fold.ts'
-import { tensorsOf } from './walk.ts'
-import { replaceTensors } from './weights.ts'
 
 export const float32Arithmetic = defineMethod({
   id: 'float32-arithmetic',

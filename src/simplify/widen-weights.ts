@@ -2,13 +2,14 @@
  * Weights of float16, bfloat16 and float64 stored as float32 behind a Cast, so that whatever works on float32 weights
  * works on them, and back again. Runtimes fold the Cast when they load the model.
  */
+
+import { node } from '../graph/build.ts'
+import { withOrigins } from '../graph/edit.ts'
+import { consumersOf, intAttribute } from '../graph/walk.ts'
+import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import { type Model, type Tensor, withGraph } from '../model.ts'
 import { type DataType, dataTypeOf, dataTypes, floats, floatTensor, tensorOfFloats } from '../tensor/dtype.ts'
-import { node } from './build.ts'
 import { computeConstants, type Form } from './compute-constants.ts'
-import { withOrigins } from './edit.ts'
-import { consumersOf, intAttribute } from './walk.ts'
-import { type WeightTensor, weightTensors } from './weights.ts'
 
 /** Stores the wanted weights as float32: exactly those of 16 bits, rounded those of float64. */
 export function widenWeights(model: Model, wanted: (weight: WeightTensor) => boolean): Model {

@@ -3,15 +3,15 @@
  * are taken; any other is an error that names the node. Source: onnx/docs/Changelog.md.
  */
 import { UnsupportedError } from '../errors.ts'
+import { node as makeNode, nameSource } from '../graph/build.ts'
+import { describe, floatAttribute, graphsOf, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import { type Attribute, type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import { knownTensor } from '../ops/shape/known.ts'
 import { inferShapes, type Known } from '../ops/shape.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { changedBefore8 } from './_upgrade-old.ts'
 import { type Change, type Changes, ints, onlyFirst, type Step, scalar, without } from './_upgrade-step.ts'
-import { node as makeNode, nameSource } from './build.ts'
 import { mapGraphs } from './fold.ts'
-import { describe, floatAttribute, graphsOf, intAttribute, intsAttribute, stringAttribute } from './walk.ts'
 
 /** What `upgradeOpset` can reach. */
 export const upgradeTargets = { oldest: 8, newest: 20 } as const

@@ -1,4 +1,5 @@
 /** `removeUnused` (fold.ts) as a method. */
+
 import { defineMethod } from '../method.ts'
 import { removeUnused as remove } from './fold.ts'
 

@@ -1,9 +1,9 @@
 /** Functions in place of their calls: what comes out computes the same, under names of its own. */
 import { describe, expect, it } from 'vitest'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { FunctionDef, Model } from '../model.ts'
 import { outputsOf, randomFeeds } from '../testing/real-models.ts'
 import { weightWays } from '../testing/weight-ways.ts'
-import { model as makeModel, node, valueInfo } from './build.ts'
 import { inlined } from './inline-functions.ts'
 
 const withFunctions = Object.entries(weightWays).filter(([name]) => name.includes('local function'))

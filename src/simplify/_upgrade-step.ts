@@ -1,9 +1,9 @@
 /** What the changes of an operator set are written with (upgrade.ts). */
 import { UnsupportedError } from '../errors.ts'
+import { describe } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
 import type { Known } from '../ops/shape.ts'
 import { type DataType, floatTensor, integerTensor } from '../tensor/dtype.ts'
-import { describe } from './walk.ts'
 
 export interface Step {
   readonly node: Node

@@ -6,12 +6,12 @@
  * member of a group is an axis of a stored tensor; it says to which unit each place along that axis belongs.
  */
 import { didYouMean } from '../errors.ts'
+import { describe } from '../graph/walk.ts'
 import type { Model, Node } from '../model.ts'
-import { gatherForShuffles, shufflesForGathers, storedSizes } from './channel-shuffle.ts'
+import { gatherForShuffles, shufflesForGathers, storedSizes } from '../simplify/channel-shuffle.ts'
+import { foldShapes, removeUnused } from '../simplify/fold.ts'
 import { type ChannelView, channelClasses, channelsOf, eachHeld } from './channels.ts'
-import { foldShapes, removeUnused } from './fold.ts'
 import { removeChannels } from './remove-channels.ts'
-import { describe } from './walk.ts'
 
 export interface GroupMember {
   /** The stored tensor, by name, and the axis that counts channels. */

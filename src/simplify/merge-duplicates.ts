@@ -8,12 +8,13 @@
  * to something else, and float tensors of one value throughout, such as biases of zeros, which are equal by chance and
  * which training would then move together.
  */
+
+import { node as makeNode } from '../graph/build.ts'
+import { bytesOfTensor, storedNames, subgraphsOf } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
 import { type Graph, isOnnxDomain, type Model, type Node, type Tensor } from '../model.ts'
 import { dataTypes, sameBytes } from '../tensor/dtype.ts'
-import { node as makeNode } from './build.ts'
 import { mapGraphs, rename } from './fold.ts'
-import { bytesOfTensor, storedNames, subgraphsOf } from './walk.ts'
 
 export const mergeDuplicates = defineMethod({
   id: 'merge-duplicates',

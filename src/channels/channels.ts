@@ -4,11 +4,11 @@
  * where a value is expected has channels too, and so has an axis of a tensor that several nodes read.
  */
 
+import { capturedBy, constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from '../graph/walk.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { type ChannelDims, type Coupling, type Cut, couplingOf, keepsAxis } from '../ops/coupling.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { floatTensor, integers, sizeOf } from '../tensor/dtype.ts'
-import { capturedBy, constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from './walk.ts'
 
 export interface Range {
   readonly start: number

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { integerTensor } from '../tensor/dtype.ts'
@@ -6,7 +7,6 @@ import { random } from '../tensor/random.ts'
 import { largestDifference, needsModels, outputsOf, randomFeeds, realModel } from '../testing/real-models.ts'
 import { netBuilder } from '../testing/small-nets.ts'
 import { shufflenetV2 } from '../zoo/shufflenet.ts'
-import { model as makeModel, node, valueInfo } from './build.ts'
 import { gatherForShuffles, shufflesForGathers } from './channel-shuffle.ts'
 import { gatherShuffles } from './gather-shuffles.ts'
 

@@ -1,4 +1,5 @@
 /** `upgradeOpset` as a method, for files of operator sets that are older than the other methods know. */
+
 import { defineMethod } from '../method.ts'
 import { upgradeOpset, upgradeTargets } from './upgrade.ts'
 

@@ -6,12 +6,12 @@
  * own code does for its two halves: part j has channels j, g + j, 2g + j, ... Those that stay whole are put back as they were.
  */
 
+import { node as makeNode } from '../graph/build.ts'
+import { editGraph } from '../graph/edit.ts'
+import { constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from '../graph/walk.ts'
 import type { Dim, Graph, Model, Node, Tensor } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
-import { node as makeNode } from './build.ts'
-import { editGraph } from './edit.ts'
-import { constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from './walk.ts'
 
 interface Shuffle {
   readonly indices: Tensor

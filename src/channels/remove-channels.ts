@@ -2,13 +2,14 @@
  * Channels taken out of a model: the stored tensors that count them lose those places, and nodes that name numbers of channels
  * get others. Which channels go together is said by `channelClasses`, which must stay by `eachHeld` (channels.ts).
  */
+
+import { node as makeNode } from '../graph/build.ts'
+import { editGraph } from '../graph/edit.ts'
+import { intsAttribute } from '../graph/walk.ts'
 import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import type { Mix } from '../ops/coupling.ts'
 import { floats, floatTensor, integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
-import { node as makeNode } from './build.ts'
 import { type ChannelView, usesOf } from './channels.ts'
-import { editGraph } from './edit.ts'
-import { intsAttribute } from './walk.ts'
 
 export interface RemoveOptions {
   /**
