@@ -1,8 +1,10 @@
 /** `coppice train` and `coppice finetune` as a person runs them. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
+import { drawDigits } from '../data/digits.ts'
+import { writeNpz } from '../data/npy.ts'
 import { withGraph, withWeights } from '../model.ts'
 import { openModel, saveModel } from '../node/files.ts'
 import type { TrainReport } from '../report/train-report.ts'
@@ -93,6 +95,33 @@ it('trains a network of the zoo, then trains it on with its zeros kept', async (
     expect(values.every((v, i) => i % 2 === 1 || v === 0)).toBe(true)
     expect(values).not.toEqual(floats(pruned.graph.initializers.get(name)!))
   }
+})
+
+it('finetune learns from a teacher, at --alpha 1 from images without labels', async () => {
+  const [student, teacher, images] = ['student.onnx', 'teacher.onnx', 'images.npz'].map((name) => join(folder, name))
+  await saveModel(student, lenet5(1))
+  await saveModel(teacher, lenet5(2, true))
+  const [x_train, x_test] = [256, 64].map((n) => {
+    return { shape: [n, 28, 28], data: drawDigits(n, n).fields.image.data as Uint8Array }
+  })
+  writeFileSync(images, await writeNpz({ x_train, x_test }))
+  const taught = flags({
+    ...{ data: `npz:${images}`, teacher, alpha: '1', temperature: '2', epochs: '3', rate: '0.01' },
+    ...{ validation: undefined, smoothing: undefined, output: join(folder, 'taught.onnx') },
+  })
+  const io = recorder()
+  await runFinetune(student, taught, io, signal)
+  const { history, options, test } = io.results[0] as TrainReport
+  expect(history[2].loss).toBeLessThan(0.5 * history[0].loss)
+  expect(history[0].accuracy).toBeUndefined()
+  expect(test).toBeUndefined()
+  expect(options).toMatchObject({ teacher: 'teacher.onnx', alpha: '1', temperature: '2' })
+  for (const [more, message] of [
+    [{ alpha: undefined }, /it has no labels; expected labels or targets/],
+    [{ teacher: undefined }, /^--temperature: there is no teacher; expected --teacher MODEL with it$/],
+    [{ output: teacher }, /teacher\.onnx: it would be written over/],
+  ] as const)
+    await expect(runFinetune(student, { ...taught, ...more }, io, signal)).rejects.toThrow(message)
 })
 
 it('says in one sentence what is wrong with its flags', async () => {

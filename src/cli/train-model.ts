@@ -16,6 +16,7 @@ import { parseTask, type Task } from '../task/task.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
 import { objectiveOf } from '../train/objective.ts'
 import { adam, type Optimizer, sgd } from '../train/optimizers.ts'
+import type { Regime } from '../train/regime.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/schedules.ts'
 import { type Progress, type TrainOptions, train } from '../train/train.ts'
@@ -31,6 +32,8 @@ import type { TrainChoices, TrainFlags } from './train-options.ts'
 export interface TrainSource {
   readonly name: string
   readonly model: Model
+  /** Beside what the flags say. */
+  readonly regimes?: readonly Regime[]
 }
 
 /** The files that training writes. */
@@ -40,7 +43,7 @@ export function writtenBy({ output, history, report, checkpoint }: TrainFlags & 
 
 /** Trains a model on the flags' data, writes it, and tells accuracy on the test set before and after. */
 export async function trainModel(
-  { name, model: original }: TrainSource,
+  { name, model: original, regimes = [] }: TrainSource,
   flags: TrainFlags & TrainChoices,
   { io, signal }: Invocation,
 ): Promise<TrainReport> {
@@ -58,6 +61,7 @@ export async function trainModel(
   const start = performance.now()
   const result = await train(model, training, {
     ...options,
+    regimes: [...(options.regimes ?? []), ...regimes],
     batcher: data.batcher,
     task,
     ...(heldBack ? { validation: heldBack } : {}),

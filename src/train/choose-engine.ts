@@ -90,7 +90,11 @@ export async function selfTest(engine: Engine): Promise<number> {
 
 const batch = 18 // neither below a block nor a multiple of it
 
-/** (Between two normalisations without a bend, gradients vanish and only rounding is left to compare.) One of each kind of kernel: first, strided, depthwise, pointwise, normalised, with means far beyond the deviations (`far`), residual, pooled, padded channels. */
+/**
+ * One of each kind of kernel: first, strided, depthwise, pointwise, normalised, with means far beyond the deviations
+ * (`far`), residual, pooled, padded channels. A nonlinearity stands between any two normalisations: without one their
+ * gradients vanish, and only rounding would be compared.
+ */
 function probeNet(): Model {
   const rng = random(11)
   const initializers = new Map<string, Tensor>()

@@ -25,7 +25,7 @@ import { keepZeros } from './regimes/keep-zeros.ts'
 import { l1, l2 } from './regimes/penalty.ts'
 import { tie } from './regimes/tie.ts'
 import { topK } from './regimes/top-k.ts'
-import { cosine, stepDecay, warmUp } from './schedules.ts'
+import { cosine, exponential, stepDecay, warmUp } from './schedules.ts'
 import { type TrainOptions, train } from './train.ts'
 import { validate } from './validate.ts'
 
@@ -233,6 +233,7 @@ describe('optimisers follow their formulas', () => {
     const time = (at: number) => ({ step: at, stepsPerEpoch: 10, epochs: 10 })
     expect([0, 29, 30, 60].map((s) => stepDecay([3, 6])(time(s)))).toEqual([1, 1, 0.1, 0.1 ** 2])
     expect(cosine()(time(50))).toBeCloseTo(0.5)
+    expect([0, 9, 10, 25].map((s) => exponential(0.5)(time(s)))).toEqual([1, 1, 0.5, 0.25])
     expect(warmUp(2)(time(9))).toBeCloseTo(0.5)
     expect(warmUp(2, cosine())(time(99))).toBeLessThan(0.01)
   })
