@@ -8,10 +8,10 @@
 
 import { node as makeNode } from '../graph/build.ts'
 import { editGraph } from '../graph/edit.ts'
-import { constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from '../graph/walk.ts'
+import { constantOf, consumersOf, intAttribute, intsAttribute, producersOf, stringAttribute } from '../graph/walk.ts'
 import type { Dim, Graph, Model, Node, Tensor } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
-import { integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { floatTensor, integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
 
 interface Shuffle {
   readonly indices: Tensor
@@ -24,8 +24,8 @@ interface Shuffle {
 type Shuffles = ReadonlyMap<string, Shuffle>
 
 /**
- * The model with sizes stored where Reshapes compute them but all except one are known (`view(x.size(0), -1)`), and
- * without Reshapes of stored tensors.
+ * The model with sizes stored where Reshapes compute them but all except one are known (`view(x.size(0), -1)`), without
+ * Reshapes of stored tensors, and with whole factors where Resizes compute sizes (`interpolate(x, size=y.shape[2:])`).
  */
 export function storedSizes(model: Model): Model {
   const { graph } = model
@@ -34,9 +34,14 @@ export function storedSizes(model: Model): Model {
   const consumers = consumersOf(graph)
   const outputs = new Set(graph.outputs.map((o) => o.name))
   for (const node of graph.nodes) {
-    if (node.op !== 'Reshape' || node.domain) continue
     const [data, list] = node.inputs
     const [output] = node.outputs
+    const factors = wholeFactors(node, values.get(data)?.shape, values.get(output)?.shape)
+    if (factors && !edit.stored(node.inputs[3])) {
+      const stored = edit.store(floatTensor(edit.fresh(`${output}_factors`), [factors.length], factors))
+      edit.replace(node, [{ ...node, inputs: [data, list, stored] }])
+    }
+    if (node.op !== 'Reshape' || node.domain) continue
     const made = values.get(output)?.shape
     const tensor = edit.stored(data)
     const alone = consumers.get(data)?.length === 1 && !outputs.has(data) && !outputs.has(output)
@@ -52,6 +57,24 @@ export function storedSizes(model: Model): Model {
     edit.replace(node, [{ ...node, inputs: [data, stored] }])
   }
   return edit.finish()
+}
+
+/** By how much a Resize to sizes makes each axis of the image larger, where that is a whole number of times. */
+function wholeFactors(
+  node: Node,
+  before: readonly Dim[] | undefined,
+  after: readonly Dim[] | undefined,
+): number[] | undefined {
+  if (node.op !== 'Resize' || node.domain || !node.inputs[3] || !before || before.length !== after?.length)
+    return undefined
+  const asked = ['axes', 'keep_aspect_ratio_policy'].some((name) => node.attributes[name])
+  if (asked || stringAttribute(node, 'coordinate_transformation_mode', '') === 'tf_crop_and_resize') return undefined
+  const factors = before.map((d, i) => {
+    const [from, to] = [d, after[i]]
+    if (i < 2) return from !== undefined && from === to ? 1 : Number.NaN
+    return typeof from === 'number' && typeof to === 'number' && from > 0 && to % from === 0 ? to / from : Number.NaN
+  })
+  return factors.includes(Number.NaN) ? undefined : factors
 }
 
 export function gatherForShuffles(model: Model): { readonly model: Model; readonly shuffles: Shuffles } {

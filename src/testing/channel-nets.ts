@@ -120,10 +120,12 @@ export function randomChannelNet(seed: number): Model {
 }
 
 /**
- * Two levels down and up again: a transposed convolution and a Resize (by factors, or `sized`) make images larger, which are
+ * Two levels down and up again: a transposed convolution and a Resize (by factors, to sizes, or to those of another image, as
+ * PyTorch exports `interpolate(x, size=y.shape[2:])`) make images larger, which are
  * concatenated with those of the way down.
  */
-export function uNet({ seed = 1, sized = false } = {}): Model {
+export function uNet({ seed = 1, resize = 'factors' as 'factors' | 'sizes' | 'computed' } = {}): Model {
+  const sized = resize === 'sizes'
   const batch = 2
   const b = netBuilder(seed)
   let count = 0
@@ -145,7 +147,12 @@ export function uNet({ seed = 1, sized = false } = {}): Model {
   })
   const d = conv(b.op('Concat', [up, c], { axis: 1 }), 24, 12)
   b.initializers.set('sizes', integerTensor('sizes', 'int64', [4], [batch, 12, 16, 16]))
-  const larger = b.op('Resize', sized ? [d, '', '', 'sizes'] : [d, '', 'factors'], { mode: 'nearest' })
+  const part = (of: string, from: number, to: number): string => {
+    for (const n of [from, to]) b.initializers.set(`n${n}`, integerTensor(`n${n}`, 'int64', [1], [n]))
+    return b.op('Slice', [b.op('Shape', [of]), `n${from}`, `n${to}`])
+  }
+  const sizes = resize === 'computed' ? b.op('Concat', [part(d, 0, 2), part(a, 2, 4)], { axis: 0 }) : 'sizes'
+  const larger = b.op('Resize', resize === 'factors' ? [d, '', 'factors'] : [d, '', '', sizes], { mode: 'nearest' })
   const e = conv(b.op('Concat', [larger, a], { axis: 1 }), 20, 8)
   const y = b.op('Conv', [e, b.weight('last.w', [2, 8, 1, 1])])
   return makeModel({
