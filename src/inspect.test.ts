@@ -35,6 +35,26 @@ describe('multiply-adds', () => {
     expect(totals.macs).toBe(macs)
   })
 
+  test('weights of whole numbers of 8 and 16 bits, behind a type and a scale', () => {
+    for (const dtype of ['int8', 'int16'] as const) {
+      const stored = tensors(
+        integerTensor(
+          'q',
+          dtype,
+          [8, 4],
+          Array.from({ length: 32 }, (_, i) => i - 16),
+        ),
+        floatTensor('s', [], new Float32Array([0.5])),
+      )
+      const nodes = [
+        node('Cast', ['q'], ['f'], { to: 1 }),
+        node('Mul', ['f', 's'], ['w']),
+        node('MatMul', ['x', 'w'], ['y']),
+      ]
+      expect(inspectModel(around(nodes, stored, ['N', 8])).layers[0], dtype).toMatchObject({ params: 32, distinct: 32 })
+    }
+  })
+
   test('matrix products and recurrent layers', () => {
     const zeros = (name: string, ...dims: number[]): Tensor =>
       floatTensor(name, dims, new Float32Array(dims.reduce((a, b) => a * b)))

@@ -321,7 +321,7 @@ function isParameter(role: Role, { dtype, shape }: Known): boolean {
   const { kind, bits } = dataTypes[dtype]
   if (kind === 'float' || kind === 'tiny-float') return true
   // Wider integers are shapes, axes and indices, but for the biases of integer layers.
-  return (kind === 'int' || kind === 'uint') && (bits <= 8 || (dtype === 'int32' && role === 'bias'))
+  return (kind === 'int' || kind === 'uint') && (bits <= 16 || (dtype === 'int32' && role === 'bias'))
 }
 
 const counted: ReadonlySet<Role> = new Set(['weight', 'bias', 'norm', 'offset', 'unknown'])

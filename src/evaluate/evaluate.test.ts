@@ -173,6 +173,39 @@ describe('findRandomInputs', () => {
     })
   })
 
+  it('draws tokens that a table holds, and masks that leave something to attend to', async () => {
+    const net = parseModel(`ir 8
+opset 17
+graph g {
+  in ids: int64[N, S]
+  in mask: int64[N, S]
+  out y: float32[N, S, 2]
+  table: float32[5, 2] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+  zero: int64[] = {0}
+  last: int64[1] = {-1}
+  padded = Equal(ids, zero)
+  hidden = Equal(mask, zero)
+  either = Or(padded, hidden)
+  e = Gather(table, ids)
+  wide = Unsqueeze(either, last)
+  y = Where(wide, e, e)
+}
+`)
+    await withNet(net, async (session) => {
+      const { make } = await findRandomInputs(net, session, { batchSize: 40 })
+      const { ids, mask } = make(1)
+      expect(new Set(Array.from(ids.data as BigInt64Array, Number)).size).toBe(5)
+      const rows = mask.dims[1]
+      const bits = Array.from(mask.data as BigInt64Array, Number)
+      for (let r = 0; r < 40; r++) {
+        const row = bits.slice(r * rows, (r + 1) * rows).join('')
+        expect(row).toMatch(/^1+0*$/)
+        expect(row.lastIndexOf('1')).toBeGreaterThanOrEqual(rows / 2 - 1)
+      }
+      expect(bits).toContain(0)
+    })
+  })
+
   it('draws the texts that the graph knows', async () => {
     const net = parseModel(`ir 8
 opset 17

@@ -134,10 +134,13 @@ function shapeWith(
   })
 }
 
-/** Whole numbers [from, to] that an integer input may take. */
-type Range = readonly [from: number, to: number]
+/** Whole numbers [from, to] that an integer input may take, or the 1s and 0s of a mask. */
+type Range = readonly [from: number, to: number] | 'mask'
 
-/** What the graph tells about an integer input: a table it indexes, or a constant that it is compared with. */
+/**
+ * What the graph tells about an integer input: a table it indexes, or a constant that one number is compared with. Several
+ * numbers per sample that are compared, and index nothing, are a mask.
+ */
 function integerRange(graph: Graph, input: ValueInfo): Range {
   const producers = producersOf(graph)
   const reads = (node: Node): boolean => {
@@ -150,18 +153,20 @@ function integerRange(graph: Graph, input: ValueInfo): Range {
     }
     return false
   }
-  for (const node of graph.nodes.filter(reads)) {
-    if (node.op === 'Gather' && node.inputs[1] !== undefined) {
-      const rows = constantOf(graph, node.inputs[0], producers)?.dims[0]
-      if (rows) return [0, rows - 1]
-    }
-    if (/^(Equal|Less|Greater)/.test(node.op)) {
-      const other = node.inputs.map((name) => constantOf(graph, name, producers)).find((t) => t && sizeOf(t.dims) === 1)
-      if (other) {
-        const value = Number(other.dtype.startsWith('float') ? floats(other)[0] : integers(other)[0])
-        return [value, value]
-      }
-    }
+  const readers = graph.nodes.filter(reads)
+  for (const node of readers) {
+    if (node.op !== 'Gather' || node.inputs[1] === undefined) continue
+    const rows = constantOf(graph, node.inputs[0], producers)?.dims[0]
+    if (rows) return [0, rows - 1]
+  }
+  const isOne = input.shape?.every((d, axis) => d === 1 || axis === 0) ?? true
+  const compares = readers.filter((node) => /^(Equal|Less|Greater)/.test(node.op))
+  if (!isOne) return compares.length > 0 || /mask/i.test(input.name) ? 'mask' : [0, 1]
+  for (const node of compares) {
+    const other = node.inputs.map((name) => constantOf(graph, name, producers)).find((t) => t && sizeOf(t.dims) === 1)
+    if (!other) continue
+    const value = Number(other.dtype.startsWith('float') ? floats(other)[0] : integers(other)[0])
+    return [value, value]
   }
   return input.shape?.length === 0 ? [1, 1] : [0, 1]
 }
@@ -184,9 +189,11 @@ interface Known {
   readonly words: readonly string[]
 }
 
-function draw(input: ValueInfo, dims: readonly number[], { range: [from, to], words }: Known, rng: Random): Value {
+function draw(input: ValueInfo, dims: readonly number[], { range, words }: Known, rng: Random): Value {
   const dtype = input.dtype ?? 'float32'
   const size = sizeOf(dims)
+  if (range === 'mask') return mask(dtype, dims, rng)
+  const [from, to] = range
   const whole = (): number => from + rng.below(to - from + 1)
   switch (dtype) {
     case 'float32':
@@ -210,6 +217,17 @@ function draw(input: ValueInfo, dims: readonly number[], { range: [from, to], wo
     default:
       throw new UnsupportedError(`random inputs: input "${input.name}" takes ${dtype}, which cannot be drawn`)
   }
+}
+
+/** Rows that end in padding: 1 for at least the first half of each, 0 behind. A row of zeros alone would leave nothing to attend to. */
+function mask(dtype: string, dims: readonly number[], rng: Random): Value {
+  const length = dims[dims.length - 1] ?? 1
+  const bits = new Uint8Array(sizeOf(dims))
+  for (let from = 0; from < bits.length; from += length)
+    bits.fill(1, from, from + Math.ceil(length / 2) + rng.below(Math.floor(length / 2) + 1))
+  if (dtype === 'int64') return { dtype, dims, data: BigInt64Array.from(bits, BigInt) }
+  if (dtype === 'int32') return { dtype, dims, data: Int32Array.from(bits) }
+  return { dtype: 'bool', dims, data: bits }
 }
 
 /** Inputs of large enough size are data; smaller ones beside them are states and settings, which stay near 0. */

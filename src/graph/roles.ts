@@ -87,6 +87,8 @@ const rows: Readonly<Record<string, Row>> = {
   QLinearMatMul: { ...quantisers([1, 2, 4, 5, 6, 7]), 3: weight((_, rank) => rank - 1) },
   QuantizeLinear: quantisers([1, 2]),
   DequantizeLinear: quantisers([1, 2]),
+  // It looks labels up by their number.
+  'ai.onnx.ml.ArrayFeatureExtractor': {},
   ...contrib({
     Attention: { 1: matrix, 2: bias, 5: weight() },
     BiasAdd: { 1: bias },

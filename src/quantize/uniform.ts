@@ -108,9 +108,10 @@ export async function prepareUniform(
       ? await momentsOf(model, part, context.data.calibration, limits)
       : new Map<string, Moments>()
     for (const { weight, shape } of part) {
-      if (shape) factors.set(weight.name, factorOf(shape, found.get(weight.name)))
-      // The factor says all of the second moments, which are as large.
       const own = found.get(weight.name)
+      if (own && !own.mean.every((m) => m.every(Number.isFinite))) throw new Error(notFinite(weight.name, random))
+      if (shape) factors.set(weight.name, factorOf(shape, own))
+      // The factor says all of the second moments, which are as large.
       if (own) moments.set(weight.name, { ...own, blocks: [] })
     }
   }
@@ -119,6 +120,11 @@ export async function prepareUniform(
     : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
   const calibrated = context.data !== undefined && !random
   return { model, layers, moments, factors, sensitivity, calibrated, workers: context.workers }
+}
+
+function notFinite(weight: string, random: boolean): string {
+  const expected = random ? 'data (--data SPEC)' : 'inputs that the model makes finite numbers of'
+  return `uniform: the layer of weight "${weight}" reads NaN or infinity on ${random ? 'random inputs' : 'the data'}; expected ${expected}`
 }
 
 /** Multiply-adds of error feedback, for all layers once, above which blocks of inputs are small: a search quantises a dozen times. */
