@@ -13,6 +13,11 @@ export class AbortError extends Error {
   override name = 'AbortError'
 }
 
+/** Throws an AbortError where the user asked to stop; `subject` is what was being done. */
+export function stopIfAborted(signal: AbortSignal | undefined, subject: string): void {
+  if (signal?.aborted) throw new AbortError(`${subject}: stopped on request`)
+}
+
 /** The nearest of `known` to a mistyped `word`, as `; did you mean "x"?`, or an empty string. */
 export function didYouMean(word: string, known: Iterable<string>): string {
   let best = ''

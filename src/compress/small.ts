@@ -3,7 +3,7 @@
  * Everything that does not depend on the price (second moments of inputs, sensitivities) is measured once.
  */
 
-import { AbortError } from '../errors.ts'
+import { stopIfAborted } from '../errors.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { checkOptions } from '../options.ts'
@@ -112,7 +112,7 @@ export async function openSmall(
         return made
       }
       const judge = async (price: number): Promise<Verdict> => {
-        if (signal?.aborted) throw new AbortError('compress: stopped')
+        stopIfAborted(signal, 'compress')
         const quantized = await modelAt(price)
         const verdict = await verdictOf(quantized)
         tries++

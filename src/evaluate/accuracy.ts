@@ -3,7 +3,7 @@
 import type { BoundBatcher } from '../data/batcher.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
-import { AbortError } from '../errors.ts'
+import { stopIfAborted } from '../errors.ts'
 import type { Value } from '../method.ts'
 import type { Session } from '../runtime/session.ts'
 import { type AnswerScore, AnswerTally } from '../task/answer-tally.ts'
@@ -75,7 +75,7 @@ export async function evaluateAnswers(
   let tally: AnswerTally | undefined
   let done = 0
   for (const { feeds, count, fed, indices } of fedBatches(batcher, dataset, options.batchSize)) {
-    if (options.signal?.aborted) throw new AbortError('evaluate: stopped')
+    stopIfAborted(options.signal, 'evaluate')
     const output = task?.output ?? session.outputNames[0]
     const scores = (await session.run(feeds, [output]))[output]
     task ??= asClasses(scores, output)

@@ -9,7 +9,7 @@ import { subset } from '../data/batches.ts'
 import type { Dataset, Preprocess } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import { variantsOf, type Way, waysFor } from '../data/preprocess-ways.ts'
-import { AbortError } from '../errors.ts'
+import { stopIfAborted } from '../errors.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { macsOfGraph } from '../ops/cost.ts'
@@ -142,7 +142,7 @@ async function readingOf(
   const variety = varietyOf(output)
   const labelled = samples.labels !== undefined || samples.targets !== undefined
   for (const { feeds, fed, count, indices } of fedBatches(batcher, samples, 32)) {
-    if (signal?.aborted) throw new AbortError('preprocessing: stopped')
+    stopIfAborted(signal, 'preprocessing')
     const value = (await session.run(feeds, [output.output]))[output.output]
     const out = samplesOf(value, { fed, count, axis: output.batchAxis })
     if (!labelled) {

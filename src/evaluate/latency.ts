@@ -10,7 +10,7 @@
  *   Hollander & Wolfe, Nonparametric Statistical Methods, section 3.6).
  * - Openings are added until that interval is narrow or the time is over.
  */
-import { AbortError } from '../errors.ts'
+import { stopIfAborted } from '../errors.ts'
 import type { Feeds } from '../method.ts'
 import type { Session } from '../runtime/session.ts'
 import type { SpeedUp } from '../speed-up.ts'
@@ -79,7 +79,7 @@ export async function measureLatency(
         done < leastRounds ? done > 0 && elapsed() > ready + maxMs / (2 * groups) : elapsed() > 2 * ready - from
       for (let round = 0; !isOver(round); round++, rounds++) {
         for (let k = 0; k < contenders.length; k++) {
-          if (signal?.aborted) throw new AbortError('latency: stopped')
+          stopIfAborted(signal, 'latency')
           const i = (k + round + turn) % contenders.length
           times[i] = Math.min(times[i], await sessions.time(i))
         }

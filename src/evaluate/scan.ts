@@ -10,7 +10,7 @@ import { type BoundBatcher, requiredInputs } from '../data/batcher.ts'
 import { batches, first } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
-import { AbortError } from '../errors.ts'
+import { stopIfAborted } from '../errors.ts'
 import { cutBefore, dependentsOf, partBetween } from '../graph/cut.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Model, ValueInfo } from '../model.ts'
@@ -246,7 +246,7 @@ function runnerOf(
       : undefined
     try {
       for (let b = 0; b < order.length; b++) {
-        if (signal?.aborted) throw new AbortError('scan: stopped')
+        stopIfAborted(signal, 'scan')
         const known = { ...fed?.next().value?.feeds, ...from.batches[b] }
         const feeds = Object.fromEntries(needed.map((name) => [name, known[name]]))
         if (!use(await session.run(feeds, wanted), b)) return

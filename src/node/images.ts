@@ -5,6 +5,7 @@
 import { readdirSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Dataset } from '../data/dataset.ts'
+import { stopIfAborted } from '../errors.ts'
 import { fileError } from './files.ts'
 
 export interface ImageSize {
@@ -138,7 +139,7 @@ export async function imageFolder(
   const data = new Uint8Array(files.length * channels * area)
   const unreadable: Error[] = []
   for (let i = 0; i < files.length && unreadable.length < mostUnreadable; i++) {
-    signal?.throwIfAborted()
+    stopIfAborted(signal, 'images')
     const pixels = await decode(sharp, files[i].path, size, options.imageSize === undefined).catch((error: Error) => {
       unreadable.push(error)
     })

@@ -12,7 +12,7 @@ import type { WeightTensor } from '../graph/weights.ts'
 import type { Context, Feeds, LabelledFeeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { add, cast, createEmitter, type Emitter, mul, sum } from '../ops/grad/emit.ts'
-import { openSession } from '../runtime/session.ts'
+import { openSession, withSession } from '../runtime/session.ts'
 import { forTraining } from '../simplify/float32-arithmetic.ts'
 import { floatValues, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
@@ -169,20 +169,23 @@ async function drawLabels(
 ): Promise<LabelledFeeds[]> {
   const rng = random(context.seed ?? 0)
   const objective = objectiveOfLabels(model)
-  const session = await openSession(onlyOutput(model, objective.output))
-  const batches: LabelledFeeds[] = []
-  for (const feeds of context.data?.calibration(options) ?? []) {
-    const scores = (await session.run(feeds, [objective.output]))[objective.output]
-    const rows = scores.dims[0]
-    const classes = scores.data.length / rows
-    const labels = Int32Array.from({ length: rows }, (_, i) => {
-      const row = (floatValues(scores) as Float32Array).subarray(i * classes, (i + 1) * classes)
-      return drawn(objective, row, rng.next())
-    })
-    batches.push({ feeds, labels })
-  }
-  await session.release()
-  return batches
+  return withSession(
+    () => openSession(onlyOutput(model, objective.output)),
+    async (session) => {
+      const batches: LabelledFeeds[] = []
+      for (const feeds of context.data?.calibration(options) ?? []) {
+        const scores = (await session.run(feeds, [objective.output]))[objective.output]
+        const rows = scores.dims[0]
+        const classes = scores.data.length / rows
+        const labels = Int32Array.from({ length: rows }, (_, i) => {
+          const row = (floatValues(scores) as Float32Array).subarray(i * classes, (i + 1) * classes)
+          return drawn(objective, row, rng.next())
+        })
+        batches.push({ feeds, labels })
+      }
+      return batches
+    },
+  )
 }
 
 /** The class that a number of [0, 1) draws by a row's probabilities. */

@@ -23,6 +23,6 @@ describe('the state of pruning in rounds', () => {
     ['a model longer than the file', { fingerprint: 'f', finished: [], modelLength: 5 }],
     ['a length that is none', { fingerprint: 'f', finished: [], modelLength: -1 }],
   ])('a header with %s is damaged', (_, header) => {
-    expect(() => decodeRounds(seal('COPPRN1', header, [new Uint8Array(4)]))).toThrow('its header is damaged')
+    expect(() => decodeRounds(seal('COPPRN2', header, [new Uint8Array(4)]))).toThrow('its header is damaged')
   })
 })

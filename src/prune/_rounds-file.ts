@@ -16,7 +16,7 @@ export interface RoundsState {
   readonly training?: Uint8Array
 }
 
-const kind = 'COPPRN1'
+const kind = 'COPPRN2'
 
 export function encodeRounds({ fingerprint, finished, model, training = new Uint8Array() }: RoundsState): Uint8Array {
   const onnx = writeModel(model)

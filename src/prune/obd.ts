@@ -61,15 +61,18 @@ export async function fisherDiagonal(
   const total = empty(weights)
   const one = singles(model, batches[0]).next().value as LabelledFeeds
   const gradients = await openGradients(model, weights, { inputShapes: shapesOf(one.feeds) })
-  for (const batch of batches) {
-    for (const example of singles(model, batch)) {
-      const found = await gradients.of(example)
-      for (const [i, g] of found.entries()) {
-        for (let k = 0; k < g.length; k++) total[i][k] += g[k] * g[k]
+  try {
+    for (const batch of batches) {
+      for (const example of singles(model, batch)) {
+        const found = await gradients.of(example)
+        for (const [i, g] of found.entries()) {
+          for (let k = 0; k < g.length; k++) total[i][k] += g[k] * g[k]
+        }
       }
     }
+  } finally {
+    await gradients.release()
   }
-  await gradients.release()
   warnOfSilence('obd', gradients, context)
   for (const t of total) for (let k = 0; k < t.length; k++) t[k] /= gradients.energies.length
   return total
@@ -89,17 +92,20 @@ export async function hessianSizes(
   const rng = random(context.seed ?? 0)
   const same = batches.filter((b) => b.labels.length === batches[0].labels.length)
   const gradients = await openGradients(model, weights, { inputShapes: shapesOf(batches[0].feeds), order: 2 })
-  for (const batch of same) {
-    for (let p = 0; p < probes; p++) {
-      const signs = total.map((t) => Float32Array.from(t, () => (rng.next() < 0.5 ? -1 : 1)))
-      const products = await gradients.of(batch, signs)
-      for (const [i, hv] of products.entries()) {
-        // v is ±1, so it does not show in the square.
-        for (let k = 0; k < hv.length; k++) total[i][k] += hv[k] * hv[k]
+  try {
+    for (const batch of same) {
+      for (let p = 0; p < probes; p++) {
+        const signs = total.map((t) => Float32Array.from(t, () => (rng.next() < 0.5 ? -1 : 1)))
+        const products = await gradients.of(batch, signs)
+        for (const [i, hv] of products.entries()) {
+          // v is ±1, so it does not show in the square.
+          for (let k = 0; k < hv.length; k++) total[i][k] += hv[k] * hv[k]
+        }
       }
     }
+  } finally {
+    await gradients.release()
   }
-  await gradients.release()
   warnOfSilence('obd', gradients, context)
   for (const t of total) for (let k = 0; k < t.length; k++) t[k] = Math.sqrt(t[k] / (same.length * probes))
   return total

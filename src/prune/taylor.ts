@@ -30,14 +30,17 @@ export async function taylorScores(
   if (batches) {
     const inputShapes = shapesOf(batches[0].feeds)
     const gradients = await openGradients(model, weights, { inputShapes })
-    // A last batch of another size is left out: the graph has static shapes.
-    for (const batch of batches.filter((b) => b.labels.length === batches[0].labels.length)) {
-      const found = await gradients.of(batch)
-      for (const [i, g] of found.entries()) {
-        for (let k = 0; k < g.length; k++) totals[i][k] += Math.abs(g[k])
+    try {
+      // A last batch of another size is left out: the graph has static shapes.
+      for (const batch of batches.filter((b) => b.labels.length === batches[0].labels.length)) {
+        const found = await gradients.of(batch)
+        for (const [i, g] of found.entries()) {
+          for (let k = 0; k < g.length; k++) totals[i][k] += Math.abs(g[k])
+        }
       }
+    } finally {
+      await gradients.release()
     }
-    await gradients.release()
     warnOfSilence('taylor', gradients, context)
   }
   return { scores: weights.map((w, i) => zerosFirst(w.tensor, (v, k) => Math.abs(v) * totals[i][k])) }

@@ -1,4 +1,5 @@
 /** Ranges of a model's inner values, seen on calibration inputs. */
+import { stopIfAborted } from '../errors.ts'
 import { node, valueInfo } from '../graph/build.ts'
 import type { Context, Feeds } from '../method.ts'
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
@@ -44,7 +45,7 @@ export async function runInner(
   let count = 0
   try {
     for (const feeds of batches) {
-      context.signal?.throwIfAborted()
+      stopIfAborted(context.signal, 'int8')
       const results = inner.length > 0 ? await session.run(feeds, inner) : {}
       for (const name of names) {
         const value = results[name] ?? feeds[name]

@@ -8,6 +8,7 @@
  * much. Where what is left on integers shows to be slower than the model was, all of it stays in float.
  */
 import type { DataHandle } from '../data/handle.ts'
+import { stopIfAborted } from '../errors.ts'
 import { describe, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Graph, Model, Node } from '../model.ts'
@@ -162,7 +163,7 @@ async function fewest(
   const others = [...kept.keys()].filter((name) => !names.includes(name))
   let needed = [...names]
   for (const name of names.slice(-mostReturns).reverse()) {
-    search.options.signal?.throwIfAborted()
+    stopIfAborted(search.options.signal, 'speed')
     const fewer = needed.filter((n) => n !== name)
     if (await scoresWell(search, [...others, ...fewer], floor)) needed = fewer
   }
@@ -184,7 +185,7 @@ async function keepForSpeed(
   // A single group is all of it: without it nothing would be left on integers.
   const kinds = groups.size
   while (groups.size > 1) {
-    options.signal?.throwIfAborted()
+    stopIfAborted(options.signal, 'speed')
     options.progress?.(1 - groups.size / kinds, 'measuring kinds of layers in float')
     const now = build(search, [...kept.keys(), ...more.map(([name]) => name)])
     const faster = (speedUp: SpeedUp): boolean =>
@@ -260,7 +261,7 @@ export async function layerNoise(
   const inputShapes = Object.fromEntries(Object.entries(feeds[0] ?? {}).map(([name, { dims }]) => [name, dims]))
   const shapes = inferShapes(prepared, { inputShapes })
   for (const [i, layer] of layers.entries()) {
-    options.signal?.throwIfAborted()
+    stopIfAborted(options.signal, 'speed')
     options.progress?.(i / layers.length, 'measuring each layer alone')
     const excludeNodes = others.filter((name) => name !== nodeName(layer))
     const alone = quantizeInt8(prepared, calibrated, { ...options.settings, excludeNodes })

@@ -12,6 +12,7 @@
 import { blocksOf, type Moments, maxBlock } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
 import type { DataHandle } from '../data/handle.ts'
+import { stopIfAborted } from '../errors.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
 import { inspectModel } from '../inspect.ts'
@@ -100,7 +101,7 @@ export async function prepareUniform(
   const block = blockFor(layers)
   const parts = inParts(layers, block)
   for (const [i, part] of parts.entries()) {
-    if (context.signal?.aborted) throw new Error('uniform: stopped')
+    stopIfAborted(context.signal, 'uniform')
     const progress = (done: number): void =>
       context.progress?.((momentsShare * (i + done)) / parts.length, 'measuring inputs')
     const limits = { samples: options.vectors, seed, alike: random, block, progress }
@@ -243,7 +244,7 @@ async function measureSensitivity(
     const { name, tensor } = layer.weight
     await behind.moveTo(layer.weight)
     const measure = async ({ values, error }: typeof coarse): Promise<number> => {
-      if (context.signal?.aborted) throw new Error('uniform: stopped')
+      stopIfAborted(context.signal, 'uniform')
       const quantized = floatTensor(tensor.name, tensor.dims, values)
       const divergence = divergenceOf(await behind.outputsOf(replaceTensors(judged, new Map([[tensor, quantized]]))))
       // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.

@@ -6,7 +6,7 @@
  * few numbers of a regressor or box count alike, each by its own variation; of larger outputs the elements are pooled.
  */
 import type { Dataset } from '../data/dataset.ts'
-import { AbortError } from '../errors.ts'
+import { stopIfAborted } from '../errors.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
@@ -208,7 +208,7 @@ async function eachBatch(
   let done = 0
   await run(model, async (session) => {
     for (const batch of inputs()) {
-      if (signal?.aborted) throw new AbortError('judge: stopped')
+      stopIfAborted(signal, 'judge')
       const feeds = Object.fromEntries(session.inputNames.map((name) => [name, batch.feeds[name]]))
       await use(batch, await session.run(feeds))
       done++

@@ -1,7 +1,7 @@
 /** The bytes that checkpoints are kept in: magic, header length, a JSON header, the body, CRC-32 of all before it. */
 import { crc32 } from '../formats/checksum.ts'
 
-/** `kind` is the magic without its line end, 7 letters. The parts of the body follow one another. */
+/** `kind` is the magic without its line end: six letters and the format's version, a digit. The parts of the body follow one another. */
 export function seal(kind: string, header: unknown, parts: readonly Uint8Array[]): Uint8Array {
   const magic = new TextEncoder().encode(`${kind}\n`)
   const json = new TextEncoder().encode(JSON.stringify(header))
@@ -27,6 +27,11 @@ export function unseal(bytes: Uint8Array, kind: string, whose: string): { header
   const magic = new TextEncoder().encode(`${kind}\n`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = bytes.length - 4
+  const found = new TextDecoder().decode(bytes.subarray(0, kind.length))
+  if (found !== kind && found.slice(0, -1) === kind.slice(0, -1))
+    throw new Error(
+      `checkpoint: another version of coppice wrote it ("${found}"; expected "${kind}"): remove it to start anew, or finish the run with that version`,
+    )
   if (bytes.length < magic.length + 8 || magic.some((b, i) => bytes[i] !== b))
     throw new Error(`checkpoint: it is not one of ${whose}; expected it to begin with "${kind}"`)
   if (crc32(bytes.subarray(0, end)) !== view.getUint32(end, true))

@@ -21,7 +21,7 @@ export interface CheckpointStore {
   load(): Promise<Uint8Array | undefined>
 }
 
-const kind = 'COPTRN1'
+const kind = 'COPTRN2'
 
 export function encodeCheckpoint({ fingerprint, step, progress, arrays }: Checkpoint): Uint8Array {
   const lengths = [...arrays].map(([name, values]) => ({ name, length: values.length }))

@@ -378,6 +378,11 @@ describe('checkpoints', () => {
       broken[at] ^= 4
       expect(() => decodeCheckpoint(broken)).toThrow(/^checkpoint: /)
     }
+    const older = last.slice()
+    older['COPTRN'.length] = '1'.charCodeAt(0)
+    expect(() => decodeCheckpoint(older)).toThrow(
+      'checkpoint: another version of coppice wrote it ("COPTRN1"; expected "COPTRN2"): remove it to start anew, or finish the run with that version',
+    )
     // A right checksum around a header that is none.
     const header = last.slice(0, -4)
     header[12] = 0x5b

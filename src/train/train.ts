@@ -7,7 +7,7 @@
 import type { AugmentOptions } from '../data/augment.ts'
 import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
-import { AbortError } from '../errors.ts'
+import { stopIfAborted } from '../errors.ts'
 import { crc32 } from '../formats/checksum.ts'
 import type { Engine } from '../grad/engine.ts'
 import type { Model } from '../model.ts'
@@ -252,7 +252,7 @@ async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
     const epoch = Math.floor(at / stepsPerEpoch)
     const order = [...batches(run.data, options.batchSize, { shuffleSeed: mix(run.seed, epoch), dropLast: true })]
     for (const indices of order.slice(at % stepsPerEpoch)) {
-      if (options.signal?.aborted) throw new AbortError('train: stopped on request')
+      stopIfAborted(options.signal, 'train')
       const { loss, correct } = await runStep(run, at, indices)
       at++
       saved = { ...saved, lossSum: saved.lossSum + loss, correct: saved.correct + correct }
