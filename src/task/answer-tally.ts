@@ -4,7 +4,7 @@ import type { Value } from '../method.ts'
 import { answersFor } from './answers.ts'
 import { decisionsOf } from './decisions.ts'
 import { samplesOf } from './samples.ts'
-import { crossEntropy, logitOf, rowsAlong } from './scores.ts'
+import { binaryCrossEntropy, crossEntropy, logitOf, rowsAlong } from './scores.ts'
 import type { OutputTask } from './task.ts'
 
 export interface AnswerScore {
@@ -64,7 +64,7 @@ export class AnswerTally {
       if (scores) this.addLoss(crossEntropy(out.data, scores.at(i), label as number, task.probabilities === true))
       else if (yesOrNo) {
         const logit = logitOf(out.data[out.at(Math.floor(i / positions), i % positions)], task.probabilities === true)
-        this.addLoss(Math.log1p(Math.exp(-Math.abs(logit))) + Math.max(0, label === 1 ? -logit : logit))
+        this.addLoss(binaryCrossEntropy(logit, label === 1 ? 1 : 0))
       }
     }
     this.decisions += classes.length

@@ -77,6 +77,11 @@ export function crossEntropy(data: Numbers, row: Row, label: number, probabiliti
   return probabilities ? -Math.log(Math.max(own, 1e-30)) : logSumExp(data, row) - own
 }
 
+/** -log p of a yes or no: log(1 + exp z) - answer · z for a logit z; the answer is 0, 1 or a share between. */
+export function binaryCrossEntropy(logit: number, answer: number): number {
+  return Math.max(logit, 0) - answer * logit + Math.log1p(Math.exp(-Math.abs(logit)))
+}
+
 /** Σ p log(p / q) over the classes, of logits or probabilities. */
 export function klDivergence(p: Numbers, q: Numbers, row: Row, probabilities: boolean): number {
   const [zp, zq] = probabilities ? [0, 0] : [logSumExp(p, row), logSumExp(q, row)]

@@ -124,6 +124,12 @@ describe('a regime with gates, noise, state and a teacher', () => {
     expect(history[0].loss).toBeLessThan(1e-4)
     expect(history[0].accuracy).toBeUndefined()
     await expect(train(net, data, options(net, { regimes: [l2(1)] }))).rejects.toThrow(/it has no labels/)
+    const held = { validation: unlabelled, regimes: [copies] }
+    let steps = 0
+    await expect(train(net, data, options(net, { ...held, onProgress: () => steps++ }))).rejects.toThrow(
+      /it has no labels/,
+    )
+    expect(steps).toBe(0)
     const labelled = await train(net, digits, options(net, { ...still, regimes: [copies] }))
     expect(labelled.history[0].accuracy).toBeGreaterThan(0)
   })

@@ -143,6 +143,7 @@ export async function train(source: Model, data: Dataset, given: TrainOptions): 
   const mainLoss = mainLossOf(regimes)
   const labelled = data.labels !== undefined || data.targets !== undefined || mainLoss > 0
   const objective = given.targets || !labelled ? undefined : objectiveOf(model, data, given.task)
+  if (given.validation) objectiveOf(model, given.validation, given.task) // throws where it cannot be measured on
   const aim = objective ?? (given.targets ? undefined : unlabelledAim(model, data, given.task))
   const options: TrainOptions = { ...given, loss: given.loss ?? aim?.loss ?? 'cross-entropy' }
   const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''

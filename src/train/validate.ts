@@ -3,7 +3,7 @@ import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import type { Model } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
-import { argmax, crossEntropy, logitOf, rowsAlong } from '../task/scores.ts'
+import { argmax, binaryCrossEntropy, crossEntropy, logitOf, rowsAlong } from '../task/scores.ts'
 import type { Task } from '../task/task.ts'
 import { floatValues } from '../tensor/dtype.ts'
 import { answersOf, type Objective, objectiveOf, onlyOutput } from './objective.ts'
@@ -102,7 +102,7 @@ function judge(
       if (argmax(values, classes.at(i)) === answer) correct++
     } else if (kind === 'decisions') {
       const logit = logitOf(values[i], probabilities)
-      loss += Math.max(logit, 0) - answer * logit + Math.log1p(Math.exp(-Math.abs(logit)))
+      loss += binaryCrossEntropy(logit, answer)
       if (logit > 0 === answer > 0.5) correct++
     } else loss += (values[i] - answer) ** 2
   }
