@@ -3,6 +3,7 @@ import type { DataHandle } from './data/handle.ts'
 import type { Model } from './model.ts'
 import { checkOptions, type OptionsOf, type OptionTable } from './options.ts'
 import type { Task } from './task/task.ts'
+import type { CheckpointStore } from './train/checkpoint.ts'
 import type { Workers } from './workers.ts'
 
 /** One batch of inputs by name, as ONNX Runtime takes them. */
@@ -38,6 +39,8 @@ export interface Context {
   readonly data?: DataHandle
   /** What the outputs mean; guessed where it is not given. */
   readonly task?: Task
+  /** Where long training saves its progress, and goes on from. */
+  readonly checkpoint?: CheckpointStore
   /** Seeds every random draw. */
   readonly seed?: number
   /** Told how far a long step is, as a share of 1. */
@@ -56,6 +59,8 @@ export interface MethodSpec<T extends OptionTable> {
   readonly help: string
   /** What of the data it looks at, and what it does without; left out where it looks at none. */
   readonly data?: string
+  /** It trains: it throws where the context has no training set. */
+  readonly trains?: boolean
   readonly options: T
   run(model: Model, options: OptionsOf<T>, context: Context): Model | Promise<Model>
 }
@@ -65,12 +70,18 @@ export type Method<T extends OptionTable = OptionTable> = ((
   options?: Partial<OptionsOf<T>>,
   context?: Context,
 ) => Promise<Model>) &
-  Pick<MethodSpec<T>, 'id' | 'help' | 'data' | 'options'>
+  Pick<MethodSpec<T>, 'id' | 'help' | 'data' | 'trains' | 'options'>
 
 /** Makes a method of its spec: options are filled in and checked before it runs. */
 export function defineMethod<const T extends OptionTable>(spec: MethodSpec<T>): Method<T> {
   const method = async (model: Model, options: Partial<OptionsOf<T>> = {}, context: Context = {}): Promise<Model> =>
     spec.run(model, checkOptions(spec.id, spec.options, options), context)
-  const { id, help, data, options } = spec
-  return Object.assign(method, { id, help, ...(data ? { data } : {}), options })
+  const { id, help, data, trains, options } = spec
+  return Object.assign(method, {
+    id,
+    help,
+    ...(data ? { data } : {}),
+    ...(trains ? { trains } : {}),
+    options,
+  })
 }

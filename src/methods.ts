@@ -3,15 +3,15 @@ import { didYouMean } from './errors.ts'
 import type { Method } from './method.ts'
 import * as prune from './prune/index.ts'
 import * as quantize from './quantize/index.ts'
-import * as graph from './simplify/index.ts'
+import * as retrain from './retrain/index.ts'
+import * as simplify from './simplify/index.ts'
 
 /** Sorted by family, in the order of the tables. */
 export const methods: ReadonlyMap<string, Method> = new Map(
   // A method's own option types are narrower than what a recipe holds; it checks them itself.
-  [...Object.values(graph), ...Object.values(prune), ...Object.values(quantize)].map((m) => [
-    (m as Method).id,
-    m as Method,
-  ]),
+  [...Object.values(simplify), ...Object.values(prune), ...Object.values(quantize), ...Object.values(retrain)].map(
+    (m) => [(m as Method).id, m as Method],
+  ),
 )
 
 /** The method of that id. Throws, with the nearest id, where there is none. */

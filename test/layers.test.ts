@@ -28,7 +28,9 @@ const layers: Readonly<Record<string, string>> = {
   train: 'data formats grad graph onnx ops runtime simplify task tensor',
   quantize: 'calibrate channels data formats graph inspect.ts ops runtime simplify task tensor',
   prune: 'calibrate channels data formats grad graph onnx ops runtime simplify task tensor train',
-  'methods.ts': 'prune quantize simplify train',
+  // Methods that train further.
+  retrain: 'data prune quantize train',
+  'methods.ts': 'prune quantize retrain simplify',
   'recipe.ts': 'methods.ts task',
   evaluate: 'data graph inspect.ts ops prune runtime task tensor train',
   compress: 'calibrate data evaluate formats graph onnx quantize recipe.ts runtime simplify task tensor',
@@ -40,7 +42,7 @@ const layers: Readonly<Record<string, string>> = {
   // What people import (package.json, "exports"): nothing in src/ imports from these. What needs Node is in node/.
   'runtime-only.ts': 'formats',
   exports:
-    'channels compress data evaluate formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts report runtime simplify task train zoo',
+    'channels compress data evaluate formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime simplify task train zoo',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */

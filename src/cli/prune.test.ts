@@ -276,7 +276,7 @@ it('says in one sentence what is wrong with its flags', async () => {
     [{ quality: 'x', sparsity: undefined }, /--quality: "x"; expected a number/],
     [{ diagonal: 'exact', score: 'obd' }, /--diagonal: "exact"; expected fisher or hessian/],
     [{ sparsity: '1.5' }, /--sparsity: "1.5"; expected/],
-    [{ pruning: 'slow' }, /--pruning: "slow"; expected one-shot, iterative, gradual/],
+    [{ pruning: 'slow' }, /--pruning: "slow"; expected one-shot, iterative or gradual/],
     [{ epochs: '0', finalEpochs: '2' }, /--final-epochs: nothing is trained; expected --epochs above 0/],
     [{ epochs: '0', restart: true }, /--restart: nothing is trained/],
     [{ epochs: '0', threads: 'many' }, /--threads: "many"; expected a whole number/],

@@ -13,12 +13,10 @@ import { renderTraining } from '../report/train-html.ts'
 import { curveRecorder, describeTest, measures, type TestScore, type TrainReport } from '../report/train-report.ts'
 import { guessTask } from '../task/guess.ts'
 import { parseTask, type Task } from '../task/task.ts'
-import { chooseEngine } from '../train/choose-engine.ts'
+import { engineOf, trainOptionsOf } from '../train/learning.ts'
 import { objectiveOf } from '../train/objective.ts'
-import { adam, type Optimizer, sgd } from '../train/optimizers.ts'
 import type { Regime } from '../train/regime.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
-import { constant, cosine, type Schedule, stepDecay, warmUp } from '../train/schedules.ts'
 import { type Progress, type TrainOptions, train } from '../train/train.ts'
 import { scoreOf, validate } from '../train/validate.ts'
 import type { Invocation } from './command.ts'
@@ -26,7 +24,7 @@ import { asGiven, bindData, shapedModel } from './data-options.ts'
 import { environment } from './environment.ts'
 import { withoutFolders } from './facts.ts'
 import { flagOf } from './flags.ts'
-import { type Io, numberList } from './io.ts'
+import type { Io } from './io.ts'
 import type { TrainChoices, TrainFlags } from './train-options.ts'
 
 export interface TrainSource {
@@ -49,7 +47,7 @@ export async function trainModel(
 ): Promise<TrainReport> {
   const { output, history, report: page } = flags
   const model = shapedModel(original, flags)
-  const options = { ...readTrainFlags(flags), ...(await readLength(flags, io)) }
+  const options = await readTrainFlags(flags, io)
   for (const note of flags.keep === 'zeros' ? sayZeros(model) : []) io.say(`note: ${note}`)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
@@ -166,51 +164,16 @@ export function tell(p: Progress, io: Io): void {
   io.milestone(`${what}${held}`, { event: 'epoch', ...finished })
 }
 
-/** How long training is, and with what: of runs that train. */
-export async function readLength(
-  { epochs, engine: which }: TrainFlags,
-  io: Io,
-): Promise<Pick<TrainOptions, 'epochs' | 'engine'>> {
-  const { engine, reason } = await chooseEngine(which)
-  if (reason && which === 'auto') io.say(`the plain engine trains: ${reason}`)
-  return { epochs, engine }
-}
-
-/** All flags that say how training goes, but for its length and engine. */
-export function readTrainFlags(flags: TrainFlags & TrainChoices): Omit<TrainOptions, 'batcher' | 'epochs' | 'engine'> {
-  const { patience, validation, crop, flip, checkpoint } = flags
-  if (patience !== undefined && validation === 0)
-    throw new Error('--patience: no data is held back to stop by; expected --validation SHARE with it')
+/** What the loop takes for a command's flags, with the engine that they name. */
+export async function readTrainFlags(flags: TrainFlags & TrainChoices, io: Io): Promise<Omit<TrainOptions, 'batcher'>> {
+  const { keep, seed, threads, freezeStatistics: frozenStatistics, checkpoint } = flags
   return {
-    batchSize: flags.batch,
-    learningRate: flags.rate,
-    optimizer: optimizerOf(flags),
-    schedule: scheduleOf(flags),
-    labelSmoothing: flags.smoothing,
-    seed: flags.seed,
-    patience,
-    averageDecay: flags.average,
-    threads: flags.threads,
-    frozenStatistics: flags.freezeStatistics,
-    regimes: flags.keep === 'zeros' ? [keepZeros()] : [],
-    ...(crop > 0 || flip ? { augment: { crop, flip } } : {}),
+    ...trainOptionsOf(flags, flagOf),
+    engine: await engineOf(flags, io.say),
+    seed,
+    threads,
+    frozenStatistics,
+    regimes: keep === 'zeros' ? [keepZeros()] : [],
     ...(checkpoint ? { checkpoint: { store: checkpointFile(checkpoint) } } : {}),
   }
-}
-
-function optimizerOf({ optimizer, momentum, nesterov, decay: weightDecay }: TrainFlags): Optimizer {
-  if (optimizer === 'sgd') return sgd({ momentum: momentum ?? 0.9, nesterov, weightDecay })
-  const unread = nesterov ? 'nesterov' : momentum === undefined ? undefined : 'momentum'
-  if (unread) throw new Error(`--${unread}: adam does not read it; expected --optimizer sgd with it`)
-  return adam({ weightDecay })
-}
-
-function scheduleOf({ schedule, warmUp: rise }: TrainFlags): Schedule {
-  const form = (): Schedule => {
-    if (schedule === 'constant') return constant
-    if (schedule === 'cosine') return cosine()
-    if (schedule.startsWith('step:')) return stepDecay(numberList(schedule.slice('step:'.length), '--schedule'))
-    throw new Error(`--schedule: "${schedule}"; expected constant, cosine or step:EPOCH,EPOCH`)
-  }
-  return rise > 0 ? warmUp(rise, form()) : form()
 }

@@ -4,6 +4,9 @@
  * are valid, the same call gives the same bytes, and options survive JSON.
  */
 import { expect, it } from 'vitest'
+import { type BoundBatcher, batcherFor } from '../data/batcher.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { guessPreprocess } from '../data/preprocess.ts'
 import { f, model, node, valueInfo } from '../graph/build.ts'
 import type { Context, Feeds, Method } from '../method.ts'
 import type { Model } from '../model.ts'
@@ -61,11 +64,22 @@ export function* exampleBatches(seed = 2, count = 4): Generator<Feeds> {
   }
 }
 
-/** Registers the suite for one method. `context` defaults to seeded calibration batches for the example model. */
-export function testMethod(method: Method, options: { readonly model?: Model; readonly context?: Context } = {}): void {
-  const { model: input = exampleModel(), context = { seed: 1, data: { calibration: () => exampleBatches() } } } =
-    options
-  const [feeds] = [...(context.data?.calibration() ?? exampleBatches())]
+/** A seeded training set for `exampleModel`, whose classes show in the means of the inputs. */
+export function exampleTraining(seed = 3, length = 128): { readonly train: Dataset; readonly batcher: BoundBatcher } {
+  const rng = random(seed)
+  const labels = Int32Array.from({ length }, () => Math.floor(5 * rng.next()))
+  const data = Float32Array.from({ length: length * 192 }, (_, i) => rng.normal() + labels[Math.floor(i / 192)] - 2)
+  const fields = { x: { shape: [3, 8, 8], data, kind: 'values' as const } }
+  const train = { id: 'example', length, classes: 5, labels, fields }
+  const { graph } = exampleModel()
+  return { train, batcher: batcherFor(graph.inputs, train, guessPreprocess(graph.inputs, train), graph.outputs) }
+}
+
+/** Registers the suite for one method, on the example model, its calibration batches and its training set. */
+export function testMethod(method: Method): void {
+  const input = exampleModel()
+  const context: Context = { seed: 1, data: { ...exampleTraining(), calibration: () => exampleBatches() } }
+  const [feeds] = exampleBatches()
 
   it('has valid defaults and a line of help for itself and every option', () => {
     expect(() => checkOptions(method.id, method.options)).not.toThrow()
@@ -107,7 +121,8 @@ export function testMethod(method: Method, options: { readonly model?: Model; re
     expect(Buffer.compare(writeModel(await method(input, spelled, context)), once)).toBe(0)
   })
 
-  it('runs without a context', async () => {
+  it(method.trains ? 'says what is missing without data' : 'runs without a context', async () => {
+    if (method.trains) return expect(method(input)).rejects.toThrow(/^\S+: there is no data to train on; expected /)
     const output = await method(input)
     expect(Object.keys(await outputsOf(output, feeds))).toEqual(input.graph.outputs.map((v) => v.name))
   })

@@ -8,101 +8,32 @@ import type { Model } from '../../model.ts'
 import { saveModel, writeFileAtomic } from '../../node/files.ts'
 import { writeModel } from '../../onnx/write.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
-import { type PruneRound, pruneAndTrain, pruneSchedules, pruneScores } from '../../prune/prune-and-train.ts'
+import { type PruneOptions, type PruneRound, pruneAndTrain } from '../../prune/prune-and-train.ts'
 import { removeDead } from '../../prune/remove-dead.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { bytes, count, countChange, percent, sizeDifference } from '../../report/format.ts'
 import { describeTest, type TestScore } from '../../report/train-report.ts'
+import { pruneChoices, pruneChoicesOf } from '../../retrain/prune-in-rounds.ts'
 import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
+import { trainOptionsOf } from '../../train/learning.ts'
 import { defineCommand, type Invocation } from '../command.ts'
 import { asGiven, bindData, shapedModel } from '../data-options.ts'
+import { flagOf } from '../flags.ts'
 import { openToWork } from '../inputs.ts'
 import type { Io } from '../io.ts'
-import { checkBatch, readLength, readTrainFlags, taskOf, tell, testScore } from '../train-model.ts'
+import { checkBatch, readTrainFlags, taskOf, tell, testScore } from '../train-model.ts'
 import { trainOptions } from '../train-options.ts'
 import { readScan } from './scan.ts'
 
 const options = {
   ...trainOptions({ epochs: 1, rate: 0.01, leastEpochs: 0 }),
-  sparsity: {
-    type: 'number',
-    optional: true,
-    min: 0,
-    max: 1,
-    value: 'share',
-    help: 'share of the weights that are zero at the end (default: 0.5)',
-  },
+  ...pruneChoices,
   scan: {
     type: 'string',
     optional: true,
     value: 'file',
     help: "a scan's file: each tensor is pruned as it recommends, instead of --sparsity",
   },
-  quality: {
-    type: 'number',
-    optional: true,
-    min: 0,
-    max: 100,
-    value: 'q',
-    help: 'weights below q standard deviations of their tensor go, instead of --sparsity',
-  },
-  scope: {
-    type: 'choice',
-    of: ['layer', 'global'],
-    default: 'layer',
-    value: 'scope',
-    help: 'layer: each tensor is pruned by the same share; global: all weights are ranked together',
-  },
-  score: {
-    type: 'choice',
-    of: pruneScores,
-    default: 'magnitude',
-    value: 'score',
-    help: 'how weights are ranked for removal: magnitude, lamp (magnitude relative to the layer; for --scope global), taylor, obd, or obs (which also adjusts the weights that stay)',
-  },
-  diagonal: {
-    type: 'choice',
-    of: ['fisher', 'hessian'],
-    optional: true,
-    value: 'from',
-    help: "fisher or hessian: how obd estimates the Hessian's diagonal (default: fisher)",
-  },
-  unit: {
-    type: 'choice',
-    of: ['element', 'filter'],
-    default: 'element',
-    value: 'unit',
-    help: 'element or filter: whether single weights or whole filters are zeroed',
-  },
-  pruning: {
-    type: 'choice',
-    of: pruneSchedules,
-    default: 'one-shot',
-    value: 'schedule',
-    help: 'one-shot, iterative (each round the same share of what is left) or gradual (ever less per round, by a cubic)',
-  },
-  rounds: {
-    type: 'number',
-    optional: true,
-    min: 1,
-    max: 1e6,
-    integer: true,
-    help: 'rounds of iterative and gradual pruning (default: 5), each followed by --epochs of training',
-  },
-  finalEpochs: {
-    type: 'number',
-    optional: true,
-    min: 1,
-    max: 1e6,
-    integer: true,
-    help: 'epochs after the last round, instead of --epochs',
-  },
-  restart: {
-    type: 'boolean',
-    default: false,
-    help: 'before training, replace all remaining weights by new random ones, instead of training them further',
-  },
-  exclude: { type: 'strings', default: [], help: 'weights to leave alone, between commas' },
   shrink: { type: 'boolean', default: true, help: 'remove dead units: tensors keep their shapes' },
 } as const satisfies OptionTable
 
@@ -137,12 +68,13 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
   const { epochs, seed, finalEpochs, validation: share } = flags
   if (!data && epochs > 0) throw new Error('prune: there is no data to train on; expected --data SPEC, or --epochs 0')
   const choices = readChoices(flags, original, io)
-  if (!data && ['taylor', 'obd', 'obs'].includes(choices.score))
-    throw new Error(`prune: score ${choices.score} needs data; expected --data SPEC`)
+  if (!data && ['taylor', 'obd', 'obs'].includes(flags.score))
+    throw new Error(`prune: score ${flags.score} needs data; expected --data SPEC`)
   const [training, heldBack] = data && share > 0 ? splitDataset(data.splits.train, share, seed) : [data?.splits.train]
   const trains = data !== undefined && epochs > 0
-  const given = readTrainFlags(flags)
-  const options = trains ? { ...given, ...(await readLength(flags, io)) } : undefined
+  // Wrong words are told of also where nothing is trained.
+  trainOptionsOf(flags, flagOf)
+  const options = trains ? await readTrainFlags(flags, io) : undefined
   const unread = (['finalEpochs', 'checkpoint', 'restart'] as const).find(
     (name) => !trains && flags[name] !== undefined && flags[name] !== false,
   )
@@ -182,7 +114,7 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
     },
   })
   const result = flags.shrink ? await removeDead(pruned, {}, { warn }) : pruned
-  const tested = data && (await testScore(data, [model, result], { threads: given.threads, task }))
+  const tested = data && (await testScore(data, [model, result], { threads: flags.threads, task }))
   await saveModel(flags.output, asGiven(result, original))
   const report = {
     model: flags.output,
@@ -197,28 +129,14 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
   io.result(describe(report), report)
 }
 
-function readChoices(flags: PruneFlags, model: Model, io: Io) {
-  const { unit, quality, diagonal, pruning: schedule, rounds = 5, scan } = flags
-  const ways = (['sparsity', 'scan', 'quality'] as const).filter((name) => flags[name] !== undefined)
-  if (ways.length > 1)
-    throw new Error(`--${ways[1]}: --${ways[0]} is given too; expected one of --sparsity, --scan and --quality`)
-  if (schedule === 'one-shot' && (flags.rounds ?? 1) !== 1)
-    throw new Error(
-      `--rounds: "${rounds}" with one-shot pruning, which takes one; expected --pruning iterative or gradual with it`,
-    )
-  return {
-    sparsity: flags.sparsity ?? 0.5,
-    ...(scan === undefined ? {} : { sparsities: sharesOf(scan, { unit, model, io }) }),
-    ...(quality === undefined ? {} : { quality }),
-    scope: flags.scope,
-    score: flags.score,
-    ...(diagonal === undefined ? {} : { diagonal }),
-    unit,
-    schedule,
-    rounds,
-    restart: flags.restart,
-    exclude: flags.exclude,
-  }
+/** How to prune: the shares are those of a scan, where one is given. */
+function readChoices(flags: PruneFlags, model: Model, io: Io): PruneOptions {
+  const { scan, unit, ...choices } = flags
+  const ways = (['sparsity', 'quality'] as const).filter((name) => flags[name] !== undefined)
+  if (scan !== undefined && ways.length > 0)
+    throw new Error(`--scan: --${ways[0]} is given too; expected one of --sparsity, --scan and --quality`)
+  const sparsities = scan === undefined ? choices.sparsities : sharesOf(scan, { unit, model, io })
+  return pruneChoicesOf({ ...choices, unit, sparsities }, flagOf)
 }
 
 /** The share for each tensor that a scan recommends. */

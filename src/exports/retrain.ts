@@ -1,0 +1,2 @@
+/** `coppice/retrain`: the methods that train a model further. */
+export * from '../retrain/index.ts'

@@ -1,0 +1,3 @@
+/** The methods of retrain/. Written by `npm run methods` from the files that define them. */
+export { finetune } from './finetune.ts'
+export { pruneInRounds } from './prune-in-rounds.ts'

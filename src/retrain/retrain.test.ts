@@ -1,0 +1,73 @@
+/** Training as a step of a recipe: it learns, keeps zeros, and goes on from a checkpoint to the same bytes. */
+import { expect, it } from 'vitest'
+import { dataHandle } from '../data/handle.ts'
+import { weightTensors } from '../graph/weights.ts'
+import type { Model } from '../model.ts'
+import { writeModel } from '../onnx/write.ts'
+import { runSteps, type Step } from '../recipe.ts'
+import { floats } from '../tensor/dtype.ts'
+import { exampleModel, exampleTraining } from '../testing/test-method.ts'
+import type { CheckpointStore } from '../train/checkpoint.ts'
+import { validate } from '../train/validate.ts'
+import { finetune } from './finetune.ts'
+
+const training = exampleTraining(4, 256)
+const data = dataHandle(training, { seed: 1 })
+const accuracyOf = async (m: Model): Promise<number> =>
+  (await validate(m, training.train, { batcher: training.batcher, batchSize: 64 })).accuracy as number
+const zeroShare = (m: Model): number => {
+  const all = weightTensors(m).map((w) => floats(w.tensor))
+  return all.reduce((n, a) => n + a.filter((v) => v === 0).length, 0) / all.reduce((n, a) => n + a.length, 0)
+}
+
+it('a recipe prunes in rounds, fine-tunes and shares: the network learns, and its zeros stay', async () => {
+  const steps: Step[] = [
+    ['prune-in-rounds', { sparsity: 0.6, pruning: 'iterative', rounds: 2, epochs: 3, rate: 0.05, batch: 32 }],
+    ['finetune', { epochs: 2, rate: 0.02, batch: 32 }],
+    ['share', { values: 16, minElements: 8 }],
+  ]
+  const before = exampleModel()
+  const after = await runSteps(before, steps, { data, seed: 1 })
+  expect(await accuracyOf(after)).toBeGreaterThan((await accuracyOf(before)) + 0.3)
+  expect(zeroShare(after)).toBeGreaterThanOrEqual(0.599)
+})
+
+it('wrong options of a later step are told before the first step runs', async () => {
+  const told: number[] = []
+  const steps: Step[] = [
+    ['finetune', { epochs: 1 }],
+    ['share', { valus: 4 }],
+  ]
+  await expect(runSteps(exampleModel(), steps, { data, progress: (done) => void told.push(done) })).rejects.toThrow(
+    /share: there is no option "valus"; did you mean "values"/,
+  )
+  expect(told).toEqual([])
+})
+
+it('goes on from a checkpoint to the same bytes', async () => {
+  const options = { epochs: 4, batch: 32, rate: 0.02 }
+  const whole = writeModel(await finetune(exampleModel(), options, { data, seed: 2 }))
+  let saved: Uint8Array | undefined
+  const stop = new AbortController()
+  let saves = 0
+  const store: CheckpointStore = {
+    load: async () => saved,
+    save: async (bytes) => {
+      saved = bytes
+      if (++saves === 2) stop.abort()
+    },
+  }
+  const stopped = finetune(exampleModel(), options, { data, seed: 2, checkpoint: store, signal: stop.signal })
+  await expect(stopped).rejects.toThrow('stopped')
+  const resumed = await finetune(exampleModel(), options, { data, seed: 2, checkpoint: store })
+  expect(Buffer.compare(writeModel(resumed), whole)).toBe(0)
+})
+
+it('takes one batch size where the model does', async () => {
+  const fixed = Object.assign((...args: Parameters<typeof training.batcher>) => training.batcher(...args), {
+    ...training.batcher,
+    batchSize: 16,
+  })
+  const context = { data: dataHandle({ train: training.train, batcher: fixed }, { seed: 1 }) }
+  await expect(finetune(exampleModel(), {}, context)).rejects.toThrow(/^finetune: batch is 64; expected 16/)
+})
