@@ -67,6 +67,25 @@ it('keeps a box, whose mean hides its noise and whose largest number never chang
   }
 })
 
+it('says that targets which fit no output are not used', async () => {
+  const net: Model = model({
+    nodes: [node('MatMul', ['x', 'w'], ['y'])],
+    initializers: new Map([['w', { ...drawn([16, 8], 0.25), name: 'w' }]]),
+    inputs: [valueInfo('x', 'float32', ['N', 16])],
+    outputs: [valueInfo('y', 'float32', ['N', 8])],
+  })
+  const values = { shape: [16], data: drawn([300, 16], 1).data, kind: 'values' as const }
+  const data = new Float32Array(values.data.slice().buffer)
+  const targets = { shape: [3], kind: 'values' as const, data: Float32Array.from({ length: 900 }, () => rng.normal()) }
+  const whole = { id: 'drawn', length: 300, fields: { x: { ...values, data } }, targets }
+  const [train, test] = splitDataset(whole, 0.4, 1)
+  const inputs = requiredInputs(net)
+  const batcher = batcherFor(inputs, train, guessPreprocess(inputs, train), net.graph.outputs)
+  const warned: string[] = []
+  await compress(net, { seed: 1, data: { splits: { train, test }, batcher }, warn: (w) => warned.push(w) })
+  expect(warned.join()).toMatch(/^the targets of drawn .*fit no output \("y"\) and are not used/)
+})
+
 it('leaves in float what int8 was told to, between layers on integers', async () => {
   const layers = ['a', 'b', 'c']
   const image: Model = model({

@@ -3,6 +3,7 @@
  * What came out is judged once more on other samples (evaluate/trial.ts).
  */
 
+import type { Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { RandomData } from '../evaluate/random-data.ts'
@@ -51,6 +52,7 @@ export async function dataScorer(
   const known = labelledWell(own, validation.classes ?? 2, validation.id)
   const warnings = [
     ...(dead.length > 0 ? [`${named(dead)} the same for every sample, so nothing is judged there`] : []),
+    ...unusedAnswers(task, validation),
     ...own
       .filter((j) => !explainsTargets(j))
       .map(
@@ -67,6 +69,15 @@ export async function dataScorer(
       verdictOf(withoutMisfits(await judge.compare(m), known), tightened(max, tightness), { reserve, searching: true }),
     warnings,
   }
+}
+
+/** Answers in the data that judge no output are not used: said, for a person who gives them expects otherwise. */
+function unusedAnswers(task: Task, { labels, targets, id }: Dataset): string[] {
+  if ((!labels && !targets) || task.outputs.some((o) => o.labelled)) return []
+  const outputs = task.outputs.map((o) => `"${o.output}"`).join(', ')
+  return [
+    `the ${labels ? 'labels' : 'targets'} of ${id} fit no output (${outputs}) and are not used: outputs are compared with the original's; --task OUTPUT=KIND says what they judge`,
+  ]
 }
 
 /** Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. */
