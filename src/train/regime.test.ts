@@ -5,11 +5,11 @@ import type { Dataset } from '../data/dataset.ts'
 import { drawDigits } from '../data/digits.ts'
 import { crc32 } from '../formats/checksum.ts'
 import { plainEngine } from '../grad/engine.ts'
-import type { Model } from '../model.ts'
+import { type Model, type ValueInfo, withGraph } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { openSession } from '../runtime/session.ts'
-import { floats } from '../tensor/dtype.ts'
+import { floats, tensorOfFloats } from '../tensor/dtype.ts'
 import { gates } from '../testing/gates-regime.ts'
 import { lenet5, mobileNet } from '../testing/small-nets.ts'
 import { type CheckpointStore, decodeCheckpoint } from './checkpoint.ts'
@@ -74,6 +74,38 @@ describe('a regime with gates, noise, state and a teacher', () => {
     expect(model.graph.inputs).toEqual(net.graph.inputs)
     expect([...model.graph.initializers.keys()].sort()).toEqual([...net.graph.initializers.keys()].sort())
     await (await openSession(model)).release()
+  })
+
+  it('a float16 model keeps its types and its graph; what would change the graph for good is refused', async () => {
+    const wide = lenet5(1)
+    const initializers = new Map(
+      [...wide.graph.initializers].map(([name, t]) => [name, tensorOfFloats(name, 'float16', t.dims, floats(t))]),
+    )
+    const half = (v: ValueInfo): ValueInfo => ({ ...v, dtype: 'float16' })
+    const { inputs, outputs } = wide.graph
+    const net = withGraph(wide, { initializers, inputs: inputs.map(half), outputs: outputs.map(half) })
+    const own = { ...gates({ weight: 'fc2.w', teacher, mainLoss: 1 }) }
+    const noTeacher: Regime = {
+      ...own,
+      async enter(model, setting) {
+        const parts = await own.enter(model, setting)
+        return { ...parts, terms: [] }
+      },
+    }
+    const { model } = await train(net, digits, options(net, { regimes: [noTeacher] }))
+    expect(model.graph.nodes).toEqual(net.graph.nodes)
+    expect([...model.graph.initializers.values()].every((t) => t.dtype === 'float16')).toBe(true)
+    expect(weight(model, 'fc2.w')).not.toEqual(weight(net, 'fc2.w'))
+    const stays: Regime = {
+      ...noTeacher,
+      async enter(model, setting) {
+        const { leave, ...parts } = await noTeacher.enter(model, setting)
+        return parts
+      },
+    }
+    await expect(train(net, digits, options(net, { regimes: [stays] }))).rejects.toThrow(
+      /^train: gates changes the graph for good, which takes a model of float32/,
+    )
   })
 
   it('trains the parameters that it adds, draws other noise from another seed, and composes', async () => {

@@ -149,7 +149,7 @@ export async function train(source: Model, data: Dataset, given: TrainOptions): 
   const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
   const entered = await enterAll(model, regimes, { batchSize, seed, threads, objective: aim })
   try {
-    if (model !== typed) checkLeaving(entered)
+    if (model !== typed) checkLeaving(model, entered)
     const result = await runIn(entered, { data, options, objective, aim, mainLoss, seed, fingerprint })
     return { ...result, model: trainedAs(typed, model, result.model) }
   } finally {
@@ -205,13 +205,15 @@ async function runIn(entered: Entered, { aim, ...setup }: Setup): Promise<Traine
 }
 
 /** What is trained in float32 goes back to its own types weight by weight, which takes the graph that it had. */
-function checkLeaving({ model, members, leave }: Entered): void {
-  const tensors = (m: Model): string => [...m.graph.initializers.keys()].join()
-  if (members.every((m) => !m.model && !m.leave)) return
-  const left = leave(model, ({ state = {} }) => new Map(Object.entries(state).map(([name, s]) => [name, s.values])))
-  if (tensors(left) !== tensors(model))
+function checkLeaving(model: Model, { model: inside, members, leave }: Entered): void {
+  const graphOf = ({ graph }: Model): string =>
+    JSON.stringify([[...graph.initializers.keys()], graph.nodes.map((n) => [n.op, n.inputs, n.outputs])])
+  const changing = members.filter((m) => m.model || m.leave)
+  if (changing.length === 0) return
+  const left = leave(inside, ({ state = {} }) => new Map(Object.entries(state).map(([name, s]) => [name, s.values])))
+  if (graphOf(left) !== graphOf(model))
     throw new Error(
-      `train: ${members.map((m) => m.id).join(', ')} leaves another graph behind, for which the model's weights must be float32; expected one that float32-arithmetic has converted`,
+      `train: ${changing.map((m) => m.id).join(', ')} changes the graph for good, which takes a model of float32; expected one converted by float32-arithmetic first`,
     )
 }
 

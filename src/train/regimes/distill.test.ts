@@ -101,11 +101,13 @@ describe('distill', () => {
     await expect(taughtBy(net, { loss: 'mse' })).rejects.toThrow(/^distill: the model does not give scores of classes/)
     const two = withGraph(net, { inputs: [...net.graph.inputs, valueInfo('mask', 'float32', ['N', 1])] })
     await expect(taughtBy(two)).rejects.toThrow(/^distill: the teacher's input "mask" is none of the student's \(x\)/)
-    const conv1 = netBuilder(1)
-    const y = conv1.op('Gemm', [conv1.op('Flatten', ['x']), conv1.weight('w', [5, 784])], { transB: 1 })
+    const half = withGraph(net, { inputs: net.graph.inputs.map((i) => ({ ...i, dtype: 'float16' as const })) })
+    await expect(taughtBy(half)).rejects.toThrow(/takes float16, the student's float32; expected the same type$/)
+    const layer = netBuilder(1)
+    const y = layer.op('Gemm', [layer.op('Flatten', ['x']), layer.weight('w', [5, 784])], { transB: 1 })
     const five = makeModel({
-      nodes: conv1.nodes,
-      initializers: conv1.initializers,
+      nodes: layer.nodes,
+      initializers: layer.initializers,
       inputs: net.graph.inputs,
       outputs: [valueInfo(y, 'float32', ['N', 5])],
     })

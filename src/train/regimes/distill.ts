@@ -82,16 +82,21 @@ function teacherObjective(
 
 /** The student's input for each of the teacher's: that of the same name, else the only one. */
 function inputNames(teacher: Model, student: Model): Map<string, string> {
-  const own = requiredInputs(student).map((i) => i.name)
-  const wanted = requiredInputs(teacher).map((i) => i.name)
+  const own = requiredInputs(student)
+  const wanted = requiredInputs(teacher)
   const only = wanted.length === 1 && own.length === 1
   return new Map(
-    wanted.map((name) => {
-      if (own.includes(name)) return [name, name]
-      if (only) return [name, own[0]]
-      throw new Error(
-        `distill: the teacher's input "${name}" is none of the student's (${own.join(', ')}); expected inputs of the same names`,
-      )
+    wanted.map(({ name, dtype }) => {
+      const found = own.find((i) => i.name === name) ?? (only ? own[0] : undefined)
+      if (!found)
+        throw new Error(
+          `distill: the teacher's input "${name}" is none of the student's (${own.map((i) => i.name).join(', ')}); expected inputs of the same names`,
+        )
+      if (found.dtype !== dtype)
+        throw new Error(
+          `distill: the teacher's input "${name}" takes ${dtype}, the student's ${found.dtype}; expected the same type`,
+        )
+      return [name, found.name]
     }),
   )
 }
