@@ -1,4 +1,6 @@
 /** What bench/fuzz.mts runs: for each decoder its seeds, how they are mutated, what is run, and what it may allocate. */
+
+import { crc32 } from '../src/checksum.ts'
 import { cifarDataset } from '../src/data/cifar.ts'
 import { csvDataset } from '../src/data/csv.ts'
 import { idxDataset, readIdx } from '../src/data/idx.ts'
@@ -6,7 +8,6 @@ import { deflate } from '../src/data/inflate.ts'
 import { readNpy, readNpz, writeNpy, writeNpz } from '../src/data/npy.ts'
 import { npzSplits } from '../src/data/npz-dataset.ts'
 import { bitReader, bitWriter } from '../src/formats/bits.ts'
-import { crc32 } from '../src/formats/checksum.ts'
 import { chooseCoding } from '../src/formats/choose-coding.ts'
 import type { Coded, TensorInfo } from '../src/formats/coding/coding.ts'
 import { codings } from '../src/formats/coding/codings.ts'

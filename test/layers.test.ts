@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 const src = join(import.meta.dirname, '../src')
 
 /** Files of src/ itself that everyone may import: plain types and small pieces. */
-const ground = ['errors', 'method', 'model', 'numbers', 'options', 'speed-up', 'workers']
+const ground = ['checksum', 'errors', 'method', 'model', 'numbers', 'options', 'speed-up', 'workers']
 
 /** From the ground up: what each folder, and each other file of src/ itself, imports from. */
 const layers: Readonly<Record<string, string>> = {
@@ -38,7 +38,7 @@ const layers: Readonly<Record<string, string>> = {
   report: 'calibrate data evaluate formats graph recipe.ts runtime task tensor train',
   // What threads do: the list that a pool's worker reads.
   'tasks.ts': 'formats quantize',
-  node: 'data formats graph onnx tasks.ts tensor train',
+  node: 'data evaluate formats graph onnx tasks.ts tensor train',
   // What people import (package.json, "exports"): nothing in src/ imports from these. What needs Node is in node/.
   'runtime-only.ts': 'formats',
   exports:

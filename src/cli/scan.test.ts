@@ -9,10 +9,11 @@ import { writeNpz } from '../data/npy.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import { loadData } from '../node/data.ts'
 import { saveModel } from '../node/files.ts'
+import type { ScanFile } from '../node/scan-file.ts'
 import { type FlagTexts, runCommand } from '../testing/run-command.ts'
 import { lenet5 } from '../testing/small-nets.ts'
 import { train } from '../train/train.ts'
-import { type ScanFile, scanCommand } from './commands/scan.ts'
+import { scanCommand } from './commands/scan.ts'
 import type { Io } from './io.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-scan-'))

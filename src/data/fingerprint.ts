@@ -1,5 +1,5 @@
 /** Telling data sets apart: what was made of one is not gone on with on another. */
-import { crc32 } from '../formats/checksum.ts'
+import { crc32 } from '../checksum.ts'
 import { bytesOf } from '../tensor/dtype.ts'
 import type { Dataset } from './dataset.ts'
 

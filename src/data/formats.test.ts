@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { crc32 } from '../formats/checksum.ts'
+import { crc32 } from '../checksum.ts'
 import { cifarDataset } from './cifar.ts'
 import { csvDataset, parseCsv } from './csv.ts'
 import { idxDataset, readIdx } from './idx.ts'

@@ -3,8 +3,8 @@
  * Source: PKWARE APPNOTE 6.3.10. Archives over 4 GiB (ZIP64) are not read.
  */
 
+import { crc32 } from '../checksum.ts'
 import { UnsupportedError } from '../errors.ts'
-import { crc32 } from '../formats/checksum.ts'
 import { deflate, inflate } from './inflate.ts'
 
 export interface ZipEntry {

@@ -3,8 +3,9 @@
  * The head holds the graph and how each tensor is coded; a group holds the integers and raw bits of some tensors and can
  * be decoded on its own.
  */
+
+import { crc32 } from '../checksum.ts'
 import { concat } from '../onnx/wire.ts'
-import { crc32 } from './checksum.ts'
 import type { Mode } from './entropy/integer-coder.ts'
 
 /** "cop" and the version. */

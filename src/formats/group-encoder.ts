@@ -1,6 +1,7 @@
 /** The two tasks of packing that other threads can do: choosing codings of tensors, and coding a group of them. */
+
+import { crc32 } from '../checksum.ts'
 import { bitWriter } from './bits.ts'
-import { crc32 } from './checksum.ts'
 import { chooseCoding } from './choose-coding.ts'
 import type { Coded, TensorInfo } from './coding/coding.ts'
 import { encoders } from './coding/encoders.ts'

@@ -9,8 +9,9 @@
  * evenly, with gradual by its own curve.
  * The mask is the zeros themselves; they only grow. Nothing but the weights passes from round to round.
  */
+
+import { crc32 } from '../checksum.ts'
 import type { Dataset } from '../data/dataset.ts'
-import { crc32 } from '../formats/checksum.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'

@@ -3,7 +3,7 @@
  * equal the dense product, sizes are the real ones and within the stated bound, and damage is a clear error.
  */
 import { expect, it } from 'vitest'
-import { crc32 } from '../formats/checksum.ts'
+import { crc32 } from '../checksum.ts'
 import { headerBytes, type Matrix, type MatrixFormat, type OpenedMatrix } from '../formats/matrix/matrix.ts'
 import { statisticsOf } from '../formats/matrix/statistics.ts'
 import { type Random, random } from '../tensor/random.ts'

@@ -1,5 +1,5 @@
 /** The bytes that checkpoints are kept in: magic, header length, a JSON header, the body, CRC-32 of all before it. */
-import { crc32 } from '../formats/checksum.ts'
+import { crc32 } from '../checksum.ts'
 
 /** `kind` is the magic without its line end: six letters and the format's version, a digit. The parts of the body follow one another. */
 export function seal(kind: string, header: unknown, parts: readonly Uint8Array[]): Uint8Array {

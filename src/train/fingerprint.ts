@@ -4,9 +4,10 @@
  * Options hold functions, so it is not the options that are compared but what they do: the numbers that a schedule and an
  * optimiser give, the operators that an update is made of, the inputs that a batcher makes of the data.
  */
+
+import { crc32 } from '../checksum.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { dataFingerprint } from '../data/fingerprint.ts'
-import { crc32 } from '../formats/checksum.ts'
 import { plainEngine } from '../grad/engine.ts'
 import type { Feeds } from '../method.ts'
 import { createEmitter, type ValueType } from '../ops/grad/emit.ts'

@@ -1,9 +1,9 @@
 /** Regimes from outside: a made-up one that uses every part of the seam, alone and composed, stopped and resumed. */
 import { describe, expect, it } from 'vitest'
+import { crc32 } from '../checksum.ts'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { drawDigits } from '../data/digits.ts'
-import { crc32 } from '../formats/checksum.ts'
 import { plainEngine } from '../grad/engine.ts'
 import { type Model, type ValueInfo, withGraph } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'

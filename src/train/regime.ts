@@ -3,7 +3,7 @@
  * adds to the loss, what it does to weights between steps, what it remembers from step to step. There is one training
  * loop (`train.ts`), and a list of regimes is what makes it fine-tuning of a pruned model, ADMM, distillation or L0 gates.
  */
-import { crc32 } from '../formats/checksum.ts'
+import { crc32 } from '../checksum.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import type { Emitter } from '../ops/grad/emit.ts'

@@ -4,11 +4,12 @@
  * Batches are of one size, since a step graph has static shapes: what is left of an epoch after its last full batch
  * is not seen in it (the shuffle differs each epoch). The same model, data, options and thread count give the same bytes.
  */
+
+import { crc32 } from '../checksum.ts'
 import type { AugmentOptions } from '../data/augment.ts'
 import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import { stopIfAborted } from '../errors.ts'
-import { crc32 } from '../formats/checksum.ts'
 import type { Engine } from '../grad/engine.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'

@@ -1,11 +1,13 @@
 /** `coppice prune`: pruning, at once or in rounds with training between, then removal of dead units, then the test set. */
+
+import { crc32 } from '../../checksum.ts'
 import { splitDataset } from '../../data/batches.ts'
 import { dataHandle } from '../../data/handle.ts'
-import { crc32 } from '../../formats/checksum.ts'
 import { packModel } from '../../formats/pack.ts'
 import { tensorsOf } from '../../graph/walk.ts'
 import type { Model } from '../../model.ts'
 import { saveModel, writeFileAtomic } from '../../node/files.ts'
+import { readScan } from '../../node/scan-file.ts'
 import { writeModel } from '../../onnx/write.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { type PruneOptions, type PruneRound, pruneAndTrain } from '../../prune/prune-and-train.ts'
@@ -23,7 +25,6 @@ import { openToWork } from '../inputs.ts'
 import type { Io } from '../io.ts'
 import { checkBatch, readTrainFlags, taskOf, tell, testScore } from '../train-model.ts'
 import { trainOptions } from '../train-options.ts'
-import { readScan } from './scan.ts'
 
 const options = {
   ...trainOptions({ epochs: 1, rate: 0.01, leastEpochs: 0 }),

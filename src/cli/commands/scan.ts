@@ -1,22 +1,16 @@
 /** `coppice scan`: how much pruning each weight tensor alone can bear, on held-back training data. */
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
+import { crc32 } from '../../checksum.ts'
 import type { BoundBatcher } from '../../data/batcher.ts'
 import { splitDataset } from '../../data/batches.ts'
 import type { Dataset } from '../../data/dataset.ts'
 import { dataFingerprint } from '../../data/fingerprint.ts'
 import { drawSamples } from '../../data/handle.ts'
-import {
-  type Retraining,
-  type ScanCurve,
-  type ScanPoint,
-  type ScanResult,
-  scan,
-  scanGrid,
-} from '../../evaluate/scan.ts'
-import { crc32 } from '../../formats/checksum.ts'
+import { type Retraining, type ScanResult, scan, scanGrid } from '../../evaluate/scan.ts'
 import type { Model } from '../../model.ts'
-import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
+import { writeFileAtomic } from '../../node/files.ts'
+import { readScan, type ScanFile } from '../../node/scan-file.ts'
 import { writeModel } from '../../onnx/write.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { expandGrids } from '../../quantize/compact.ts'
@@ -101,20 +95,6 @@ export const scanCommand = defineCommand({
   options,
   run: ([path], given, invocation) => runScan(path, given, invocation),
 })
-
-/** What a scan's file holds: the result, and of what it is. */
-export interface ScanFile extends ScanResult {
-  readonly format: 'coppice scan 1'
-  readonly model: string
-  /** CRC-32 of the model's bytes. */
-  readonly crc: number
-  /** What was zeroed: single elements or whole filters. */
-  readonly unit: 'element' | 'filter'
-  /** Whether all curves were followed to their end. */
-  readonly complete: boolean
-  /** Everything that a curve depends on. */
-  readonly of: string
-}
 
 async function runScan(path: string, flags: ScanFlags, { io, signal }: Invocation): Promise<void> {
   const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
@@ -206,37 +186,6 @@ function retraining(
     train: async (pruned) =>
       (await train(pruned, training, { ...options, validation, patience: 1, regimes: [keepZeros()] })).model,
   }
-}
-
-/** Reads a scan's file. Throws one sentence where it is none. */
-export function readScan(path: string): ScanFile {
-  const text = new TextDecoder().decode(readFileBytes(path))
-  let value: Partial<ScanFile> | null
-  try {
-    value = JSON.parse(text) as typeof value
-  } catch (cause) {
-    throw new Error(`${path}: it is not JSON; expected the file of a scan`, { cause })
-  }
-  if (value?.format !== 'coppice scan 1')
-    throw new Error(`${path}: it is no scan of this version; expected format "coppice scan 1"`)
-  const wrong = Array.isArray(value.curves) ? value.curves.findIndex((c) => !isCurve(c)) : 0
-  if (wrong >= 0)
-    throw new Error(`${path}: curve ${wrong} is damaged; expected a name, points and a share within [0, 1]`)
-  return value as ScanFile
-}
-
-function isCurve(value: Partial<ScanCurve> | null): boolean {
-  const isShare = (v: unknown): boolean => typeof v === 'number' && v >= 0 && v <= 1
-  // A loss that is no number is null in JSON.
-  const isLoss = (v: unknown): boolean => typeof v === 'number' || v === null
-  const isPoint = (p: Partial<ScanPoint> | null): boolean =>
-    isShare(p?.sparsity) && isShare(p?.accuracy) && isLoss(p?.loss)
-  return (
-    typeof value?.name === 'string' &&
-    isShare(value.recommended) &&
-    Array.isArray(value.points) &&
-    value.points.every(isPoint)
-  )
 }
 
 function describe(result: ScanResult, files: readonly string[]): string {

@@ -8,7 +8,7 @@
  * Every encoded matrix is: "CMX", the format's code, rows, columns and the length in bytes (u32 each), the format's own
  * fields, and a CRC-32 of all before it. Sizes count every one of these bytes. Little-endian throughout.
  */
-import { crc32 } from '../checksum.ts'
+import { crc32 } from '../../checksum.ts'
 import { type FieldReader, type FieldWriter, fieldReader, fieldWriter } from './_fields.ts'
 
 export interface Matrix {
