@@ -194,6 +194,14 @@ const batchNormalization: Change = onlyFirst(({ node }) => {
   return without(node, 'spatial')
 })
 
+/** Before 9 it took the mean over the batch and the sides, or over all; a flag could leave the variance as it was. */
+const meanVariance: Change = ({ node }) => {
+  if (intAttribute(node, 'normalize_variance', 1) !== 1)
+    throw new UnsupportedError(`${describe(node)}: it leaves the variance as it is`)
+  const axes: Attribute = { type: 'ints', value: intAttribute(node, 'across_channels', 0) ? [0, 1, 2, 3] : [0, 2, 3] }
+  return { ...node, attributes: { ...without(node, 'across_channels', 'normalize_variance').attributes, axes } }
+}
+
 const topK: Change = (step) => ({
   ...without(step.node, 'k'),
   inputs: [step.node.inputs[0], ints(step, 'k', [intAttribute(step.node, 'k', 1)])],
@@ -242,6 +250,7 @@ const changed: Changes = {
   GridSample: { 20: gridSample },
   Hardmax: { 13: softmax },
   LogSoftmax: { 13: softmax },
+  MeanVarianceNormalization: { 9: meanVariance },
   Pad: { 11: pad },
   ...Object.fromEntries(
     ['L1', 'L2', 'LogSum', 'LogSumExp', 'Max', 'Mean', 'Min', 'Prod', 'SumSquare'].map((kind) => [
