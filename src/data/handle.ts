@@ -23,6 +23,14 @@ export interface Take {
   readonly batchSize: number
 }
 
+/** Random inputs that are alike. */
+export interface InputGroup {
+  /** The range of their values, for people: `0..255`. */
+  readonly range: string
+  /** All their numbers are independent, which those of real inputs are not. */
+  readonly isNoise: boolean
+}
+
 export interface DataHandle {
   /** What methods train on; absent where inputs are random or given as batches. Never test data. */
   readonly train?: Dataset
@@ -31,8 +39,8 @@ export interface DataHandle {
   calibration(take?: Partial<Take>): Iterable<Feeds>
   /** Batches of inputs with the class of each sample; absent without labels. Throws where the model takes more samples per call than there are. */
   labelled?(take?: Partial<Take>): Iterable<LabelledFeeds>
-  /** Where inputs are random: the range that each batch is drawn in. Values are compared within a range, and every range counts alike. */
-  readonly groups?: readonly string[]
+  /** Where inputs are random: what each batch is of. Values are compared within a group, and every group counts alike. */
+  readonly groups?: readonly InputGroup[]
 }
 
 export const usualTake: Take = { samples: 512, batchSize: 128 }

@@ -13,7 +13,7 @@ export interface RandomData {
   readonly ranges: readonly string[]
   /** Batches to calibrate on, and the range of each. */
   readonly data: DataHandle
-  /** At least `samples` inputs in each range; another `draw` gives others. */
+  /** At least `samples` signals in each range, and flat noise besides; another `draw` gives others. */
   batches(samples: number, draw: number): Iterable<JudgedBatch>
   readonly calibrationSamples: number
   readonly perCall: number
@@ -42,6 +42,11 @@ const mostCalibrated = 32
 const leastJudged = 4
 const leastCalibrated = 8
 
+/** Calls in each range to calibrate on where one of them is noise. */
+const leastCalls = 4
+/** The share of inputs that are flat noise, which are much alike. */
+const noiseShare = 0.25
+
 /**
  * Finds inputs that the model runs with. The same model and seed give the same ones. `take` says how many to calibrate on,
  * over all ranges, and how many per call, as a recipe has them; default: as many as the model's cost allows.
@@ -60,17 +65,21 @@ export async function randomData(
       return { ...cost, inputs: batchSize > 1 ? await findRandomInputs(model, session, { batchSize }) : one }
     },
   )
-  const { ranges, samples: fed } = inputs
+  const { ranges, groups, samples: fed } = inputs
   const afford = (budget: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, Math.floor(budget / (macs * ranges.length))))
   const calibrated = take ? take.samples / ranges.length : afford(calibrationCost, leastCalibrated, mostCalibrated)
-  const calls = Math.ceil(calibrated / fed)
-  const plan = ranges.flatMap((range) => Array.from({ length: calls }, (_, call) => ({ range, call })))
+  const isNoiseApart = groups.some((group) => group.isNoise)
+  const calls = Math.max(take || !isNoiseApart ? 1 : leastCalls, Math.ceil(calibrated / fed))
+  const noiseCalls = isNoiseApart ? Math.round(calls * noiseShare) : 0
+  const plan = groups.flatMap((group) =>
+    Array.from({ length: group.isNoise ? noiseCalls : calls - noiseCalls }, (_, call) => ({ group, call })),
+  )
   // Drawn once where they are few: they are read again and again.
   const isFew = plan.length * fed * values <= mostDrawn
   let drawn: Feeds[] | undefined
   function* draw(): Generator<Feeds> {
-    for (const { range, call } of plan) yield inputs.draw(range, call, seed + calibrationDraw)
+    for (const { group, call } of plan) yield inputs.draw(group, call, seed + calibrationDraw)
   }
   return {
     ranges,
@@ -80,13 +89,14 @@ export async function randomData(
         drawn ??= [...draw()]
         return drawn
       },
-      groups: plan.map(({ range }) => range),
+      groups: plan.map(({ group }) => group),
     },
     calibrationSamples: plan.length * fed,
     perCall: fed,
     *batches(samples, draw) {
-      for (const group of ranges) {
-        for (let call = 0; call < Math.ceil(samples / fed); call++)
+      for (const group of groups) {
+        const wanted = group.isNoise ? samples * noiseShare : samples
+        for (let call = 0; call < Math.ceil(wanted / fed); call++)
           yield { feeds: inputs.draw(group, call, seed + 7919 * draw), fed, count: fed, group }
       }
     },

@@ -3,6 +3,7 @@
  * such as a sampling rate) is guessed from the graph where it tells, then tried in ONNX Runtime, likeliest first.
  */
 import { axisOf, type BatchSize, batchOf, isOpen, requiredInputs } from '../data/batch-axis.ts'
+import type { InputGroup } from '../data/handle.ts'
 import { UnsupportedError } from '../errors.ts'
 import { constantOf, producersOf } from '../graph/walk.ts'
 import type { Feeds, Value } from '../method.ts'
@@ -27,8 +28,10 @@ export interface RandomInputs {
   make(seed: number): Feeds
   /** The ranges that people feed such inputs in (random-signals.ts). */
   readonly ranges: readonly string[]
-  /** Inputs with the structure of pictures, sounds or vectors in one of the ranges; `call` 0, 1, ... gives each kind in turn. */
-  draw(range: string, call: number, seed: number): Feeds
+  /** Signals in each range, and but for images flat noise in each. */
+  readonly groups: readonly InputGroup[]
+  /** Pictures, sounds or vectors in one of the ranges, or flat noise; `call` 0, 1, ... gives each kind in turn. */
+  draw(of: InputGroup, call: number, seed: number): Feeds
 }
 
 /** What the sizes left open are set to, in the order they are tried: the sides of images, and any other length. */
@@ -246,7 +249,7 @@ function rangedInputs({
   readonly batch: BatchSize
   readonly samples: number
   readonly knownOf: (input: ValueInfo) => Known
-}): Pick<RandomInputs, 'ranges' | 'draw'> {
+}): Pick<RandomInputs, 'ranges' | 'groups' | 'draw'> {
   const largest = Math.max(...shapes.map(sizeOf))
   const plans = inputs.map((input, i) => {
     const axis = axisOf(input, batch)
@@ -257,9 +260,13 @@ function rangedInputs({
   })
   const main = plans.filter((p) => p.isData).sort((a, b) => sizeOf(b.dims) - sizeOf(a.dims))[0]
   const bytes = main?.input.dtype === 'uint8'
+  const ranges = !main ? ['as the graph allows'] : bytes ? ['0..255'] : rangesOf(main.layout.form)
   return {
-    ranges: !main ? ['as the graph allows'] : bytes ? ['0..255'] : rangesOf(main.layout.form),
-    draw(range, call, seed) {
+    ranges,
+    groups: ranges.flatMap((range) =>
+      (main && !main.layout.isImage ? [false, true] : [false]).map((isNoise) => ({ range, isNoise })),
+    ),
+    draw(of, call, seed) {
       const feeds: Record<string, Value> = {}
       for (const [p, { input, dims, axis, layout, isData }] of plans.entries()) {
         const rng = random(mix(seed, call, p))
@@ -271,7 +278,7 @@ function rangedInputs({
         const inner = axis === undefined ? 1 : dims.slice(axis + 1).reduce((a, b) => a * b, 1)
         const count = axis === undefined ? 1 : dims[axis]
         for (let s = 0; s < count; s++) {
-          const sample = drawSample(layout, range, call * samples + s, rng)
+          const sample = drawSample(layout, of, call * samples + s, rng)
           sample.forEach((v, j) => {
             const at = axis === undefined ? j : (Math.floor(j / inner) * count + s) * inner + (j % inner)
             data[at] = v

@@ -1,7 +1,8 @@
 /**
  * Values that stand in for data where there is none: pictures, sounds, maps and vectors with the structure of real ones
- * (spectra that fall with frequency, edges, pauses), in every range that people feed.
+ * (spectra that fall with frequency, edges, pauses), and flat noise, in every range that people feed.
  */
+import type { InputGroup } from '../data/handle.ts'
 import type { Random } from '../tensor/random.ts'
 
 /** What a tensor's shape suggests that it holds. */
@@ -15,6 +16,8 @@ export interface Layout {
   readonly width: number
   /** Channels are the last axis. */
   readonly interleaved: boolean
+  /** Channels and two sides. Hardly anybody feeds flat noise to a model of images: it is one of the kinds of pictures. */
+  readonly isImage?: boolean
 }
 
 const soundLength = 256
@@ -25,7 +28,7 @@ export function layoutOf(dims: readonly number[]): Layout {
   if (dims.length === 3) {
     const interleaved = !known(dims[0]) && known(dims[2])
     const [channels, height, width] = interleaved ? [dims[2], dims[0], dims[1]] : dims
-    return { form: 'picture', channels, height, width, interleaved }
+    return { form: 'picture', channels, height, width, interleaved, isImage: true }
   }
   const sides = dims.filter((d) => d > 1)
   if (sides.length === 1 && sides[0] >= soundLength)
@@ -52,16 +55,11 @@ export function rangesOf(form: Form): string[] {
   return Object.keys(ranges[form])
 }
 
-/** One sample in a range. `index` says which of the kinds of the form it is, in turn. */
-export function drawSample(layout: Layout, range: string, index: number, rng: Random): Float32Array {
+/** One sample of a group. `index` says which of the kinds of the form, or of noise, it is, in turn. */
+export function drawSample(layout: Layout, { range, isNoise }: InputGroup, index: number, rng: Random): Float32Array {
   const { channels, height, width, interleaved, form } = layout
   const map = ranges[form][range] ?? Object.values(ranges[form])[0]
-  const planar =
-    form === 'sound'
-      ? sound(channels, width, index, rng)
-      : form === 'picture'
-        ? picture(channels, height, width, index, rng)
-        : vector(width, index, rng)
+  const planar = isNoise ? noise(layout, index, rng) : signals[form](layout, index, rng)
   const area = height * width
   const out = new Float32Array(planar.length)
   for (let i = 0; i < planar.length; i++) {
@@ -69,6 +67,24 @@ export function drawSample(layout: Layout, range: string, index: number, rng: Ra
     out[to] = map(planar[i])
   }
   return out
+}
+
+const signals: Readonly<Record<Form, (layout: Layout, index: number, rng: Random) => Float32Array>> = {
+  picture,
+  sound,
+  vector,
+}
+
+/** Flat noise, uniform and normal in turn, of the range of the form's signals. */
+function noise({ form, channels, height, width }: Layout, index: number, rng: Random): Float32Array {
+  const out = new Float32Array(channels * height * width)
+  const next = index % 2 === 0 ? () => 2 * rng.next() - 1 : () => 0.5 * rng.normal()
+  if (form === 'sound') {
+    const level = loudness(rng)
+    return out.map(() => Math.min(1, Math.max(-1, level * next())))
+  }
+  if (form === 'vector') return out.map(() => 0.5 + 0.5 * next())
+  return out.map(() => Math.min(1, Math.max(0, 0.5 + 0.5 * next())))
 }
 
 /** Noise whose power falls with frequency: octaves of a coarse grid, interpolated, each half as strong. Within about -1..1. */
@@ -99,11 +115,11 @@ function clouds(height: number, width: number, roughness: number, rng: Random): 
   return out
 }
 
-/** Pictures within 0..1: scenes of flat shapes before clouds, clouds alone, and now and then plain noise. */
-function picture(channels: number, height: number, width: number, index: number, rng: Random): Float32Array {
+/** Pictures within 0..1: scenes of flat shapes before clouds, clouds alone, and of images now and then plain noise. */
+function picture({ channels, height, width, isImage }: Layout, index: number, rng: Random): Float32Array {
   const area = height * width
   const out = new Float32Array(channels * area)
-  const kind = index % 4
+  const kind = index % (isImage ? 4 : 3)
   if (kind === 3) return out.map(() => rng.next())
   const [brightness, contrast] = [0.2 + 0.6 * rng.next(), 0.15 + 0.35 * rng.next()]
   const shared = clouds(height, width, 0.55, rng)
@@ -136,22 +152,21 @@ function addShape(
   }
 }
 
-/** Sounds within -1..1: voiced harmonics with pauses, noise that falls with frequency, tones that rise, plain noise. */
-function sound(channels: number, length: number, index: number, rng: Random): Float32Array {
-  const kind = index % 4
-  const loudness = 10 ** (-0.1 - 1.5 * rng.next())
+/** From nearly the loudest to a thirtieth of it. */
+function loudness(rng: Random): number {
+  return 10 ** (-0.1 - 1.5 * rng.next())
+}
+
+/** Sounds within -1..1: voiced harmonics with pauses, noise that falls with frequency, tones that rise. */
+function sound({ channels, width: length }: Layout, index: number, rng: Random): Float32Array {
+  const kind = index % 3
+  const level = loudness(rng)
   const base =
-    kind === 0
-      ? voice(length, rng)
-      : kind === 1
-        ? clouds(1, length, 0.6, rng).map((x) => x / 2)
-        : kind === 2
-          ? sweep(length, rng)
-          : Float32Array.from({ length }, () => 0.35 * rng.normal())
+    kind === 0 ? voice(length, rng) : kind === 1 ? clouds(1, length, 0.6, rng).map((x) => x / 2) : sweep(length, rng)
   const out = new Float32Array(channels * length)
   for (let c = 0; c < channels; c++)
     for (let i = 0; i < length; i++)
-      out[c * length + i] = Math.min(1, Math.max(-1, loudness * base[i] + 0.003 * rng.normal()))
+      out[c * length + i] = Math.min(1, Math.max(-1, level * base[i] + 0.003 * rng.normal()))
   return out
 }
 
@@ -179,10 +194,8 @@ function sweep(length: number, rng: Random): Float32Array {
   )
 }
 
-/** Vectors about within 0..1: independent numbers, neighbours that belong together, and few that are not zero. */
-function vector(length: number, index: number, rng: Random): Float32Array {
-  const kind = index % 3
-  if (kind === 0) return Float32Array.from({ length }, () => 0.5 + 0.25 * rng.normal())
-  if (kind === 1) return clouds(1, length, 0.7, rng).map((x) => 0.5 + 0.3 * x)
+/** Vectors about within 0..1: neighbours that belong together, and few that are not zero. */
+function vector({ width: length }: Layout, index: number, rng: Random): Float32Array {
+  if (index % 2 === 0) return clouds(1, length, 0.7, rng).map((x) => 0.5 + 0.3 * x)
   return Float32Array.from({ length }, () => (rng.next() < 0.2 ? rng.next() : 0))
 }

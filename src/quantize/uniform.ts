@@ -11,7 +11,7 @@
 
 import { blocksOf, type Moments, maxBlock } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
-import type { DataHandle } from '../data/handle.ts'
+import type { DataHandle, InputGroup } from '../data/handle.ts'
 import { stopIfAborted } from '../errors.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
@@ -267,7 +267,7 @@ function sensitivityInputs(
   model: Model,
   layers: number,
   { data }: Context,
-): { batches: Feeds[]; groups?: string[]; once: boolean } {
+): { batches: Feeds[]; groups?: InputGroup[]; once: boolean } {
   const { calibration, groups } = data as DataHandle
   const all = calibration()
   if (!groups) return { batches: firstSamples(all, sensitivitySamples), once: false }

@@ -3,7 +3,9 @@
  * Kullback-Leibler divergence of decisions' scores, and of values the noise as a share of what they vary. A mean over
  * samples, and a sum over outputs.
  */
+import type { InputGroup } from '../data/handle.ts'
 import type { Value } from '../method.ts'
+import { groupKey } from './group-key.ts'
 import { type BatchOutput, samplesOf } from './samples.ts'
 import { klDivergence, logitOf, rowsAlong } from './scores.ts'
 import { factsOf } from './tally-values.ts'
@@ -12,13 +14,13 @@ import { isDecision, type OutputTask, type Task } from './task.ts'
 type Outputs = Readonly<Record<string, Value>>
 
 /**
- * The divergence from `reference`, the original's outputs by batch. With `groups`, the range of random inputs that each
- * batch is of, all outputs are compared as values, and every range counts alike.
+ * The divergence from `reference`, the original's outputs by batch. With `groups`, the random inputs that each
+ * batch is of, all outputs are compared as values, and every group counts alike.
  */
 export function divergenceFrom(
   reference: readonly Outputs[],
   task: Task,
-  groups?: readonly string[],
+  groups?: readonly InputGroup[],
 ): (other: readonly Outputs[]) => number {
   const parts = task.outputs
     .filter((o) => o.kind !== 'ignored')
@@ -72,10 +74,10 @@ function softplus(x: number): number {
 function valued(
   reference: readonly Outputs[],
   task: OutputTask,
-  groups?: readonly string[],
+  groups?: readonly InputGroup[],
 ): (other: readonly Outputs[]) => number {
   const makers = new Map<string, ReturnType<typeof factsOf>>()
-  const groupOf = (b: number): string => groups?.[b] ?? ''
+  const groupOf = (b: number): string => groupKey(task, groups?.[b])
   for (const [b, outputs] of reference.entries()) {
     const maker = makers.get(groupOf(b)) ?? factsOf(task)
     maker.add(cut(outputs, task))

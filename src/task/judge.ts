@@ -6,12 +6,14 @@
  * few numbers of a regressor or box count alike, each by its own variation; of larger outputs the elements are pooled.
  */
 import type { Dataset } from '../data/dataset.ts'
+import type { InputGroup } from '../data/handle.ts'
 import { stopIfAborted } from '../errors.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
 import { bytesOf } from '../tensor/dtype.ts'
 import { answersFor } from './answers.ts'
+import { groupKey } from './group-key.ts'
 import { judgedModel } from './judged-model.ts'
 import { type BatchOutput, samplesOf } from './samples.ts'
 import { type DecisionJudgement, DecisionTally } from './tally-decisions.ts'
@@ -27,7 +29,7 @@ export interface JudgedBatch {
   /** Which samples of the data set they are, for labels. */
   readonly indices?: ArrayLike<number>
   /** Batches of one group are judged together, apart from those of others: a range of random inputs. */
-  readonly group?: string
+  readonly group?: InputGroup
 }
 
 export interface JudgeOptions {
@@ -93,7 +95,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
     if (bytes <= mostKept) kept.push(values)
     for (const o of judged) {
       const key = keyOf(o, batch)
-      const part = parts.get(key) ?? { task: o, group: batch.group, facts: factsOf(o), samples: 0 }
+      const part = parts.get(key) ?? { task: o, group: groupKey(o, batch.group), facts: factsOf(o), samples: 0 }
       const cut = cutOf(values, o, batch)
       part.facts.add(cut)
       part.samples += cut.samples
@@ -189,8 +191,8 @@ function addSignals(
     if (list.length > 0) subjects.set(key, { ...(subjects.get(key) as Subject), signal: Float64Array.from(list) })
 }
 
-function keyOf({ output }: OutputTask, { group = '' }: JudgedBatch): string {
-  return `${group}\n${output}`
+function keyOf(task: OutputTask, { group }: JudgedBatch): string {
+  return `${groupKey(task, group)}\n${task.output}`
 }
 
 function cutOf(values: Record<string, Value>, { output, batchAxis }: OutputTask, batch: JudgedBatch): BatchOutput {

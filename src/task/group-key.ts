@@ -1,0 +1,12 @@
+/** Which inputs an output is judged on together. */
+import type { InputGroup } from '../data/handle.ts'
+import { isDecision, type OutputTask } from './task.ts'
+
+/**
+ * The name of a group's inputs for one output. Scores behind decisions hardly differ from one flat noise to the next, and
+ * what they differ by decides nothing: noise is judged together with the signals of its range.
+ */
+export function groupKey(task: OutputTask, group: InputGroup | undefined): string {
+  if (!group) return ''
+  return group.isNoise && !isDecision(task) ? `${group.range} (flat noise)` : group.range
+}
