@@ -68,6 +68,16 @@ describe('what ONNX Runtime still runs in its old form computes the same bits', 
   })
 })
 
+test.each(['', ' {across_channels: 1}'])('MeanVarianceNormalization%s has axes since 9', async (flags) => {
+  const old = graph(6, `y = MeanVarianceNormalization(x)${flags}`)
+  const [before, after] = [await compute(old), await compute(upgradeOpset(old, 17))]
+  expect(after.y.dims).toEqual(before.y.dims)
+  const wanted = before.y.data as Float32Array
+  ;(after.y.data as Float32Array).forEach((v, i) => {
+    expect(v).toBeCloseTo(wanted[i], 5)
+  })
+})
+
 describe('what it has no kernel for computes what the same written anew does', () => {
   const p = 'p: float32[3] = {0.5, -2, 3}'
   const row = 'p: float32[6] = {1, 2, 3, -4, 5, 6}'
