@@ -1,9 +1,10 @@
 /** Random inputs in place of data: as many as give a figure that holds, and as the model's cost allows. */
 import type { DataHandle } from '../data/handle.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
+import { subgraphsOf } from '../graph/walk.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Feeds } from '../method.ts'
-import type { Model } from '../model.ts'
+import type { Graph, Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import type { JudgedBatch } from '../task/judge.ts'
 import { sizeOf } from '../tensor/dtype.ts'
@@ -119,8 +120,21 @@ const calibrationDraw = 104729
 function costOf(model: Model, { shapes, samples }: RandomInputs): { macs: number; values: number } {
   const { totals } = inspectModel(withInputShapes(model, new Map(Object.entries(shapes))))
   const values = Object.values(shapes).reduce((sum, dims) => sum + sizeOf(dims), 0) / samples
-  return {
-    macs: Math.max((totals.macs ?? 0) / samples, totals.params, values),
-    values,
-  }
+  const steps = (nodesInLoops(model.graph) * longestAxis(shapes) * stepCost) / samples
+  return { macs: Math.max((totals.macs ?? 0) / samples, totals.params, values) + steps, values }
+}
+
+/** What running one node of a loop's body once costs, in multiply-adds that take as long. */
+const stepCost = 1e5
+
+/** Nodes in the bodies of Loop and Scan, which are run again for each step of a sequence. */
+function nodesInLoops(graph: Graph): number {
+  return graph.nodes.reduce((sum, node) => {
+    const isLoop = node.op === 'Loop' || node.op === 'Scan'
+    return sum + subgraphsOf(node).reduce((n, body) => n + nodesInLoops(body) + (isLoop ? body.nodes.length : 0), 0)
+  }, 0)
+}
+
+function longestAxis(shapes: RandomInputs['shapes']): number {
+  return Math.max(1, ...Object.values(shapes).flat())
 }

@@ -1,0 +1,36 @@
+/** How many random inputs a model is judged on: as many as its cost allows. */
+import { expect, it } from 'vitest'
+import { model, node, valueInfo } from '../graph/build.ts'
+import type { Model } from '../model.ts'
+import { floatTensor } from '../tensor/dtype.ts'
+import { randomData } from './random-data.ts'
+
+/** y = Σ over the steps of s of tanh(s·w): a loop over an axis that the model leaves open. */
+function loopOver(): Model {
+  const body = {
+    name: 'body',
+    nodes: [node('MatMul', ['step', 'w'], ['p']), node('Tanh', ['p'], ['t']), node('Add', ['state', 't'], ['next'])],
+    initializers: new Map(),
+    inputs: [valueInfo('state', 'float32', ['N', 8]), valueInfo('step', 'float32', ['N', 8])],
+    outputs: [valueInfo('next', 'float32', ['N', 8])],
+  }
+  return model({
+    nodes: [node('Scan', ['x', 'steps'], ['y'], { body: { type: 'graph', value: body }, num_scan_inputs: 1 })],
+    initializers: new Map([['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))]]),
+    inputs: [valueInfo('x', 'float32', ['N', 8]), valueInfo('steps', 'float32', ['T', 'N', 8])],
+    outputs: [valueInfo('y', 'float32', ['N', 8])],
+  })
+}
+
+it('counts the steps of a loop, whose many small calls take long', async () => {
+  const straight = model({
+    nodes: [node('MatMul', ['x', 'w'], ['y'])],
+    initializers: new Map([['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))]]),
+    inputs: [valueInfo('x', 'float32', ['N', 8])],
+    outputs: [valueInfo('y', 'float32', ['N', 8])],
+  })
+  const [looped, plain] = [await randomData(loopOver(), 1), await randomData(straight, 1)]
+  expect(plain.mostSamples).toBe(1024)
+  expect(looped.mostSamples).toBeLessThan(512)
+  expect(looped.mostSamples).toBeGreaterThan(3)
+})
