@@ -1,4 +1,5 @@
 /** What a command of the command line is: its arguments, its options as a table, and its work. */
+import { compressTable } from '../compress/options.ts'
 import type { OptionsOf, OptionTable } from '../options.ts'
 import type { Io } from './io.ts'
 
@@ -22,6 +23,13 @@ export function defineCommand<const T extends OptionTable>(command: CliCommand<T
   return command
 }
 
+/** The file that a command must be told to write. */
+export function outputOption<const W extends '.onnx' | '.cop'>(help: string, writes: W) {
+  return {
+    output: { type: 'string', required: true, short: 'o', value: 'file', writes, help },
+  } as const satisfies OptionTable
+}
+
 /** Of commands that run models. */
 export const threadsOption = {
   threads: {
@@ -34,14 +42,7 @@ export const threadsOption = {
   },
 } as const satisfies OptionTable
 
-export const taskOption = {
-  task: {
-    type: 'string',
-    optional: true,
-    value: 'task',
-    help: 'what the outputs mean, as KIND or OUTPUT=KIND between commas: classes, binary, labels, numbers, embedding, image, mask, tokens, state or ignored (default: guessed, and printed)',
-  },
-} as const satisfies OptionTable
+export const taskOption = { task: compressTable.task } as const satisfies OptionTable
 
 export const latencyOption = {
   latency: { type: 'boolean', default: true, help: 'measure how long a call takes' },

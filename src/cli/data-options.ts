@@ -1,5 +1,6 @@
 /** The options that commands share which take data: the spec, the preprocessing, the seed. */
 
+import { compressTable } from '../compress/options.ts'
 import { requiredInputs } from '../data/batcher.ts'
 import { bindSplits } from '../data/bind-splits.ts'
 import { hasImages, type Preprocess } from '../data/dataset.ts'
@@ -73,14 +74,7 @@ export const dataOptions = {
     value: 'answer',
     help: 'yes or no: whether the first row of a csv names the columns (default: where it has words)',
   },
-  seed: {
-    type: 'number',
-    default: 0,
-    min: 0,
-    max: 2 ** 32 - 1,
-    integer: true,
-    help: 'seed of every random draw',
-  },
+  seed: compressTable.seed,
 } as const satisfies OptionTable
 
 export type ShapeFlags = OptionsOf<typeof shapeOption>

@@ -1,20 +1,13 @@
 /** The options of the commands that train: `train`, `finetune`, `prune`. */
 import type { OptionsOf, OptionTable } from '../options.ts'
 import { learningOptions, type UsualLength } from '../train/learning.ts'
-import { threadsOption } from './command.ts'
+import { outputOption, threadsOption } from './command.ts'
 import { dataOptions } from './data-options.ts'
 
 /** A table for a command, whose usual length and rate are its own. */
 export function trainOptions(usual: UsualLength) {
   return {
-    output: {
-      type: 'string',
-      required: true,
-      short: 'o',
-      value: 'file',
-      writes: '.onnx',
-      help: 'the trained model (.onnx)',
-    },
+    ...outputOption('the trained model (.onnx)', '.onnx'),
     ...dataOptions,
     ...learningOptions(usual),
     checkpoint: {

@@ -4,13 +4,12 @@ import type { Method } from '../../method.ts'
 import { methodNamed, methods } from '../../methods.ts'
 import { saveModel } from '../../node/files.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
-import { type CliCommand, type Invocation, taskOption, threadsOption } from '../command.ts'
+import { type CliCommand, type Invocation, outputOption, taskOption, threadsOption } from '../command.ts'
 import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../data-options.ts'
 import { openToWork } from '../inputs.ts'
+import { taskOf } from '../train-model.ts'
 
-const outputOption = {
-  output: { type: 'string', required: true, short: 'o', value: 'file', writes: '.onnx', help: 'the result (.onnx)' },
-} as const satisfies OptionTable
+const resultOption = outputOption('the result (.onnx)', '.onnx')
 
 const feedOptions = {
   ...dataOptions,
@@ -33,7 +32,7 @@ export function applyCommand(id: string | undefined): CliCommand {
   const { seed } = dataOptions
   const shared = method?.data ? feedOptions : { ...shapeOption, seed }
   // First those of the method, which may have their own default for one that is shared.
-  const options = { ...outputOption, ...method?.options, ...shared, ...method?.options }
+  const options = { ...resultOption, ...method?.options, ...shared, ...method?.options }
   return {
     arguments: '<method> <model>',
     ...(method ? { help: `${method.id}: ${method.help}${method.data ? `. Data: ${method.data}` : ''}` } : {}),
@@ -42,7 +41,7 @@ export function applyCommand(id: string | undefined): CliCommand {
   }
 }
 
-type Given = OptionsOf<OptionTable> & OptionsOf<typeof outputOption> & OptionsOf<typeof feedOptions>
+type Given = OptionsOf<OptionTable> & OptionsOf<typeof resultOption> & OptionsOf<typeof feedOptions>
 
 async function apply(
   method: Method,
@@ -54,12 +53,14 @@ async function apply(
   const original = openToWork(path, { outputs: [flags.output] })
   const model = shapedModel(original, flags)
   const data = method.data ? await bindData(model, flags, io, signal) : undefined
+  const task = data && taskOf(model, data.splits.train, flags)
   const usual = { samples: flags.samples, batchSize: flags.batch }
   const options = Object.fromEntries(Object.keys(method.options).map((name) => [name, given[name]]))
   const result = await method(model, options as Partial<OptionsOf<OptionTable>>, {
     ...(data
       ? { data: dataHandle({ train: data.splits.train, batcher: data.batcher }, { seed: flags.seed, usual }) }
       : {}),
+    ...(task ? { task } : {}),
     seed: flags.seed ?? 0,
     signal,
     progress: io.progress,

@@ -17,21 +17,21 @@ import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
 import { isSameModel, speedInWords, speedVerdict } from '../../speed-up.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
-import { compareSizesOption, defineCommand, type Invocation, latencyOption, threadsOption } from '../command.ts'
+import {
+  compareSizesOption,
+  defineCommand,
+  type Invocation,
+  latencyOption,
+  outputOption,
+  threadsOption,
+} from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { inputFacts, withoutFolders } from '../facts.ts'
 import { openAny } from '../inputs.ts'
 
 const options = {
-  output: {
-    type: 'string',
-    required: true,
-    short: 'o',
-    value: 'file',
-    writes: '.onnx',
-    help: 'the compressed model (.onnx)',
-  },
+  ...outputOption('the compressed model (.onnx)', '.onnx'),
   ...dataOptions,
   ...compressTable,
   pack: { type: 'string', optional: true, value: 'file', writes: '.cop', help: 'also write the packed file (.cop)' },

@@ -8,7 +8,7 @@ import { withPool } from '../../node/pool.ts'
 import { concat } from '../../onnx/wire.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { count, sizeDifference } from '../../report/format.ts'
-import { compareSizesOption, defineCommand } from '../command.ts'
+import { compareSizesOption, defineCommand, outputOption } from '../command.ts'
 import { openInput } from '../inputs.ts'
 import type { Io } from '../io.ts'
 import { checkOutputs } from '../outputs.ts'
@@ -25,7 +25,7 @@ const packThreads = {
 } as const satisfies OptionTable
 
 const packOptions = {
-  output: { type: 'string', required: true, short: 'o', value: 'file', writes: '.cop', help: 'the packed file (.cop)' },
+  ...outputOption('the packed file (.cop)', '.cop'),
   mode: {
     type: 'choice',
     of: ['fast', 'default', 'max'],
@@ -38,14 +38,7 @@ const packOptions = {
 } as const satisfies OptionTable
 
 const unpackOptions = {
-  output: {
-    type: 'string',
-    required: true,
-    short: 'o',
-    value: 'file',
-    writes: '.onnx',
-    help: 'the model (.onnx); beyond 2 GiB its weights lie beside it (.onnx.data)',
-  },
+  ...outputOption('the model (.onnx); beyond 2 GiB its weights lie beside it (.onnx.data)', '.onnx'),
   ...packThreads,
 } as const satisfies OptionTable
 

@@ -5,12 +5,12 @@ import { randomData, randomSpec } from '../../evaluate/random-data.ts'
 import { readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { parseRecipe, runSteps } from '../../recipe.ts'
-import { defineCommand, type Invocation, threadsOption } from '../command.ts'
+import { defineCommand, type Invocation, outputOption, threadsOption } from '../command.ts'
 import { bindSpec } from '../data-options.ts'
 import { openAny } from '../inputs.ts'
 
 const options = {
-  output: { type: 'string', required: true, short: 'o', value: 'file', writes: '.onnx', help: 'the result (.onnx)' },
+  ...outputOption('the result (.onnx)', '.onnx'),
   data: {
     type: 'string',
     optional: true,
