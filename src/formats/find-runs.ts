@@ -55,9 +55,14 @@ export function marksOf(info: TensorInfo, data: Uint8Array): Uint32Array {
 function wordsOf({ dtype }: TensorInfo, data: Uint8Array) {
   const { bits, kind } = dataTypes[dtype]
   const width = bits / 8
-  const buffer = new Uint8Array(data).buffer
   const signed = kind === 'float'
-  const array = width === 1 ? new Uint8Array(buffer) : width === 2 ? new Uint16Array(buffer) : new Uint32Array(buffer)
+  const { buffer, byteOffset, byteLength } = data.byteOffset % Math.min(width, 4) === 0 ? data : data.slice()
+  const array =
+    width === 1
+      ? new Uint8Array(buffer, byteOffset, byteLength)
+      : width === 2
+        ? new Uint16Array(buffer, byteOffset, byteLength / 2)
+        : new Uint32Array(buffer, byteOffset, byteLength / 4)
   const sign = signed ? (width === 2 ? 0x8000 : 0x80000000 | 0) : 0
   return {
     sign,

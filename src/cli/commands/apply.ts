@@ -53,6 +53,7 @@ async function apply(
   const original = openToWork(path, { outputs: [flags.output] })
   const model = shapedModel(original, flags)
   const data = method.data ? await bindData(model, flags, io, signal) : undefined
+  if (method.trains && !data) throw new Error(`apply: ${method.id} trains, and there is no data; expected --data SPEC`)
   const task = data && taskOf(model, data.splits.train, flags)
   const usual = { samples: flags.samples, batchSize: flags.batch }
   const options = Object.fromEntries(Object.keys(method.options).map((name) => [name, given[name]]))
