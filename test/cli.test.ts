@@ -160,9 +160,14 @@ describe('bad input gets one sentence and exit code 1, and leaves nothing behind
     ],
     ['speed without data', ['compress', digits, '-o', 'x.onnx', '--goal', 'speed'], /--data/],
     ['writing over the input', ['compress', 'copy.onnx', '-o', 'copy.onnx'], /copy\.onnx: .*another|of its own/],
-    ['packing over the input', ['pack', 'copy.onnx', '-o', './copy.onnx'], /^\.\/copy\.onnx: it would be written over/],
-    ['a recipe over its model', ['run', 'recipe.json', 'copy.onnx', '-o', './copy.onnx'], /it would be written over/],
-    ['a recipe over itself', ['run', 'recipe.json', 'copy.onnx', '-o', './recipe.json'], /it would be written over/],
+    [
+      'packing over the input',
+      ['pack', 'copy.onnx', '-o', './copy.onnx'],
+      /^\.\/copy\.onnx: expected a name that ends in \.cop/,
+    ],
+    ['unpacking over the input', ['unpack', 'copy.onnx', '-o', './copy.onnx'], /^\.\/copy\.onnx: this would overwrite/],
+    ['a recipe over its model', ['run', 'recipe.json', 'copy.onnx', '-o', './copy.onnx'], /this would overwrite/],
+    ['a recipe over itself', ['run', 'recipe.json', 'copy.onnx', '-o', './recipe.json'], /ends in \.onnx/],
     ['no number of images', ['compress', digits, '-o', 'x.onnx', '--data', 'digits:x'], /^digits:x: "x" is no number/],
     [
       'a scan that is not there',

@@ -44,7 +44,9 @@ describe('openInput', () => {
     const others = { inputs: [at('recipe.json')], outputs: [undefined, at(output)] }
     const before = new Map(['real/a.onnx', 'ext.onnx', 'ext.onnx.data'].map((f) => [f, readFileSync(at(f))]))
     for (const open of [openInput, openAny])
-      expect(() => open(at(input), others)).toThrow('it would be written over; expected a name of its own')
+      expect(() => open(at(input), others)).toThrow(
+        'this would overwrite an input or another output; expected a name of its own',
+      )
     for (const [name, bytes] of before) expect(readFileSync(at(name)).equals(bytes)).toBe(true)
   })
 

@@ -13,7 +13,7 @@ export function checkOutputs(inputs: readonly string[], outputs: readonly (strin
     const place = placeOf(name)
     const folder = dirname(name)
     if (taken.has(place))
-      throw new Error(`${name}: it would be written over; expected a name of its own for each output`)
+      throw new Error(`${name}: this would overwrite an input or another output; expected a name of its own`)
     taken.add(place)
     if (!existsSync(folder)) throw new Error(`${name}: there is no folder ${folder}`)
     tryToWrite(name)

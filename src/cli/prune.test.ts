@@ -174,7 +174,7 @@ it("prunes each tensor as a scan's file recommends", async () => {
   await runPrune(start, untrained, told, signal)
   expect(io.said.join()).toContain('scan.json is a scan of trained.onnx with other weights')
 
-  await expect(prune({ output: scan })).rejects.toThrow('scan.json: it would be written over')
+  await expect(prune({ output: scan })).rejects.toThrow('scan.json: this would overwrite')
   await expect(prune({ scope: 'global' })).rejects.toThrow(
     'scope global with a share for each tensor; expected scope layer',
   )

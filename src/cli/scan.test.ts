@@ -116,8 +116,8 @@ it('says in one sentence what is wrong', async () => {
     [{ sparsities: '0.5,0.4' }, /expected rising numbers/],
     [{ retrain: '1', retrainSamples: '20' }, /--retrain: \d+ samples are left to train on; expected at least 64/],
     [{ output: file('broken.json') }, /broken.json: it is not JSON/],
-    [{ report: model }, /model.onnx: it would be written over; expected a name of its own/],
-    [{ report: file('x.json') }, /x.json: it would be written over/],
+    [{ report: model }, /model.onnx: this would overwrite an input or another output; expected a name of its own/],
+    [{ report: file('x.json') }, /x.json: this would overwrite/],
     [{ output: file('nowhere/x.json') }, /there is no folder/],
   ]
   const before = readFileSync(model)

@@ -119,7 +119,7 @@ it('finetune learns from a teacher, at --alpha 1 from images without labels', as
   for (const [more, message] of [
     [{ alpha: undefined }, /it has no labels; expected labels or targets/],
     [{ teacher: undefined }, /^--temperature: there is no teacher; expected --teacher MODEL with it$/],
-    [{ output: teacher }, /teacher\.onnx: it would be written over/],
+    [{ output: teacher }, /teacher\.onnx: this would overwrite/],
   ] as const)
     await expect(runFinetune(student, { ...taught, ...more }, io, signal)).rejects.toThrow(message)
 })
@@ -137,7 +137,7 @@ it('says in one sentence what is wrong with its flags', async () => {
     ['lenet5', { validation: '0', patience: '2' }, /--patience: .*expected --validation/],
     ['lenet5', { output: join(folder, 'none/x.onnx') }, /none\/x.onnx: there is no folder/],
     ['lenet5', { output: folder }, /it is a folder; expected a file/],
-    ['lenet5', { history: join(folder, 'out.onnx') }, /would be written over/],
+    ['lenet5', { history: join(folder, 'out.onnx') }, /would overwrite/],
     ['lenet5', { data: `npz:${join(folder, 'none.npz')}` }, /none.npz: there is no such file/],
     ['lenet5', { input: '3,32,32' }, /\[1,28,28\] do not fit the model's input "input" \[N,3,32,32\]/],
     ['lenet5', { classes: '4' }, /labels of 10 classes fit no output of the model \("logits" \[N,4\]\)/],

@@ -45,7 +45,7 @@ function qualityTile(report: Report): string | undefined {
   const { before, after, judged, agreement, testSet, goal } = report
   const [worst] = judgedRows(report)
   const held: Tone = !goal || !worst ? 'plain' : worst.broken ? 'bad' : 'good'
-  const wanted = goal && worst?.wanted ? `; ${worst.wanted} wanted` : ''
+  const wanted = goal && worst?.wanted ? `; limit: ${worst.wanted}` : ''
   const isPoints = worst?.value.endsWith('points')
   // Where another output broke its limit, that is what matters.
   if (before.top1 !== undefined && after.top1 !== undefined && (isPoints || !worst?.broken)) {

@@ -12,9 +12,9 @@ export function dateInWords(iso: string): string {
 /** What the search went by, and how far it went. */
 export function searched({ what, unit, loss, limit }: NonNullable<Report['heldBack']>): string {
   if (unit === 'dB of noise')
-    return `The search judged by ${what}: ${decibels(-loss)} kept, at least ${(-limit).toFixed(1)} dB wanted.`
+    return `The search judged by ${what}: ${decibels(-loss)} kept (limit: at least ${(-limit).toFixed(1)} dB).`
   const [lost, most] = apart(loss, limit)
-  return `The search judged by ${what}: ${lost} ${unit} lost, at most ${most} wanted.`
+  return `The search judged by ${what}: ${lost} ${unit} lost (limit ${most}).`
 }
 
 /** The 95 % interval of a share that was found on so many samples: "95 %: 94.3 to 97.1 %". */
