@@ -56,7 +56,7 @@ function wordsOf({ dtype }: TensorInfo, data: Uint8Array) {
   const { bits, kind } = dataTypes[dtype]
   const width = bits / 8
   const signed = kind === 'float'
-  const { buffer, byteOffset, byteLength } = data.byteOffset % Math.min(width, 4) === 0 ? data : data.slice()
+  const { buffer, byteOffset, byteLength } = data.byteOffset % Math.min(width, 4) === 0 ? data : new Uint8Array(data)
   const array =
     width === 1
       ? new Uint8Array(buffer, byteOffset, byteLength)

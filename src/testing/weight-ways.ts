@@ -368,10 +368,14 @@ export const weightWays: Readonly<Record<string, () => WeightWay>> = {
       weights: ['w'],
       inputDims: ['N', 8, 8, 8],
     }),
+  // Behind a normalisation, as in networks: inputs of hundreds would choose one position each, by a hair.
   Attention: () =>
     way({
-      nodes: [node('Attention', ['x', 'w', 'b'], ['y'], { num_heads: 2 }, contrib)],
-      tensors: [draw('w', [32, 96]), draw('b', [96])],
+      nodes: [
+        node('LayerNormalization', ['x', 'gamma', 'beta'], ['n']),
+        node('Attention', ['n', 'w', 'b'], ['y'], { num_heads: 2 }, contrib),
+      ],
+      tensors: [draw('gamma', [32]), draw('beta', [32]), draw('w', [32, 96]), draw('b', [96])],
       weights: ['w'],
       inputDims: ['N', 6, 32],
     }),

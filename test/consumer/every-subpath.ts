@@ -8,6 +8,7 @@ import { compressors, openModel, saveModel } from 'coppice/node'
 import { magnitude, pruneAndTrain } from 'coppice/prune'
 import { share, uniform } from 'coppice/quantize'
 import { type Report, renderText } from 'coppice/report'
+import { finetune, pruneInRounds } from 'coppice/retrain'
 import { decodeCop, loadSession } from 'coppice/runtime'
 import { foldBatchNorm, removeUnused } from 'coppice/simplify'
 import { type CheckpointStore, cosine, keepZeros, l2, sgd, train } from 'coppice/train'
@@ -47,6 +48,7 @@ const shared = await share(await magnitude(await halving(pruned, { times: 2 }), 
 const simple = await removeUnused(await foldBatchNorm(shared))
 assert.ok((await runSteps(simple, [['remove-unused', {}]])).graph.nodes.length > 0)
 assert.equal(uniform.id, 'uniform')
+assert.deepEqual([finetune.id, pruneInRounds.id], ['finetune', 'prune-in-rounds'])
 
 const session = await openSession(simple)
 const { top1 } = await evaluateAccuracy(session, bound.batcher, splits.test)
