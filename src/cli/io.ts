@@ -70,24 +70,3 @@ export function createIo(json: boolean, now: () => number = () => performance.no
     finish: clear,
   }
 }
-
-/** A list of numbers from an option's text: `0.485,0.456,0.406`. */
-export function numberList(text: string, subject: string): number[] {
-  const values = text.split(',').map((t) => (t.trim() === '' ? Number.NaN : Number(t)))
-  if (values.some((v) => !Number.isFinite(v))) throw new Error(`${subject}: "${text}"; expected numbers between commas`)
-  return values
-}
-
-/** One number from an option's text, within bounds. */
-export function numberOption(
-  text: string,
-  subject: string,
-  { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, integer = false } = {},
-): number {
-  const value = text.trim() === '' ? Number.NaN : Number(text)
-  if (!(value >= min && value <= max) || (integer && !Number.isInteger(value))) {
-    const kind = integer ? 'a whole number' : 'a number'
-    throw new Error(`${subject}: "${text}"; expected ${kind} within [${min}, ${max}]`)
-  }
-  return value
-}
