@@ -100,6 +100,12 @@ describe('compress', () => {
     expect(readFileSync(join(folder, 'f.onnx')).equals(readFileSync(join(folder, 'g.onnx')))).toBe(true)
   })
 
+  it('apply gives warnings with --json too', async () => {
+    const { code, stdout } = await coppice('apply', 'obs', digits, '--sparsity', '0.1', '-o', 'h.onnx', '--json')
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout).warnings).toEqual([expect.stringContaining('no data was given')])
+  })
+
   it('unpack gives the compressed model back, byte for byte', async () => {
     const { code } = await coppice('unpack', 'a.cop', '-o', 'd.onnx')
     expect(code).toBe(0)

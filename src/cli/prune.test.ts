@@ -268,6 +268,10 @@ it('says in one sentence what is wrong with its flags', async () => {
     [{ data: undefined, epochs: '0', score: 'obd' }, /score obd needs data/],
     [{ data: undefined, epochs: '0', score: 'obs' }, /score obs needs data/],
     [{ quality: '1' }, /--quality: --sparsity is given too; expected one of/],
+    [
+      { scan: 'x.json', sparsity: undefined, sparsities: 'fc=0.5' },
+      /--scan: --sparsities is given too; expected one of/,
+    ],
     [{ quality: '-1', sparsity: undefined }, /--quality: "-1"; expected a number within \[0, 100\]/],
     [
       { quality: '0', sparsity: undefined, scope: 'layer' },

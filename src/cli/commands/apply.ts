@@ -56,6 +56,7 @@ async function apply(
   if (method.trains && !data) throw new Error(`apply: ${method.id} trains, and there is no data; expected --data SPEC`)
   const task = data && taskOf(model, data.splits.train, flags)
   const usual = { samples: flags.samples, batchSize: flags.batch }
+  const warnings: string[] = []
   const options = Object.fromEntries(Object.keys(method.options).map((name) => [name, given[name]]))
   const result = await method(model, options as Partial<OptionsOf<OptionTable>>, {
     ...(data
@@ -65,10 +66,11 @@ async function apply(
     seed: flags.seed ?? 0,
     signal,
     progress: io.progress,
-    warn: (message) => io.say(`warning: ${message}`),
+    warn: (message) => warnings.push(message),
   })
   const files = await saveModel(flags.output, asGiven(result, original))
   io.finish()
   const step = [method.id, options]
-  io.result(files.map((file) => `wrote ${file}`).join('\n'), { model: path, files, step })
+  const text = [...warnings.map((w) => `warning: ${w}`), ...files.map((file) => `wrote ${file}`)].join('\n')
+  io.result(text, { model: path, files, step, warnings })
 }

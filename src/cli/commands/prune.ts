@@ -133,7 +133,11 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
 /** How to prune: the shares are those of a scan, where one is given. */
 function readChoices(flags: PruneFlags, model: Model, io: Io): PruneOptions {
   const { scan, unit, ...choices } = flags
-  const ways = (['sparsity', 'quality'] as const).filter((name) => flags[name] !== undefined)
+  const named = Object.keys(choices.sparsities).length > 0
+  const ways = [
+    ...(['sparsity', 'quality'] as const).filter((name) => flags[name] !== undefined),
+    ...(named ? ['sparsities'] : []),
+  ]
   if (scan !== undefined && ways.length > 0)
     throw new Error(`--scan: --${ways[0]} is given too; expected one of --sparsity, --scan and --quality`)
   const sparsities = scan === undefined ? choices.sparsities : sharesOf(scan, { unit, model, io })
