@@ -163,6 +163,16 @@ export interface FunctionDef extends Extra {
   readonly metadata?: readonly StringEntry[]
 }
 
+/** The first version of ONNX's file format with constants that are no inputs, and the last operator set of it and of each after. */
+export const firstFreeIr = 4
+const lastSetOfIr = [9, 10, 11, 14, 18, 20, 22, 23, 24, 27]
+
+/** The oldest version of ONNX's file format for a model of an operator set (onnx/docs/Versioning.md). */
+export function irVersionOf(opset: number): number {
+  const at = lastSetOfIr.findIndex((last) => opset <= last)
+  return firstFreeIr + (at < 0 ? lastSetOfIr.length : at)
+}
+
 /** The newest version of ONNX's own operator set whose operators coppice knows. */
 export const newestOpset = 28
 

@@ -8,6 +8,7 @@ import { editGraph } from '../graph/edit.ts'
 import { intsAttribute } from '../graph/walk.ts'
 import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import type { Mix } from '../ops/coupling.ts'
+import { isInput } from '../ops/operator-sets.ts'
 import { floats, floatTensor, integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { type ChannelView, usesOf } from './channels.ts'
 
@@ -164,7 +165,7 @@ interface SplitAt {
 
 function resplit(changes: Changes, { node, sizes, opset }: SplitAt): void {
   const { split: _, num_outputs: __, ...attributes } = node.attributes
-  if (opset < 13) {
+  if (!isInput('Split', 'split', opset)) {
     changes.change(node, (n) => ({ ...n, attributes: { ...attributes, split: { type: 'ints', value: sizes } } }))
     return
   }

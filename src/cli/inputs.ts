@@ -4,6 +4,7 @@ import { type Model, opsetOf } from '../model.ts'
 import { type Opened, openWithFiles, readFileBytes } from '../node/files.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
+import { isTooOld } from '../ops/operator-sets.ts'
 import { densified } from '../simplify/densify.ts'
 import { upgradeOpset, upgradeTargets } from '../simplify/upgrade.ts'
 import { checkOutputs } from './outputs.ts'
@@ -33,8 +34,8 @@ export interface OpenedAny {
 }
 
 /**
- * A model to work with and all of its bytes, from an .onnx (with its external data) or a packed file. Operator sets before 7 are
- * raised, since neither ONNX Runtime nor the methods know them; throws where that cannot be done.
+ * A model to work with and all of its bytes, from an .onnx (with its external data) or a packed file. Operator sets that neither ONNX
+ * Runtime nor the methods know are raised; throws where that cannot be done.
  */
 export function openAny(path: string, files: Files = { outputs: [] }): OpenedAny {
   const bytes = readFileBytes(path)
@@ -61,7 +62,7 @@ function raised(path: string, opened: OpenedAny): OpenedAny {
 
 function raiseModel(path: string, model: Model): Model {
   try {
-    return opsetOf(model) < 7 ? upgradeOpset(model, upgradeTargets.oldest) : model
+    return isTooOld(opsetOf(model)) ? upgradeOpset(model, upgradeTargets.oldest) : model
   } catch (cause) {
     throw new Error(`${path}: ${(cause as Error).message}`, { cause })
   }

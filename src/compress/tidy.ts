@@ -1,5 +1,5 @@
 /**
- * What is done to a model before anything is quantised, and changes no output: what exporters left in it goes (notes, unused
+ * What is done to a model before anything is quantised. It changes no output: what exporters left is removed (notes, unused
  * weights, second copies), weights come to where quantisers find them (sparse ones become dense, local functions are put in
  * place of their calls, what constants alone compute is stored), and BatchNormalization is folded into the layers before it.
  */
@@ -7,22 +7,32 @@
 import { storedBytes, tensorsOf } from '../graph/walk.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
-import { settleWeights } from '../quantize/settle-weights.ts'
-import type { Step } from '../recipe.ts'
-import { densify } from '../simplify/densify.ts'
-import { foldBatchNorm } from '../simplify/fold-batch-norm.ts'
-import { inlineFunctions } from '../simplify/inline-functions.ts'
-import { mergeDuplicates, withoutDuplicates } from '../simplify/merge-duplicates.ts'
-import { removeUnused } from '../simplify/remove-unused.ts'
-import { stripNotes, withoutNotes } from '../simplify/strip-notes.ts'
+import { runSteps, type Step } from '../recipe.ts'
+import { withoutNotes } from '../simplify/strip-notes.ts'
 
 export interface Tidied {
   readonly model: Model
   /** The methods that changed something. */
   readonly steps: readonly Step[]
-  /** What went, one sentence each. */
+  /** What was removed, one sentence each. */
   readonly notes: readonly string[]
 }
+
+/** A method of tidying, and what a report says of what it changed. */
+interface Tidying {
+  readonly id: string
+  readonly told?: (before: Model, after: Model) => readonly string[]
+}
+
+const tidyings: readonly Tidying[] = [
+  { id: 'densify', told: toldOfSparse },
+  { id: 'strip-notes', told: toldOfNotes },
+  { id: 'remove-unused', told: removed('removed', 'that nothing reads') },
+  { id: 'inline-functions' },
+  { id: 'settle-weights' },
+  { id: 'merge-duplicates', told: removed('merged', 'stored again') },
+  { id: 'fold-batch-norm' },
+]
 
 export async function tidy(
   given: Model,
@@ -30,40 +40,41 @@ export async function tidy(
 ): Promise<Tidied> {
   const steps: Step[] = []
   const notes: string[] = []
-  let model = await densify(given)
-  if (model !== given) {
-    steps.push([densify.id, {}])
-    const count = [...tensorsOf(given)].length - [...tensorsOf(model)].length
-    notes.push(`stored ${tensors(count)} densely that ${count === 1 ? 'was' : 'were'} sparse`)
+  let model = given
+  for (const { id, told } of tidyings) {
+    if (id === 'strip-notes' && keepMetadata) continue
+    const step: Step = [id, {}]
+    const next = await runSteps(model, [step], { warn: context.warn })
+    if (next === model) continue
+    steps.push(step)
+    notes.push(...(told?.(model, next) ?? []))
+    model = next
   }
-  if (!keepMetadata) {
-    const { model: noteless, bytes } = withoutNotes(model)
-    if (noteless !== model) steps.push([stripNotes.id, {}])
-    if (bytes > 0) notes.push(`removed ${count(bytes)} bytes of exporter notes (stack traces, class names, paths)`)
-    if (model.training && !noteless.training)
-      notes.push('removed the graphs of training, which no longer fit the weights')
-    model = noteless
+  return { model, steps, notes }
+}
+
+const countTensors = (model: Model): number => [...tensorsOf(model)].length
+
+function toldOfSparse(before: Model, after: Model): string[] {
+  const n = countTensors(before) - countTensors(after)
+  return [`stored ${tensors(n)} densely that ${n === 1 ? 'was' : 'were'} sparse`]
+}
+
+function toldOfNotes(before: Model, after: Model): string[] {
+  const { bytes } = withoutNotes(before)
+  return [
+    ...(bytes > 0 ? [`removed ${count(bytes)} bytes of exporter notes (stack traces, class names, paths)`] : []),
+    ...(before.training && !after.training ? ['removed the graphs of training, which no longer fit the weights'] : []),
+  ]
+}
+
+/** Says how many tensors fewer there are, and their bytes. */
+function removed(verb: string, which: string) {
+  return (before: Model, after: Model): string[] => {
+    const n = countTensors(before) - countTensors(after)
+    const bytes = storedBytes(before) - storedBytes(after)
+    return n > 0 ? [`${verb} ${tensors(n)} ${which}, ${count(bytes)} bytes`] : []
   }
-  const used = await removeUnused(model)
-  steps.push([removeUnused.id, {}])
-  const [before, after] = [[...tensorsOf(model)].length, [...tensorsOf(used)].length]
-  if (after < before)
-    notes.push(
-      `removed ${tensors(before - after)} that nothing reads, ${count(storedBytes(model) - storedBytes(used))} bytes`,
-    )
-  let plain = used
-  for (const method of [inlineFunctions, settleWeights]) {
-    const next = await method(plain, {}, context)
-    if (next !== plain) steps.push([method.id, {}])
-    plain = next
-  }
-  const merged = withoutDuplicates(plain)
-  if (merged.count > 0) {
-    steps.push([mergeDuplicates.id, {}])
-    notes.push(`merged ${tensors(merged.count)} stored again, ${count(merged.bytes)} bytes`)
-  }
-  steps.push([foldBatchNorm.id, {}])
-  return { model: await foldBatchNorm(merged.model, {}, context), steps, notes }
 }
 
 function tensors(n: number): string {

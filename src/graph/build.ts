@@ -4,7 +4,16 @@
  * `node('Conv', ['x', 'w'], ['y'], { strides: [2, 2], group: 8 })`: a whole number is an int, `f(0.5)` a float,
  * a list of whole numbers ints, a text a string, a tensor a tensor.
  */
-import type { Attribute, Dim, Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
+import {
+  type Attribute,
+  type Dim,
+  type Graph,
+  irVersionOf,
+  type Model,
+  type Node,
+  type Tensor,
+  type ValueInfo,
+} from '../model.ts'
 import type { DataType } from '../tensor/dtype.ts'
 import { storedNames } from './walk.ts'
 
@@ -42,7 +51,7 @@ export function valueInfo(name: string, dtype: DataType, shape?: readonly Dim[])
 /** A model around a graph; operator set 17 unless told. */
 export function model(graph: Omit<Graph, 'name'> & { readonly name?: string }, opset = 17): Model {
   return {
-    irVersion: opset >= 21 ? 10 : 8,
+    irVersion: irVersionOf(opset),
     opsets: [{ domain: '', version: opset }],
     producerName: 'coppice',
     graph: { name: 'graph', ...graph },

@@ -2,7 +2,7 @@
  * Changing a graph: nodes in place of others, tensors stored under fresh names, what nothing reads left out, and a record of
  * which stored tensor each new one holds the elements of (`Model.origins`), so that a report can pair them.
  */
-import { type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import { firstFreeIr, type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { nameSource } from './build.ts'
 import { dropUnused } from './drop-unused.ts'
 
@@ -83,7 +83,7 @@ export function namesSince({ origins }: Model, name: string): string[] {
   return names
 }
 
-/** The model in a file format that has initialisers which are no inputs: before IR version 4 all had to be. */
+/** The model in a file format that has initialisers which are no inputs. */
 export function withFreeInitializers(model: Model): Model {
-  return model.irVersion < 4 ? { ...model, irVersion: 4 } : model
+  return model.irVersion < firstFreeIr ? { ...model, irVersion: firstFreeIr } : model
 }

@@ -8,6 +8,7 @@
 import { intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
 import { integers, sizeOf } from '../tensor/dtype.ts'
+import { listOf } from './operator-sets.ts'
 
 /** Sizes without the batch: the number of channels, then the others in order, which may not be known. */
 export type ChannelDims = readonly [number, ...(number | undefined)[]]
@@ -132,7 +133,7 @@ const batchNormalization: Row = (node, context) => {
 const elementwise: Row = (node, { dims, axis: axisOf, constant }) => {
   const [output] = node.outputs
   const out = dims(output)
-  // Before operator set 7 attributes said how to broadcast.
+  // In old sets attributes said how to broadcast (operator-sets.ts).
   if (!out || node.attributes.broadcast || node.attributes.axis) return undefined
   const ties: Tie[] = []
   const cuts: Cut[] = []
@@ -212,8 +213,10 @@ const flatten: Row = (node, { dims }) => {
 
 /** Reduced over the image, channels kept where they are. */
 const reduce: Row = (node, context) => {
-  const list = node.inputs[1] ? context.constant(node.inputs[1]) : undefined
-  const axes = list ? Array.from(integers(list)) : intsAttribute(node, 'axes')
+  const axes = listOf(node, 'axes', (i) => {
+    const stored = context.constant(node.inputs[i])
+    return stored && Array.from(integers(stored))
+  })
   const rank = (context.dims(node.inputs[0])?.length ?? 0) + 1
   const resolved = axes?.map((a) => (a < 0 ? a + rank : a))
   return resolved?.length && resolved.every((a) => a >= 2) ? tied(node, context) : undefined

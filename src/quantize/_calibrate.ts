@@ -3,6 +3,7 @@ import { stopIfAborted } from '../errors.ts'
 import { node, valueInfo } from '../graph/build.ts'
 import type { Context, Feeds } from '../method.ts'
 import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import { isInput } from '../ops/operator-sets.ts'
 import { openSession } from '../runtime/session.ts'
 import { integerTensor } from '../tensor/dtype.ts'
 import { addToHistogram, emptyHistogram, type Histogram } from './_histogram.ts'
@@ -14,7 +15,7 @@ export function exposeValues(model: Model, names: Iterable<string>): Model {
   return withGraph(model, { outputs: [...model.graph.outputs, ...added.map((name) => valueInfo(name, 'float32'))] })
 }
 
-/** A node that reduces a value of `rank` axes to one number a channel (axis 1); `store` keeps what operator sets from 18 on read. */
+/** A node that reduces a value of `rank` axes to one number a channel (axis 1); `store` keeps the list of axes where the operator set has it as an input. */
 export function reduceToChannels(
   op: 'ReduceMax' | 'ReduceMean',
   [input, output]: readonly [string, string],
@@ -26,7 +27,7 @@ export function reduceToChannels(
   }: { rank: number; opset: number; fresh: (base: string) => string; store: (t: Tensor) => string },
 ): Node {
   const axes = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 1)
-  if (opset < 18) return node(op, [input], [output], { axes, keepdims: 0 })
+  if (!isInput(op, 'axes', opset)) return node(op, [input], [output], { axes, keepdims: 0 })
   const list = store(integerTensor(fresh('axes'), 'int64', [axes.length], axes))
   return node(op, [input, list], [output], { keepdims: 0 })
 }

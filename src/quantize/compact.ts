@@ -12,6 +12,7 @@ import { editGraph } from '../graph/edit.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import { type Model, opsetOf, type Tensor } from '../model.ts'
+import { since } from '../ops/operator-sets.ts'
 import { computeConstants, type Form } from '../simplify/compute-constants.ts'
 import { narrowWeights } from '../simplify/widen-weights.ts'
 import { bytesOf, dataTypes, floats, floatTensor, integers, integerTensor } from '../tensor/dtype.ts'
@@ -30,7 +31,7 @@ export const compact = defineMethod({
     },
   },
   run(model, { minElements }) {
-    if (opsetOf(model) < 7) return model
+    if (opsetOf(model) < since.numpyBroadcasting) return model
     const forms = new Map<Tensor, Form>()
     for (const { tensor } of weightTensors(model)) {
       const values = floats(tensor)

@@ -8,7 +8,8 @@
 import { didYouMean } from '../errors.ts'
 import { describe, graphsOf } from '../graph/walk.ts'
 import { type Context, defineMethod } from '../method.ts'
-import { type Model, type Node, opsetOf, withGraph } from '../model.ts'
+import { irVersionOf, type Model, type Node, opsetOf, withGraph } from '../model.ts'
+import { since } from '../ops/operator-sets.ts'
 import type { OptionsOf } from '../options.ts'
 import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
 import { gathersForShuffles } from '../simplify/gather-shuffles.ts'
@@ -103,9 +104,10 @@ export function integerNode(model: Model): Node | undefined {
 
 /** The model in an operator set whose DequantizeLinear has a scale for each channel. */
 function withChannelScales(model: Model): Model {
-  const raised = opsetOf(model) < 13 ? upgradeOpset(model, 13) : model
-  // IR version 7 came with that operator set; below 4, initialisers had to be inputs, which integer weights are not.
-  return raised.irVersion >= 7 ? raised : { ...raised, irVersion: 7 }
+  const raised = opsetOf(model) < since.scalePerChannel ? upgradeOpset(model, since.scalePerChannel) : model
+  // In old versions of the file format initialisers had to be inputs, which integer weights are not.
+  const irVersion = irVersionOf(since.scalePerChannel)
+  return raised.irVersion >= irVersion ? raised : { ...raised, irVersion }
 }
 
 function warnOfLeft(prepared: Model, { warn }: Context): void {

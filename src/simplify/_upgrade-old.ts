@@ -7,6 +7,7 @@ import { UnsupportedError } from '../errors.ts'
 import { f, node as makeNode } from '../graph/build.ts'
 import { describe, floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import type { Attribute, Node } from '../model.ts'
+import { broadcastingOps, since } from '../ops/operator-sets.ts'
 import { dataTypeNamed, dataTypes, floatTensor } from '../tensor/dtype.ts'
 import { type Change, type Changes, ints, type Step, scalar, without } from './_upgrade-step.ts'
 
@@ -33,7 +34,7 @@ function trailed(step: Step, name: string, count: number): { name: string; nodes
   return { name: made, nodes: [makeNode('Unsqueeze', [name], [made], { axes })] }
 }
 
-/** B's dimensions lay at A's from `axis` on, else at its last ones, as they do since 7. */
+/** B's dimensions lay at A's from `axis` on, else at its last ones, as they do now. */
 const broadcast: Change = (step) => {
   const { node } = step
   const plain = without(node, 'broadcast', 'axis')
@@ -49,7 +50,7 @@ const broadcast: Change = (step) => {
   return [...aligned.nodes, { ...plain, inputs: [a, aligned.name] }]
 }
 
-/** One slope per channel, the second dimension; since 7 a slope broadcasts from the last one. */
+/** One slope per channel, the second dimension; now a slope broadcasts from the last one. */
 const prelu: Change = (step) => {
   const { node } = step
   const [x, slope] = node.inputs
@@ -72,13 +73,6 @@ const cast: Change = ({ node }) => {
   const dtype = dataTypeNamed(name)
   if (!dtype) throw new UnsupportedError(`${describe(node)}: no element type is named "${name}"`)
   return { ...node, attributes: { ...node.attributes, to: int(dataTypes[dtype].code) } }
-}
-
-const reshape: Change = (step) => {
-  const { node } = step
-  const shape = intsAttribute(node, 'shape')
-  if (!shape) return node
-  return { ...without(node, 'shape'), inputs: [node.inputs[0], ints(step, 'shape', shape)] }
 }
 
 const pad: Change = ({ node }) => {
@@ -179,9 +173,7 @@ const crop: Change = ({ node }) => {
 }
 
 export const changedBefore8: Changes = {
-  ...Object.fromEntries(
-    'Add And Div Equal Greater Less Mul Or Pow Sub Xor'.split(' ').map((op) => [op, { 7: broadcast }]),
-  ),
+  ...Object.fromEntries(broadcastingOps.map((op) => [op, { [since.numpyBroadcasting]: broadcast }])),
   ...Object.fromEntries(['GRU', 'LSTM', 'RNN'].map((op) => [op, { 7: drop('output_sequence') }])),
   Affine: { 7: affine },
   BatchNormalization: { 7: batchNormalization },
@@ -193,14 +185,13 @@ export const changedBefore8: Changes = {
   GlobalLpPool: { 2: wholeP },
   ImageScaler: { 7: imageScaler },
   LpPool: { 2: wholeP },
-  PRelu: { 7: prelu },
+  PRelu: { [since.numpyBroadcasting]: prelu },
   Pad: { 2: pad },
   ParametricSoftplus: { 7: scaled('Softplus') },
-  Reshape: { 5: reshape },
   ScaledTanh: { 7: scaled('Tanh') },
   // The defaults of set 1 had fewer digits.
   Selu: { 6: ({ node }) => withDefaults(node, { alpha: f(1.6732), gamma: f(1.0507) }) },
   Split: { 2: split },
-  Tile: { 6: tile },
+  Tile: { [since.tileEveryAxis]: tile },
   Upsample: { 7: upsample },
 }

@@ -2,13 +2,14 @@
 
 import { dropUnused } from '../graph/drop-unused.ts'
 import { describe, graphsOf, isRandom, storedBytes, tensorsOf } from '../graph/walk.ts'
-import { isOnnxDomain, type Model, newestOpset } from '../model.ts'
+import { irVersionOf, isOnnxDomain, type Model, newestOpset } from '../model.ts'
+import { isTooOld } from '../ops/operator-sets.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { withoutDuplicates } from './merge-duplicates.ts'
 import { withoutNotes } from './strip-notes.ts'
 
 /** The newest version of ONNX's file format that coppice knows. */
-const newestIr = 14
+const newestIr = irVersionOf(newestOpset)
 
 export function remarksOn(model: Model): string[] {
   return [...versionRemarks(model), ...randomRemarks(model), ...sparseRemarks(model), ...leftoverRemarks(model)]
@@ -18,7 +19,7 @@ function versionRemarks(model: Model): string[] {
   const own = model.opsets.find((o) => isOnnxDomain(o.domain))?.version
   const remarks: string[] = []
   if (model.opsets.length === 0) remarks.push('it names no operator set, as files from before 2018: read as set 1')
-  if (own !== undefined && own < 7)
+  if (own !== undefined && isTooOld(own))
     remarks.push(`operator set ${own} is from before 2018: compressing and training raise it first`)
   if (own !== undefined && own > newestOpset)
     remarks.push(`operator set ${own} is newer than coppice knows (${newestOpset}): shapes and counts may be off`)

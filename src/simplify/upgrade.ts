@@ -4,13 +4,23 @@
  */
 import { UnsupportedError } from '../errors.ts'
 import { node as makeNode, nameSource } from '../graph/build.ts'
-import { describe, floatAttribute, graphsOf, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
-import { type Attribute, type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from '../model.ts'
+import { describe, floatAttribute, graphsOf, intAttribute, stringAttribute } from '../graph/walk.ts'
+import {
+  type Attribute,
+  type Graph,
+  irVersionOf,
+  isOnnxDomain,
+  type Model,
+  type Node,
+  opsetOf,
+  type Tensor,
+} from '../model.ts'
+import { hasMovedAttributes, isTooOld, since } from '../ops/operator-sets.ts'
 import { knownTensor } from '../ops/shape/known.ts'
 import { inferShapes, type Known } from '../ops/shape.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { changedBefore8 } from './_upgrade-old.ts'
-import { type Change, type Changes, ints, onlyFirst, type Step, scalar, without } from './_upgrade-step.ts'
+import { type Change, type Changes, onlyFirst, type Step, withMovedAttributes, without } from './_upgrade-step.ts'
 import { mapGraphs } from './fold.ts'
 
 /** What `upgradeOpset` can reach. */
@@ -56,11 +66,6 @@ export function upgradeOpset(model: Model, target: number): Model {
   }
 }
 
-/** The oldest file format that may hold an operator set (onnx/docs/Versioning.md), and constants that are no inputs. */
-function irVersionOf(opset: number): number {
-  return opset <= 9 ? 4 : opset === 10 ? 5 : opset === 11 ? 6 : opset <= 14 ? 7 : opset <= 18 ? 8 : 9
-}
-
 /** Every name that a node, or the world outside, reads. */
 function namesRead(model: Model): ReadonlySet<string> {
   const read = new Set<string>()
@@ -84,8 +89,8 @@ const droppable = new Set(['BatchNormalization', 'Dropout'])
 function upgradeNode(step: Step, from: number, target: number): readonly Node[] {
   const { node } = step
   if (!isOnnxDomain(node.domain)) return [node]
-  const wasTrial = from < 7 && Object.hasOwn(changedBefore8, node.op)
-  if (!unchanged.has(node.op) && !Object.hasOwn(changed, node.op) && !wasTrial) {
+  const wasTrial = isTooOld(from) && Object.hasOwn(changedBefore8, node.op)
+  if (!unchanged.has(node.op) && !Object.hasOwn(changed, node.op) && !hasMovedAttributes(node.op) && !wasTrial) {
     throw new UnsupportedError(`${describe(node)}: no known way to operator set ${target}`)
   }
   // Before 6 a node could say which inputs it writes over; nothing ever used it.
@@ -101,7 +106,8 @@ function changedTo(version: number, step: Step): readonly Node[] {
   const table = version < 8 ? changedBefore8 : changed
   const change = Object.hasOwn(table, step.node.op) ? table[step.node.op][version] : undefined
   const result = change ? change(step) : step.node
-  return Array.isArray(result) ? result : [result as Node]
+  const nodes: readonly Node[] = Array.isArray(result) ? result : [result as Node]
+  return nodes.map((node) => withMovedAttributes({ ...step, node }, version))
 }
 
 /** Versions up to 20 only took more types, spelled out a default or added an attribute with the old behaviour as default. */
@@ -122,37 +128,6 @@ const unchanged = new Set(
   ThresholdedRelu Tile Transpose Trilu Unique Where Xor`.split(/\s+/),
 )
 
-/** A list attribute that becomes the next input. */
-const toInput =
-  (name: string): Change =>
-  (step) => {
-    const values = intsAttribute(step.node, name)
-    if (!values) return step.node
-    return { ...without(step.node, name), inputs: [...step.node.inputs, ints(step, name, values)] }
-  }
-
-const slice: Change = (step) => {
-  const { node } = step
-  const [starts, ends] = [intsAttribute(node, 'starts') ?? [], intsAttribute(node, 'ends') ?? []]
-  const axes = intsAttribute(node, 'axes') ?? starts.map((_, i) => i)
-  const lists = [ints(step, 'starts', starts), ints(step, 'ends', ends), ints(step, 'axes', axes)]
-  return { ...without(node, 'starts', 'ends', 'axes'), inputs: [node.inputs[0], ...lists] }
-}
-
-const clip: Change = (step) => {
-  const { node } = step
-  const bounds = ['min', 'max'].map((n) => (node.attributes[n] ? scalar(step, n, floatAttribute(node, n, 0)) : ''))
-  return { ...without(node, 'min', 'max'), inputs: [node.inputs[0], ...bounds] }
-}
-
-const pad: Change = (step) => {
-  const { node } = step
-  const pads = ints(step, 'pads', intsAttribute(node, 'pads') ?? [])
-  const value = floatAttribute(node, 'value', 0)
-  const inputs = [node.inputs[0], pads, ...(value === 0 ? [] : [scalar(step, 'value', value)])]
-  return { ...without(node, 'pads', 'value'), inputs }
-}
-
 /** Upsample and Resize of 10 divide to find the nearest, rounded down to enlarge and up to shrink: the newer one is told. */
 const resize: Change = (step) => {
   const { node } = step
@@ -172,13 +147,12 @@ const resize: Change = (step) => {
   }
 }
 
-const upsample: Change = (step) => {
-  const scales = step.node.attributes.scales
-  if (scales?.type !== 'floats') throw new UnsupportedError(`${describe(step.node)}: its scales are missing`)
-  const name = step.constant(`${step.node.outputs[0]}_scales`, (n) =>
-    floatTensor(n, [scales.value.length], scales.value),
-  )
-  return { ...without(step.node, 'scales'), inputs: [step.node.inputs[0], name] }
+/** Without a value it pads with zeros. */
+const pad: Change = ({ node }) => (floatAttribute(node, 'value', 0) === 0 ? without(node, 'value') : node)
+
+const upsample: Change = ({ node }) => {
+  if (!node.attributes.scales) throw new UnsupportedError(`${describe(node)}: its scales are missing`)
+  return node
 }
 
 const dropout: Change = onlyFirst((step) => {
@@ -202,12 +176,7 @@ const meanVariance: Change = ({ node }) => {
   return { ...node, attributes: { ...without(node, 'across_channels', 'normalize_variance').attributes, axes } }
 }
 
-const topK: Change = (step) => ({
-  ...without(step.node, 'k'),
-  inputs: [step.node.inputs[0], ints(step, 'k', [intAttribute(step.node, 'k', 1)])],
-})
-
-/** Before 13 all axes from `axis` on were one; from 13 on `axis` is the only one. */
+/** All axes from `axis` on were one; now `axis` is the only one. */
 const softmax: Change = (step) => {
   const { node } = step
   const shape = step.known(node.inputs[0]).shape
@@ -224,7 +193,7 @@ const softmax: Change = (step) => {
   ]
 }
 
-/** From 18 on a Split into equal parts says into how many. */
+/** A Split into equal parts says into how many. */
 const split: Change = ({ node }) => {
   if (node.inputs[1]) return node
   const count: Attribute = { type: 'int', value: node.outputs.length }
@@ -243,30 +212,19 @@ const roiAlign: Change = ({ node }) => {
   return { ...node, attributes: { coordinate_transformation_mode, ...node.attributes } }
 }
 
+/** Changes that `withMovedAttributes` does not make, or that come before it does. */
 const changed: Changes = {
   BatchNormalization: { 9: batchNormalization, 14: onlyFirst(({ node }) => node) },
-  Clip: { 11: clip },
   Dropout: { 10: onlyFirst(({ node }) => node), 12: dropout },
   GridSample: { 20: gridSample },
-  Hardmax: { 13: softmax },
-  LogSoftmax: { 13: softmax },
+  Hardmax: { [since.softmaxOfOneAxis]: softmax },
+  LogSoftmax: { [since.softmaxOfOneAxis]: softmax },
   MeanVarianceNormalization: { 9: meanVariance },
   Pad: { 11: pad },
-  ...Object.fromEntries(
-    ['L1', 'L2', 'LogSum', 'LogSumExp', 'Max', 'Mean', 'Min', 'Prod', 'SumSquare'].map((kind) => [
-      `Reduce${kind}`,
-      { 18: toInput('axes') },
-    ]),
-  ),
-  ReduceSum: { 13: toInput('axes') },
-  Resize: { 11: resize },
+  Resize: { [since.resizeToSizes]: resize },
   RoiAlign: { 16: roiAlign },
   Scatter: { 11: ({ node }) => ({ ...node, op: 'ScatterElements' }) },
-  Slice: { 10: slice },
-  Softmax: { 13: softmax },
-  Split: { 13: toInput('split'), 18: split },
-  Squeeze: { 13: toInput('axes') },
-  TopK: { 10: topK },
-  Unsqueeze: { 13: toInput('axes') },
+  Softmax: { [since.softmaxOfOneAxis]: softmax },
+  Split: { [since.splitCount]: split },
   Upsample: { 9: upsample, 10: ({ node }) => ({ ...node, op: 'Resize' }) },
 }

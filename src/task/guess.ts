@@ -85,7 +85,6 @@ function guessSoftmax(
   const why = `it ends in ${end?.op}`
   if (dims.length === 0) return { kind: 'classes', axis: 1, probabilities, why }
   if (wide.length <= 1) return { kind: 'classes', axis: wide[0] ?? Math.max(0, dims.length - 1), probabilities, why }
-  // Operator sets below 13 take axis 1 by default; from 13 on the last.
   const axis = dims.length === 4 && end?.inputs[0] !== undefined && softmaxAxis(end) === 1 ? 1 : dims.length - 1
   return { kind: dims.length === 3 && isSequence(model, name) ? 'tokens' : 'mask', axis, probabilities, why }
 }

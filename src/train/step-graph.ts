@@ -11,7 +11,7 @@ import { type DropoutMask, type RunningStatistics, trainingForm } from '../grad/
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { capturedBy } from '../graph/walk.ts'
-import type { Graph, Model, Node, Tensor, ValueInfo } from '../model.ts'
+import { type Graph, irVersionOf, type Model, type Node, opsetOf, type Tensor, type ValueInfo } from '../model.ts'
 import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { byRows, rowsOf } from './elementwise-rows.ts'
@@ -150,7 +150,11 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const extra = special.model.opsets.filter((o) => o.domain !== '')
   const weights = new Map(trained.map(({ name }) => [name, special.graph.initializers.get(name) as Tensor]))
   return {
-    model: { ...step, irVersion: 9, opsets: [...step.opsets, ...extra, ...(lowered.opsets ?? [])] },
+    model: {
+      ...step,
+      irVersion: irVersionOf(opsetOf(step)),
+      opsets: [...step.opsets, ...extra, ...(lowered.opsets ?? [])],
+    },
     weights,
     state: update.state,
     target,

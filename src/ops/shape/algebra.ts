@@ -5,6 +5,7 @@ import { intAttribute, intsAttribute, stringAttribute } from '../../graph/walk.t
 import type { Dim } from '../../model.ts'
 import { type DataType, dataTypeOf } from '../../tensor/dtype.ts'
 import { type Equation, parseEquation } from '../einsum.ts'
+import { isInput } from '../operator-sets.ts'
 import {
   axisOf,
   broadcast,
@@ -20,7 +21,7 @@ import {
   typed,
   unknownDims,
 } from './known.ts'
-import { listOf } from './movement.ts'
+import { listFor } from './movement.ts'
 import { convShape, poolShape, windows } from './windows.ts'
 
 /** `compute` folds the elements where shape arithmetic needs them. */
@@ -28,7 +29,7 @@ function reduce(compute?: (values: number[]) => number): Rule {
   return (call) => {
     const { dtype, shape, value } = call.in(0)
     const keep = intAttribute(call.node, 'keepdims', 1) === 1
-    const axes = listOf(call, 'axes', 1)
+    const axes = listFor(call, 'axes')
     if (!axes?.length && axes !== null && intAttribute(call.node, 'noop_with_empty_axes', 0) === 1)
       return [{ dtype, shape, value }]
     if (!shape) return [{ dtype, shape: !axes?.length && axes !== null && !keep ? [] : undefined }]
@@ -50,7 +51,7 @@ const argOf: Rule = (call) => {
 
 const topK: Rule = (call) => {
   const { dtype, shape } = call.in(0)
-  const k: Dim = call.opset < 10 ? intAttribute(call.node, 'k', 1) : call.in(1).value?.[0]
+  const k: Dim = isInput('TopK', 'k', call.opset) ? call.in(1).value?.[0] : intAttribute(call.node, 'k', 1)
   const axis = shape && axisOf(intAttribute(call.node, 'axis', -1), shape.length)
   const size = axis === undefined ? undefined : shape?.[axis]
   if (typeof k === 'number' && typeof size === 'number' && k > size) fail(`k ${k} is more than its ${size} elements`)

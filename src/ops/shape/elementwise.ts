@@ -3,6 +3,7 @@
 import { floatAttribute, intAttribute } from '../../graph/walk.ts'
 import type { Dim } from '../../model.ts'
 import { type DataType, dataTypeNamed, dataTypeOf, dataTypes } from '../../tensor/dtype.ts'
+import { since } from '../operator-sets.ts'
 import { broadcast, type Call, countOf, fail, type Known, like, type Rule, show } from './known.ts'
 
 type Arithmetic = (a: Dim, b: Dim, dtype: DataType | undefined) => Dim
@@ -64,16 +65,16 @@ function arithmetic(compute?: Arithmetic, result?: DataType): Rule {
     }
     const shape = legacyShape(call, inputs) ?? broadcast(inputs.map((k) => k.shape))
     // With an axis the second input lies elsewhere than broadcasting puts it.
-    const aligned = call.opset >= 7 || !call.node.attributes.axis
+    const aligned = call.opset >= since.numpyBroadcasting || !call.node.attributes.axis
     const value =
       compute && aligned && inputs.length === 2 ? combine(inputs, shape, (a, b) => compute(a, b, dtype)) : undefined
     return [{ dtype: result ?? dtype, shape, value }]
   }
 }
 
-/** Before opset 7, `axis` said where a smaller second input lies. */
+/** In older sets `axis` said where a smaller second input lies. */
 function legacyShape(call: Call, inputs: readonly Known[]): Dim[] | undefined {
-  return call.opset < 7 && inputs[0]?.shape ? [...inputs[0].shape] : undefined
+  return call.opset < since.numpyBroadcasting && inputs[0]?.shape ? [...inputs[0].shape] : undefined
 }
 
 /** One input; `compute` gives the value where it matters. */
@@ -98,7 +99,7 @@ const identity = (a: number): number => a
 const pow: Rule = (call) => {
   const inputs = inputsOf(call)
   const shape = legacyShape(call, inputs) ?? broadcast(inputs.map((k) => k.shape))
-  if (call.opset < 7) return [{ dtype: inputs[0]?.dtype, shape }]
+  if (call.opset < since.numpyBroadcasting) return [{ dtype: inputs[0]?.dtype, shape }]
   return [{ dtype: inputs[0]?.dtype, shape, value: combine(inputs, shape, numeric((a, b) => a ** b, 1) as () => Dim) }]
 }
 
@@ -112,8 +113,8 @@ const where: Rule = (call) => {
 /** The slope broadcasts to the input, never the other way round. */
 const prelu: Rule = (call) => {
   const [x, slope] = [call.in(0), call.in(1)]
-  // Before opset 7 it was one slope per channel.
-  if (call.opset < 7) return [{ dtype: x.dtype, shape: x.shape }]
+  // It was one slope per channel.
+  if (call.opset < since.numpyBroadcasting) return [{ dtype: x.dtype, shape: x.shape }]
   const shape = broadcast([x.shape, slope.shape])
   if (shape && x.shape && shape.length > x.shape.length)
     fail(`its slope ${show(slope.shape)} does not broadcast to ${show(x.shape)}`)
@@ -123,7 +124,7 @@ const prelu: Rule = (call) => {
 const cast: Rule = (call) => {
   const { shape, value } = call.in(0)
   const { to } = call.node.attributes
-  // Before opset 6 the type went by its name.
+  // Old sets name the type.
   if (to?.type === 'string') return [castTo(dataTypeNamed(String(to.value)), shape, value)]
   return [castTo(dataTypeOf(intAttribute(call.node, 'to', 0)), shape, value)]
 }
@@ -145,7 +146,7 @@ const dropout: Rule = (call) => {
   const { dtype, shape } = call.in(0)
   return [
     { dtype, shape },
-    { dtype: call.opset < 10 ? dtype : 'bool', shape },
+    { dtype: call.opset < since.booleanMask ? dtype : 'bool', shape },
   ]
 }
 

@@ -3,6 +3,7 @@ import { UnsupportedError } from '../../errors.ts'
 import { intAttribute, intsAttribute } from '../../graph/walk.ts'
 import type { Dim, Graph } from '../../model.ts'
 import { dataTypeOf } from '../../tensor/dtype.ts'
+import { since } from '../operator-sets.ts'
 import {
   axisOf,
   type Call,
@@ -132,7 +133,7 @@ const scan: Rule = (call) => {
   const body = graphOf(call, 'body')
   const count = intAttribute(call.node, 'num_scan_inputs', 0)
   const states = call.node.inputs.length - count
-  if (call.opset < 9) return scanOfBatch(call, body, count)
+  if (call.opset < since.scanWithoutBatch) return scanOfBatch(call, body, count)
   if (states < 0) fail(`it scans ${count} inputs of ${call.node.inputs.length}`)
   const axes = intsAttribute(call.node, 'scan_input_axes') ?? []
   const outAxes = intsAttribute(call.node, 'scan_output_axes') ?? []
@@ -151,7 +152,7 @@ const scan: Rule = (call) => {
   })
 }
 
-/** Of operator set 8: an optional list of lengths first, everything with a batch axis, scanned along the one after it. */
+/** As it was at first: an optional list of lengths first, everything with a batch axis, scanned along the one after it. */
 function scanOfBatch(call: Call, body: Graph, count: number): Known[] {
   const states = call.node.inputs.length - 1 - count
   if (states < 0) fail(`it scans ${count} inputs of ${call.node.inputs.length - 1}`)

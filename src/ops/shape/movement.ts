@@ -1,6 +1,7 @@
 /** Shape rules of operators that move elements without computing: reshaping, slicing, joining, gathering. */
 import { intAttribute, intsAttribute } from '../../graph/walk.ts'
 import type { Dim } from '../../model.ts'
+import { listOf, since } from '../operator-sets.ts'
 import {
   axisOf,
   broadcast,
@@ -20,17 +21,14 @@ import {
   unknownDims,
 } from './known.ts'
 
-/** A list that was an attribute in old operator sets and is input `i` in new ones. Undefined: absent; null: not known. */
-export function listOf(call: Call, name: string, i: number): number[] | undefined | null {
-  const attribute = intsAttribute(call.node, name)
-  if (attribute) return attribute
-  return call.has(i) ? (numbers(call.in(i)) ?? null) : undefined
+/** A list that is an attribute in older operator sets and an input in newer ones. Undefined: absent; null: not known. */
+export function listFor(call: Call, name: string): number[] | undefined | null {
+  return listOf(call.node, name, (i) => numbers(call.in(i)) ?? null)
 }
 
 const reshape: Rule = (call) => {
   const { dtype, shape, value } = call.in(0)
-  const attribute = intsAttribute(call.node, 'shape')
-  const target: readonly Dim[] | undefined = attribute ?? call.in(1).value
+  const target: readonly Dim[] | undefined = listOf(call.node, 'shape', (i) => call.in(i).value)
   if (!target) {
     const rank = call.in(1).shape?.[0]
     return [{ dtype, shape: typeof rank === 'number' ? unknownDims(rank) : undefined }]
@@ -65,7 +63,7 @@ const flatten: Rule = (call) => {
 
 const squeeze: Rule = (call) => {
   const { dtype, shape, value } = call.in(0)
-  const axes = listOf(call, 'axes', 1)
+  const axes = listFor(call, 'axes')
   if (!shape || axes === null || (!axes && shape.some((d) => typeof d !== 'number'))) return [{ dtype, value }]
   const gone = new Set(axes ? axes.map((a) => axisOf(a, shape.length)) : shape.flatMap((d, i) => (d === 1 ? [i] : [])))
   for (const i of gone) same(shape[i], 1, `dimension ${i} of ${show(shape)} to squeeze`)
@@ -74,7 +72,7 @@ const squeeze: Rule = (call) => {
 
 const unsqueeze: Rule = (call) => {
   const { dtype, shape, value } = call.in(0)
-  const axes = listOf(call, 'axes', 1)
+  const axes = listFor(call, 'axes')
   if (!shape || !axes) return [{ dtype, value }]
   const rank = shape.length + axes.length
   const added = new Set(axes.map((a) => axisOf(a, rank)))
@@ -114,8 +112,7 @@ const expand: Rule = (call) => {
 
 const tile: Rule = (call) => {
   const { dtype, shape } = call.in(0)
-  // Before opset 6 it repeated along one axis.
-  const axis = call.opset < 6 && call.has(2) ? call.in(2).value?.[0] : undefined
+  const axis = call.opset < since.tileEveryAxis && call.has(2) ? call.in(2).value?.[0] : undefined
   const repeats =
     typeof axis === 'number'
       ? shape?.map((_, i) => (i === axisOf(axis, shape.length) ? call.in(1).value?.[0] : 1))
@@ -150,7 +147,7 @@ const split: Rule = (call) => {
   if (!shape) return call.node.outputs.map(() => ({ dtype }))
   const axis = axisOf(intAttribute(call.node, 'axis', 0), shape.length)
   const size = shape[axis]
-  let sizes: readonly Dim[] | null | undefined = listOf(call, 'split', 1)
+  let sizes: readonly Dim[] | null | undefined = listFor(call, 'split')
   if (sizes === undefined && typeof size === 'number') {
     if (size % parts !== 0 && !call.node.attributes.num_outputs)
       fail(`${size} cannot be split into ${parts} equal parts`)
@@ -180,18 +177,17 @@ function bounds(d: number, start: number, end: number, step: number): [number, n
 
 const slice: Rule = (call) => {
   const { dtype, shape } = call.in(0)
-  const list = (name: string, i: number): readonly Dim[] | undefined =>
-    intsAttribute(call.node, name) ?? (call.has(i) ? call.in(i).value : undefined)
-  const [starts, ends] = [list('starts', 1), list('ends', 2)]
+  const list = (name: string): readonly Dim[] | undefined => listOf(call.node, name, (i) => call.in(i).value)
+  const [starts, ends] = [list('starts'), list('ends')]
   if (!shape) return [{ dtype }]
   const known = call.node.attributes.starts ? true : call.has(3) ? Boolean(call.in(3).value) : true
   const count = starts?.length ?? ends?.length ?? call.in(1).shape?.[0]
   const axesList =
-    numbers({ value: list('axes', 3) }) ??
+    numbers({ value: list('axes') }) ??
     (known && typeof count === 'number' ? unknownDims(count).map((_, i) => i) : undefined)
   if (!axesList) return [{ dtype, shape: unknownDims(shape.length) }]
   const axes = axesList.map((a) => axisOf(a, shape.length))
-  const steps = list('steps', 4) ?? (call.has(4) ? undefined : axes.map(() => 1))
+  const steps = call.has(4) ? call.in(4).value : axes.map(() => 1)
   const out: Dim[] = [...shape]
   axes.forEach((a, i) => {
     out[a] = sliced(shape[a], starts?.[i], ends?.[i], steps?.[i])
@@ -229,8 +225,8 @@ const crop: Rule = (call) => {
 const pad: Rule = (call) => {
   const { dtype, shape } = call.in(0)
   if (!shape) return [{ dtype }]
-  const attribute = intsAttribute(call.node, 'pads') ?? intsAttribute(call.node, 'paddings')
-  const pads: readonly Dim[] | undefined = attribute ?? call.in(1).value
+  const pads: readonly Dim[] | undefined =
+    intsAttribute(call.node, 'paddings') ?? listOf(call.node, 'pads', (i) => call.in(i).value)
   const axes = call.has(3) ? numbers(call.in(3))?.map((a) => axisOf(a, shape.length)) : shape.map((_, i) => i)
   if (!pads || !axes) return [{ dtype, shape: unknownDims(shape.length) }]
   if (pads.length !== 2 * axes.length) fail(`${pads.length} pads; expected ${2 * axes.length}`)

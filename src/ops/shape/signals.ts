@@ -2,6 +2,7 @@
 import { intAttribute, intsAttribute, stringAttribute } from '../../graph/walk.ts'
 import type { Dim } from '../../model.ts'
 import { dataTypeOf } from '../../tensor/dtype.ts'
+import { since } from '../operator-sets.ts'
 import { axisOf, type Call, type Known, like, numbers, type Rule, typed, unknownDims } from './known.ts'
 import { convShape } from './windows.ts'
 
@@ -11,7 +12,8 @@ const number = (known: Known): number | undefined => numbers(known)?.[0]
 const dft: Rule = (call) => {
   const { dtype, shape } = call.in(0)
   if (!shape) return [{ dtype }]
-  const told = call.opset < 20 ? intAttribute(call.node, 'axis', 1) : call.has(2) ? number(call.in(2)) : -2
+  const told =
+    call.opset < since.dftAxisInput ? intAttribute(call.node, 'axis', 1) : call.has(2) ? number(call.in(2)) : -2
   if (told === undefined) return [{ dtype, shape: unknownDims(shape.length) }]
   const axis = axisOf(told, shape.length)
   const onesided = intAttribute(call.node, 'onesided', 0) === 1

@@ -4,6 +4,7 @@
  */
 import { intAttribute, intsAttribute, stringAttribute } from '../../graph/walk.ts'
 import type { Dim } from '../../model.ts'
+import { since } from '../operator-sets.ts'
 import {
   axisOf,
   type Call,
@@ -181,7 +182,7 @@ function scaledBy(call: Call, scales: readonly number[]): Known {
 /** Output sizes of Resize (10 to 19) and Upsample (1 to 9). */
 const resize: Rule = (call) => {
   const data = call.in(0).shape
-  const [scalesAt, sizesAt] = call.node.op === 'Upsample' || call.opset < 11 ? [1, -1] : [2, 3]
+  const [scalesAt, sizesAt] = call.node.op === 'Upsample' || call.opset < since.resizeToSizes ? [1, -1] : [2, 3]
   const { scales: attribute, height_scale: height, width_scale: width } = call.node.attributes
   if (height?.type === 'float' && width?.type === 'float') return [scaledBy(call, [1, 1, height.value, width.value])]
   const scales = attribute?.type === 'floats' ? [...attribute.value] : numbers(call.in(scalesAt))
