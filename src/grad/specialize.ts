@@ -73,12 +73,12 @@ function withoutBranches(
   let modern = start
   for (;;) {
     const known = checked(inferShapes(modern, { inputShapes })).values
-    const graph = inlineBranches(modern.graph, (name) => {
+    const next = inlineBranches(modern, (name) => {
       const value = known.get(name)?.value?.[0]
       return typeof value === 'number' ? value !== 0 : undefined
     })
-    if (graph === modern.graph) return { modern, known }
-    modern = constantsAsInitializers(withGraph(modern, graph))
+    if (next === modern) return { modern, known }
+    modern = constantsAsInitializers(next)
   }
 }
 

@@ -1,6 +1,10 @@
 /**
  * Changing a graph: nodes in place of others, tensors stored under fresh names, what nothing reads left out, and a record of
  * which stored tensor each new one holds the elements of (`Model.origins`), so that a report can pair them.
+ *
+ * It changes the main graph. What rewrites the graphs inside nodes too makes every graph anew and records origins with
+ * `withOrigins`: upgrade.ts, float32-arithmetic.ts, inline-functions.ts and compute-constants.ts of simplify/. So do training
+ * graphs (grad/), which are no changed model but another program.
  */
 import { firstFreeIr, type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { nameSource } from './build.ts'
