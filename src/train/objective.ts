@@ -62,7 +62,7 @@ export function objectiveOf(model: Model, data: Dataset, told?: Task): Objective
   )
 }
 
-/** The objective that labels would have, where there are none yet; the first output where none looks like decisions. */
+/** The objective that labels would have; the first output where none looks like decisions. */
 export function objectiveOfLabels(model: Model): Objective {
   const labels = { id: 'labels', length: 0, fields: {}, labels: new Int32Array(), classes: 2 }
   const found = labelledOutput(guessTask(model, { dataset: labels }))
@@ -71,6 +71,22 @@ export function objectiveOfLabels(model: Model): Objective {
   const probabilities = finalSoftmax(model.graph, output) !== undefined
   return { output, kind: 'classes', loss: 'cross-entropy', probabilities }
 }
+
+/**
+ * What the outputs look like they are for, where the data has no answers to compare with. Several values of which nothing
+ * says more are taken as scores of classes (`isGuess`); one value, images and embeddings are numbers.
+ */
+export function objectiveWithoutAnswers(model: Model): Objective & { readonly isGuess?: boolean } {
+  const { outputs } = guessTask(model)
+  if (outputs.some((o) => decisionKinds.has(o.kind))) return objectiveOfLabels(model)
+  const first = outputs.find((o) => o.kind !== 'ignored' && o.kind !== 'state') ?? outputs[0]
+  const { shape } = model.graph.outputs.find((o) => o.name === first.output) ?? {}
+  const isRow = !shape || (shape.length > 1 && shape.slice(1).filter((d) => d !== 1).length === 1)
+  if (isRow && first.kind === 'numbers') return { ...objectiveOfLabels(model), isGuess: true }
+  return { output: first.output, kind: 'numbers', loss: 'mse', probabilities: false }
+}
+
+const decisionKinds: ReadonlySet<string> = new Set(['classes', 'tokens', 'mask', 'binary', 'labels'])
 
 /** The part of a model that makes one value, as its only output. */
 export function onlyOutput(model: Model, name: string): Model {

@@ -35,6 +35,8 @@ export interface Setting {
   readonly threads?: number
   /** What is learnt, where that is known: the output and the axis of its classes. Not with targets of the caller's own. */
   readonly objective?: Objective
+  /** What the main loss is, or would be; default cross-entropy. */
+  readonly loss?: LossName | Loss
 }
 
 export interface RegimeParts {

@@ -21,7 +21,7 @@ import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './chec
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
 import { trainingFingerprint } from './fingerprint.ts'
 import type { Loss, LossName } from './losses.ts'
-import { answersOf, countRight, type Objective, objectiveOf, objectiveOfLabels, onlyOutput } from './objective.ts'
+import { answersOf, countRight, type Objective, objectiveOf, objectiveWithoutAnswers, onlyOutput } from './objective.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
 import { type Entered, enterAll, mainLossOf, type Regime } from './regime.ts'
 import { constant, type Schedule } from './schedules.ts'
@@ -145,10 +145,10 @@ export async function train(source: Model, data: Dataset, given: TrainOptions): 
   const labelled = data.labels !== undefined || data.targets !== undefined || mainLoss > 0
   const objective = given.targets || !labelled ? undefined : objectiveOf(model, data, given.task)
   if (given.validation) objectiveOf(model, given.validation, given.task) // throws where it cannot be measured on
-  const aim = objective ?? (given.targets ? undefined : unlabelledAim(model, data, given.task))
+  const aim = objective ?? (given.targets ? undefined : unlabelledAim(model, data, given))
   const options: TrainOptions = { ...given, loss: given.loss ?? aim?.loss ?? 'cross-entropy' }
   const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
-  const entered = await enterAll(model, regimes, { batchSize, seed, threads, objective: aim })
+  const entered = await enterAll(model, regimes, { batchSize, seed, threads, objective: aim, loss: options.loss })
   try {
     if (model !== typed) checkLeaving(model, entered)
     const result = await runIn(entered, { data, options, objective, aim, mainLoss, seed, fingerprint })
@@ -159,8 +159,14 @@ export async function train(source: Model, data: Dataset, given: TrainOptions): 
 }
 
 /** What labels would be compared with, where there are none. */
-function unlabelledAim(model: Model, data: Dataset, told: Task | undefined): Objective {
-  return told ? objectiveOf(model, data, told) : objectiveOfLabels(model)
+function unlabelledAim(model: Model, data: Dataset, { task, warn }: TrainOptions): Objective {
+  if (task) return objectiveOf(model, data, task)
+  const aim = objectiveWithoutAnswers(model)
+  if (aim.isGuess)
+    warn?.(
+      `output "${aim.output}" is taken as scores of classes, as nothing says what it is; --task numbers if it is not`,
+    )
+  return aim
 }
 
 type Setup = Pick<Run, 'data' | 'options' | 'objective' | 'mainLoss' | 'seed' | 'fingerprint'> & {

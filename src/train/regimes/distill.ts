@@ -1,83 +1,181 @@
 /**
  * Distillation: a student learns what a teacher answers (Hinton, Vinyals & Dean 2015, arXiv:1503.02531).
  *
- *   loss = (1 - α) · CE(labels, s) + α · T² · KL(softmax(t / T) ‖ softmax(s / T))
+ *   loss = (1 - α) · main loss + α · D(t, s) + β · Σ mean (f_t - f_s)²
  *
- * with the logits s of the student and t of the teacher, the mean over the rows of the batch. T² keeps the gradient's size
- * where T changes. The teacher sees the pictures that the student sees, augmented in the same way; it is not trained. At
- * α = 1 no labels are needed.
+ * D compares the student's output s with the teacher's t, by what is learnt:
+ * - classes: T² · KL(softmax(t / T) ‖ softmax(s / T)) of logits, the mean over the rows of the batch
+ * - yes or no: T² · KL(σ(t / T) ‖ σ(s / T)) of logits, the mean over all elements
+ * - numbers: mean (t - s)²
+ *
+ * T² keeps the gradient's size where T changes. The last part compares values inside the two networks, of the same size
+ * (hints, Romero et al. 2015, arXiv:1412.6550). The teacher sees the samples that the student sees, augmented in the same
+ * way; it is not trained. At α = 1 no labels are needed.
  */
 import { requiredInputs } from '../../data/batch-axis.ts'
-import { finalSoftmax } from '../../graph/final-softmax.ts'
-import type { Feeds } from '../../method.ts'
-import type { Model } from '../../model.ts'
+import { dropUnused } from '../../graph/drop-unused.ts'
+import { finalSigmoid, finalSoftmax } from '../../graph/final-softmax.ts'
+import type { Feeds, Value } from '../../method.ts'
+import { type Model, withGraph } from '../../model.ts'
 import { writeModel } from '../../onnx/write.ts'
-import { scale } from '../../ops/grad/emit.ts'
-import { openSession, type Session } from '../../runtime/session.ts'
+import { add, type Emitter, scale, sub } from '../../ops/grad/emit.ts'
+import { openSession } from '../../runtime/session.ts'
 import { rowsAlong } from '../../task/scores.ts'
 import { floatValues } from '../../tensor/dtype.ts'
-import { losses } from '../losses.ts'
-import { type Objective, objectiveOfLabels, onlyOutput } from '../objective.ts'
-import { type Batch, checksumOf, type Regime, type TermScope } from '../regime.ts'
+import { type LossName, losses } from '../losses.ts'
+import { objectiveWithoutAnswers } from '../objective.ts'
+import { type Batch, checksumOf, type Regime, type Setting, type TermScope } from '../regime.ts'
 
 export interface DistillOptions {
   readonly teacher: Model
-  /** T: above 0; default 4. Higher: the teacher's small probabilities count for more. */
+  /** T: above 0; default 4. Higher: the teacher's small probabilities count for more. Not for numbers, which have none. */
   readonly temperature?: number
   /** α: the teacher's share of the loss, 0 to 1; default 0.9. */
   readonly alpha?: number
+  /** Values inside the student to draw towards values inside the teacher, by their names in each; of one shape. */
+  readonly features?: readonly { readonly student: string; readonly teacher: string }[]
+  /** β: 0 or more; default 1. */
+  readonly featureWeight?: number
 }
 
-export const distillDefaults = { temperature: 4, alpha: 0.9 } as const
+export const distillDefaults = { temperature: 4, alpha: 0.9, featureWeight: 1 } as const
 
-/** Throws where an option is out of range; when it enters, where the teacher's inputs are not the student's. */
-export function distill({
-  teacher,
-  temperature = distillDefaults.temperature,
-  alpha = distillDefaults.alpha,
-}: DistillOptions): Regime {
-  if (!(temperature > 0 && Number.isFinite(temperature)))
+/** Throws where an option is out of range; when it enters, where the teacher's inputs or values do not fit. */
+export function distill(options: DistillOptions): Regime {
+  const { teacher, temperature, alpha = distillDefaults.alpha, features = [] } = options
+  const { featureWeight = distillDefaults.featureWeight } = options
+  if (temperature !== undefined && !(temperature > 0 && Number.isFinite(temperature)))
     throw new Error(`distill: temperature must be above 0, got ${temperature}`)
   if (!(alpha >= 0 && alpha <= 1)) throw new Error(`distill: alpha must be within [0, 1], got ${alpha}`)
+  if (!(featureWeight >= 0 && Number.isFinite(featureWeight)))
+    throw new Error(`distill: featureWeight must be 0 or more, got ${featureWeight}`)
   return {
     id: 'distill',
-    digest: { teacher: checksumOf(writeModel(teacher)), temperature, alpha },
+    digest: {
+      ...{ teacher: checksumOf(writeModel(teacher)), temperature: temperature ?? distillDefaults.temperature, alpha },
+      ...(features.length > 0 ? { features, featureWeight } : {}),
+    },
     mainLoss: 1 - alpha,
-    async enter(model, { threads, objective: own }) {
-      const objective = teacherObjective(teacher, own)
+    async enter(model, setting) {
+      const answer = answerOf(teacher, setting)
       const names = inputNames(teacher, model)
-      const session = await openSession(onlyOutput(teacher, objective.output), { threads })
-      const answers = async ({ inputs }: Batch): Promise<Feeds> => {
+      const inner = features.map((f) => f.teacher)
+      checkFeatures(teacher, inner)
+      const session = await openSession(partOf(teacher, [answer.output, ...inner]), { threads: setting.threads })
+      const feeds = async ({ inputs }: Batch): Promise<Feeds> => {
         const given = Object.fromEntries([...names].map(([name, own]) => [name, inputs[own]]))
-        return { teacher: await logitsFrom(session, objective, given) }
+        const values = await session.run(given, [...new Set([answer.output, ...inner])])
+        return {
+          teacher: answer.read(values[answer.output]),
+          ...Object.fromEntries(inner.map((name) => [featureInput(name), asFloats(values[name])])),
+        }
+      }
+      const emit = (g: Emitter, scope: TermScope): string => {
+        const parts = features.map((f) => scale(g, emitFeature(g, scope, f), featureWeight))
+        if (alpha > 0) parts.unshift(scale(g, emitAnswers(g, scope, temperature), alpha))
+        return parts.reduce((a, b) => add(g, a, b))
       }
       return {
-        terms: [{ emit: (g, scope) => emitDivergence(g, scope, { temperature, alpha }), feeds: answers }],
+        ...(alpha > 0 || features.length > 0 ? { terms: [{ emit, feeds }] } : {}),
         release: () => session.release(),
       }
     },
   }
 }
 
-function emitDivergence(
-  g: Parameters<typeof losses.kl>[0],
-  { output, loss, fed }: TermScope,
-  { temperature, alpha }: { readonly temperature: number; readonly alpha: number },
-): string {
-  if (loss !== 'cross-entropy')
-    throw new Error('distill: the model does not give scores of classes; expected one that is trained by cross-entropy')
+/** D(t, s). */
+function emitAnswers(g: Emitter, { output, loss, fed }: TermScope, told: number | undefined): string {
+  const answers = fed('teacher', g.shape(output))
+  const temperature = told ?? distillDefaults.temperature
   const soft = (logits: string): string => scale(g, logits, 1 / temperature)
-  const target = g.op('Softmax', [soft(fed('teacher', g.shape(output)))], { attributes: { axis: -1 } })
-  return scale(g, losses.kl(g, soft(output), target), alpha * temperature ** 2)
+  switch (loss) {
+    case 'cross-entropy':
+    case 'kl': {
+      const target = g.op('Softmax', [soft(answers)], { attributes: { axis: -1 } })
+      return scale(g, losses.kl(g, soft(output), target), temperature ** 2)
+    }
+    case 'binary-cross-entropy': {
+      const target = g.op('Sigmoid', [soft(answers)])
+      return scale(g, divergence(g, loss, [soft(output), soft(answers), target]), temperature ** 2)
+    }
+    case 'binary-cross-entropy-of-probabilities': {
+      checkNoTemperature(told, 'probabilities that no Sigmoid makes')
+      const target = g.op('Sigmoid', [answers])
+      return divergence(g, loss, [output, target, target])
+    }
+    case 'mse':
+      checkNoTemperature(told, 'numbers')
+      return losses.mse(g, output, answers)
+    default:
+      throw new Error('distill: the loss is a function; expected one of the losses by name')
+  }
 }
 
-/** The teacher's output of the same name as the student's, with classes along the same axis; else a guess. */
-function teacherObjective(
-  teacher: Model,
-  own: Objective | undefined,
-): Pick<Objective, 'output' | 'axis' | 'probabilities'> {
-  if (!own || !teacher.graph.outputs.some((o) => o.name === own.output)) return objectiveOfLabels(teacher)
-  return { ...own, probabilities: finalSoftmax(teacher.graph, own.output) !== undefined }
+/** KL: the cross-entropy of the student's values less that of the teacher's own, which is least and has no gradient. */
+function divergence(g: Emitter, loss: LossName, [student, teacher, target]: readonly [string, string, string]): string {
+  return sub(g, losses[loss](g, student, target), losses[loss](g, teacher, target))
+}
+
+function checkNoTemperature(told: number | undefined, what: string): void {
+  if (told !== undefined)
+    throw new Error(`distill: a temperature of ${told} for ${what}; expected none, as there are no logits to divide`)
+}
+
+const featureInput = (name: string): string => `feature ${name}`
+
+/** mean (f_t - f_s)² */
+function emitFeature(
+  g: Emitter,
+  { value, fed }: TermScope,
+  { student, teacher }: { readonly student: string; readonly teacher: string },
+): string {
+  let own: string
+  try {
+    own = value(student)
+  } catch (cause) {
+    throw new Error(`distill: the student has no value "${student}"; expected the name of a value inside it`, { cause })
+  }
+  return losses.mse(g, own, fed(featureInput(teacher), g.shape(own)))
+}
+
+function checkFeatures({ graph }: Model, names: readonly string[]): void {
+  const made = new Set(graph.nodes.flatMap((n) => n.outputs))
+  const missing = names.find((name) => !made.has(name))
+  if (missing !== undefined)
+    throw new Error(`distill: the teacher has no value "${missing}"; expected the name of a value inside it`)
+}
+
+/** The part of a model that makes some values, as its outputs. */
+function partOf(model: Model, names: readonly string[]): Model {
+  const { graph } = model
+  const outputs = [...new Set(names)].map(
+    (name) => graph.outputs.find((o) => o.name === name) ?? { name, dtype: 'float32' as const },
+  )
+  return withGraph(model, { ...dropUnused({ ...graph, outputs }), inputs: graph.inputs })
+}
+
+interface Answer {
+  /** The teacher's value to fetch. */
+  readonly output: string
+  /** As the loss compares it: logits, classes along the last axis; or numbers. */
+  read(value: Value): Value
+}
+
+/** The teacher's output of the same name as the student's; else the one that labels would be compared with. */
+function answerOf(teacher: Model, { objective: own, loss }: Setting): Answer {
+  const { graph } = teacher
+  const shared = own && graph.outputs.some((o) => o.name === own.output)
+  const output = shared ? own.output : objectiveWithoutAnswers(teacher).output
+  if (loss === 'mse') return { output, read: asFloats }
+  if (loss === 'binary-cross-entropy' || loss === 'binary-cross-entropy-of-probabilities') {
+    const sigmoid = finalSigmoid(graph, output)
+    if (sigmoid) return { output: sigmoid.inputs[0], read: asFloats }
+    const isProbability = own?.probabilities === true && shared
+    return { output, read: isProbability ? (value) => mapped(value, logit) : asFloats }
+  }
+  const axis = shared ? own.axis : objectiveWithoutAnswers(teacher).axis
+  const probabilities = finalSoftmax(graph, output) !== undefined
+  return { output, read: (value) => logitsFrom(value, { axis, probabilities }) }
 }
 
 /** The student's input for each of the teacher's: that of the same name, else the only one. */
@@ -101,13 +199,21 @@ function inputNames(teacher: Model, student: Model): Map<string, string> {
   )
 }
 
-/** The teacher's logits, classes along the last axis. Of probabilities their logarithms, which have the same softmax. */
-async function logitsFrom(
-  session: Session,
-  { output, axis = -1, probabilities }: ReturnType<typeof teacherObjective>,
-  feeds: Feeds,
-) {
-  const answer = (await session.run(feeds, [output]))[output]
+function asFloats(value: Value): Value {
+  return { dtype: 'float32', dims: value.dims, data: Float32Array.from(floatValues(value) as Float32Array) }
+}
+
+function mapped(value: Value, change: (v: number) => number): Value {
+  return { dtype: 'float32', dims: value.dims, data: Float32Array.from(floatValues(value) as Float32Array, change) }
+}
+
+const logit = (p: number): number => Math.log(Math.max(p, 1e-30) / Math.max(1 - p, 1e-30))
+
+/** Logits, classes along the last axis. Of probabilities their logarithms, which have the same softmax. */
+function logitsFrom(
+  answer: Value,
+  { axis = -1, probabilities }: { readonly axis?: number; readonly probabilities: boolean },
+): Value {
   const { dims } = answer
   const values = floatValues(answer) as Float32Array
   const at = axis < 0 ? axis + dims.length : axis
@@ -121,6 +227,5 @@ async function logitsFrom(
       data[row * width + c] = probabilities ? Math.log(Math.max(value, 1e-30)) : value
     }
   }
-  const last = [...dims.slice(0, at), ...dims.slice(at + 1), width]
-  return { dtype: 'float32', dims: last, data } as const
+  return { dtype: 'float32', dims: [...dims.slice(0, at), ...dims.slice(at + 1), width], data }
 }
