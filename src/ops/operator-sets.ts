@@ -45,6 +45,8 @@ export const since = {
   resizeToSizes: 11,
   /** Softmax, LogSoftmax, Hardmax: over `axis` alone, by default the last; before, over all axes from `axis` on, by default 1. */
   softmaxOfOneAxis: 13,
+  /** Cast: to and from bfloat16. */
+  bfloat16Casts: 13,
   /** QuantizeLinear, DequantizeLinear: a scale per channel. */
   scalePerChannel: 13,
   /** Split into equal parts: `num_outputs` says how many. */
