@@ -15,10 +15,10 @@ import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
 import { drawSamples } from '../src/data/handle.ts'
 import { guessPreprocess } from '../src/data/preprocess.ts'
 import { spreadOf } from '../src/evaluate/latency.ts'
-import { scan, scanGrid } from '../src/evaluate/scan.ts'
 import { weightTensors } from '../src/graph/weights.ts'
 import { loadData } from '../src/node/data.ts'
 import { openModel, writeFileAtomic } from '../src/node/files.ts'
+import { scan, scanGrid } from '../src/search/scan.ts'
 
 const flag = (name: string, fallback = ''): string => {
   const at = process.argv.indexOf(`--${name}`)

@@ -32,17 +32,19 @@ const layers: Readonly<Record<string, string>> = {
   retrain: 'data prune quantize train',
   'methods.ts': 'prune quantize retrain simplify',
   'recipe.ts': 'methods.ts task',
-  evaluate: 'data graph inspect.ts ops prune runtime task tensor train',
-  compress: 'calibrate data evaluate formats graph onnx quantize recipe.ts runtime simplify task tensor',
+  evaluate: 'data graph inspect.ts ops runtime task tensor',
+  // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.
+  search: 'data evaluate graph ops prune quantize recipe.ts runtime simplify task tensor',
+  compress: 'data evaluate formats graph onnx quantize recipe.ts search simplify task tensor',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
-  report: 'calibrate data evaluate formats graph recipe.ts runtime task tensor train',
+  report: 'calibrate data evaluate formats graph recipe.ts runtime search task tensor train',
   // What threads do: the list that a pool's worker reads.
   'tasks.ts': 'formats quantize',
-  node: 'data evaluate formats graph onnx tasks.ts tensor train',
+  node: 'data evaluate formats graph onnx search tasks.ts tensor train',
   // What people import (package.json, "exports"): nothing in src/ imports from these. What needs Node is in node/.
   'runtime-only.ts': 'formats',
   exports:
-    'channels compress data evaluate formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime simplify task train zoo',
+    'channels compress data evaluate formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify task train zoo',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */

@@ -8,7 +8,7 @@
  */
 import { join } from 'node:path'
 import { first } from '../../src/data/batches.ts'
-import { scan } from '../../src/evaluate/scan.ts'
+import { scan } from '../../src/search/scan.ts'
 import { weightTensors } from '../../src/graph/weights.ts'
 import { writeFileAtomic } from '../../src/node/files.ts'
 import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'

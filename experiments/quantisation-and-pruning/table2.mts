@@ -19,8 +19,8 @@ import type { Model } from '../../src/model.ts'
 import { writeModel } from '../../src/onnx/write.ts'
 import { checkOptions } from '../../src/options.ts'
 import { type Int8Options, int8, prepareInt8 } from '../../src/quantize/int8.ts'
-import { makeFast } from '../../src/quantize/speed.ts'
 import { openSession } from '../../src/runtime/session.ts'
+import { openFastInt8 } from '../../src/search/fast-int8.ts'
 import { floats, floatTensor } from '../../src/tensor/dtype.ts'
 import { paperRows } from './_paper.mts'
 import { percent, resultsFolder, type Setup, setups } from './_setup.mts'
@@ -74,12 +74,13 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
     int8: await int8(reference, {}, context),
     'pruned, int8': await int8(pruned, {}, context),
   }
-  const fast = await makeFast(reference, {
+  const scoreOf = async (m: Model): Promise<number> => 100 * (await setup.measure(m, setup.validation)).accuracy
+  const best = await scoreOf(reference)
+  const search = await openFastInt8(reference, {
     ...context,
-    validate: async (m) => 100 * (await setup.measure(m, setup.validation)).accuracy,
     compareSpeed: async (...pair) => (await timesOf(pair, setup, 0.02))[1].speedUp,
-    maxLoss,
   })
+  const fast = await search.find(async (m) => ({ spent: (best - (await scoreOf(m))) / maxLoss, findings: [] }))
   models['int8 for speed'] = fast.model
   const accuracyOf = async (m: Model): Promise<number> => percent((await setup.measure(m, test)).accuracy)
   const forms: Record<string, Record<string, unknown>> = {}
@@ -113,7 +114,7 @@ async function rowOf(setup: Setup): Promise<Record<string, unknown>> {
   const times = await timesOf(Object.values(models), setup, 0.005)
   for (const [i, name] of Object.keys(models).entries())
     forms[name] = { ...forms[name], latencyMs: times[i].latencyMs, speedUp: times[i].speedUp }
-  forms['int8 for speed'].layersInFloat = fast.keptFloat.length
+  forms['int8 for speed'].layersInFloat = fast.kept.size
   return { net, set, seed, settings, paper: paperRows[set]?.[net], ...chosen, forms, calibrations }
 }
 

@@ -14,6 +14,11 @@ import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import { checkOptions, type OptionsOf } from '../options.ts'
 import type { CalibrationSpec, Recipe, Step } from '../recipe.ts'
+import { goals } from '../search/goals.ts'
+import { holdBack } from '../search/held-back.ts'
+import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
+import type { Found } from '../search/knob.ts'
+import { dataScorer, randomScorer, type Scorer } from '../search/scorer.ts'
 import { randomRemarks } from '../simplify/remarks.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
@@ -21,11 +26,7 @@ import { settleTask } from '../task/settle.ts'
 import { describeTask, type Task } from '../task/task.ts'
 import type { Finding, LossUnit } from '../task/verdict.ts'
 import type { Workers } from '../workers.ts'
-import { openFaster } from './faster.ts'
-import { holdBack } from './held-back.ts'
 import { compressTable } from './options.ts'
-import { dataScorer, randomScorer, type Scorer } from './scorer.ts'
-import { type Found, openSmall, type Search } from './small.ts'
 import { type Tidied, tidy } from './tidy.ts'
 
 export interface CompressOptions
@@ -108,7 +109,7 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   const notes: string[] = []
   let tightness = 1
   for (let attempt = 1; ; attempt++) {
-    const found = await search.find((m) => scorer.verdictOf(m, tightness))
+    const found = await search.find((m, share) => scorer.verdictOf(m, tightness * share))
     const made = await encode(found, prepared, { model, options })
     const late = (share: number, what: string): void =>
       options.progress?.(begins.trial + (1 - begins.trial) * share, what)
@@ -140,7 +141,7 @@ interface Prepared {
   readonly tidied: Tidied
   readonly task: Task
   readonly scorer: Scorer
-  readonly search: Search
+  readonly search: SearchInTurn
   readonly trialOf: (other: Model) => Promise<Trial>
   /** How a recipe takes the same inputs again. */
   readonly calibration?: CalibrationSpec
@@ -168,13 +169,8 @@ async function prepare(model: Model, options: Settings): Promise<Prepared> {
     const context = { ...shared, task, data: heldBack.data }
     const timed = async (before: Model, after: Model): Promise<SpeedUp> =>
       (await latencyOf([before, after], await oneCall(before, { data, seed }), { signal }))[1].speedUp
-    const search =
-      goal === 'speed'
-        ? await openFaster(tidied.model, {
-            ...context,
-            compareSpeed: options.compareSpeed ?? timed,
-          })
-        : await openSmall(tidied.model, context)
+    const compareSpeed = options.compareSpeed ?? timed
+    const search = await openInTurn(tidied.model, goals[goal], { ...context, compareSpeed })
     const spec = options.calibration && {
       ...options.calibration,
       samples: heldBack.samples,
@@ -187,8 +183,8 @@ async function prepare(model: Model, options: Settings): Promise<Prepared> {
   const random = await randomData(model, seed)
   const [feeds] = random.data.calibration()
   const task = tell(await settleTask(model, { told: options.task, feeds }))
-  const search = await openSmall(tidied.model, { ...shared, task, data: random.data })
-  const scorer = await randomScorer(model, { random, task, max, probe: search.probe })
+  const search = await openInTurn(tidied.model, goals[goal], { ...shared, task, data: random.data })
+  const scorer = await randomScorer(model, { random, task, max, first: search.first })
   return {
     tidied,
     task,

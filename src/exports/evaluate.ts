@@ -11,6 +11,8 @@ export {
 } from '../evaluate/compare.ts'
 export { type Contender, type Latency, type LatencyOptions, measureLatency, type Spread } from '../evaluate/latency.ts'
 export { findRandomInputs, type RandomInputOptions, type RandomInputs } from '../evaluate/random-inputs.ts'
+export { type Compressor, type Compressors, measureSizes, type Sizes } from '../evaluate/size.ts'
+export type { Trial } from '../evaluate/trial.ts'
 export {
   type Retraining,
   recommend,
@@ -20,9 +22,7 @@ export {
   type ScanResult,
   type Score,
   scan,
-} from '../evaluate/scan.ts'
-export { type Compressor, type Compressors, measureSizes, type Sizes } from '../evaluate/size.ts'
-export type { Trial } from '../evaluate/trial.ts'
+} from '../search/scan.ts'
 export { type SpeedUp, type SpeedVerdict, speedInWords, speedVerdict } from '../speed-up.ts'
 export { type GuessOptions, guessTask } from '../task/guess.ts'
 export { type Judge, type JudgedBatch, type JudgeOptions, type OutputJudgement, openJudge } from '../task/judge.ts'

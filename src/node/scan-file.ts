@@ -1,5 +1,5 @@
 /** The file of a scan: its curves, and of what they are. */
-import type { ScanCurve, ScanPoint, ScanResult } from '../evaluate/scan.ts'
+import type { ScanCurve, ScanPoint, ScanResult } from '../search/scan.ts'
 import { readFileBytes } from './files.ts'
 
 /** What a scan's file holds: the result, and of what it is. */

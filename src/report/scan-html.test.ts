@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { ScanResult } from '../evaluate/scan.ts'
+import type { ScanResult } from '../search/scan.ts'
 import { renderScan } from './scan-html.ts'
 
 const result: ScanResult = {

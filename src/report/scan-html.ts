@@ -1,5 +1,5 @@
 /** The curves of a sensitivity scan as one HTML file that needs nothing else: a small plot per tensor, in the graph's order. */
-import type { ScanCurve, ScanResult, Score } from '../evaluate/scan.ts'
+import type { ScanCurve, ScanResult, Score } from '../search/scan.ts'
 import { escapeHtml, facts, renderPage, section, table, tile } from './_page.ts'
 import { count, percent } from './format.ts'
 import { dateInWords, shareRange } from './words.ts'

@@ -1,7 +1,7 @@
-/** The search for the highest price that holds. */
+/** Strategies, on made-up verdicts. */
 import { expect, it } from 'vitest'
 import type { Finding, LossUnit, Verdict } from '../task/verdict.ts'
-import { highestPrice } from './small.ts'
+import { firstThatHolds, highestThatHolds, withoutNeedless } from './strategies.ts'
 
 function verdict(spent: number, unit: LossUnit): Verdict {
   const worst: Finding = { output: 'y', kind: 'numbers', unit, loss: 0, limit: 0, samples: 1, spent }
@@ -15,7 +15,7 @@ it.each([1e-12, 3e-10, 1e-8, 4.4e-8, 7e-5])(
   async (limit) => {
     for (const growth of [0.4, 0.5, 0.7]) {
       let tries = 0
-      const best = await highestPrice(
+      const best = await highestThatHolds(
         async (price) => {
           // Noise is not quite smooth: two percent, by the price's digits.
           const rough = 1 + 0.01 * Math.sin(1e3 * Math.log(price))
@@ -35,7 +35,7 @@ it.each([1e-12, 3e-10, 1e-8, 4.4e-8, 7e-5])(
 it('where decisions count, the price is found by octaves and halves', async () => {
   for (const limit of [2e-11, 9e-9, 1.9e-8, 3e-6]) {
     const tried: number[] = []
-    const best = await highestPrice(
+    const best = await highestThatHolds(
       async (price) => {
         tried.push(price)
         return verdict(price <= limit ? 0.5 : 1.2, 'points of accuracy')
@@ -43,14 +43,36 @@ it('where decisions count, the price is found by octaves and halves', async () =
       1e-8,
       precision,
     )
-    expect(best?.price).toBeLessThanOrEqual(limit)
-    expect(best?.price).toBeGreaterThan(limit * 0.9)
+    expect(best?.value).toBeLessThanOrEqual(limit)
+    expect(best?.value).toBeGreaterThan(limit * 0.9)
     expect(new Set(tried).size).toBe(tried.length)
   }
 })
 
 it('nothing comes out where no price holds, and the last where all do', async () => {
-  expect(await highestPrice(async () => verdict(2, 'points of accuracy'), 1e-8, precision)).toBeUndefined()
-  const most = await highestPrice(async () => verdict(0, 'points of accuracy'), 1e-8, precision)
-  expect(most?.price).toBeGreaterThan(1e-8 * 2 ** 15)
+  expect(await highestThatHolds(async () => verdict(2, 'points of accuracy'), 1e-8, precision)).toBeUndefined()
+  const most = await highestThatHolds(async () => verdict(0, 'points of accuracy'), 1e-8, precision)
+  expect(most?.value).toBeGreaterThan(1e-8 * 2 ** 15)
+})
+
+it('the first rung that holds is found in about twice the logarithm of the rungs', async () => {
+  for (let count = 1; count <= 40; count++) {
+    for (let first = 1; first <= count; first++) {
+      let tries = 0
+      const found = await firstThatHolds(count, async (rung) => {
+        tries++
+        return rung >= first
+      })
+      expect(found).toBe(first)
+      expect(tries).toBeLessThanOrEqual(2 * Math.ceil(Math.log2(first + 1)) + 1)
+    }
+  }
+})
+
+it('what can be left out is, the last first, of the last few alone', async () => {
+  // Any two of the three vowels are enough.
+  const vowels = (items: readonly string[]): number => items.filter((c) => 'aeo'.includes(c)).length
+  const holds = async (fewer: readonly string[]) => vowels(fewer) >= 2
+  expect(await withoutNeedless([...'axeyo'], holds, 5)).toEqual(['a', 'e'])
+  expect(await withoutNeedless([...'axeyo'], holds, 2)).toEqual(['a', 'x', 'e'])
 })

@@ -83,12 +83,12 @@ function unusedAnswers(task: Task, { labels, targets, id }: Dataset): string[] {
 /** Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. */
 export async function randomScorer(
   model: Model,
-  { random, task, max, probe }: { random: RandomData; task: Task; max: MaxLoss; probe: () => Promise<Model> },
+  { random, task, max, first }: { random: RandomData; task: Task; max: MaxLoss; first: () => Promise<Model> },
 ): Promise<Scorer & { readonly samples: number }> {
   let samples = Math.min(16, random.mostSamples)
   let judge: Judge
   let spread: number
-  const noisy = await probe()
+  const noisy = await first()
   for (;;) {
     const batches = [...random.batches(samples, 1)]
     judge = await openJudge(model, { task, inputs: () => batches })

@@ -11,6 +11,7 @@ import { batches, first } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import { stopIfAborted } from '../errors.ts'
+import { evaluateAnswers } from '../evaluate/accuracy.ts'
 import { cutBefore, dependentsOf, partBetween } from '../graph/cut.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Model, ValueInfo } from '../model.ts'
@@ -22,7 +23,6 @@ import { guessTask } from '../task/guess.ts'
 import { judgedModel } from '../task/judged-model.ts'
 import { labelledOutput, type OutputTask, type Task } from '../task/task.ts'
 import { bytesOf, type DataType } from '../tensor/dtype.ts'
-import { evaluateAnswers } from './accuracy.ts'
 
 export interface Score {
   /** Share of right decisions, of 1; of numbers, the share of their variance that is explained. */

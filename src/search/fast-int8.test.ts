@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import { int8 } from '../quantize/int8.ts'
 import { type SpeedUp, speedVerdict } from '../speed-up.ts'
 import { largestDifference, outputsOf } from '../testing/real-models.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
-import { int8 } from './int8.ts'
-import { makeFast } from './speed.ts'
+import { type FastInt8, type FastOptions, openFastInt8 } from './fast-int8.ts'
 
 const calibration = () => exampleBatches(5)
 const [feeds] = exampleBatches(9)
@@ -27,7 +27,23 @@ const pretend = (times: Record<string, number>) => async (before: Model, after: 
   return exactly(time(before) / time(after))
 }
 
-describe('makeFast', () => {
+/** The fast form of a model that may score so far below the float one. */
+async function makeFast(
+  model: Model,
+  { validate, maxLoss, ...options }: FastOptions & { validate(m: Model): Promise<number>; maxLoss: number },
+): Promise<FastInt8> {
+  const before = await validate(model)
+  const search = await openFastInt8(model, options)
+  return search.find(async (m) => {
+    const lost = before - (await validate(m))
+    return { spent: lost <= maxLoss ? 0 : 2, findings: [] }
+  })
+}
+
+/** The layers in float. */
+const inFloat = ({ kept }: FastInt8): string[] => [...kept.keys()]
+
+describe('the fast int8 form', () => {
   it('puts every layer on integers where that costs nothing, and measures the speed-up', async () => {
     const result = await makeFast(exampleModel(), {
       data: { calibration },
@@ -36,7 +52,7 @@ describe('makeFast', () => {
       maxLoss: 50,
     })
     expect(onIntegers(result.model).sort()).toEqual(['w1', 'w2', 'w3'])
-    expect(result.keptFloat).toEqual([])
+    expect(inFloat(result)).toEqual([])
     expect(result.speedUp?.median).toBeCloseTo(30 / 12)
     expect(result.notes).toEqual(['3 of 3 layers compute on integers'])
   })
@@ -48,16 +64,12 @@ describe('makeFast', () => {
       compareSpeed: pretend({ w1: 16, w2: 4, w3: 9.9 }),
       maxLoss: 50,
     })
-    expect(result.keptFloat).toEqual([
-      { node: 'first', why: 'speed: with the first convolution in float the model is 1.25 x faster (1.24 to 1.26)' },
+    expect([...result.kept]).toEqual([
+      ['first', 'speed: with the first convolution in float the model is 1.25 x faster (1.24 to 1.26)'],
     ])
     expect(onIntegers(result.model).sort()).toEqual(['w2', 'w3'])
     // What was measured is in the list alone: with it, int8 gives the same bytes again.
-    const again = await int8(
-      exampleModel(),
-      { excludeNodes: result.keptFloat.map((k) => k.node) },
-      { data: { calibration } },
-    )
+    const again = await int8(exampleModel(), { excludeNodes: inFloat(result) }, { data: { calibration } })
     expect(Buffer.compare(writeModel(again), writeModel(result.model))).toBe(0)
   })
 
@@ -69,7 +81,7 @@ describe('makeFast', () => {
       compareSpeed: async () => exactly(++runs === 1 ? 1.5 : 1.001),
       maxLoss: 50,
     })
-    expect(result.keptFloat).toEqual([])
+    expect(inFloat(result)).toEqual([])
     expect(result.speedUp && speedVerdict(result.speedUp)).toBe('could not tell')
   })
 
@@ -80,7 +92,7 @@ describe('makeFast', () => {
       compareSpeed: async () => ({ median: 1.5, low: 0.9, high: 2, rounds: 100 }),
       maxLoss: 50,
     })
-    expect(result.keptFloat).toEqual([])
+    expect(inFloat(result)).toEqual([])
   })
 
   it('keeps in float no layer that fits on integers beside the others', async () => {
@@ -98,8 +110,8 @@ describe('makeFast', () => {
         compareSpeed: pretend({ w1: 4, w2: 4, w3: 4 }),
         maxLoss,
       })
-      const kept = result.keptFloat.map((k) => k.node)
-      expect(result.score.before - result.score.after).toBeLessThanOrEqual(maxLoss)
+      const kept = inFloat(result)
+      expect(result.verdict.spent).toBeLessThanOrEqual(1)
       for (const name of kept) expect(await scoreWithout(kept.filter((k) => k !== name)), name).toBeLessThan(-maxLoss)
     }
   })
@@ -134,11 +146,7 @@ describe('makeFast', () => {
     expect(none.notes[0]).toBe('0 of 3 layers compute on integers')
     // The model that was given, as a recipe with these layers in float gives it too.
     expect(Buffer.compare(writeModel(none.model), writeModel(exampleModel()))).toBe(0)
-    const again = await int8(
-      exampleModel(),
-      { excludeNodes: none.keptFloat.map((k) => k.node) },
-      { data: { calibration } },
-    )
+    const again = await int8(exampleModel(), { excludeNodes: inFloat(none) }, { data: { calibration } })
     expect(Buffer.compare(writeModel(again), writeModel(none.model))).toBe(0)
     const slow = await makeFast(exampleModel(), {
       data: { calibration },
@@ -149,7 +157,7 @@ describe('makeFast', () => {
     expect(Buffer.compare(writeModel(slow.model), writeModel(exampleModel()))).toBe(0)
     expect(slow.notes).toEqual(['0 of 3 layers compute on integers', 'the model stays as it was'])
     expect(slow.speedUp).toBe(undefined)
-    expect(new Set(slow.keptFloat.map((k) => k.why))).toEqual(
+    expect(new Set(slow.kept.values())).toEqual(
       new Set(['speed: on integers the model is 1.20 x slower (1.19 to 1.21)']),
     )
   })
