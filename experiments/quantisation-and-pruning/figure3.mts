@@ -8,10 +8,10 @@
  */
 import { join } from 'node:path'
 import { first } from '../../src/data/batches.ts'
-import { scan } from '../../src/search/scan.ts'
 import { weightTensors } from '../../src/graph/weights.ts'
 import { writeFileAtomic } from '../../src/node/files.ts'
 import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
+import { scan } from '../../src/search/scan.ts'
 import { sizeOf } from '../../src/tensor/dtype.ts'
 import { type Curve, lineChart } from '../_plot.mts'
 import { percent, resultsFolder, type Setup, setups } from './_setup.mts'
