@@ -448,6 +448,12 @@ const cases: Case[] = [
     { N: 5, K: 32, bits: 4, block_size: 32 },
     { domain: 'com.microsoft' },
   ),
+  make(
+    'GatherBlockQuantized',
+    [bytes([6, 16]), integerTensor('', 'int64', [2, 3], [0, 1, 2, 3, 4, 5]), [6, 2]],
+    { gather_axis: 0, quantize_axis: 1, block_size: 16, bits: 4 },
+    { domain: 'com.microsoft' },
+  ),
   ...['FastGelu', 'QuickGelu'].map((op) => make(op, [[3, 4]], {}, { domain: 'com.microsoft' })),
   make('BiasGelu', [[3, 4], [4]], {}, { domain: 'com.microsoft' }),
   make('QGemm', [bytes([2, 3]), s1, z1, bytes([3, 5]), s1, z1, bytes([5], 'int32')], {}, { domain: 'com.microsoft' }),

@@ -1,6 +1,6 @@
 /**
  * float16: weights in 16 bits, half the file; with `arithmetic: float16` the model also computes in 16 bits, as graphics
- * processors and their browsers' interfaces do at up to twice the speed. Inputs and outputs keep their types.
+ * processors (WebGPU, CUDA) do fastest. Inputs and outputs keep their types.
  *
  * With `arithmetic: float32` runtimes widen the weights when they load the model, so it runs as fast as before on any
  * processor; on processors without 16-bit arithmetic, 16-bit models are slower.

@@ -258,6 +258,17 @@ const gather: Rule = (call) => {
   return [{ dtype: data.dtype, shape, value }]
 }
 
+/** Rows of a table of levels, as floats of the type that its scales have. Levels may lie several to a byte of uint8. */
+const gatherBlocks: Rule = (call) => {
+  const [data, indices, scales] = [call.in(0), call.in(1), call.in(2)]
+  if (!data.shape || !indices.shape) return [{ dtype: scales.dtype }]
+  const axis = axisOf(intAttribute(call.node, 'gather_axis', 0), data.shape.length)
+  const last = data.shape.length - 1
+  const bits = data.dtype === 'uint8' ? intAttribute(call.node, 'bits', 4) : 8
+  const wide = data.shape.map((d, i) => (i === last && typeof d === 'number' ? (d * 8) / bits : d))
+  return [{ dtype: scales.dtype, shape: [...wide.slice(0, axis), ...indices.shape, ...wide.slice(axis + 1)] }]
+}
+
 const gatherElements: Rule = (call) => [typed(call, call.in(1).shape)]
 
 const gatherNd: Rule = (call) => {
@@ -309,6 +320,7 @@ export const movement: Record<string, Rule> = {
   Slice: slice,
   Pad: pad,
   Gather: gather,
+  'com.microsoft.GatherBlockQuantized': gatherBlocks,
   GatherElements: gatherElements,
   GatherND: gatherNd,
   Crop: crop,
