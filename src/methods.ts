@@ -1,5 +1,6 @@
 /** Every method by its id, merged from the family tables. */
 import { didYouMean } from './errors.ts'
+import * as factorize from './factorize/index.ts'
 import type { Method } from './method.ts'
 import * as prune from './prune/index.ts'
 import * as quantize from './quantize/index.ts'
@@ -9,9 +10,7 @@ import * as simplify from './simplify/index.ts'
 /** Sorted by family, in the order of the tables. */
 export const methods: ReadonlyMap<string, Method> = new Map(
   // A method's own option types are narrower than what a recipe holds; it checks them itself.
-  [...Object.values(simplify), ...Object.values(prune), ...Object.values(quantize), ...Object.values(retrain)].map(
-    (m) => [(m as Method).id, m as Method],
-  ),
+  [simplify, prune, factorize, quantize, retrain].flatMap(Object.values).map((m) => [(m as Method).id, m as Method]),
 )
 
 /** The method of that id. Throws, with the nearest id, where there is none. */

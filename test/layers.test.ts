@@ -28,11 +28,13 @@ const layers: Readonly<Record<string, string>> = {
   train: 'data formats grad graph onnx ops runtime simplify task tensor',
   quantize: 'calibrate channels data formats graph inspect.ts ops runtime simplify task tensor',
   prune: 'calibrate channels data formats grad graph onnx ops runtime simplify task tensor train',
+  evaluate: 'data graph inspect.ts ops runtime task tensor',
+  // Layers are timed beside their factors.
+  factorize: 'calibrate evaluate graph ops runtime simplify tensor',
   // Methods that train further.
   retrain: 'data prune quantize train',
-  'methods.ts': 'prune quantize retrain simplify',
+  'methods.ts': 'factorize prune quantize retrain simplify',
   'recipe.ts': 'methods.ts task',
-  evaluate: 'data graph inspect.ts ops runtime task tensor',
   // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.
   search: 'data evaluate graph ops prune quantize recipe.ts runtime simplify task tensor',
   compress: 'data evaluate formats graph onnx quantize recipe.ts search simplify task tensor',
@@ -44,7 +46,7 @@ const layers: Readonly<Record<string, string>> = {
   // What people import (package.json, "exports"): nothing in src/ imports from these. What needs Node is in node/.
   'runtime-only.ts': 'formats',
   exports:
-    'channels compress data evaluate formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify task train zoo',
+    'channels compress data evaluate factorize formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify task train zoo',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { defineMethod, type Model, openSession, readModel, runSteps, writeModel } from 'coppice'
 import { type BoundSplits, bindSplits, csvDataset, type Dataset, drawDigits, readNpz, writeNpz } from 'coppice/data'
 import { evaluateAccuracy, findRandomInputs, measureSizes, scan } from 'coppice/evaluate'
+import { svd } from 'coppice/factorize'
 import { hac, type Matrix, openMatrix, packModel, shac, unpackModel } from 'coppice/formats'
 import { compressors, openModel, saveModel } from 'coppice/node'
 import { magnitude, pruneAndTrain } from 'coppice/prune'
@@ -47,6 +48,7 @@ const halving = defineMethod({
 const shared = await share(await magnitude(await halving(pruned, { times: 2 }), { sparsity: 0.6 }), { values: 16 })
 const simple = await removeUnused(await foldBatchNorm(shared))
 assert.ok((await runSteps(simple, [['remove-unused', {}]])).graph.nodes.length > 0)
+assert.ok((await svd(simple, { rank: 4 })).graph.nodes.length > simple.graph.nodes.length)
 assert.equal(uniform.id, 'uniform')
 assert.deepEqual([finetune.id, pruneInRounds.id], ['finetune', 'prune-in-rounds'])
 

@@ -1,0 +1,79 @@
+/** What all factorisations do around their own mathematics: layers found, norms gathered, what is not cheaper left whole and named. */
+import { stopIfAborted } from '../errors.ts'
+import { editGraph } from '../graph/edit.ts'
+import type { Context } from '../method.ts'
+import type { Model } from '../model.ts'
+import { type DataNorm, dataNorms } from './_data-norm.ts'
+import { chosenOf, type FactorLayer, type Factors, findLayers, macsOf, putFactors } from './_layers.ts'
+import { isFaster } from './_timed.ts'
+
+export interface LayerOptions {
+  readonly only: readonly string[]
+  readonly exclude: readonly string[]
+  readonly norm: string
+  readonly vectors: number
+  readonly onlyCheaper: boolean
+  readonly measure: boolean
+}
+
+/** The factors of a layer, with the multiply-adds that they take. */
+export interface Planned {
+  readonly macs: number
+  make(): Promise<Factors | string>
+}
+
+export interface Planner {
+  /** Whether the method is for layers of this kind; others are not spoken of. */
+  isFor(layer: FactorLayer): boolean
+  /** Chooses ranks, or says why the layer stays whole. `norms`: of each group, where the norm is the data's. */
+  plan(layer: FactorLayer, norms: readonly DataNorm[] | undefined): Promise<Planned | string>
+}
+
+export async function factorizeLayers(
+  id: string,
+  { model, options, context }: { readonly model: Model; readonly options: LayerOptions; readonly context: Context },
+  { isFor, plan }: Planner,
+): Promise<Model> {
+  const found = await findLayers(model)
+  const layers = chosenOf(id, found, options).filter(isFor)
+  const whole = new Map<string, string[]>()
+  const leave = (why: string, name: string): void => void whole.set(why, [...(whole.get(why) ?? []), `"${name}"`])
+  for (const [name, why] of found.others) if (!options.exclude.includes(name)) leave(why, name)
+  const byData = options.norm === 'data'
+  if (byData && !context.data && layers.length > 0)
+    context.warn?.(`${id}: no data was given, so the norm of the weights is kept`)
+  const norms = byData ? await dataNorms(model, layers, { context, vectors: options.vectors }) : new Map()
+  const unseen = byData && context.data ? layers.filter((l) => !norms.has(l.name)).map((l) => `"${l.name}"`) : []
+  if (unseen.length > 0)
+    context.warn?.(
+      `${id}: the norm of the weights is kept for ${listed(unseen)}, whose inputs are not known as vectors of finite numbers`,
+    )
+  const edit = editGraph(model)
+  for (const [i, layer] of layers.entries()) {
+    stopIfAborted(context.signal, id)
+    context.progress?.(i / layers.length, `factorising ${layer.name}`)
+    const planned = await plan(layer, norms.get(layer.name))
+    if (typeof planned === 'string') {
+      leave(planned, layer.name)
+      continue
+    }
+    if (options.onlyCheaper && planned.macs >= macsOf(layer)) {
+      leave('the factors would take as many multiply-adds', layer.name)
+      continue
+    }
+    const made = await planned.make()
+    if (typeof made === 'string') leave(made, layer.name)
+    else if (
+      options.measure &&
+      !(await isFaster(model, layer, { factors: made, shapes: found.shapes, signal: context.signal }))
+    )
+      leave('the factors are not measurably faster', layer.name)
+    else putFactors(model, edit, layer, made)
+  }
+  for (const [why, names] of whole) context.warn?.(`${id}: these stay whole, as ${why}: ${listed(names)}`)
+  return edit.finish()
+}
+
+function listed(names: readonly string[]): string {
+  return `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`
+}
