@@ -20,6 +20,7 @@ import {
   type Shape,
   transpose,
 } from '../ops/grad/emit.ts'
+import { fakeQuantize, fakeQuantizeGrad } from '../ops/grad/fake-quantize.ts'
 import { scatterAdd } from '../ops/grad/layout.ts'
 import { batchNormGrad } from '../ops/grad/norm.ts'
 import { macroDomain } from '../ops/grad/rule.ts'
@@ -240,6 +241,9 @@ const expansions: Readonly<Record<string, Expansion>> = {
     const [x, gamma, mean, variance, dy] = node.inputs
     return batchNormGrad(g, { x, gamma, mean, variance, dy, epsilon: floatAttribute(node, 'epsilon', 1e-5) })
   },
+  FakeQuantize: (g, node) => [fakeQuantize(g, node, node.inputs)],
+  FakeQuantizeGrad: (g, node) => fakeQuantizeGrad(g, { node, shape: g.shape(node.inputs[0]) }, node.inputs),
+  StraightThrough: (_, node) => [node.inputs[1]],
   /** a·x + y with a scalar a. */
   Axpy: (g, node) => [add(g, mul(g, node.inputs[1], node.inputs[0]), node.inputs[2])],
 }

@@ -85,6 +85,7 @@ export function followNode(node: Node, values: readonly (Followed | undefined)[]
 }
 
 function isCarrier(node: Node): boolean {
+  if (node.op === 'FakeQuantize') return node.domain === 'coppice'
   return carriers.has(node.op) && (isOnnxDomain(node.domain) || /uantizeLinear$/.test(node.op))
 }
 

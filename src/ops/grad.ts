@@ -9,6 +9,7 @@ import { compositions } from './grad/composite.ts'
 import { convRules } from './grad/conv.ts'
 import { einsumRules } from './grad/einsum.ts'
 import { elementwiseRules } from './grad/elementwise.ts'
+import { fakeQuantizeRules } from './grad/fake-quantize.ts'
 import { layoutRules } from './grad/layout.ts'
 import { matmulRules } from './grad/matmul.ts'
 import { normRules } from './grad/norm.ts'
@@ -27,6 +28,7 @@ export const gradRules: Readonly<Record<string, GradRule>> = {
   ...normRules,
   ...layoutRules,
   ...quantizeRules,
+  ...fakeQuantizeRules,
   ...einsumRules,
   ...recurrentRules,
 }

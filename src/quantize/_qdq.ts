@@ -143,6 +143,8 @@ export interface QdqParts {
   readonly plan: Plan
   readonly ranges: ReadonlyMap<string, Range>
   readonly layers: ReadonlyMap<Node, QuantizedLayer>
+  /** The highest level of values that have fewer than 8 bits, by name; the lowest is 0. */
+  readonly highest?: ReadonlyMap<string, number>
 }
 
 /** The model with the planned values and weights held as integers. Every value keeps its name. */
@@ -256,7 +258,17 @@ function scalesOf(writer: Writer, name: string): readonly [string, string] {
 function quantizeValue(writer: Writer, name: string): void {
   const integers = writer.fresh(`${name}_quantized`)
   const source = writer.exact.get(name) ?? name
-  writer.nodes.push(node('QuantizeLinear', [source, ...scalesOf(writer, name)], [integers]))
+  const highest = writer.parts.highest?.get(writer.parts.plan.values.get(name) ?? name)
+  if (highest === undefined) {
+    writer.nodes.push(node('QuantizeLinear', [source, ...scalesOf(writer, name)], [integers]))
+    dequantizeValue(writer, name, integers)
+    return
+  }
+  // Limited as integers: a Clip before would keep the layer before it from computing on integers.
+  const whole = writer.fresh(`${name}_uint8`)
+  const limits = [0, highest].map((v) => writer.store(integerTensor(writer.fresh(`${name}_limit`), 'uint8', [], [v])))
+  writer.nodes.push(node('QuantizeLinear', [source, ...scalesOf(writer, name)], [whole]))
+  writer.nodes.push(node('Clip', [whole, ...limits], [integers]))
   dequantizeValue(writer, name, integers)
 }
 

@@ -103,7 +103,7 @@ export function integerNode(model: Model): Node | undefined {
 }
 
 /** The model in an operator set whose DequantizeLinear has a scale for each channel. */
-function withChannelScales(model: Model): Model {
+export function withChannelScales(model: Model): Model {
   const raised = opsetOf(model) < since.scalePerChannel ? upgradeOpset(model, since.scalePerChannel) : model
   // In old versions of the file format initialisers had to be inputs, which integer weights are not.
   const irVersion = irVersionOf(since.scalePerChannel)

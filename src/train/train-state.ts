@@ -27,13 +27,31 @@ export interface TrainState {
   load(arrays: ReadonlyMap<string, Float32Array>): void
 }
 
+export interface TrainStateOptions {
+  readonly averageDecay?: number
+  readonly members?: readonly Member[]
+  /** Running statistics that were found before and stay. */
+  readonly frozen?: Arrays
+}
+
+const statisticsPrefix = 'statistics/'
+
+/** The running statistics among a checkpoint's arrays, by name. */
+export function statisticsOf(arrays: Arrays): Arrays {
+  return new Map(
+    [...arrays].flatMap(([name, values]) =>
+      name.startsWith(statisticsPrefix) ? [[name.slice(statisticsPrefix.length), values] as const] : [],
+    ),
+  )
+}
+
 export function createTrainState(
   model: Model,
   step: StepGraph,
   session: StateSession,
-  { averageDecay, members = [] }: { readonly averageDecay?: number; readonly members?: readonly Member[] } = {},
+  { averageDecay, members = [], frozen }: TrainStateOptions = {},
 ): TrainState {
-  const statistics = new Map<string, Float32Array>()
+  const statistics = new Map([...(frozen ?? [])].map(([name, values]) => [name, values.slice()]))
   for (const { mean, variance } of step.statistics)
     for (const name of [mean, variance]) statistics.set(name, floats(storedTensor(model, name)).slice())
   const vectorOf = (s: StateVector): Float32Array => session.state(s.input)
@@ -107,7 +125,7 @@ export function createTrainState(
         const vectors = step.state.filter((s) => s.slot === slot)
         for (const [name, values] of unpacked(vectors, vectorOf)) arrays.set(`${slot}/${name}`, values)
       }
-      for (const [name, values] of statistics) arrays.set(`statistics/${name}`, values)
+      for (const [name, values] of statistics) arrays.set(statisticsPrefix + name, values)
       for (const [name, values] of averages ? unpacked(weightVectors, averageOf) : [])
         arrays.set(`average/${name}`, values)
       for (const [name, values] of allState()) arrays.set(name, values)
@@ -118,7 +136,7 @@ export function createTrainState(
     load(arrays) {
       for (const s of step.state) packInto([s], vectorOf, (name) => arrays.get(`${s.slot}/${name}`) as Float32Array)
       if (averages) packInto(weightVectors, averageOf, (name) => arrays.get(`average/${name}`) as Float32Array)
-      for (const [name, values] of statistics) values.set(arrays.get(`statistics/${name}`) as Float32Array)
+      for (const [name, values] of statistics) values.set(arrays.get(statisticsPrefix + name) as Float32Array)
       for (const [name, values] of allState()) values.set(arrays.get(name) as Float32Array)
       const keptState = [...arrays].filter(([name]) => name.startsWith('best-state/'))
       if (keptState.length > 0)

@@ -11,23 +11,25 @@ import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import { stopIfAborted } from '../errors.ts'
 import type { Engine } from '../grad/engine.ts'
+import { replaceTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { openStateSession, type StateSession } from '../runtime/state-session.ts'
 import { forTraining, trainedAs } from '../simplify/float32-arithmetic.ts'
 import { inlined } from '../simplify/inline-functions.ts'
 import type { Task } from '../task/task.ts'
+import { floatTensor } from '../tensor/dtype.ts'
 import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
 import { trainingFingerprint } from './fingerprint.ts'
 import type { Loss, LossName } from './losses.ts'
 import { answersOf, countRight, type Objective, objectiveOf, objectiveWithoutAnswers, onlyOutput } from './objective.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
-import { type Entered, enterAll, mainLossOf, type Regime } from './regime.ts'
+import { type Arrays, type Entered, enterAll, mainLossOf, type Regime } from './regime.ts'
 import { constant, type Schedule } from './schedules.ts'
 import { type FeedSource, feedsOf, mix } from './step-feeds.ts'
 import { buildStep } from './step-graph.ts'
-import { createTrainState } from './train-state.ts'
+import { createTrainState, statisticsOf } from './train-state.ts'
 import { type Validation, validate } from './validate.ts'
 
 export interface TrainOptions {
@@ -64,7 +66,8 @@ export interface TrainOptions {
   readonly checkpoint?: CheckpointOptions
   readonly parameters?: readonly string[]
   readonly decays?: (name: string, shape: readonly number[]) => boolean
-  readonly frozenStatistics?: boolean
+  /** Keeps BatchNormalization's statistics as they are: always, or from this epoch on (counted from 0). */
+  readonly frozenStatistics?: boolean | number
   readonly clipNorm?: number
   /** Default: the quickest that this machine has (`chooseEngine`). */
   readonly engine?: Engine
@@ -124,11 +127,16 @@ interface Saved {
   readonly best?: { readonly epoch: number; readonly loss: number }
 }
 
-/** Everything of a run that does not change. */
+/** Everything of a run that does not change, but for its phase. */
 interface Run extends FeedSource {
   readonly entered: Entered
   readonly session: StateSession
   readonly fingerprint: string
+}
+
+/** The step that a run takes, and what it changes: another once statistics are frozen. */
+interface Phase extends Pick<Run, 'step' | 'session' | 'state'> {
+  readonly frozen: boolean
 }
 
 /**
@@ -185,30 +193,48 @@ async function runIn(entered: Entered, { aim, ...setup }: Setup): Promise<Traine
   const noise = entered.members.flatMap((m) => m.noise ?? [])
   const optimizer = options.optimizer ?? sgd()
   const choice: EngineChoice = options.engine ? { engine: options.engine } : await chooseEngine()
-  const step = buildStep(learning(entered, aim), {
-    ...options,
-    ...(aim ? { output: aim.output, axis: aim.axis } : {}),
-    inputShapes: Object.fromEntries([
-      ...Object.entries(first).map(([name, v]) => [name, v.dims]),
-      ...noise.map(({ input, shape }) => [input, shape.map((d) => (d === 'N' ? batchSize : d))]),
-    ]),
-    loss: options.loss ?? 'cross-entropy',
-    optimizer,
-    engine: choice.engine,
-    members: entered.members,
-    mainLoss,
-  })
-  if (step.untrained.length > 0 && !options.parameters) options.warn?.(sayUntrained(step.untrained))
-  const session = await openStateSession(step.model, { state: step.state, threads: options.threads })
-  try {
+  const open = async (frozen: boolean, statistics?: Arrays): Promise<Phase> => {
+    const model = frozen && statistics ? withStatistics(entered.model, statistics) : entered.model
+    const step = buildStep(learning({ ...entered, model }, aim), {
+      ...options,
+      frozenStatistics: frozen,
+      ...(aim ? { output: aim.output, axis: aim.axis } : {}),
+      inputShapes: Object.fromEntries([
+        ...Object.entries(first).map(([name, v]) => [name, v.dims]),
+        ...noise.map(({ input, shape }) => [input, shape.map((d) => (d === 'N' ? batchSize : d))]),
+      ]),
+      loss: options.loss ?? 'cross-entropy',
+      optimizer,
+      engine: choice.engine,
+      members: entered.members,
+      mainLoss,
+    })
+    const session = await openStateSession(step.model, { state: step.state, threads: options.threads })
     const { averageDecay } = options
-    const state = createTrainState(entered.model, step, session, { averageDecay, members: entered.members })
-    const stepsPerEpoch = Math.floor(data.length / batchSize)
-    const result = await loop({ ...setup, entered, optimizer, step, session, state, stepsPerEpoch })
-    return { ...result, engine: choice.engine.id, ...(choice.reason ? { engineReason: choice.reason } : {}) }
-  } finally {
-    await session.release()
+    const state = createTrainState(model, step, session, {
+      averageDecay,
+      members: entered.members,
+      frozen: frozen ? statistics : undefined,
+    })
+    return { frozen, step, session, state }
   }
+  const stepsPerEpoch = Math.floor(data.length / batchSize)
+  const result = await loop({ ...setup, entered, optimizer, stepsPerEpoch }, open)
+  return { ...result, engine: choice.engine.id, ...(choice.reason ? { engineReason: choice.reason } : {}) }
+}
+
+/** The model with the statistics that training has found. */
+function withStatistics(model: Model, statistics: Arrays): Model {
+  const tensors = [...statistics].flatMap(([name, values]) => {
+    const old = model.graph.initializers.get(name)
+    return old ? [[old, floatTensor(name, old.dims, values)] as const] : []
+  })
+  return replaceTensors(model, new Map(tensors))
+}
+
+/** Whether an epoch leaves BatchNormalization's statistics as they are. */
+function isFrozen({ frozenStatistics = false }: TrainOptions, epoch: number): boolean {
+  return typeof frozenStatistics === 'number' ? epoch >= frozenStatistics : frozenStatistics
 }
 
 /** What is trained in float32 goes back to its own types weight by weight, which takes the graph that it had. */
@@ -250,31 +276,56 @@ function check(data: Dataset, { batchSize, epochs, patience, validation }: Train
     throw new Error(`${validation.id}: no sample is held back; expected a larger share, or more data`)
 }
 
-async function loop(run: Run): Promise<Omit<Trained, 'engine'>> {
-  const { options, stepsPerEpoch } = run
-  const resumed = await resume(run)
+type Open = (frozen: boolean, statistics?: Arrays) => Promise<Phase>
+
+/** Runs all steps; opens another phase where statistics are frozen on the way. */
+async function loop(setup: Omit<Run, keyof Phase>, open: Open): Promise<Omit<Trained, 'engine'>> {
+  const { options, stepsPerEpoch } = setup
+  const resumed = await resume(setup)
   let at = resumed?.step ?? 0
   let saved: Saved = resumed?.saved ?? { history: [], lossSum: 0, correct: 0 }
-  const everySteps = options.checkpoint?.everySteps ?? stepsPerEpoch
-  const clock = { startedAt: performance.now(), startedFrom: at }
-  const isOver = (): boolean => at >= stepsPerEpoch * options.epochs || exhausted(saved, options)
-  while (!isOver()) {
-    const epoch = Math.floor(at / stepsPerEpoch)
-    const order = [...batches(run.data, options.batchSize, { shuffleSeed: mix(run.seed, epoch), dropLast: true })]
-    for (const indices of order.slice(at % stepsPerEpoch)) {
-      stopIfAborted(options.signal, 'train')
-      const { loss, correct } = await runStep(run, at, indices)
-      at++
-      saved = { ...saved, lossSum: saved.lossSum + loss, correct: saved.correct + correct }
-      if (at % stepsPerEpoch !== 0) options.onProgress?.(progressOf(run, { at, saved, clock }))
-      if (at % everySteps === 0 && at % stepsPerEpoch !== 0) await save(run, at, saved)
+  let phase = await open(isFrozen(options, Math.floor(at / stepsPerEpoch)), resumed && statisticsOf(resumed.arrays))
+  try {
+    const { untrained } = phase.step
+    if (untrained.length > 0 && !options.parameters) options.warn?.(sayUntrained(untrained))
+    if (resumed) phase.state.load(resumed.arrays)
+    let run: Run = { ...setup, ...phase }
+    const everySteps = options.checkpoint?.everySteps ?? stepsPerEpoch
+    const clock = { startedAt: performance.now(), startedFrom: at }
+    const isOver = (): boolean => at >= stepsPerEpoch * options.epochs || exhausted(saved, options)
+    while (!isOver()) {
+      const epoch = Math.floor(at / stepsPerEpoch)
+      if (!phase.frozen && isFrozen(options, epoch)) {
+        phase = await frozenFrom(phase, open)
+        run = { ...setup, ...phase }
+      }
+      const order = [...batches(run.data, options.batchSize, { shuffleSeed: mix(run.seed, epoch), dropLast: true })]
+      for (const indices of order.slice(at % stepsPerEpoch)) {
+        stopIfAborted(options.signal, 'train')
+        const { loss, correct } = await runStep(run, at, indices)
+        at++
+        saved = { ...saved, lossSum: saved.lossSum + loss, correct: saved.correct + correct }
+        if (at % stepsPerEpoch !== 0) options.onProgress?.(progressOf(run, { at, saved, clock }))
+        if (at % everySteps === 0 && at % stepsPerEpoch !== 0) await save(run, at, saved)
+      }
+      saved = await finishEpoch(run, { at, saved, clock })
+      if (at % everySteps === 0 || isOver()) await save(run, at, saved)
     }
-    saved = await finishEpoch(run, { at, saved, clock })
-    if (at % everySteps === 0 || isOver()) await save(run, at, saved)
+    const last = saved.history.length - 1
+    const best = options.patience === undefined ? undefined : saved.best
+    return { model: leftModel(run, best ? 'best' : 'now'), history: saved.history, epoch: best ? best.epoch : last }
+  } finally {
+    await phase.session.release()
   }
-  const last = saved.history.length - 1
-  const best = options.patience === undefined ? undefined : saved.best
-  return { model: leftModel(run, best ? 'best' : 'now'), history: saved.history, epoch: best ? best.epoch : last }
+}
+
+/** The same weights and state in a step that keeps the statistics found so far. */
+async function frozenFrom({ state, session }: Phase, open: Open): Promise<Phase> {
+  const arrays = state.arrays()
+  const next = await open(true, statisticsOf(arrays))
+  next.state.load(arrays)
+  await session.release()
+  return next
 }
 
 /** The model as it is given: without what regimes put in. */
@@ -372,7 +423,13 @@ async function save({ options, state, fingerprint }: Run, step: number, saved: S
   await options.checkpoint.store.save(encodeCheckpoint({ fingerprint, step, progress: saved, arrays }))
 }
 
-async function resume({ options, state, fingerprint }: Run): Promise<{ step: number; saved: Saved } | undefined> {
+interface Resumed {
+  readonly step: number
+  readonly saved: Saved
+  readonly arrays: Arrays
+}
+
+async function resume({ options, fingerprint }: Pick<Run, 'options' | 'fingerprint'>): Promise<Resumed | undefined> {
   const bytes = await options.checkpoint?.store.load()
   if (!bytes) return undefined
   const checkpoint = decodeCheckpoint(bytes)
@@ -380,6 +437,5 @@ async function resume({ options, state, fingerprint }: Run): Promise<{ step: num
     throw new Error(
       'checkpoint: it is of another run (model, data or options differ); expected that of this run, or none',
     )
-  state.load(checkpoint.arrays)
-  return { step: checkpoint.step, saved: checkpoint.progress as Saved }
+  return { step: checkpoint.step, saved: checkpoint.progress as Saved, arrays: checkpoint.arrays }
 }

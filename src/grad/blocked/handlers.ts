@@ -3,6 +3,7 @@ import { floatAttribute, intAttribute } from '../../graph/walk.ts'
 import type { Node } from '../../model.ts'
 import { convGeometry } from '../../ops/grad/conv.ts'
 import { mul, neg, reshape, type Shape, sameShape } from '../../ops/grad/emit.ts'
+import { fakeQuantize, fakeQuantizeGrad } from '../../ops/grad/fake-quantize.ts'
 import {
   type Activation,
   blockedConv,
@@ -255,6 +256,27 @@ const concatChannels: Handler = (l, node) => {
   return true
 }
 
+/** A quantiser of one step works on any layout, and gives 0 for the zeros of padded channels. */
+const hasOneStep = (l: Lowering, { inputs: [x, p] }: Node): boolean =>
+  l.shape(x).length === 4 && l.isBlocked(x) && l.shape(p).every((d) => d === 1)
+
+const fakeQuantized: Handler = (l, node) => {
+  if (!hasOneStep(l, node)) return false
+  const [x, p] = node.inputs
+  l.setBlocked(node.outputs[0], fakeQuantize(l.g, node, [l.blocked(x), l.plain(p)]))
+  return true
+}
+
+const fakeQuantizedGrad: Handler = (l, node) => {
+  if (!hasOneStep(l, node)) return false
+  const [x, p, y, dy] = node.inputs
+  const of = [l.blocked(x), l.plain(p), l.blocked(y), l.blocked(dy)]
+  const [dx, dp] = fakeQuantizeGrad(l.g, { node, shape: l.shape(x) }, of)
+  l.setBlocked(node.outputs[0], dx)
+  l.setPlain(node.outputs[1], dp)
+  return true
+}
+
 export const handlers: Readonly<Record<string, Handler>> = {
   Conv: conv,
   'coppice.ConvGradX': convGradX,
@@ -262,6 +284,8 @@ export const handlers: Readonly<Record<string, Handler>> = {
   'coppice.BatchNormTrain': batchNormTrain,
   'coppice.BatchNormTrainGrad': batchNormTrainGrad,
   'coppice.ClipGrad': clipGrad,
+  'coppice.FakeQuantize': fakeQuantized,
+  'coppice.FakeQuantizeGrad': fakeQuantizedGrad,
   'coppice.MaxPoolGrad': maxPoolGrad,
   Relu: activation(() => ({ kind: 'Relu' })),
   Clip: activation((l, node) => {

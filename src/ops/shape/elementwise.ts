@@ -177,6 +177,9 @@ const plainNames =
 
 export const elementwise: Record<string, Rule> = {
   ...Object.fromEntries(plainNames.map((name) => [name, like])),
+  // What models have only while they train (ops/grad/fake-quantize.ts).
+  'coppice.FakeQuantize': like,
+  'coppice.StraightThrough': like,
   'com.microsoft.Gelu': like,
   'com.microsoft.FastGelu': like,
   'com.microsoft.QuickGelu': like,

@@ -1,0 +1,125 @@
+/**
+ * Training under quantisation: from calibrated ranges on, weights and activations are rounded to few bits at every step,
+ * and the network learns to do with them. The result computes on integers, as that of `int8` does.
+ *
+ * What is stored: int8 weights with a scale per channel and uint8 activations, in QuantizeLinear / DequantizeLinear form,
+ * which ONNX Runtime computes on. Fewer bits use fewer of the levels: activations are limited by a Clip of integers after
+ * QuantizeLinear, weights take at most 2^bits values. With `activations` float, weights are float tensors of few values,
+ * which `compact` and the packed file store as integers.
+ *
+ * With 8 bits for activations all that `int8` puts on integers is, sums and poolings too. With fewer, only what layers
+ * multiply with is rounded.
+ */
+import { defineMethod } from '../method.ts'
+import type { OptionTable } from '../options.ts'
+import { expandGrids } from '../quantize/compact.ts'
+import { activationQuantisers, fakeQuantise, weightQuantisers } from '../quantize/fake-quantise.ts'
+import { integerNode } from '../quantize/int8.ts'
+import { calibrateValues, prepareForFakes } from '../quantize/prepare-fakes.ts'
+import { learningOptions } from '../train/learning.ts'
+import { distill, distillDefaults } from '../train/regimes/distill.ts'
+import { keepZeros } from '../train/regimes/keep-zeros.ts'
+import { train } from '../train/train.ts'
+import { trainingOf } from './_training.ts'
+
+const bits = { type: 'number', min: 2, max: 8, integer: true } as const
+
+const quantiseChoices = {
+  weightBits: { ...bits, default: 8, help: 'bits of weights; ternary and binary do not read it' },
+  activationBits: { ...bits, default: 8, help: 'bits of what layers multiply weights with' },
+  edgeBits: {
+    ...bits,
+    default: 8,
+    min: 0,
+    help: 'bits of the first and the last layer, of weights and inputs; 0: those of the others',
+  },
+  weights: {
+    type: 'choice',
+    of: weightQuantisers,
+    default: 'lsq',
+    help: 'how weights are rounded: lsq (learnt step), straight-through (step from the largest weight), dorefa, ternary or binary',
+  },
+  activations: {
+    type: 'choice',
+    of: activationQuantisers,
+    default: 'lsq',
+    help: 'how activations are rounded: lsq (learnt step), pact (learnt limit), straight-through (running range), or float: not at all',
+  },
+  perChannel: {
+    type: 'boolean',
+    default: false,
+    help: 'one learnt step per output channel of a weight instead of one per tensor: packed files are larger for it',
+  },
+  clipDecay: {
+    type: 'number',
+    default: 0.0001,
+    min: 0,
+    max: 1,
+    help: 'for pact: how strongly limits are drawn to zero, as weight decay',
+  },
+  distil: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1,
+    value: 'share',
+    help: 'share of the loss that compares with the model before quantisation, instead of labels',
+  },
+  temperature: {
+    type: 'number',
+    default: distillDefaults.temperature,
+    min: 0.1,
+    max: 100,
+    help: 'for distil: higher values count small probabilities more',
+  },
+  freezeAfter: {
+    type: 'number',
+    default: 0.5,
+    min: 0,
+    max: 1,
+    value: 'share',
+    help: 'share of the epochs after which BatchNormalization keeps its statistics',
+  },
+  keep: {
+    type: 'choice',
+    of: ['zeros', 'none'],
+    default: 'zeros',
+    value: 'what',
+    help: 'zeros: weights that are zero stay zero, so that a pruned model stays pruned; or none',
+  },
+  reduceRange: {
+    type: 'boolean',
+    default: true,
+    help: 'keep sums of two 8-bit weights within 8 bits, which x86 processors without VNNI need',
+  },
+  excludeNodes: { type: 'strings', default: [], help: 'nodes to keep in float, by name (or first output)' },
+} as const satisfies OptionTable
+
+export const trainQuantised = defineMethod({
+  id: 'train-quantised',
+  help: 'trains a model with weights and activations of 2 to 8 bits, and stores it on integers',
+  data: 'a training set with labels or targets',
+  trains: true,
+  options: { ...learningOptions({ epochs: 5, rate: 0.01 }), ...quantiseChoices },
+  async run(model, settings, context) {
+    const { data, options } = await trainingOf('train-quantised', settings, context)
+    const integers = integerNode(model)
+    if (integers)
+      throw new Error(`train-quantised: ${integers.op} computes on integers already; expected a float model`)
+    const { keep, distil, temperature, freezeAfter } = settings
+    const prepared = await prepareForFakes(expandGrids(model))
+    const inFloat = settings.activations === 'float'
+    const ranges = inFloat ? new Map() : await calibrateValues(prepared, settings, context)
+    const trained = await train(prepared, data, {
+      ...options,
+      frozenStatistics: Math.round(freezeAfter * options.epochs),
+      regimes: [
+        ...(keep === 'zeros' ? [keepZeros()] : []),
+        ...(distil > 0 ? [distill({ teacher: model, alpha: distil, temperature })] : []),
+        fakeQuantise({ ...settings, ranges }),
+      ],
+      ...(context.checkpoint ? { checkpoint: { store: context.checkpoint } } : {}),
+    })
+    return trained.model
+  },
+})
