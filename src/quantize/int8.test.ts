@@ -1,15 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { InferenceSession } from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Feeds } from '../method.ts'
 import { type Model, opsetOf, withGraph } from '../model.ts'
-import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats, floatTensor, integers } from '../tensor/dtype.ts'
+import { optimizedOps } from '../testing/optimized-ops.ts'
 import { modelsFolder, needsModels, outputsOf, randomFeeds, realModel } from '../testing/real-models.ts'
 import { netBuilder } from '../testing/small-nets.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
@@ -28,21 +25,6 @@ async function snr(a: Model, b: Model, feeds: Feeds): Promise<number> {
     noise += (x[i] - y[i]) ** 2
   }
   return 10 * Math.log10(signal / noise)
-}
-
-/** How often each operator is in the graph that ONNX Runtime makes of a model. */
-async function optimizedOps(m: Model): Promise<Record<string, number>> {
-  const folder = mkdtempSync(join(tmpdir(), 'coppice-'))
-  try {
-    const file = join(folder, 'optimized.onnx')
-    const session = await InferenceSession.create(writeModel(m), { optimizedModelFilePath: file, logSeverityLevel: 4 })
-    await session.release()
-    const counts: Record<string, number> = {}
-    for (const n of readModel(readFileSync(file)).graph.nodes) counts[n.op] = (counts[n.op] ?? 0) + 1
-    return counts
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
 }
 
 describe('int8', () => {

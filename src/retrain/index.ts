@@ -1,3 +1,4 @@
 /** The methods of retrain/. Written by `npm run methods` from the files that define them. */
 export { finetune } from './finetune.ts'
 export { pruneInRounds } from './prune-in-rounds.ts'
+export { trainQuantised } from './train-quantised.ts'

@@ -1,0 +1,195 @@
+/**
+ * Networks trained to do with few bits: what do they lose against their float forms, and how many bytes are they packed?
+ *
+ *   COPPICE_MODELS=… COPPICE_DATA=… COPPICE_CIFAR10=… npm run experiment -- quantisation-aware-training
+ *     [--runs lenet5-w4a4,…] [--epochs N] [--work FOLDER] [--threads 1]
+ *
+ * Each run starts from the float network (LeNet-5 is trained first, on the whole training set) and is the method
+ * `train-quantised` with the options below, chosen beforehand: nothing is chosen by the test set, which each network meets
+ * once, decoded from its packed bytes. Writes results/NAME.json per run and results/table.md from all of them. A run that
+ * was cut off goes on from its checkpoint in the work folder.
+ */
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadCase } from '../../bench/_cases.mts'
+import { batcherFor, requiredInputs } from '../../src/data/batcher.ts'
+import type { Dataset } from '../../src/data/dataset.ts'
+import { type BoundData, dataHandle } from '../../src/data/handle.ts'
+import { guessPreprocess } from '../../src/data/preprocess.ts'
+import { packModel } from '../../src/formats/pack.ts'
+import { unpackModel } from '../../src/formats/unpack.ts'
+import type { Model } from '../../src/model.ts'
+import { checkpointFile } from '../../src/node/checkpoint-file.ts'
+import { loadData } from '../../src/node/data.ts'
+import { saveModel, writeFileAtomic } from '../../src/node/files.ts'
+import { writeModel } from '../../src/onnx/write.ts'
+import { count } from '../../src/report/format.ts'
+import { trainQuantised } from '../../src/retrain/train-quantised.ts'
+import { sgd } from '../../src/train/optimizers.ts'
+import { cosine } from '../../src/train/schedules.ts'
+import { train } from '../../src/train/train.ts'
+import { validateClasses } from '../../src/train/validate.ts'
+import { zoo } from '../../src/zoo/index.ts'
+import { flag, readResults, stored, writeResults } from '../quantisation-and-pruning/_shared.mts'
+
+type Options = NonNullable<Parameters<typeof trainQuantised>[1]>
+
+interface Run {
+  readonly net: string
+  readonly what: string
+  readonly options: Options
+}
+
+const lenet = { batch: 64, rate: 0.01, crop: 1, epochs: 6 } as const
+const resnet = { batch: 128, rate: 0.01, decay: 1e-4, crop: 4, flip: true, distil: 0.9, freezeAfter: 1 } as const
+const speech = { batch: 50, rate: 0.002, epochs: 20, distil: 0.9, freezeAfter: 0.5 } as const
+
+const runs: Readonly<Record<string, Run>> = {
+  'lenet5-w8a8': { net: 'lenet5', what: '8 / 8', options: { ...lenet, epochs: 2 } },
+  'lenet5-w4a4': { net: 'lenet5', what: '4 / 4', options: { ...lenet, weightBits: 4, activationBits: 4 } },
+  'lenet5-w2a2': { net: 'lenet5', what: '2 / 2', options: { ...lenet, weightBits: 2, activationBits: 2 } },
+  'lenet5-ternary': { net: 'lenet5', what: 'ternary / 8', options: { ...lenet, weights: 'ternary', edgeBits: 0 } },
+  'lenet5-binary': { net: 'lenet5', what: 'binary / 8', options: { ...lenet, weights: 'binary', edgeBits: 0 } },
+  'kws-w4a4': { net: 'mlperf-tiny-kws-dscnn', what: '4 / 4', options: { ...speech, weightBits: 4, activationBits: 4 } },
+  'resnet20-w4a4': {
+    net: 'cifar10-resnet20',
+    what: '4 / 4',
+    options: { ...resnet, epochs: 1, weightBits: 4, activationBits: 4 },
+  },
+  'resnet20-w3a3': {
+    net: 'cifar10-resnet20',
+    what: '3 / 3',
+    options: { ...resnet, epochs: 4, weightBits: 3, activationBits: 3 },
+  },
+  'resnet20-w2a2': {
+    net: 'cifar10-resnet20',
+    what: '2 / 2',
+    options: { ...resnet, epochs: 6, rate: 0.02, weightBits: 2, activationBits: 2 },
+  },
+}
+
+interface Measured {
+  readonly accuracyPercent: number
+  readonly packedBytes: number
+}
+
+interface Result {
+  readonly net: string
+  readonly what: string
+  readonly options: Options
+  readonly float: Measured & { readonly onnxBytes: number }
+  readonly quantised: Measured & { readonly onnxBytes: number }
+}
+
+const here = import.meta.dirname
+const work = flag('work', join(here, '.coppice'))
+const threads = Number(flag('threads', '1'))
+const out = join(here, 'results')
+for (const folder of [work, out]) mkdirSync(folder, { recursive: true })
+
+interface Case {
+  readonly model: Model
+  readonly bound: BoundData
+}
+
+async function caseOf(net: string): Promise<Case> {
+  if (net === 'lenet5') return lenetCase()
+  const { model, train: training, test, preprocess } = await loadCase(net)
+  const batcher = batcherFor(requiredInputs(model), training, preprocess)
+  return { model, bound: { splits: { train: training, test }, batcher } }
+}
+
+/** LeNet-5 of the zoo, trained for 12 epochs. */
+async function lenetCase(): Promise<Case> {
+  const start = zoo.lenet5.build({ seed: 0 })
+  const splits = await loadData(`mnist:${join(process.env.COPPICE_DATA ?? '', 'mnist')}`, { seed: 0 })
+  const inputs = requiredInputs(start)
+  const batcher = batcherFor(inputs, splits.test, guessPreprocess(inputs, splits.test, {}))
+  const model = await stored(join(work, 'lenet5.onnx'), async () => {
+    const options = { batcher, batchSize: 64, learningRate: 0.02, optimizer: sgd({ weightDecay: 5e-4 }) }
+    const trained = await train(start, splits.train, {
+      ...options,
+      ...{ epochs: 12, schedule: cosine(), augment: { crop: 1 }, seed: 0, threads },
+      checkpoint: { store: checkpointFile(join(work, 'lenet5.checkpoint')) },
+    })
+    return trained.model
+  })
+  return { model, bound: { splits, batcher } }
+}
+
+async function measure(model: Model, test: Dataset, { batcher }: BoundData): Promise<Result['float']> {
+  const packed = packModel(model)
+  const { accuracy } = await validateClasses(unpackModel(packed), test, { batcher, batchSize: 250, threads })
+  return {
+    accuracyPercent: Number((100 * accuracy).toFixed(2)),
+    packedBytes: packed.byteLength,
+    onnxBytes: writeModel(model).byteLength,
+  }
+}
+
+async function runOne(name: string, { net, what, options }: Run): Promise<void> {
+  const path = join(out, `${name}.json`)
+  if (Object.keys(readResults(path)).length > 0) return
+  const { model, bound } = await caseOf(net)
+  const started = performance.now()
+  const all = flag('epochs', '') ? { ...options, epochs: Number(flag('epochs', '')) } : options
+  let told = 0
+  const quantised = await stored(join(work, `${name}.onnx`), () =>
+    trainQuantised(model, all, {
+      data: dataHandle({ train: bound.splits.train, batcher: bound.batcher }, { seed: 1 }),
+      seed: 1,
+      checkpoint: checkpointFile(join(work, `${name}.checkpoint`)),
+      warn: (text) => console.error(`${name}: ${text}`),
+      progress(done, text) {
+        if (performance.now() - told < 20_000) return
+        told = performance.now()
+        console.error(`${name}: ${(100 * done).toFixed(1)} %, ${text}, ${((told - started) / 60_000).toFixed(1)} min`)
+      },
+    }),
+  )
+  const [float, after] = [
+    await measure(model, bound.splits.test, bound),
+    await measure(quantised, bound.splits.test, bound),
+  ]
+  const result: Result = { net, what, options: all, float, quantised: after }
+  await writeResults(path, result as unknown as Record<string, unknown>)
+  await saveModel(join(work, `${name}.onnx`), quantised)
+  console.error(`${name}: ${float.accuracyPercent} % -> ${after.accuracyPercent} %, ${after.packedBytes} bytes`)
+}
+
+async function writeTable(): Promise<void> {
+  const results = readdirSync(out)
+    .filter((f) => f.endsWith('.json'))
+    .map((f) => readResults(join(out, f)) as unknown as Result)
+  const rows = Object.values(runs).flatMap(({ net, what }) => results.filter((r) => r.net === net && r.what === what))
+  const lines = rows.map(({ net, what, float, quantised, options }) =>
+    [
+      ...['', net, what, options.epochs, `${float.accuracyPercent.toFixed(2)} %`],
+      `${quantised.accuracyPercent.toFixed(2)} %`,
+      (float.accuracyPercent - quantised.accuracyPercent).toFixed(2),
+      count(quantised.packedBytes),
+      `${(float.onnxBytes / quantised.packedBytes).toFixed(1)} x`,
+      '',
+    ]
+      .join(' | ')
+      .trim(),
+  )
+  const text = `# Trained under quantisation
+
+Bits of weights / activations; the first and the last layer have 8 unless the run's options say otherwise. Accuracy is that
+of the network decoded from the packed file, on the whole test set (keyword spotting: the half of the maps that training
+did not see). Smaller: the float .onnx file over the packed file.
+
+| network | bits | epochs | float | quantised | points lost | packed bytes | smaller |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+${lines.join('\n')}
+`
+  await writeFileAtomic(join(out, 'table.md'), new TextEncoder().encode(text))
+}
+
+for (const name of flag('runs', Object.keys(runs).join()).split(',')) {
+  const run = runs[name]
+  if (!run) throw new Error(`--runs: there is no "${name}"; expected some of ${Object.keys(runs).join(', ')}`)
+  await runOne(name, run)
+  await writeTable()
+}

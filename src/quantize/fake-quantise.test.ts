@@ -1,0 +1,215 @@
+/** Training under quantisation from outside: what it exports computes what was trained, on integers, with few levels. */
+import { describe, expect, it } from 'vitest'
+import { dataHandle } from '../data/handle.ts'
+import { plainEngine } from '../grad/engine.ts'
+import { lowerPlain } from '../grad/lower-plain.ts'
+import { specialize } from '../grad/specialize.ts'
+import { weightTensors } from '../graph/weights.ts'
+import type { Feeds } from '../method.ts'
+import { type Model, withGraph } from '../model.ts'
+import { writeModel } from '../onnx/write.ts'
+import { magnitude } from '../prune/magnitude.ts'
+import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
+import { floats, floatTensor, integers } from '../tensor/dtype.ts'
+import { optimizedOps } from '../testing/optimized-ops.ts'
+import { outputsOf } from '../testing/real-models.ts'
+import { exampleModel, exampleTraining } from '../testing/test-method.ts'
+import { type CheckpointStore, decodeCheckpoint } from '../train/checkpoint.ts'
+import { chooseEngine } from '../train/choose-engine.ts'
+import { keepZeros } from '../train/regimes/keep-zeros.ts'
+import { type TrainOptions, train } from '../train/train.ts'
+import { type FakeQuantiseOptions, fakeQuantise } from './fake-quantise.ts'
+import { calibrateValues, prepareForFakes } from './prepare-fakes.ts'
+
+const training = exampleTraining(4, 128)
+const data = dataHandle(training, { seed: 1 })
+const feeds = [...data.calibration({ samples: 64, batchSize: 64 })][0] as Feeds
+
+const usual = {
+  weightBits: 8,
+  activationBits: 8,
+  edgeBits: 8,
+  weights: 'lsq',
+  activations: 'lsq',
+  perChannel: false,
+  reduceRange: true,
+  excludeNodes: [],
+} as const satisfies Omit<FakeQuantiseOptions, 'ranges'>
+
+type Choice = Partial<Omit<FakeQuantiseOptions, 'ranges'>>
+
+/** A prepared example model and the regime for it. One scale is negative, as trained normalisations have it. */
+async function prepared(choice: Choice = {}) {
+  const example = exampleModel()
+  const gamma = floats(example.graph.initializers.get('gamma')!).map((v, c) => (c === 2 ? -v : v))
+  const initializers = new Map(example.graph.initializers).set('gamma', floatTensor('gamma', [8], gamma))
+  const model = await prepareForFakes(withGraph(example, { initializers }))
+  const options = { ...usual, ...choice }
+  const ranges = await calibrateValues(model, options, { data })
+  return { model, regime: fakeQuantise({ ...options, ranges }) }
+}
+
+function options(more: Partial<TrainOptions> = {}): TrainOptions {
+  const { batcher } = training
+  return { batcher, epochs: 2, batchSize: 32, learningRate: 0.01, threads: 1, engine: plainEngine, ...more }
+}
+
+/** What a model with fake quantisers computes. */
+async function trainedOutputs(entered: Model): Promise<Float32Array> {
+  const special = specialize(entered, { x: feeds.x.dims })
+  const { graph } = lowerPlain(special)
+  return (await outputsOf({ ...special.model, graph }, feeds)).y.data as Float32Array
+}
+
+const choices: readonly [string, Choice][] = [
+  ['8 / 8', {}],
+  ['4 / 4', { weightBits: 4, activationBits: 4 }],
+  ['2 / 2', { weightBits: 2, activationBits: 2 }],
+  ['3 / 8, per channel', { weightBits: 3, perChannel: true }],
+  ['pact', { weightBits: 4, activationBits: 4, activations: 'pact', clipDecay: 1e-3 }],
+  ['straight through', { weights: 'straight-through', activations: 'straight-through' }],
+  ['dorefa', { weights: 'dorefa', weightBits: 4, activationBits: 4, edgeBits: 0 }],
+  ['ternary', { weights: 'ternary' }],
+  ['binary', { weights: 'binary', edgeBits: 0 }],
+]
+
+/** Trains, and gives the last model with quantisers in it beside what was exported. */
+async function trainedWith(choice: Choice, more: Partial<TrainOptions> = {}) {
+  const { model, regime } = await prepared(choice)
+  let inside: Model | undefined
+  const watched: typeof regime = {
+    ...regime,
+    async enter(...given) {
+      const parts = await regime.enter(...given)
+      return { ...parts, leave: (m, state) => parts.leave!((inside = m), state) }
+    },
+  }
+  const { model: exported } = await train(model, training.train, options({ ...more, regimes: [watched] }))
+  return { inside: inside!, exported, start: model }
+}
+
+describe('fake-quantise', () => {
+  it.each(choices)('%s: the exported model computes what was trained', async (_, choice) => {
+    const { inside, exported } = await trainedWith(choice)
+    expect(exported.graph.nodes.every((n) => !n.domain)).toBe(true)
+    const expected = await trainedOutputs(inside)
+    const found = (await outputsOf(exported, feeds)).y.data as Float32Array
+    // A sum halfway between two levels may be rounded either way, which moves a few samples by a step.
+    const spread = Math.max(...expected) - Math.min(...expected)
+    const apart = expected.map((v, i) => Math.abs(found[i] - v) / spread)
+    expect(apart.filter((d) => d > 0.01).length / apart.length).toBeLessThan(0.03)
+    expect(apart.reduce((n, d) => n + d, 0) / apart.length).toBeLessThan(0.002)
+    const classOf = (values: Float32Array, row: number): number => {
+      const own = values.subarray(5 * row, 5 * row + 5)
+      return own.indexOf(Math.max(...own))
+    }
+    const rows = Array.from({ length: 64 }, (__, row) => row)
+    expect(rows.filter((row) => classOf(found, row) === classOf(expected, row)).length).toBeGreaterThanOrEqual(63)
+  })
+
+  it.each(choices)('%s: both engines learn the same', async (_, choice) => {
+    const { engine } = await chooseEngine('blocked')
+    const [plain, blocked] = [await trainedWith(choice), await trainedWith(choice, { engine })]
+    const [a, b] = [await trainedOutputs(plain.inside), await trainedOutputs(blocked.inside)]
+    const difference = a.reduce((n, v, i) => n + (v - b[i]) ** 2, 0) / a.reduce((n, v) => n + v * v, 0)
+    expect(difference).toBeLessThan(1e-4)
+  })
+
+  it('8 / 8: ONNX Runtime computes every layer and the sum on integers', async () => {
+    const { exported } = await trainedWith({})
+    const ops = await optimizedOps(exported)
+    expect(ops).toMatchObject({ QLinearConv: 2, QLinearAdd: 1, QLinearGlobalAveragePool: 1, QGemm: 1 })
+    for (const op of ['Conv', 'FusedConv', 'Gemm', 'Add', 'BatchNormalization']) expect(ops[op]).toBeUndefined()
+  })
+
+  it('fewer bits: weights take few values, and a convolution in the middle computes on integers', async () => {
+    const { exported } = await trainedWith({ weightBits: 2, activationBits: 2, edgeBits: 0 })
+    const weights = [...exported.graph.initializers.values()].filter((t) => t.dtype === 'int8' && t.dims.length > 1)
+    expect(weights).toHaveLength(3)
+    // Channels whose normalisation has a negative factor have the four levels turned round.
+    for (const t of weights) expect(new Set(integers(t).map(Math.abs)).size).toBeLessThanOrEqual(3)
+    const limits = [...exported.graph.initializers.values()].filter(
+      (t) => t.dtype === 'uint8' && t.name.includes('limit'),
+    )
+    expect(limits.map((t) => Number(integers(t)[0])).filter((v) => v > 0)).toEqual(
+      limits.slice(0, limits.length / 2).map(() => 3),
+    )
+  })
+
+  it('activations in float: the graph stays, weights are on a grid of so many levels', async () => {
+    const { exported, start } = await trainedWith({ activations: 'float', weightBits: 3, edgeBits: 0 })
+    expect(exported.graph.nodes.map((n) => n.op)).toEqual(start.graph.nodes.map((n) => n.op))
+    for (const { tensor } of weightTensors(exported)) {
+      const values = floats(tensor)
+      expect(new Set(values).size).toBeLessThanOrEqual(8)
+      const step = Math.min(...[...new Set(values.map(Math.abs))].filter((v) => v > 0))
+      for (const v of values) expect(Math.abs(v / step - Math.round(v / step))).toBeLessThan(1e-4)
+    }
+  })
+
+  it('before it has learnt anything 8 bits are what the float model computes, nearly', async () => {
+    const { exported, start } = await trainedWith({}, { learningRate: 0, frozenStatistics: true })
+    const [a, b] = [await outputsOf(start, feeds), await outputsOf(exported, feeds)]
+    const [x, y] = [a.y.data as Float32Array, b.y.data as Float32Array]
+    const noise = x.reduce((n, v, i) => n + (v - y[i]) ** 2, 0)
+    expect(x.reduce((n, v) => n + v * v, 0) / noise).toBeGreaterThan(100)
+  })
+
+  it('it learns: two bits do better after training than before', async () => {
+    const choice = { weightBits: 2, activationBits: 2, edgeBits: 0 } as const
+    const { model, regime } = await prepared(choice)
+    const { history } = await train(
+      model,
+      training.train,
+      options({ epochs: 8, learningRate: 0.02, regimes: [regime] }),
+    )
+    expect(history.at(-1)!.loss).toBeLessThan(0.7 * history[0].loss)
+  })
+
+  it('zeros of a pruned model stay zero', async () => {
+    const { model } = await prepared()
+    const pruned = await magnitude(model, { sparsity: 0.7 })
+    const ranges = await calibrateValues(pruned, usual, { data })
+    const regimes = [keepZeros(), fakeQuantise({ ...usual, ranges, weightBits: 4 })]
+    const { model: exported } = await train(pruned, training.train, options({ regimes }))
+    const stored = exported.graph.initializers
+    const folded = foldBatchNorms(pruned)
+    for (const { tensor } of weightTensors(folded)) {
+      const before = floats(tensor)
+      const after = [...stored.values()].find(
+        (t) => t.dtype === 'int8' && t.dims.join() === tensor.dims.join() && t.dims.length > 1,
+      )!
+      integers(after).forEach((q, i) => {
+        if (before[i] === 0) expect(q).toBe(0)
+      })
+    }
+  })
+
+  it.each([
+    ['plain', { weightBits: 4, activationBits: 4 }],
+    ['blocked', { weights: 'straight-through', activations: 'straight-through' }],
+    ['blocked', { activations: 'pact', clipDecay: 1e-3, weights: 'ternary' }],
+  ] as const)('goes on from any checkpoint bit for bit, %s %o', async (id, choice) => {
+    const { engine } = await chooseEngine(id)
+    const saved: Uint8Array[] = []
+    const { model, regime } = await prepared(choice)
+    const run = (store: CheckpointStore) =>
+      train(model, training.train, {
+        ...options({ engine, epochs: 3, averageDecay: 0.9, regimes: [regime] }),
+        // Statistics freeze on the way.
+        frozenStatistics: 1,
+        checkpoint: { store, everySteps: 1 },
+      })
+    const whole = await run({ save: async (bytes) => void saved.push(bytes.slice()), load: async () => undefined })
+    expect(saved).toHaveLength(12)
+    for (const at of [1, 3, 4, 8]) {
+      const resumed = await run({ save: async () => {}, load: async () => saved[at] })
+      expect(writeModel(resumed.model)).toEqual(writeModel(whole.model))
+    }
+    const statistics = (bytes: Uint8Array) => decodeCheckpoint(bytes).arrays.get('statistics/mean')!
+    expect(statistics(saved[2])).not.toEqual(statistics(saved[3]))
+    for (const bytes of saved.slice(4)) expect(statistics(bytes)).toEqual(statistics(saved[3]))
+    const ranges = [...decodeCheckpoint(saved[5]).arrays.keys()].filter((name) => name.startsWith('state/'))
+    expect(ranges.length > 0).toBe('activations' in choice && choice.activations === 'straight-through')
+  })
+})
