@@ -7,6 +7,8 @@ import { gradRules } from './grad.ts'
 
 /** Rules that are not in `gradientCases`, and where they are checked instead. */
 const elsewhere: Readonly<Record<string, string>> = {
+  'coppice.FakeQuantize': 'fake-quantize.test.ts: straight-through',
+  'coppice.StraightThrough': 'fake-quantize.test.ts: straight-through',
   'coppice.ConvGradX': 'the second derivatives of Conv',
   'coppice.ConvGradW': 'the second derivatives of Conv',
   'coppice.ClipGrad': 'the second derivatives of Clip',

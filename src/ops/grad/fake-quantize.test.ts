@@ -121,3 +121,28 @@ describe('FakeQuantize', () => {
     expect(dp[0]).toBe(0)
   })
 })
+
+it('StraightThrough is its second input, whose gradient the first one gets', async () => {
+  const graph = {
+    name: 'g',
+    nodes: [
+      node('Round', ['x'], ['rounded']),
+      node('StraightThrough', ['x', 'rounded'], ['y'], {}, { domain: macroDomain }),
+    ],
+    initializers: new Map(),
+    inputs: [valueInfo('x', 'float32', [3])],
+    outputs: [],
+  }
+  const types = new Map(['x', 'rounded', 'y'].map((name) => [name, { dtype: 'float32', shape: [3] } as const]))
+  const result = backward({ graph, types }, 'y', ['x'])
+  const lowered = lowerPlain(result)
+  const names = ['y', result.gradients.get('x')!]
+  const outputs = names.map((name) => valueInfo(name, 'float32', [3]))
+  const session = await openSession(makeModel({ ...lowered.graph, outputs }, 20), { threads: 1 })
+  const found = await session.run({ x: { dtype: 'float32', dims: [3], data: Float32Array.of(0.2, 1.7, -2.4) } })
+  await session.release()
+  expect(names.map((name) => Array.from(found[name].data as Float32Array))).toEqual([
+    [0, 2, -2],
+    [1, 1, 1],
+  ])
+})
