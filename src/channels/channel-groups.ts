@@ -77,7 +77,8 @@ export function openChannels(given: Model): OpenedChannels {
       const keep = Uint8Array.from(classOf, (c) => (gone[c] ? 0 : 1))
       if (!keep.includes(0)) return given
       const none = emptied(view, keep)
-      if (none) throw new Error(`channels: value "${none}" would lose all its channels; expected one to stay at least`)
+      if (none)
+        throw new Error(`channels: value "${none}" would lose all its channels; expected at least one to be kept`)
       return shufflesForGathers(removeChannels(view, keep), shuffles)
     },
   }

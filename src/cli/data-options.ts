@@ -21,7 +21,7 @@ export const shapeOption = {
     default: [],
     repeatable: true,
     value: 'name=shape',
-    help: 'sizes that the model leaves open, such as image=1,3,320,320 (? leaves one open); the name only where there are several inputs',
+    help: 'sizes that the model leaves open, such as image=1,3,320,320 (? leaves one open); NAME= is needed only with several inputs',
   },
 } as const satisfies OptionTable
 
@@ -38,7 +38,7 @@ export const dataOptions = {
   mean: {
     type: 'numbers',
     optional: true,
-    help: 'subtracted after the range: one number, or one per channel, between commas',
+    help: 'subtracted after the range: one number, or one per channel, separated by commas',
   },
   std: { type: 'numbers', optional: true, help: 'divided by after that: one number, or one per channel' },
   channels: {
@@ -46,14 +46,14 @@ export const dataOptions = {
     of: ['RGB', 'BGR'],
     optional: true,
     value: 'order',
-    help: 'RGB or BGR: the order of colours that the model takes, and mean and std have',
+    help: 'RGB or BGR: order of the colours in the input, in mean and in std',
   },
   layout: {
     type: 'choice',
     of: ['NCHW', 'NHWC'],
     optional: true,
     value: 'layout',
-    help: 'NCHW or NHWC (default: read off the model where only one fits)',
+    help: 'NCHW or NHWC (default: inferred from the model where only one fits)',
   },
   resize: { type: 'boolean', default: false, help: 'resize images to what the model takes (bilinear)' },
   preprocessCheck: {
@@ -65,14 +65,14 @@ export const dataOptions = {
     type: 'string',
     optional: true,
     value: 'name',
-    help: 'the column (csv) or array (npz) with the answers; of a column also its number, from 1',
+    help: 'the column (csv) or array (npz) with the answers; a column may also be given by its number, from 1',
   },
   header: {
     type: 'choice',
     of: ['yes', 'no'],
     optional: true,
     value: 'answer',
-    help: 'yes or no: whether the first row of a csv names the columns (default: where it has words)',
+    help: 'yes or no: whether the first row of a csv names the columns (default: yes where it holds words)',
   },
   seed: compressTable.seed,
 } as const satisfies OptionTable

@@ -61,8 +61,8 @@ it.each([
   ['-o a --max-loss=', /^--max-loss: ""; expected a number/],
   ['-o a --rounds 0', /^--rounds: "0"; expected a whole number of at least 1$/],
   ['-o a --goal sped', /^--goal: "sped"; expected size, speed or both; did you mean "speed"\?$/],
-  ['-o a --mean 1,,2', /^--mean: "1,,2"; expected numbers between commas$/],
-  ['-o a --sparsities conv', /^--sparsities: "conv"; expected NAME=NUMBER, several between commas$/],
+  ['-o a --mean 1,,2', /^--mean: "1,,2"; expected numbers separated by commas$/],
+  ['-o a --sparsities conv', /^--sparsities: "conv"; expected NAME=NUMBER, several separated by commas$/],
   // A mistyped flag is named before the one that is missing.
   ['--maxloss 1', /unknown option '--maxloss'/],
 ])('"%s" is refused in one sentence', (words, message) => {

@@ -68,8 +68,8 @@ function missing(name: string, def: OptionDef): string {
 
 /** What is expected of a flag's text. */
 function expectedText(def: OptionDef): string {
-  if (def.type === 'numbers') return `${expected(def).replace('a list of ', '')} between commas`
-  return def.type === 'numbers-by-name' ? 'NAME=NUMBER, several between commas' : expected(def)
+  if (def.type === 'numbers') return `${expected(def).replace('a list of ', '')} separated by commas`
+  return def.type === 'numbers-by-name' ? 'NAME=NUMBER, several separated by commas' : expected(def)
 }
 
 /** The value that a flag's text stands for; undefined where it is none. */

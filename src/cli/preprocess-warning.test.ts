@@ -14,7 +14,7 @@ const imageNet: Preprocess = { ...plain, mean: [0.485, 0.456, 0.406], std: [0.22
 it.each<[Parameters<typeof preprocessWarning>, string]>([
   [
     [{ better: imageNet, samples: 300, unit: 'right', given: 0.362, found: 0.95 }, plain],
-    'the model is right on 95.0 % of 300 training samples with --input-range 0..1 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225, and on 36.2 % with pixels mapped to 0..1, NCHW, as it is fed now: was it trained so?',
+    'the model is right on 95.0 % of 300 training samples with --input-range 0..1 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225, and on 36.2 % with pixels mapped to 0..1, NCHW, as it is fed now: was it trained with the former?',
   ],
   [
     [

@@ -15,7 +15,9 @@ export async function preprocessWarnings(
   const found = await checkPreprocess(model, { dataset: splits.train, preprocess, ...options })
   if (!found) return []
   if (found === 'too slow')
-    return ['whether the images are fed as the model was trained was not checked: it takes too long per sample']
+    return [
+      'the preprocessing of images was not compared with that of the training: the model takes too long per sample',
+    ]
   return [preprocessWarning(found, preprocess)]
 }
 
@@ -27,11 +29,11 @@ export function preprocessWarning(finding: PreprocessFinding, given: Preprocess)
   const skip = '(nothing was changed; --no-preprocess-check skips this check)'
   switch (finding.unit) {
     case 'right':
-      return `the model is right on ${percent(finding.found, 1)} of ${on} with ${flags}, and on ${percent(finding.given, 1)} with ${describe(given)}, as it is fed now: was it trained so? ${skip}`
+      return `the model is right on ${percent(finding.found, 1)} of ${on} with ${flags}, and on ${percent(finding.given, 1)} with ${describe(given)}, as it is fed now: was it trained with the former? ${skip}`
     case 'error':
-      return `the model's mean squared error on ${on} is ${finding.found.toPrecision(3)} with ${flags}, and ${finding.given.toPrecision(3)} with ${describe(given)}, as it is fed now: was it trained so? ${skip}`
+      return `the model's mean squared error on ${on} is ${finding.found.toPrecision(3)} with ${flags}, and ${finding.given.toPrecision(3)} with ${describe(given)}, as it is fed now: was it trained with the former? ${skip}`
     default:
-      return `the model gives nearly the same output for all of ${on} with ${describe(given)}, as it is fed now, and not so with ${flags}: was it trained so? ${skip}`
+      return `the model gives nearly the same output for all of ${on} with ${describe(given)}, as it is fed now, and not so with ${flags}: was it trained with the latter? ${skip}`
   }
 }
 

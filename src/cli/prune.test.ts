@@ -285,10 +285,10 @@ it('says in one sentence what is wrong with its flags', async () => {
     [{ epochs: '0', restart: true }, /--restart: nothing is trained/],
     [{ epochs: '0', threads: 'many' }, /--threads: "many"; expected a whole number/],
     [{ scan: '', sparsity: undefined }, /^"": there is no such file/],
-    [{ scan: file('null.json'), sparsity: undefined }, /it is no scan of this version/],
+    [{ scan: file('null.json'), sparsity: undefined }, /it is not a scan of this version/],
     [{ scan: file('hollow.json'), sparsity: undefined }, /curve 0 is damaged; expected a name, points and a share/],
     [{ exclude: 'fc9' }, /names "fc9", which is no weight of the model/],
-    [{ scan: file('no-scan.json'), sparsity: undefined }, /it is no scan of this version/],
+    [{ scan: file('no-scan.json'), sparsity: undefined }, /it is not a scan of this version/],
   ]
   for (const [more, message] of cases)
     await expect(runPrune(start, flags(more), recorder(), signal)).rejects.toThrow(message)

@@ -74,7 +74,7 @@ for (const retrain of ['0', '1']) {
     ])
     const said: string[] = []
     await runScan(model, flags({ retrain, output: file(parts) }), io({ said: (t) => void said.push(t) }), signal)
-    expect(said).toContain(`${file(parts)}: going on after 3 points`)
+    expect(said).toContain(`${file(parts)}: resuming after 3 points`)
     expect(readFileSync(file(parts)).equals(readFileSync(file(whole)))).toBe(true)
 
     await runScan(
@@ -83,7 +83,7 @@ for (const retrain of ['0', '1']) {
       io({ said: (t) => void said.push(t) }),
       signal,
     )
-    expect(said).toContain(`${file(parts)}: it is of another model, data or grid; it is written anew`)
+    expect(said).toContain(`${file(parts)}: it is of another model, data or grid; starting again`)
     expect(read(parts).samples).toBe(50)
   })
 }
@@ -104,7 +104,7 @@ it('begins anew where the samples of a file have changed', async () => {
   const first = read('set.json')
   writeFileSync(set, await arrays(2))
   await run()
-  expect(said).toContain(`${file('set.json')}: it is of another model, data or grid; it is written anew`)
+  expect(said).toContain(`${file('set.json')}: it is of another model, data or grid; starting again`)
   expect(read('set.json').reference).not.toEqual(first.reference)
 })
 

@@ -14,13 +14,13 @@ export function trainOptions(usual: UsualLength) {
       type: 'string',
       optional: true,
       value: 'file',
-      help: 'save progress here each epoch; the same command later goes on from it',
+      help: 'save progress here each epoch; the same command resumes from it',
     },
     task: {
       type: 'string',
       optional: true,
       value: 'task',
-      help: 'what is learnt: classes, binary, labels, numbers, tokens or mask, or OUTPUT=KIND (default: what the data and the model say)',
+      help: 'what is learnt: classes, binary, labels, numbers, tokens or mask, or OUTPUT=KIND (default: inferred from the data and the model)',
     },
     history: {
       type: 'string',

@@ -150,7 +150,7 @@ interface Prepared {
 /** What to judge by, the search, and the trial at the end: on data, or on random inputs where there is none. */
 async function prepare(model: Model, options: Settings): Promise<Prepared> {
   const { goal, max, seed, data, signal, progress, warn, workers } = options
-  for (const remark of randomRemarks(model)) warn?.(`${remark}, and what they differ by counts as loss`)
+  for (const remark of randomRemarks(model)) warn?.(`${remark}, and the difference counts as loss`)
   progress?.(0, 'tidying')
   const tidied = await tidy(model, options)
   progress?.(begins.search / 2, 'running the model')

@@ -13,13 +13,13 @@ export const compressTable = {
     type: 'string',
     default: '0.5',
     value: 'loss',
-    help: 'what may be lost: points of accuracy or agreement (0.5), noise (30dB or 3%), or one of each between commas',
+    help: 'what may be lost: points of accuracy or agreement (0.5), noise (30dB or 3%), or one of each, separated by commas',
   },
   task: {
     type: 'string',
     optional: true,
     value: 'task',
-    help: 'what the outputs mean, as KIND or OUTPUT=KIND between commas: classes, binary, labels, numbers, embedding, image, mask, tokens, state or ignored (default: guessed, and printed)',
+    help: 'what the outputs mean, as KIND or OUTPUT=KIND, separated by commas: classes, binary, labels, numbers, embedding, image, mask, tokens, state or ignored (default: guessed, and printed)',
   },
   packMode: {
     type: 'choice',
@@ -31,7 +31,7 @@ export const compressTable = {
   keepMetadata: {
     type: 'boolean',
     default: false,
-    help: "keep exporters' notes (stack traces, class names, paths), which are left out otherwise",
+    help: "keep exporters' notes (stack traces, class names, paths), which are removed otherwise",
   },
   seed: {
     type: 'number',

@@ -180,7 +180,7 @@ describe('guessPreprocess', () => {
     const nhwc = guessPreprocess([input(['N', 2, 2, 3])], rgb)
     expect([nhwc.layout, nhwc.notes.join()]).toEqual(['NHWC', expect.stringContaining('height, width, channels')])
     const unknown = guessPreprocess([input(['N', undefined, undefined, undefined])], rgb)
-    expect([unknown.layout, unknown.notes.join()]).toEqual(['NCHW', expect.stringContaining('does not tell')])
+    expect([unknown.layout, unknown.notes.join()]).toEqual(['NCHW', expect.stringContaining('does not show')])
   })
 
   it('says the default range, and checks mean and std', () => {

@@ -28,7 +28,7 @@ export async function readIdx(file: Uint8Array, subject: string): Promise<IdxArr
   const type = bytes[2]
   const rank = bytes[3]
   const width = widths[type]
-  if (!width) throw new UnsupportedError(`${subject}: IDX element type 0x${type.toString(16)} is not one that is read`)
+  if (!width) throw new UnsupportedError(`${subject}: IDX element type 0x${type.toString(16)} is not supported`)
   const start = 4 + 4 * rank
   if (rank === 0 || bytes.length < start) throw new Error(`${subject}: its IDX header is cut short`)
   const dims = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i))
@@ -64,7 +64,7 @@ export function idxDataset(images: IdxArray, labels: IdxArray, options: IdxDatas
     throw new Error(`${id}: images of shape [${images.dims.join(',')}]; expected [N,H,W] of uint8`)
   }
   if (labels.dims.length !== 1 || labels.dims[0] !== length) {
-    throw new Error(`${id}: labels of shape [${labels.dims.join(',')}]; expected [${length}], one an image`)
+    throw new Error(`${id}: labels of shape [${labels.dims.join(',')}]; expected [${length}], one per image`)
   }
   return {
     id,

@@ -26,7 +26,7 @@ export function readNpy(bytes: Uint8Array, subject: string): NpyArray {
     throw new Error(`${subject}: it is not a .npy array`)
   }
   const major = bytes[6]
-  if (major < 1 || major > 3) throw new UnsupportedError(`${subject}: .npy version ${major} is not one that is read`)
+  if (major < 1 || major > 3) throw new UnsupportedError(`${subject}: .npy version ${major} is not supported`)
   const start = major === 1 ? 10 : 12
   const headerBytes = major === 1 ? view.getUint16(8, true) : bytes.length >= 12 ? view.getUint32(8, true) : 0
   if (start + headerBytes > bytes.length) throw new Error(`${subject}: its .npy header is cut short`)
@@ -81,7 +81,7 @@ function elementType(descr: string, subject: string): ElementType {
   if (kind === 'S' && width > 0) return { kind, width }
   if (!widths[kind]?.includes(width))
     throw new UnsupportedError(
-      `${subject}: element type "${descr}" is not one that is read; expected integers, floats of 16 to 64 bits, bool or strings`,
+      `${subject}: element type "${descr}" is not supported; expected integers, floats of 16 to 64 bits, bool or strings`,
     )
   return { kind, width }
 }

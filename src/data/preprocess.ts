@@ -93,7 +93,7 @@ function guessLayout(
   }
   if (interleaved && planar) {
     notes.push(
-      `input ${shape} does not tell its layout; batch, channels, height, width is assumed (--layout NHWC changes it)`,
+      `input ${shape} does not show its layout; batch, channels, height, width is assumed (--layout NHWC changes it)`,
     )
   }
   return 'NCHW'

@@ -38,7 +38,7 @@ function listZip(bytes: Uint8Array, subject: string): Listed[] {
   if (end < 0) throw new Error(`${subject}: it is not a ZIP archive, or is cut short`)
   const count = view.getUint16(end + 10, true)
   let at = view.getUint32(end + 16, true)
-  if (count === 0xffff || at === 0xffffffff) throw new UnsupportedError(`${subject}: ZIP64 archives are not read`)
+  if (count === 0xffff || at === 0xffffffff) throw new UnsupportedError(`${subject}: ZIP64 archives are not supported`)
   const listed: Listed[] = []
   for (let i = 0; i < count; i++) {
     if (at + 46 > end || view.getUint32(at, true) !== 0x02014b50) throw new Error(`${subject}: its ZIP list is damaged`)
@@ -52,7 +52,7 @@ function listZip(bytes: Uint8Array, subject: string): Listed[] {
       byteLength: view.getUint32(at + 24, true),
       offset: view.getUint32(at + 42, true),
     }
-    if (entry.byteLength === 0xffffffff) throw new UnsupportedError(`${subject}: ZIP64 entries are not read`)
+    if (entry.byteLength === 0xffffffff) throw new UnsupportedError(`${subject}: ZIP64 entries are not supported`)
     listed.push(entry)
     at += 46 + skip
   }

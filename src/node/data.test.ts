@@ -82,7 +82,7 @@ describe('loadData', () => {
     const grey = await loadData(`images:${dir}`, { seed, imageSize: { ...imageSize, channels: 1 } })
     expect(grey.train.fields.image.shape).toEqual([1, 4, 4])
     await expect(loadData(`images:${join(dir, 'train')}`, { seed })).rejects.toThrow(
-      /train: it comes in one piece, too small to be cut .* \(2 samples\); expected 2 or more a class$/,
+      /train: it comes in one piece, too small to be cut .* \(2 samples\); expected 2 or more per class$/,
     )
     for (const name of ['blue', 'red'])
       copyFileSync(join(dir, 'train', name, 'a.png'), join(dir, 'train', name, 'c.png'))

@@ -159,7 +159,7 @@ function halves(whole: Dataset, seed: number): Splits {
   const [train, test] = splitDataset(whole, 0.5, seed)
   if (train.length === 0 || test.length === 0) {
     throw new Error(
-      `${whole.id}: it comes in one piece, too small to be cut into training and test data (${whole.length} samples); expected 2 or more a class`,
+      `${whole.id}: it comes in one piece, too small to be cut into training and test data (${whole.length} samples); expected 2 or more per class`,
     )
   }
   return {

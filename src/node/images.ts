@@ -194,7 +194,7 @@ async function decode(sharp: Sharp, file: string, size: ImageSize, exact: boolea
     const { data, info } = await image.raw().toBuffer({ resolveWithObject: true })
     if (info.width !== width || info.height !== height || info.channels !== channels) {
       throw new Error(
-        `it is ${info.width}x${info.height}; expected ${width}x${height}, as the first image is (--input-shape tells the size that all are brought to)`,
+        `it is ${info.width}x${info.height}; expected ${width}x${height}, as the first image is (--input-shape gives the size to bring all to)`,
       )
     }
     return data

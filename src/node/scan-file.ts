@@ -26,7 +26,7 @@ export function readScan(path: string): ScanFile {
     throw new Error(`${path}: it is not JSON; expected the file of a scan`, { cause })
   }
   if (value?.format !== 'coppice scan 1')
-    throw new Error(`${path}: it is no scan of this version; expected format "coppice scan 1"`)
+    throw new Error(`${path}: it is not a scan of this version; expected format "coppice scan 1"`)
   const wrong = Array.isArray(value.curves) ? value.curves.findIndex((c) => !isCurve(c)) : 0
   if (wrong >= 0)
     throw new Error(`${path}: curve ${wrong} is damaged; expected a name, points and a share within [0, 1]`)

@@ -51,7 +51,7 @@ describe('what is no ONNX model', () => {
     ['an empty file', new Uint8Array(0)],
   ])('%s', (what, file) => {
     expect(fileKindOf(file)).toContain(what)
-    expect(() => readModel(file)).toThrow(/^onnx: it is no ONNX model but [^\n]+$/)
+    expect(() => readModel(file)).toThrow(/^onnx: it is not an ONNX model but [^\n]+$/)
     expect(() => readModel(file)).toThrow(what)
   })
 

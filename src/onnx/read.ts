@@ -69,7 +69,7 @@ export function readModel(bytes: Uint8Array, options: ReadOptions = {}): Model {
 }
 
 function notOnnx(kind: string, cause?: unknown): Error {
-  return new Error(`onnx: it is no ONNX model but ${kind}`, { cause })
+  return new Error(`onnx: it is not an ONNX model but ${kind}`, { cause })
 }
 
 function list(value: unknown): Message[] {

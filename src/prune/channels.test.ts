@@ -200,7 +200,7 @@ describe('channels', () => {
     expect(await channels(net, {}, { warn: (message) => said.push(message) })).toBe(net)
     expect(said).toEqual([
       'channels: these stay, as Softmax "p" needs all of them: "w" (4 of 4)',
-      'channels: nothing was removed: no layer with plain float32 weights has channels that may go',
+      'channels: nothing was removed: no layer with plain float32 weights has channels that can be removed',
     ])
     const words: string[] = []
     await channels(transformer({ steps: 6, words: 20, classes: 5 }), {}, { warn: (message) => words.push(message) })
@@ -208,7 +208,7 @@ describe('channels', () => {
   })
 })
 
-it('coppice inspect --groups lists the groups, what may go and what needs the rest', async () => {
+it('coppice inspect --groups lists the groups, what can be removed and what needs the rest', async () => {
   const path = join(mkdtempSync(join(tmpdir(), 'coppice-groups-')), 'net.onnx')
   writeFileSync(path, writeModel(exampleModel()))
   const { output } = await runInspect(path, { groups: true })
@@ -216,12 +216,12 @@ it('coppice inspect --groups lists the groups, what may go and what needs the re
     [
       '2 groups of channels that can only be removed together; 1 may lose some',
       '',
-      'group  made by                      read by                      channels  may go',
-      '-----  ---------------------------  ---------------------------  --------  ------',
-      'w1     Conv "first", Conv "second"  Conv "second", Gemm "dense"         8       8',
-      'w3     Gemm "dense"                                                     5       0',
-      '-----  ---------------------------  ---------------------------  --------  ------',
-      'total                                                                  13       8',
+      'group  made by                      read by                      channels  removable',
+      '-----  ---------------------------  ---------------------------  --------  ---------',
+      'w1     Conv "first", Conv "second"  Conv "second", Gemm "dense"         8          8',
+      'w3     Gemm "dense"                                                     5          0',
+      '-----  ---------------------------  ---------------------------  --------  ---------',
+      'total                                                                  13          8',
       'w3: 5 stay, as "y" is an output',
     ].join('\n'),
   )

@@ -26,8 +26,8 @@ import { taylor, taylorScores } from './taylor.ts'
 
 export const channels = defineMethod({
   id: 'channels',
-  help: 'removes the channels that matter least, with all that is coupled to them: tensors shrink, and outputs change',
-  data: 'what the score looks at: labelled samples for taylor and obd, inputs for obs; without any, weights are ranked by size',
+  help: 'removes the least important channels with everything coupled to them: tensors shrink, and outputs change',
+  data: 'what scores are computed from: labelled samples for taylor and obd, inputs for obs; without any, weights are ranked by size',
   options: {
     sparsity: { type: 'number', default: 0.3, min: 0, max: 1, help: 'share of the channels that are removed' },
     scope: {
@@ -50,7 +50,7 @@ export const channels = defineMethod({
     keep: {
       type: 'strings',
       default: [],
-      help: 'single channels that stay, each as GROUP:INDEX, the index counting from 0',
+      help: 'channels to keep, each as GROUP:INDEX, the index counting from 0',
     },
     minChannels: { type: 'number', default: 1, min: 1, integer: true, help: 'channels that each group keeps at least' },
     multiple: {
@@ -67,7 +67,9 @@ export const channels = defineMethod({
     const open = opened.groups.filter((g) => vetoed.get(g)?.size !== g.units)
     warnOfHeld(opened.groups, context)
     if (open.length === 0) {
-      context.warn?.('channels: nothing was removed: no layer with plain float32 weights has channels that may go')
+      context.warn?.(
+        'channels: nothing was removed: no layer with plain float32 weights has channels that can be removed',
+      )
       return model
     }
     const scores = await unitScores(opened, open, options.score as ScoreId, context)

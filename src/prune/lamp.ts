@@ -11,7 +11,7 @@ import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from 
 
 export const lamp = defineMethod({
   id: 'lamp',
-  help: 'zeroes the weights that are smallest beside the larger ones of their layer, with one threshold for all layers',
+  help: 'zeroes the weights that are smallest relative to the larger ones of their layer, with one threshold for all layers',
   options: { ...selectOptions, scope: { ...selectOptions.scope, default: 'global' } },
   run: pruneBy('lamp', lampScores),
 })

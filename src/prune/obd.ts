@@ -16,8 +16,8 @@ import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from 
 
 export const obd = defineMethod({
   id: 'obd',
-  help: 'zeroes the weights of the least saliency by the diagonal of the Hessian',
-  data: 'labelled samples, or inputs alone, whose labels are then drawn from what the model answers; without any, weights are ranked by size',
+  help: 'zeroes the weights of least saliency, by the diagonal of the Hessian',
+  data: 'labelled samples, or inputs alone, with labels drawn from the answers of the model; without any, weights are ranked by size',
   options: {
     ...selectOptions,
     diagonal: {

@@ -17,7 +17,7 @@ import { type Competing, pruneBy, type Scored, selectOptions, zeroed, zerosFirst
 
 export const obs = defineMethod({
   id: 'obs',
-  help: 'zeroes the weights that change their layer least and lets the others make up for them',
+  help: 'zeroes the weights that matter least to the output of their layer, and adjusts the others to compensate',
   data: 'calibration inputs, for their second moments; without them inputs count as independent',
   options: {
     ...selectOptions,
@@ -45,7 +45,7 @@ export async function obsScores(
   options: { readonly vectors: number; readonly damping: number },
   context: Context,
 ): Promise<Scored> {
-  if (!context.data) context.warn?.('obs: no data was given, so inputs count as independent: weights go by size')
+  if (!context.data) context.warn?.('obs: no data was given, so inputs count as independent, which ranks by size')
   // Inputs are sampled in float32, whatever the model computes in.
   const wide = forTraining(model)
   const wideWeights = new Map(weightTensors(wide).map((w) => [w.name, w]))
@@ -55,7 +55,9 @@ export async function obsScores(
     : new Map<string, Moments>()
   const bySize = layers.filter((l) => !moments.has(l.weight.name)).map((l) => `"${l.weight.name}"`)
   if (context.data && bySize.length > 0)
-    context.warn?.(`obs: the inputs of ${bySize.join(', ')} are not known as one matrix: these go by size`)
+    context.warn?.(
+      `obs: the inputs of ${bySize.join(', ')} are not known as one matrix: these weights are ranked by size`,
+    )
   const rows = layers.map((l) => l.shape && rowsOf(l.shape, moments.get(l.weight.name), options.damping))
   return {
     scores: weights.map((w, i) => {

@@ -76,7 +76,7 @@ describe('restartUniform', () => {
 describe('pruneAndTrain', () => {
   it('refuses shares by name where none is named', async () => {
     await expect(pruneAndTrain(lenet5(1), drawDigits(10, 1), { sparsity: 0.5, sparsities: {} })).rejects.toThrow(
-      'prune: shares by name, but none is named; expected one at least',
+      'prune: sparsities by name, but none is named; expected at least one',
     )
   })
 
@@ -220,7 +220,7 @@ describe('pruneAndTrain, what goes', () => {
       [{ scope: 'global', quality: 1 }, 'prune: scope global with a quality; expected scope layer with that'],
       [{ scope: 'global', sparsities: { w1: 0.5 } }, 'prune: scope global with a share for each tensor; expected'],
       [{ quality: 0 }, 'prune: quality 0; expected a number of standard deviations above 0'],
-      [{ quality: 1, sparsities: { w1: 0.5 } }, 'prune: shares by name and a quality are both given'],
+      [{ quality: 1, sparsities: { w1: 0.5 } }, 'prune: sparsities by name and a quality are both given'],
     ]
     for (const [more, message] of cases)
       await expect(pruneAndTrain(exampleModel(), nothing, { sparsity: 0.5, ...more })).rejects.toThrow(message)

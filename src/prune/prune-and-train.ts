@@ -188,9 +188,9 @@ function checkChoices({ score = 'magnitude', scope, quality, diagonal, sparsitie
   if (diagonal && score !== 'obd')
     throw new Error(`prune: score ${score} with diagonal ${diagonal}; expected score obd with that`)
   if (sparsities && Object.keys(sparsities).length === 0)
-    throw new Error('prune: shares by name, but none is named; expected one at least')
+    throw new Error('prune: sparsities by name, but none is named; expected at least one')
   if (sparsities && quality !== undefined)
-    throw new Error('prune: shares by name and a quality are both given; expected one of them')
+    throw new Error('prune: sparsities by name and a quality are both given; expected one of them')
   if (scope === 'global' && (sparsities || quality !== undefined))
     throw new Error(
       `prune: scope global with ${sparsities ? 'a share for each tensor' : 'a quality'}; expected scope layer with that`,

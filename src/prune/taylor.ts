@@ -11,7 +11,7 @@ import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from 
 export const taylor = defineMethod({
   id: 'taylor',
   help: 'zeroes the weights whose removal changes the loss least, by |gradient * weight|',
-  data: 'labelled samples, or inputs alone, whose labels are then drawn from what the model answers; without any, weights are ranked by size',
+  data: 'labelled samples, or inputs alone, with labels drawn from the answers of the model; without any, weights are ranked by size',
   options: {
     ...selectOptions,
     samples: { type: 'number', default: 1024, min: 1, integer: true, help: 'samples that gradients are taken on' },

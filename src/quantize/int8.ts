@@ -41,17 +41,17 @@ const options = {
   biasCorrection: {
     type: 'boolean',
     default: true,
-    help: 'take the mean error of each output channel, seen on calibration inputs, off its bias',
+    help: 'correct the bias of each output channel by its mean error on calibration inputs',
   },
   reduceRange: {
     type: 'boolean',
     default: true,
-    help: 'keep sums of two weights within 8 bits: x86 processors without VNNI add products in pairs of 16 bits, which overflow otherwise; false only for processors that are known',
+    help: 'keep sums of two weights within 8 bits: x86 processors without VNNI add products in pairs of 16 bits, which overflow otherwise; false only where all target processors have VNNI',
   },
   equalise: {
     type: 'boolean',
     default: true,
-    help: 'make channels that share a range alike in size, by powers of two in the weights around them',
+    help: 'scale channels that share a range to similar sizes, by powers of two in the weights before and after them',
   },
   excludeNodes: {
     type: 'strings',
@@ -82,7 +82,7 @@ export const int8 = defineMethod({
     const prepared = await prepareInt8(model, settings, context)
     warnOfLeft(prepared, context)
     if (planInt8(prepared.graph, new Set(settings.excludeNodes)).layers.length === 0) {
-      context.warn?.('int8: no layer is left to compute on integers; the model is returned as it is')
+      context.warn?.('int8: no layer can compute on integers; the model is returned as it is')
       return model
     }
     const calibrated = await calibrateInt8(prepared, settings, context)

@@ -19,7 +19,7 @@ import { bytesOf, type DataType, isFloat } from '../tensor/dtype.ts'
 
 export const settleWeights = defineMethod({
   id: 'settle-weights',
-  help: 'stores what weights come to where nodes compute them from constants alone; outputs stay the same',
+  help: 'stores the values of weights that nodes compute from constants alone; outputs stay the same',
   options: {},
   async run(model) {
     const producers = producersOf(model.graph)

@@ -124,7 +124,7 @@ export async function prepareUniform(
 }
 
 function notFinite(weight: string, random: boolean): string {
-  const expected = random ? 'data (--data SPEC)' : 'inputs that the model makes finite numbers of'
+  const expected = random ? 'data (--data SPEC)' : 'inputs for which the model gives finite numbers'
   return `uniform: the layer of weight "${weight}" reads NaN or infinity on ${random ? 'random inputs' : 'the data'}; expected ${expected}`
 }
 

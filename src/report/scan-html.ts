@@ -40,7 +40,7 @@ export function renderScan(page: ScanPage, result: ScanResult): string {
     tiles: [
       tile(
         percent(share, 0),
-        'of the weights could go',
+        'of the weights could be removed',
         'by the recommendation for each tensor alone; together they lose more',
       ),
       tile(

@@ -23,7 +23,7 @@ export const finetuneChoices = {
   updateStatistics: {
     type: 'boolean',
     default: false,
-    help: 'update BatchNormalization statistics from the data; by default they stay as they are',
+    help: 'update BatchNormalization statistics from the data; by default they are kept',
   },
 } as const
 

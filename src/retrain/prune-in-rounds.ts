@@ -25,7 +25,7 @@ export const pruneChoices = {
     min: 0,
     max: 100,
     value: 'q',
-    help: 'weights below q standard deviations of their tensor go, instead of sparsity',
+    help: 'zero weights below q standard deviations of their tensor, instead of a share',
   },
   sparsities: {
     type: 'numbers-by-name',
@@ -44,7 +44,7 @@ export const pruneChoices = {
     of: pruneScores,
     default: 'magnitude',
     value: 'score',
-    help: 'how weights are ranked for removal: magnitude, lamp (magnitude relative to the layer; for scope global), taylor, obd, or obs (which also adjusts the weights that stay)',
+    help: 'how weights are ranked for removal: magnitude, lamp (magnitude relative to the layer; for scope global), taylor, obd, or obs (which also adjusts the remaining weights)',
   },
   diagonal: {
     type: 'choice',
@@ -65,7 +65,7 @@ export const pruneChoices = {
     of: pruneSchedules,
     default: 'one-shot',
     value: 'schedule',
-    help: 'one-shot, iterative (each round the same share of what is left) or gradual (ever less per round, by a cubic)',
+    help: 'one-shot, iterative (each round the same share of what is left) or gradual (most in the first rounds, along a cubic)',
   },
   rounds: {
     type: 'number',
@@ -81,7 +81,7 @@ export const pruneChoices = {
     min: 1,
     max: 1e6,
     integer: true,
-    help: 'epochs after the last round, instead of epochs',
+    help: 'epochs after the last round (default: --epochs)',
   },
   restart: {
     type: 'boolean',

@@ -15,7 +15,7 @@ import { gatherForShuffles } from './channel-shuffle.ts'
 
 export const gatherShuffles = defineMethod({
   id: 'gather-shuffles',
-  help: 'makes each channel shuffle one Gather, and one for each part where a Split follows; outputs stay the same',
+  help: 'replaces each channel shuffle by one Gather, or by one per part where a Split follows; outputs stay the same',
   options: {},
   run: gathersForShuffles,
 })

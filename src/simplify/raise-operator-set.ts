@@ -13,7 +13,7 @@ export const raiseOperatorSet = defineMethod({
       min: upgradeTargets.oldest,
       max: upgradeTargets.newest,
       integer: true,
-      help: 'the operator set that the model has at least',
+      help: 'the operator set that older models are raised to',
     },
   },
   run: (model, { least }) => upgradeOpset(model, least),

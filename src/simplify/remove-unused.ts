@@ -5,7 +5,7 @@ import { removeUnused as remove } from './fold.ts'
 
 export const removeUnused = defineMethod({
   id: 'remove-unused',
-  help: 'leaves out nodes and weights that no output needs, and takes weights off the list of inputs',
+  help: 'removes nodes and weights that no output needs, and weights from the list of inputs',
   options: {},
   run: remove,
 })

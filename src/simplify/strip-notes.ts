@@ -7,7 +7,7 @@ import type { Attribute, FunctionDef, Graph, Model, Node, StringEntry, Tensor, V
 
 export const stripNotes = defineMethod({
   id: 'strip-notes',
-  help: "leaves out exporters' notes (stack traces, class names, paths) and graphs of training; other metadata stays",
+  help: "removes exporters' notes (stack traces, class names, paths) and training graphs; keeps other metadata",
   options: {},
   run: (model) => withoutNotes(model).model,
 })

@@ -45,7 +45,7 @@ const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze
 /** What an output is when the data says nothing. */
 function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Guess {
   const { name, dtype, shape, opaqueType } = info
-  if (opaqueType) return { kind: 'ignored', why: 'it is no tensor' }
+  if (opaqueType) return { kind: 'ignored', why: 'it is not a tensor' }
   if (dtype === 'string') return { kind: 'classes', why: 'it holds text' }
   const [end, place] = endOf(model.graph, name)
   if (end && varying.has(end.op)) return { kind: 'ignored', why: `its size depends on what ${end.op} finds` }

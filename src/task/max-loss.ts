@@ -31,7 +31,7 @@ export function parseMaxLoss(text: string): MaxLoss {
     const known = kind === 'points' ? points : snrDb
     if (digits === undefined || known !== undefined || (kind !== 'dB' && value > 100) || value > 300)
       throw new Error(
-        `--max-loss: "${text}"; expected points of accuracy (0.5), noise (30dB or 3%), or one of each between commas`,
+        `--max-loss: "${text}"; expected points of accuracy (0.5), noise (30dB or 3%), or one of each, separated by commas`,
       )
     if (kind === 'points') points = value
     else snrDb = kind === 'dB' ? value : -20 * Math.log10(value / 100)

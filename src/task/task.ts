@@ -87,7 +87,9 @@ export function parseTask(text: string, guessed: Task, model: Model): Task {
     const at = part.lastIndexOf('=')
     const kind = part.slice(at + 1) as OutputKind
     if (!outputKinds.includes(kind))
-      throw new Error(`--task: "${kind}"; expected ${outputKinds.join(', ')}, alone or as OUTPUT=KIND between commas`)
+      throw new Error(
+        `--task: "${kind}"; expected ${outputKinds.join(', ')}, alone or as OUTPUT=KIND, separated by commas`,
+      )
     const name = part.slice(0, Math.max(0, at))
     if (at < 0) all = kind
     else if (guessed.outputs.some((o) => o.output === name)) told.set(name, kind)

@@ -143,9 +143,7 @@ export function targetsFor(
   const targets = Float32Array.from(given)
   const wrong = kind === 'decisions' ? targets.findIndex((v) => !(v >= 0 && v <= 1)) : -1
   if (wrong >= 0)
-    throw new Error(
-      `${data.id}: a label is ${targets[wrong]}; expected 0 or 1, which is all that the model's output tells`,
-    )
+    throw new Error(`${data.id}: a label is ${targets[wrong]}; expected 0 or 1, the only answers of the model's output`)
   return targets
 }
 

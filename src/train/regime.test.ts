@@ -104,7 +104,7 @@ describe('a regime with gates, noise, state and a teacher', () => {
       },
     }
     await expect(train(net, digits, options(net, { regimes: [stays] }))).rejects.toThrow(
-      /^train: gates changes the graph for good, which takes a model of float32/,
+      /^train: gates changes the graph permanently, which needs a model of float32/,
     )
   })
 

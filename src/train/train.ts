@@ -246,7 +246,7 @@ function checkLeaving(model: Model, { model: inside, members, leave }: Entered):
   const left = leave(inside, ({ state = {} }) => new Map(Object.entries(state).map(([name, s]) => [name, s.values])))
   if (graphOf(left) !== graphOf(model))
     throw new Error(
-      `train: ${changing.map((m) => m.id).join(', ')} changes the graph for good, which takes a model of float32; expected one converted by float32-arithmetic first`,
+      `train: ${changing.map((m) => m.id).join(', ')} changes the graph permanently, which needs a model of float32; expected one converted by float32-arithmetic first`,
     )
 }
 
@@ -261,7 +261,7 @@ function learning({ model, members }: Entered, aim: Objective | undefined): Mode
 function sayUntrained(names: readonly string[]): string {
   const [few, more] = [names.slice(0, 3).map((n) => `"${n}"`), names.length - 3]
   const list = more > 0 ? `${few.join(', ')} and ${more} more` : few.join(', ')
-  return `${list} cannot be trained (integers, or in an operator without a gradient): their layers stay as they are`
+  return `${list} cannot be trained (integers, or in an operator without a gradient): their layers are left as they are`
 }
 
 function check(data: Dataset, { batchSize, epochs, patience, validation }: TrainOptions): void {
@@ -345,7 +345,7 @@ async function runStep(run: Run, at: number, indices: Uint32Array): Promise<{ lo
   if (!Number.isFinite(loss)) {
     const kept = options.checkpoint ? '; the last good checkpoint is kept' : ''
     throw new Error(
-      `train: the loss became ${loss} at step ${at}; expected it finite; a lower learning rate may help${kept}`,
+      `train: the loss became ${loss} at step ${at}; expected a finite loss; a lower learning rate may help${kept}`,
     )
   }
   state.afterStep(results, at)

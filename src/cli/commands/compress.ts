@@ -91,7 +91,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
       rows: await constantRows(result.floatForm, result.model, {
         ...result,
         workers,
-        progress: (done) => io.progress(shares.compress + shares.rows * done, 'finding what each layer takes'),
+        progress: (done) => io.progress(shares.compress + shares.rows * done, 'measuring packed bytes per layer'),
       }),
       before: await packModelOn(asFiled, {
         mode: packMode,
@@ -127,7 +127,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   if (goal === 'speed' && speedUp && verdict === 'could not tell')
     warnings.push(
       isSameModel(speedUp)
-        ? 'nothing faster was found on this machine: the result is the model as it was'
+        ? 'nothing faster was found on this machine: the result is the unchanged model'
         : `the result may not be faster: ${speedInWords(speedUp)}`,
     )
   const report: Report = withoutFolders<Report>(

@@ -145,7 +145,7 @@ function plainGroup({ name, units, members, held }: ChannelGroup) {
 function groupLines(groups: readonly ChannelGroup[]): string[] {
   if (groups.length === 0) return ['no layer with plain float32 weights has channels that can be followed']
   const free = groups.filter((g) => g.held.size < g.units).length
-  const head = ['group', 'made by', 'read by', 'channels', 'may go']
+  const head = ['group', 'made by', 'read by', 'channels', 'removable']
   const rows = groups.map(({ name, units, members, held }) => {
     const nodes = (role: string): string[] => [...new Set(members.filter((m) => m.role === role).map((m) => m.node))]
     return [shorten(name), some(nodes('makes')), some(nodes('reads')), whole(units), whole(units - held.size)]

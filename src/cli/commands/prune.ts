@@ -153,7 +153,7 @@ function sharesOf(
   if (scan.crc !== crc32(writeModel(model)))
     io.say(`note: ${path} is a scan of ${scan.model} with other weights: what it recommends may not hold here`)
   if (!scan.complete)
-    throw new Error(`${path}: the scan has not ended; expected the file of one that has (coppice scan goes on from it)`)
+    throw new Error(`${path}: the scan has not ended; expected the file of one that has (coppice scan resumes from it)`)
   if (scan.unit !== unit)
     throw new Error(`${path}: it is a scan of unit ${scan.unit}, not ${unit}; expected --unit ${scan.unit} with it`)
   const recommended = scan.curves.filter((c) => c.recommended > 0)

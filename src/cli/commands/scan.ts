@@ -34,7 +34,7 @@ const options = {
     short: 'o',
     value: 'file',
     writes: '.json',
-    help: 'the curves (.json), from which a later run goes on (default: beside the model)',
+    help: 'the curves (.json), from which a later run resumes (default: beside the model)',
   },
   report: { type: 'string', optional: true, value: 'file', writes: '.html', help: 'also draw the curves (.html)' },
   sparsities: {
@@ -42,7 +42,7 @@ const options = {
     default: scanGrid,
     min: 0,
     max: 1,
-    help: 'shares of zeros to measure at, between commas',
+    help: 'sparsities to measure at (shares of zeros), separated by commas',
   },
   maxLoss: {
     type: 'number',
@@ -121,9 +121,9 @@ async function runScan(path: string, flags: ScanFlags, { io, signal }: Invocatio
     writeFileAtomic(output, new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`))
   const before = existsSync(output) ? readScan(output) : undefined
   const done = before?.of === of ? before : undefined
-  if (before && !done) io.say(`${output}: it is of another model, data or grid; it is written anew`)
+  if (before && !done) io.say(`${output}: it is of another model, data or grid; starting again`)
   const points = done?.curves.reduce((n, c) => n + c.points.length, 0) ?? 0
-  if (points > 0) io.say(`${output}: going on after ${points} points`)
+  if (points > 0) io.say(`${output}: resuming after ${points} points`)
   const result = await scan(
     model,
     { batcher: data.batcher, data: held },

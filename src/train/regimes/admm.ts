@@ -76,7 +76,7 @@ function penalty(weights: readonly WeightTensor[], rho: number): Term {
   return {
     emit(g, { value, state, parameters }) {
       const trained = weights.filter(({ name }) => parameters.includes(name))
-      if (trained.length === 0) throw new Error('admm: none of the weights is trained; expected one at least')
+      if (trained.length === 0) throw new Error('admm: none of the weights is trained; expected at least one')
       const squares = trained.map(({ name }) => {
         const apart = add(g, sub(g, value(name), state(`z/${name}`)), state(`u/${name}`))
         const axes = g.ints(g.shape(apart).map((_, i) => i))
