@@ -1,8 +1,8 @@
 /**
- * The integer coder for WebAssembly (AssemblyScript, `npm run build:wasm`): the same bits as entropy/integer-model.ts and what
- * that uses, which say what each step is for. One instance is one stream.
- * Each loop over weights has all that decoding takes in one place, so that the coder's state stays in registers; that is why the
- * file is long and why the range decoder's steps stand in it several times: a function cannot change a caller's locals.
+ * The integer coder for WebAssembly (AssemblyScript, `npm run build:wasm`): the same bits as entropy/integer-model.ts and
+ * what that uses, which say what each step is for. One instance is one stream. Each loop over weights has all that decoding
+ * takes in one place, so that the coder's state stays in registers; that is why the file is long and why the range
+ * decoder's steps stand in it several times: a function cannot change a caller's locals.
  */
 
 @external("env", "flush")
@@ -16,7 +16,7 @@ const stretchLimit: i32 = 3071
 const firstMean: i32 = 11468
 const slowest: i32 = 492
 const slowestTap: i32 = 164
-// Refinements: how many contexts a decision has, how many probabilities a context.
+// Refinements: how many contexts a decision has, how many probabilities per context.
 const refinedContexts: i32 = 64
 const cells: i32 = 33
 
@@ -43,7 +43,7 @@ const clamped: usize = 2050 // from a probability of fast to its 16 bits as the 
 let fast: bool = false
 let max: bool = false
 let signProbabilityAt: usize = 0
-/** Where the slots of magnitudes end: 4 bytes a context. */
+/** Where the slots of magnitudes end: 4 bytes per context. */
 let slotsEnd: usize = 0
 let weights0: usize = 0
 let weights1: usize = 0

@@ -402,7 +402,7 @@ function matrixTarget<O extends object>(format: MatrixFormat<O>, options?: O): T
       const view = new DataView(bytes.buffer)
       return 2000 + Math.min(2 ** 27, view.getUint32(4, true) * view.getUint32(8, true)) * 1e-4
     },
-    // Opening keeps an array of a column's entries (8 bytes a row, at most 2^27 rows) and the positions of columns.
+    // Opening keeps an array of a column's entries (8 bytes per row, at most 2^27 rows) and the positions of columns.
     limit: (bytes) => {
       const view = new DataView(bytes.buffer)
       const [rows, columns] = [view.getUint32(4, true), view.getUint32(8, true)]

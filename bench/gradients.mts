@@ -8,9 +8,9 @@
  * An error is the largest difference of a tensor's elements over the tensor's largest element (or over a thousandth of
  * the largest in all tensors: a bias before a normalisation has a gradient of exactly zero), and of a case the largest
  * of its tensors. A network of many ReLUs always has some inputs to them so close to zero that rounding decides their
- * sign, and each of those changes gradients by far more than rounding; so each network is also compared in a form
- * without bends (Softplus, Sigmoid and average pools instead of Relu, Clip and max pools).
- * Writes bench/results/gradients.json; fails where a case that has no bend, or is one operator, is off by more than
+ * sign, and each of those changes gradients by far more than rounding; so each network is also compared in a form without kinks
+ * (Softplus, Sigmoid and average pools instead of Relu, Clip and max pools).
+ * Writes bench/results/gradients.json; fails where a case that has no kink, or is one operator, is off by more than
  * `tolerance` and more than ten times as far as PyTorch's own float32.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
@@ -295,7 +295,7 @@ async function compareQuantisers(perChannel: boolean): Promise<Row> {
   })
   const special = specialize(net, {})
   const forward = probe(special, ['y'], { vectors: drawn(special, ['y'], 7), name: 'loss' })
-  const name = `QuantizeLinear and DequantizeLinear (${perChannel ? 'a scale a channel' : 'one scale'})`
+  const name = `QuantizeLinear and DequantizeLinear (${perChannel ? 'a scale per channel' : 'one scale'})`
   return compareGraph(name, forward, { of: 'loss', wrt: ['x', 'step'], values: { x }, once: true })
 }
 

@@ -1,6 +1,6 @@
 /**
  * What a channel shuffle costs: latency of networks with Reshape, Transpose, Reshape (and Split) around each, and with
- * Gathers in their place (gather-shuffles), in one interleaved run, one thread, one image a call.
+ * Gathers in their place (gather-shuffles), in one interleaved run, one thread, one image per call.
  *
  *   [COPPICE_MODELS=…] npx tsx bench/shuffles.mts
  *

@@ -210,7 +210,7 @@ function table2(folder: string): string {
   )
   return `## Table II: bytes and latency
 
-One image, one thread, forms in turn within a round; MB are 2^20 bytes. Zeros alone make no dense kernel faster: they pay in bytes, integers in time. The paper times PyTorch and does not say how many images a call. "int8" has every layer on integers; "int8 for speed" is what \`coppice compress --goal speed\` makes: layers whose integers cost held-back accuracy or time stay in float.
+One image, one thread, forms in turn within a round; MB are 2^20 bytes. Zeros alone make no dense kernel faster: they pay in bytes, integers in time. The paper times PyTorch and does not say how many images per call. "int8" has every layer on integers; "int8 for speed" is what \`coppice compress --goal speed\` makes: layers whose integers cost held-back accuracy or time stay in float.
 
 ${table(head, body)}${missing(rows, { name: 'table2' })}${calibrated.length > 0 ? `\n\nThe paper's ShuffleNetV2 lost 12 points on CIFAR-10 as integers. Its code calibrates on one batch of 50; what ranges, images, bias correction and the scales of weights do for the reference here:\n\n${calibrated.join('\n\n')}${pairSums(rows)}` : ''}`
 }

@@ -1,9 +1,9 @@
 /**
- * The channels of a model that can only go together, as plain data: to print, to look at, to veto, and to remove.
+ * The channels of a model that can only be removed together, as plain data: to print, to look at, to veto, and to remove.
  *
- * A group is all channels that a set of coupled layers makes (DepGraph, Fang et al. 2023, arXiv:2301.12900): a residual stream
- * is one group, the inside of a block another. A unit is what goes at once: one channel, with all that it is tied to. Each
- * member of a group is an axis of a stored tensor; it says to which unit each place along that axis belongs.
+ * A group is all channels that a set of coupled layers makes (DepGraph, Fang et al. 2023, arXiv:2301.12900): a residual
+ * stream is one group, the inside of a block another. A unit is what is removed together: one channel, with all that it is
+ * tied to. Each member of a group is an axis of a stored tensor; it says to which unit each place along that axis belongs.
  */
 import { didYouMean } from '../errors.ts'
 import { describe } from '../graph/walk.ts'

@@ -1,7 +1,8 @@
 /**
- * Channels of a graph: which values have them, which have to stay, and which have to go together.
- * A channel is a place in the value's axis 1 (in its last axis where matrices multiply sequences), numbered through the whole graph from `start`. A stored tensor that is read
- * where a value is expected has channels too, and so has an axis of a tensor that several nodes read.
+ * Channels of a graph: which values have them, which must be kept, and which can only be removed together. A channel is a
+ * place in the value's axis 1 (in its last axis where matrices multiply sequences), numbered through the whole graph from
+ * `start`. A stored tensor that is read where a value is expected has channels too, and so has an axis of a tensor that
+ * several nodes read.
  */
 
 import { capturedBy, constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from '../graph/walk.ts'

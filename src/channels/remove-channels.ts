@@ -1,6 +1,6 @@
 /**
  * Channels taken out of a model: the stored tensors that count them lose those places, and nodes that name numbers of channels
- * get others. Which channels go together is said by `channelClasses`, which must stay by `eachHeld` (channels.ts).
+ * get others. Which channels are removed together is said by `channelClasses`, which must be kept by `eachHeld` (channels.ts).
  */
 
 import { node as makeNode } from '../graph/build.ts'
@@ -20,7 +20,7 @@ export interface RemoveOptions {
   readonly biasOf?: (node: Node, mix: Mix) => Tensor | undefined
 }
 
-/** The model without the channels of which `keep`, by number, is 0. Whole classes have to go, and none that is held. */
+/** The model without the channels of which `keep`, by number, is 0. Whole classes must be removed, and none that is held. */
 export function removeChannels(view: ChannelView, keep: Uint8Array, { biasOf }: RemoveOptions = {}): Model {
   const { model, dims, range, constant } = view
   /** Of a value that loses channels. */

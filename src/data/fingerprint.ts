@@ -1,4 +1,4 @@
-/** Telling data sets apart: what was made of one is not gone on with on another. */
+/** Telling data sets apart: what was begun on one cannot be resumed on another. */
 import { crc32 } from '../checksum.ts'
 import { bytesOf } from '../tensor/dtype.ts'
 import type { Dataset } from './dataset.ts'

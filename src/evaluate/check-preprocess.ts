@@ -1,9 +1,10 @@
 /**
  * Whether a model's images are fed to it as when it was trained: the common ways of normalising are tried on a few training
- * samples. One that is clearly better than the given one is told; nothing is changed.
+ * samples. One that is clearly better than the given one is reported; nothing is changed.
  *
- * With labels or targets, a way is chosen on some samples, the best of them on more, and then compared with the given one on
- * others, sample by sample (a sign test: McNemar 1947). Without, a way is suspect under which the outputs hardly depend on the image.
+ * With labels or targets, a way is chosen on some samples, the best of them on more, and then compared with the given one
+ * on others, sample by sample (a sign test: McNemar 1947). Without, a way is suspect under which the outputs hardly depend
+ * on the image.
  */
 import { subset } from '../data/batches.ts'
 import type { Dataset, Preprocess } from '../data/dataset.ts'

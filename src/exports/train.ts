@@ -1,4 +1,4 @@
-/** `coppice/train`: the training loop and what it is given: losses, optimisers, schedules, terms, projections, checkpoints. */
+/** `coppice/train`: the training loop and what it is given: losses, optimisers, schedules, regimes, checkpoints. */
 export type { AugmentOptions } from '../data/augment.ts'
 export type { Engine } from '../grad/engine.ts'
 export type { Emitter } from '../ops/grad/emit.ts'

@@ -110,7 +110,7 @@ export async function openPacked(
           yield await orClose(async () => {
             if (chunk.group !== undefined && chunk.group !== at) {
               at = chunk.group
-              // What is not needed any more goes before the next is made.
+              // What is no longer needed is released before the next is made.
               current = []
               current = (await groups.next()).value as Uint8Array[]
             }

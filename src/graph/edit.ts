@@ -20,7 +20,7 @@ export interface GraphEdit {
   store(tensor: Tensor, from?: string): string
   /** The tensor that is stored under a name by now. */
   stored(name: string): Tensor | undefined
-  /** Puts other nodes in place of one; none: it goes. */
+  /** Puts other nodes in place of one; none: it is removed. */
   replace(node: Node, by?: readonly Node[]): void
   /** Changes a node, as earlier changes left it. */
   change(node: Node, edit: (now: Node) => Node): void

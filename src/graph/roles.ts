@@ -1,5 +1,5 @@
 /**
- * What operators read constants as: a table, a row an operator. It says which inputs are weights, and which axis of a
+ * What operators read constants as: a table, a row per operator. It says which inputs are weights, and which axis of a
  * weight counts the layer's output channels.
  */
 import { isOnnxDomain, type Node } from '../model.ts'
@@ -14,7 +14,7 @@ import { intAttribute, stringAttribute } from './walk.ts'
  * - `statistic`: mean or variance of a normalisation
  * - `factor`: numbers on the way to a weight that scale or shift it, or are the codebook that it is looked up in
  * - `quantiser`: scale or zero point of a quantiser
- * - `offset`: a number a channel, or fewer, in arithmetic on values that are no layer's
+ * - `offset`: a number per channel, or fewer, in arithmetic on values that are no layer's
  * - `setting`: shape, index, bound, initial state, window
  * - `fixed`: what outputs are made of without any input of the model, or what they give as it is stored
  * - `unknown`: read by an operator that the table does not have

@@ -34,7 +34,7 @@ function nested(): Model {
 }
 
 describe('weightTensors', () => {
-  it('lists what layers multiply with, and the axis of their outputs, and tables that are added; biases and numbers a channel are none', () => {
+  it('lists what layers multiply with, and the axis of their outputs, and tables that are added; biases and numbers per channel are none', () => {
     const m = model({
       nodes: [
         node('Conv', ['x', 'a', 'bias'], ['1']),

@@ -1,6 +1,6 @@
 /**
- * How operators tie the channels of their inputs to those of their outputs: what must go together where a channel is
- * removed, and which stored tensors are cut with it. Channels lie along axis 1, or along the last axis where matrices
+ * How operators tie the channels of their inputs to those of their outputs: what must be removed together with a channel, and
+ * which stored tensors are cut with it. Channels lie along axis 1, or along the last axis where matrices
  * multiply sequences. An operator without a row keeps all its channels.
  *
  * After DepGraph (Fang et al. 2023, arXiv:2301.12900), with the shuffle as a Gather and Split's sizes as data.

@@ -1,5 +1,5 @@
 /**
- * How operators are differentiated: one table, a row an operator, merged from its families.
+ * How operators are differentiated: one table, a row per operator, merged from its families.
  *
  * Rules emit standard ONNX nodes and a few macros (domain `coppice`) for what machines compute in different ways.
  * Operators of `flatOperators` are constant almost everywhere, or give no numbers: nothing flows through them.

@@ -1,7 +1,7 @@
 /**
  * Types and shapes of every value of a model, and the values of its shape arithmetic, without running it.
  *
- * The knowledge is one table, a rule an operator (shape/*.ts); here it is walked over the graph. Semantics are those of
+ * The knowledge is one table, a rule per operator (shape/*.ts); here it is walked over the graph. Semantics are those of
  * onnx/docs/Operators.md, with the operator set's version where it matters.
  */
 import { UnsupportedError } from '../errors.ts'

@@ -1,6 +1,6 @@
 /**
  * What is known of channels before anything runs: which hold one number for every input, and which an output depends on.
- * How numbers pass through operators is told here, one rule an operator.
+ * How numbers pass through operators is said here, one rule per operator.
  */
 
 import type { ChannelView } from '../channels/channels.ts'

@@ -1,6 +1,6 @@
 /**
- * How far pruning in rounds is, as sealed bytes: the model after the last finished round as ONNX, then the training loop's own
- * checkpoint of the round in progress (may be empty).
+ * The state of pruning in rounds, in checksummed bytes: the model after the last finished round as ONNX, then the training
+ * loop's own checkpoint of the round in progress (may be empty).
  */
 import type { Model } from '../model.ts'
 import { readModel } from '../onnx/read.ts'

@@ -53,7 +53,7 @@ export interface Competing {
 }
 
 export interface Scored {
-  /** For each weight what its elements are worth; what is nearest to zero goes first. */
+  /** For each weight what its elements are worth; what is nearest to zero is removed first. */
   readonly scores: readonly Float32Array[]
   /** How scores of elements make one of a unit; default mean. */
   readonly pool?: Pool
@@ -109,7 +109,7 @@ function checkNames(subject: string, weights: readonly WeightTensor[], names: re
   throw new Error(`${subject} names "${wrong}", which is no weight of the model${didYouMean(wrong, known)}`)
 }
 
-/** Marks what goes, in each weight. */
+/** Marks what is removed, in each weight. */
 function select(
   weights: readonly WeightTensor[],
   scores: readonly Float32Array[],

@@ -1,7 +1,7 @@
 /**
- * What goes at once: scores of single weights pooled by the unit that they are of, and marks of units spread back to weights.
- * Of a filter (all weights of an output channel) the mean score counts, or the root of the mean square, so that filters of
- * different sizes compare.
+ * What is removed together: scores of single weights pooled by the unit that they belong to, and marks of units spread back
+ * to weights. Of a filter (all weights of an output channel) the mean score counts, or the root of the mean square, so that
+ * filters of different sizes compare.
  */
 import type { WeightTensor } from '../graph/weights.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'

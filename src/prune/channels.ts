@@ -1,12 +1,12 @@
 /**
- * Coupled channels removed: the lowest-scoring ones go from every tensor that counts them, so that the network becomes smaller
- * and faster without a sparse format. DepGraph (Fang et al. 2023, arXiv:2301.12900); filters by norm: Li et al. 2017,
- * arXiv:1608.08710; by the loss's gradient: Molchanov et al. 2019, arXiv:1906.10771.
+ * Coupled channels removed: the lowest-scoring ones are removed from every tensor that counts them, so that the network
+ * becomes smaller and faster without a sparse format. DepGraph (Fang et al. 2023, arXiv:2301.12900); filters by norm: Li et
+ * al. 2017, arXiv:1608.08710; by the loss's gradient: Molchanov et al. 2019, arXiv:1906.10771.
  *
- * A unit is one channel with all that residuals, concatenations, splits, shuffles, depthwise and grouped convolutions tie it to.
- * Its score is the mean over all weights that make it (for magnitude the root of the mean square, for the L2 norm), divided by
- * the mean over its group, so that groups compare. Of each group round(sparsity * units) go, or of all groups together; what an
- * input, an output or an operator without a rule needs stays, and a warning names it.
+ * A unit is one channel with all that residuals, concatenations, splits, shuffles, depthwise and grouped convolutions tie
+ * it to. Its score is the mean over all weights that make it (for magnitude the root of the mean square, for the L2 norm),
+ * divided by the mean over its group, so that groups compare. Of each group round(sparsity * units) are removed, or of all
+ * groups together; what an input, an output or an operator without a rule needs is kept, and a warning names it.
  *
  * Outputs change: the network is to be trained afterwards. `remove-dead` removes what does not matter.
  */

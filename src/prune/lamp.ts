@@ -21,7 +21,7 @@ export function lampScores({ weights }: Competing): Scored {
 }
 
 function scoresIn(tensor: Tensor): Float32Array {
-  // What is no number counts in no sum and goes last, as by magnitude.
+  // What is no number counts in no sum and is removed last, as by magnitude.
   const sorted = floats(tensor).filter(Number.isFinite).map(Math.abs).sort()
   const sumFrom = new Float64Array(sorted.length + 1)
   for (let i = sorted.length - 1; i >= 0; i--) sumFrom[i] = sumFrom[i + 1] + sorted[i] ** 2

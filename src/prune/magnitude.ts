@@ -2,7 +2,7 @@
  * Magnitude pruning: the smallest weights become zero. Han et al. 2015, arXiv:1506.02626.
  *
  * With n weights competing, exactly round(sparsity * n) are zero afterwards; weights that were zero already count.
- * By quality (Han's threshold) a weight goes where |w| < quality * standard deviation of its tensor.
+ * By quality (Han's threshold) a weight is removed where |w| < quality * standard deviation of its tensor.
  * By filter, whole slices of the output axis are zeroed by their L1 or L2 norm; the tensor keeps its shape.
  */
 import type { WeightTensor } from '../graph/weights.ts'

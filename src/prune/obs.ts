@@ -1,8 +1,8 @@
 /**
  * Optimal Brain Surgeon by layer (Hassibi & Stork 1993), as the weights of a row share H = E[x xᵀ] of the layer's inputs.
  *
- * Saliency w_q² / (2 [H⁻¹]_qq) chooses what goes. Then each row is gone through from left to right: a weight that goes
- * moves those after it by -(w_q / [H⁻¹]_qq) H⁻¹ e_q, with H⁻¹ restricted to what has not been visited. With H⁻¹ = UᵀU that
+ * Saliency w_q² / (2 [H⁻¹]_qq) chooses what is removed. Then each row is processed from left to right: a removed weight moves
+ * those after it by -(w_q / [H⁻¹]_qq) H⁻¹ e_q, with H⁻¹ restricted to what has not been visited. With H⁻¹ = UᵀU that
  * is row q of U (Frantar & Alistarh 2023, arXiv:2301.00774). Inputs beyond 1,024 fall into blocks that count as independent.
  */
 import { blocksOf, type MatrixShape, type Moments } from '../calibrate/input-moments.ts'

@@ -33,7 +33,7 @@ import { taylor } from './taylor.ts'
 export const pruneSchedules = ['one-shot', 'iterative', 'gradual'] as const
 export type PruneSchedule = (typeof pruneSchedules)[number]
 
-/** By the score that the smallest of goes: the methods differ in nothing else. */
+/** By score: the methods differ in nothing else. */
 const byScore = { magnitude, lamp, taylor, obd, obs }
 export type PruneScore = keyof typeof byScore
 export const pruneScores = Object.keys(byScore) as readonly PruneScore[]
@@ -46,7 +46,7 @@ export interface PruneOptions {
   readonly scope?: 'layer' | 'global'
   /** Above 0: weights below this many standard deviations of their tensor go instead (magnitude only). */
   readonly quality?: number
-  /** What the smallest of goes; default magnitude. `context` gives the data for taylor and obd (labelled) and obs. */
+  /** How weights are ranked for removal; default magnitude. `context` gives the data for taylor and obd (labelled) and obs. */
   readonly score?: PruneScore
   /** Where obd has the Hessian's diagonal from; default fisher. */
   readonly diagonal?: 'fisher' | 'hessian'

@@ -1,13 +1,13 @@
 /**
  * Dead neurons removed: tensors really shrink, and outputs stay the same up to rounding (Han et al. 2015, section 3.5).
  *
- * A unit that no weight reads goes, with its incoming weights. A unit whose incoming weights are all zero emits the
+ * A unit that no weight reads is removed, with its incoming weights. A unit whose incoming weights are all zero emits the
  * constant φ(b) (through BatchNormalization and activations): it is added to the bias of the layers that read it, which
  * makes it unread. Under a padded convolution the border would differ, so there a constant other than 0 stays.
  * Channels that residuals, concatenations, splits or shuffles tie to others go only all at once, and so do those of a
  * weight that several layers share. Repeated until nothing changes; a layer keeps at least one unit.
  *
- * Initialisers that are listed as inputs count as what they store, and are inputs no more where units went.
+ * Initialisers that are listed as inputs count as what they store, and are no longer inputs where units were removed.
  */
 
 import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../channels/channels.ts'

@@ -15,7 +15,10 @@ export function exposeValues(model: Model, names: Iterable<string>): Model {
   return withGraph(model, { outputs: [...model.graph.outputs, ...added.map((name) => valueInfo(name, 'float32'))] })
 }
 
-/** A node that reduces a value of `rank` axes to one number a channel (axis 1); `store` keeps the list of axes where the operator set has it as an input. */
+/**
+ * A node that reduces a value of `rank` axes to one number per channel (axis 1); `store` keeps the list of axes where the
+ * operator set has it as an input.
+ */
 export function reduceToChannels(
   op: 'ReduceMax' | 'ReduceMean',
   [input, output]: readonly [string, string],

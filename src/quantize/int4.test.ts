@@ -129,7 +129,7 @@ describe('int4', () => {
     expect(inferShapes(small).unsupported).toEqual([])
   })
 
-  it('takes 5 bits a weight, and a smaller error with zeros of their own and with smaller blocks', async () => {
+  it('takes 5 bits per weight, and a smaller error with zeros of their own and with smaller blocks', async () => {
     const wide = net(512)
     const float = (await outputsOf(wide, feeds)).y.data as Float32Array
     const error = async (options: Parameters<typeof int4>[1]): Promise<number> =>

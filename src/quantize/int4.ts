@@ -1,5 +1,5 @@
 /**
- * int4: the matrices that products and lookups read, in 4 bits a weight with a scale per block of a row, as
+ * int4: the matrices that products and lookups read, in 4 bits per weight with a scale per block of a row, as
  * com.microsoft.MatMulNBits and GatherBlockQuantized read them: about a fifth of the size of float32. The model computes in
  * float, so calibration inputs are not needed. ONNX Runtime runs both operators; other runtimes may not.
  *

@@ -3,7 +3,7 @@
  * form, which any ONNX runtime runs and ONNX Runtime fuses into integer kernels.
  *
  * Krishnamoorthi 2018, arXiv:1806.08342. Weights are int8, symmetric, one scale an output channel; activations uint8,
- * asymmetric, one scale a tensor: with int8 activations ONNX Runtime's CPU kernels fall back to float.
+ * asymmetric, one scale per tensor: with int8 activations ONNX Runtime's CPU kernels fall back to float.
  */
 import { didYouMean } from '../errors.ts'
 import { describe, graphsOf } from '../graph/walk.ts'

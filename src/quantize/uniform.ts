@@ -132,7 +132,7 @@ function notFinite(weight: string, random: boolean): string {
 const mostFeedback = 3e9
 const smallBlock = 256
 
-/** The most inputs whose errors make up for each other: fewer in large networks, whose time goes with it. */
+/** The most inputs whose errors compensate each other: fewer in large networks, as this takes most of their time. */
 function blockFor(layers: readonly Layer[]): number {
   const feedback = layers.reduce((sum, { shape }) => {
     const { groups = 0, rows = 0, columns = 0 } = shape ?? {}
@@ -215,8 +215,9 @@ const sensitivityCost = 2e12
 const onlyStep = 0.25
 
 /**
- * Divergence by squared layer-output error, from quantising each layer alone: coarsely first, then at the step that this suggests.
- * Where that would take too long, once, on the first random inputs of each range: a sum over many outputs needs few samples.
+ * Divergence by squared layer-output error, from quantising each layer alone: coarsely first, then at the step that this
+ * suggests. Where that would take too long, once, on the first random inputs of each range: a sum over many outputs needs
+ * few samples.
  */
 async function measureSensitivity(
   model: Model,

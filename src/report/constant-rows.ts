@@ -62,7 +62,7 @@ function isSame(a: Tensor, b: Tensor): boolean {
   return a === b || (a.dtype === b.dtype && sameBytes(a.data, b.data))
 }
 
-/** Finds what a constant is stored as in a model; undefined where it went into others. */
+/** Finds what a constant is stored as in a model; undefined where it was merged into others. */
 function nowOf(after: Model): (constant: StoredConstant) => Tensor | undefined {
   const byName = new Map<string, { readonly made: Tensor[]; readonly own: Tensor[] }>()
   for (const { tensor, node } of tensorsOf(after)) {

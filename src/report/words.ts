@@ -9,7 +9,7 @@ export function dateInWords(iso: string): string {
   return `${iso.slice(0, 16).replace('T', ' ')} UTC`
 }
 
-/** What the search went by, and how far it went. */
+/** What the search judged by, and how much was lost. */
 export function searched({ what, unit, loss, limit }: NonNullable<Report['heldBack']>): string {
   if (unit === 'dB of noise')
     return `The search judged by ${what}: ${decibels(-loss)} kept (limit: at least ${(-limit).toFixed(1)} dB).`

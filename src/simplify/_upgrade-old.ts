@@ -1,7 +1,7 @@
 /**
- * What changed in operator sets 2 to 7: broadcasting that attributes steered, lists that were attributes, flags for training,
- * and a few operators of set 1 that were trials and are gone (Affine, Crop, ImageScaler, ParametricSoftplus, ScaledTanh).
- * Source: onnx/docs/Changelog.md.
+ * What changed in operator sets 2 to 7: broadcasting that attributes steered, lists that were attributes, flags for
+ * training, and a few operators of set 1 that were experiments and were removed (Affine, Crop, ImageScaler,
+ * ParametricSoftplus, ScaledTanh). Source: onnx/docs/Changelog.md.
  */
 import { UnsupportedError } from '../errors.ts'
 import { f, node as makeNode } from '../graph/build.ts'

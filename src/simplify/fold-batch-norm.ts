@@ -41,7 +41,7 @@ interface View {
   readonly edit: GraphEdit
 }
 
-/** What becomes of nodes; undefined: the node goes. */
+/** What becomes of nodes; undefined: the node is removed. */
 type Plan = readonly (readonly [Node, Node | undefined])[]
 
 /** How to fold one BatchNormalization, or the reason why not. */

@@ -1,6 +1,6 @@
 /**
- * Plain simplifications that change no output: shape arithmetic becomes constants, what nothing reads goes, Identity nodes
- * go, and initialisers that are listed as inputs stop being inputs.
+ * Plain simplifications that change no output: shape arithmetic becomes constants, what nothing reads is removed, Identity
+ * nodes go, and initialisers that are listed as inputs stop being inputs.
  */
 
 import { dropUnused } from '../graph/drop-unused.ts'

@@ -25,13 +25,13 @@ export const mergeDuplicates = defineMethod({
 
 export interface Merged {
   readonly model: Model
-  /** Tensors that went. */
+  /** Tensors that were removed. */
   readonly count: number
   /** Bytes of their data. */
   readonly bytes: number
 }
 
-/** The model with each tensor once, and what went; the model itself where there is none to merge. */
+/** The model with each tensor once, and what was removed; the model itself where there is none to merge. */
 export function withoutDuplicates(model: Model): Merged {
   const tally = { count: 0, bytes: 0 }
   const graph = mergeGraph(model.graph, { known: new Library(), repeated: repeatedNames(model.graph), tally })

@@ -1,6 +1,6 @@
 /**
- * Leaves out what exporters note for people and debuggers: stack traces, class names, paths of the machine that exported.
- * Nothing reads them when a model runs. Metadata under other keys (class names, strides, tasks, licences) stays.
+ * Removes what exporters note for people and debuggers: stack traces, class names, paths of the machine that exported.
+ * Nothing reads them when a model runs. Metadata under other keys (class names, strides, tasks, licences) is kept.
  */
 import { defineMethod } from '../method.ts'
 import type { Attribute, FunctionDef, Graph, Model, Node, StringEntry, Tensor, ValueInfo } from '../model.ts'
@@ -19,7 +19,7 @@ const noteKeys = /^(namespace$|pkg\.torch\.|pkg\.onnxscript\.)/
 const noteTexts =
   /File ".*", line \d+|\S\.py\(\d+\): |pkg\.torch\.|(^|[\s"'=:(])(\/home\/|\/Users\/|\/root\/|\/tmp\/|\/mnt\/|[A-Z]:\\Users\\)/
 
-/** The model without notes, and how many bytes of text went; the model itself where it has none. */
+/** The model without notes, and how many bytes of text were removed; the model itself where it has none. */
 export function withoutNotes(model: Model): { readonly model: Model; readonly bytes: number } {
   const strip = stripper()
   const { training, ...rest } = strip.model(model)

@@ -20,7 +20,7 @@ export function shareInterval(count: number, total: number): Interval {
 }
 
 /**
- * The 95 % interval of a loss in accuracy, of which `lost` samples went wrong and `gained` went right in a paired
+ * The 95 % interval of a loss in accuracy, of which `lost` samples became wrong and `gained` became right in a paired
  * comparison of `total`: Agresti and Min's adjusted Wald interval (2005), which adds half a count to each cell of the
  * table of changes and so holds its level where nothing or little changed. Shares of 1; negative is a gain.
  */

@@ -20,7 +20,7 @@ export interface DecisionJudgement {
   readonly right?: {
     readonly before: number
     readonly after: number
-    /** Decisions that went wrong, and that went right. */
+    /** Decisions that became wrong, and that became right. */
     readonly lost: number
     readonly gained: number
     readonly total: number

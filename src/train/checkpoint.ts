@@ -1,5 +1,5 @@
 /**
- * What a run needs to go on as if it had never stopped, as sealed bytes whose body is the arrays. Arrays are in the model's own
+ * What a run needs to resume as if it had never stopped: arrays in checksummed bytes. Arrays are in the model's own
  * order of elements, whatever the engine that made them.
  */
 import { seal, unseal } from './checkpoint-bytes.ts'

@@ -1,9 +1,10 @@
 /**
- * A network without what holds it back from learning its training data by heart: no Dropout and no BatchNormalization.
+ * A network without what keeps it from memorising its training data: no Dropout and no BatchNormalization.
  *
- * Without normalisation a deep network hardly trains from its usual start, so the start is set by data: each normalisation is given
- * the mean and variance of one batch and then folded into its layer. On that batch each layer's outputs then have mean 0 and
- * variance 1, and nothing normalises any more (Krähenbühl et al. 2016, arXiv:1511.06856; Mishkin & Matas 2016, arXiv:1511.06422).
+ * Without normalisation a deep network hardly trains from its usual start, so the start is set by data: each normalisation
+ * is given the mean and variance of one batch and then folded into its layer. On that batch each layer's outputs then have
+ * mean 0 and variance 1, and nothing normalises any more (Krähenbühl et al. 2016, arXiv:1511.06856; Mishkin & Matas 2016,
+ * arXiv:1511.06422).
  */
 import { first } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'

@@ -1,5 +1,5 @@
 /**
- * Telling trainings apart: a checkpoint only goes on with the run it is of.
+ * Telling trainings apart: a checkpoint can only resume the run that wrote it.
  *
  * Options hold functions, so it is not the options that are compared but what they do: the numbers that a schedule and an
  * optimiser give, the operators that an update is made of, the inputs that a batcher makes of the data.

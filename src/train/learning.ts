@@ -1,4 +1,4 @@
-/** How training goes, as an option table: the same words on the command line, in recipes and in code. */
+/** The options of training, as a table: the same words on the command line, in recipes and in code. */
 import type { OptionsOf, OptionTable } from '../options.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { adam, type Optimizer, sgd } from './optimizers.ts'

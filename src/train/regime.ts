@@ -17,7 +17,7 @@ export interface Regime {
   /** Names it in messages. */
   readonly id: string
   /**
-   * Every option that changes a weight. A checkpoint only goes on with regimes of the same ids and digests; large values
+   * Every option that changes a weight. A checkpoint can only be resumed with regimes of the same ids and digests; large values
    * go in as checksums (`checksumOf`).
    */
   readonly digest: Json
@@ -50,7 +50,7 @@ export interface RegimeParts {
   readonly terms?: readonly Term[]
   readonly projections?: readonly Projection[]
   readonly noise?: readonly Noise[]
-  /** What goes on from step to step and lies in checkpoints, by names of the regime's own. */
+  /** What is carried from step to step and lies in checkpoints, by names of the regime's own. */
   readonly state?: Readonly<Record<string, StateTensor>>
   /**
    * Takes out again what `model` put in and gives plain ONNX. Called after training and for each validation, also with

@@ -1,6 +1,6 @@
 /**
  * ResNets of He et al. 2015 (arXiv:1512.03385): 18 and 50 in torchvision's form (stride in the 3x3 convolution), and
- * the CIFAR nets of section 4.2 with n blocks a stage and parameter-free shortcuts (option A).
+ * the CIFAR nets of section 4.2 with n blocks per stage and parameter-free shortcuts (option A).
  */
 import type { Model } from '../model.ts'
 import {

@@ -90,7 +90,7 @@ function lowBitsOf(values: Int32Array): number {
   return split > whole * 1.01 && values.length > 8 * mean ? 0 : bits
 }
 
-/** Zero-order entropy of the values without their low bits, bits a value. */
+/** Zero-order entropy of the values without their low bits, bits per value. */
 function entropy(values: Int32Array, bits: number): number {
   let total = 0
   for (const n of countsOf(values, bits)) if (n > 0) total += n * Math.log2(values.length / n)

@@ -1,6 +1,6 @@
 /**
  * The last step of a prediction: what stretched predictions like this one came to in some context (secondary symbol
- * estimation, Mahoney's PAQ). 33 adaptive probabilities a context, 128 apart; the two around a prediction are
+ * estimation, Mahoney's PAQ). 33 adaptive probabilities per context, 128 apart; the two around a prediction are
  * weighted by how near they are, and the nearer one learns.
  */
 import { adapt, squashTable, stretchLimit } from './logistic.ts'

@@ -24,7 +24,7 @@ export function alphabetOf(values: Uint32Array): Alphabet {
   return { bits: order.map((i) => keys[i]), counts: order.map((i) => counts[i]), indices }
 }
 
-/** Entropy in bits a symbol. */
+/** Entropy in bits per symbol. */
 export function entropyOf(counts: ArrayLike<number>): number {
   let total = 0
   for (let i = 0; i < counts.length; i++) total += counts[i]

@@ -1,4 +1,4 @@
-/** Little-endian fields one after another, each array at a width of 1, 2 or 4 bytes an element. */
+/** Little-endian fields one after another, each array at a width of 1, 2 or 4 bytes per element. */
 
 export type Ints = Uint8Array | Uint16Array | Uint32Array
 export type Width = 1 | 2 | 4
@@ -11,7 +11,7 @@ export function widthFor(max: number): Width {
 export interface FieldWriter {
   u8(value: number): void
   u32(value: number): void
-  /** The array at `width` bytes an element; the width itself is not stored. */
+  /** The array at `width` bytes per element; the width itself is not stored. */
   ints(values: ArrayLike<number>, width: Width): void
   finish(): Uint8Array
 }

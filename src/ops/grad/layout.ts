@@ -1,4 +1,4 @@
-/** Backward rules of operators that move data about: shapes, slices, gathers, resizing. */
+/** Backward rules of operators that move data: shapes, slices, gathers, resizing. */
 
 import { UnsupportedError } from '../../errors.ts'
 import { describe, intAttribute, stringAttribute } from '../../graph/walk.ts'

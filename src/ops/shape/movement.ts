@@ -208,7 +208,7 @@ const slice: Rule = (call) => {
   return [{ dtype, shape: out, value: rearrange(call.in(0), out, source) }]
 }
 
-/** Of opset 1: a border of left, top, right and bottom goes, or as much as leaves `scale`. */
+/** Of operator set 1: a border of left, top, right and bottom is cut off, or as much as leaves `scale`. */
 const crop: Rule = (call) => {
   const [left = 0, top = 0, right = 0, bottom = 0] = intsAttribute(call.node, 'border') ?? []
   const kept = intsAttribute(call.node, 'scale')

@@ -1,4 +1,4 @@
-/** ADMM by its formulas, and that weights end sparse after they have gone where they are cut. */
+/** ADMM by its formulas, and that weights approach the cut while they learn and end sparse. */
 import { describe, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../../data/batcher.ts'
 import { drawDigits } from '../../data/digits.ts'
