@@ -1,3 +1,4 @@
+/** The layer table: shapes, parameters, multiply-adds and bytes of models made here, of the zoo, and of real files. */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { runInspect } from './cli/commands/inspect.ts'

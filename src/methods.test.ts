@@ -1,3 +1,4 @@
+/** Every method through the conformance suite, and each listed in its family. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'

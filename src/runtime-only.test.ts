@@ -1,3 +1,4 @@
+/** The decoder alone: what it exports works, and its size stays within bounds. */
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'vite'

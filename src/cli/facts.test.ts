@@ -1,3 +1,4 @@
+/** What a report says of its inputs never names a folder of the machine. */
 import { expect, it } from 'vitest'
 import { withoutFolders } from './facts.ts'
 

@@ -1,3 +1,4 @@
+/** Commands open models of every kind, and refuse to overwrite any file that they read. */
 import {
   linkSync,
   mkdirSync,

@@ -1,3 +1,4 @@
+/** Outputs are checked before work begins: folders, endings, names that are taken. */
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

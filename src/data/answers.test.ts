@@ -1,3 +1,4 @@
+/** Which arrays are labels and which are targets, for every type and shape in which people save them. */
 import { describe, expect, it } from 'vitest'
 import { readAnswers } from './answers.ts'
 import { splitDataset, subset } from './batches.ts'

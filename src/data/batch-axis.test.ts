@@ -1,3 +1,4 @@
+/** The axis that counts samples, of inputs and outputs as exporters write them. */
 import { describe, expect, it } from 'vitest'
 import { model as makeModel, valueInfo } from '../graph/build.ts'
 import type { Dim } from '../model.ts'

@@ -1,3 +1,4 @@
+/** Samples to batches: binding to a model's inputs, preprocessing, splits and order. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { valueInfo } from '../graph/build.ts'

@@ -1,3 +1,4 @@
+/** Training and test data that do not belong together are refused. */
 import { expect, it } from 'vitest'
 import type { Dataset, Field } from './dataset.ts'
 import { checkSplits } from './splits.ts'

@@ -1,3 +1,4 @@
+/** The check of preprocessing finds the way a model was trained, and is silent where it cannot tell. */
 import { describe, expect, it } from 'vitest'
 import { batcherFor } from '../data/batcher.ts'
 import type { Dataset, Preprocess } from '../data/dataset.ts'

@@ -1,3 +1,4 @@
+/** Real models pack byte for byte, and smaller than brotli makes them. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliCompressSync } from 'node:zlib'

@@ -1,3 +1,4 @@
+/** Packed models come back bit for bit; damaged files are refused in one sentence. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'

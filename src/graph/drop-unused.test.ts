@@ -1,3 +1,4 @@
+/** What nothing reads is dropped, nested graphs counted as readers. */
 import { describe, expect, it } from 'vitest'
 import { floatTensor } from '../tensor/dtype.ts'
 import { model, node, valueInfo } from './build.ts'

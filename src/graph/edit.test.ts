@@ -1,3 +1,4 @@
+/** Edits of a graph: fresh names, dropped leftovers, and the record of where tensors came from. */
 import { describe, expect, it } from 'vitest'
 import { methods } from '../methods.ts'
 import { readModel } from '../onnx/read.ts'

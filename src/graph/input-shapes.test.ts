@@ -1,3 +1,4 @@
+/** Sizes given to open inputs, and taken back. */
 import { describe, expect, it } from 'vitest'
 import type { Dim } from '../model.ts'
 import { model as makeModel, valueInfo } from './build.ts'

@@ -1,3 +1,4 @@
+/** Which constants are weights, and replacing them wherever they are stored. */
 import { describe, expect, it } from 'vitest'
 import type { Attribute, Graph, Model } from '../model.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'

@@ -1,3 +1,4 @@
+/** Data specs to data sets: folders, tables, archives, and what is wrong with them. */
 import { createHash } from 'node:crypto'
 import {
   copyFileSync,

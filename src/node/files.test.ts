@@ -1,3 +1,4 @@
+/** Files: atomic writes, external data, and one sentence for whatever the disk refuses. */
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

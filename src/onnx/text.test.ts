@@ -1,3 +1,4 @@
+/** Models as text and back. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'

@@ -27,6 +27,7 @@ import {
   type ValueInfo,
 } from '../model.ts'
 import { algebra } from './shape/algebra.ts'
+import { creation } from './shape/creation.ts'
 import { elementwise } from './shape/elementwise.ts'
 import {
   type Call,
@@ -40,7 +41,6 @@ import {
   show,
 } from './shape/known.ts'
 import { learners } from './shape/learners.ts'
-import { making } from './shape/making.ts'
 import { movement } from './shape/movement.ts'
 import { sequences } from './shape/sequences.ts'
 import { signals } from './shape/signals.ts'
@@ -56,7 +56,7 @@ const rules = new Map<string, Rule>(
     ...windows,
     ...movement,
     ...algebra,
-    ...making,
+    ...creation,
     ...sequences,
     ...signals,
     ...text,

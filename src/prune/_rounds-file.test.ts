@@ -1,3 +1,4 @@
+/** The checkpoint of pruning in rounds: written, read, refused where damaged. */
 import { describe, expect, it } from 'vitest'
 import { writeModel } from '../onnx/write.ts'
 import { lenet5 } from '../testing/small-nets.ts'

@@ -1,3 +1,4 @@
+/** Scores pooled by filter and by coupled channel, and marks spread back to weights. */
 import { expect, it } from 'vitest'
 import { weightTensors } from '../graph/weights.ts'
 import { floats } from '../tensor/dtype.ts'

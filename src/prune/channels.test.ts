@@ -1,3 +1,4 @@
+/** Removing coupled channels: networks stay valid, outputs follow from what is left, vetoes hold. */
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

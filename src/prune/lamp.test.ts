@@ -1,3 +1,4 @@
+/** LAMP by its formula. */
 import { describe, expect, it } from 'vitest'
 import { weightTensors } from '../graph/weights.ts'
 import { type Model, withWeights } from '../model.ts'

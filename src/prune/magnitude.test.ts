@@ -1,3 +1,4 @@
+/** Magnitude pruning: exact shares, thresholds, filters, ties. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { weightTensors } from '../graph/weights.ts'

@@ -1,3 +1,4 @@
+/** Pruning in rounds: the schedule of sparsity, masks that only grow, resuming. */
 import { describe, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { drawDigits } from '../data/digits.ts'

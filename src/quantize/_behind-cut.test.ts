@@ -1,3 +1,4 @@
+/** Running only what lies behind a changed layer gives what the whole model gives. */
 import { expect, it } from 'vitest'
 import { replaceTensors, weightTensors } from '../graph/weights.ts'
 import { openSession, withSession } from '../runtime/session.ts'

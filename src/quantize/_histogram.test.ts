@@ -1,3 +1,4 @@
+/** Histograms do not depend on the order of batches, and ranges chosen from them are those of their definitions. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { random } from '../tensor/random.ts'

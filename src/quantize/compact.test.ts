@@ -1,3 +1,4 @@
+/** Weights of few values as integers: the same floats come out of ONNX Runtime. */
 import { describe, expect, it } from 'vitest'
 import { packModel } from '../formats/pack.ts'
 import { node } from '../graph/build.ts'

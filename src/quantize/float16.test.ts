@@ -1,3 +1,4 @@
+/** Models in 16 bits compute what they computed, within the rounding of their types. */
 import { describe, expect, it } from 'vitest'
 import { f, model, node, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'

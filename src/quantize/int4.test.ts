@@ -1,3 +1,4 @@
+/** Matrices in 4 bits: the runtime's operators give what the blocks mean. */
 import { describe, expect, it } from 'vitest'
 import { f, model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { intAttribute } from '../graph/walk.ts'

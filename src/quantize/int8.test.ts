@@ -1,3 +1,4 @@
+/** int8 models: integer kernels, ranges, what stays in float, and that outputs stay close. */
 import { InferenceSession } from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'

@@ -1,3 +1,4 @@
+/** Weights on uniform grids: steps follow the price of a bit, and outputs lose what was predicted. */
 import { describe, expect, it } from 'vitest'
 import { weightTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'

@@ -1,3 +1,4 @@
+/** Reports as text and as a page, from the same data. */
 import { describe, expect, it } from 'vitest'
 import { apart } from '../numbers.ts'
 import { exampleReport, longName } from '../testing/example-report.ts'

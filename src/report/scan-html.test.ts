@@ -1,3 +1,4 @@
+/** The page of a scan: every curve, its recommendation, and no script. */
 import { expect, it } from 'vitest'
 import type { ScanResult } from '../search/scan.ts'
 import { renderScan } from './scan-html.ts'

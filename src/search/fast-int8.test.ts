@@ -1,3 +1,4 @@
+/** The search for a fast int8 form, on made-up and measured times. */
 import { describe, expect, it } from 'vitest'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'

@@ -1,3 +1,4 @@
+/** Sensitivity scans: shared work gives the curves of the plain loop, resumed ones included. */
 import { describe, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { first, subset } from '../data/batches.ts'

@@ -1,3 +1,4 @@
+/** Folding BatchNormalization: outputs stay the same up to rounding; what cannot be folded is named. */
 import { describe, expect, it } from 'vitest'
 import { f, model, node, valueInfo } from '../graph/build.ts'
 import { floatTensor } from '../tensor/dtype.ts'

@@ -1,3 +1,4 @@
+/** Channel shuffles as Gathers compute the same values. */
 import { describe, expect, it } from 'vitest'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { Feeds } from '../method.ts'

@@ -1,3 +1,4 @@
+/** 16-bit floats by their definitions, and tensors of every float type. */
 import { expect, it } from 'vitest'
 import { floats, floatToBfloat, floatToHalf, floatValues, halfToFloat, tensorOfFloats } from './dtype.ts'
 import { random } from './random.ts'

@@ -1,3 +1,4 @@
+/** Networks without Dropout and BatchNormalization start with normalised outputs. */
 import { expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../data/batcher.ts'
 import { drawDigits } from '../data/digits.ts'

@@ -17,7 +17,7 @@ import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
 import type { AnswerScore } from '../../task/answer-tally.ts'
 import { judgedModel } from '../../task/judged-model.ts'
-import { settleTask } from '../../task/settle.ts'
+import { settleTask } from '../../task/settle-task.ts'
 import { describeTask, labelledOutput, type Task } from '../../task/task.ts'
 import {
   compareSizesOption,

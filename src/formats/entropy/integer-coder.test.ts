@@ -1,3 +1,4 @@
+/** Integers come back as they went in, in TypeScript and WebAssembly to the same bytes, and damage is an error. */
 import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { random } from '../../tensor/random.ts'

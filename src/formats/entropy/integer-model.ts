@@ -10,11 +10,11 @@
  * (Wiedemann et al. 2020, arXiv:1907.11900) and PAQ (Mahoney 2005). What is learnt stays from tensor to tensor.
  */
 import { DecisionMixer, signDecision, unaryLimit } from './decision-mixer.ts'
-import { Leanings, leaningCount } from './leanings.ts'
 import { log2, zeroTable } from './logarithm.ts'
 import { adapt, reciprocalTable } from './logistic.ts'
 import { MagnitudeShares } from './magnitude-shares.ts'
 import type { BinaryCoder } from './range-coder.ts'
+import { Leanings, leaningCount } from './signed-means.ts'
 
 export type Mode = 'fast' | 'default' | 'max'
 

@@ -1,3 +1,4 @@
+/** Emitted nodes know their shapes, and equal constants are made once. */
 import { describe, expect, it } from 'vitest'
 import { add, createEmitter, mul, type ValueType } from './emit.ts'
 

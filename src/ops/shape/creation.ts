@@ -169,7 +169,7 @@ const hannLike: Rule = (call) => [
   { dtype: dataTypeOf(intAttribute(call.node, 'output_datatype', 1)), shape: [call.in(0).value?.[0]] },
 ]
 
-export const making: Record<string, Rule> = {
+export const creation: Record<string, Rule> = {
   Constant: constant,
   Shape: shape,
   Size: size,

@@ -1,4 +1,4 @@
-/** Making layers' biases plain: those that are added apart join their layer. */
+/** Biases that an Add of their own adds become part of the layer before it, where quantisers look for them. */
 
 import { editGraph } from '../graph/edit.ts'
 import { constantOf, consumersOf, producersOf } from '../graph/walk.ts'

@@ -1,9 +1,10 @@
+/** Biases added after a layer become part of it, and outputs stay the same. */
 import { describe, expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
-import { joinBiases } from './_settle.ts'
+import { joinBiases } from './_merge-bias.ts'
 import { settleAll } from './settle-weights.ts'
 
 const rng = random(3)
