@@ -4,7 +4,7 @@
  * A unit that no weight reads is removed, with its incoming weights. A unit whose incoming weights are all zero emits the
  * constant φ(b) (through BatchNormalization and activations): it is added to the bias of the layers that read it, which
  * makes it unread. Under a padded convolution the border would differ, so there a constant other than 0 stays.
- * Channels that residuals, concatenations, splits or shuffles tie to others go only all at once, and so do those of a
+ * Channels that residuals, concatenations, splits or shuffles tie to others are only removed all at once, and so do those of a
  * weight that several layers share. Repeated until nothing changes; a layer keeps at least one unit.
  *
  * Initialisers that are listed as inputs count as what they store, and are no longer inputs where units were removed.
