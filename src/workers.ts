@@ -15,6 +15,8 @@ export interface Stage<I = never, O = never> {
   readonly task: (input: I) => O
   /** Inputs are made when their turn comes, so that they are not all in memory. */
   readonly inputs: Iterable<() => I>
+  /** Told the place of an input whose task is done, in whatever order they end. */
+  readonly done?: (place: number) => void
   readonly take: (output: O) => void | Promise<void>
 }
 
@@ -31,7 +33,12 @@ export function runHere<R>(steps: Steps<R>): R {
   for (;;) {
     const { done, value } = steps.next()
     if (done) return value
-    for (const input of value.inputs) value.take(value.task(input()))
+    let place = 0
+    for (const input of value.inputs) {
+      const output = value.task(input())
+      value.done?.(place++)
+      value.take(output)
+    }
   }
 }
 
@@ -40,24 +47,31 @@ export async function runOn<R>(workers: Workers | undefined, steps: Steps<R>): P
   for (;;) {
     const { done, value } = steps.next()
     if (done) return value
-    const { task, inputs, take } = value
-    for await (const output of inOrder(workers, task, inputs)) await take(output)
+    const { task, inputs, take, done: told } = value
+    for await (const output of inOrder(workers, task, inputs, told)) await take(output)
   }
 }
 
-/** A task's results in the order of its inputs: at any time as many are begun as there are threads, and one more that waits. */
+/**
+ * A task's results in the order of its inputs: at any time as many are begun as there are threads, and one more that waits.
+ * `done` is told the place of each input whose task is done, in whatever order they end.
+ */
 export async function* inOrder<I, O>(
   workers: Workers | undefined,
   task: (input: I) => O,
   inputs: Iterable<() => I | Promise<I>>,
+  done?: (place: number) => void,
 ): AsyncGenerator<O, void, undefined> {
   const begun: Promise<O>[] = []
-  const start = async (input: () => I | Promise<I>): Promise<O> => {
+  const start = async (input: () => I | Promise<I>, place: number): Promise<O> => {
     const value = await input()
-    return workers ? workers.run(task, value) : task(value)
+    const output = workers ? await workers.run(task, value) : task(value)
+    done?.(place)
+    return output
   }
+  let place = 0
   for (const input of inputs) {
-    const promise = start(input)
+    const promise = start(input, place++)
     // Whoever waits for it is told; until then it is no failure that nobody sees.
     promise.catch(() => undefined)
     begun.push(promise)

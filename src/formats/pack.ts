@@ -11,6 +11,7 @@ import { ModelProto } from '../onnx/schema.ts'
 import { tensorsWithData } from '../onnx/tensor-protos.ts'
 import { concat, decode, encode, type Message } from '../onnx/wire.ts'
 import { lowerModel, writeModel } from '../onnx/write.ts'
+import { Outlook } from '../progress.ts'
 import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 import { runHere, runOn, type Steps, stage, type Workers } from '../workers.ts'
 import type { TensorInfo } from './coding/coding.ts'
@@ -34,6 +35,7 @@ import { BinaryCoder } from './entropy/range-coder.ts'
 import { RunFinder } from './find-runs.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
 import { chooseCodings, type Description, encodeGroup, type PartData } from './group-encoder.ts'
+import { msToChoose, msToCode, msToFindRuns } from './pack-costs.ts'
 import { partsOf } from './parts.ts'
 import { orderOf } from './permuted-copies.ts'
 import { type CodedTensor, infoOf, plainInfo, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
@@ -88,10 +90,6 @@ export function packOn(model: Model, options: PackOnOptions, store: GroupStore):
   return runOn(options.workers, packing(model, options, store))
 }
 
-/** Shares of the time, of float weights, which nearly all large models hold: choosing codings, then finding runs; coding has the rest. */
-const choosing = 0.6
-const findingRuns = 0.2
-
 /**
  * A model as its graph and tensors; where decoders would refuse the graph, or nothing is gained, as the bytes of its ONNX file, so
  * that no packed file is larger than that and a few bytes.
@@ -119,26 +117,31 @@ function* packingOutline(
   const tensorBytes = parts.reduce((sum, { info }) => sum + info.byteLength, 0)
   const graphByteLength = byteLength - tensorBytes
   if (graphByteLength > maxGraphBytes) return undefined
-  let done = 0
-  const tell = (bytes: number, from: number, share: number): void => {
-    done += bytes
-    progress?.(from + (share * done) / Math.max(1, tensorBytes))
-  }
-
+  const finding = { kind: 'finding runs', cost: costOf(toFindRuns)(parts) }
+  let msOfCoding = costOf(toCode)(parts)
+  const behind = () => [finding, { kind: 'coding', cost: msOfCoding }]
+  const outlook = new Outlook([{ kind: 'choosing', cost: costOf(toChoose)(parts) }, ...behind()], (share) =>
+    progress?.(share),
+  )
   const descriptions: Description[] = []
   const batches = inBatches(parts)
   yield* stage({
     task: chooseCodings,
     inputs: batches.map((batch) => () => batch.map(withData)),
+    done: sharesDone(batches.map(costOf(toChoose)), outlook.begin('choosing')),
     take: (chosen) => {
-      for (const { info } of parts.slice(descriptions.length, descriptions.length + chosen.length))
-        tell(info.byteLength, 0, choosing)
-      descriptions.push(...chosen)
+      for (const description of chosen) {
+        const part = parts[descriptions.length]
+        const { coding, bits } = description
+        msOfCoding += toCode({ ...part, coding: codings[coding], bits }) - toCode(part)
+        descriptions.push(description)
+      }
+      outlook.expect(behind())
     },
   })
   const described = findRuns(parts, descriptions, {
     described: findCopies(parts, descriptions),
-    progress: (done) => progress?.(choosing + findingRuns * done),
+    progress: outlook.begin('finding runs'),
   })
   const head = encodeHead(message, described, {
     graphByteLength,
@@ -147,17 +150,17 @@ function* packingOutline(
   if (!head) return undefined
 
   const groups = splitIntoGroups(described)
+  const costs = groups.map(costOf(toCode))
   const sizes: GroupSizes[] = []
-  done = tensorBytes - groups.flat().reduce((sum, { info }) => sum + info.byteLength, 0)
+  outlook.expect([{ kind: 'coding', cost: costs.reduce((a, b) => a + b, 0) }])
   yield* stage({
     task: encodeGroup,
     inputs: groups.map((members) => () => ({
       mode,
       parts: members.map((m) => ({ ...withData(m), coding: codings.indexOf(m.coding), coded: m.coded })),
     })),
+    done: sharesDone(costs, outlook.begin('coding')),
     take: (group: Group) => {
-      for (const { info } of groups[sizes.length])
-        tell(info.byteLength, choosing + findingRuns, 1 - choosing - findingRuns)
       sizes.push(sizesOf(group))
       return store.add([group.integers, group.raw])
     },
@@ -173,6 +176,29 @@ function* packingOutline(
 interface Part {
   readonly info: TensorInfo
   readonly read: () => Uint8Array
+}
+
+/** A part and how it is coded. */
+type Described = Part & CodedTensor & Pick<Description, 'bits'>
+
+const toChoose = ({ info }: Part): number => msToChoose(info)
+const toFindRuns = ({ info }: Part): number => msToFindRuns(info)
+const toCode = ({ info, ...chosen }: Part | Omit<Described, 'coded'>): number =>
+  msToCode(info, 'bits' in chosen ? chosen : undefined)
+
+/** What work on some parts costs, by what it costs on one. */
+function costOf<P>(ms: (part: P) => number): (parts: readonly P[]) => number {
+  return (parts) => parts.reduce((sum, part) => sum + ms(part), 0)
+}
+
+/** Tells the share that is done of inputs with these costs, each time that one is. */
+function sharesDone(costs: readonly number[], tell: (share: number) => void): (place: number) => void {
+  const all = costs.reduce((a, b) => a + b, 0)
+  let done = 0
+  return (place) => {
+    done += costs[place]
+    tell(done / Math.max(all, Number.MIN_VALUE))
+  }
 }
 
 /** What stands for a tensor's data while lengths are counted. */
@@ -261,15 +287,18 @@ const mostBesideRuns = 1 << 20
 function findRuns(
   parts: readonly Part[],
   descriptions: readonly Description[],
-  { described, progress }: { described: readonly (CodedTensor & Part)[]; progress: (done: number) => void },
-): (CodedTensor & Part)[] {
+  { described, progress }: { described: readonly Described[]; progress: (done: number) => void },
+): Described[] {
   const finder = new RunFinder(parts.map((part, i) => ({ ...part, marks: descriptions[i].marks })))
   const isSource = new Set(
     described.flatMap(({ coding, coded }, i) => (coding === copy ? i - coded.parameters[0] : [])),
   )
+  const all = costOf(toFindRuns)(parts)
+  let looked = 0
   return described.map((part, here) => {
     const { info, coding } = part
-    progress(here / described.length)
+    progress(looked / all)
+    looked += toFindRuns(part)
     if (coding === copy || coding === constant) return part
     const found = isSource.has(here) ? [] : finder.runsOf(here)
     const beside = 1 - found.reduce((n, r) => n + r.length, 0) / Math.max(1, info.size)
@@ -277,27 +306,27 @@ function findRuns(
     const table = writeRuns(found)
     const isSmaller = bits < 0.9 * descriptions[here].bits && table.length <= info.byteLength
     if (found.length > 0 && isSmaller && beside * info.byteLength <= mostBesideRuns)
-      return { ...part, coding: runs, coded: { parameters: [], table } }
+      return { ...part, bits, coding: runs, coded: { parameters: [], table } }
     finder.add(here)
     return part
   })
 }
 
 /** The parts as they are coded: those that equal an earlier one, with its dimensions in whatever order, as copies of it. */
-function findCopies(parts: readonly Part[], descriptions: readonly Description[]): (CodedTensor & Part)[] {
+function findCopies(parts: readonly Part[], descriptions: readonly Description[]): Described[] {
   const seen = new Map<string, number[]>()
   const turned = new Map<string, number[]>()
   return parts.map((part, here) => {
     const { info } = part
-    const { coding, coded, check, sum } = descriptions[here]
-    const chosen = { ...part, coding: codings[coding], coded }
+    const { coding, coded, bits, check, sum } = descriptions[here]
+    const chosen = { ...part, coding: codings[coding], coded, bits }
     if (info.byteLength < 16) return chosen
     const key = `${info.dtype} ${info.byteLength} ${check}`
     const earlier = seen.get(key) ?? []
     if (earlier.length > 0) {
       const data = part.read()
       const source = earlier.find((i) => parts[i].read().every((b, at) => b === data[at]))
-      if (source !== undefined) return { ...part, coding: copy, coded: { parameters: [here - source, 0] } }
+      if (source !== undefined) return { ...chosen, coding: copy, coded: { parameters: [here - source, 0] } }
     }
     seen.set(key, [...earlier, here])
     if (sum === undefined) return chosen
@@ -306,7 +335,7 @@ function findCopies(parts: readonly Part[], descriptions: readonly Description[]
     turned.set(sumKey, [...alike, here])
     for (const source of alike) {
       const order = orderOf({ info: parts[source].info, data: parts[source].read() }, { info, data: part.read() })
-      if (order !== undefined) return { ...part, coding: copy, coded: { parameters: [here - source, order] } }
+      if (order !== undefined) return { ...chosen, coding: copy, coded: { parameters: [here - source, order] } }
     }
     return chosen
   })
