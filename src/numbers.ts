@@ -1,5 +1,10 @@
 /** Numbers as sentences print them. */
 
+/** A whole number with a comma between thousands: 2,001. */
+export function count(n: number): string {
+  return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ',')
+}
+
 /** A factor for people: enough digits that a difference from 1 shows. */
 export function factor(value: number): string {
   if (value >= 100) return value.toFixed(0)

@@ -108,3 +108,13 @@ function sum(spent: Iterable<Spent>): Spent {
   }
   return all
 }
+
+/** Tells the share that is done of work with these costs, each time that one place of it is, in whatever order. */
+export function sharesDone(costs: readonly number[], tell: (share: number) => void): (place: number) => void {
+  const all = costs.reduce((a, b) => a + b, 0)
+  let done = 0
+  return (place) => {
+    done += costs[place]
+    tell(done / Math.max(all, Number.MIN_VALUE))
+  }
+}

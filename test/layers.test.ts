@@ -37,7 +37,7 @@ const layers: Readonly<Record<string, string>> = {
   'methods.ts': 'factorize prune quantize retrain simplify',
   'recipe.ts': 'methods.ts task',
   // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.
-  search: 'data evaluate graph ops prune quantize recipe.ts runtime simplify task tensor',
+  search: 'data evaluate graph inspect.ts ops prune quantize recipe.ts runtime simplify task tensor',
   compress: 'data evaluate formats graph onnx quantize recipe.ts search simplify task tensor',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
   report: 'calibrate data evaluate formats graph recipe.ts runtime search task tensor train',

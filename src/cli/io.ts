@@ -25,8 +25,9 @@ export function createIo(json: boolean, now: () => number = () => performance.no
   const tty = process.stderr.isTTY === true
   let last = -1
   let open = false
-  /** Where the first progress of a step was. */
+  /** Where the first progress of a step was, and the furthest that it has reached. */
   let from = { done: Number.POSITIVE_INFINITY, at: 0 }
+  let reached = 0
   const clear = (): void => {
     if (open) process.stderr.write('\r\u001b[K')
     open = false
@@ -47,7 +48,12 @@ export function createIo(json: boolean, now: () => number = () => performance.no
     },
     progress(done, what) {
       const elapsed = now() - start
-      if (done < from.done) from = { done, at: elapsed }
+      if (done === 0 || done < from.done) {
+        from = { done, at: elapsed }
+        reached = 0
+      }
+      // Estimates go up and down, but nobody expects that of a share done.
+      reached = Math.max(reached, done)
       const interval = json ? jsonIntervalMs : tty ? 100 : plainIntervalMs
       if (elapsed < firstReportMs || (last >= 0 && elapsed - last < interval)) return
       last = elapsed
@@ -55,12 +61,12 @@ export function createIo(json: boolean, now: () => number = () => performance.no
       const leftMs = gained > 0.01 ? ((elapsed - from.at) / gained) * (1 - done) : undefined
       if (json) {
         process.stderr.write(
-          `${JSON.stringify({ event: 'progress', done: Number(done.toFixed(4)), what, elapsedMs: Math.round(elapsed), ...(leftMs === undefined ? {} : { leftMs: Math.round(leftMs) }) })}\n`,
+          `${JSON.stringify({ event: 'progress', done: Number(reached.toFixed(4)), what, elapsedMs: Math.round(elapsed), ...(leftMs === undefined ? {} : { leftMs: Math.round(leftMs) }) })}\n`,
         )
         return
       }
       const left = leftMs === undefined ? '' : `, about ${duration(leftMs)} left`
-      const line = `${Math.floor(100 * done)} %, ${duration(elapsed)}${left}: ${what}`
+      const line = `${Math.floor(100 * reached)} %, ${duration(elapsed)}${left}: ${what}`
       if (tty) {
         // A longer line would wrap, and could not be rewritten.
         process.stderr.write(`\r\u001b[K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`)

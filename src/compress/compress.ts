@@ -13,7 +13,9 @@ import { apart } from '../numbers.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import { checkOptions, type OptionsOf } from '../options.ts'
+import { Outlook, type Piece } from '../progress.ts'
 import type { CalibrationSpec, Recipe, Step } from '../recipe.ts'
+import { type CompressCosts, compressCosts } from '../search/costs.ts'
 import { goals } from '../search/goals.ts'
 import { holdBack } from '../search/held-back.ts'
 import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
@@ -23,7 +25,7 @@ import { randomRemarks } from '../simplify/remarks.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
 import { settleTask } from '../task/settle-task.ts'
-import { describeTask, type Task } from '../task/task.ts'
+import { accuracyInWords, describeTask, type Task } from '../task/task.ts'
 import type { Finding, LossUnit } from '../task/verdict.ts'
 import type { Workers } from '../workers.ts'
 import { compressTable } from './options.ts'
@@ -49,9 +51,32 @@ export interface CompressOptions
 }
 
 /** All that a run needs to know. */
-interface Settings extends Omit<CompressOptions, keyof typeof compressTable>, OptionsOf<typeof compressTable> {
+interface Settings
+  extends Omit<CompressOptions, keyof typeof compressTable | 'progress'>,
+    OptionsOf<typeof compressTable> {
   readonly max: MaxLoss
   readonly original: Uint8Array
+  readonly outlook: Outlook<Part>
+  readonly costs: CompressCosts
+}
+
+type Part = 'tidying' | 'running the model' | 'searching' | 'packing' | 'judging'
+
+function partsAhead(costs: CompressCosts): Piece<Part>[] {
+  return [
+    { kind: 'tidying', cost: costs.tidying },
+    { kind: 'running the model', cost: costs.running },
+    { kind: 'searching', cost: costs.searching },
+    ...partsBehind(costs),
+  ]
+}
+
+/** What comes after each search. */
+function partsBehind({ packing, proving }: CompressCosts): Piece<Part>[] {
+  return [
+    { kind: 'packing', cost: packing },
+    { kind: 'judging', cost: proving },
+  ]
 }
 
 export interface Compressed {
@@ -87,9 +112,6 @@ export interface HeldBackLoss {
   readonly interval?: readonly [low: number, high: number]
 }
 
-/** When each part begins, as shares of the time that a large network takes. */
-const begins = { search: 0.09, packing: 0.76, trial: 0.89 }
-
 /** Searches again with a tighter limit where a result breaks it on other samples; so often at most. */
 const mostAttempts = { size: 4, speed: 2 }
 
@@ -101,7 +123,9 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   const table = Object.fromEntries(Object.entries(given).filter(([name]) => name in compressTable))
   const checked = checkOptions('compress', compressTable, table)
   const max = parseMaxLoss(checked.maxLoss)
-  const options: Settings = { ...given, ...checked, max, original: given.original ?? writeModel(model) }
+  const costs = compressCosts(model, given.data)
+  const outlook = new Outlook(partsAhead(costs), given.progress)
+  const options: Settings = { ...given, ...checked, max, costs, outlook, original: given.original ?? writeModel(model) }
   const { goal, signal } = options
   const prepared = await prepare(model, options)
   const { task, scorer, search, trialOf, tidied } = prepared
@@ -111,16 +135,15 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   for (let attempt = 1; ; attempt++) {
     const found = await search.find((m, share) => scorer.verdictOf(m, tightness * share))
     const made = await encode(found, prepared, { model, options })
-    const late = (share: number, what: string): void =>
-      options.progress?.(begins.trial + (1 - begins.trial) * share, what)
-    late(0, 'decoding the packed file')
+    outlook.begin('judging', 'judging the result')
     const decoded = await unpackOnnxOn(made.packed, options.workers)
-    late(0.5, 'judging the result')
     const trial = await trialOf(readModel(decoded))
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
       tightness *= Math.min(0.85 ** attempt, 0.9 / spent)
       notes.push(`${brokenInWords(trial)}: searched again with a tighter limit`)
+      outlook.expect([{ kind: 'searching', cost: costs.searching / 2 }, ...partsBehind(costs)])
+      prepared.searchAgain()
       continue
     }
     return {
@@ -143,20 +166,32 @@ interface Prepared {
   readonly scorer: Scorer
   readonly search: SearchInTurn
   readonly trialOf: (other: Model) => Promise<Trial>
+  /** The search's progress is told as that of another piece from now on. */
+  searchAgain(): void
   /** How a recipe takes the same inputs again. */
   readonly calibration?: CalibrationSpec
 }
 
 /** What to judge by, the search, and the trial at the end: on data, or on random inputs where there is none. */
 async function prepare(model: Model, options: Settings): Promise<Prepared> {
-  const { goal, max, seed, data, signal, progress, warn, workers } = options
+  const { goal, max, seed, data, signal, warn, workers, outlook, costs } = options
   for (const remark of randomRemarks(model)) warn?.(`${remark}, and the difference counts as loss`)
-  progress?.(0, 'tidying')
+  outlook.begin('tidying', 'tidying')
   const tidied = await tidy(model, options)
-  progress?.(begins.search / 2, 'running the model')
-  const searched = (done: number, what: string): void =>
-    progress?.(begins.search + (begins.packing - begins.search) * done, what)
-  const shared = { max, seed, signal, progress: searched, warn, workers }
+  outlook.begin('running the model', 'running the model')
+  let searched: ReturnType<typeof outlook.begin> = () => undefined
+  const searchAgain = (): void => {
+    searched = outlook.begin('searching')
+  }
+  const shared = {
+    max,
+    seed,
+    signal,
+    progress: (done: number, what: string) => searched(done, what),
+    warn,
+    workers,
+    costs,
+  }
   const tell = (task: Task): Task => {
     for (const sentence of describeTask(task)) options.say?.(sentence)
     return task
@@ -166,6 +201,8 @@ async function prepare(model: Model, options: Settings): Promise<Prepared> {
     const [feeds] = heldBack.data.calibration()
     const task = tell(await settleTask(model, { told: options.task, dataset: data.splits.train, feeds }))
     const scorer = await dataScorer(model, { data, heldBack, task, max })
+    const trialOf = await openTrial(model, { data }, { task, max, signal })
+    searchAgain()
     const context = { ...shared, task, data: heldBack.data }
     const timed = async (before: Model, after: Model): Promise<SpeedUp> =>
       (await latencyOf([before, after], await oneCall(before, { data, seed }), { signal }))[1].speedUp
@@ -176,13 +213,13 @@ async function prepare(model: Model, options: Settings): Promise<Prepared> {
       samples: heldBack.samples,
       batchSize: usualTake.batchSize,
     }
-    const trialOf = await openTrial(model, { data }, { task, max, signal })
-    return { tidied, task, scorer, search, trialOf, calibration: spec }
+    return { tidied, task, scorer, search, trialOf, searchAgain, calibration: spec }
   }
   if (goal === 'speed') throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   const random = await randomData(model, seed)
   const [feeds] = random.data.calibration()
   const task = tell(await settleTask(model, { told: options.task, feeds }))
+  searchAgain()
   const search = await openInTurn(tidied.model, goals[goal], { ...shared, task, data: random.data })
   const scorer = await randomScorer(model, { random, task, max, first: search.first })
   return {
@@ -190,6 +227,7 @@ async function prepare(model: Model, options: Settings): Promise<Prepared> {
     task,
     scorer,
     search,
+    searchAgain,
     trialOf: await openTrial(model, { random, samples: scorer.samples }, { task, max, signal }),
     calibration: { data: randomSpec, samples: random.calibrationSamples, batchSize: random.perCall },
   }
@@ -199,6 +237,7 @@ async function prepare(model: Model, options: Settings): Promise<Prepared> {
 async function encode(found: Found, prepared: Prepared, { model, options }: { model: Model; options: Settings }) {
   const { original } = options
   const { tidied } = prepared
+  const progress = options.outlook.begin('packing', 'packing')
   const asWritten = (m: Model): Model => withInputShapes(m, options.writtenInputs ?? new Map())
   const result = async (of: { model: Model; onnx: Uint8Array; steps: readonly Step[]; notes: readonly string[] }) => ({
     model: asWritten(of.model),
@@ -206,7 +245,7 @@ async function encode(found: Found, prepared: Prepared, { model, options }: { mo
     packed: await packModelOn(asWritten(of.model), {
       mode: options.packMode,
       workers: options.workers,
-      progress: (done) => options.progress?.(begins.packing + (begins.trial - begins.packing) * done, 'packing'),
+      progress,
     }),
     recipe: recipeOf(of.steps, prepared, options),
     notes: of.notes,
@@ -249,13 +288,13 @@ export function brokenInWords({ on, verdict: { worst } }: Trial): string {
 }
 
 function heldBackLoss(
-  { output, unit, loss, limit, interval, group }: Finding,
+  { output, kind, unit, loss, limit, interval, group }: Finding,
   { outputs }: Task,
   on: string,
 ): HeldBackLoss {
   const what = {
-    'points of accuracy': 'top-1 accuracy',
-    'points of agreement': 'top-1 agreement with the original',
+    'points of accuracy': accuracyInWords(kind),
+    'points of agreement': `${accuracyInWords(kind).replace('accuracy', 'agreement')} with the original`,
     'points of explained variance': 'variance of the targets explained',
     'dB of noise': 'output noise against the original',
   }[unit]

@@ -7,6 +7,7 @@
 import { storedBytes, tensorsOf } from '../graph/walk.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
+import { count } from '../numbers.ts'
 import { runSteps, type Step } from '../recipe.ts'
 import { withoutNotes } from '../simplify/strip-notes.ts'
 
@@ -79,8 +80,4 @@ function removed(verb: string, which: string) {
 
 function tensors(n: number): string {
   return n === 1 ? '1 tensor' : `${count(n)} tensors`
-}
-
-function count(n: number): string {
-  return n.toLocaleString('en-US')
 }

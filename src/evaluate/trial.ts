@@ -2,6 +2,7 @@
 import { fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { Model } from '../model.ts'
+import { count } from '../numbers.ts'
 import { type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { isDecision, type Task } from '../task/task.ts'
@@ -38,7 +39,7 @@ export async function openTrial(
       const known = all.filter((j) => isDecision(j.task) && j.right)
       const judgements = withoutMisfits(all, bestOf(known))
       const verdict = verdictOf(judgements, max)
-      return { on: `${test.length} samples of ${test.id}`, judgements, verdict }
+      return { on: `${count(test.length)} samples of ${test.id}`, judgements, verdict }
     }
   }
   const { random, samples } = inputs
@@ -61,7 +62,7 @@ function bestOf(known: readonly OutputJudgement[]): OutputJudgement[] {
 }
 
 export function randomInWords(samples: number, { ranges }: RandomData): string {
-  return `${samples} random inputs ${ranges.length > 1 ? `in each of the ranges ${ranges.join(', ')}` : ''}`.trim()
+  return `${count(samples)} random inputs ${ranges.length > 1 ? `in each of the ranges ${ranges.join(', ')}` : ''}`.trim()
 }
 
 /** Less of the targets' variance than that says that the output gives something else than they are. */

@@ -11,7 +11,7 @@ import { ModelProto } from '../onnx/schema.ts'
 import { tensorsWithData } from '../onnx/tensor-protos.ts'
 import { concat, decode, encode, type Message } from '../onnx/wire.ts'
 import { lowerModel, writeModel } from '../onnx/write.ts'
-import { Outlook } from '../progress.ts'
+import { Outlook, sharesDone } from '../progress.ts'
 import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 import { runHere, runOn, type Steps, stage, type Workers } from '../workers.ts'
 import type { TensorInfo } from './coding/coding.ts'
@@ -189,16 +189,6 @@ const toCode = ({ info, ...chosen }: Part | Omit<Described, 'coded'>): number =>
 /** What work on some parts costs, by what it costs on one. */
 function costOf<P>(ms: (part: P) => number): (parts: readonly P[]) => number {
   return (parts) => parts.reduce((sum, part) => sum + ms(part), 0)
-}
-
-/** Tells the share that is done of inputs with these costs, each time that one is. */
-function sharesDone(costs: readonly number[], tell: (share: number) => void): (place: number) => void {
-  const all = costs.reduce((a, b) => a + b, 0)
-  let done = 0
-  return (place) => {
-    done += costs[place]
-    tell(done / Math.max(all, Number.MIN_VALUE))
-  }
 }
 
 /** What stands for a tensor's data while lengths are counted. */

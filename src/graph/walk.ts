@@ -109,8 +109,15 @@ export function storedNames(graph: Graph): Set<string> {
   return new Set([...graph.initializers.keys(), ...(graph.sparseInitializers ?? []).map((s) => s.values.name)])
 }
 
-/** Whether a node draws random numbers, so that the same inputs give other outputs each time. */
-export function isRandom({ op }: Node): boolean {
+/**
+ * Whether a node draws random numbers, so that the same inputs give other outputs each time. A Dropout does where its third
+ * input says so; `valueOf` gives constants by name, and without it what an input says is taken for yes.
+ */
+export function isRandom(
+  { op, inputs }: Node,
+  valueOf: (name: string) => Tensor | undefined = () => undefined,
+): boolean {
+  if (op === 'Dropout') return Boolean(inputs[2]) && valueOf(inputs[2])?.data[0] !== 0
   return /^Random|^Multinomial|^Bernoulli/.test(op)
 }
 

@@ -18,6 +18,7 @@ import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
 import { inspectModel } from '../inspect.ts'
 import { type Context, defineMethod, type Feeds } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
+import { Outlook } from '../progress.ts'
 import { widenWeights } from '../simplify/widen-weights.ts'
 import { divergenceFrom } from '../task/divergence.ts'
 import { guessTask } from '../task/guess.ts'
@@ -81,8 +82,8 @@ export interface PreparedUniform {
   readonly workers?: Workers
 }
 
-/** Of the time of preparing, measuring inputs. */
-const momentsShare = 0.37
+/** What measuring inputs and sensitivities costs beside each other, mostly. */
+const costs = { inputs: 0.37, sensitivity: 0.63 }
 
 /** Everything about a model that does not depend on lambda. */
 export async function prepareUniform(
@@ -100,10 +101,14 @@ export async function prepareUniform(
   const factors = new Map<string, LayerFactor>()
   const block = blockFor(layers)
   const parts = inParts(layers, block)
+  const outlook = new Outlook(
+    Object.entries(costs).map(([kind, cost]) => ({ kind, cost })),
+    context.progress,
+  )
+  const inputsDone = outlook.begin('inputs', 'measuring inputs')
   for (const [i, part] of parts.entries()) {
     stopIfAborted(context.signal, 'uniform')
-    const progress = (done: number): void =>
-      context.progress?.((momentsShare * (i + done)) / parts.length, 'measuring inputs')
+    const progress = (done: number): void => inputsDone((i + done) / parts.length)
     const limits = { samples: options.vectors, seed, alike: random, block, progress }
     const found = context.data
       ? await momentsOf(model, part, context.data.calibration, limits)
@@ -116,8 +121,9 @@ export async function prepareUniform(
       if (own) moments.set(weight.name, { ...own, blocks: [] })
     }
   }
+  const measured = outlook.begin('sensitivity', 'measuring sensitivity')
   const sensitivity = context.data
-    ? await measureSensitivity(model, layers, factors, context)
+    ? await measureSensitivity(model, layers, factors, { ...context, progress: measured })
     : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
   const calibrated = context.data !== undefined && !random
   return { model, layers, moments, factors, sensitivity, calibrated, workers: context.workers }
@@ -202,7 +208,8 @@ export function quantizeAt(
 ): Promise<{ model: Model; bits: number; errors: Map<string, number> }> {
   const { model, moments, factors, workers } = prepared
   const plan = planAt(prepared, lambda)
-  return quantizeModel(model, { plan, moments, factors, workers, progress, stages: 0, samples: 0, seed: 0 })
+  const told = (done: number): void => progress?.(done)
+  return quantizeModel(model, { plan, moments, factors, workers, progress: told, stages: 0, samples: 0, seed: 0 })
 }
 
 /** About the price at which sensitivities are measured: they depend on it little, but noise far coarser saturates. */
@@ -258,7 +265,7 @@ async function measureSensitivity(
       found = await measure(quantizeWeights(quantizedAt(layer, suggested)))
     }
     sensitivity.set(name, found)
-    context.progress?.(momentsShare + ((1 - momentsShare) * measured) / layers.length, 'measuring sensitivity')
+    context.progress?.(measured / layers.length, 'measuring sensitivity')
   }
   return sensitivity
 }

@@ -3,13 +3,15 @@
  * else, with its bytes and why it is as it was. Together they are all constants: nothing is left in silence.
  */
 import { whyNoGrid } from '../calibrate/layers.ts'
+import { msToPack } from '../formats/pack-costs.ts'
 import { type PlainTensor, packedTensorBytes } from '../formats/tensor-bytes.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { namesSince } from '../graph/edit.ts'
 import type { Role } from '../graph/roles.ts'
 import { bytesOfTensor, describe, graphsOf, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
-import { dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
+import { sharesDone } from '../progress.ts'
+import { byteLengthOf, dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
 import { inOrder, type Workers } from '../workers.ts'
 import type { LayerRow, Untouched } from './report.ts'
 
@@ -49,11 +51,15 @@ export async function constantRows(before: Model, after: Model, options: RowOpti
       () =>
         plainOf(stored),
   )
-  for await (const bytes of inOrder(options.workers, packedTensorBytes, inputs)) {
+  const costs = changed.map(({ stored: { dtype, dims } }) => {
+    const size = sizeOf(dims)
+    return msToPack({ dtype, dims, size, byteLength: byteLengthOf(dtype, size) })
+  })
+  const done = sharesDone(costs, (share) => options.progress?.(share))
+  for await (const bytes of inOrder(options.workers, packedTensorBytes, inputs, done)) {
     const { constant, stored } = changed[layers.length]
     const sensitivity = namesSince(after, stored.name).flatMap((name) => options.sensitivity?.get(name) ?? [])
     layers.push(rowOf(constant, stored, bytes, sensitivity[0]))
-    options.progress?.(layers.length / changed.length)
   }
   return { layers, untouched: grouped([...untouched, ...attributeRows(before)]) }
 }

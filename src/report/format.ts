@@ -1,9 +1,7 @@
 /** Numbers for people. */
-import { factor } from '../numbers.ts'
+import { count, factor } from '../numbers.ts'
 
-export function count(n: number): string {
-  return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ',')
-}
+export { count }
 
 export function bytes(n: number): string {
   return count(n)

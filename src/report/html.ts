@@ -3,6 +3,7 @@
 import { factor } from '../numbers.ts'
 import type { Recipe } from '../recipe.ts'
 import { isSameModel, type SpeedUp, speedVerdict } from '../speed-up.ts'
+import { accuracyInWords } from '../task/task.ts'
 import { type Cell, escapeHtml, facts, renderPage, section, type Tone, table, tile } from './_page.ts'
 import { bytes, count, decibels, percent, points, sizeDifference } from './format.ts'
 import type { LayerRow, Report, Untouched } from './report.ts'
@@ -49,10 +50,11 @@ function qualityTile(report: Report): string | undefined {
   const isPoints = worst?.value.endsWith('points')
   // Where another output broke its limit, that is what matters.
   if (before.top1 !== undefined && after.top1 !== undefined && (isPoints || !worst?.broken)) {
+    const what = accuracyInWords(judged?.findings.find((f) => f.unit === 'points of accuracy')?.kind)
     const on = testSet ? `, on ${count(testSet.samples)} test samples` : ''
     const limit = isPoints ? wanted : ''
     const change = `${percent(before.top1)} before, ${points(before.top1, after.top1)}`
-    return tile(percent(after.top1), 'top-1 accuracy', `${change}${limit}${on}`, held)
+    return tile(percent(after.top1), what, `${change}${limit}${on}`, held)
   }
   if (worst) {
     const interval = worst.interval ? ` (95 %: ${worst.interval})` : ''

@@ -1,6 +1,7 @@
 /** The rows that the terminal and the page share. */
 import { apart } from '../numbers.ts'
 import { speedInWords, speedVerdict } from '../speed-up.ts'
+import { accuracyInWords } from '../task/task.ts'
 import type { Finding } from '../task/verdict.ts'
 import type { Tone } from './_page.ts'
 import { bytes, count, countChange, milliseconds, percent, points, signed, sizeDifference } from './format.ts'
@@ -64,7 +65,7 @@ function accuracyRows({ before, after, judged, agreement }: Report): ComparisonR
     const interval =
       key === 'top1' && loss?.interval ? ` (${signed(-loss.interval[1])} to ${signed(-loss.interval[0])})` : ''
     rows.push({
-      what: key === 'top1' ? 'top-1 accuracy' : 'top-5 accuracy',
+      what: key === 'top1' ? accuracyInWords(loss?.kind) : 'top-5 accuracy',
       before: percent(from),
       after: percent(to),
       change: `${points(from, to)}${interval}`,

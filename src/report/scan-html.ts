@@ -1,5 +1,6 @@
 /** The curves of a sensitivity scan as one HTML file that needs nothing else: a small plot per tensor, in the graph's order. */
 import type { ScanCurve, ScanResult, Score } from '../search/scan.ts'
+import { accuracyInWords } from '../task/task.ts'
 import { escapeHtml, facts, renderPage, section, table, tile } from './_page.ts'
 import { count, percent } from './format.ts'
 import { dateInWords, shareRange } from './words.ts'
@@ -71,8 +72,8 @@ function recommendedShare(curves: readonly ScanCurve[]): number {
 }
 
 /** What the percentages of a scan are: of decisions, or of numbers. */
-export function measureInWords({ measure }: ScanResult): string {
-  return measure === 'accuracy' ? 'top-1 accuracy' : 'variance of the targets explained'
+export function measureInWords({ measure, kind }: ScanResult): string {
+  return measure === 'accuracy' ? accuracyInWords(kind) : 'variance of the targets explained'
 }
 
 /** A warning where the network has learnt the samples themselves: it loses more on others. */

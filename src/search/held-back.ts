@@ -13,9 +13,15 @@ export interface HeldBack {
   readonly validation: Dataset
 }
 
+/** How many samples of a set are calibrated on, and how many validated on. */
+export function holdBackCounts(length: number): { readonly calibrated: number; readonly validated: number } {
+  const calibrated = Math.min(usualTake.samples, Math.max(1, Math.floor(length * 0.4)))
+  return { calibrated, validated: Math.min(length - calibrated, validationSamples) }
+}
+
 /** At most 512 samples to calibrate on and 5,000 others to validate on; of a small set two fifths and the rest. */
 export function holdBack({ splits: { train }, batcher }: BoundData, seed: number): HeldBack {
-  const samples = Math.min(usualTake.samples, Math.max(1, Math.floor(train.length * 0.4)))
+  const { calibrated: samples } = holdBackCounts(train.length)
   const [, others] = drawSamples(train, samples, seed)
   if (others.length === 0) throw new Error(`${train.id}: ${train.length} samples; expected 2 or more to compress with`)
   return {

@@ -13,6 +13,7 @@ import type { SpeedUp } from '../speed-up.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import type { Task } from '../task/task.ts'
 import type { Verdict } from '../task/verdict.ts'
+import type { SearchCosts } from './costs.ts'
 
 export interface Knob<Setting> {
   readonly id: string
@@ -53,6 +54,8 @@ export interface SearchContext extends Context {
   readonly data: DataHandle
   readonly task: Task
   readonly max: MaxLoss
+  /** What parts of the search are guessed to cost, for progress. */
+  readonly costs?: SearchCosts
   /** How much faster `after` is than `before`, from one interleaved run; absent where inputs are random. */
   readonly compareSpeed?: (before: Model, after: Model) => Promise<SpeedUp>
 }

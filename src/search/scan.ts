@@ -21,7 +21,7 @@ import { type Feeds, openSession, withSession } from '../runtime/session.ts'
 import { type AnswerScore, AnswerTally } from '../task/answer-tally.ts'
 import { guessTask } from '../task/guess.ts'
 import { judgedModel } from '../task/judged-model.ts'
-import { labelledOutput, type OutputTask, type Task } from '../task/task.ts'
+import { labelledOutput, type OutputKind, type OutputTask, type Task } from '../task/task.ts'
 import { bytesOf, type DataType } from '../tensor/dtype.ts'
 
 export interface Score {
@@ -53,6 +53,8 @@ export type ScanMeasure = 'accuracy' | 'explained variance'
 
 export interface ScanResult {
   readonly measure: ScanMeasure
+  /** What the output that is scored is. */
+  readonly kind?: OutputKind
   readonly reference: Score
   readonly samples: number
   readonly sparsities: readonly number[]
@@ -124,7 +126,16 @@ export async function scan(model: Model, { batcher, data }: Scanned, options: Sc
   const finished: ScanCurve[] = []
   const resultWith = (curves: readonly ScanCurve[]): ScanResult => {
     const retrainEpochs = retrain?.epochs ?? 0
-    return { measure, reference, samples: data.length, sparsities, maxLoss, retrainEpochs, curves: [...curves] }
+    return {
+      measure,
+      kind: task.kind,
+      reference,
+      samples: data.length,
+      sparsities,
+      maxLoss,
+      retrainEpochs,
+      curves: [...curves],
+    }
   }
   const isOpen = (points: readonly ScanPoint[]): boolean => points.length < sparsities.length && !fell(points.at(-1))
   const knownOf = ({ name }: WeightTensor): readonly ScanPoint[] =>

@@ -9,6 +9,7 @@ import type { BoundData } from '../data/handle.ts'
 import type { RandomData } from '../evaluate/random-data.ts'
 import { batchSize, explainsTargets, randomInWords, withoutMisfits } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
+import { count } from '../numbers.ts'
 import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import type { Task } from '../task/task.ts'
@@ -49,7 +50,7 @@ export async function dataScorer(
       `model: ${named(dead)} the same for every sample of ${validation.id}; expected a model that works, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,
     )
   const own = await judge.compare(model)
-  const known = labelledWell(own, validation.classes ?? 2, validation.id)
+  const known = labelledWell(own, classesOf(validation), validation.id)
   const warnings = [
     ...(dead.length > 0 ? [`${named(dead)} the same for every sample, so nothing is judged there`] : []),
     ...unusedAnswers(task, validation),
@@ -63,7 +64,7 @@ export async function dataScorer(
   const accuracy = Math.max(0, ...known.map((j) => j.right?.before ?? 0))
   const reserve = accuracy > knownByHeart ? 0.2 : 0.5
   return {
-    on: `${validation.length} held-back samples of ${validation.id}`,
+    on: `${count(validation.length)} held-back samples of ${validation.id}`,
     task,
     verdictOf: async (m, tightness = 1) =>
       verdictOf(withoutMisfits(await judge.compare(m), known), tightened(max, tightness), { reserve, searching: true }),
@@ -107,7 +108,7 @@ export async function randomScorer(
       : []
   if (spread > mostErrorDb)
     warnings.push(
-      `${samples} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`,
+      `${count(samples)} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`,
     )
   return {
     on: randomInWords(samples, random),
@@ -135,6 +136,14 @@ export function checkClasses(labels: Int32Array | undefined, id: string): void {
     )
 }
 
+/** Classes that answers name: per sample, or per position. */
+function classesOf({ classes, targets }: Dataset): number {
+  if (classes !== undefined) return classes
+  let most = 1
+  for (const y of targets?.data ?? []) most = Math.max(most, Number(y))
+  return most + 1
+}
+
 /** The outputs that labels judge: those on which the model knows more than chance. Throws where there is none. */
 function labelledWell(own: readonly OutputJudgement[], classes: number, id: string): OutputJudgement[] {
   const labelled = own.filter((j) => j.right)
@@ -143,7 +152,7 @@ function labelledWell(own: readonly OutputJudgement[], classes: number, id: stri
   if (labelled.length > 0 && well.length === 0) {
     const best = Math.max(...labelled.map((j) => j.right?.before ?? 0))
     throw new Error(
-      `model: ${(100 * best).toFixed(1)} % top-1 on ${id}, chance is ${(100 * chance).toFixed(1)} %; expected a trained model, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,
+      `model: ${(100 * best).toFixed(1)} % accuracy on ${id}, chance is ${(100 * chance).toFixed(1)} %; expected a trained model, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,
     )
   }
   return well

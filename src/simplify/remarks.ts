@@ -1,8 +1,9 @@
 /** What is odd about a model file, in sentences: nothing that hinders, but worth knowing before one ships it. */
 
 import { dropUnused } from '../graph/drop-unused.ts'
-import { describe, graphsOf, isRandom, storedBytes, tensorsOf } from '../graph/walk.ts'
-import { irVersionOf, isOnnxDomain, type Model, newestOpset } from '../model.ts'
+import { constantOf, describe, graphsOf, isRandom, producersOf, storedBytes, tensorsOf } from '../graph/walk.ts'
+import { type Graph, irVersionOf, isOnnxDomain, type Model, type Node, newestOpset } from '../model.ts'
+import { count } from '../numbers.ts'
 import { isTooOld } from '../ops/operator-sets.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { withoutDuplicates } from './merge-duplicates.ts'
@@ -31,8 +32,12 @@ function versionRemarks(model: Model): string[] {
 
 /** Outputs that differ from run to run cannot be compared with those of another model. */
 export function randomRemarks(model: Model): string[] {
-  const nodes = [...graphsOf(model), ...(model.functions ?? [])].flatMap((graph) => graph.nodes)
-  const node = nodes.find(isRandom)
+  const inGraph = (graph: Graph): Node | undefined => {
+    const producers = producersOf(graph)
+    return graph.nodes.find((node) => isRandom(node, (name) => constantOf(graph, name, producers)))
+  }
+  const inFunctions = (model.functions ?? []).flatMap((fn) => fn.nodes).find((node) => isRandom(node))
+  const node = [...graphsOf(model)].map(inGraph).find((n) => n) ?? inFunctions
   return node ? [`it draws random numbers as it runs (${describe(node)}), so its outputs differ from run to run`] : []
 }
 
@@ -41,7 +46,7 @@ function sparseRemarks(model: Model): string[] {
   if (sparse.length === 0) return []
   const sum = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0)
   const [stored, all] = [sum(sparse.map((s) => sizeOf(s.values.dims))), sum(sparse.map((s) => sizeOf(s.dims)))]
-  return [`${tensors(sparse.length)} stored as sparse: ${whole(stored)} of ${whole(all)} values`]
+  return [`${tensors(sparse.length)} stored as sparse: ${count(stored)} of ${count(all)} values`]
 }
 
 /** What `compress` leaves out. */
@@ -49,22 +54,18 @@ function leftoverRemarks(model: Model): string[] {
   const remarks: string[] = []
   if (model.training) remarks.push('it carries graphs of how to train it, which no known runtime uses')
   const { model: noteless, bytes } = withoutNotes(model)
-  if (bytes > 0) remarks.push(`${whole(bytes)} bytes are notes of the exporter (stack traces, class names, paths)`)
+  if (bytes > 0) remarks.push(`${count(bytes)} bytes are notes of the exporter (stack traces, class names, paths)`)
   const used = { ...noteless, graph: dropUnused(noteless.graph) }
   const [before, after] = [noteless, used].map((m) => [...tensorsOf(m)].length)
   if (after < before)
     remarks.push(
-      `${tensors(before - after)} read by nothing, ${whole(storedBytes(noteless) - storedBytes(used))} bytes`,
+      `${tensors(before - after)} read by nothing, ${count(storedBytes(noteless) - storedBytes(used))} bytes`,
     )
   const merged = withoutDuplicates(used)
-  if (merged.bytes > 1000) remarks.push(`${tensors(merged.count)} stored again, ${whole(merged.bytes)} bytes`)
+  if (merged.bytes > 1000) remarks.push(`${tensors(merged.count)} stored again, ${count(merged.bytes)} bytes`)
   return remarks
 }
 
-function tensors(count: number): string {
-  return count === 1 ? '1 tensor is' : `${whole(count)} tensors are`
-}
-
-function whole(n: number): string {
-  return n.toLocaleString('en-US')
+function tensors(n: number): string {
+  return n === 1 ? '1 tensor is' : `${count(n)} tensors are`
 }

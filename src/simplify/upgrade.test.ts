@@ -83,9 +83,6 @@ describe('a model', () => {
       /Dropout "here": its outputs after the first/,
     )
     expect(upgradeOpset(graph('y, m = Dropout(x)'), 13).graph.nodes[0].outputs).toEqual(['y'])
-    expect(() => upgradeOpset(graph('y = BatchNormalization(x, x, x, x, x) {spatial: 0}'), 13)).toThrow(
-      /"here": statistics for each position/,
-    )
     const mixed = graph('s = Constant() {value: float32[4] {1, 1, 0.6, 1.5}}\n y = Resize(x, s)')
     expect(() => upgradeOpset({ ...mixed, opsets: [{ domain: '', version: 10 }] }, 13)).toThrow(
       /"here": scales that shrink and enlarge/,
@@ -93,6 +90,22 @@ describe('a model', () => {
     expect(() => upgradeOpset(graph('y = Mystery(x)'), 13)).toThrow(/Mystery "here": no known way to operator set 13/)
     expect(() => upgradeOpset(graph('y = Relu(x)'), 99)).toThrow(/99 cannot be a target; expected 8 to 20/)
     expect(upgradeOpset(graph('y = Relu(x)'), 8)).toEqual(graph('y = Relu(x)'))
+  })
+
+  test('statistics for each position, which sets from 9 on do not have, are written out', () => {
+    const stored = ['g', 'b', 'm', 'v'].map((name) => `${name}: float32[2, 3] = {1, 2, 3, 4, 5, 6}`).join('\n')
+    const m = parseModel(
+      `ir 4\nopset 8\ngraph g {\n in x: float32[1, 2, 3]\n out y: float32\n ${stored}\n y = BatchNormalization(x, g, b, m, v) {spatial: 0, epsilon: 0.01}\n}`,
+    )
+    const raised = upgradeOpset(m, 13)
+    expect(inferShapes(raised)).toMatchObject({ problems: [], unsupported: [] })
+    const x = Float32Array.of(5, 4, 3, 2, 1, 0)
+    return compute(raised, { x: { dtype: 'float32', dims: [1, 2, 3], data: x } }).then(({ y }) => {
+      for (let i = 0; i < 6; i++) {
+        const p = i + 1
+        expect((y.data as Float32Array)[i]).toBeCloseTo((p * (x[i] - p)) / Math.sqrt(p + 0.01) + p, 5)
+      }
+    })
   })
 
   test('the result is a model a person would have written', () => {

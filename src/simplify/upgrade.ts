@@ -20,7 +20,15 @@ import { knownTensor } from '../ops/shape/known.ts'
 import { inferShapes, type Known } from '../ops/shape.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { changedBefore8 } from './_upgrade-old.ts'
-import { type Change, type Changes, onlyFirst, type Step, withMovedAttributes, without } from './_upgrade-step.ts'
+import {
+  type Change,
+  type Changes,
+  onlyFirst,
+  type Step,
+  scalar,
+  withMovedAttributes,
+  without,
+} from './_upgrade-step.ts'
 import { mapGraphs } from './fold.ts'
 
 /** What `upgradeOpset` can reach. */
@@ -162,10 +170,24 @@ const dropout: Change = onlyFirst((step) => {
   return { ...without(step.node, 'ratio'), inputs: [step.node.inputs[0], ratio] }
 })
 
-const batchNormalization: Change = onlyFirst(({ node }) => {
-  if (intAttribute(node, 'spatial', 1) !== 1)
-    throw new UnsupportedError(`${describe(node)}: statistics for each position`)
-  return without(node, 'spatial')
+/** Statistics for each position, which are gone, are written out: scale · (x - mean) / sqrt(variance + epsilon) + bias. */
+const batchNormalization: Change = onlyFirst((step) => {
+  const { node } = step
+  if (intAttribute(node, 'spatial', 1) === 1) return without(node, 'spatial')
+  const [x, scale, bias, mean, variance] = node.inputs
+  const [y] = node.outputs
+  const epsilon = scalar(step, 'epsilon', floatAttribute(node, 'epsilon', 1e-5))
+  const [sum, root, factor, centred, scaled] = ['variance', 'deviation', 'factor', 'centred', 'scaled'].map((name) =>
+    step.fresh(`${y}_${name}`),
+  )
+  return [
+    makeNode('Add', [variance, epsilon], [sum]),
+    makeNode('Sqrt', [sum], [root]),
+    makeNode('Div', [scale, root], [factor]),
+    makeNode('Sub', [x, mean], [centred]),
+    makeNode('Mul', [centred, factor], [scaled]),
+    makeNode('Add', [scaled, bias], [y]),
+  ]
 })
 
 /** Before 9 it took the mean over the batch and the sides, or over all; a flag could leave the variance as it was. */

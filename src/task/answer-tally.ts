@@ -1,7 +1,7 @@
 /** An output against the answers that the data has: one loop for accuracy, losses and explained variance. */
 import type { Dataset } from '../data/dataset.ts'
 import type { Value } from '../method.ts'
-import { answersFor } from './answers.ts'
+import { answersFor, labelAt } from './answers.ts'
 import { decisionsOf } from './decisions.ts'
 import { samplesOf } from './samples.ts'
 import { binaryCrossEntropy, crossEntropy, logitOf, rowsAlong } from './scores.ts'
@@ -49,25 +49,25 @@ export class AnswerTally {
       return
     }
     const { classes, positions, rank } = decisionsOf(out, task)
-    const { labels, rows } = answers
-    const perSample = labels ? 1 : (rows?.width ?? 0)
-    if (perSample !== positions)
+    const labelOf = labelAt(answers, task, positions)
+    if (!labelOf)
       throw new Error(
-        `${dataset.id}: ${perSample} answers per sample; expected ${positions}, as the output "${task.output}" [${value.dims}] decides`,
+        `${dataset.id}: ${answers.labels ? 1 : (answers.rows?.width ?? 0)} answers per sample; expected ${positions}, as the output "${task.output}" [${value.dims}] decides`,
       )
     const scores = task.axis === undefined ? undefined : rowsAlong(out.dims, task.axis)
     const yesOrNo = task.axis === undefined && task.kind !== 'classes' && task.kind !== 'tokens'
     for (let i = 0; i < classes.length; i++) {
-      const label = labels ? labels[i] : rows && rows.data[i] > 0.5 ? 1 : 0
+      const label = labelOf(i)
+      if (label === undefined) continue
+      this.decisions++
       if (classes[i] === label) this.correct++
-      if (rank) this.within5 = (this.within5 ?? 0) + (rank(i, label as number) < 5 ? 1 : 0)
-      if (scores) this.addLoss(crossEntropy(out.data, scores.at(i), label as number, task.probabilities === true))
+      if (rank) this.within5 = (this.within5 ?? 0) + (rank(i, label) < 5 ? 1 : 0)
+      if (scores) this.addLoss(crossEntropy(out.data, scores.at(i), label, task.probabilities === true))
       else if (yesOrNo) {
         const logit = logitOf(out.data[out.at(Math.floor(i / positions), i % positions)], task.probabilities === true)
         this.addLoss(binaryCrossEntropy(logit, label === 1 ? 1 : 0))
       }
     }
-    this.decisions += classes.length
   }
 
   private addLoss(loss: number): void {

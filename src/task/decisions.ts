@@ -1,7 +1,7 @@
 /** The decisions that an output makes, as classes, and by what margins. */
 import type { BatchOutput } from './samples.ts'
 import { argmax, logitOf, marginOf, rankOf, rowsAlong } from './scores.ts'
-import type { OutputTask } from './task.ts'
+import { isYesOrNo, type OutputTask } from './task.ts'
 
 /** Decisions of a batch, sample by sample; `positions` of them each. */
 export interface Decisions {
@@ -16,7 +16,7 @@ export interface Decisions {
 export function decisionsOf(out: BatchOutput, task: OutputTask): Decisions {
   const { data, dims, samples, size, at } = out
   const { axis, probabilities = false } = task
-  const yesOrNo = task.kind === 'binary' || ((task.kind === 'labels' || task.kind === 'mask') && axis === undefined)
+  const yesOrNo = isYesOrNo(task)
   if (axis === undefined && !yesOrNo) {
     const classes = Int32Array.from({ length: samples * size }, (_, i) => data[at(Math.floor(i / size), i % size)])
     return { classes, positions: size }

@@ -267,6 +267,8 @@ function withLabels(
 ): OutputTask[] {
   if (dataset?.targets) {
     const { targets } = dataset
+    const perPosition = withClassesPerPosition(outputs, model, shapes, targets)
+    if (perPosition) return perPosition
     const size = targets.shape.reduce((a, b) => a * b, 1)
     const fits = outputs.find((o) => o.kind !== 'ignored' && sizeBehindBatch(shapes(o.output)) === size)
     return outputs.map((o) =>
@@ -298,6 +300,50 @@ function withLabels(
   // Labels belong to the outputs that look like classes by themselves; of others, to whichever they fit.
   const speaks = labelled.some((o) => o.labelled && !o.labelsAlone)
   return labelled.map((o, i) => (speaks && o.labelsAlone ? outputs[i] : o))
+}
+
+/**
+ * Where the data has whole numbers that some output has a set of scores for each of (labels [N,T] of scores [N,T,C], or [N,H,W]
+ * of [N,C,H,W]), or decides as whole numbers itself: the outputs that they judge. Undefined where there is none.
+ */
+function withClassesPerPosition(
+  outputs: readonly OutputTask[],
+  model: Model,
+  shapes: (name: string) => readonly Dim[] | undefined,
+  { shape, data }: { readonly shape: readonly number[]; readonly data?: ArrayLike<number> },
+): OutputTask[] | undefined {
+  const most = largestClass(data)
+  if (most === undefined || shape.length === 0) return undefined
+  const fits = (dims: readonly Dim[]): boolean =>
+    dims.length === shape.length && dims.every((d, i) => typeof d !== 'number' || d === shape[i])
+  const labelled = outputs.map((o): OutputTask => {
+    if (o.kind === 'ignored' || o.kind === 'state') return o
+    const dims = shapes(o.output) ?? []
+    const dtype = model.graph.outputs.find((i) => i.name === o.output)?.dtype
+    const why = 'the data has a class per position'
+    if (dtype !== undefined && !/float/.test(dtype))
+      return fits(dims.slice(1)) ? { ...o, kind: 'tokens', labelled: true, why: `${o.why}, ${why}` } : o
+    const axis = (isDecision(o) ? o.axis : undefined) ?? (dims.length > 3 ? 1 : dims.length - 1)
+    const width = dims[axis]
+    if (axis < 1 || !fits(dims.toSpliced(axis, 1).slice(1)) || (typeof width === 'number' && width <= most)) return o
+    const kind = dims.length > 3 ? 'mask' : 'tokens'
+    if (isDecision(o)) return { ...o, kind, labelled: true, why: `${o.why}, ${why}` }
+    return { ...o, kind, axis, labelled: true, labelsAlone: true, why }
+  })
+  if (!labelled.some((o) => o.labelled)) return undefined
+  const speaks = labelled.some((o) => o.labelled && !o.labelsAlone)
+  return labelled.map((o, i) => (speaks && o.labelsAlone ? outputs[i] : o))
+}
+
+/** The largest of class indices; undefined where the numbers are none. Negative ones mark what does not count. */
+function largestClass(data: ArrayLike<number> | undefined): number | undefined {
+  if (!data || data.length === 0) return undefined
+  let most = 0
+  for (let i = 0; i < data.length; i++) {
+    if (!Number.isInteger(data[i]) || data[i] < -100 || data[i] > 1e6) return undefined
+    if (data[i] > most) most = data[i]
+  }
+  return most
 }
 
 function zerosAndOnes(data: ArrayLike<number> | undefined): boolean {

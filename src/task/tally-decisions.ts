@@ -1,5 +1,5 @@
 /** Decisions against those of the original, and against the data's labels. */
-import type { Answers } from './answers.ts'
+import { type Answers, labelAt } from './answers.ts'
 import { decisionsOf } from './decisions.ts'
 import type { BatchOutput } from './samples.ts'
 import { expectedTurns, meanAndError } from './statistics.ts'
@@ -59,7 +59,7 @@ export class DecisionTally {
     this.from.push(before.classes)
     this.to.push(after.classes)
     for (let s = 0; s < from.samples; s++) this.perSample.push(positions)
-    const labelOf = answerAt(answers, positions)
+    const labelOf = answers && labelAt(answers, this.task, positions)
     for (let i = 0; i < before.classes.length; i++) {
       const decided = before.classes[i]
       if (positions === 1 && before.margin && after.margin && decided >= 0) {
@@ -144,11 +144,4 @@ function expectedOf(margins: readonly number[], noise: readonly number[]): Pick<
   if (margins.length === 0 || noise.some(Number.isNaN)) return {}
   const { mean, error } = meanAndError(expectedTurns(margins, noise))
   return { expected: { share: mean, error } }
-}
-
-/** The label of each decision. */
-function answerAt({ labels, rows }: Answers = {}, positions: number): ((i: number) => number) | undefined {
-  if (labels && positions === 1) return (i) => labels[i]
-  if (rows && rows.width === positions) return (i) => (rows.data[i] > 0.5 ? 1 : 0)
-  return undefined
 }

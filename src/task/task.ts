@@ -60,6 +60,16 @@ export function isDecision({ kind }: OutputTask): boolean {
   return kind === 'classes' || kind === 'binary' || kind === 'labels' || kind === 'mask' || kind === 'tokens'
 }
 
+/** What the share of right decisions is called: of classes top-1, for there may be a top-5. */
+export function accuracyInWords(kind: OutputKind = 'classes'): string {
+  return kind === 'classes' ? 'top-1 accuracy' : 'accuracy'
+}
+
+/** Decisions of one score each, which is above one half or not, rather than the largest of several. */
+export function isYesOrNo({ kind, axis }: OutputTask): boolean {
+  return kind === 'binary' || ((kind === 'labels' || kind === 'mask') && axis === undefined)
+}
+
 /** The output that the data's labels or targets judge and training learns: the first that has scores, not decisions. */
 export function labelledOutput({ outputs }: Task): OutputTask | undefined {
   const labelled = outputs.filter((o) => o.labelled)

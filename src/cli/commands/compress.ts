@@ -2,21 +2,26 @@
 import { basename } from 'node:path'
 import { brokenInWords, type CompressOptions, compress } from '../../compress/compress.ts'
 import { compressTable } from '../../compress/options.ts'
+import type { BoundData } from '../../data/handle.ts'
 import { compareModels } from '../../evaluate/compare.ts'
 import { packModelOn } from '../../formats/pack.ts'
+import { msToPack } from '../../formats/pack-costs.ts'
 import { inputShapesOf, withInputShapes } from '../../graph/input-shapes.ts'
-import { opsetOf } from '../../model.ts'
+import { type Model, opsetOf } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { withPool } from '../../node/pool.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
+import { Outlook } from '../../progress.ts'
 import { constantRows } from '../../report/constant-rows.ts'
 import { renderHtml } from '../../report/html.ts'
 import type { Report } from '../../report/report.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
+import { compressCosts, msToCompress } from '../../search/costs.ts'
 import { isSameModel, speedInWords, speedVerdict } from '../../speed-up.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
+import { byteLengthOf, sizeOf } from '../../tensor/dtype.ts'
 import {
   compareSizesOption,
   defineCommand,
@@ -67,7 +72,10 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   await (await openSession(original, { name: path })).release()
   const data = await bindData(model, flags, io, signal)
   const warnings: string[] = [...(data?.warnings ?? [])]
-  const shares = sharesOf(fileBytes, flags.latency)
+  const latencyMs = goal === 'speed' ? 20_000 : 3_000
+  const outlook = new Outlook(partsAhead(model, { data, latencyMs: flags.latency ? latencyMs : 0 }), (done, what) =>
+    io.progress(done, what),
+  )
   const { maxLoss, task, keepMetadata } = flags
   const compressOptions: CompressOptions = {
     ...{ goal, maxLoss, task, packMode, keepMetadata, seed },
@@ -76,7 +84,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
     data,
     calibration: data?.spec,
     writtenInputs: inputShapesOf(asFiled),
-    progress: (done, what) => io.progress(shares.compress * done, what),
+    progress: outlook.begin('compressing', 'tidying'),
     warn: (message) => warnings.push(message),
     signal,
   }
@@ -91,13 +99,12 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
       rows: await constantRows(result.floatForm, result.model, {
         ...result,
         workers,
-        progress: (done) => io.progress(shares.compress + shares.rows * done, 'measuring packed bytes per layer'),
+        progress: outlook.begin('rows', 'measuring packed bytes per layer'),
       }),
       before: await packModelOn(asFiled, {
         mode: packMode,
         workers,
-        progress: (done) =>
-          io.progress(1 - shares.measuring - shares.original * (1 - done), 'packing the original, to compare'),
+        progress: outlook.begin('original', 'packing the original, to compare'),
       }),
     }
   })
@@ -116,9 +123,9 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
       trial: result.trial,
       ...(flags.compareSizes ? { compressors } : {}),
       skipLatency: !flags.latency,
-      latencyMs: goal === 'speed' ? 20_000 : 3_000,
+      latencyMs,
       signal,
-      progress: (done, what) => io.progress(1 - shares.measuring * (1 - done), what),
+      progress: outlook.begin('measuring', 'measuring'),
     },
   )
   const { speedUp, agreement } = comparison
@@ -164,11 +171,17 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   if (!result.holds) process.exitCode = brokenLimit
 }
 
-/** Shares of the time: measuring latency takes seconds, which are much of what a small model takes. */
-function sharesOf(fileBytes: number, latency: boolean) {
-  const measuring = !latency ? 0.01 : fileBytes < 2 ** 24 ? 0.25 : 0.04
-  const [rows, original] = [0.07, 0.06]
-  return { compress: 1 - rows - original - measuring, rows, original, measuring }
+/** What lies ahead, in milliseconds that are guessed. */
+function partsAhead(model: Model, { data, latencyMs }: { data?: BoundData; latencyMs: number }) {
+  const weights = [...model.graph.initializers.values()].map((t) => ({ ...t, size: sizeOf(t.dims) }))
+  const toPack = weights.reduce((sum, w) => sum + msToPack({ ...w, byteLength: byteLengthOf(w.dtype, w.size) }), 0)
+  const params = weights.reduce((sum, { size }) => sum + size, 0)
+  return [
+    { kind: 'compressing', cost: msToCompress(compressCosts(model, data)) },
+    { kind: 'rows', cost: 1.3 * toPack },
+    { kind: 'original', cost: toPack / 2 },
+    { kind: 'measuring', cost: 100 + 8e-5 * params + latencyMs },
+  ]
 }
 
 /** The exit code where the result breaks the limit; its files are written all the same. */

@@ -18,7 +18,7 @@ import { openSession, withSession } from '../../runtime/session.ts'
 import type { AnswerScore } from '../../task/answer-tally.ts'
 import { judgedModel } from '../../task/judged-model.ts'
 import { settleTask } from '../../task/settle-task.ts'
-import { describeTask, labelledOutput, type Task } from '../../task/task.ts'
+import { accuracyInWords, describeTask, labelledOutput, type OutputKind, type Task } from '../../task/task.ts'
 import {
   compareSizesOption,
   defineCommand,
@@ -149,6 +149,7 @@ function taskOf(model: Model, { data, told }: { data: BoundData; told?: string }
 
 interface OutputScore extends AnswerScore {
   readonly output: string
+  readonly kind: OutputKind
 }
 
 /** Each output that the data has answers for, on the whole test set. */
@@ -174,7 +175,7 @@ async function scoresOf(
           batchSize: 250,
         }),
     )
-    scores.push({ output: one.output, ...score })
+    scores.push({ output: one.output, kind: one.kind, ...score })
   }
   // The output that training would learn comes first.
   const main = labelledOutput(task)?.output
@@ -191,7 +192,8 @@ function inWords(score: OutputScore, several: boolean): string {
   if (score.explained !== undefined)
     return `${of}${percent(score.explained)} of the variance explained, root mean square error ${(score.rmse as number).toPrecision(4)}, ${on}`
   const top5 = score.top5 === undefined ? '' : `, top-5 ${percent(score.top5)}`
-  return `${of}top-1 ${percent(score.accuracy as number)}${top5} ${on}`
+  const what = accuracyInWords(score.kind).replace('top-1 accuracy', 'top-1')
+  return `${of}${what} ${percent(score.accuracy as number)}${top5} ${on}`
 }
 
 /** For programs: the first score as it was always given, and all of them where there are several or numbers. */

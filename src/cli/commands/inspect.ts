@@ -1,6 +1,7 @@
 /** `coppice inspect MODEL [--groups] [--json]`: the layer table, what is unsupported, and which channels are coupled. */
 import { type ChannelGroup, openChannels } from '../../channels/channel-groups.ts'
 import { type Inspection, inspectModel, type LayerInfo } from '../../inspect.ts'
+import { count } from '../../numbers.ts'
 import { defineCommand } from '../command.ts'
 import { type ShapeFlags, shapedModel, shapeOption } from '../data-options.ts'
 import { openToRead } from '../inputs.ts'
@@ -114,7 +115,7 @@ function shape(dims: LayerInfo['outputShape']): string {
 }
 
 function whole(n: number | null, unknown = '?'): string {
-  return n === null ? unknown : n.toLocaleString('en-US')
+  return n === null ? unknown : count(n)
 }
 
 /** Long exporter names keep their end, which tells them apart. */

@@ -1,0 +1,70 @@
+/** Guesses of how long the parts of compressing take, in milliseconds on two cores: for progress alone, which learns while they run. */
+import type { BoundData } from '../data/handle.ts'
+import { inspectModel } from '../inspect.ts'
+import type { Model } from '../model.ts'
+import { holdBackCounts } from './held-back.ts'
+
+/** Of a search by trials. */
+export interface SearchCosts {
+  /** What is measured before the first trial. */
+  readonly preparing: number
+  /** Of one trial: making the model, and judging it. */
+  readonly quantising: number
+  readonly judging: number
+}
+
+export interface CompressCosts extends SearchCosts {
+  readonly tidying: number
+  /** The original, on what is held back and tested on. */
+  readonly running: number
+  /** All of a search. */
+  readonly searching: number
+  readonly packing: number
+  /** Judging what came out of the packed file. */
+  readonly proving: number
+}
+
+/** Multiply-adds per millisecond, and what a call costs besides. */
+const macsPerMs = 4e7
+const msPerCall = 0.15
+/** Samples per call, about, of models that take any number. */
+const perCall = 100
+/** Ranges that random inputs are drawn in, mostly. */
+const ranges = 3
+
+export function compressCosts(model: Model, data?: BoundData): CompressCosts {
+  const { layers, totals } = inspectModel(model)
+  const weights = totals.params
+  const macs = Math.max(totals.macs ?? 0, weights)
+  const size = data ? (data.batcher.batchSize ?? perCall) : 8
+  const run = (samples: number): number => samples * (macs / macsPerMs + msPerCall / size)
+  const within = (macsInAll: number, least: number, most: number): number =>
+    ranges * Math.min(most, Math.max(least, macsInAll / (ranges * macs)))
+  const { calibrated, validated } = data
+    ? holdBackCounts(data.splits.train.length)
+    : { calibrated: within(5e10, 8, 32), validated: within(5e10, 4, 64) }
+  const alone = Math.min(calibrated, 256, data ? 256 : 2e12 / (Math.max(1, layers.length) * macs))
+  const tested = data ? data.splits.test.length : validated
+  // Each layer is changed alone, coarsely and finely, and what is behind it runs: half of the model, in the mean.
+  const preparing = run(calibrated) + 5e-4 * weights + run(alone * layers.length)
+  const quantising = 3e-4 * weights
+  const judging = 5e-5 * weights + run(validated)
+  return {
+    tidying: 50 + 3e-4 * weights,
+    running: 50 + (data ? run(2 * validated + tested) : run(ranges)),
+    searching: preparing + (data ? usualTrials.decisions : usualTrials.noise) * (quantising + judging),
+    preparing,
+    quantising,
+    judging,
+    packing: 10 * layers.length + 7e-4 * weights,
+    proving: 1e-4 * weights + run(data ? tested : 2 * tested),
+  }
+}
+
+/** About how many trials a search needs: of decisions, which are counted, more than of noise, which tells how far the limit is. */
+export const usualTrials = { decisions: 7, noise: 4 }
+
+/** All of compressing. */
+export function msToCompress({ tidying, running, searching, packing, proving }: CompressCosts): number {
+  return tidying + running + searching + packing + proving
+}
