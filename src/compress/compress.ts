@@ -21,7 +21,7 @@ import { holdBack } from '../search/held-back.ts'
 import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
 import type { Found } from '../search/knob.ts'
 import { dataScorer, randomScorer, type Scorer } from '../search/scorer.ts'
-import { randomRemarks } from '../simplify/remarks.ts'
+import { randomRemarks, whyRandomStays } from '../simplify/remarks.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
 import { settleTask } from '../task/settle-task.ts'
@@ -260,10 +260,12 @@ async function encode(found: Found, prepared: Prepared, { model, options }: { mo
   const isQuantised = found.steps.length > 0
   const why = {
     kept: found.kept,
-    otherwise: isQuantised ? 'quantising it did not make the .onnx smaller' : found.otherwise,
+    otherwise: isQuantised
+      ? (whyRandomStays(model) ?? 'quantising it did not make the .onnx smaller')
+      : found.otherwise,
   }
   const unquantised = isQuantised
-    ? ['quantising did not make the .onnx smaller, so the weights keep their precision']
+    ? [whyRandomStays(model) ?? 'quantising did not make the .onnx smaller, so the weights keep their precision']
     : found.notes
   const onnx = writeModel(asWritten(tidied.model))
   if (onnx.byteLength < original.byteLength && tidied.notes.length > 0) {

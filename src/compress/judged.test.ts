@@ -194,3 +194,25 @@ it('numbers of several means and scales explain their own variance each: a const
   // The smallest of them counts like the largest.
   expect((await judge(at([10, 0, 1]))).verdict.worst?.loss).toBeCloseTo(100 / 3, 1)
 })
+
+it('says of a model that draws random numbers why its weights keep their precision', async () => {
+  const dropout: Model = model({
+    nodes: [
+      node('Dropout', ['w1', 'ratio', 'training'], ['d']),
+      node('MatMul', ['x', 'd'], ['h']),
+      node('MatMul', ['h', 'w2'], ['y']),
+    ],
+    initializers: new Map([
+      ['w1', { ...drawn([16, 64], 0.25), name: 'w1' }],
+      ['w2', { ...drawn([64, 4], 0.125), name: 'w2' }],
+      ['ratio', floatTensor('ratio', [], [0.5])],
+      ['training', { name: 'training', dtype: 'bool', dims: [], data: Uint8Array.of(1) }],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 16])],
+    outputs: [valueInfo('y', 'float32', ['N', 4])],
+  })
+  const warned: string[] = []
+  const result = await compress(dropout, { seed: 1, warn: (sentence) => warned.push(sentence) })
+  expect(result.otherwise).toMatch(/draws random numbers/)
+  expect(warned.join('\n')).toMatch(/Dropout "d"/)
+})

@@ -41,6 +41,12 @@ export function randomRemarks(model: Model): string[] {
   return node ? [`it draws random numbers as it runs (${describe(node)}), so its outputs differ from run to run`] : []
 }
 
+/** Why the weights of a model that draws random numbers keep their precision; undefined of others. */
+export function whyRandomStays(model: Model): string | undefined {
+  if (randomRemarks(model).length === 0) return undefined
+  return 'the model draws random numbers, by which its outputs differ more than is allowed, so no loss can be told'
+}
+
 function sparseRemarks(model: Model): string[] {
   const sparse = [...graphsOf(model)].flatMap((g) => g.sparseInitializers ?? [])
   if (sparse.length === 0) return []

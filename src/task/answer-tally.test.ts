@@ -2,6 +2,9 @@
 import { expect, it } from 'vitest'
 import { random } from '../tensor/random.ts'
 import { AnswerTally } from './answer-tally.ts'
+import { answersFor } from './answers.ts'
+import { samplesOf } from './samples.ts'
+import { DecisionTally } from './tally-decisions.ts'
 
 it('a constant answer explains nothing of numbers whose means differ widely', () => {
   const rng = random(3)
@@ -24,4 +27,25 @@ it('a constant answer explains nothing of numbers whose means differ widely', ()
   }
   expect(explained(answers)).toBe(1)
   expect(explained(answers.map((_, i) => means[i % 3]))).toBeCloseTo(0, 1)
+})
+
+it('counts positions that have a class, and leaves out those that are marked', () => {
+  const dataset = {
+    id: 'd',
+    length: 2,
+    fields: {},
+    targets: { shape: [3], data: Float32Array.of(0, 1, -100, 1, 1, 0), kind: 'values' as const },
+  }
+  const task = { output: 'y', kind: 'tokens' as const, axis: 2, labelled: true, why: '' }
+  // Scores of two classes for three positions of each sample: the decisions are 0 1 0 and 0 1 1.
+  const scores = Float32Array.of(1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1)
+  const tally = new AnswerTally(task, dataset)
+  const value = { dtype: 'float32', dims: [2, 3, 2], data: scores }
+  tally.add(value, [0, 1])
+  expect(tally.result()).toMatchObject({ samples: 2, correct: 3, accuracy: 3 / 5 })
+
+  const decisions = new DecisionTally(task)
+  const out = samplesOf(value, { fed: 2, count: 2 })
+  decisions.add(out, out, answersFor(dataset, [0, 1], 2))
+  expect(decisions.finish().right).toMatchObject({ before: 3 / 5, after: 3 / 5, total: 5 })
 })

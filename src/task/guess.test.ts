@@ -36,6 +36,23 @@ describe('guessing', () => {
     ])
   })
 
+  test('classes per position, where the data has whole numbers for each', () => {
+    const perPosition = (shape: number[], most: number) => ({
+      dataset: { targets: { shape, data: [0, most, -100] } },
+    })
+    const tokens = ending(['Relu'], ['N', 'T', 7], 'y', ['N', 'T', 64])
+    expect(kindOf(tokens, perPosition([12], 6))).toBe('tokens 2')
+    expect(guessTask(tokens, perPosition([12], 6)).outputs[0]).toMatchObject({ labelled: true, labelsAlone: true })
+    // A class that the output has no score for, and numbers that are not whole, are answers of another kind.
+    expect(guessTask(tokens, perPosition([12], 7)).outputs[0].labelled).toBeUndefined()
+    expect(kindOf(ending(['Relu'], ['N', 12]), { dataset: { targets: { shape: [12], data: [0.5] } } })).toBe('numbers')
+    const map = ending(['Relu'], ['N', 5, 16, 16], 'y', ['N', 3, 16, 16])
+    expect(kindOf(map, perPosition([16, 16], 4))).toBe('mask 1')
+    expect(guessTask(map, perPosition([16, 16], 4)).outputs[0].labelled).toBe(true)
+    // Of a size that fits the output itself the numbers are what it gives.
+    expect(kindOf(ending(['Relu'], ['N', 4]), perPosition([4], 3))).toBe('numbers')
+  })
+
   test('classes by labels, a softmax, a name or a count', () => {
     expect(kindOf(ending(['Relu'], ['N', 4]), labels(4))).toBe('classes 1')
     expect(kindOf(ending(['Relu'], ['N', 4]), labels(5))).toBe('numbers')

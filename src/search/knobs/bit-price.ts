@@ -8,7 +8,7 @@ import { checkOptions } from '../../options.ts'
 import { Outlook } from '../../progress.ts'
 import { type PreparedUniform, prepareUniform, quantizeAt, uniform } from '../../quantize/uniform.ts'
 import { runSteps, type Step } from '../../recipe.ts'
-import { randomRemarks } from '../../simplify/remarks.ts'
+import { whyRandomStays } from '../../simplify/remarks.ts'
 import type { MaxLoss } from '../../task/max-loss.ts'
 import { isDecision, type Task } from '../../task/task.ts'
 import { sizeOf } from '../../tensor/dtype.ts'
@@ -85,9 +85,8 @@ export async function openBitPrice(
       )
       if (best === undefined)
         return unquantised(
-          randomRemarks(model).length > 0
-            ? 'the model draws random numbers, by which its outputs differ more than is allowed, so no loss could be told and weights keep their precision'
-            : 'even the finest steps tried lose more than is allowed, so weights keep their precision',
+          whyRandomStays(model) ??
+            'even the finest steps tried lose more than is allowed, so weights keep their precision',
         )
       const quantised = await knob.at(best.value)
       outlook.expect([])
