@@ -111,13 +111,13 @@ export function storedNames(graph: Graph): Set<string> {
 
 /**
  * Whether a node draws random numbers, so that the same inputs give other outputs each time. A Dropout does where its third
- * input says so; `valueOf` gives constants by name, and without it what an input says is taken for yes.
+ * input says so; `stored` gives constants by name, and without it what an input says is taken for yes.
  */
 export function isRandom(
   { op, inputs }: Node,
-  valueOf: (name: string) => Tensor | undefined = () => undefined,
+  stored: (name: string) => Tensor | undefined = () => undefined,
 ): boolean {
-  if (op === 'Dropout') return Boolean(inputs[2]) && valueOf(inputs[2])?.data[0] !== 0
+  if (op === 'Dropout') return Boolean(inputs[2]) && stored(inputs[2])?.data[0] !== 0
   return /^Random|^Multinomial|^Bernoulli/.test(op)
 }
 
