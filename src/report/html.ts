@@ -46,19 +46,19 @@ function qualityTile(report: Report): string | undefined {
   const { before, after, judged, agreement, testSet, goal } = report
   const [worst] = judgedRows(report)
   const held: Tone = !goal || !worst ? 'plain' : worst.broken ? 'bad' : 'good'
-  const wanted = goal && worst?.wanted ? `; limit: ${worst.wanted}` : ''
+  const allowed = goal && worst?.limit ? `; limit: ${worst.limit}` : ''
   const isPoints = worst?.value.endsWith('points')
   // Where another output broke its limit, that is what matters.
   if (before.top1 !== undefined && after.top1 !== undefined && (isPoints || !worst?.broken)) {
     const what = accuracyInWords(judged?.findings.find((f) => f.unit === 'points of accuracy')?.kind)
     const on = testSet ? `, on ${count(testSet.samples)} test samples` : ''
-    const limit = isPoints ? wanted : ''
+    const limit = isPoints ? allowed : ''
     const change = `${percent(before.top1)} before, ${points(before.top1, after.top1)}`
     return tile(percent(after.top1), what, `${change}${limit}${on}`, held)
   }
   if (worst) {
     const interval = worst.interval ? ` (95 %: ${worst.interval})` : ''
-    return tile(worst.value, worst.what, `output ${worst.output}${interval}${wanted}, on ${judged?.on}`, held)
+    return tile(worst.value, worst.what, `output ${worst.output}${interval}${allowed}, on ${judged?.on}`, held)
   }
   if (!agreement) return undefined
   return agreement.top1 === undefined
@@ -100,9 +100,9 @@ function judgement(report: Report): string {
     { html: escapeHtml(r.kind), kind: 'text' },
     { html: escapeHtml(`${r.value} ${r.what}`), kind: 'text' },
     r.interval,
-    ...(withLimit ? [r.wanted, { html: r.broken ? 'broken' : 'held', tone: (r.broken ? 'bad' : 'good') as Tone }] : []),
+    ...(withLimit ? [r.limit, { html: r.broken ? 'broken' : 'held', tone: (r.broken ? 'bad' : 'good') as Tone }] : []),
   ])
-  const head = ['output', 'judged as', 'found', '95 % interval', ...(withLimit ? ['wanted', 'limit'] : [])]
+  const head = ['output', 'judged as', 'found', '95 % interval', ...(withLimit ? ['limit', 'verdict'] : [])]
   return `<p class="legend">Against the original, on ${escapeHtml(report.judged?.on ?? '')}; noise is measured about each output's mean.</p>
 ${table({ caption: 'What each output kept of the original', head, rows, narrow: 'stacked' })}`
 }

@@ -51,7 +51,7 @@ describe('the page', () => {
     }
     const html = renderHtml(without)
     expect(tilesOf(html)[1]).toBe('bad 29.98 dB of signal to noise (relative error 3.2 %)')
-    expect(html).toContain('<td role="cell" data-label="limit" class="bad">broken</td>')
+    expect(html).toContain('<td role="cell" data-label="verdict" class="bad">broken</td>')
   })
 
   it('has the date, what went in, how to load the result, and no script and no link', () => {

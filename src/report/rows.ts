@@ -99,8 +99,8 @@ export interface JudgedRow {
   readonly what: string
   /** The 95 % interval of that. */
   readonly interval: string
-  /** The limit: "at least 30.0 dB". */
-  readonly wanted: string
+  /** "30.0 dB or more", "0.50 or less"; empty without a limit. */
+  readonly limit: string
   readonly broken: boolean
 }
 
@@ -120,7 +120,7 @@ function judgedRow(f: Finding): JudgedRow {
       value: exact ? 'no noise' : `${kept} dB`,
       what: exact ? 'at all' : `of signal to noise (relative error ${(100 * 10 ** (loss / 20)).toPrecision(2)} %)`,
       interval: interval ? `${(-interval[1]).toFixed(1)} to ${(-interval[0]).toFixed(1)} dB` : '',
-      wanted: Number.isFinite(limit) ? `at least ${least} dB` : '',
+      limit: Number.isFinite(limit) ? `${least} dB or more` : '',
     }
   }
   const [lost, most] = apart(loss, limit)
@@ -129,7 +129,7 @@ function judgedRow(f: Finding): JudgedRow {
     value: `${lost} points`,
     what: `${unit.replace('points ', '')} lost`,
     interval: interval ? `${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}` : '',
-    wanted: Number.isFinite(limit) ? `at most ${most}` : '',
+    limit: Number.isFinite(limit) ? `${most} or less` : '',
   }
 }
 

@@ -34,7 +34,7 @@ function judgedLines(report: Report): string[] {
   if (rows.length === 0) return []
   const told = rows.slice(0, mostOutputs).flatMap((r) => {
     const range = r.interval ? ` (95 %: ${r.interval})` : ''
-    const limit = report.goal && r.wanted ? `; limit ${r.wanted}: ${r.broken ? 'BROKEN' : 'held'}` : ''
+    const limit = report.goal && r.limit ? `; limit ${r.limit}: ${r.broken ? 'BROKEN' : 'held'}` : ''
     return wrap(`  ${r.output} (${r.kind}): ${r.value} ${r.what}${range}${limit}`, 4)
   })
   const more = rows.length - mostOutputs

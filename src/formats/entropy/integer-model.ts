@@ -103,6 +103,7 @@ export class IntegerModel {
       for (let p = 0; p < rowLength; p++) {
         // Within rows too: one may be of 2^30 weights, in a file of a few bytes.
         if ((p & 0xffff) === 0) checkInput(coder)
+        // 1. What is known around this weight: neighbours in the row, the rows above, the channel before, the kernel.
         const at = row * rowLength + p
         const left = p > 0 ? values[at - 1] : 0
         const left2 = p > 1 ? values[at - 2] : 0
@@ -113,6 +114,7 @@ export class IntegerModel {
         const tap = tapMeans[p]
         const column = columnMeans[i]
 
+        // 2. Its expected magnitude: running means and neighbours, as logarithms relative to the tensor's mean, weighted.
         const rowLog = log2(rowMean + 64)
         const tapLog = log2(tap + 64)
         const columnLog = log2(column + 64)
@@ -143,6 +145,7 @@ export class IntegerModel {
           for (let j = 0; j < features.length; j++) sum += Math.imul(features[j], learnt[j])
           sum >>= 16
         }
+        // The expectation as what contexts are made of: a bin of a third of an octave, and its inverse.
         const expected = Math.max(1536, Math.min(5631, meanLog + sum))
         const inverse = zeroTable[expected >> 4]
         const bin = Math.max(0, ((expected - 1792) * 3) >> 8)
@@ -152,6 +155,7 @@ export class IntegerModel {
           const zero = (bin * 3 + Math.min(2, magnitude(left))) * 3 + Math.min(2, magnitude(up))
           result = this.codeFast(coder, values[at], zero, bin)
         } else {
+          // 3. Its expected sign: neighbours as shares of the expected magnitude, weighted.
           const coarse = bin >> 1
           const place = Math.min(k, 24)
           signed[0] = share(left, inverse)
@@ -167,6 +171,7 @@ export class IntegerModel {
           }
           const lean = Math.min(6, (Math.abs(predicted) + 64) >> 7)
           const side = predicted < 0 ? 6 - lean : 6 + lean
+          // 4. Contexts of the decisions: is it 0, how large, which sign; and which sets of mixing weights they use.
           const columnBin = coarseBin(columnLog)
           contexts[0] = bin
           contexts[1] = (size5(left) * 5 + size5(up)) * 24 + coarse
@@ -208,6 +213,7 @@ export class IntegerModel {
             sets[3] = bin
             sets[4] = side
           }
+          // 5. Code it; then the weights of steps 2 and 3 learn from how far they were off.
           result = this.codeMixed(coder, values[at])
           const surprise = Math.min(4 << 16, Math.imul(magnitude(result) + 1, inverse)) - 65536
           for (let j = 0; j < features.length; j++) {
@@ -223,6 +229,7 @@ export class IntegerModel {
         }
         values[at] = result
 
+        // 6. The running means take it in.
         const a = magnitude(result)
         recent += (((a << 14) - recent) * 3) >> 5
         rowMean = approach(rowMean, a, reciprocalTable[Math.min(p + 5, 1023)])
