@@ -2,9 +2,17 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
+import { dataHandle } from '../src/data/handle.ts'
+import { guessPreprocess } from '../src/data/preprocess.ts'
+import { evaluateAccuracy } from '../src/evaluate/accuracy.ts'
 import { packModel } from '../src/formats/pack.ts'
+import { inspectModel } from '../src/inspect.ts'
+import { loadData } from '../src/node/data.ts'
 import { openModel } from '../src/node/files.ts'
 import { writeModel } from '../src/onnx/write.ts'
+import { parseRecipe, runSteps } from '../src/recipe.ts'
+import { openSession } from '../src/runtime/session.ts'
 import { missing, withPage } from './_chromium.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -114,5 +122,22 @@ describe('examples/transformers-js', () => {
     expect(cancelled).toBe(2)
     await expect((await fetch('http://host/a/onnx/model.onnx')).arrayBuffer()).rejects.toThrow(/^cop: .*damaged$/)
     expect(cancelled).toBe(3)
+  })
+})
+
+describe('examples/recipes', () => {
+  it('filter-then-tucker makes a network smaller that still reads digits', async () => {
+    const file = join(root, 'examples/recipes/filter-then-tucker.json')
+    const { steps, seed } = parseRecipe(readFileSync(file, 'utf8'), file)
+    const model = openModel(join(root, 'models/digits-lenet5.onnx'))
+    const { train, test } = await loadData('digits:1500', { seed })
+    const inputs = requiredInputs(model)
+    const batcher = batcherFor(inputs, test, guessPreprocess(inputs, test), model.graph.outputs)
+    const small = await runSteps(model, steps, { seed, data: dataHandle({ train, batcher }, { seed }) })
+    expect(inspectModel(small).totals.macs).toBeLessThan(0.6 * (inspectModel(model).totals.macs ?? 0))
+    const session = await openSession(small)
+    const { top1 } = await evaluateAccuracy(session, batcher, test)
+    await session.release()
+    expect(top1).toBeGreaterThan(0.8)
   })
 })

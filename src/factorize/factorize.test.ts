@@ -1,12 +1,22 @@
 /** Factorised layers beside whole ones in ONNX Runtime: all attributes, exact at full rank, better in the data's norm. */
+import { readdirSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { findRandomInputs } from '../evaluate/random-inputs.ts'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import type { Context, Feeds, Method } from '../method.ts'
 import type { Model, Node, Tensor } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import { openSession } from '../runtime/session.ts'
 import { floatTensor, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
+import {
+  largestDifference,
+  modelsFolder,
+  needsModels,
+  outputsOf,
+  randomFeeds,
+  realModel,
+} from '../testing/real-models.ts'
 import { cp } from './cp.ts'
 import { spatialSvd } from './spatial-svd.ts'
 import { svd } from './svd.ts'
@@ -317,6 +327,23 @@ describe('components that grow without bound', () => {
       for (const v of new Float32Array(data.buffer, data.byteOffset, data.length / 4))
         expect(Math.abs(v)).toBeLessThan(4)
   })
+})
+
+describe.skipIf(!modelsFolder)(`factorisation of real models${needsModels}`, () => {
+  const files = modelsFolder ? readdirSync(modelsFolder).filter((f) => f.endsWith('.onnx')) : []
+  it.each(files)(
+    '%s loads and runs after svd and tucker that keep 0.9 of the weights',
+    { timeout: 120_000 },
+    async (file) => {
+      const before = realModel(file.replace(/\.onnx$/, ''))
+      const options = { ranksBy: 'energy', norm: 'weights' } as const
+      const after = await tucker(await svd(before, options), options)
+      const session = await openSession(before)
+      const feeds = (await findRandomInputs(before, session)).make(0)
+      await session.release()
+      expect(Object.keys(await outputsOf(after, feeds)).length).toBeGreaterThan(0)
+    },
+  )
 })
 
 it('the same seed gives the same bytes, in the data’s norm too', async () => {

@@ -249,7 +249,7 @@ async function orthogonalIteration(
     const short = inputUnfolding(await multiply(output, whitened), inputs, places)
     input = await nearer(input, short)
     const now = sumOfSquares((await multiply(input, short)).data)
-    if (now - kept < 1e-5 * whole) break
+    if (now - kept < 1e-4 * whole) break
     kept = now
   }
   return { input, output }
