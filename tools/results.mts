@@ -86,6 +86,25 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  records: () => {
+    const r = result('records')
+    return (
+      r &&
+      table(
+        ['record', 'from', 'top-1 before', 'top-1 after', 'points lost', 'MACs fewer', 'latency ratio', '.cop bytes'],
+        Object.entries<Json>(r.results).map(([id, { from, before, after, speedUp }]) => [
+          id,
+          from.replace('.onnx', ''),
+          before ? percent(before.top1) : '',
+          percent(after.top1),
+          before ? (100 * (before.top1 - after.top1)).toFixed(2) : '',
+          before ? `**${(before.macs / after.macs).toFixed(2)} x**` : '',
+          speedUp ? speed(speedUp) : '',
+          count(after.bytes),
+        ]),
+      )
+    )
+  },
   'compress-without-data': () => {
     const r = result('compress-without-data')
     return (

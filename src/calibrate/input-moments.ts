@@ -114,12 +114,7 @@ export function sampleMoments(
   }))
   return {
     async add(value) {
-      const x = floatValues(value)
-      if (!x) throw new Error(`${describe(node)}: its input is ${value.dtype}; expected floats`)
-      const gathered =
-        productOf(node) === 'Conv'
-          ? patches(node, weightDims, x, value.dims, perBatch, rng)
-          : vectors(x, shape.columns, perBatch, rng)
+      const { vectors: gathered } = inputVectors(node, weightDims, value, { count: perBatch, rng })
       // Sums alone are kept: of a large network's layers the vectors would take gigabytes.
       const sums: { second: Float64Array; gram: Float32Array }[] = []
       let squares = 0
@@ -149,19 +144,66 @@ export function sampleMoments(
   }
 }
 
-/** Random rows of a [.., columns] array, as columns x samples. */
-function vectors(x: Float32Array | Float64Array, columns: number, count: number, rng: Random): Float32Array[] {
-  const available = x.length / columns
-  const n = Math.min(count, available)
-  const out = new Float32Array(columns * n)
-  for (let s = 0; s < n; s++) {
-    const row = n === available ? s : rng.below(available)
-    for (let c = 0; c < columns; c++) out[c * n + s] = x[row * columns + c]
-  }
-  return [out]
+export interface InputVectors {
+  /** For each group its vectors, as columns x samples. */
+  readonly vectors: readonly Float32Array[]
+  /** Which of the layer's output places each is for: rows, or places of the image, those of one sample after the other. */
+  readonly places: Int32Array
 }
 
-/** Random patches under a convolution's kernel, as columns x samples for each group. */
+/** At most `count` random vectors that a layer multiplies, of the value at its input 0. The same numbers pick the same places. */
+export function inputVectors(
+  node: Node,
+  weightDims: readonly number[],
+  value: Value,
+  { count, rng }: { readonly count: number; readonly rng: Random },
+): InputVectors {
+  const x = floatValues(value)
+  const shape = matrixShapeOf(node, weightDims)
+  if (!x || !shape) throw new Error(`${describe(node)}: its input is ${value.dtype}; expected floats`)
+  return productOf(node) === 'Conv'
+    ? patches(node, weightDims, x, value.dims, count, rng)
+    : rowsOf(x, shape.columns, count, rng)
+}
+
+/** What a layer made at the places that `inputVectors` picks by the same numbers: outputs x samples. */
+export function outputVectors(
+  node: Node,
+  value: Value,
+  { count, rng }: { readonly count: number; readonly rng: Random },
+): { readonly rows: number; readonly vectors: Float32Array } {
+  const x = floatValues(value)
+  if (!x) throw new Error(`${describe(node)}: its output is ${value.dtype}; expected floats`)
+  const isImage = productOf(node) === 'Conv'
+  const rows = value.dims[isImage ? 1 : value.dims.length - 1]
+  const places = drawPlaces(count, x.length / rows, rng)
+  const n = places.length
+  // Of images a channel's places lie together, of vectors a vector's numbers.
+  const size = isImage ? x.length / rows / value.dims[0] : 1
+  const out = new Float32Array(rows * n)
+  for (const [s, place] of places.entries()) {
+    const from = Math.floor(place / size) * rows * size + (place % size)
+    for (let r = 0; r < rows; r++) out[r * n + s] = x[from + r * size]
+  }
+  return { rows, vectors: out }
+}
+
+/** All of `available` places where that is no more than `count`, else so many random ones. */
+function drawPlaces(count: number, available: number, rng: Random): Int32Array {
+  const all = available <= count
+  return Int32Array.from({ length: Math.min(count, available) }, (_, s) => (all ? s : rng.below(available)))
+}
+
+/** Random rows of a [.., columns] array. */
+function rowsOf(x: Float32Array | Float64Array, columns: number, count: number, rng: Random): InputVectors {
+  const places = drawPlaces(count, x.length / columns, rng)
+  const n = places.length
+  const out = new Float32Array(columns * n)
+  for (let s = 0; s < n; s++) for (let c = 0; c < columns; c++) out[c * n + s] = x[places[s] * columns + c]
+  return { vectors: [out], places }
+}
+
+/** Random patches under a convolution's kernel. */
 function patches(
   node: Node,
   weightDims: readonly number[],
@@ -169,7 +211,7 @@ function patches(
   dims: readonly number[],
   count: number,
   rng: Random,
-): Float32Array[] {
+): InputVectors {
   const groups = intAttribute(node, 'group', 1)
   const one = dims.length === 3 // 1-D: a second spatial axis of size 1
   const [batch, channels, height] = dims
@@ -182,14 +224,14 @@ function patches(
   const [top, left, bottom, right] = paddingOf(node, [height, width], [kh, kw], [sh, sw], [dh, dw], one)
   const outHeight = Math.floor((height + top + bottom - dh * (kh - 1) - 1) / sh) + 1
   const outWidth = Math.floor((width + left + right - dw * (kw - 1) - 1) / sw) + 1
-  const positions = batch * outHeight * outWidth
-  const n = Math.min(count, positions)
+  const places = drawPlaces(count, batch * outHeight * outWidth, rng)
+  const n = places.length
   const perGroup = channels / groups
   const out = Array.from({ length: groups }, () => new Float32Array(perGroup * kh * kw * n))
   // Where each patch begins: its image, row and column.
   const [images, rows, columns] = [new Int32Array(n), new Int32Array(n), new Int32Array(n)]
   for (let s = 0; s < n; s++) {
-    const at = n === positions ? s : rng.below(positions)
+    const at = places[s]
     images[s] = Math.floor(at / (outHeight * outWidth))
     rows[s] = (Math.floor(at / outWidth) % outHeight) * sh - top
     columns[s] = (at % outWidth) * sw - left
@@ -208,7 +250,7 @@ function patches(
       }
     }
   }
-  return out
+  return { vectors: out, places }
 }
 
 /** [top, left, bottom, right], `auto_pad` resolved. */
@@ -238,7 +280,7 @@ function paddingOf(
 let gramSession: Promise<Session> | undefined
 
 /** A·Aᵀ, for A of size x n; ONNX Runtime does the product. */
-async function gramOf(a: Float32Array, size: number): Promise<Float32Array> {
+export async function gramOf(a: Float32Array, size: number): Promise<Float32Array> {
   gramSession ??= openSession(
     model({
       nodes: [node('Gemm', ['a', 'a'], ['g'], { transB: 1, alpha: f(1) })],

@@ -50,6 +50,8 @@ export interface OpenedChannels {
   readonly parts: readonly (readonly UnitOf[])[]
   /** The model given, without these units of each group, by its name; the model itself where none are named. */
   without(units: ReadonlyMap<string, Iterable<number>>): Model
+  /** Of the model that `without` gives: by value, 1 for each channel that it has kept; undefined where it has kept all. */
+  keptOf(units: ReadonlyMap<string, Iterable<number>>): (value: string) => Uint8Array | undefined
 }
 
 /** The coupled channels of a model whose weights are stored as float32. */
@@ -58,32 +60,43 @@ export function openChannels(given: Model): OpenedChannels {
   const view = channelsOf(model)
   const classOf = channelClasses(view)
   const groups = groupsOf(view, classOf)
+  /** 1 for each channel that stays. */
+  const marksOf = (units: ReadonlyMap<string, Iterable<number>>): Uint8Array => {
+    const gone = new Uint8Array(view.total)
+    for (const [name, dropped] of units) {
+      const found = groups.find((g) => g.group.name === name)
+      if (!found) throw unknownGroup(name, groups)
+      for (const unit of dropped) {
+        const why = unit in found.classes ? found.group.held.get(unit) : `the group has ${found.group.units} units`
+        if (why) throw new Error(`channels: unit ${unit} of "${name}" cannot be removed: ${why}`)
+        gone[found.classes[unit]] = 1
+      }
+    }
+    return Uint8Array.from(classOf, (c) => (gone[c] ? 0 : 1))
+  }
   return {
     model,
     view,
     groups: groups.map((g) => g.group),
     parts: partsOf(view, classOf, groups),
     without(units) {
-      const gone = new Uint8Array(view.total)
-      for (const [name, dropped] of units) {
-        const found = groups.find((g) => g.group.name === name)
-        if (!found) throw unknownGroup(name, groups)
-        for (const unit of dropped) {
-          const why = unit in found.classes ? found.group.held.get(unit) : `the group has ${found.group.units} units`
-          if (why) throw new Error(`channels: unit ${unit} of "${name}" cannot be removed: ${why}`)
-          gone[found.classes[unit]] = 1
-        }
-      }
-      const keep = Uint8Array.from(classOf, (c) => (gone[c] ? 0 : 1))
+      const keep = marksOf(units)
       if (!keep.includes(0)) return given
       const none = emptied(view, keep)
       if (none)
         throw new Error(`channels: value "${none}" would lose all its channels; expected at least one to be kept`)
       return shufflesForGathers(removeChannels(view, keep), shuffles)
     },
+    keptOf(units) {
+      const keep = marksOf(units)
+      return (value) => {
+        const range = view.values.get(value)
+        const part = range && keep.subarray(range.start, range.start + range.count)
+        return part?.includes(0) ? part : undefined
+      }
+    },
   }
 }
-
 function unknownGroup(name: string, groups: readonly { readonly group: ChannelGroup }[]): Error {
   const names = groups.map((g) => g.group.name)
   return new Error(`channels: "${name}" is no group of channels${didYouMean(name, names)}`)

@@ -8,6 +8,7 @@ import { type ChannelGroup, openChannels } from '../channels/channel-groups.ts'
 import { runInspect } from '../cli/commands/inspect.ts'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { storedBytes } from '../graph/walk.ts'
+import { inspectModel } from '../inspect.ts'
 import type { Feeds } from '../method.ts'
 import { type Model, withWeights } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
@@ -30,6 +31,7 @@ import { cifarResnet } from '../zoo/resnet.ts'
 import { shufflenetV2 } from '../zoo/shufflenet.ts'
 import { squeezenet1_1 } from '../zoo/squeezenet.ts'
 import { channels } from './channels.ts'
+import { type UnitScoreName, unitScores } from './unit-scores/index.ts'
 
 /** Some of the units that may go, at random, never all of a set that needs one. */
 function drawUnits(model: Model, seed: number, share: number): Map<string, Set<number>> {
@@ -133,7 +135,7 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
 })
 
 describe('channels', () => {
-  it.each(['magnitude', 'lamp', 'taylor', 'obd', 'obs'] as const)(
+  it.each(Object.keys(unitScores).filter((s) => s !== 'batch-norm') as UnitScoreName[])(
     'removes by %s, within groups and over all',
     async (score) => {
       const context = { seed: 1, data: { calibration: () => exampleBatches() } }
@@ -234,5 +236,85 @@ it('coppice inspect --groups lists the groups, what can be removed and what need
     node: 'Conv "first"',
     role: 'makes',
     units: [0, 1, 2, 3, 4, 5, 6, 7],
+  })
+})
+
+describe('budgets and repair', () => {
+  const data = { calibration: () => exampleBatches(7, 8) }
+
+  it.each(['macs', 'parameters', 'bytes'] as const)('removes a share of the %s, and hardly more', async (budget) => {
+    const net = cifarResnet(20, cifar)
+    const cost = (m: Model): number => {
+      const { macs, params, bytes } = inspectModel(m).totals
+      return budget === 'macs' ? (macs ?? 0) : budget === 'bytes' ? bytes : params
+    }
+    const left = cost(await channels(net, { sparsity: 0.4, budget, scope: 'global', repair: 'none' })) / cost(net)
+    expect(left).toBeLessThanOrEqual(0.6)
+    expect(left).toBeGreaterThan(0.57)
+    await expect(channels(net, { sparsity: 1, budget })).rejects.toThrow(/% of the .* at most can be removed/)
+  })
+
+  it('ranks by the scale of BatchNormalization, and leaves alone what has none', async () => {
+    const net = exampleModel()
+    const small = await channels(net, { sparsity: 0.25, score: 'batch-norm', repair: 'none' })
+    const smallest = [...floats(net.graph.initializers.get('gamma')!)].sort((a, b) => a - b).slice(2)
+    expect([...floats(small.graph.initializers.get('gamma')!)].sort((a, b) => a - b)).toEqual(smallest)
+    expect(await channels(uNet(), { score: 'batch-norm', repair: 'none' })).toEqual(uNet())
+  })
+
+  it('repairs what it removes: nearer to the original by least squares, on inputs that it has not seen', async () => {
+    const net = exampleModel()
+    const [feeds] = exampleBatches(99)
+    const before = await outputsOf(net, feeds)
+    const error = async (repair: 'none' | 'least-squares'): Promise<number> => {
+      const small = await channels(net, { sparsity: 0.4, repair }, { data, seed: 1 })
+      return largestDifference(before, await outputsOf(small, feeds))
+    }
+    expect(await error('least-squares')).toBeLessThan(0.5 * (await error('none')))
+  })
+
+  it('repair finds again what removed channels can be told from', async () => {
+    // The third channel is the sum of the others: least squares give its part to them.
+    const tensors = [
+      floatTensor('w1', [3, 2], [1, 0, 0, 1, 0.5, 0.5]),
+      floatTensor('w2', [2, 3], [1, 2, 3, -1, 0, 2]),
+      floatTensor('b2', [2], [1, 2]),
+    ]
+    const net = makeModel({
+      nodes: [node('Gemm', ['x', 'w1'], ['h'], { transB: 1 }), node('Gemm', ['h', 'w2', 'b2'], ['y'], { transB: 1 })],
+      initializers: new Map(tensors.map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', ['N', 2])],
+      outputs: [valueInfo('y', 'float32', ['N', 2])],
+    })
+    const calibration = () => [randomFeeds(net, { batch: 64, seed: 3 })]
+    const small = await channels(net, { sparsity: 1 / 3 }, { data: { calibration } })
+    expect(small.graph.initializers.get('w1')!.dims).toEqual([2, 2])
+    const feeds = randomFeeds(net, { batch: 5, seed: 4 })
+    expect(largestDifference(await outputsOf(net, feeds), await outputsOf(small, feeds))).toBeLessThan(0.05)
+  })
+
+  it('in rounds removes as much, keeps what it is told to, and gives the same bytes again', async () => {
+    const net = cifarResnet(20, cifar)
+    const calibration = () => [randomFeeds(net, { batch: 8 })]
+    const name = openChannels(net).groups[1].name
+    const options = { sparsity: 0.5, rounds: 3, keep: [`${name}:1`, `${name}:9`] }
+    const small = await channels(net, options, { data: { calibration }, seed: 1 })
+    const [dims, before] = [small, net].map((m) => m.graph.initializers.get(name)!.dims)
+    expect(dims[0]).toBe(before[0] / 2)
+    expect(writeModel(await channels(net, options, { data: { calibration }, seed: 1 }))).toEqual(writeModel(small))
+  })
+
+  it('re-estimates the statistics of BatchNormalization', async () => {
+    const net = exampleModel()
+    const small = await channels(net, { sparsity: 0.5, repair: 'statistics' }, { data, seed: 1 })
+    expect([...floats(small.graph.initializers.get('mean')!)]).not.toEqual([
+      ...floats(net.graph.initializers.get('mean')!),
+    ])
+  })
+
+  it('says that nothing was repaired where there is no data', async () => {
+    const said: string[] = []
+    await channels(exampleModel(), {}, { warn: (message) => said.push(message) })
+    expect(said).toContain('channels: no data was given, so the layers behind were not repaired')
   })
 })

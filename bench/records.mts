@@ -1,0 +1,81 @@
+/**
+ * Measures every committed record again: accuracy on the whole test set, multiply-adds, parameters and bytes of the packed
+ * file, beside the network that it was made from, and the latency of both in ONNX Runtime (one image, one thread).
+ *
+ * Needs COPPICE_CIFAR10 or COPPICE_DATA (a folder with `cifar10` in it), and COPPICE_MODELS for the originals; what cannot be
+ * measured without them is left out, and said. Run: npm run records [-- NAME ...]; writes bench/results/records.json.
+ */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
+import type { Preprocess } from '../src/data/dataset.ts'
+import { fedBatches } from '../src/data/fed-batches.ts'
+import { evaluateAccuracy } from '../src/evaluate/accuracy.ts'
+import { measureLatency } from '../src/evaluate/latency.ts'
+import { unpackModel } from '../src/formats/unpack.ts'
+import { inspectModel } from '../src/inspect.ts'
+import type { Model } from '../src/model.ts'
+import { loadData } from '../src/node/data.ts'
+import { readModel } from '../src/onnx/read.ts'
+import { openSession, useThreads, withSession } from '../src/runtime/session.ts'
+
+/** What lies beside each packed file. */
+interface Record {
+  /** The file in COPPICE_MODELS that it was made from, and where that is from. */
+  readonly from: { readonly file: string; readonly source: string }
+  readonly data: 'cifar10'
+  readonly preprocess: Preprocess
+  /** The command that made it, seed included. */
+  readonly command: string
+}
+
+useThreads(1)
+const folder = join(import.meta.dirname, '../records')
+const resultFile = join(import.meta.dirname, 'results/records.json')
+const { COPPICE_DATA, COPPICE_MODELS, COPPICE_CIFAR10 = COPPICE_DATA && join(COPPICE_DATA, 'cifar10') } = process.env
+const names = readdirSync(folder).flatMap((f) => (f.endsWith('.cop') ? [f.slice(0, -4)] : []))
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : names
+const results = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, 'utf8')).results : {}
+
+for (const name of wanted) {
+  const { from, data, preprocess, command }: Record = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'))
+  const packed = readFileSync(join(folder, `${name}.cop`))
+  const after = unpackModel(packed)
+  if (!COPPICE_CIFAR10 || !existsSync(COPPICE_CIFAR10)) {
+    console.log(`${name}: skipped: neither COPPICE_CIFAR10 nor COPPICE_DATA names a folder with ${data}`)
+    continue
+  }
+  const { test } = await loadData(`${data}:${COPPICE_CIFAR10}`, { seed: 1 })
+  const batcher = batcherFor(requiredInputs(after), test, preprocess)
+  const measured = async (model: Model) => {
+    const { macs, params } = inspectModel(model).totals
+    const { correct, count } = await withSession(
+      () => openSession(model),
+      (session) => evaluateAccuracy(session, batcher, test),
+    )
+    return { top1: correct / count, macs, params }
+  }
+  const original = join(COPPICE_MODELS ?? '', from.file)
+  const before = COPPICE_MODELS && existsSync(original) ? readModel(readFileSync(original)) : undefined
+  if (!before) console.log(`${name}: the original is not measured: COPPICE_MODELS names no folder with ${from.file}`)
+  const [{ feeds }] = fedBatches(batcher, test, 1)
+  const pair = before ? [before, after] : []
+  const contenders = pair.map((model, i) => ({
+    name: ['before', 'after'][i],
+    open: () => openSession(model, { threads: 1 }),
+    feeds,
+  }))
+  const latency = before ? await measureLatency(contenders, { maxMs: 60_000 }) : []
+  const { low, median, high } = latency[1]?.speedUp ?? {}
+  results[name] = {
+    from: from.file,
+    command,
+    ...(before ? { before: { ...(await measured(before)), bytes: readFileSync(original).byteLength } } : {}),
+    after: { ...(await measured(after)), bytes: packed.byteLength },
+    ...(median ? { speedUp: { median, low, high } } : {}),
+  }
+  console.log(name, JSON.stringify(results[name]))
+}
+const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.version}`
+writeFileSync(resultFile, `${JSON.stringify({ command: 'npm run records', machine, results }, null, 2)}\n`)
