@@ -108,7 +108,9 @@ export const channels = defineMethod({
       const groups = opened.groups.filter((g) => vetoed.get(g)?.size !== g.units)
       if (round === 0) warnOfHeld(opened.groups, context)
       if (round === 0 && groups.length === 0)
-        context.warn?.('channels: nothing was removed: no layer with plain float32 weights has channels that can be removed')
+        context.warn?.(
+          'channels: nothing was removed: no layer with plain float32 weights has channels that can be removed',
+        )
       if (groups.length === 0) return now
       const scores = await unitScores[given.score as UnitScoreName]({ opened, groups, context })
       const units = unitsWithin(opened, groups, { ...given, sparsity, scores, vetoed })
