@@ -39,7 +39,7 @@ export function writtenBy({ output, history, report, checkpoint }: TrainFlags & 
   return [output, history, report, checkpoint]
 }
 
-/** Trains a model on the flags' data, writes it, and tells accuracy on the test set before and after. */
+/** Trains a model on the flags' data, writes it, and reports accuracy on the test set before and after. */
 export async function trainModel(
   { name, model: original, regimes = [] }: TrainSource,
   flags: TrainFlags & TrainChoices,
@@ -71,7 +71,7 @@ export async function trainModel(
     warn: (message) => io.say(`note: ${message}`),
   })
   const seconds = (performance.now() - start) / 1000
-  // The model of before too is measured only now: what cannot be trained is told at once.
+  // The model of before too is measured only now: what cannot be trained is reported at once.
   const test = await testScore(data, [model, result.model], { ...options, task })
   const report: TrainReport = {
     model: output,

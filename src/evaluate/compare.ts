@@ -60,7 +60,7 @@ export interface Subject {
 export interface MeasureOptions extends Pick<Context, 'progress' | 'signal'> {
   readonly data?: BoundData
   readonly seed: number
-  /** General compressors whose sizes are told for comparison: they may take minutes, so only where that was asked for. */
+  /** General compressors whose sizes are given for comparison: they may take minutes, so only where that was asked for. */
   readonly compressors?: Compressors
   readonly skipLatency?: boolean
   /** How long latency may be measured, in milliseconds; default: as `measureLatency` has it. */

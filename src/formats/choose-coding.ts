@@ -43,7 +43,7 @@ const placeSize = 1 << 12
 /** Bytes take twenty times as long to code as integers, and to decode: they must be this much smaller. */
 const worthwhile = 0.97
 
-/** Whether bytes save so much of a large tensor, told by coding the same rows from all over it both ways. */
+/** Whether bytes save so much of a large tensor, measured by coding the same rows from all over it both ways. */
 function worthTheTime({ coded, info }: ChosenCoding, bits: number, data: Uint8Array): boolean {
   const { integers, form } = coded
   const [rows = 1, ...inner] = info.dims
@@ -86,7 +86,7 @@ function withForm(encoder: Encoder, info: TensorInfo, { coded, bits }: { coded: 
 /** Rows that the coder of integers is tried on hold so many integers. */
 const sampleSize = 1 << 13
 
-/** Bits that the coder of integers saves against the estimate, told by its first rows. */
+/** Bits that the coder of integers saves against the estimate, measured on its first rows. */
 function savedByModel({ coded: { integers, form }, info }: ChosenCoding): number {
   if (!integers || !form || integers.length === 0) return 0
   const rowLength = integers.length / (info.dims[0] ?? 1)

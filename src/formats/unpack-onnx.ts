@@ -66,7 +66,7 @@ export interface Head {
 export function unpackOnnx(bytes: Uint8Array, options?: UnpackOptions): Uint8Array {
   const contents = readContents(bytes)
   checkEnd(contents, bytes.length)
-  // Every checksum first: damage is told before any time is spent on decoding.
+  // Every checksum first: damage is reported before any time is spent on decoding.
   for (const index of contents.groups.keys()) readGroup(contents, index, groupBytes(contents, index, bytes))
   const head = readHead(contents, options)
   const out = onnxArray(contents)

@@ -48,7 +48,7 @@ export function valueInfo(name: string, dtype: DataType, shape?: readonly Dim[])
   return { name, dtype, ...(shape ? { shape } : {}) }
 }
 
-/** A model around a graph; operator set 17 unless told. */
+/** A model around a graph; operator set 17 by default. */
 export function model(graph: Omit<Graph, 'name'> & { readonly name?: string }, opset = 17): Model {
   return {
     irVersion: irVersionOf(opset),

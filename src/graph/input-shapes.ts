@@ -10,7 +10,7 @@ export function inputShapesOf(model: Model): InputShapes {
   return new Map(model.graph.inputs.map(({ name, shape }) => [name, shape]))
 }
 
-/** The model with other shapes of its inputs; those that it does not have, or that are not told, stay out of it. */
+/** The model with other shapes of its inputs; those that it does not have, or that are not given, are left out. */
 export function withInputShapes(model: Model, shapes: InputShapes): Model {
   if (shapes.size === 0) return model
   const inputs = model.graph.inputs.map((input) => {

@@ -241,7 +241,7 @@ export interface Opened {
 /** External data of more bytes than this is read a tensor at a time, when it is needed. */
 const eagerBytes = 2 ** 28
 
-/** Opens an ONNX model, whose own bytes may be read already, and tells of the files that it is made of. */
+/** Opens an ONNX model, whose own bytes may be read already, and names the files that it is made of. */
 export function openWithFiles(path: string, bytes: Uint8Array = readFileBytes(path)): Opened {
   if (bytes.length === 0) throw new Error(`${path}: it is empty; expected an ONNX model`)
   const files = new Map<string, Uint8Array | ExternalSource>([[path, bytes]])

@@ -28,7 +28,7 @@ const extensions = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i
 
 /** Sub-folders of a folder, in alphabetical order. */
 export function foldersIn(path: string): string[] {
-  // What has an image's name and is a broken link is told of when it is read.
+  // What has an image's name and is a broken link is reported when it is read.
   const isOne = (name: string): boolean =>
     extensions.test(name) ? isFolder(join(path, name)) : infoOf(join(path, name), 'a file or a folder').isDirectory()
   return listFolder(path).filter((name) => !name.startsWith('.') && isOne(name))

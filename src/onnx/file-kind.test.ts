@@ -1,4 +1,4 @@
-/** What people hand over in place of a model: each is told in one sentence, and no model is taken for any of it. */
+/** What people hand over in place of a model: each is named in one sentence, and no model is taken for any of it. */
 import { deflateRawSync, gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { packModel } from '../formats/pack.ts'

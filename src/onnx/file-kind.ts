@@ -42,7 +42,7 @@ const kinds: readonly Kind[] = [
 /** How much of the file is looked at. */
 const headBytes = 65_536
 
-/** What the file is, as the end of "it is not an ONNX model but ...", or undefined where nothing tells. */
+/** What the file is, as the end of "it is not an ONNX model but ...", or undefined where nothing shows it. */
 export function fileKindOf(bytes: Uint8Array): string | undefined {
   if (bytes.length === 0) return 'an empty file'
   const head = bytes.subarray(0, headBytes)

@@ -65,7 +65,7 @@ export interface PruneOptions {
   readonly context?: Context
   /** Saved after each round and, within one, each epoch; a run with the same options goes on from it. */
   readonly checkpoint?: CheckpointStore
-  /** Told after each round, with the model; a run that goes on tells first of the rounds that were done before. */
+  /** Called after each round, with the model; a resumed run first reports the rounds that were done before. */
   readonly onRound?: (round: PruneRound, model: Model) => void | Promise<void>
 }
 

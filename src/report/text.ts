@@ -26,7 +26,7 @@ export function renderText(report: Report): string {
   ].join('\n')
 }
 
-/** Of many outputs, those that are told. */
+/** Of many outputs, those that are printed. */
 const mostOutputs = 8
 
 function judgedLines(report: Report): string[] {

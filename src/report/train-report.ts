@@ -62,7 +62,7 @@ export function curveRecorder(points = 200): { readonly curve: readonly CurvePoi
       const inEpoch = step - epoch * stepsPerEpoch
       if (last.epoch !== epoch) last = { epoch, inEpoch: 0, loss: 0, accuracy: 0 }
       if (!finished && step % Math.max(1, Math.floor(steps / points)) !== 0) return
-      // Progress tells means since the epoch began.
+      // Progress reports means since the epoch began.
       const since = (now: number, before: number): number =>
         (now * inEpoch - before * last.inEpoch) / (inEpoch - last.inEpoch)
       curve.push({

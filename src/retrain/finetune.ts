@@ -1,8 +1,8 @@
 /**
  * Training from the weights that a model has: after pruning or sharing, so that it grows back what it lost.
- * Weights that are zero stay zero unless told otherwise, so that a pruned model stays pruned.
+ * Weights that are zero stay zero by default, so that a pruned model stays pruned.
  *
- * BatchNormalization keeps its statistics unless told otherwise: those of data that is fed in another way than when the
+ * BatchNormalization keeps its statistics by default: those of data that is fed in another way than when the
  * network was trained (not cropped at random, say) can cost more accuracy than an epoch gains.
  */
 import { defineMethod } from '../method.ts'

@@ -136,7 +136,7 @@ const unchanged = new Set(
   ThresholdedRelu Tile Transpose Trilu Unique Where Xor`.split(/\s+/),
 )
 
-/** Upsample and Resize of 10 divide to find the nearest, rounded down to enlarge and up to shrink: the newer one is told. */
+/** Upsample and Resize of 10 divide to find the nearest, rounded down to enlarge and up to shrink: the newer one is set to do so. */
 const resize: Change = (step) => {
   const { node } = step
   const scales = step.known(node.inputs[1]).value as number[] | undefined
@@ -228,7 +228,7 @@ const gridSample: Change = ({ node }) => {
   return { ...node, attributes: { ...node.attributes, mode: { type: 'string', value: mode } } }
 }
 
-/** Since 16 places are half a pixel off unless told. */
+/** Since 16 places are half a pixel off by default. */
 const roiAlign: Change = ({ node }) => {
   const coordinate_transformation_mode: Attribute = { type: 'string', value: 'output_half_pixel' }
   return { ...node, attributes: { coordinate_transformation_mode, ...node.attributes } }

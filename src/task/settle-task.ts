@@ -1,4 +1,4 @@
-/** The task of a model at work: guessed from the data and a first run, and told where the user tells it. */
+/** The task of a model at work: guessed from the data and a first run, or given by the user. */
 import type { Dataset } from '../data/dataset.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'

@@ -1,6 +1,6 @@
 /**
  * What a model's outputs mean, so that they can be judged: as classes, as numbers, as an image. A task is guessed where
- * that is safe (guess.ts) and told by `--task` where it is not.
+ * that is safe (guess.ts) and given by `--task` where it is not.
  */
 import type { Model } from '../model.ts'
 

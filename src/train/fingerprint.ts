@@ -18,7 +18,7 @@ import type { TrainOptions } from './train.ts'
 
 /**
  * A text that differs where data or options differ in what changes a weight. Two lengths of one training, as with a
- * constant rate, have the same; not told apart are a function of the caller's own (`targets`) that agrees on the first
+ * constant rate, have the same; not distinguished are a function of the caller's own (`targets`) that agrees on the first
  * batch, and what a regime's digest leaves out.
  */
 export function trainingFingerprint(data: Dataset, options: TrainOptions): string {

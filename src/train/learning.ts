@@ -122,7 +122,7 @@ export function trainOptionsOf(
   }
 }
 
-/** The engine that the words name; `warn` is told why it is the plain one, where that was not asked for. */
+/** The engine that the words name; `warn` hears why it is the plain one, where that was not asked for. */
 export async function engineOf({ engine: which }: Learning, warn?: (message: string) => void) {
   const { engine, reason } = await chooseEngine(which)
   if (reason && which === 'auto') warn?.(`the plain engine trains: ${reason}`)

@@ -24,7 +24,7 @@ export interface Objective {
 }
 
 /**
- * Reads the objective off the data and the task (a guess, unless told). Throws one sentence where the labels or targets
+ * Infers the objective from the data and the task (guessed, unless given). Throws one sentence where the labels or targets
  * fit no output.
  */
 export function objectiveOf(model: Model, data: Dataset, told?: Task): Objective {

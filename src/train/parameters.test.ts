@@ -1,4 +1,4 @@
-/** What is trained of a model, and what is told apart as staying as it is. */
+/** What is trained of a model, and what is not. */
 import { expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Node, Tensor } from '../model.ts'

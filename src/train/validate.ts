@@ -54,7 +54,7 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
   return { loss: loss / data.length, ...(objective.kind === 'numbers' ? {} : { accuracy: correct / data.length }) }
 }
 
-/** What people are told: the accuracy, or the root of the mean squared error of numbers. */
+/** What is reported: the accuracy, or the root of the mean squared error of numbers. */
 export function scoreOf({ accuracy, loss }: Validation): number {
   return accuracy ?? Math.sqrt(loss)
 }

@@ -290,7 +290,7 @@ export function scaled(channels: number, width: number): number {
   return Math.max(1, Math.round(channels * width))
 }
 
-/** The options with every default filled in: 1000 classes of 3x224x224 images unless told. */
+/** The options with every default filled in: 1000 classes of 3x224x224 images by default. */
 export function netDefaults(options: NetOptions, defaults: Partial<NetOptions> = {}): Required<NetOptions> {
   const base = { classes: 1000, inputShape: [3, 224, 224] as const, width: 1, seed: 0, initialize: true }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
