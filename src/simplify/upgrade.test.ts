@@ -6,7 +6,7 @@ import { parseModel } from '../onnx/parse-text.ts'
 import { printModel } from '../onnx/text.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { openSession } from '../runtime/session.ts'
-import { bytesOf } from '../tensor/dtype.ts'
+import { bytesOf, floats } from '../tensor/dtype.ts'
 import { modelsFolder, needsModels, randomFeeds, realModel } from '../testing/real-models.ts'
 import { upgradeOpset } from './upgrade.ts'
 
@@ -145,4 +145,17 @@ describe.skipIf(!modelsFolder)(`real models${needsModels}`, () => {
     const m = realModel(name)
     await expectSame(m, upgradeOpset(m, target))
   })
+})
+
+test('numbers that become inputs are stored in the type of the data', () => {
+  const text = (type: string): string =>
+    `ir 4\nopset 9\ngraph g {\n in x: ${type}[2]\n out y: ${type}[2]\n y = Clip(x) {min: -0.5, max: 0.25}\n}`
+  for (const type of ['float16', 'float32', 'float64'] as const) {
+    const { initializers } = upgradeOpset(parseModel(text(type)), 13).graph
+    expect([...initializers.values()].map((t) => [t.dtype, floats(t)[0]])).toEqual([
+      [type, -0.5],
+      [type, 0.25],
+    ])
+  }
+  expect(() => upgradeOpset(parseModel(text('int32')), 13)).toThrow(/its "min" for int32/)
 })
