@@ -213,7 +213,7 @@ export function eachHeld(
   }
   for (const v of [...model.graph.inputs, ...model.graph.outputs]) holdValue(v.name)
   for (const node of model.graph.nodes) {
-    for (const name of capturedBy(node)) holdValue(name, node)
+    for (const name of [...capturedBy(node), ...(couplings.get(node)?.shared ?? [])]) holdValue(name, node)
     if (couplings.has(node) || constant(node.outputs[0])) continue
     for (const name of [...node.inputs, ...node.outputs]) holdValue(name, node)
   }

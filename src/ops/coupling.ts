@@ -52,6 +52,8 @@ export interface Mix {
 export interface Coupling {
   readonly ties: readonly Tie[]
   readonly cuts: readonly Cut[]
+  /** Values of one channel that all others meet: they stay, and tie nothing. */
+  readonly shared?: readonly string[]
   readonly mix?: Mix
   /** A recurrent layer: what it makes depends on all channels that it reads, and on its own. */
   readonly recurrence?: { readonly reads: string; readonly makes: readonly string[] }
@@ -129,7 +131,7 @@ const batchNormalization: Row = (node, context) => {
   return tied(node, context, cuts)
 }
 
-/** Values of the same shape tie channel by channel; a constant broadcasts over channels or is cut with them. */
+/** Values of as many channels tie channel by channel, and one of a single channel meets all; a constant broadcasts over channels or is cut with them. */
 const elementwise: Row = (node, { dims, axis: axisOf, constant }) => {
   const [output] = node.outputs
   const out = dims(output)
@@ -137,6 +139,7 @@ const elementwise: Row = (node, { dims, axis: axisOf, constant }) => {
   if (!out || node.attributes.broadcast || node.attributes.axis) return undefined
   const ties: Tie[] = []
   const cuts: Cut[] = []
+  const shared: string[] = []
   for (const [at, name] of node.inputs.entries()) {
     const stored = constant(name)
     if (stored) {
@@ -146,12 +149,16 @@ const elementwise: Row = (node, { dims, axis: axisOf, constant }) => {
       if (axis >= 0 && stored.dims[axis] === out[0] && out[0] > 1) cuts.push({ at, axis, follows: output })
     } else {
       const shape = dims(name)
-      if (!shape || shape.length !== out.length || shape[0] !== out[0] || axisOf(name) !== axisOf(output))
-        return undefined
+      if (!shape || shape.length !== out.length || axisOf(name) !== axisOf(output)) return undefined
+      if (shape[0] === 1 && out[0] > 1) {
+        shared.push(name)
+        continue
+      }
+      if (shape[0] !== out[0]) return undefined
       ties.push({ input: name, output, from: identity(out[0]) })
     }
   }
-  return ties.length > 0 ? { ties, cuts } : undefined
+  return ties.length > 0 ? { ties, cuts, ...(shared.length > 0 ? { shared } : {}) } : undefined
 }
 
 const concat: Row = (node, { dims }) => {

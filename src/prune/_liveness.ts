@@ -38,8 +38,8 @@ export function readChannels(view: ChannelView, known: Float64Array): Uint8Array
       for (const name of node.inputs) mark(name)
       continue
     }
-    const { ties, mix, recurrence } = coupling
-    for (const name of recurrence ? [recurrence.reads, ...recurrence.makes] : []) mark(name)
+    const { ties, mix, recurrence, shared } = coupling
+    for (const name of [...(recurrence ? [recurrence.reads, ...recurrence.makes] : []), ...(shared ?? [])]) mark(name)
     const scale = node.op === 'BatchNormalization' ? floats(view.constant(node.inputs[1]) as Tensor) : undefined
     for (const { input, output, from } of ties) {
       const [a, b] = [range(input).start, range(output).start]
@@ -170,8 +170,8 @@ function pairConstants({ dims, axis, constant, range }: ChannelView, node: Node,
   const [a, b] = node.inputs.map((name): ((k: number) => number) => {
     const stored = constant(name)
     if (!stored) {
-      const { start } = range(name)
-      return (k) => known[start + k]
+      const { start, count } = range(name)
+      return (k) => known[start + (k % count)]
     }
     // Aligned from the right; a stored tensor without the axis of the channels is the same for all.
     const each = uniformAlong(stored, Math.max(-1, stored.dims.length - before))

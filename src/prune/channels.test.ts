@@ -24,6 +24,7 @@ import {
   realModel,
 } from '../testing/real-models.ts'
 import { recurrentNet, transformer } from '../testing/sequence-nets.ts'
+import { netBuilder } from '../testing/small-nets.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { googlenet } from '../zoo/googlenet.ts'
 import { mobilenetV2 } from '../zoo/mobilenet.ts'
@@ -98,6 +99,29 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
     expect(await expectAsMasked(net, feeds)).toBeLessThan(0.9)
     const up = openChannels(net).groups.find((g) => g.name === 'up.w')
     expect(up).toMatchObject({ units: 32, held: new Map() })
+  })
+
+  it('values of one channel that meet all others: a mask that is an input, attention over places', async () => {
+    const b = netBuilder(4)
+    const conv = (x: string, k: string, from: number, to: number): string =>
+      b.op('Conv', [x, b.weight(k, [to, from, 3, 3]), b.weight(`${k}.b`, [to], 50)], { pads: [1, 1, 1, 1] })
+    const a = b.op('Mul', [b.op('Relu', [conv('x', 'c0', 3, 8)]), 'mask'])
+    const c = b.op('Relu', [conv(a, 'c1', 8, 12)])
+    const gated = b.op('Mul', [b.op('Sigmoid', [conv(c, 'gate', 12, 1)]), c])
+    const y = conv(gated, 'c2', 12, 2)
+    const net = makeModel({
+      nodes: b.nodes,
+      initializers: b.initializers,
+      inputs: [valueInfo('x', 'float32', ['N', 3, 8, 8]), valueInfo('mask', 'float32', ['N', 1, 8, 8])],
+      outputs: [valueInfo(y, 'float32', ['N', 2, 8, 8])],
+    })
+    expect(openChannels(net).groups.map((g) => [g.name, g.units - g.held.size])).toEqual([
+      ['c0', 8],
+      ['c1', 12],
+      ['gate', 0],
+      ['c2', 0],
+    ])
+    expect(await expectAsMasked(net, randomFeeds(net))).toBeLessThan(0.8)
   })
 
   it.each(['GRU', 'LSTM', 'RNN'] as const)('hidden units of a %s', async (op) => {

@@ -101,7 +101,8 @@ function groupsOf(view: ChannelView, layers: ReadonlySet<Node>): Groups {
   for (const n of view.model.graph.nodes) {
     const coupling = view.couplings.get(n)
     if (layers.has(n)) couplings.set(n, { ties: [], cuts: [] })
-    else if (coupling && isHomogeneous(n, view)) couplings.set(n, coupling)
+    // What one value adds to all channels is not scaled with them.
+    else if (coupling && !coupling.shared && isHomogeneous(n, view)) couplings.set(n, coupling)
   }
   const followed = { ...view, couplings, shared: [] }
   const classes = channelClasses(followed)
