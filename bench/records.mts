@@ -3,7 +3,8 @@
  * file, beside the network that it was made from, and the latency of both in ONNX Runtime (one image, one thread).
  *
  * Needs COPPICE_CIFAR10 or COPPICE_DATA (a folder with `cifar10` in it), and COPPICE_MODELS for the originals; what cannot be
- * measured without them is left out, and said. Run: npm run records [-- NAME ...]; writes bench/results/records.json.
+ * measured without them is left out, and said. Run: npm run records [-- NAME ...], and for the latency, on a quiet machine,
+ * npm run records -- --latency [NAME ...]; both write bench/results/records.json.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -35,7 +36,8 @@ const folder = join(import.meta.dirname, '../records')
 const resultFile = join(import.meta.dirname, 'results/records.json')
 const { COPPICE_DATA, COPPICE_MODELS, COPPICE_CIFAR10 = COPPICE_DATA && join(COPPICE_DATA, 'cifar10') } = process.env
 const names = readdirSync(folder).flatMap((f) => (f.endsWith('.cop') ? [f.slice(0, -4)] : []))
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : names
+const [given, isTimed] = [process.argv.slice(2).filter((a) => a !== '--latency'), process.argv.includes('--latency')]
+const wanted = given.length > 0 ? given : names
 const results = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, 'utf8')).results : {}
 
 for (const name of wanted) {
@@ -59,22 +61,23 @@ for (const name of wanted) {
   const original = join(COPPICE_MODELS ?? '', from.file)
   const before = COPPICE_MODELS && existsSync(original) ? readModel(readFileSync(original)) : undefined
   if (!before) console.log(`${name}: the original is not measured: COPPICE_MODELS names no folder with ${from.file}`)
-  const [{ feeds }] = fedBatches(batcher, test, 1)
-  const pair = before ? [before, after] : []
-  const contenders = pair.map((model, i) => ({
-    name: ['before', 'after'][i],
-    open: () => openSession(model, { threads: 1 }),
-    feeds,
-  }))
-  const latency = before ? await measureLatency(contenders, { maxMs: 60_000 }) : []
-  const { low, median, high } = latency[1]?.speedUp ?? {}
-  results[name] = {
-    from: from.file,
-    command,
-    ...(before ? { before: { ...(await measured(before)), bytes: readFileSync(original).byteLength } } : {}),
-    after: { ...(await measured(after)), bytes: packed.byteLength },
-    ...(median ? { speedUp: { median, low, high } } : {}),
-  }
+  if (isTimed && before) {
+    const [{ feeds }] = fedBatches(batcher, test, 1)
+    const contenders = [before, after].map((model, i) => ({
+      name: ['before', 'after'][i],
+      open: () => openSession(model, { threads: 1 }),
+      feeds,
+    }))
+    const [, { speedUp }] = await measureLatency(contenders, { maxMs: 60_000 })
+    results[name] = { ...results[name], speedUp }
+  } else if (!isTimed)
+    results[name] = {
+      from: from.file,
+      command,
+      ...(before ? { before: { ...(await measured(before)), bytes: readFileSync(original).byteLength } } : {}),
+      after: { ...(await measured(after)), bytes: packed.byteLength },
+      ...(results[name]?.speedUp ? { speedUp: results[name].speedUp } : {}),
+    }
   console.log(name, JSON.stringify(results[name]))
 }
 const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.version}`

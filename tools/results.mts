@@ -99,7 +99,7 @@ const tables: Record<string, () => string | undefined> = {
           percent(after.top1),
           before ? (100 * (before.top1 - after.top1)).toFixed(2) : '',
           before ? `**${(before.macs / after.macs).toFixed(2)} x**` : '',
-          speedUp ? speed(speedUp) : '',
+          speedUp ? speed(speedUp) : 'not measured',
           count(after.bytes),
         ]),
       )
