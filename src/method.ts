@@ -43,7 +43,7 @@ export interface Context {
   readonly checkpoint?: CheckpointStore
   /** Seeds every random draw. */
   readonly seed?: number
-  /** Told how far a long step is, as a share of 1. */
+  /** Told how far a long step is, as a share of 1: an estimate, which may fall. */
   readonly progress?: (done: number, what: string) => void
   /** Told what a person should know about the result. */
   readonly warn?: (message: string) => void

@@ -43,7 +43,7 @@ import { type CodedTensor, infoOf, plainInfo, splitIntoGroups, tensorCoder } fro
 export interface PackOptions {
   /** `fast` decodes several times faster, `max` is smallest and slowest. */
   readonly mode?: Mode
-  /** Called with the share done, 0 to 1. */
+  /** Called with the share of the time that is over, 0 to 1, at last 1. An estimate: it may fall. */
   readonly progress?: (share: number) => void
 }
 

@@ -226,7 +226,8 @@ describe('a packed model comes back byte for byte', () => {
     const first = packModel(model, { progress: (share) => shares.push(share) })
     expect(packModel(model)).toEqual(first)
     expect(shares.length).toBeGreaterThan(1)
-    expect([...shares].sort((a, b) => a - b)).toEqual(shares)
+    // Shares of the time, which is learnt on the way: they may fall, but not out of their range.
+    for (const share of shares) expect(share >= 0 && share <= 1, String(share)).toBe(true)
     expect(shares[shares.length - 1]).toBe(1)
   })
 })

@@ -140,7 +140,11 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
         }
       }
       const compared = judgedModel(other, task)
-      if (keptAll) {
+      if (keptAll && other === model) {
+        // The original beside itself need not run again.
+        let b = 0
+        for (const batch of options.inputs()) add(batch, keptAll[b], keptAll[b++])
+      } else if (keptAll) {
         let b = 0
         await eachBatch(compared, run, options, async (batch, values) => add(batch, keptAll[b++], values))
       } else {
