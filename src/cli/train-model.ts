@@ -11,12 +11,12 @@ import { saveModel, writeFileAtomic } from '../node/files.ts'
 import { count, percent } from '../report/format.ts'
 import { renderTraining } from '../report/train-html.ts'
 import { curveRecorder, describeTest, measures, type TestScore, type TrainReport } from '../report/train-report.ts'
+import { keeping } from '../retrain/finetune.ts'
 import { guessTask } from '../task/guess.ts'
 import { parseTask, type Task } from '../task/task.ts'
 import { engineOf, trainOptionsOf } from '../train/learning.ts'
 import { objectiveOf } from '../train/objective.ts'
 import type { Regime } from '../train/regime.ts'
-import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { type Progress, type TrainOptions, train } from '../train/train.ts'
 import { scoreOf, validate } from '../train/validate.ts'
 import type { Invocation } from './command.ts'
@@ -48,7 +48,7 @@ export async function trainModel(
   const { output, history, report: page } = flags
   const model = shapedModel(original, flags)
   const options = await readTrainFlags(flags, io)
-  for (const note of flags.keep === 'zeros' ? sayZeros(model) : []) io.say(`note: ${note}`)
+  for (const note of flags.keep && flags.keep !== 'none' ? sayZeros(model) : []) io.say(`note: ${note}`)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
   checkBatch(flags, data.batcher)
@@ -166,14 +166,14 @@ export function tell(p: Progress, io: Io): void {
 
 /** What the loop takes for a command's flags, with the engine that they name. */
 export async function readTrainFlags(flags: TrainFlags & TrainChoices, io: Io): Promise<Omit<TrainOptions, 'batcher'>> {
-  const { keep, seed, threads, freezeStatistics: frozenStatistics, checkpoint } = flags
+  const { keep = 'none', sharedStep = 'mean', seed, threads, freezeStatistics: frozenStatistics, checkpoint } = flags
   return {
     ...trainOptionsOf(flags, flagOf),
     engine: await engineOf(flags, io.say),
     seed,
     threads,
     frozenStatistics,
-    regimes: keep === 'zeros' ? [keepZeros()] : [],
+    regimes: keeping(keep, sharedStep),
     ...(checkpoint ? { checkpoint: { store: checkpointFile(checkpoint) } } : {}),
   }
 }

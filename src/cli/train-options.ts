@@ -49,7 +49,8 @@ export type TrainFlags = OptionsOf<ReturnType<typeof trainOptions>>
 export interface TrainChoices {
   /** The page with curves. */
   readonly report?: string
-  readonly keep?: 'zeros' | 'none'
+  readonly keep?: 'values' | 'zeros' | 'none'
+  readonly sharedStep?: 'mean' | 'sum'
   /** BatchNormalization keeps its statistics. */
   readonly freezeStatistics?: boolean
 }

@@ -27,7 +27,7 @@ export { type AdmmOptions, admm } from '../train/regimes/admm.ts'
 export { type DistillOptions, distill } from '../train/regimes/distill.ts'
 export { keepZeros } from '../train/regimes/keep-zeros.ts'
 export { l1, l2 } from '../train/regimes/penalty.ts'
-export { tie } from '../train/regimes/tie.ts'
+export { type TieOptions, tie } from '../train/regimes/tie.ts'
 export { topK } from '../train/regimes/top-k.ts'
 export {
   constant,

@@ -1,6 +1,7 @@
 /**
  * Training from the weights that a model has: after pruning or sharing, so that it grows back what it lost.
- * Weights that are zero stay zero by default, so that a pruned model stays pruned.
+ * Weights that are zero stay zero unless told otherwise, so that a pruned model stays pruned; and weights that share few
+ * values go on sharing them, so that the model stays as small: the values themselves learn.
  *
  * BatchNormalization keeps its statistics by default: those of data that is fed in another way than when the
  * network was trained (not cropped at random, say) can cost more accuracy than an epoch gains.
@@ -8,17 +9,26 @@
 import { defineMethod } from '../method.ts'
 import { expandGrids } from '../quantize/compact.ts'
 import { learningOptions } from '../train/learning.ts'
+import type { Regime } from '../train/regime.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
+import { tie, tieSteps } from '../train/regimes/tie.ts'
 import { train } from '../train/train.ts'
 import { trainingOf } from './_training.ts'
 
 export const finetuneChoices = {
   keep: {
     type: 'choice',
-    of: ['zeros', 'none'],
-    default: 'zeros',
+    of: ['values', 'zeros', 'none'],
+    default: 'values',
     value: 'what',
-    help: 'zeros: weights that are zero stay zero, so that a pruned model stays pruned; or none',
+    help: 'values: weights that are zero stay zero and weights that share few values go on sharing them, so that a model stays as small; zeros: only the first; or none',
+  },
+  sharedStep: {
+    type: 'choice',
+    of: tieSteps,
+    default: 'mean',
+    value: 'how',
+    help: 'how far a shared value moves: by the mean of the gradients of its weights, or by their sum',
   },
   updateStatistics: {
     type: 'boolean',
@@ -33,15 +43,22 @@ export const finetune = defineMethod({
   data: 'a training set with labels or targets',
   trains: true,
   options: { ...learningOptions({ epochs: 1, rate: 0.001 }), ...finetuneChoices },
-  async run(model, { keep, updateStatistics, ...learning }, context) {
+  async run(model, { keep, sharedStep, updateStatistics, ...learning }, context) {
     const { data, options } = await trainingOf('finetune', learning, context)
     const { checkpoint } = context
     const trained = await train(expandGrids(model), data, {
       ...options,
       frozenStatistics: !updateStatistics,
-      regimes: keep === 'zeros' ? [keepZeros()] : [],
+      regimes: keeping(keep, sharedStep),
       ...(checkpoint ? { checkpoint: { store: checkpoint } } : {}),
     })
     return trained.model
   },
 })
+
+export type Keep = 'values' | 'zeros' | 'none'
+
+/** What keeps a compressed model as small as it is. */
+export function keeping(keep: Keep, step: 'mean' | 'sum'): Regime[] {
+  return [...(keep === 'none' ? [] : [keepZeros()]), ...(keep === 'values' ? [tie({ step })] : [])]
+}

@@ -301,7 +301,7 @@ describe('penalties and projections', () => {
       weightsOf(net, 'fc2.w').map((v) => Math.round(v * 40) / 40),
     )
     const tied = withWeights(net, [shared])
-    const regimes = [tie(new Map([['fc2.w', floats(shared)]])), topK({ 'fc1.w': 1000 })]
+    const regimes = [tie({ names: ['fc2.w'] }), topK({ 'fc1.w': 1000 })]
     const { model } = await train(tied, training, options(tied, { regimes, learningRate: 0.01 }))
     expect(new Set(weightsOf(model, 'fc2.w')).size).toBeLessThanOrEqual(new Set(floats(shared)).size)
     expect(weightsOf(model, 'fc2.w')).not.toEqual(floats(shared))

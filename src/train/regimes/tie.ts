@@ -1,55 +1,136 @@
 /**
- * Fine-tuning of shared weights: what was equal before training stays equal (Han et al. 2016, arXiv:1510.00149). Each group
- * of equal values becomes its mean after each step, so that a group moves by the mean of its gradients.
+ * Trained centroids: the weights that share a value go on sharing it, and the value is what learns (Han et al. 2016,
+ * arXiv:1510.00149, section 3). While it trains, a weight is its codebook looked up by fixed indices, so that a value's
+ * gradient is the sum of its weights' gradients, ∂L/∂c_k = Σ ∂L/∂w_i over the weights i of cluster k. Zero stays zero.
+ *
+ * With `step` mean the gradient is divided by the size of the cluster: a value then moves about as far as a weight of its own
+ * would, whatever the cluster's size. It leaves as equal values in the tensors that the model had.
  */
-import { checksumOf, type Regime } from '../regime.ts'
+import { node } from '../../graph/build.ts'
+import { editGraph } from '../../graph/edit.ts'
+import { replaceTensors, weightTensors } from '../../graph/weights.ts'
+import type { Model, Node, Tensor } from '../../model.ts'
+import { macroDomain } from '../../ops/grad/rule.ts'
+import { floats, floatTensor, integerTensor } from '../../tensor/dtype.ts'
+import type { Regime } from '../regime.ts'
 
-interface Groups {
-  /** The group of each element. */
-  readonly of: Uint32Array
-  readonly count: number
+export const tieSteps = ['mean', 'sum'] as const
+
+export interface TieOptions {
+  /** Weights to tie; default: those that share few values (`sharesValues`). */
+  readonly names?: readonly string[]
+  /** Whether a value moves by the mean or by the sum of its weights' gradients; default mean. */
+  readonly step?: (typeof tieSteps)[number]
 }
 
-/** `reference` holds, by the parameter's name, the values that make the groups. */
-export function tie(reference: ReadonlyMap<string, Float32Array>): Regime {
-  const groups = new Map([...reference].map(([name, values]) => [name, groupsOf(values)]))
+/** Distinct values beyond which weights are no longer taken to share them on purpose. */
+const mostValues = 1024
+
+/** Whether at least four weights come on each distinct value, of at most 1,024. */
+export function sharesValues(tensor: Tensor): boolean {
+  const values = floats(tensor)
+  const seen = new Set<number>()
+  for (const v of values) {
+    seen.add(v)
+    if (seen.size > mostValues || 4 * seen.size > values.length) return false
+  }
+  return true
+}
+
+/** For weights that the model stores as float32. Throws, when it enters, where `names` has none of those. */
+export function tie({ names, step = 'mean' }: TieOptions = {}): Regime {
   return {
     id: 'tie',
-    digest: [...reference].map(([name, values]) => [name, checksumOf(values)]),
-    enter: () => ({
-      projections: [
-        {
-          apply: ({ weights }) => ({
-            weights: new Map(
-              [...groups].flatMap(([name, group]) => {
-                const values = weights.get(name)
-                return values ? [[name, groupMeans(values, group)] as const] : []
-              }),
-            ),
-          }),
+    digest: { names, step },
+    enter(model) {
+      const tied = tiedWeights(model, names).map((tensor) => ({ tensor, ...codebookOf(tensor) }))
+      if (tied.length === 0) return {}
+      const edit = editGraph(model)
+      const made = new Map<string, string>()
+      const codebooks = new Map<string, string>()
+      const lookups = tied.flatMap(({ tensor: { name, dims }, values, indices, sizes }) => {
+        const [book, index, weight] = ['values', 'indices', 'tied'].map((what) => edit.fresh(`${name}_${what}`))
+        made.set(name, weight)
+        codebooks.set(name, book)
+        edit.store(floatTensor(book, [values.length], values))
+        edit.store(integerTensor(index, 'int32', dims, indices))
+        if (step === 'sum') return [node('Gather', [book, index], [weight])]
+        // The same values, whose gradients arrive divided by the size of the cluster.
+        const [share, scaled, own] = ['shares', 'scaled', 'own'].map((what) => edit.fresh(`${name}_${what}`))
+        edit.store(
+          floatTensor(
+            share,
+            [sizes.length],
+            sizes.map((n) => 1 / n),
+          ),
+        )
+        return [
+          node('Mul', [book, share], [scaled]),
+          node('StraightThrough', [scaled, book], [own], {}, { domain: macroDomain }),
+          node('Gather', [own, index], [weight]),
+        ]
+      })
+      const reading = (n: Node): Node => ({ ...n, inputs: n.inputs.map((name) => made.get(name) ?? name) })
+      const books = new Set(codebooks.values())
+      return {
+        model: edit.finishWith([...lookups, ...model.graph.nodes.map(reading)]),
+        parameters: [...books],
+        projections: [
+          { mask: ({ name, values }) => (books.has(name) ? values.map((v) => (v === 0 ? 0 : 1)) : undefined) },
+        ],
+        leave: ({ graph: { initializers } }) => {
+          const values = (name: string): Float32Array =>
+            floats(initializers.get(codebooks.get(name) as string) as Tensor)
+          const indicesOf = new Map(tied.map(({ tensor, indices }) => [tensor.name, indices]))
+          const tensors = [...model.graph.initializers].map(([name, before]): [Tensor, Tensor] => {
+            const indices = indicesOf.get(name)
+            if (!indices) return [before, initializers.get(name) ?? before]
+            const book = values(name)
+            return [
+              before,
+              floatTensor(
+                name,
+                before.dims,
+                Float32Array.from(indices, (i) => book[i]),
+              ),
+            ]
+          })
+          return replaceTensors(model, new Map(tensors))
         },
-      ],
-    }),
+      }
+    },
   }
 }
 
-function groupsOf(values: Float32Array): Groups {
-  const index = new Map<number, number>()
-  const of = Uint32Array.from(values, (v) => {
-    const seen = index.get(v)
-    if (seen !== undefined) return seen
-    index.set(v, index.size)
-    return index.size - 1
+function tiedWeights(model: Model, names: readonly string[] | undefined): Tensor[] {
+  const known = weightTensors(model)
+    .filter(
+      ({ graph, name, tensor }) => graph === model.graph && tensor.dtype === 'float32' && graph.initializers.has(name),
+    )
+    .map(({ tensor }) => tensor)
+  if (!names) return known.filter(sharesValues)
+  return names.map((name) => {
+    const found = known.find((t) => t.name === name)
+    if (!found)
+      throw new Error(`tie: the model has no weight "${name}"; expected ${known.map((t) => t.name).join(', ')}`)
+    return found
   })
-  return { of, count: index.size }
 }
 
-function groupMeans(values: Float32Array, { of, count }: Groups): Float32Array {
-  const sums = new Float64Array(count)
-  const sizes = new Uint32Array(count)
-  for (let i = 0; i < of.length; i++) {
-    sums[of[i]] += values[i]
-    sizes[of[i]]++
-  }
-  return values.map((_, i) => sums[of[i]] / sizes[of[i]])
+interface Codebook {
+  readonly values: Float32Array
+  /** The place of each element's value. */
+  readonly indices: Int32Array
+  /** How many elements each value has. */
+  readonly sizes: Float32Array
+}
+
+function codebookOf(tensor: Tensor): Codebook {
+  const elements = floats(tensor)
+  const values = Float32Array.from(new Set(elements)).sort()
+  const place = new Map(Array.from(values, (v, i) => [v, i]))
+  const indices = Int32Array.from(elements, (v) => place.get(v) as number)
+  const sizes = new Float32Array(values.length)
+  for (const i of indices) sizes[i]++
+  return { values, indices, sizes }
 }
