@@ -103,10 +103,13 @@ describe('tie', () => {
     }
     const bytes = packModel(net).byteLength
     expect(packModel(tuned).byteLength).toBeLessThan(1.02 * bytes)
-    const free = await finetune(net, { epochs: 2, batch: 32, rate: 0.01, keep: 'zeros' }, { data, seed: 1 })
-    expect(packModel(free).byteLength).toBeGreaterThan(3 * bytes)
-    const small = await finetune(await compact(net), { epochs: 2, batch: 32, rate: 0.01 }, { data, seed: 1 })
-    expect(packModel(small).byteLength).toBeLessThan(1.05 * bytes)
+    const free = await finetune(net, { epochs: 1, batch: 32, rate: 0.01, keep: 'zeros' }, { data, seed: 1 })
+    expect(new Set(weight(free, 'fc2.w')).size).toBeGreaterThan(1000)
+    const compacted = await compact(net)
+    const { initializers } = (await finetune(compacted, { epochs: 1, batch: 32 }, { data, seed: 1 })).graph
+    expect([...initializers.values()].map((t) => t.dims)).toEqual(
+      [...compacted.graph.initializers.values()].map((t) => t.dims),
+    )
   })
 
   it('weights that differ are left alone; a wrong name is told', async () => {
