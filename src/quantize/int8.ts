@@ -119,11 +119,12 @@ function warnOfLeft(prepared: Model, { warn }: Context): void {
   }
 }
 
-function checkNames(model: Model, names: readonly string[]): void {
+/** Throws where a name is no node's. `subject` begins the message. */
+export function checkNames(model: Model, names: readonly string[], subject = 'int8'): void {
   const known = new Set([...graphsOf(model)].flatMap((g) => g.nodes.map(nodeName)))
   const wrong = names.find((name) => !known.has(name))
   if (wrong === undefined) return
-  throw new Error(`int8: excludeNodes has "${wrong}", which is no node of the model${didYouMean(wrong, known)}`)
+  throw new Error(`${subject}: excludeNodes has "${wrong}", which is no node of the model${didYouMean(wrong, known)}`)
 }
 
 /**
