@@ -5,8 +5,8 @@
  *   npx tsx bench/two-checkouts.mts BEFORE AFTER [TASK…] [--rounds 5] [--net lenet5]
  *
  * BEFORE and AFTER are folders with their node_modules. Writes bench/results/two-checkouts.json (tasks that were not run keep
- * their rows). Seconds of whole commands, from source, start of the process included; steps in ms. `ratio` is the median
- * over the rounds of after / before.
+ * their rows). Commands run whole and from source, start of the process included: seconds by the clock, and of all cores,
+ * which other work on the machine changes less; steps in ms. `ratio` is the median over the rounds of after / before.
  */
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -29,20 +29,25 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 const model = join(folder, 'model.onnx')
 const packed = join(folder, 'model.cop')
 
+interface Taken {
+  readonly clock: number
+  /** Of all cores. */
+  readonly cores?: number
+}
+
 /** Runs a command of one checkout; gives the seconds that it took. */
-function coppice(side: Side, ...args: readonly string[]): number {
+function coppice(side: Side, ...args: readonly string[]): Taken {
   const start = performance.now()
   const main = join(checkouts[side], 'src/cli/main.ts')
-  const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', main, ...args], {
-    cwd: checkouts[side],
-    encoding: 'utf8',
-  })
+  const timed = ['-c', 'TIMEFORMAT="%U %S"; time "$@"', 'timed', process.execPath, '--import', 'tsx', main, ...args]
+  const { status, stderr } = spawnSync('bash', timed, { cwd: checkouts[side], encoding: 'utf8' })
   if (status !== 0 && status !== 2) throw new Error(`${side}: coppice ${args[0]} ended with ${status}: ${stderr}`)
-  return (performance.now() - start) / 1000
+  const [user, system] = (stderr.trim().split('\n').at(-1) ?? '').split(' ').map(Number)
+  return { clock: (performance.now() - start) / 1000, cores: user + system }
 }
 
 const data = ['--data', 'digits:2000']
-const commands: Readonly<Record<string, (side: Side) => number>> = {
+const commands: Readonly<Record<string, (side: Side) => Taken>> = {
   scan: (side) => coppice(side, 'scan', model, ...data, '--samples', '500', '-o', join(folder, `${side}.json`)),
   compress: (side) => coppice(side, 'compress', model, ...data, '-o', join(folder, `${side}.onnx`)),
   pack: (side) => coppice(side, 'pack', model, '-o', join(folder, `${side}.cop`)),
@@ -80,8 +85,8 @@ function median(list: readonly number[]): number {
   return sorted[sorted.length >> 1]
 }
 
-async function inTurn(measure: (side: Side) => number | Promise<number>): Promise<Record<Side, number[]>> {
-  const times: Record<Side, number[]> = { before: [], after: [] }
+async function inTurn(measure: (side: Side) => Taken | Promise<Taken>): Promise<Record<Side, Taken[]>> {
+  const times: Record<Side, Taken[]> = { before: [], after: [] }
   for (let round = 0; round < rounds; round++) {
     const order: readonly Side[] = round % 2 === 0 ? ['before', 'after'] : ['after', 'before']
     for (const side of order) times[side].push(await measure(side))
@@ -89,16 +94,23 @@ async function inTurn(measure: (side: Side) => number | Promise<number>): Promis
   return times
 }
 
-function row(times: Record<Side, number[]>, unit: string) {
-  const of = (list: readonly number[]) => ({ median: median(list), least: Math.min(...list), most: Math.max(...list) })
-  const ratio = median(times.after.map((t, i) => t / times.before[i]))
-  return { unit, rounds, before: of(times.before), after: of(times.after), ratio }
+function row(taken: Record<Side, Taken[]>, unit: string) {
+  const by = (kind: keyof Taken) => {
+    const [earlier, later] = [taken.before, taken.after].map((list) => list.map((t) => t[kind] ?? 0))
+    const of = (list: readonly number[]) => ({
+      median: median(list),
+      least: Math.min(...list),
+      most: Math.max(...list),
+    })
+    return { before: of(earlier), after: of(later), ratio: median(later.map((t, i) => t / earlier[i])) }
+  }
+  return { unit, rounds, ...by('clock'), ...(taken.before[0].cores === undefined ? {} : { ofAllCores: by('cores') }) }
 }
 
 async function steps() {
   const workers = { before: await worker('before'), after: await worker('after') }
   for (const w of Object.values(workers)) await w.run(20)
-  const times = await inTurn((side) => workers[side].run(60))
+  const times = await inTurn(async (side) => ({ clock: await workers[side].run(60) }))
   for (const w of Object.values(workers)) w.end()
   return row(times, 'ms per step')
 }
