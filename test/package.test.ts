@@ -19,7 +19,7 @@ const run = promisify(execFile)
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 /** What `npm install coppice onnxruntime-node onnxruntime-web @types/node` would put beside the package. */
-const dependencies = ['commander', 'onnxruntime-common', 'onnxruntime-node', 'onnxruntime-web', '@types']
+const dependencies = ['commander', 'ml-matrix', 'onnxruntime-common', 'onnxruntime-node', 'onnxruntime-web', '@types']
 
 const strict = {
   compilerOptions: {

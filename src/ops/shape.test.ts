@@ -771,8 +771,9 @@ describe('graphs within graphs', () => {
 test('every rule is compared with ONNX Runtime, here or as a twin of one that is', () => {
   const tested = new Set(cases.map((c) => (c.node.domain ? `${c.node.domain}.` : '') + c.node.op))
   // ONNX Runtime 1.30 has no kernel for some; control flow and sequences are compared above. Of most others ONNX's own tests say what is
-  // right (bench/onnx-node-tests.mts).
-  expect(shapeRules().filter((op) => !tested.has(op))).toMatchInlineSnapshot(`
+  // right (bench/onnx-node-tests.mts). Operators of training graphs alone are lowered before ONNX Runtime sees them.
+  const foreign = shapeRules().filter((op) => !op.startsWith('coppice.'))
+  expect(foreign.filter((op) => !tested.has(op))).toMatchInlineSnapshot(`
     [
       "Affine",
       "BitCast",
