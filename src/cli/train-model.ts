@@ -1,7 +1,5 @@
 /** What `coppice train` and `coppice finetune` share: a run from data spec to written model. */
 
-import type { BoundBatcher } from '../data/batcher.ts'
-import { splitDataset } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
 import { inspectModel } from '../inspect.ts'
@@ -14,7 +12,7 @@ import { curveRecorder, describeTest, measures, type TestScore, type TrainReport
 import { keeping } from '../retrain/finetune.ts'
 import { guessTask } from '../task/guess.ts'
 import { parseTask, type Task } from '../task/task.ts'
-import { engineOf, trainOptionsOf } from '../train/learning.ts'
+import { engineOf, halvesOf, trainOptionsOf } from '../train/learning.ts'
 import { objectiveOf } from '../train/objective.ts'
 import type { Regime } from '../train/regime.ts'
 import { type Progress, type TrainOptions, train } from '../train/train.ts'
@@ -51,16 +49,16 @@ export async function trainModel(
   for (const note of flags.keep && flags.keep !== 'none' ? sayZeros(model) : []) io.say(`note: ${note}`)
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
-  checkBatch(flags, data.batcher)
-  const { validation: share, seed } = flags
-  const [training, heldBack] = share > 0 ? splitDataset(data.splits.train, share, seed) : [data.splits.train]
+  const { batcher, splits } = data
+  const { seed } = flags
+  const { training, heldBack } = halvesOf({ train: splits.train, batcher }, flags, { seed, called: flagOf })
   const { curve, add } = curveRecorder()
   const task = taskOf(model, training, flags)
   const start = performance.now()
   const result = await train(model, training, {
     ...options,
     regimes: [...(options.regimes ?? []), ...regimes],
-    batcher: data.batcher,
+    batcher,
     task,
     ...(heldBack ? { validation: heldBack } : {}),
     signal,
@@ -127,12 +125,6 @@ function sayZeros(model: Model): string[] {
     `${count(zeros)} of ${count(all)} weights are zero and stay zero; --keep none trains them too`,
     ...(empty.length > 0 ? [`all weights of ${empty.join(', ')} are zero, so nothing is learnt there`] : []),
   ]
-}
-
-/** A model whose batch axis is fixed is trained in batches of that size, or not at all. */
-export function checkBatch({ batch }: TrainFlags, { batchSize }: BoundBatcher): void {
-  if (batchSize !== undefined && batch !== batchSize)
-    throw new Error(`--batch: ${batch}; expected ${batchSize}, the one size that the model's input takes`)
 }
 
 /** The options as the command line takes them: files left out, and switches that are off. */

@@ -35,6 +35,8 @@ export interface DataHandle {
   /** What methods train on; absent where inputs are random or given as batches. Never test data. */
   readonly train?: Dataset
   readonly batcher?: BoundBatcher
+  /** How many samples are taken where a method does not say. */
+  readonly usual?: Partial<Take>
   /** Batches of inputs. The same call gives the same ones. */
   calibration(take?: Partial<Take>): Iterable<Feeds>
   /** Batches of inputs with the class of each sample; absent without labels. Throws where the model takes more samples per call than there are. */
@@ -59,6 +61,7 @@ export function dataHandle(
   return {
     train,
     batcher,
+    usual,
     *calibration(take) {
       for (const { feeds } of drawn(take).batches) yield feeds
     },

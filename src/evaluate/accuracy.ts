@@ -2,23 +2,17 @@
 
 import type { BoundBatcher } from '../data/batcher.ts'
 import type { Dataset } from '../data/dataset.ts'
-import { fedBatches } from '../data/fed-batches.ts'
-import { stopIfAborted } from '../errors.ts'
 import type { Value } from '../method.ts'
 import type { Session } from '../runtime/session.ts'
-import { type AnswerScore, AnswerTally } from '../task/answer-tally.ts'
+import { type AnswerScore, type ScoreOptions, scoreAnswers } from '../task/answer-tally.ts'
 import type { OutputTask } from '../task/task.ts'
 import { floatValues } from '../tensor/dtype.ts'
 
-export interface EvaluateOptions {
-  /** Samples a call; default 100. Models that take one batch size get that. */
-  readonly batchSize?: number
+export interface EvaluateOptions extends Omit<ScoreOptions, 'keep'> {
   /** The output that the answers judge, and how; default: the first, as classes. */
   readonly task?: OutputTask
   /** Keeps every sample's scores. */
   readonly keepLogits?: boolean
-  readonly progress?: (done: number, what: string) => void
-  readonly signal?: AbortSignal
 }
 
 export interface Accuracy {
@@ -69,25 +63,16 @@ export async function evaluateAnswers(
   session: Session,
   batcher: BoundBatcher,
   dataset: Dataset,
-  options: EvaluateOptions & { readonly keep?: (scores: Value, count: number) => void } = {},
+  options: EvaluateOptions & ScoreOptions = {},
 ): Promise<AnswerScore> {
-  let { task } = options
-  let tally: AnswerTally | undefined
-  let done = 0
-  for (const { feeds, count, fed, indices } of fedBatches(batcher, dataset, options.batchSize)) {
-    stopIfAborted(options.signal, 'evaluate')
-    const output = task?.output ?? session.outputNames[0]
-    const scores = (await session.run(feeds, [output]))[output]
-    task ??= asClasses(scores, output)
-    if (task.kind === 'classes' && task.axis !== undefined) checkClasses(scores, task, dataset)
-    tally ??= new AnswerTally(task, dataset)
-    tally.add(scores, indices, fed)
-    options.keep?.(scores, count)
-    done += count
-    options.progress?.(done / dataset.length, 'evaluating')
+  const { task, ...rest } = options
+  const output = task?.output ?? session.outputNames[0]
+  const taskOf = (value: Value): OutputTask => {
+    const known = task ?? asClasses(value, output)
+    if (known.kind === 'classes' && known.axis !== undefined) checkClasses(value, known, dataset)
+    return known
   }
-  if (!tally) throw new Error(`${dataset.id}: it has no samples; expected some to evaluate on`)
-  return tally.result()
+  return scoreAnswers(session, { batcher, dataset }, { output, taskOf }, rest)
 }
 
 /** Scores along the only axis behind the samples that is not 1. */

@@ -1,12 +1,14 @@
 /** What methods that train make of their context. */
-import { splitDataset } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
+import { dataHandle } from '../data/handle.ts'
 import type { Context } from '../method.ts'
-import { engineOf, type Learning, trainOptionsOf } from '../train/learning.ts'
+import { engineOf, halvesOf, type Learning, trainOptionsOf } from '../train/learning.ts'
 import type { TrainOptions } from '../train/train.ts'
 
 export interface Training {
   readonly data: Dataset
+  /** Its data are those that are trained on. */
+  readonly context: Context
   readonly options: Omit<TrainOptions, 'checkpoint'>
 }
 
@@ -15,19 +17,21 @@ export async function trainingOf(subject: string, learning: Learning, context: C
   const { data, task, seed = 0, signal, progress, warn } = context
   if (!data?.train || !data.batcher)
     throw new Error(`${subject}: there is no data to train on; expected a training set with labels or targets`)
-  const { batchSize } = data.batcher
-  if (batchSize !== undefined && learning.batch !== batchSize)
-    throw new Error(`${subject}: batch is ${learning.batch}; expected ${batchSize}, the one size that the model takes`)
-  const [training, validation] =
-    learning.validation > 0 ? splitDataset(data.train, learning.validation, seed) : [data.train]
+  const { train, batcher } = data
+  const called = (option: string): string => `${subject}: ${option}`
+  const { training, heldBack } = halvesOf({ train, batcher }, learning, { seed, called })
   return {
     data: training,
+    // What is held back must not be seen by what scores weights either.
+    context: heldBack
+      ? { ...context, data: dataHandle({ train: training, batcher }, { seed, usual: data.usual }) }
+      : context,
     options: {
-      ...trainOptionsOf(learning),
+      ...trainOptionsOf(learning, called),
       engine: await engineOf(learning),
-      batcher: data.batcher,
+      batcher,
       ...(task ? { task } : {}),
-      ...(validation ? { validation } : {}),
+      ...(heldBack ? { validation: heldBack } : {}),
       seed,
       signal,
       warn,

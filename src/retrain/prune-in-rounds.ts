@@ -98,14 +98,14 @@ export const pruneInRounds = defineMethod({
   trains: true,
   options: { ...learningOptions({ epochs: 1, rate: 0.01 }), ...pruneChoices },
   async run(model, options, context) {
-    const { data, options: training } = await trainingOf('prune-in-rounds', options, context)
+    const { data, context: inside, options: training } = await trainingOf('prune-in-rounds', options, context)
     const { finalEpochs } = options
     return pruneAndTrain(expandGrids(model), data, {
       ...pruneChoicesOf(options),
       training,
       ...(finalEpochs ? { finalTraining: { ...training, epochs: finalEpochs } } : {}),
       ...(context.checkpoint ? { checkpoint: context.checkpoint } : {}),
-      context,
+      context: inside,
     })
   },
 })

@@ -10,6 +10,7 @@ import { exampleModel, exampleTraining } from '../testing/test-method.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
 import { validate } from '../train/validate.ts'
 import { finetune } from './finetune.ts'
+import { pruneInRounds } from './prune-in-rounds.ts'
 
 const training = exampleTraining(4, 256)
 const data = dataHandle(training, { seed: 1 })
@@ -69,5 +70,19 @@ it('takes one batch size where the model does', async () => {
     batchSize: 16,
   })
   const context = { data: dataHandle({ train: training.train, batcher: fixed }, { seed: 1 }) }
-  await expect(finetune(exampleModel(), {}, context)).rejects.toThrow(/^finetune: batch is 64; expected 16/)
+  await expect(finetune(exampleModel(), {}, context)).rejects.toThrow(/^finetune: batch 64; expected 16/)
+})
+
+it('scores weights on what is trained on alone: what is held back is seen by none but validation', async () => {
+  const sizes = new Map<number, number>()
+  const spying = Object.assign((...args: Parameters<typeof training.batcher>) => {
+    sizes.set(args[0].length, (sizes.get(args[0].length) ?? 0) + 1)
+    return training.batcher(...args)
+  }, training.batcher)
+  const options = { sparsity: 0.5, score: 'taylor', validation: 0.25, epochs: 1, batch: 32 } as const
+  const handle = dataHandle({ train: training.train, batcher: spying }, { seed: 1, usual: { samples: 1000 } })
+  await pruneInRounds(exampleModel(), options, { data: handle, seed: 1 })
+  const { length } = training.train
+  // The drawn samples of the score are all that is trained on.
+  expect([...sizes.keys()].sort((a, b) => a - b)).toEqual([0.25 * length, 0.75 * length])
 })

@@ -1,4 +1,4 @@
-/** Outputs against the numbers that the data has. */
+/** Outputs against the answers that the data has. */
 import { expect, it } from 'vitest'
 import { random } from '../tensor/random.ts'
 import { AnswerTally } from './answer-tally.ts'
@@ -48,4 +48,55 @@ it('counts positions that have a class, and leaves out those that are marked', (
   const out = samplesOf(value, { fed: 2, count: 2 })
   decisions.add(out, out, answersFor(dataset, [0, 1], 2))
   expect(decisions.finish().right).toMatchObject({ before: 3 / 5, after: 3 / 5, total: 5 })
+})
+
+const classAtEach = (data: Float32Array) => ({
+  id: 'd',
+  length: 2,
+  fields: {},
+  targets: { shape: [3], data, kind: 'values' as const },
+})
+
+it('a class at each position of a sequence is compared as a class, along any axis', () => {
+  // Two samples of three positions with four classes: the largest score is at the answer, but for one.
+  const answers = [3, 0, 2, 1, 1, 3]
+  const decided = [3, 0, 2, 1, 0, 3]
+  const last = new Float32Array(24)
+  const middle = new Float32Array(24)
+  decided.forEach((c, i) => {
+    last[i * 4 + c] = 5
+    middle[Math.floor(i / 3) * 12 + c * 3 + (i % 3)] = 5
+  })
+  const loss = 5 / 6 + (Math.log(3 + Math.exp(5)) - 5)
+  for (const [dims, data, axis] of [
+    [[2, 3, 4], last, 2],
+    [[2, 4, 3], middle, 1],
+  ] as const) {
+    const tally = new AnswerTally(
+      { output: 'y', kind: 'tokens', axis, why: '' },
+      classAtEach(Float32Array.from(answers)),
+    )
+    tally.add({ dtype: 'float32', dims, data }, [0, 1])
+    expect(tally.result().accuracy).toBeCloseTo(5 / 6, 12)
+    expect(tally.result().loss).toBeCloseTo(loss, 6)
+  }
+})
+
+it('a class that the output has no score for is named with its sample', () => {
+  const answers = Float32Array.from([3, 0, 2, 1, 4, 3])
+  const tally = new AnswerTally({ output: 'y', kind: 'tokens', axis: 2, why: '' }, classAtEach(answers))
+  const value = { dtype: 'float32', dims: [2, 3, 4], data: new Float32Array(24) }
+  expect(() => tally.add(value, [0, 1])).toThrow('d: sample 1 is of class 4; expected 0 to 3, the scores of output "y"')
+})
+
+it('the loss of a yes or no counts answers between them as they are', () => {
+  const answers = Float32Array.from([1, 0.25, 0, 0.75, 1, 0.5])
+  const logits = Float32Array.from([2, -1, -3, 0.5, -0.25, 0])
+  const tally = new AnswerTally({ output: 'y', kind: 'labels', why: '' }, classAtEach(answers))
+  tally.add({ dtype: 'float32', dims: [2, 3], data: logits }, [0, 1])
+  const each = answers.map(
+    (a, i) => -a * Math.log(1 / (1 + Math.exp(-logits[i]))) - (1 - a) * Math.log(1 / (1 + Math.exp(logits[i]))),
+  )
+  expect(tally.result().loss).toBeCloseTo(each.reduce((a, b) => a + b) / 6, 5)
+  expect(tally.result().accuracy).toBeCloseTo(5 / 6, 12)
 })

@@ -1,11 +1,19 @@
-/** An output against the answers that the data has: one loop for accuracy, losses and explained variance. */
+/**
+ * An output against the answers that the data has: the one place that counts accuracy, losses and explained variance, and the
+ * one loop over a data set that does it.
+ */
+
+import type { BoundBatcher } from '../data/batcher.ts'
 import type { Dataset } from '../data/dataset.ts'
+import { fedBatches } from '../data/fed-batches.ts'
+import { stopIfAborted } from '../errors.ts'
 import type { Value } from '../method.ts'
+import type { Session } from '../runtime/session.ts'
 import { answersFor, labelAt } from './answers.ts'
 import { decisionsOf } from './decisions.ts'
 import { samplesOf } from './samples.ts'
 import { binaryCrossEntropy, crossEntropy, logitOf, rowsAlong } from './scores.ts'
-import type { OutputTask } from './task.ts'
+import { isYesOrNo, type OutputTask } from './task.ts'
 
 export interface AnswerScore {
   readonly samples: number
@@ -18,7 +26,7 @@ export interface AnswerScore {
   readonly explained?: number
   /** Root mean square error, for numbers. */
   readonly rmse?: number
-  /** Mean over samples of the cross-entropy of classes, or of the squared error of numbers; absent without scores. */
+  /** Mean over decisions of the cross-entropy of classes or of yes and no, or of the squared error of numbers; absent without scores. */
   readonly loss?: number
 }
 
@@ -45,7 +53,7 @@ export class AnswerTally {
     const answers = answersFor(dataset, indices, out.samples)
     this.samples += out.samples
     if (task.kind === 'numbers') {
-      this.addNumbers(out, answers.rows)
+      this.addNumbers(out, answers.rows ?? (answers.labels && { data: answers.labels, width: 1 }))
       return
     }
     const { classes, positions, rank } = decisionsOf(out, task)
@@ -55,17 +63,23 @@ export class AnswerTally {
         `${dataset.id}: ${answers.labels ? 1 : (answers.rows?.width ?? 0)} answers per sample; expected ${positions}, as the output "${task.output}" [${value.dims}] decides`,
       )
     const scores = task.axis === undefined ? undefined : rowsAlong(out.dims, task.axis)
-    const yesOrNo = task.axis === undefined && task.kind !== 'classes' && task.kind !== 'tokens'
+    const width = task.axis === undefined ? 0 : out.dims[task.axis]
     for (let i = 0; i < classes.length; i++) {
       const label = labelOf(i)
       if (label === undefined) continue
       this.decisions++
       if (classes[i] === label) this.correct++
-      if (rank) this.within5 = (this.within5 ?? 0) + (rank(i, label) < 5 ? 1 : 0)
-      if (scores) this.addLoss(crossEntropy(out.data, scores.at(i), label, task.probabilities === true))
-      else if (yesOrNo) {
+      if (scores) {
+        if (!(label >= 0 && label < width))
+          throw new Error(
+            `${dataset.id}: sample ${indices[Math.floor(i / positions)]} is of class ${label}; expected 0 to ${width - 1}, the scores of output "${task.output}"`,
+          )
+        if (rank) this.within5 = (this.within5 ?? 0) + (rank(i, label) < 5 ? 1 : 0)
+        this.addLoss(crossEntropy(out.data, scores.at(i), label, task.probabilities === true))
+      } else if (isYesOrNo(task)) {
         const logit = logitOf(out.data[out.at(Math.floor(i / positions), i % positions)], task.probabilities === true)
-        this.addLoss(binaryCrossEntropy(logit, label === 1 ? 1 : 0))
+        // Answers may be shares between no and yes.
+        this.addLoss(binaryCrossEntropy(logit, answers.rows ? answers.rows.data[i] : label))
       }
     }
   }
@@ -76,7 +90,7 @@ export class AnswerTally {
 
   private addNumbers(
     out: ReturnType<typeof samplesOf>,
-    rows: { readonly data: Float32Array; readonly width: number } | undefined,
+    rows: { readonly data: ArrayLike<number>; readonly width: number } | undefined,
   ): void {
     if (rows?.width !== out.size)
       throw new Error(
@@ -121,4 +135,35 @@ function explainedBy(numbers: readonly { readonly squares: number; readonly erro
   const parts = numbers.length <= fewNumbers ? numbers : [{ squares: total('squares'), error: total('error') }]
   const varying = parts.filter((p) => p.squares > 0)
   return varying.reduce((sum, p) => sum + (1 - p.error / p.squares), 0) / Math.max(1, varying.length)
+}
+
+export interface ScoreOptions {
+  /** Samples per call; default 100. Models that take one batch size get that. */
+  readonly batchSize?: number
+  /** Handed each call's value of the output, of which the first `count` samples count. */
+  readonly keep?: (scores: Value, count: number) => void
+  readonly progress?: (done: number, what: string) => void
+  readonly signal?: AbortSignal
+}
+
+/** Runs a whole data set and scores one output. `taskOf` says how, once it has seen what the first call gave. */
+export async function scoreAnswers(
+  session: Session,
+  { batcher, dataset }: { readonly batcher: BoundBatcher; readonly dataset: Dataset },
+  { output, taskOf }: { readonly output: string; readonly taskOf: (value: Value) => OutputTask },
+  options: ScoreOptions = {},
+): Promise<AnswerScore> {
+  let tally: AnswerTally | undefined
+  let done = 0
+  for (const { feeds, count, fed, indices } of fedBatches(batcher, dataset, options.batchSize)) {
+    stopIfAborted(options.signal, 'evaluate')
+    const value = (await session.run(feeds, [output]))[output]
+    tally ??= new AnswerTally(taskOf(value), dataset)
+    tally.add(value, indices, fed)
+    options.keep?.(value, count)
+    done += count
+    options.progress?.(done / dataset.length, 'evaluating')
+  }
+  if (!tally) throw new Error(`${dataset.id}: it has no samples; expected some to evaluate on`)
+  return tally.result()
 }

@@ -1,4 +1,7 @@
 /** The options of training, as a table: the same words on the command line, in recipes and in code. */
+import type { BoundBatcher } from '../data/batcher.ts'
+import { splitDataset } from '../data/batches.ts'
+import type { Dataset } from '../data/dataset.ts'
 import type { OptionsOf, OptionTable } from '../options.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { adam, type Optimizer, sgd } from './optimizers.ts'
@@ -120,6 +123,29 @@ export function trainOptionsOf(
     averageDecay: learning.average,
     ...(crop > 0 || flip ? { augment: { crop, flip } } : {}),
   }
+}
+
+export interface Halves {
+  /** What is trained on, and what scores look at. */
+  readonly training: Dataset
+  /** What `validation` holds back; absent where that is 0. */
+  readonly heldBack?: Dataset
+}
+
+/**
+ * A training set as the words cut it. Throws one sentence where something is trained and the model takes another number of
+ * samples per call than the words say.
+ */
+export function halvesOf(
+  { train, batcher: { batchSize } }: { readonly train: Dataset; readonly batcher: BoundBatcher },
+  { validation, batch, epochs }: Pick<Learning, 'validation' | 'batch' | 'epochs'>,
+  { seed, called = (option) => option }: { readonly seed: number; readonly called?: Called },
+): Halves {
+  if (epochs > 0 && batchSize !== undefined && batch !== batchSize)
+    throw new Error(`${called('batch')} ${batch}; expected ${batchSize}, the one size that the model's input takes`)
+  if (validation === 0) return { training: train }
+  const [training, heldBack] = splitDataset(train, validation, seed)
+  return { training, heldBack }
 }
 
 /** The engine that the words name; `warn` hears why it is the plain one, where that was not asked for. */

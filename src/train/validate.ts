@@ -1,12 +1,11 @@
 /** Loss and accuracy of a model in inference form on data that training does not see. */
-import { batches } from '../data/batches.ts'
+import type { BoundBatcher } from '../data/batcher.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import type { Model } from '../model.ts'
-import { openSession } from '../runtime/session.ts'
-import { argmax, binaryCrossEntropy, crossEntropy, logitOf, rowsAlong } from '../task/scores.ts'
-import type { Task } from '../task/task.ts'
-import { floatValues } from '../tensor/dtype.ts'
-import { answersOf, type Objective, objectiveOf, onlyOutput } from './objective.ts'
+import { openSession, withSession } from '../runtime/session.ts'
+import { scoreAnswers } from '../task/answer-tally.ts'
+import type { OutputTask, Task } from '../task/task.ts'
+import { type Objective, objectiveOf, onlyOutput } from './objective.ts'
 
 export interface Validation {
   /**
@@ -31,27 +30,32 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
   if (data.length === 0) throw new Error(`${data.id}: it has no samples; expected some to validate on`)
   const objective = objectiveOf(model, data, options.task)
   const { output } = objective
-  const session = await openSession(onlyOutput(model, output), { threads: options.threads })
   const fixed = model.graph.inputs.some(
     (i) => typeof i.shape?.[0] === 'number' && !model.graph.initializers.has(i.name),
   )
-  let loss = 0
-  let correct = 0
-  try {
-    for (const indices of batches(data, options.batchSize)) {
-      // A fixed batch is filled up with its first sample, whose copies are not counted.
-      const fed = fixed ? Uint32Array.from({ length: options.batchSize }, (_, i) => indices[i] ?? indices[0]) : indices
-      const found = (await session.run(options.batcher(data, fed), [output]))[output]
-      const size = found.data.length / fed.length
-      const values = (floatValues(found) as Float32Array).subarray(0, size * indices.length)
-      const sums = judge(objective, { values, dims: found.dims }, { data, indices })
-      loss += sums.loss
-      correct += sums.correct
-    }
-  } finally {
-    await session.release()
-  }
-  return { loss: loss / data.length, ...(objective.kind === 'numbers' ? {} : { accuracy: correct / data.length }) }
+  const { batchSize } = options
+  const batcher: BoundBatcher = Object.assign((...given: Parameters<Batcher>) => options.batcher(...given), {
+    ...(fixed ? { batchSize } : {}),
+    notes: [],
+  })
+  const { loss = Number.NaN, accuracy } = await withSession(
+    () => openSession(onlyOutput(model, output), { threads: options.threads }),
+    (session) =>
+      scoreAnswers(
+        session,
+        { batcher, dataset: data },
+        { output, taskOf: ({ dims }) => taskOf(objective, dims.length) },
+        { batchSize },
+      ),
+  )
+  return { loss, ...(accuracy === undefined ? {} : { accuracy }) }
+}
+
+/** The output as the objective has it, for each of whose decisions the data has an answer. */
+function taskOf({ output, kind, axis = -1, probabilities }: Objective, rank: number): OutputTask {
+  const task = { output, probabilities, labelled: true, why: 'it is what learns' }
+  if (kind === 'classes') return { ...task, kind: 'tokens', axis: axis < 0 ? axis + rank : axis }
+  return { ...task, kind: kind === 'decisions' ? 'labels' : 'numbers' }
 }
 
 /** What is reported: the accuracy, or the root of the mean squared error of numbers. */
@@ -66,46 +70,4 @@ export async function validateClasses(model: Model, data: Dataset, options: Vali
   const { loss, accuracy } = await validate(model, data, options)
   if (accuracy === undefined) throw new Error(`${data.id}: its targets are numbers; expected labels`)
   return { loss, accuracy }
-}
-
-interface Judged {
-  readonly values: Float32Array | Float64Array
-  readonly dims: readonly number[]
-}
-
-/** Sums over samples. */
-function judge(
-  objective: Objective,
-  { values, dims }: Judged,
-  { data, indices }: { readonly data: Dataset; readonly indices: Uint32Array },
-): { loss: number; correct: number } {
-  const { kind, axis = -1, probabilities } = objective
-  const answers = answersOf(data, indices)
-  const at = axis < 0 ? axis + dims.length : axis
-  const width = kind === 'classes' ? dims[at] : 1
-  const rows = values.length / width
-  if (answers.length !== rows)
-    throw new Error(
-      `${data.id}: ${answers.length / indices.length} answers per sample; expected ${rows / indices.length}, as the model's output "${objective.output}" [${dims}] has`,
-    )
-  const classes = rowsAlong(dims, at)
-  let loss = 0
-  let correct = 0
-  for (let i = 0; i < rows; i++) {
-    const answer = answers[i]
-    if (kind === 'classes') {
-      if (!(answer >= 0 && answer < width))
-        throw new Error(
-          `${data.id}: sample ${indices[Math.floor((i * indices.length) / rows)]} is of class ${answer}; expected 0 to ${width - 1}, the model's outputs`,
-        )
-      loss += crossEntropy(values, classes.at(i), answer, probabilities)
-      if (argmax(values, classes.at(i)) === answer) correct++
-    } else if (kind === 'decisions') {
-      const logit = logitOf(values[i], probabilities)
-      loss += binaryCrossEntropy(logit, answer)
-      if (logit > 0 === answer > 0.5) correct++
-    } else loss += (values[i] - answer) ** 2
-  }
-  const share = indices.length / rows
-  return { loss: loss * share, correct: correct * share }
 }

@@ -1,7 +1,6 @@
 /** `coppice prune`: pruning, at once or in rounds with training between, then removal of dead units, then the test set. */
 
 import { crc32 } from '../../checksum.ts'
-import { splitDataset } from '../../data/batches.ts'
 import { dataHandle } from '../../data/handle.ts'
 import { packModel } from '../../formats/pack.ts'
 import { tensorsOf } from '../../graph/walk.ts'
@@ -17,13 +16,13 @@ import { bytes, count, countChange, percent, sizeDifference } from '../../report
 import { describeTest, type TestScore } from '../../report/train-report.ts'
 import { pruneChoices, pruneChoicesOf } from '../../retrain/prune-in-rounds.ts'
 import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
-import { trainOptionsOf } from '../../train/learning.ts'
+import { halvesOf, trainOptionsOf } from '../../train/learning.ts'
 import { defineCommand, type Invocation } from '../command.ts'
 import { asGiven, bindData, shapedModel } from '../data-options.ts'
 import { flagOf } from '../flags.ts'
 import { openToWork } from '../inputs.ts'
 import type { Io } from '../io.ts'
-import { checkBatch, readTrainFlags, taskOf, tell, testScore } from '../train-model.ts'
+import { readTrainFlags, taskOf, tell, testScore } from '../train-model.ts'
 import { trainOptions } from '../train-options.ts'
 
 const options = {
@@ -66,12 +65,11 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
   const original = expandGrids(openToWork(path, files))
   const model = shapedModel(original, flags)
   const data = await bindData(model, flags, io, signal)
-  const { epochs, seed, finalEpochs, validation: share } = flags
+  const { epochs, seed, finalEpochs } = flags
   if (!data && epochs > 0) throw new Error('prune: there is no data to train on; expected --data SPEC, or --epochs 0')
   const choices = readChoices(flags, original, io)
   if (!data && ['taylor', 'obd', 'obs'].includes(flags.score))
     throw new Error(`prune: score ${flags.score} needs data; expected --data SPEC`)
-  const [training, heldBack] = data && share > 0 ? splitDataset(data.splits.train, share, seed) : [data?.splits.train]
   const trains = data !== undefined && epochs > 0
   // Wrong words are told of also where nothing is trained.
   trainOptionsOf(flags, flagOf)
@@ -83,7 +81,9 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
     throw new Error(
       `--${unread === 'finalEpochs' ? 'final-epochs' : unread}: nothing is trained; expected --epochs above 0 with it`,
     )
-  if (data && options) checkBatch(flags, data.batcher)
+  const { training, heldBack } = data
+    ? halvesOf({ train: data.splits.train, batcher: data.batcher }, flags, { seed, called: flagOf })
+    : {}
   const task = data && taskOf(model, data.splits.train, flags)
   const shared = options &&
     data && {
