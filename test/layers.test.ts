@@ -40,7 +40,7 @@ const layers: Readonly<Record<string, string>> = {
   search: 'data evaluate graph inspect.ts ops prune quantize recipe.ts runtime simplify task tensor',
   compress: 'data evaluate formats graph onnx quantize recipe.ts search simplify task tensor',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
-  report: 'calibrate data evaluate formats graph recipe.ts runtime search task tensor train',
+  report: 'calibrate compress data evaluate formats graph recipe.ts runtime search task tensor train',
   // What threads do: the list that a pool's worker reads.
   'tasks.ts': 'formats quantize',
   node: 'data evaluate formats graph onnx search tasks.ts tensor train',

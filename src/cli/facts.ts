@@ -1,49 +1,5 @@
-/** What a report says of its inputs, without the folders of the machine that it was made on. */
+/** Reports without the folders of the machine that they were made on. */
 import { basename } from 'node:path'
-import { requiredInputs } from '../data/batcher.ts'
-import { hasImages } from '../data/dataset.ts'
-import type { BoundData } from '../data/handle.ts'
-import type { Model } from '../model.ts'
-import type { CalibrationSpec } from '../recipe.ts'
-import type { InputFacts } from '../report/report.ts'
-
-type Spec = Omit<CalibrationSpec, 'samples' | 'batchSize'>
-
-export interface FactOptions {
-  readonly data?: BoundData & { readonly spec: Spec }
-  readonly seed: number
-  /** As `--threads` says. */
-  readonly threads?: number
-}
-
-export function inputFacts(model: Model, { data, seed, threads }: FactOptions): InputFacts {
-  return {
-    inputs: requiredInputs(model).map(
-      ({ name, dtype, shape }) =>
-        `${name} ${dtype ?? 'of any type'} [${shape?.map((d) => d ?? '?').join(',') ?? '...'}]`,
-    ),
-    ...(data
-      ? {
-          data: data.spec.data,
-          samples: { training: data.splits.train.length, test: data.splits.test.length },
-          ...(hasImages(data.splits.test) ? { preprocessing: preprocessingInWords(data.spec) } : {}),
-        }
-      : {}),
-    seed,
-    ...(threads === undefined ? {} : { threads }),
-  }
-}
-
-function preprocessingInWords({ range = [0, 1], mean, std, channels, layout, resize }: Spec): string {
-  return [
-    `pixels 0..255 to ${range.join('..')}`,
-    ...(mean ? [`minus ${mean.join(', ')}`] : []),
-    ...(std ? [`over ${std.join(', ')}`] : []),
-    ...(channels ? [channels] : []),
-    ...(layout ? [layout] : []),
-    ...(resize ? ['resized (bilinear)'] : []),
-  ].join('; ')
-}
 
 /** The same value with the paths of a data spec cut down to their last part, wherever its texts name them. */
 export function withoutFolders<T>(value: T, spec: string | undefined): T {

@@ -16,7 +16,7 @@ import { checkOptions, type OptionsOf } from '../options.ts'
 import { Outlook, type Piece } from '../progress.ts'
 import type { CalibrationSpec, Recipe, Step } from '../recipe.ts'
 import { type CompressCosts, compressCosts } from '../search/costs.ts'
-import { goals } from '../search/goals.ts'
+import { type Goal, goals } from '../search/goals.ts'
 import { holdBack } from '../search/held-back.ts'
 import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
 import type { Found } from '../search/knob.ts'
@@ -50,10 +50,10 @@ export interface CompressOptions
   readonly compareSpeed?: (before: Model, after: Model) => Promise<SpeedUp>
 }
 
+type CompressTable = OptionsOf<typeof compressTable>
+
 /** All that a run needs to know. */
-interface Settings
-  extends Omit<CompressOptions, keyof typeof compressTable | 'progress'>,
-    OptionsOf<typeof compressTable> {
+interface Settings extends Omit<CompressOptions, keyof CompressTable | 'progress'>, CompressTable {
   readonly max: MaxLoss
   readonly original: Uint8Array
   readonly outlook: Outlook<Part>
@@ -79,7 +79,19 @@ function partsBehind({ packing, proving }: CompressCosts): Piece<Part>[] {
   ]
 }
 
+/** What was compressed, and how: all that a report needs to know of it. */
+export interface Source extends Pick<CompressOptions, 'data' | 'calibration'> {
+  readonly model: Model
+  /** The model as its inputs are written. */
+  readonly written: Model
+  readonly original: Uint8Array
+  readonly goal: Goal
+  readonly seed: number
+  readonly packMode: CompressTable['packMode']
+}
+
 export interface Compressed {
+  readonly from: Source
   readonly model: Model
   /** The file; the original's bytes where nothing smaller came out. */
   readonly onnx: Uint8Array
@@ -102,6 +114,8 @@ export interface Compressed {
   readonly kept: ReadonlyMap<string, string>
   readonly otherwise: string
   readonly notes: readonly string[]
+  /** What a person should know about how much the result shows; also told at once, to `warn`. */
+  readonly warnings: readonly string[]
 }
 
 export interface HeldBackLoss {
@@ -125,11 +139,26 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   const max = parseMaxLoss(checked.maxLoss)
   const costs = compressCosts(model, given.data)
   const outlook = new Outlook(partsAhead(costs), given.progress)
-  const options: Settings = { ...given, ...checked, max, costs, outlook, original: given.original ?? writeModel(model) }
+  const warnings: string[] = []
+  const warn = (message: string): void => {
+    warnings.push(message)
+    given.warn?.(message)
+  }
+  const options: Settings = {
+    ...given,
+    ...checked,
+    warn,
+    max,
+    costs,
+    outlook,
+    original: given.original ?? writeModel(model),
+  }
+  if (!options.data)
+    warn('no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC')
   const { goal, signal } = options
   const prepared = await prepare(model, options)
   const { task, scorer, search, trialOf, tidied } = prepared
-  for (const warning of scorer.warnings) options.warn?.(warning)
+  for (const warning of scorer.warnings) warn(warning)
   const notes: string[] = []
   let tightness = 1
   for (let attempt = 1; ; attempt++) {
@@ -148,6 +177,7 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
     }
     return {
       ...made,
+      from: sourceOf(model, options),
       decoded,
       task,
       ...(found.verdict.worst ? { heldBack: heldBackLoss(found.verdict.worst, task, scorer.on) } : {}),
@@ -156,8 +186,18 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
       floatForm: tidied.model,
       sensitivity: search.sensitivity,
       notes: [...notes, ...made.notes],
+      warnings,
     }
   }
+}
+
+function sourceOf(model: Model, options: Settings): Source {
+  const { original, goal, seed, packMode, data, calibration } = options
+  return { model, written: asWritten(model, options), original, goal, seed, packMode, data, calibration }
+}
+
+function asWritten(model: Model, { writtenInputs = new Map() }: Settings): Model {
+  return withInputShapes(model, writtenInputs)
 }
 
 interface Prepared {
@@ -238,11 +278,10 @@ async function encode(found: Found, prepared: Prepared, { model, options }: { mo
   const { original } = options
   const { tidied } = prepared
   const progress = options.outlook.begin('packing', 'packing')
-  const asWritten = (m: Model): Model => withInputShapes(m, options.writtenInputs ?? new Map())
   const result = async (of: { model: Model; onnx: Uint8Array; steps: readonly Step[]; notes: readonly string[] }) => ({
-    model: asWritten(of.model),
+    model: asWritten(of.model, options),
     onnx: of.onnx,
-    packed: await packModelOn(asWritten(of.model), {
+    packed: await packModelOn(asWritten(of.model, options), {
       mode: options.packMode,
       workers: options.workers,
       progress,
@@ -250,7 +289,7 @@ async function encode(found: Found, prepared: Prepared, { model, options }: { mo
     recipe: recipeOf(of.steps, prepared, options),
     notes: of.notes,
   })
-  const written = writeModel(asWritten(found.model))
+  const written = writeModel(asWritten(found.model, options))
   if (options.goal === 'speed' || written.byteLength < original.byteLength) {
     const steps = [...tidied.steps, ...found.steps]
     const notes = [...tidied.notes, ...found.notes]
@@ -267,7 +306,7 @@ async function encode(found: Found, prepared: Prepared, { model, options }: { mo
   const unquantised = isQuantised
     ? [whyRandomStays(model) ?? 'quantising did not make the .onnx smaller, so the weights keep their precision']
     : found.notes
-  const onnx = writeModel(asWritten(tidied.model))
+  const onnx = writeModel(asWritten(tidied.model, options))
   if (onnx.byteLength < original.byteLength && tidied.notes.length > 0) {
     const notes = [...tidied.notes, ...unquantised]
     return { ...(await result({ model: tidied.model, onnx, steps: tidied.steps, notes })), ...why }

@@ -2,6 +2,7 @@
 export { type ConstantRows, constantRows, type RowOptions } from '../report/constant-rows.ts'
 export { renderHtml } from '../report/html.ts'
 export type { InputFacts, LayerRow, Report, Untouched } from '../report/report.ts'
+export { type ReportOptions, reportOf } from '../report/report-of.ts'
 export { type ComparisonRow, comparisonRows, factRows, type JudgedRow, judgedRows } from '../report/rows.ts'
 export { renderScan, type ScanPage } from '../report/scan-html.ts'
 export { renderText } from '../report/text.ts'

@@ -102,7 +102,7 @@ export const trainQuantised = defineMethod({
   trains: true,
   options: { ...learningOptions({ epochs: 5, rate: 0.01 }), ...quantiseChoices },
   async run(model, settings, context) {
-    const { data, options } = await trainingOf('train-quantised', settings, context)
+    const { data, context: inside, options } = await trainingOf('train-quantised', settings, context)
     const integers = integerNode(model)
     if (integers)
       throw new Error(`train-quantised: ${integers.op} computes on integers already; expected a float model`)
@@ -110,7 +110,7 @@ export const trainQuantised = defineMethod({
     const { keep, distil, temperature, freezeAfter } = settings
     const prepared = await prepareForFakes(expandGrids(model))
     const inFloat = settings.activations === 'float'
-    const ranges = inFloat ? new Map() : await calibrateValues(prepared, settings, context)
+    const ranges = inFloat ? new Map() : await calibrateValues(prepared, settings, inside)
     const trained = await train(prepared, data, {
       ...options,
       frozenStatistics: Math.round(freezeAfter * options.epochs),

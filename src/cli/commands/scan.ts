@@ -14,6 +14,7 @@ import { writeModel } from '../../onnx/write.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
+import { type FactOptions, inputFacts } from '../../report/input-facts.ts'
 import { factRows } from '../../report/rows.ts'
 import { measureInWords, memorised, renderScan, type ScanPage } from '../../report/scan-html.ts'
 import { wrap } from '../../report/text.ts'
@@ -23,7 +24,7 @@ import { train } from '../../train/train.ts'
 import { defineCommand, type Invocation, threadsOption } from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
-import { type FactOptions, inputFacts, withoutFolders } from '../facts.ts'
+import { withoutFolders } from '../facts.ts'
 import { openToWork } from '../inputs.ts'
 
 const options = {
@@ -154,7 +155,7 @@ function pageOf(path: string, model: Model, data: NonNullable<FactOptions['data'
     facts: factRows({ input }),
     environment: environment(),
   }
-  return withoutFolders(page, data.spec.data)
+  return withoutFolders(page, data.spec?.data)
 }
 
 const fingerprint = (data: Dataset): number => crc32(new TextEncoder().encode(dataFingerprint(data)))
