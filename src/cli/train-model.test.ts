@@ -153,7 +153,7 @@ it('names --batch where a model takes one batch size only, and measures the whol
   const path = join(folder, 'fixed.onnx')
   await saveModel(path, withGraph(fixed, { inputs }))
   const output = join(folder, 'fixed-tuned.onnx')
-  await expect(runFinetune(path, flags({ output }), io, signal)).rejects.toThrow(/^--batch: 32; expected 48, /)
+  await expect(runFinetune(path, flags({ output }), io, signal)).rejects.toThrow(/^--batch 32; expected 48, /)
   await runFinetune(path, flags({ output, batch: '48', data: 'digits:400', epochs: '2' }), io, signal)
   const { test } = io.results[0] as TrainReport
   expect(test!.samples % 48).not.toBe(0)
