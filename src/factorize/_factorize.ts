@@ -22,17 +22,25 @@ export interface Planned {
   make(): Promise<Factors | string>
 }
 
-export interface Planner {
-  /** Whether the method is for layers of this kind; others are not spoken of. */
-  isFor(layer: FactorLayer): boolean
-  /** Chooses ranks, or says why the layer stays whole. `norms`: of each group, where the norm is the data's. */
-  plan(layer: FactorLayer, norms: readonly DataNorm[] | undefined): Promise<Planned | string>
+/** What ranks are chosen by. */
+export interface Given<O> {
+  /** Of each group, where the norm is the data's. */
+  readonly norms: readonly DataNorm[] | undefined
+  readonly options: O
+  readonly seed: number
 }
 
-export async function factorizeLayers(
+export interface Planner<O> {
+  /** Whether the method is for layers of this kind; others are not spoken of. */
+  isFor(layer: FactorLayer): boolean
+  /** Chooses ranks, or says why the layer stays whole. */
+  plan(layer: FactorLayer, given: Given<O>): Promise<Planned | string>
+}
+
+export async function factorizeLayers<O extends LayerOptions>(
   id: string,
-  { model, options, context }: { readonly model: Model; readonly options: LayerOptions; readonly context: Context },
-  { isFor, plan }: Planner,
+  { model, options, context }: { readonly model: Model; readonly options: O; readonly context: Context },
+  { isFor, plan }: Planner<NoInfer<O>>,
 ): Promise<Model> {
   const found = await findLayers(model)
   const layers = chosenOf(id, found, options).filter(isFor)
@@ -52,7 +60,7 @@ export async function factorizeLayers(
   for (const [i, layer] of layers.entries()) {
     stopIfAborted(context.signal, id)
     context.progress?.(i / layers.length, `factorising ${layer.name}`)
-    const planned = await plan(layer, norms.get(layer.name))
+    const planned = await plan(layer, { norms: norms.get(layer.name), options, seed: context.seed ?? 0 })
     if (typeof planned === 'string') {
       leave(planned, layer.name)
       continue

@@ -12,7 +12,7 @@ import { defineMethod } from '../method.ts'
 import type { OptionsOf } from '../options.ts'
 import { random } from '../tensor/random.ts'
 import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
-import { factorizeLayers } from './_factorize.ts'
+import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
 import {
   basisOf,
@@ -48,6 +48,8 @@ const options = {
   ...layerOptions,
 } as const
 
+type CpOptions = OptionsOf<typeof options>
+
 export const cp = defineMethod({
   id: 'cp',
   help: 'makes a depthwise convolution between two of 1x1 of a convolution (CP decomposition); outputs change',
@@ -59,18 +61,14 @@ export const cp = defineMethod({
       { model, options, context },
       {
         isFor: ({ kernel, inputs }) => placesIn(kernel) > 1 && inputs > 1,
-        plan: (layer, norms) => plan(layer, { norm: norms?.[0], options, seed: context.seed ?? 0 }),
+        plan,
       },
     ),
 })
 
-interface Given {
-  readonly norm: DataNorm | undefined
-  readonly options: OptionsOf<typeof options>
-  readonly seed: number
-}
-
-async function plan(layer: FactorLayer, { norm, options, seed }: Given) {
+async function plan(layer: FactorLayer, { norms, options, seed }: Given<CpOptions>) {
+  // Groups are left whole below, so there is one norm at most.
+  const norm = norms?.[0]
   const { groups, outputs, inputs, kernel, places } = layer
   if (groups > 1) return 'grouped convolutions have no components in common'
   const count = placesIn(kernel)

@@ -8,7 +8,7 @@
  */
 import { defineMethod } from '../method.ts'
 import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
-import { factorizeLayers } from './_factorize.ts'
+import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
 import {
   basisOf,
@@ -35,18 +35,12 @@ export const spatialSvd = defineMethod({
       { model, options, context },
       {
         isFor: ({ kernel }) => kernel.length === 2 && Math.min(...kernel) > 1,
-        plan: (layer, norms) => plan(layer, { norms, options, seed: context.seed ?? 0 }),
+        plan,
       },
     ),
 })
 
-interface Given {
-  readonly norms: readonly DataNorm[] | undefined
-  readonly options: RankOptions
-  readonly seed: number
-}
-
-async function plan(layer: FactorLayer, { norms, options, seed }: Given) {
+async function plan(layer: FactorLayer, { norms, options, seed }: Given<RankOptions>) {
   const { groups, outputs, inputs, kernel, places, strides } = layer
   const [height, width] = kernel
   const [rows, columns] = [inputs * height, outputs * width]

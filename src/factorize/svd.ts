@@ -9,7 +9,7 @@
  */
 import { defineMethod } from '../method.ts'
 import { type DataNorm, lostMeans } from './_data-norm.ts'
-import { factorizeLayers } from './_factorize.ts'
+import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
 import { basisOf, gram, type Matrix, matrix, multiply, type Symmetric, spectral, transposed } from './_matrix.ts'
 import { chosenRank, layerOptions, type RankOptions, rankOptions, type Spectra, spectrumOf } from './_ranks.ts'
@@ -25,18 +25,12 @@ export const svd = defineMethod({
       { model, options, context },
       {
         isFor: ({ kernel }) => placesIn(kernel) === 1,
-        plan: (layer, norms) => plan(layer, { norms, options, seed: context.seed ?? 0 }),
+        plan,
       },
     ),
 })
 
-interface Given {
-  readonly norms: readonly DataNorm[] | undefined
-  readonly options: RankOptions
-  readonly seed: number
-}
-
-async function plan(layer: FactorLayer, { norms, options, seed }: Given) {
+async function plan(layer: FactorLayer, { norms, options, seed }: Given<RankOptions>) {
   const { groups, outputs, inputs, places } = layer
   // The first factor carries the strides, so both are computed where the layer's outputs are.
   const perRank = places.made * groups * (inputs + outputs)

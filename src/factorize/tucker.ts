@@ -13,7 +13,7 @@
  */
 import { defineMethod } from '../method.ts'
 import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
-import { factorizeLayers } from './_factorize.ts'
+import { factorizeLayers, type Given } from './_factorize.ts'
 import { type Factor, type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
 import {
   basisOf,
@@ -61,7 +61,7 @@ export const tucker = defineMethod({
       { model, options, context },
       {
         isFor: ({ kernel, outputs, inputs }) => placesIn(kernel) > 1 && outputs > 1 && inputs > 1,
-        plan: (layer, norms) => plan(layer, { norms, options, seed: context.seed ?? 0 }),
+        plan,
       },
     ),
 })
@@ -70,12 +70,6 @@ interface TuckerOptions extends RankOptions {
   readonly inputRank: number | undefined
   readonly iterations: number
   readonly onlyCheaper: boolean
-}
-
-interface Given {
-  readonly norms: readonly DataNorm[] | undefined
-  readonly options: TuckerOptions
-  readonly seed: number
 }
 
 /** Ranks of the input and output channels; a side without one keeps its channels and has no factor. */
@@ -91,7 +85,7 @@ function macsWith({ groups, outputs, inputs, kernel, places }: FactorLayer, { in
   return groups * (first + places.made * (input ?? inputs) * (output ?? outputs) * placesIn(kernel) + last)
 }
 
-async function plan(layer: FactorLayer, { norms, options, seed }: Given) {
+async function plan(layer: FactorLayer, { norms, options, seed }: Given<TuckerOptions>) {
   const parts = await Promise.all(matricesOf(layer).map((w, g) => opened(layer, w, { norm: norms?.[g], seed })))
   const wanted = await chosenRanks(layer, parts, options)
   // Keeping all channels on a side loses less, and costs less where the rank is nearly full.

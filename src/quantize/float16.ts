@@ -1,6 +1,6 @@
 /**
- * float16: weights in 16 bits, half the file; with `arithmetic: float16` the model also computes in 16 bits, as graphics
- * processors (WebGPU, CUDA) do fastest. Inputs and outputs keep their types.
+ * float16: weights in 16 bits, half the file; with `arithmetic: float16` the model also computes in 16 bits, for graphics
+ * processors (WebGPU, CUDA). Inputs and outputs keep their types.
  *
  * With `arithmetic: float32` runtimes widen the weights when they load the model, so it runs as fast as before on any
  * processor; on processors without 16-bit arithmetic, 16-bit models are slower.
@@ -27,6 +27,8 @@ import { computeConstants, type Form } from '../simplify/compute-constants.ts'
 import { inlined } from '../simplify/inline-functions.ts'
 import { upgradeOpset } from '../simplify/upgrade.ts'
 import { dataTypeOf, dataTypes, floats, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
+import { nodeName } from './_plan.ts'
+import { checkNodeNames } from './node-names.ts'
 
 type Half = 'float16' | 'bfloat16'
 
@@ -111,14 +113,11 @@ function computedInHalves(given: Model, excluded: ReadonlySet<string>, context: 
   const { values } = inferShapes(model)
   const edit = editGraph(model)
   const ending = endingRuntime(graph, producersOf(graph))
-  const names = new Set(graph.nodes.flatMap((n) => [n.name ?? '', n.outputs[0]]))
-  for (const name of excluded)
-    if (!names.has(name)) throw new Error(`float16: excludeNodes has "${name}", which is no node of the model`)
+  checkNodeNames(model, [...excluded], 'float16')
 
   const isFloat = (name: string): boolean => values.get(name)?.dtype === 'float32'
   const isHalf = (node: Node): boolean =>
-    !excluded.has(node.name ?? '') &&
-    !excluded.has(node.outputs[0]) &&
+    !excluded.has(nodeName(node)) &&
     isOnnxDomain(node.domain) &&
     !needsFloat32(node) &&
     !ending.has(node) &&

@@ -5,7 +5,6 @@
  *
  * A block's scale is the one of a few that rounds the block with the least squared error.
  */
-import { didYouMean } from '../errors.ts'
 import { node as makeNode } from '../graph/build.ts'
 import { editGraph, type GraphEdit } from '../graph/edit.ts'
 import { consumersOf, floatAttribute, intAttribute } from '../graph/walk.ts'
@@ -16,6 +15,7 @@ import type { OptionsOf } from '../options.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { type Blocks, roundBlocks } from './_int4-blocks.ts'
 import { nodeName } from './_plan.ts'
+import { checkNodeNames } from './node-names.ts'
 import { settleAll } from './settle-weights.ts'
 
 const options = {
@@ -57,10 +57,7 @@ export const int4 = defineMethod({
     const { blockSize, excludeNodes } = settings
     if (Math.log2(blockSize) % 1 !== 0)
       throw new Error(`int4: blockSize is ${blockSize}; expected 16, 32, 64, 128 or 256`)
-    const known = new Set(given.graph.nodes.map(nodeName))
-    const wrong = excludeNodes.find((name) => !known.has(name))
-    if (wrong !== undefined)
-      throw new Error(`int4: excludeNodes has "${wrong}", which is no node of the model${didYouMean(wrong, known)}`)
+    checkNodeNames(given, excludeNodes, 'int4')
     const model = await settleAll(given)
     const { found, left } = readers(model, settings)
     const [first, ...more] = left

@@ -5,7 +5,6 @@
  * Krishnamoorthi 2018, arXiv:1806.08342. Weights are int8, symmetric, one scale an output channel; activations uint8,
  * asymmetric, one scale per tensor: with int8 activations ONNX Runtime's CPU kernels fall back to float.
  */
-import { didYouMean } from '../errors.ts'
 import { describe, graphsOf } from '../graph/walk.ts'
 import { type Context, defineMethod } from '../method.ts'
 import { irVersionOf, type Model, type Node, opsetOf, withGraph } from '../model.ts'
@@ -22,6 +21,7 @@ import { joinBiases } from './_merge-bias.ts'
 import { nodeName, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'
+import { checkNodeNames } from './node-names.ts'
 import { settleAll } from './settle-weights.ts'
 
 const options = {
@@ -74,7 +74,7 @@ export const int8 = defineMethod({
       context.warn?.(`int8: ${describe(already)} computes on integers already; the model is returned as it is`)
       return model
     }
-    checkNames(model, settings.excludeNodes)
+    checkNodeNames(model, settings.excludeNodes, int8.id)
     if (!context.data) {
       context.warn?.('int8: no calibration data, so only weights become integers; that saves size, not time')
       return quantizeWeightsOnly(withChannelScales(model), settings)
@@ -120,13 +120,6 @@ function warnOfLeft(prepared: Model, { warn }: Context): void {
 }
 
 /** Throws where a name is no node's. `subject` begins the message. */
-export function checkNames(model: Model, names: readonly string[], subject = 'int8'): void {
-  const known = new Set([...graphsOf(model)].flatMap((g) => g.nodes.map(nodeName)))
-  const wrong = names.find((name) => !known.has(name))
-  if (wrong === undefined) return
-  throw new Error(`${subject}: excludeNodes has "${wrong}", which is no node of the model${didYouMean(wrong, known)}`)
-}
-
 /**
  * The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers, shuffles
  * as Gathers, channels of similar size where `settings.equalise` says so and there are calibration inputs. Its outputs are

@@ -14,7 +14,8 @@ import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'
 import { expandGrids } from '../quantize/compact.ts'
 import { activationQuantisers, fakeQuantise, weightQuantisers } from '../quantize/fake-quantise.ts'
-import { checkNames, integerNode } from '../quantize/int8.ts'
+import { integerNode } from '../quantize/int8.ts'
+import { checkNodeNames } from '../quantize/node-names.ts'
 import { calibrateValues, prepareForFakes } from '../quantize/prepare-fakes.ts'
 import { learningOptions } from '../train/learning.ts'
 import { distill, distillDefaults } from '../train/regimes/distill.ts'
@@ -106,7 +107,7 @@ export const trainQuantised = defineMethod({
     const integers = integerNode(model)
     if (integers)
       throw new Error(`train-quantised: ${integers.op} computes on integers already; expected a float model`)
-    checkNames(model, settings.excludeNodes, 'train-quantised')
+    checkNodeNames(model, settings.excludeNodes, 'train-quantised')
     const { keep, distil, temperature, freezeAfter } = settings
     const prepared = await prepareForFakes(expandGrids(model))
     const inFloat = settings.activations === 'float'

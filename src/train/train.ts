@@ -11,25 +11,23 @@ import { batches } from '../data/batches.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import { stopIfAborted } from '../errors.ts'
 import type { Engine } from '../grad/engine.ts'
-import { replaceTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
-import { openStateSession, type StateSession } from '../runtime/state-session.ts'
+import type { StateSession } from '../runtime/state-session.ts'
 import { forTraining, trainedAs } from '../simplify/float32-arithmetic.ts'
 import { inlined } from '../simplify/inline-functions.ts'
 import type { Task } from '../task/task.ts'
-import { floatTensor } from '../tensor/dtype.ts'
 import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
 import { trainingFingerprint } from './fingerprint.ts'
 import type { Loss, LossName } from './losses.ts'
-import { answersOf, countRight, type Objective, objectiveOf, objectiveWithoutAnswers, onlyOutput } from './objective.ts'
+import { answersOf, countRight, type Objective, objectiveOf, objectiveWithoutAnswers } from './objective.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
+import { frozenFrom, isFrozen, type OpenPhase, type Phase, phases } from './phases.ts'
 import { type Arrays, type Entered, enterAll, mainLossOf, type Regime } from './regime.ts'
 import { constant, type Schedule } from './schedules.ts'
 import { type FeedSource, feedsOf, mix } from './step-feeds.ts'
-import { buildStep } from './step-graph.ts'
-import { createTrainState, statisticsOf } from './train-state.ts'
+import { statisticsOf } from './train-state.ts'
 import { type Validation, validate } from './validate.ts'
 
 export interface TrainOptions {
@@ -134,11 +132,6 @@ interface Run extends FeedSource {
   readonly fingerprint: string
 }
 
-/** The step that a run takes, and what it changes: another once statistics are frozen. */
-interface Phase extends Pick<Run, 'step' | 'session' | 'state'> {
-  readonly frozen: boolean
-}
-
 /**
  * Trains the model's weights on the data's labels or targets (or on `targets`, or on what regimes add to the loss alone).
  * Throws before the first step where it cannot.
@@ -185,56 +178,12 @@ type Setup = Pick<Run, 'data' | 'options' | 'objective' | 'mainLoss' | 'seed' | 
 /** Builds the step of a model that regimes have entered, and trains it. */
 async function runIn(entered: Entered, { aim, ...setup }: Setup): Promise<Trained> {
   const { options, data, mainLoss } = setup
-  const { batchSize } = options
-  const first = options.batcher(
-    data,
-    Uint32Array.from({ length: batchSize }, (_, i) => i),
-  )
-  const noise = entered.members.flatMap((m) => m.noise ?? [])
   const optimizer = options.optimizer ?? sgd()
   const choice: EngineChoice = options.engine ? { engine: options.engine } : await chooseEngine()
-  const open = async (frozen: boolean, statistics?: Arrays): Promise<Phase> => {
-    const model = frozen && statistics ? withStatistics(entered.model, statistics) : entered.model
-    const step = buildStep(learning({ ...entered, model }, aim), {
-      ...options,
-      frozenStatistics: frozen,
-      ...(aim ? { output: aim.output, axis: aim.axis } : {}),
-      inputShapes: Object.fromEntries([
-        ...Object.entries(first).map(([name, v]) => [name, v.dims]),
-        ...noise.map(({ input, shape }) => [input, shape.map((d) => (d === 'N' ? batchSize : d))]),
-      ]),
-      loss: options.loss ?? 'cross-entropy',
-      optimizer,
-      engine: choice.engine,
-      members: entered.members,
-      mainLoss,
-    })
-    const session = await openStateSession(step.model, { state: step.state, threads: options.threads })
-    const { averageDecay } = options
-    const state = createTrainState(model, step, session, {
-      averageDecay,
-      members: entered.members,
-      frozen: frozen ? statistics : undefined,
-    })
-    return { frozen, step, session, state }
-  }
-  const stepsPerEpoch = Math.floor(data.length / batchSize)
+  const open = phases(entered, { data, options, aim, mainLoss, optimizer, engine: choice.engine })
+  const stepsPerEpoch = Math.floor(data.length / options.batchSize)
   const result = await loop({ ...setup, entered, optimizer, stepsPerEpoch }, open)
   return { ...result, engine: choice.engine.id, ...(choice.reason ? { engineReason: choice.reason } : {}) }
-}
-
-/** The model with the statistics that training has found. */
-function withStatistics(model: Model, statistics: Arrays): Model {
-  const tensors = [...statistics].flatMap(([name, values]) => {
-    const old = model.graph.initializers.get(name)
-    return old ? [[old, floatTensor(name, old.dims, values)] as const] : []
-  })
-  return replaceTensors(model, new Map(tensors))
-}
-
-/** Whether an epoch leaves BatchNormalization's statistics as they are. */
-function isFrozen({ frozenStatistics = false }: TrainOptions, epoch: number): boolean {
-  return typeof frozenStatistics === 'number' ? epoch >= frozenStatistics : frozenStatistics
 }
 
 /** What is trained in float32 goes back to its own types weight by weight, which takes the graph that it had. */
@@ -248,14 +197,6 @@ function checkLeaving(model: Model, { model: inside, members, leave }: Entered):
     throw new Error(
       `train: ${changing.map((m) => m.id).join(', ')} changes the graph permanently, which needs a model of float32; expected one converted by float32-arithmetic first`,
     )
-}
-
-/** The part of a model that makes what learns; all of it where loss terms may read other values. */
-function learning({ model, members }: Entered, aim: Objective | undefined): Model {
-  const { outputs } = model.graph
-  const readsOthers = members.some((m) => m.terms || m.state)
-  if (!aim || readsOthers || (outputs.length === 1 && outputs[0].name === aim.output)) return model
-  return onlyOutput(model, aim.output)
 }
 
 function sayUntrained(names: readonly string[]): string {
@@ -276,10 +217,8 @@ function check(data: Dataset, { batchSize, epochs, patience, validation }: Train
     throw new Error(`${validation.id}: no sample is held back; expected a larger share, or more data`)
 }
 
-type Open = (frozen: boolean, statistics?: Arrays) => Promise<Phase>
-
 /** Runs all steps; opens another phase where statistics are frozen on the way. */
-async function loop(setup: Omit<Run, keyof Phase>, open: Open): Promise<Omit<Trained, 'engine'>> {
+async function loop(setup: Omit<Run, keyof Phase>, open: OpenPhase): Promise<Omit<Trained, 'engine'>> {
   const { options, stepsPerEpoch } = setup
   const resumed = await resume(setup)
   let at = resumed?.step ?? 0
@@ -317,15 +256,6 @@ async function loop(setup: Omit<Run, keyof Phase>, open: Open): Promise<Omit<Tra
   } finally {
     await phase.session.release()
   }
-}
-
-/** The same weights and state in a step that keeps the statistics found so far. */
-async function frozenFrom({ state, session }: Phase, open: Open): Promise<Phase> {
-  const arrays = state.arrays()
-  const next = await open(true, statisticsOf(arrays))
-  next.state.load(arrays)
-  await session.release()
-  return next
 }
 
 /** The model as it is given: without what regimes put in. */

@@ -1,0 +1,101 @@
+/**
+ * The phases of a training run: the step that is taken and the session that takes it, another once BatchNormalization's
+ * statistics are kept as they are.
+ */
+import type { Dataset } from '../data/dataset.ts'
+import type { Engine } from '../grad/engine.ts'
+import { replaceTensors } from '../graph/weights.ts'
+import type { Model } from '../model.ts'
+import { openStateSession, type StateSession } from '../runtime/state-session.ts'
+import { floatTensor } from '../tensor/dtype.ts'
+import { type Objective, onlyOutput } from './objective.ts'
+import type { Optimizer } from './optimizers.ts'
+import type { Arrays, Entered } from './regime.ts'
+import { buildStep, type StepGraph } from './step-graph.ts'
+import type { TrainOptions } from './train.ts'
+import { createTrainState, statisticsOf, type TrainState } from './train-state.ts'
+
+/** The step that a run takes, and what it changes: another once statistics are frozen. */
+export interface Phase {
+  readonly frozen: boolean
+  readonly step: StepGraph
+  readonly session: StateSession
+  readonly state: TrainState
+}
+
+/** Opens a phase; where statistics are frozen on the way, with those found so far. */
+export type OpenPhase = (frozen: boolean, statistics?: Arrays) => Promise<Phase>
+
+interface Parts {
+  readonly data: Dataset
+  readonly options: TrainOptions
+  readonly aim?: Objective
+  readonly mainLoss: number
+  readonly optimizer: Optimizer
+  readonly engine: Engine
+}
+
+/** Opens the phases of a model that regimes have entered. */
+export function phases(entered: Entered, { data, options, aim, mainLoss, optimizer, engine }: Parts): OpenPhase {
+  const first = options.batcher(
+    data,
+    Uint32Array.from({ length: options.batchSize }, (_, i) => i),
+  )
+  const noise = entered.members.flatMap((m) => m.noise ?? [])
+  return async (frozen, statistics) => {
+    const model = frozen && statistics ? withStatistics(entered.model, statistics) : entered.model
+    const step = buildStep(learning({ ...entered, model }, aim), {
+      ...options,
+      frozenStatistics: frozen,
+      ...(aim ? { output: aim.output, axis: aim.axis } : {}),
+      inputShapes: Object.fromEntries([
+        ...Object.entries(first).map(([name, v]) => [name, v.dims]),
+        ...noise.map(({ input, shape }) => [input, shape.map((d) => (d === 'N' ? options.batchSize : d))]),
+      ]),
+      loss: options.loss ?? 'cross-entropy',
+      optimizer,
+      engine,
+      members: entered.members,
+      mainLoss,
+    })
+    const session = await openStateSession(step.model, { state: step.state, threads: options.threads })
+    const { averageDecay } = options
+    const state = createTrainState(model, step, session, {
+      averageDecay,
+      members: entered.members,
+      frozen: frozen ? statistics : undefined,
+    })
+    return { frozen, step, session, state }
+  }
+}
+
+/** The model with the statistics that training has found. */
+function withStatistics(model: Model, statistics: Arrays): Model {
+  const tensors = [...statistics].flatMap(([name, values]) => {
+    const old = model.graph.initializers.get(name)
+    return old ? [[old, floatTensor(name, old.dims, values)] as const] : []
+  })
+  return replaceTensors(model, new Map(tensors))
+}
+
+/** Whether an epoch leaves BatchNormalization's statistics as they are. */
+export function isFrozen({ frozenStatistics = false }: TrainOptions, epoch: number): boolean {
+  return typeof frozenStatistics === 'number' ? epoch >= frozenStatistics : frozenStatistics
+}
+
+/** The part of a model that makes what learns; all of it where loss terms may read other values. */
+function learning({ model, members }: Entered, aim: Objective | undefined): Model {
+  const { outputs } = model.graph
+  const readsOthers = members.some((m) => m.terms || m.state)
+  if (!aim || readsOthers || (outputs.length === 1 && outputs[0].name === aim.output)) return model
+  return onlyOutput(model, aim.output)
+}
+
+/** The same weights and state in a step that keeps the statistics found so far. */
+export async function frozenFrom({ state, session }: Phase, open: OpenPhase): Promise<Phase> {
+  const arrays = state.arrays()
+  const next = await open(true, statisticsOf(arrays))
+  next.state.load(arrays)
+  await session.release()
+  return next
+}
