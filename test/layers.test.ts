@@ -22,7 +22,7 @@ const layers: Readonly<Record<string, string>> = {
   grad: 'graph ops simplify tensor',
   zoo: 'graph tensor',
   data: 'formats tensor',
-  calibrate: 'graph runtime simplify tensor',
+  calibrate: 'graph ops runtime simplify tensor',
   // What outputs mean: training learns it, searches and reports judge it.
   task: 'data graph ops runtime tensor',
   train: 'data formats grad graph onnx ops runtime simplify task tensor',
@@ -37,7 +37,7 @@ const layers: Readonly<Record<string, string>> = {
   'methods.ts': 'factorize prune quantize retrain simplify',
   'recipe.ts': 'methods.ts task',
   // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.
-  search: 'data evaluate graph inspect.ts ops prune quantize recipe.ts runtime simplify task tensor',
+  search: 'calibrate data evaluate graph inspect.ts ops prune quantize recipe.ts runtime simplify task tensor',
   compress: 'data evaluate formats graph onnx quantize recipe.ts search simplify task tensor',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
   report: 'calibrate compress data evaluate formats graph recipe.ts runtime search task tensor train',

@@ -1,10 +1,10 @@
 /** Layers as matrices, and the moments of their inputs on calibration data: what error feedback and saliency start from. */
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Feeds } from '../method.ts'
-import { type Model, type Tensor, type ValueInfo, withGraph } from '../model.ts'
-import { openSession, withSession } from '../runtime/session.ts'
+import type { Model, Tensor } from '../model.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { type MatrixShape, type Moments, matrixShapeOf, sampleMoments } from './input-moments.ts'
+import { watchValues } from './watch-values.ts'
 
 /** A weight that a single kind of product uses, and what its inputs look like. */
 export interface Layer {
@@ -69,18 +69,13 @@ export async function momentsOf(
     readonly block?: number
     /** Told the share of the batches that is done. */
     readonly progress?: (done: number) => void
+    readonly signal?: AbortSignal
   },
 ): Promise<Map<string, Moments>> {
   const result = new Map<string, Moments>()
   const visible = layers.filter((l) => l.shape && model.graph.nodes.includes(l.weight.uses[0].node))
   if (visible.length === 0) return result
   const batches = [...calibration()]
-  const names = [...new Set(visible.map((l) => l.weight.uses[0].node.inputs[0]))]
-  const given = new Set(model.graph.inputs.map((i) => i.name))
-  const fetched = names.filter((n) => !given.has(n))
-  const outputs: ValueInfo[] = [...model.graph.outputs]
-  // Their type is the runtime's to find: it may be float16.
-  for (const name of fetched) if (!outputs.some((o) => o.name === name)) outputs.push({ name })
   const samplers = visible.map((l) =>
     sampleMoments(l.weight.uses[0].node, l.dims as readonly number[], {
       limit: options.samples,
@@ -90,16 +85,13 @@ export async function momentsOf(
       block: options.block,
     }),
   )
-  await withSession(
-    () => openSession(withGraph(model, { outputs })),
-    async (session) => {
-      for (const [b, feeds] of batches.entries()) {
-        const values = { ...feeds, ...(fetched.length > 0 ? await session.run(feeds, fetched) : {}) }
-        for (const [i, l] of visible.entries()) await samplers[i].add(values[l.weight.uses[0].node.inputs[0]])
-        options.progress?.((b + 1) / batches.length)
-      }
-    },
-  )
+  let done = 0
+  const readOf = (l: Layer): string => l.weight.uses[0].node.inputs[0]
+  const add = async (values: Feeds): Promise<void> => {
+    for (const [i, l] of visible.entries()) await samplers[i].add(values[readOf(l)])
+    options.progress?.(++done / batches.length)
+  }
+  await watchValues(model, visible.map(readOf), batches, add, { subject: 'calibration', signal: options.signal })
   for (const [i, l] of visible.entries()) result.set(l.weight.name, samplers[i].finish())
   return result
 }

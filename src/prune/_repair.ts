@@ -18,14 +18,14 @@ import {
   matrixShapeOf,
   outputVectors,
 } from '../calibrate/input-moments.ts'
+import { watchValues } from '../calibrate/watch-values.ts'
 import type { OpenedChannels } from '../channels/channel-groups.ts'
 import { stopIfAborted } from '../errors.ts'
-import { partBetween } from '../graph/cut.ts'
 import { editGraph } from '../graph/edit.ts'
 import { capturedBy, consumersOf, floatAttribute } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
 import { type Model, type Node, type Tensor, withWeights } from '../model.ts'
-import { openSession, type Value, withSession } from '../runtime/session.ts'
+import type { Value } from '../runtime/session.ts'
 import { floats, floatTensor, floatValues } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
 import { random } from '../tensor/random.ts'
@@ -158,26 +158,13 @@ async function samplesOf(
   batches: readonly Feeds[],
   seed: number,
 ): Promise<Samples[]> {
-  const names = [...new Set(layers.map((l) => l.node.outputs[0]))]
   const draws = layers.map((_, i) => ({ count: Math.ceil(vectorsPerLayer / batches.length), rng: random(seed + i) }))
   const parts: ReturnType<typeof outputVectors>[][] = layers.map(() => [])
-  await withSession(
-    () =>
-      openSession(
-        partBetween(
-          before,
-          [],
-          names.map((name) => ({ name })),
-        ),
-      ),
-    async (session) => {
-      for (const feeds of batches) {
-        const values = await session.run(feeds, names)
-        for (const [i, { node }] of layers.entries())
-          parts[i].push(outputVectors(node, values[node.outputs[0]], draws[i]))
-      }
-    },
-  )
+  const add = (values: Feeds): void => {
+    for (const [i, { node }] of layers.entries()) parts[i].push(outputVectors(node, values[node.outputs[0]], draws[i]))
+  }
+  const names = layers.map((l) => l.node.outputs[0])
+  await watchValues(before, names, batches, add, { subject: 'channels' })
   return parts.map((own) => {
     const [{ rows }] = own
     return {
@@ -218,14 +205,9 @@ function keptRows({ rows, vectors }: Samples, kept: Uint8Array | undefined): Flo
 }
 
 async function valuesOf(model: Model, name: string, batches: readonly Feeds[]): Promise<Value[]> {
-  return withSession(
-    () => openSession(partBetween(model, [], [{ name }])),
-    async (session) => {
-      const values: Value[] = []
-      for (const feeds of batches) values.push((await session.run(feeds, [name]))[name])
-      return values
-    },
-  )
+  const values: Value[] = []
+  await watchValues(model, [name], batches, (seen) => void values.push(seen[name]), { subject: 'channels' })
+  return values
 }
 
 interface Fit {

@@ -10,7 +10,7 @@ import { editGraph } from '../graph/edit.ts'
 import type { Context, Feeds } from '../method.ts'
 import { type Model, type Node, opsetOf } from '../model.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
-import { reduceToChannels, runInner } from './_calibrate.ts'
+import { floatsOf, reduceToChannels } from './_calibrate.ts'
 import type { Range } from './_histogram.ts'
 import type { Plan } from './_plan.ts'
 import { dequantizeWeight, type QuantizedLayer, scaleOfValue } from './_qdq.ts'
@@ -53,7 +53,7 @@ export async function biasCorrections(
   }
   if (layerOf.size === 0) return new Map()
   const sums = new Map<Node, { sum: Float64Array; samples: number }>()
-  await runInner(edit.extended(nodes), [...layerOf.keys()], options, (name, values, feeds) => {
+  await floatsOf(edit.extended(nodes), [...layerOf.keys()], options, (name, values, feeds) => {
     const layer = layerOf.get(name) as Node
     const entry = sums.get(layer) ?? { sum: new Float64Array(values.length), samples: 0 }
     // The last batch may be smaller: a mean counts as often as it has samples.

@@ -1,19 +1,11 @@
 /** Ranges of a model's inner values, seen on calibration inputs. */
-import { stopIfAborted } from '../errors.ts'
-import { node, valueInfo } from '../graph/build.ts'
+import { watchValues } from '../calibrate/watch-values.ts'
+import { node } from '../graph/build.ts'
 import type { Context, Feeds } from '../method.ts'
-import { type Model, type Node, type Tensor, withGraph } from '../model.ts'
+import type { Model, Node, Tensor } from '../model.ts'
 import { isInput } from '../ops/operator-sets.ts'
-import { openSession } from '../runtime/session.ts'
 import { integerTensor } from '../tensor/dtype.ts'
 import { addToHistogram, emptyHistogram, type Histogram } from './_histogram.ts'
-
-/** The model with inner float values as outputs too. */
-export function exposeValues(model: Model, names: Iterable<string>): Model {
-  const present = new Set(model.graph.outputs.map((o) => o.name))
-  const added = [...names].filter((name) => !present.has(name))
-  return withGraph(model, { outputs: [...model.graph.outputs, ...added.map((name) => valueInfo(name, 'float32'))] })
-}
 
 /**
  * A node that reduces a value of `rank` axes to one number per channel (axis 1); `store` keeps the list of axes where the
@@ -35,35 +27,30 @@ export function reduceToChannels(
   return node(op, [input, list], [output], { keepdims: 0 })
 }
 
-/** Runs the model on every batch and hands over the named inner values; model inputs may be named too. */
-export async function runInner(
+export interface Calibration {
+  readonly batches: Iterable<Feeds>
+  readonly context: Context
+  /** The method that asks, in errors. */
+  readonly subject: string
+}
+
+/** Hands over the named values of float32, one at a time, for every batch. */
+export async function floatsOf(
   model: Model,
   names: readonly string[],
-  options: { batches: Iterable<Feeds>; context: Context; subject: string },
+  { batches, context, subject }: Calibration,
   visit: (name: string, values: Float32Array, feeds: Feeds) => void,
 ): Promise<void> {
-  const { batches, context, subject } = options
-  const inputs = new Set(model.graph.inputs.map((i) => i.name))
-  const inner = names.filter((name) => !inputs.has(name))
-  const session = await openSession(exposeValues(model, inner), { name: subject })
   let count = 0
-  try {
-    for (const feeds of batches) {
-      stopIfAborted(context.signal, 'int8')
-      const results = inner.length > 0 ? await session.run(feeds, inner) : {}
-      for (const name of names) {
-        const value = results[name] ?? feeds[name]
-        if (!value) throw new Error(`${subject}: calibration gives no input "${name}"; expected one in every batch`)
-        if (!(value.data instanceof Float32Array)) {
-          throw new Error(`${subject}: value "${name}" is ${value.dtype}; expected float32`)
-        }
-        visit(name, value.data, feeds)
-      }
-      count++
+  const each = (values: Feeds, feeds: Feeds): void => {
+    for (const name of names) {
+      const { dtype, data } = values[name]
+      if (!(data instanceof Float32Array)) throw new Error(`${subject}: value "${name}" is ${dtype}; expected float32`)
+      visit(name, data, feeds)
     }
-  } finally {
-    await session.release()
+    count++
   }
+  await watchValues(model, names, batches, each, { subject, signal: context.signal })
   if (count === 0) throw new Error(`${subject}: the calibration data is empty; expected at least one batch`)
 }
 
@@ -71,9 +58,9 @@ export async function runInner(
 export async function collectHistograms(
   model: Model,
   names: readonly string[],
-  options: { batches: Iterable<Feeds>; context: Context; subject: string },
+  options: Calibration,
 ): Promise<Map<string, Histogram>> {
   const histograms = new Map(names.map((name) => [name, emptyHistogram()]))
-  await runInner(model, names, options, (name, values) => addToHistogram(histograms.get(name)!, values))
+  await floatsOf(model, names, options, (name, values) => addToHistogram(histograms.get(name)!, values))
   return histograms
 }

@@ -15,7 +15,7 @@ import type { Context, Feeds } from '../method.ts'
 import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
 import type { Coupling } from '../ops/coupling.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
-import { reduceToChannels, runInner } from './_calibrate.ts'
+import { floatsOf, reduceToChannels } from './_calibrate.ts'
 
 interface Options {
   readonly batches: Iterable<Feeds>
@@ -146,7 +146,7 @@ async function channelRanges(
     nameOf.set(most, name)
   }
   const ranges = new Map<string, Float32Array>()
-  await runInner(edit.extended(nodes), [...nameOf.keys()], options, (most, values) => {
+  await floatsOf(edit.extended(nodes), [...nameOf.keys()], options, (most, values) => {
     const name = nameOf.get(most) as string
     const known = ranges.get(name)
     ranges.set(name, known ? known.map((v, c) => Math.max(v, values[c])) : values.slice())

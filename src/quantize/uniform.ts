@@ -9,6 +9,7 @@
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
 
+import { behindCut } from '../calibrate/behind-cut.ts'
 import { blocksOf, type Moments, maxBlock } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
 import type { DataHandle, InputGroup } from '../data/handle.ts'
@@ -25,7 +26,6 @@ import { guessTask } from '../task/guess.ts'
 import { judgedModel } from '../task/judged-model.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import { inOrder, type Workers } from '../workers.ts'
-import { behindCut } from './_behind-cut.ts'
 import { factorOf, type LayerFactor, type LayerPlan, quantizeModel, toQuantize } from './_quantize-layers.ts'
 import { maxLevel, quantizeWeights } from './quantize-weights.ts'
 
@@ -235,8 +235,13 @@ async function measureSensitivity(
   const { task = guessTask(model) } = context
   const { batches, groups, once } = sensitivityInputs(model, layers.length, context)
   const judged = judgedModel(model, task)
-  const behind = behindCut(judged, batches)
-  const divergenceOf = divergenceFrom(await behind.outputsOf(judged), task, groups)
+  const behind = behindCut(judged, batches, { subject: 'uniform', signal: context.signal })
+  const outputsOf = async (changed: Model): Promise<Feeds[]> => {
+    const made: Feeds[] = []
+    await behind.run(changed, (outputs) => void made.push(outputs))
+    return made
+  }
+  const divergenceOf = divergenceFrom(await outputsOf(judged), task, groups)
   const sensitivity = new Map<string, number>()
   const sizeOfWeights = (layer: Layer): number => Math.sqrt(meanSquare(floats(layer.weight.tensor))) || 1
   const quantizedAt = (layer: Layer, step: number) =>
@@ -252,9 +257,8 @@ async function measureSensitivity(
     const { name, tensor } = layer.weight
     await behind.moveTo(layer.weight)
     const measure = async ({ values, error }: typeof coarse): Promise<number> => {
-      stopIfAborted(context.signal, 'uniform')
       const quantized = floatTensor(tensor.name, tensor.dims, values)
-      const divergence = divergenceOf(await behind.outputsOf(replaceTensors(judged, new Map([[tensor, quantized]]))))
+      const divergence = divergenceOf(await outputsOf(replaceTensors(judged, new Map([[tensor, quantized]]))))
       // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.
       const floor = 1e-12 / Math.max(1e-30, error)
       return Math.max(error > 0 ? divergence / error : 0, floor, 1e-12)

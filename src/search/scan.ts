@@ -6,23 +6,20 @@
  * and only the part after it runs for each sparsity. A curve that has fallen to chance, and below
  * what may be lost, is not followed further.
  */
-import { type BoundBatcher, requiredInputs } from '../data/batcher.ts'
+import { behindCut } from '../calibrate/behind-cut.ts'
+import type { BoundBatcher } from '../data/batcher.ts'
 import { batches, first } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
-import { stopIfAborted } from '../errors.ts'
 import { evaluateAnswers } from '../evaluate/accuracy.ts'
-import { cutBefore, dependentsOf, partBetween } from '../graph/cut.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
-import type { Model, ValueInfo } from '../model.ts'
-import { inferShapes } from '../ops/shape.ts'
+import type { Model } from '../model.ts'
 import { magnitude } from '../prune/magnitude.ts'
-import { type Feeds, openSession, withSession } from '../runtime/session.ts'
+import { openSession, withSession } from '../runtime/session.ts'
 import { type AnswerScore, AnswerTally } from '../task/answer-tally.ts'
 import { guessTask } from '../task/guess.ts'
 import { judgedModel } from '../task/judged-model.ts'
 import { labelledOutput, type OutputKind, type OutputTask, type Task } from '../task/task.ts'
-import { bytesOf, type DataType } from '../tensor/dtype.ts'
 
 export interface Score {
   /** Share of right decisions, of 1; of numbers, the share of their variance that is explained. */
@@ -219,92 +216,28 @@ export function recommend(points: readonly ScanPoint[], reference: Score, maxLos
   return Math.max(0, ...points.filter((p) => p.accuracy >= floor).map((p) => p.sparsity))
 }
 
-interface Cache {
-  readonly infos: readonly ValueInfo[]
-  /** A batch each. */
-  readonly batches: readonly Feeds[]
-}
-
-/** Scores pruned models from the values kept at the last cut. */
+/** Scores pruned models from the values kept in front of the pruned layer. */
 function runnerOf(
   model: Model,
   { batcher, data, task }: Scanned & { readonly task: OutputTask },
   options: ScanOptions,
 ) {
   const { threads, batchSize = 100, cacheBytes = 2 ** 30, signal } = options
-  const output = model.graph.outputs.find((o) => o.name === task.output) ?? {
-    name: task.output,
-    dtype: 'float32' as const,
-  }
-  const types = inferShapes(model).values
-  const dtypeOf = (name: string): Pick<ValueInfo, 'dtype'> => {
-    const dtype = types.get(name)?.dtype
-    return dtype ? { dtype } : {}
-  }
-  const inputs = new Set(requiredInputs(model).map((i) => i.name))
   const order = [...batches(data, batcher.batchSize ?? batchSize)]
-  const nothing: Cache = { infos: [], batches: [] }
-  let cache = nothing
-  let given = nothing
-
-  /** Runs a part over all batches, from kept values and, where the part reads them, inputs. `use` gives false to stop. */
-  async function overBatches(part: Model, from: Cache, use: (outputs: Feeds, batch: number) => boolean): Promise<void> {
-    const session = await openSession(part, { threads })
-    const wanted = part.graph.outputs.map((o) => o.name)
-    const needed = requiredInputs(part).map((i) => i.name)
-    const fed = needed.some((name) => inputs.has(name))
-      ? fedBatches(batcher, data, batchSize)[Symbol.iterator]()
-      : undefined
-    try {
-      for (let b = 0; b < order.length; b++) {
-        stopIfAborted(signal, 'scan')
-        const known = { ...fed?.next().value?.feeds, ...from.batches[b] }
-        const feeds = Object.fromEntries(needed.map((name) => [name, known[name]]))
-        if (!use(await session.run(feeds, wanted), b)) return
-      }
-    } finally {
-      await session.release()
-    }
-  }
-
-  /** The values of `infos` for all batches, or undefined where they do not fit. */
-  async function keep(infos: readonly ValueInfo[]): Promise<Cache | undefined> {
-    const old = new Set(cache.infos.map((v) => v.name))
-    const fresh = infos.filter((v) => !old.has(v.name))
-    const kept: Feeds[] = []
-    let bytes = 0
-    const take = (made: Feeds, b: number): boolean => {
-      kept.push(Object.fromEntries(infos.map(({ name }) => [name, made[name] ?? cache.batches[b][name]])))
-      for (const v of Object.values(kept[b])) bytes += bytesOf(v.data).byteLength
-      return (bytes / kept.length) * order.length <= cacheBytes
-    }
-    if (fresh.length > 0) await overBatches(partBetween(model, cache.infos, fresh), cache, take)
-    else order.every((_, b) => take({}, b))
-    if (kept.length !== order.length || bytes > cacheBytes) return undefined
-    // What no shape rule tells (other domains' operators), the run has told.
-    const typed = infos.map((info) => ({ ...info, dtype: info.dtype ?? (kept[0]?.[info.name].dtype as DataType) }))
-    return { infos: typed, batches: kept }
-  }
-
-  return {
-    /** Keeps the values before `weight`, where they fit; else what is kept from before is used. */
-    async moveTo(weight: WeightTensor): Promise<void> {
-      given = nothing
-      // Weights inside nested graphs and local functions are scanned with the whole model.
-      if (weight.graph !== model.graph || !model.graph.nodes.includes(weight.uses[0].node)) return
-      const dependents = dependentsOf(model, weight.name)
-      const cut = cutBefore(model, dependents).filter((name) => !inputs.has(name))
-      cache = (await keep(cut.map((name) => ({ name, ...dtypeOf(name) })))) ?? cache
-      // What is kept from an earlier cut may itself depend on this weight (a parallel branch).
-      given = { ...cache, infos: cache.infos.filter((v) => !dependents.has(v.name)) }
+  const fed = {
+    length: order.length,
+    *[Symbol.iterator]() {
+      for (const { feeds } of fedBatches(batcher, data, batchSize)) yield feeds
     },
+  }
+  const judged = judgedModel(model, { outputs: [task] })
+  const behind = behindCut(judged, fed, { subject: 'scan', mostBytes: cacheBytes, threads, signal })
+  return {
+    moveTo: behind.moveTo,
     /** Accuracy and loss of a model that differs from the scanned one behind the cut only. */
     async score(changed: Model): Promise<Score> {
       const tally = new AnswerTally(task, data)
-      await overBatches(partBetween(changed, given.infos, [output]), given, (made, b) => {
-        tally.add(made[output.name], order[b], batcher.batchSize)
-        return true
-      })
+      await behind.run(changed, (made, b) => tally.add(made[task.output], order[b], batcher.batchSize))
       return scoreOf(tally.result())
     },
   }
