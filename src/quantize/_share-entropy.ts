@@ -1,7 +1,7 @@
 /**
  * Entropy-constrained scalar quantisation (ECSQ; Chou, Lookabaugh, Gray 1989; as Marinò et al. 2021 use it): a weight w
  * goes to the value c_j, of share p_j, that makes (w - c_j)² - λ ln p_j least; values become the means of their weights.
- * Starts from 3k bins of equal counts; rare values die out. λ is the smallest, of a ladder of factors of 1.25, that leaves
+ * Starts from 3k bins, of equal counts as in the papers (density) or of equal width (linear); rare values die out. λ is the smallest, of a ladder of factors of 1.25, that leaves
  * at most k. (The published code walks fixed λ and stops a run as soon as k are left, converged or not.)
  */
 import { lowerBound } from '../tensor/search.ts'
@@ -17,8 +17,17 @@ interface Quantizer {
   readonly edges: Float64Array
 }
 
-/** `sorted` ascending, not empty. */
-export function shareByEntropy(sorted: Float64Array, k: number): Sharer {
+export const entropyStarts = ['density', 'linear'] as const
+
+/**
+ * `sorted` ascending, not empty. From bins of equal width it comes to the uniform steps of the theory, 0.255 bits above
+ * Shannon's bound (Gish, Pierce 1968); from equal counts the same k keep more bits and a smaller error.
+ */
+export function shareByEntropy(
+  sorted: Float64Array,
+  k: number,
+  start: (typeof entropyStarts)[number] = 'density',
+): Sharer {
   const prefix = new Float64Array(sorted.length + 1)
   let squares = 0
   for (let i = 0; i < sorted.length; i++) {
@@ -29,7 +38,10 @@ export function shareByEntropy(sorted: Float64Array, k: number): Sharer {
   let low = 0
   let high = 128
   const at = (rung: number, bins = 3 * k): Quantizer =>
-    converge(sorted, prefix, { bins, lambda: (squares / sorted.length) * 1e-8 * factor ** rung })
+    converge(sorted, prefix, {
+      cuts: cutsOf(sorted, bins, start),
+      lambda: (squares / sorted.length) * 1e-8 * factor ** rung,
+    })
   let best = at(high)
   // Bins of one weight each are equally rare, so none dies out: few weights start from k bins.
   if (best.centres.length > k) best = at((high = low), k)
@@ -45,13 +57,25 @@ export function shareByEntropy(sorted: Float64Array, k: number): Sharer {
   return (w) => values[lowerBound(best.edges, w)]
 }
 
+/** Where the first bins begin and end. */
+function cutsOf(sorted: Float64Array, bins: number, start: (typeof entropyStarts)[number]): number[] {
+  const n = sorted.length
+  if (start === 'density') {
+    const count = Math.min(bins, n)
+    return Array.from({ length: count + 1 }, (_, i) => Math.round((i * n) / count))
+  }
+  const width = (sorted[n - 1] - sorted[0]) / bins
+  return Array.from({ length: bins + 1 }, (_, i) => (i === bins ? n : lowerBound(sorted, sorted[0] + i * width)))
+}
+
 function converge(
   sorted: Float64Array,
   prefix: Float64Array,
-  { bins, lambda }: { bins: number; lambda: number },
+  given: { readonly cuts: readonly number[]; readonly lambda: number },
 ): Quantizer {
   const n = sorted.length
-  let cuts = Array.from({ length: Math.min(bins, n) + 1 }, (_, i) => Math.round((i * n) / Math.min(bins, n)))
+  const { lambda } = given
+  let { cuts } = given
   let quantizer: Quantizer = { centres: new Float64Array(0), edges: new Float64Array(0) }
   for (let round = 0, before = Number.POSITIVE_INFINITY; round < mostRounds; round++) {
     const centres: number[] = []

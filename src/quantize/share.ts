@@ -1,94 +1,144 @@
 /**
- * Weight sharing: each tensor (or all of them together) keeps k values, found from its non-zero weights.
+ * Weight sharing: each tensor, or several together, keeps k values, found from its non-zero weights.
  * Zero is kept exact and beside the k, so that what pruning won is not lost.
- * By k-means as in Deep Compression (Han, Mao, Dally 2016, arXiv:1510.00149, section 3), or in one of the ways that
- * Marinò et al. 2021 compare with it: probabilistic, uniform, entropy-constrained.
+ *
+ * By k-means (CWS) as in Deep Compression (Han, Mao, Dally 2016, arXiv:1510.00149, section 3), or in one of the ways that
+ * Marinò et al. 2021 compare with it: probabilistic (PWS), uniform (UQ), entropy-constrained (ECSQ). Their "unified" codebooks,
+ * one for all convolutions and one for all dense layers, are `scope: kind`.
  */
-import { replaceTensors, weightTensors } from '../graph/weights.ts'
+import { replaceTensors, type WeightTensor, weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import type { Tensor } from '../model.ts'
+import type { OptionsOf } from '../options.ts'
 import { floats, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
-import { kmeans1d, nearest } from '../tensor/kmeans.ts'
+import { type KmeansStart, kmeans1d, kmeansStarts, nearest } from '../tensor/kmeans.ts'
 import { type Random, random } from '../tensor/random.ts'
-import { shareByEntropy } from './_share-entropy.ts'
+import { entropyStarts, shareByEntropy } from './_share-entropy.ts'
 import { shareProbabilistically } from './_share-probabilistic.ts'
 import { shareUniformly } from './_share-uniform.ts'
 
 /** The shared value of a weight that is not zero. */
 export type Sharer = (w: number) => number
 
+interface SharerOptions {
+  readonly start?: KmeansStart
+  readonly rng: Random
+}
+
 /** Each takes the weights that are not zero, ascending, and k. */
-const sharers: Record<string, (sorted: Float64Array, k: number, rng: Random) => Sharer> = {
-  'k-means': (sorted, k) => {
-    const codebook = Float32Array.from(kmeans1d(sorted, k))
+const sharers: Record<string, (sorted: Float64Array, k: number, options: SharerOptions) => Sharer> = {
+  'k-means': (sorted, k, { start, rng }) => {
+    const codebook = Float32Array.from(kmeans1d(sorted, k, { start, rng }))
     return (w) => codebook[nearest(codebook, w)]
   },
-  probabilistic: shareProbabilistically,
+  probabilistic: (sorted, k, { rng }) => shareProbabilistically(sorted, k, rng),
   uniform: shareUniformly,
-  entropy: shareByEntropy,
+  entropy: (sorted, k, { start }) => shareByEntropy(sorted, k, start === 'linear' ? start : 'density'),
 }
+
+const options = {
+  values: {
+    type: 'number',
+    default: 32,
+    min: 1,
+    max: 65535,
+    integer: true,
+    help: 'distinct values per codebook, zero not counted',
+  },
+  method: {
+    type: 'choice',
+    of: ['k-means', 'probabilistic', 'uniform', 'entropy'],
+    default: 'k-means',
+    help: 'how the values are found: nearest mean (CWS), unbiased random rounding (PWS), even steps (UQ), or fewest bits for the error (ECSQ)',
+  },
+  start: {
+    type: 'choice',
+    of: kmeansStarts,
+    optional: true,
+    help: 'for k-means: the first means lie evenly over the range (linear, the default), at quantiles (density), at random weights, or far apart (k-means++); exact: the least squared error there is, whatever the start; for entropy: linear or density (the default)',
+  },
+  scope: {
+    type: 'choice',
+    of: ['layer', 'kind', 'global'],
+    default: 'layer',
+    help: 'a codebook per tensor, one for all convolutions and one for all dense layers, or one for all',
+  },
+  minElements: {
+    type: 'number',
+    was: 'minSize',
+    default: 256,
+    min: 1,
+    integer: true,
+    help: 'tensors with fewer elements are left alone',
+  },
+  exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
+} as const
 
 export const share = defineMethod({
   id: 'share',
   help: 'lets the weights of a tensor share a few values (a codebook); zero stays zero',
-  options: {
-    values: {
-      type: 'number',
-      default: 32,
-      min: 1,
-      max: 65535,
-      integer: true,
-      help: 'distinct values per codebook, zero not counted',
-    },
-    method: {
-      type: 'choice',
-      of: ['k-means', 'probabilistic', 'uniform', 'entropy'],
-      default: 'k-means',
-      help: 'how the values are found: nearest mean, unbiased random rounding, even steps, or fewest bits for the error',
-    },
-    scope: {
-      type: 'choice',
-      of: ['layer', 'global'],
-      default: 'layer',
-      help: 'one codebook per tensor, or one for all',
-    },
-    minElements: {
-      type: 'number',
-      was: 'minSize',
-      default: 256,
-      min: 1,
-      integer: true,
-      help: 'tensors with fewer elements are left alone',
-    },
-    exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
-  },
-  run(model, { values: k, method, scope, minElements, exclude }, { seed = 0 }) {
-    const chosen = weightTensors(model)
-      .filter((w) => !exclude.includes(w.name) && sizeOf(w.tensor.dims) >= minElements)
-      .map((w) => w.tensor)
+  options,
+  run(model, { values: k, method, start, scope, minElements, exclude }, { seed = 0, warn }) {
+    checkStart(method, start)
+    const chosen = weightTensors(model).filter((w) => !exclude.includes(w.name) && sizeOf(w.tensor.dims) >= minElements)
     const rng = random(seed)
-    const sharerOf = (tensors: readonly Tensor[]): Sharer | undefined => {
-      const sorted = nonZeroWeights(tensors)
-      return sorted.length === 0 ? undefined : sharers[method](sorted, k, rng)
-    }
-    const common = scope === 'global' ? sharerOf(chosen) : undefined
     const shared = new Map<Tensor, Tensor>()
-    for (const tensor of chosen) {
-      const sharer = common ?? sharerOf([tensor])
-      const values = floats(tensor).map((v) => (v === 0 || !sharer ? v : sharer(v)))
-      shared.set(tensor, tensorOfFloats(tensor.name, tensor.dtype, tensor.dims, values))
+    const short: string[] = []
+    for (const weights of codebooks(chosen, scope)) {
+      const sorted = nonZeroWeights(weights)
+      if (sorted.length === 0) continue
+      const sharer = sharers[method](sorted, k, { start, rng })
+      const used = new Set<number>()
+      for (const { tensor } of weights) {
+        const values = floats(tensor).map((v) => (v === 0 ? v : sharer(v)))
+        for (const v of values) if (v !== 0) used.add(v)
+        shared.set(tensor, tensorOfFloats(tensor.name, tensor.dtype, tensor.dims, values))
+      }
+      if (used.size < k) short.push(`${nameOf(weights)} ${used.size}`)
     }
+    if (short.length > 0) warn?.(shortfall(short, k))
     return replaceTensors(model, shared)
   },
 })
 
+/** Throws where the method has no such start. */
+function checkStart(method: string, start: KmeansStart | undefined): void {
+  const has: readonly string[] = method === 'k-means' ? kmeansStarts : method === 'entropy' ? entropyStarts : []
+  if (start === undefined || has.includes(start)) return
+  throw new Error(
+    `share: start ${start} with method ${method}; expected ${has.join(' or ') || 'none, as it has no start'}`,
+  )
+}
+
+/** The weights that have a codebook together. */
+function codebooks(chosen: readonly WeightTensor[], scope: OptionsOf<typeof options>['scope']): WeightTensor[][] {
+  if (scope === 'layer') return chosen.map((w) => [w])
+  if (scope === 'global') return [[...chosen]]
+  const isConvolution = ({ uses }: WeightTensor): boolean => uses.some(({ node }) => /^Conv/.test(node.op))
+  return [chosen.filter(isConvolution), chosen.filter((w) => !isConvolution(w))]
+}
+
+function nameOf([first, ...more]: readonly WeightTensor[]): string {
+  return more.length > 0 ? `"${first.name}" and ${more.length} more` : `"${first.name}"`
+}
+
+function shortfall([first, second, ...more]: readonly string[], k: number): string {
+  const which = [first, ...(second ? [second] : []), ...(more.length > 0 ? [`${more.length} more below that`] : [])]
+  return `share: fewer than ${k} values are in use: ${which.join(', ')}`
+}
+
 /** Ascending. Throws where one is not finite. */
-function nonZeroWeights(tensors: readonly Tensor[]): Float64Array {
-  const values: number[] = []
-  for (const tensor of tensors) for (const v of floats(tensor)) if (v !== 0) values.push(v)
-  const sorted = Float64Array.from(values).sort()
+function nonZeroWeights(weights: readonly WeightTensor[]): Float64Array {
+  const all = weights.map(({ tensor }) => floats(tensor).filter((v) => v !== 0))
+  const sorted = new Float64Array(all.reduce((n, values) => n + values.length, 0))
+  let at = 0
+  for (const values of all) {
+    sorted.set(values, at)
+    at += values.length
+  }
+  sorted.sort()
   const [first, last] = [sorted[0] ?? 0, sorted[sorted.length - 1] ?? 0]
   if (!Number.isFinite(first) || !Number.isFinite(last))
-    throw new Error(`share: weights from ${first} to ${last}; expected finite ones; in "${tensors[0].name}"`)
+    throw new Error(`share: weights from ${first} to ${last}; expected finite ones; in ${nameOf(weights)}`)
   return sorted
 }
