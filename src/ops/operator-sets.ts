@@ -41,6 +41,8 @@ export const since = {
   scanWithoutBatch: 9,
   /** Dropout: the mask is boolean. */
   booleanMask: 10,
+  /** Range; Mod (10) and the rest of what hashes are computed with are there too. */
+  range: 11,
   /** Resize: a region, then scales, then sizes; before, scales alone. */
   resizeToSizes: 11,
   /** Softmax, LogSoftmax, Hardmax: over `axis` alone, by default the last; before, over all axes from `axis` on, by default 1. */

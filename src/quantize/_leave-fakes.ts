@@ -6,7 +6,8 @@ import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import type { Range } from './_histogram.ts'
 import { inputScaleOf, type QuantizedLayer, writeQdq } from './_qdq.ts'
 import { type PointOfLayer, type PointsOptions, pointsOf } from './_quantised-points.ts'
-import type { FakeWeight, Levels } from './_weight-quantisers.ts'
+import type { Levels } from './_signs.ts'
+import type { FakeWeight } from './_weight-quantisers.ts'
 
 /** A value between layers and what rounds it. */
 export interface FakeValue {

@@ -15,6 +15,7 @@ import type { Node, Tensor } from '../model.ts'
 import { macroDomain } from '../ops/grad/rule.ts'
 import { isInput } from '../ops/operator-sets.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { type Levels, signsOf } from './_signs.ts'
 
 export const weightQuantisers = ['lsq', 'straight-through', 'dorefa', 'ternary', 'binary'] as const
 export type WeightQuantiser = (typeof weightQuantisers)[number]
@@ -42,11 +43,6 @@ export interface FakeWeight {
   readonly parameters: readonly string[]
   /** The integers and steps (one, or one per channel) of trained weights. */
   levels(weights: Float32Array, stored: (name: string) => Float32Array): Levels
-}
-
-export interface Levels {
-  readonly levels: Int8Array
-  readonly steps: Float32Array
 }
 
 interface Made extends WeightSetting {
@@ -177,13 +173,7 @@ function ternary({ tensor, fresh }: Made): FakeWeight {
     ...steps(),
     output: value('StraightThrough', tensor.name, rounded),
     parameters: [],
-    levels(w) {
-      const mean = w.reduce((n, v) => n + Math.abs(v), 0) / w.length
-      const levels = Int8Array.from(w, (v) => (Math.abs(v) > 0.7 * mean ? Math.sign(v) : 0))
-      const kept = levels.reduce((n, q) => n + Math.abs(q), 0)
-      const total = w.reduce((n, v, i) => n + Math.abs(v) * Math.abs(levels[i]), 0)
-      return { levels, steps: Float32Array.of(kept > 0 ? total / kept : 1) }
-    },
+    levels: (w) => signsOf(w, 'ternary'),
   }
 }
 
@@ -205,14 +195,7 @@ function binary({ tensor, axis, opset, fresh }: Made): FakeWeight {
     ...steps(),
     output: value('StraightThrough', limited, rounded),
     parameters: [],
-    levels(w) {
-      const sums = new Float64Array(channels)
-      w.forEach((v, i) => {
-        sums[Math.floor(i / inner) % channels] += Math.abs(v)
-      })
-      const means = Float32Array.from(sums, (s) => (s * channels) / w.length || 1)
-      return { levels: Int8Array.from(w, Math.sign), steps: means }
-    },
+    levels: (w) => signsOf(w, 'binary', channels, (i) => Math.floor(i / inner) % channels),
   }
 }
 

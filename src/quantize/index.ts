@@ -1,8 +1,11 @@
 /** The methods of quantize/. Written by `npm run methods` from the files that define them. */
 export { compact } from './compact.ts'
 export { float16 } from './float16.ts'
+export { hashWeights } from './hash-weights.ts'
 export { int4 } from './int4.ts'
 export { int8 } from './int8.ts'
 export { settleWeights } from './settle-weights.ts'
 export { share } from './share.ts'
+export { shareVectors } from './share-vectors.ts'
+export { signs } from './signs.ts'
 export { uniform } from './uniform.ts'
