@@ -6,11 +6,13 @@
  * tied to. Each member of a group is an axis of a stored tensor; it says to which unit each place along that axis belongs.
  */
 import { didYouMean } from '../errors.ts'
+import { statesOf } from '../graph/states.ts'
 import { describe } from '../graph/walk.ts'
-import type { Model, Node } from '../model.ts'
+import type { Model } from '../model.ts'
+import type { Axis } from '../ops/coupling.ts'
 import { gatherForShuffles, shufflesForGathers, storedSizes } from '../simplify/channel-shuffle.ts'
 import { foldShapes, removeUnused } from '../simplify/fold.ts'
-import { type ChannelView, channelClasses, channelsOf, eachHeld } from './channels.ts'
+import { type ChannelView, channelClasses, channelsOf, eachHeld, type Range } from './channels.ts'
 import { removeChannels } from './remove-channels.ts'
 
 export interface GroupMember {
@@ -50,8 +52,8 @@ export interface OpenedChannels {
   readonly parts: readonly (readonly UnitOf[])[]
   /** The model given, without these units of each group, by its name; the model itself where none are named. */
   without(units: ReadonlyMap<string, Iterable<number>>): Model
-  /** Of the model that `without` gives: by value, 1 for each channel that it has kept; undefined where it has kept all. */
-  keptOf(units: ReadonlyMap<string, Iterable<number>>): (value: string) => Uint8Array | undefined
+  /** Of the model that `without` gives: by value and axis (below 0: counted from the last), 1 for each channel that it has kept; undefined where it has kept all. */
+  keptOf(units: ReadonlyMap<string, Iterable<number>>): (value: string, axis: number) => Uint8Array | undefined
 }
 
 /** The coupled channels of a model whose weights are stored as float32. */
@@ -89,8 +91,8 @@ export function openChannels(given: Model): OpenedChannels {
     },
     keptOf(units) {
       const keep = marksOf(units)
-      return (value) => {
-        const range = view.values.get(value)
+      return (value, axis) => {
+        const range = view.values.get(value)?.at(axis)
         const part = range && keep.subarray(range.start, range.start + range.count)
         return part?.includes(0) ? part : undefined
       }
@@ -108,7 +110,8 @@ function partsOf(view: ChannelView, classOf: Int32Array, groups: readonly Number
   for (const { group, classes } of groups)
     for (const [unit, c] of classes.entries()) unitOf.set(c, { group: group.name, unit })
   const sets = new Map<string, UnitOf[]>()
-  for (const { start, count } of view.values.values()) {
+  for (const { start, count } of rangesOf(view)) {
+    if (!unitOf.has(classOf[start])) continue
     const classes = [...new Set(classOf.subarray(start, start + count))]
     const units = classes.flatMap((c) => unitOf.get(c) ?? [])
     if (units.length === classes.length) sets.set(classes.join(), units)
@@ -116,9 +119,13 @@ function partsOf(view: ChannelView, classOf: Int32Array, groups: readonly Number
   return [...sets.values()]
 }
 
+const rangesOf = ({ values }: ChannelView): Range[] =>
+  [...values.values()].flatMap((axes) => axes.filter((a) => a !== undefined))
+
 /** A value without any channel left. */
 function emptied(view: ChannelView, keep: Uint8Array): string | undefined {
-  for (const [name, { start, count }] of view.values) if (!keep.subarray(start, start + count).includes(1)) return name
+  for (const [name, axes] of view.values)
+    if (axes.some((a) => a && !keep.subarray(a.start, a.start + a.count).includes(1))) return name
   return undefined
 }
 
@@ -168,11 +175,13 @@ function joined(view: ChannelView, classOf: Int32Array): { groupOf: Map<number, 
     if (!made) continue
     const { start, count } = view.range(made)
     const own = new Set(classOf.subarray(start, start + count))
-    for (const other of sets.filter((s) => [...own].some((c) => s.has(c)))) {
-      for (const c of other) own.add(c)
-      sets.splice(sets.indexOf(other), 1)
+    // All are joined to the first, so that groups are in the order of the graph.
+    const [first, ...others] = sets.filter((s) => [...own].some((c) => s.has(c)))
+    for (const set of [own, ...others]) {
+      if (first) for (const c of set) first.add(c)
+      if (set !== own) sets.splice(sets.indexOf(set), 1)
     }
-    sets.push(own)
+    if (!first) sets.push(own)
   }
   const groupOf = new Map(sets.flatMap((set, g) => [...set].map((c) => [c, g] as const)))
   return { groupOf, count: sets.length }
@@ -186,36 +195,83 @@ interface Place extends Omit<GroupMember, 'units'> {
 /** All axes of stored tensors that count channels, in the order of the graph. */
 function members({ couplings, range, constant }: ChannelView, classOf: Int32Array): Place[] {
   return [...couplings].flatMap(([node, { cuts, mix, recurrence }]) =>
-    cuts.map(({ at, axis, follows }): Place => {
+    cuts.map(({ at, axis, follows, each = 1 }): Place => {
       const { start, count } = range(follows)
       const size = constant(node.inputs[at])?.dims[axis] ?? 0
-      const reads = mix ? at === 1 && axis === mix.inputAxis : recurrence !== undefined && at < 3 && axis === 2
-      const isMaker = mix !== undefined || recurrence !== undefined || (node.op === 'Conv' && at === 1)
-      const role = reads ? 'reads' : isMaker ? 'makes' : 'passes'
+      const isRead = mix ? at === mix.at && axis === mix.inputAxis : recurrence && sameAxis(follows, recurrence.reads)
+      const isOwn = recurrence && at === 2 && axis === 2
+      const isMaker = mix !== undefined || recurrence !== undefined || (/^Conv/.test(node.op) && at === 1)
+      const role = isRead || isOwn ? 'reads' : isMaker ? 'makes' : 'passes'
       return {
         tensor: node.inputs[at],
         axis,
         node: describe(node),
         role,
-        classes: Int32Array.from({ length: size }, (_, k) => classOf[start + (k % count)]),
+        classes: Int32Array.from({ length: size }, (_, k) => classOf[start + ((k * each) % count)]),
       }
     }),
   )
 }
 
+const sameAxis = (a: Axis, b: Axis): boolean => a.value === b.value && a.axis === b.axis
+
 /** Why classes of channels have to stay. */
 function heldClasses(view: ChannelView, classOf: Int32Array): Map<number, string> {
   const { graph } = view.model
   const reasons = new Map<number, string>()
-  const hold = ({ start, count }: { start: number; count: number }, why: string): void => {
-    for (let i = start; i < start + count; i++) if (!reasons.has(classOf[i])) reasons.set(classOf[i], why)
+  const hold = ({ start, count }: Range, why: string, but?: (place: number) => boolean): void => {
+    for (let i = start; i < start + count; i++)
+      if (!reasons.has(classOf[i]) && !but?.(i - start)) reasons.set(classOf[i], why)
   }
-  for (const { name } of graph.outputs) if (view.values.has(name)) hold(view.range(name), `"${name}" is an output`)
-  for (const { name } of graph.inputs) if (view.values.has(name)) hold(view.range(name), `"${name}" is an input`)
-  eachHeld(view, (range, by) => hold(range, reasonOf(by)))
+  const partner = statePartners(view, classOf)
+  for (const [values, what] of [
+    [graph.outputs, 'an output'],
+    [graph.inputs, 'an input'],
+  ] as const)
+    for (const { name } of values)
+      for (const [axis, range] of (view.values.get(name) ?? []).entries())
+        if (range) hold(range, `"${name}" is ${what}`, comesBack(range, partner(name, axis), classOf))
+  eachHeld(view, (range, by) => {
+    if (by) hold(range, `${describe(by)} needs all of them`)
+  })
   return reasons
 }
 
-function reasonOf(by: Node | undefined): string {
-  return by ? `${describe(by)} needs all of them` : 'inputs and outputs keep their channels'
+/** Whether a place of a state goes in and comes out as the same channel. */
+function comesBack(
+  own: Range,
+  other: Range | undefined,
+  classOf: Int32Array,
+): ((place: number) => boolean) | undefined {
+  return other && ((k) => classOf[own.start + k] === classOf[other.start + k])
+}
+
+/**
+ * The axis of an output that goes in again where this input does, or the other way round: by their names, or since its places
+ * are hidden units of a recurrent layer, which no plain input is.
+ */
+function statePartners(view: ChannelView, classOf: Int32Array): (name: string, axis: number) => Range | undefined {
+  const { inputs, outputs } = view.model.graph
+  const named = statesOf(view.model)
+  const hidden = new Set<number>()
+  for (const { recurrence } of view.couplings.values())
+    for (const axis of recurrence?.makes ?? []) {
+      const { start, count } = view.range(axis)
+      for (let i = start; i < start + count; i++) hidden.add(classOf[i])
+    }
+  const isSame = (a: Range | undefined, b: Range | undefined): boolean =>
+    a !== undefined && a.count === b?.count && [...Array(a.count).keys()].every((k) => comesBack(a, b, classOf)?.(k))
+  return (name, axis) => {
+    const own = view.values.get(name)?.[axis]
+    if (!own) return undefined
+    const pair = named.find((s) => s.input === name || s.output === name)
+    if (pair) return view.values.get(pair.input === name ? pair.output : pair.input)?.[axis]
+    if (!hidden.has(classOf[own.start])) return undefined
+    const others = inputs.some((i) => i.name === name) ? outputs : inputs
+    const shapeOf = (value: string): string => (view.values.get(value) ?? []).map((r) => r?.count).join()
+    return others
+      .filter((o) => shapeOf(o.name) === shapeOf(name))
+      .map((o) => view.values.get(o.name)?.[axis])
+      .find((other) => isSame(own, other))
+  }
 }

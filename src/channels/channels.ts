@@ -1,15 +1,25 @@
 /**
  * Channels of a graph: which values have them, which must be kept, and which can only be removed together. A channel is a
- * place in the value's axis 1 (in its last axis where matrices multiply sequences), numbered through the whole graph from
- * `start`. A stored tensor that is read where a value is expected has channels too, and so has an axis of a tensor that
- * several nodes read.
+ * place along any axis of a value, numbered through the whole graph: those of an axis lie one after the other from `start`. A
+ * stored tensor that is read where a value is expected has channels too, and so has an axis of a tensor that several nodes
+ * read.
  */
 
-import { capturedBy, constantOf, consumersOf, intAttribute, intsAttribute, producersOf } from '../graph/walk.ts'
-import type { Graph, Model, Node, Tensor } from '../model.ts'
-import { type ChannelDims, type Coupling, type Cut, couplingOf, keepsAxis } from '../ops/coupling.ts'
-import { inferShapes } from '../ops/shape.ts'
-import { floatTensor, integers, sizeOf } from '../tensor/dtype.ts'
+import { capturedBy, constantOf, consumersOf, intAttribute, producersOf } from '../graph/walk.ts'
+import { type Dim, type Graph, isOnnxDomain, type Model, type Node, opsetOf, type Tensor } from '../model.ts'
+import {
+  type Axis,
+  type Coupling,
+  type CouplingContext,
+  type Cut,
+  couplingOf,
+  eachTied,
+  sizeAt,
+  type Tie,
+} from '../ops/coupling.ts'
+import { inferShapes, type Known } from '../ops/shape.ts'
+import { dataTypes, floatTensor, integers, sizeOf } from '../tensor/dtype.ts'
+import { numberSets } from './sets.ts'
 
 export interface Range {
   readonly start: number
@@ -19,8 +29,8 @@ export interface Range {
 /** An axis of a stored tensor of which each reader wants a cut: they have to want the same. */
 interface SharedAxis {
   readonly range: Range
-  /** The values after which the readers cut, and one of the readers. */
-  readonly followed: readonly string[]
+  /** The axes after which the readers cut, and one of the readers. */
+  readonly followed: readonly Axis[]
   readonly reader: Node
   /** Whether all readers can have it cut; an output of the graph or a nested graph reads it whole. */
   readonly free: boolean
@@ -28,74 +38,104 @@ interface SharedAxis {
 
 export interface ChannelView {
   readonly model: Model
-  /** First number and count of each value's channels. */
-  readonly values: ReadonlyMap<string, Range>
+  /** By value, the channels of each of its axes; undefined where there is no number of them. */
+  readonly values: ReadonlyMap<string, readonly (Range | undefined)[]>
   readonly total: number
-  /** Of each node of the main graph whose channels can be followed; all that they tie, mix and cut has channels. */
+  /** Of each node of the main graph that can be followed; all that they tie, mix and cut has channels. */
   readonly couplings: ReadonlyMap<Node, Coupling>
   readonly shared: readonly SharedAxis[]
-  dims(name: string): ChannelDims | undefined
-  axis(name: string): number
   constant(name: string): Tensor | undefined
-  /** The channels of a value that has some. */
-  range(name: string): Range
+  /** The channels of an axis that has some. */
+  range(axis: Axis): Range
+  /** How many axes a value or a stored tensor has; 0 where that is not known. */
+  rank(name: string): number
 }
 
-export function channelsOf(model: Model): ChannelView {
+export interface ViewOptions {
+  /** What is known of each value, where the model's own inference cannot say it: of a nested graph. */
+  readonly known?: ReadonlyMap<string, Known>
+  /** Whether places may go that a LayerNormalization takes the mean of; default no. */
+  readonly overNormalised?: boolean
+}
+
+/** An axis of more places counts no channels: samples of sound, say. */
+const mostPlaces = 1 << 16
+
+export function channelsOf(model: Model, { known, overNormalised = false }: ViewOptions = {}): ChannelView {
   const { graph } = model
-  const shapes = inferShapes(model).values
+  const shapes = known ?? inferShapes(model).values
   const producers = producersOf(graph)
-  const constant = (name: string): Tensor | undefined =>
-    name ? (constantOf(graph, name, producers) ?? numbersOf(producers.get(name))) : undefined
-  const ranks = (name: string): number => shapes.get(name)?.shape?.length ?? 0
-  const last = lastAxisValues(graph, ranks, constant)
-  const axis = (name: string): number => (last.has(name) ? ranks(name) - 1 : 1)
-  const dims = (name: string): ChannelDims | undefined => {
-    const { dtype, shape } = shapes.get(name) ?? {}
-    const sizes = shape?.map((d) => (typeof d === 'number' ? d : undefined)) ?? []
-    const [channels] = sizes.splice(axis(name), 1)
-    const places = sizes.slice(1)
-    return dtype === 'float32' && channels && !places.includes(0) ? [channels, ...places] : undefined
+  const constants = new Map<string, Tensor | undefined>()
+  const constant = (name: string): Tensor | undefined => {
+    if (!name) return undefined
+    if (!constants.has(name)) constants.set(name, constantOf(graph, name, producers) ?? numbersOf(producers.get(name)))
+    return constants.get(name)
   }
+  const shape = (name: string): readonly Dim[] | undefined => {
+    const dims: readonly Dim[] | undefined = constant(name)?.dims ?? shapes.get(name)?.shape
+    return dims?.some((d) => typeof d === 'number' && d > mostPlaces)
+      ? dims.map((d) => (Number(d) > mostPlaces ? undefined : d))
+      : dims
+  }
+  const context: CouplingContext = { shape, constant, opset: opsetOf(model), overNormalised }
+  const values = new Map<string, readonly (Range | undefined)[]>()
   let total = 0
   const number = (count: number): Range => {
     total += count
     return { start: total - count, count }
   }
-  const values = new Map<string, Range>()
   const add = (name: string): void => {
-    const size = dims(name)
-    if (name && size && !values.has(name)) values.set(name, number(size[0]))
+    if (!name || values.has(name)) return
+    values.set(
+      name,
+      (shape(name) ?? []).map((_, axis) => {
+        const size = sizeAt(context, { value: name, axis })
+        return size === undefined ? undefined : number(size)
+      }),
+    )
   }
-  const range = (name: string): Range => {
-    const found = values.get(name)
-    if (!found) throw new Error(`value "${name}" has no channels`)
+  const has = ({ value, axis }: Axis): boolean => values.get(value)?.[axis] !== undefined
+  const range = (axis: Axis): Range => {
+    const found = values.get(axis.value)?.[axis.axis]
+    if (!found) throw new Error(`axis ${axis.axis} of value "${axis.value}" has no channels`)
     return found
   }
   for (const name of [...graph.inputs.map((i) => i.name), ...graph.nodes.flatMap((n) => n.outputs)])
     if (!constant(name)) add(name)
   const couplings = new Map<Node, Coupling>()
-  const asks = otherSizes(graph, { dims, axis })
+  const asked = askedSizes(graph, context)
   for (const node of graph.nodes) {
-    const found = asks(node) ? { ties: [], cuts: [] } : couplingOf(node, { dims, axis, constant })
+    if (constant(node.outputs[0])) continue
+    const found = asked(node) ?? couplingOf(node, context)
     if (!found) continue
-    const { reads, makes = [] } = found.recurrence ?? {}
-    const ends = [
-      ...found.ties,
-      ...(found.mix ? [found.mix] : []),
-      ...makes.map((output) => ({ input: reads ?? output, output })),
-    ]
-    for (const { input } of ends) if (constant(input)) add(input)
-    const cuts = [...found.cuts, ...storedInputs(node, found, { axis, constant })]
-    const fits = cuts.every(({ at, axis, follows, groups = 1, repeats = 1 }) => {
+    for (const { value } of namedBy(found)) if (constant(value)) add(value)
+    const cuts = [...found.cuts, ...storedInputs(node, found, { constant, has })]
+    const fits = cuts.every(({ at, axis, follows, groups = 1, repeats = 1, each = 1 }) => {
       const stored = constant(node.inputs[at])
-      const count = values.get(follows)?.count
-      return stored?.dtype === 'float32' && count !== undefined && stored.dims[axis] * groups === count * repeats
+      const count = has(follows) ? range(follows).count : undefined
+      const isCuttable = stored && !stored.strings && dataTypes[stored.dtype].bits >= 8
+      return isCuttable && count !== undefined && stored.dims[axis] * groups * each === count * repeats
     })
-    if (fits && ends.every((e) => values.has(e.input) && values.has(e.output))) couplings.set(node, { ...found, cuts })
+    const isFloat =
+      !(found.mix || found.recurrence) || cuts.every((c) => constant(node.inputs[c.at])?.dtype === 'float32')
+    if (fits && isFloat && namedBy(found).every(has)) couplings.set(node, { ...found, cuts })
   }
-  const shared = sharedAxes({ graph, couplings, values, axis, constant, range, number })
-  return { model, values, total, couplings, shared, dims, axis, constant, range }
+  const view = { model, values, couplings, constant, range, rank: (name: string) => shape(name)?.length ?? 0 }
+  choose(view)
+  return { ...view, shared: sharedAxes({ ...view, number }), total }
+}
+
+/** All axes that a coupling names. */
+function namedBy({ ties, cuts, mix, recurrence, alike, contracts, ignores, choices }: Coupling): Axis[] {
+  return [
+    ...[...ties, ...(choices ?? [])].flatMap((t) => [t.input, t.output]),
+    ...cuts.map((c) => c.follows),
+    ...(mix ? [mix.input, mix.output] : []),
+    ...(recurrence ? [recurrence.reads, ...recurrence.makes] : []),
+    ...(alike ?? []).map((a) => a.axis),
+    ...(contracts ?? []).flat(),
+    ...(ignores ?? []),
+  ]
 }
 
 /** The tensor of a Constant node whose floats are an attribute. */
@@ -106,63 +146,75 @@ function numbersOf(node: Node | undefined): Tensor | undefined {
   return several?.type === 'floats' ? floatTensor(node.outputs[0], [several.value.length], several.value) : undefined
 }
 
-/** The values of three and more axes whose channels lie along the last: what a stored matrix multiplies and makes, and what follows. */
-function lastAxisValues(
-  graph: Graph,
-  ranks: (name: string) => number,
-  constant: ChannelView['constant'],
-): ReadonlySet<string> {
-  const last = new Set<string>()
-  const isValue = (name: string): boolean => ranks(name) > 2 && !constant(name)
-  for (const { op, domain, inputs, outputs } of graph.nodes) {
-    const isProduct = op === 'MatMul' && constant(inputs[1])?.dims.length === 2
-    if (domain || !(isProduct || op === 'GRU' || op === 'LSTM' || op === 'RNN')) continue
-    for (const name of [inputs[0], ...(isProduct ? [] : inputs.slice(5, 7)), ...outputs])
-      if (isValue(name)) last.add(name)
-  }
-  const keepsLast = (node: Node): boolean =>
-    (node.op === 'Transpose' && intsAttribute(node, 'perm')?.at(-1) === ranks(node.outputs[0]) - 1) ||
-    (node.op === 'Squeeze' && ranks(node.outputs[0]) > 2)
-  const passing = graph.nodes.filter((node) => keepsAxis(node) || keepsLast(node))
-  for (let before = -1; before < last.size; ) {
-    before = last.size
-    for (const { inputs, outputs } of passing) {
-      const ends = [...inputs, ...outputs].filter(isValue)
-      if (ends.some((name) => last.has(name))) for (const name of ends) last.add(name)
-    }
-  }
-  return last
-}
-
 /** Where a node reads a stored tensor instead of a value: it loses channels of its own. */
 function storedInputs(
   node: Node,
-  { ties, cuts, mix }: Coupling,
-  { axis, constant }: Pick<ChannelView, 'axis' | 'constant'>,
+  coupling: Coupling,
+  { constant, has }: { constant(name: string): Tensor | undefined; has(axis: Axis): boolean },
 ): Cut[] {
-  const read = new Set([...ties.map((t) => t.input), ...(mix ? [mix.input] : [])])
-  return node.inputs.flatMap((name, at) =>
-    read.has(name) && constant(name) && !cuts.some((c) => c.at === at) ? [{ at, axis: axis(name), follows: name }] : [],
-  )
+  const named = namedBy({ ...coupling, cuts: [] })
+  return node.inputs.flatMap((value, at) => {
+    const axes = new Set(named.filter((a) => a.value === value).map((a) => a.axis))
+    if (axes.size === 0 || !constant(value) || coupling.cuts.some((c) => c.at === at)) return []
+    return [...axes].flatMap((axis) => (has({ value, axis }) ? [{ at, axis, follows: { value, axis } }] : []))
+  })
 }
 
-/** Tells Shape nodes that are asked for other sizes than the number of channels only: `x.size(0)`, say. */
-function otherSizes(graph: Graph, { dims, axis }: Pick<ChannelView, 'dims' | 'axis'>): (node: Node) => boolean {
+/** A coupling for Shape nodes: axes whose sizes nobody asks for (all but the first where `x.size(0)` is asked) are free. */
+function askedSizes(graph: Graph, context: CouplingContext): (node: Node) => Coupling | undefined {
   const consumers = consumersOf(graph)
   const outputs = new Set(graph.outputs.map((o) => o.name))
-  const producers = producersOf(graph)
   return (node) => {
-    const rank = (dims(node.inputs[0])?.length ?? 0) + 1
+    const [input] = node.inputs
     const [output] = node.outputs
-    if (node.op !== 'Shape' || node.domain || rank === 1 || outputs.has(output)) return false
+    const rank = context.shape(input)?.length
+    if (node.op !== 'Shape' || !isOnnxDomain(node.domain) || !rank || outputs.has(output)) return undefined
     const axes = Array.from({ length: rank }, (_, i) => i)
     const given = axes.slice(intAttribute(node, 'start', 0), intAttribute(node, 'end', rank))
-    const channels = axis(node.inputs[0])
-    if (!given.includes(channels)) return true
-    return (consumers.get(output) ?? []).every((reader) => {
-      const list = reader.op === 'Gather' ? constantOf(graph, reader.inputs[1], producers) : undefined
-      return list !== undefined && Array.from(integers(list)).every((i) => given.at(i) !== channels)
+    const asked = new Set<number | undefined>()
+    for (const reader of consumers.get(output) ?? []) {
+      const list = reader.op === 'Gather' ? context.constant(reader.inputs[1]) : undefined
+      for (const axis of list ? Array.from(integers(list), (i) => given.at(Number(i))) : given) asked.add(axis)
+    }
+    const ignores = axes.filter((axis) => !asked.has(axis)).map((axis) => ({ value: input, axis }))
+    return { ties: [], cuts: [], ignores: ignores.filter((a) => sizeAt(context, a) !== undefined) }
+  }
+}
+
+type Numbered = Pick<ChannelView, 'model' | 'values' | 'couplings' | 'constant' | 'range'>
+
+/**
+ * Takes, of ties that exclude each other, those of which both axes may lose places as far as the other ties tell, the
+ * outermost first: heads before what is in them, channels before places of an image.
+ */
+function choose(view: Numbered & { readonly couplings: Map<Node, Coupling> }): void {
+  const open = [...view.couplings].filter(([, c]) => c.choices?.length)
+  if (open.length === 0) return
+  const ids = new Map<Range, number>()
+  for (const axes of view.values.values()) for (const axis of axes) if (axis) ids.set(axis, ids.size)
+  const id = (axis: Axis): number => ids.get(view.range(axis)) as number
+  const sets = numberSets(ids.size)
+  const tie = ({ input, output }: Pick<Tie, 'input' | 'output'>): void => sets.join(id(input), id(output))
+  for (const { ties, contracts } of view.couplings.values()) {
+    ties.forEach(tie)
+    for (const [input, output] of contracts ?? []) tie({ input, output })
+  }
+  const held = new Uint8Array(ids.size)
+  eachHeldAxis(view, (range) => {
+    held[ids.get(range) as number] = 1
+  })
+  const heldSets = new Set<number>()
+  held.forEach((h, i) => void (h && heldSets.add(sets.of(i))))
+  for (const [node, coupling] of open) {
+    const isFree = (t: Tie): boolean => ![t.input, t.output].some((a) => heldSets.has(sets.of(id(a))))
+    const taken = new Set<Range>()
+    const chosen = (coupling.choices ?? []).filter(isFree).filter(({ input, output }) => {
+      const axes = [view.range(input), view.range(output)]
+      if (axes.some((a) => taken.has(a))) return false
+      for (const a of axes) taken.add(a)
+      return true
     })
+    view.couplings.set(node, { ...coupling, ties: [...coupling.ties, ...chosen], choices: [] })
   }
 }
 
@@ -174,15 +226,14 @@ export function usesOf(graph: Graph): Map<string, number> {
   return uses
 }
 
-interface SharedOptions extends Pick<ChannelView, 'couplings' | 'values' | 'axis' | 'constant' | 'range'> {
-  readonly graph: Graph
+interface SharedOptions extends Numbered {
   number(count: number): Range
 }
 
 /** Vectors are left out: a copy for a reader that wants another cut costs little. */
-function sharedAxes({ graph, couplings, values, axis: axisOf, constant, range, number }: SharedOptions): SharedAxis[] {
+function sharedAxes({ model: { graph }, couplings, values, constant, range, number }: SharedOptions): SharedAxis[] {
   const uses = usesOf(graph)
-  const found = new Map<string, { name: string; axis: number; reader: Node; followed: string[] }>()
+  const found = new Map<string, { name: string; axis: number; reader: Node; followed: Axis[] }>()
   for (const [node, { cuts }] of couplings) {
     for (const { at, axis, follows } of cuts) {
       const name = node.inputs[at]
@@ -196,52 +247,53 @@ function sharedAxes({ graph, couplings, values, axis: axisOf, constant, range, n
   }
   return [...found.values()].map(({ name, axis, reader, followed }) => ({
     range: number(constant(name)?.dims[axis] ?? range(followed[0]).count),
-    followed: values.has(name) && axis === axisOf(name) ? [...followed, name] : followed,
+    followed: values.get(name)?.[axis] ? [...followed, { value: name, axis }] : followed,
     reader,
     free: followed.length === uses.get(name),
   }))
 }
 
 /** Names the channels that must stay whatever they hold, with the node that needs them; graph inputs and outputs need none. */
-export function eachHeld(
-  { model, values, couplings, shared, constant }: ChannelView,
-  hold: (range: Range, by?: Node) => void,
-): void {
-  const holdValue = (name: string, by?: Node): void => {
-    const found = values.get(name)
-    if (found) hold(found, by)
+export function eachHeld(view: Numbered & Pick<ChannelView, 'shared'>, hold: (range: Range, by?: Node) => void): void {
+  eachHeldAxis(view, hold)
+  for (const { range, reader, free } of view.shared) if (!free) hold(range, reader)
+}
+
+function eachHeldAxis({ model, values, couplings, constant }: Numbered, hold: (range: Range, by?: Node) => void): void {
+  const holdValue = (name: string, by?: Node, except?: ReadonlySet<Range | undefined>): void => {
+    for (const axis of values.get(name) ?? []) if (axis && !except?.has(axis)) hold(axis, by)
   }
   for (const v of [...model.graph.inputs, ...model.graph.outputs]) holdValue(v.name)
   for (const node of model.graph.nodes) {
-    for (const name of [...capturedBy(node), ...(couplings.get(node)?.shared ?? [])]) holdValue(name, node)
-    if (couplings.has(node) || constant(node.outputs[0])) continue
-    for (const name of [...node.inputs, ...node.outputs]) holdValue(name, node)
+    for (const name of capturedBy(node)) holdValue(name, node)
+    const coupling = couplings.get(node)
+    if (constant(node.outputs[0])) continue
+    const named = new Set<Range | undefined>()
+    for (const { value, axis } of coupling ? namedBy(coupling) : []) named.add(values.get(value)?.[axis])
+    for (const name of [...node.inputs, ...node.outputs]) holdValue(name, node, named)
   }
-  for (const { range, reader, free } of shared) if (!free) hold(range, reader)
 }
 
 /** Which channels can only go together: for each, the number of its class. */
 export function channelClasses({ total, couplings, shared, range }: ChannelView): Int32Array {
-  const parent = Int32Array.from({ length: total }, (_, i) => i)
-  const root = (i: number): number => {
-    let r = i
-    while (parent[r] !== r) r = parent[r]
-    while (parent[i] !== r) [i, parent[i]] = [parent[i], r]
-    return r
-  }
-  for (const { ties } of couplings.values()) {
-    for (const { input, output, from } of ties) {
-      const [a, b] = [range(input).start, range(output).start]
-      from.forEach((c, k) => {
-        if (c >= 0) parent[root(a + c)] = root(b + k)
-      })
+  const sets = numberSets(total)
+  for (const { ties, alike, contracts } of couplings.values()) {
+    for (const tie of ties) {
+      const [a, b] = [range(tie.input), range(tie.output)]
+      eachTied(tie, b.count, (c, k) => sets.join(a.start + c, b.start + k))
     }
+    for (const { axis, as } of alike ?? []) {
+      const { start } = range(axis)
+      for (const [k, other] of as.entries()) sets.join(start + k, start + other)
+    }
+    for (const [a, b] of contracts ?? [])
+      for (let k = 0; k < range(a).count; k++) sets.join(range(a).start + k, range(b).start + k)
   }
   for (const { range: axis, followed } of shared) {
-    for (const name of followed) {
-      const { start, count } = range(name)
-      for (let k = 0; k < axis.count; k++) parent[root(axis.start + k)] = root(start + (k % count))
+    for (const followedAxis of followed) {
+      const { start, count } = range(followedAxis)
+      for (let k = 0; k < axis.count; k++) sets.join(axis.start + k, start + (k % count))
     }
   }
-  return parent.map((_, i) => root(i))
+  return Int32Array.from({ length: total }, (_, i) => sets.of(i))
 }

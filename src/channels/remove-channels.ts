@@ -1,15 +1,14 @@
 /**
  * Channels taken out of a model: the stored tensors that count them lose those places, and nodes that name numbers of channels
- * get others. Which channels are removed together is said by `channelClasses`, which must be kept by `eachHeld` (channels.ts).
+ * get others, as their rows say (ops/coupling/). Which channels are removed together is said by `channelClasses`, which must be kept by `eachHeld` (channels.ts).
  */
 
 import { node as makeNode } from '../graph/build.ts'
 import { editGraph } from '../graph/edit.ts'
-import { intsAttribute } from '../graph/walk.ts'
 import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
-import type { Mix } from '../ops/coupling.ts'
-import { isInput } from '../ops/operator-sets.ts'
-import { floats, floatTensor, integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import type { Kept, Mix } from '../ops/coupling.ts'
+import { rename } from '../simplify/fold.ts'
+import { byteLengthOf, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { type ChannelView, usesOf } from './channels.ts'
 
 export interface RemoveOptions {
@@ -20,71 +19,103 @@ export interface RemoveOptions {
   readonly biasOf?: (node: Node, mix: Mix) => Tensor | undefined
 }
 
-/** The model without the channels of which `keep`, by number, is 0. Whole classes must be removed, and none that is held. */
+/**
+ * The model without the channels of which `keep`, by number, is 0. Whole classes must be removed, and none that is held. Inputs
+ * and outputs keep their shapes: of a state that goes in and comes out, what was removed is not read, and comes out as 0.
+ */
 export function removeChannels(view: ChannelView, keep: Uint8Array, { biasOf }: RemoveOptions = {}): Model {
-  const { model, dims, range, constant } = view
-  /** Of a value that loses channels. */
-  const keptOf = (name: string): Uint8Array | undefined => {
-    const v = view.values.get(name)
+  const { model, constant, values } = view
+  /** Of an axis that loses channels. */
+  const keptOf: Kept = ({ value, axis }) => {
+    const v = values.get(value)?.[axis]
     const part = v && keep.subarray(v.start, v.start + v.count)
     return part?.includes(0) ? part : undefined
   }
   const changes = changesOf(model)
-  for (const [node, { cuts, ties, mix, recurrence }] of view.couplings) {
-    const [input] = node.inputs
-    const [output] = node.outputs
-    const bias = mix && keptOf(input) && biasOf?.(node, mix)
+  for (const [node, { cuts, mix, adjust }] of view.couplings) {
+    const bias = mix && keptOf(mix.input) && biasOf?.(node, mix)
     const cut = new Map<number, Tensor>()
-    for (const { at, axis, follows, groups = 1 } of cuts) {
+    for (const { at, axis, follows, groups = 1, each = 1 } of cuts) {
       const kept = keptOf(follows)
       const stored = cut.get(at) ?? constant(node.inputs[at])
-      if (kept && stored && !(bias && at === 2))
-        cut.set(at, cutAxis(stored, axis, kept.subarray(0, kept.length / groups)))
+      if (!kept || !stored || (bias && at === 2)) continue
+      const own = groups > 1 ? kept.subarray(0, kept.length / groups) : kept.filter((_, k) => k % each === 0)
+      cut.set(at, cutAxis(stored, axis, own))
     }
-    if (bias) {
-      const kept = keptOf(output)
+    if (bias && mix) {
+      const kept = keptOf(mix.output)
       cut.set(2, kept ? cutAxis(bias, 0, kept) : bias)
       // A product of matrices has no bias: it becomes the layer that has one.
       if (node.op === 'MatMul') changes.change(node, (n) => ({ ...n, op: 'Gemm' }))
     }
     for (const [at, tensor] of cut) changes.put(node, at, tensor)
-    if (recurrence && keptOf(recurrence.makes[0])) {
-      const hidden_size = { type: 'int', value: sizeOfKept(keptOf(recurrence.makes[0])) } as const
-      changes.change(node, (n) => ({ ...n, attributes: { ...n.attributes, hidden_size } }))
+    if (!adjust || ![...node.inputs, ...node.outputs].some((value) => losesSome(view, keptOf, value))) continue
+    const { attributes, inputs } = adjust(keptOf)
+    if (attributes) changes.change(node, (n) => ({ ...n, attributes: { ...n.attributes, ...attributes } }))
+    for (const [at, tensor] of inputs ?? []) changes.put(node, at, tensor)
+  }
+  return withWholeStates(changes.finish(), view, keptOf)
+}
+
+function losesSome({ values }: ChannelView, kept: Kept, value: string): boolean {
+  return (values.get(value) ?? []).some((_, axis) => kept({ value, axis }) !== undefined)
+}
+
+/** Puts, behind inputs and before outputs that have channels removed, nodes between the whole and what is left. */
+function withWholeStates(model: Model, view: ChannelView, kept: Kept): Model {
+  const { graph } = model
+  const lost = (value: string): { axis: number; marks: Uint8Array }[] =>
+    (view.values.get(value) ?? []).flatMap((_, axis) => {
+      const marks = kept({ value, axis })
+      return marks ? [{ axis, marks }] : []
+    })
+  const inputs = graph.inputs.filter(({ name }) => lost(name).length > 0)
+  const outputs = graph.outputs.filter(({ name }) => lost(name).length > 0)
+  if (inputs.length === 0 && outputs.length === 0) return model
+  const edit = editGraph(model)
+  const names = new Map<string, string>()
+  const before: Node[] = []
+  const after: Node[] = []
+  const list = (values: readonly number[]): string =>
+    edit.store(integerTensor(edit.fresh('kept_places'), 'int64', [values.length], values))
+  for (const { name } of inputs) {
+    let now = name
+    for (const { axis, marks } of lost(name)) {
+      const made = edit.fresh(`${name}_kept`)
+      before.push(makeNode('Gather', [now, list([...marks.keys()].filter((k) => marks[k]))], [made], { axis }))
+      now = made
     }
-    const isDepthwise = node.op === 'Conv' && !mix && ties.length > 0
-    if (isDepthwise && keptOf(output)) {
-      const group = { type: 'int', value: sizeOfKept(keptOf(input)) } as const
-      changes.change(node, (n) => ({ ...n, attributes: { ...n.attributes, group } }))
-    } else if (node.op === 'Split' && node.outputs.some(keptOf)) {
-      const sizes = node.outputs.map((o) => sizeOfKept(keptOf(o)) || range(o).count)
-      resplit(changes, { node, sizes, opset: opsetOf(model) })
-    } else if (node.op === 'Gather' && (keptOf(input) || keptOf(output))) {
-      changes.put(node, 1, remapped(ties[0].from, keptOf(input), keptOf(output)))
-    } else if (node.op === 'Slice' && keptOf(input) && ties[0].from.length < range(input).count) {
-      const start = sizeOfKept(keptOf(input)?.subarray(0, ties[0].from[0]))
-      const ends = [start, start + (sizeOfKept(keptOf(output)) || range(output).count)]
-      for (const [i, end] of ends.entries()) changes.put(node, i + 1, integerTensor('', 'int64', [1], [end]))
-    } else if (node.op === 'Pad' && keptOf(output) && ties[0].from.includes(-1)) {
-      const pads = Array.from(integers(constant(node.inputs[1]) as Tensor))
-      const front = ties[0].from.findIndex((c) => c >= 0)
-      pads[1] = sizeOfKept(keptOf(output)?.subarray(0, front))
-      pads[1 + pads.length / 2] = sizeOfKept(keptOf(output)?.subarray(front + range(input).count))
-      changes.put(node, 1, integerTensor('', 'int64', [pads.length], pads))
-    } else if (node.op === 'Resize' && node.inputs[3] && keptOf(output)) {
-      const sizes = Array.from(integers(constant(node.inputs[3]) as Tensor))
-      const axes = intsAttribute(node, 'axes') ?? sizes.map((_, i) => i)
-      const left = sizes.map((size, i) =>
-        axes[i] === 1 || axes[i] === -(dims(output) ?? []).length ? sizeOfKept(keptOf(output)) : size,
+    names.set(name, now)
+  }
+  for (const { name, shape } of outputs) {
+    const small = edit.fresh(`${name}_kept`)
+    names.set(name, small)
+    let now = small
+    const all = lost(name)
+    for (const [i, { axis, marks }] of all.entries()) {
+      // A place of zeros behind the last stands for all that were removed.
+      const rank = shape?.length ?? view.rank(name)
+      const padded = edit.fresh(`${name}_padded`)
+      const left = marks.reduce((n, k) => n + k, 0)
+      let next = 0
+      const places = Array.from(marks, (k) => (k ? next++ : left))
+      const made = i === all.length - 1 ? name : edit.fresh(`${name}_whole`)
+      const pads = Array.from({ length: 2 * rank }, (_, k) => (k === rank + axis ? 1 : 0))
+      const isOld = opsetOf(model) < 11
+      const padding = isOld ? [now] : [now, list(pads)]
+      after.push(
+        makeNode('Pad', padding, [padded], isOld ? { pads } : {}),
+        makeNode('Gather', [padded, list(places)], [made], { axis }),
       )
-      changes.put(node, 3, integerTensor('', 'int64', [left.length], left))
-    } else if (node.op === 'Reshape' && keptOf(output)) {
-      changes.change(node, (n) =>
-        makeNode('Flatten', [n.inputs[0]], n.outputs, { axis: 1 }, n.name ? { name: n.name } : {}),
-      )
+      now = made
     }
   }
-  return changes.finish()
+  const renamed = graph.nodes.map((n) => {
+    const read = rename(n, names)
+    const made = read.outputs.map((o) => (outputs.some(({ name }) => name === o) ? (names.get(o) as string) : o))
+    return { ...read, outputs: made }
+  })
+  return edit.finishWith([...before, ...renamed, ...after])
 }
 
 interface Changes {
@@ -140,45 +171,16 @@ function equal(a: Tensor, b: Tensor): boolean {
   return a.dims.join() === b.dims.join() && a.data.every((v, i) => v === b.data[i])
 }
 
-function sizeOfKept(kept: Uint8Array | undefined): number {
-  return kept ? kept.reduce((n, k) => n + k, 0) : 0
-}
-
+/** Without the places along an axis that are marked with 0. An axis that counts them several times over loses them every time. */
 function cutAxis(tensor: Tensor, axis: number, kept: Uint8Array): Tensor {
-  const inner = sizeOf(tensor.dims.slice(axis + 1))
-  const values = floats(tensor)
-  // An axis that counts the channels several times over loses them every time.
-  const dims = tensor.dims.map((d, a) => (a === axis ? (sizeOfKept(kept) * d) / kept.length : d))
-  const cut = new Float32Array(sizeOf(dims))
-  for (let from = 0, to = 0, k = 0; from < values.length; from += inner, k++) {
+  const size = byteLengthOf(tensor.dtype, sizeOf(tensor.dims.slice(axis + 1)))
+  const left = kept.reduce((n, k) => n + k, 0)
+  const dims = tensor.dims.map((d, a) => (a === axis ? (left * d) / kept.length : d))
+  const cut = new Uint8Array(byteLengthOf(tensor.dtype, sizeOf(dims)))
+  for (let from = 0, to = 0, k = 0; from < tensor.data.length; from += size, k++) {
     if (!kept[k % kept.length]) continue
-    for (let i = 0; i < inner; i++) cut[to++] = values[from + i]
+    cut.set(tensor.data.subarray(from, from + size), to)
+    to += size
   }
-  return floatTensor(tensor.name, dims, cut)
-}
-
-interface SplitAt {
-  readonly node: Node
-  readonly sizes: readonly number[]
-  readonly opset: number
-}
-
-function resplit(changes: Changes, { node, sizes, opset }: SplitAt): void {
-  const { split: _, num_outputs: __, ...attributes } = node.attributes
-  if (!isInput('Split', 'split', opset)) {
-    changes.change(node, (n) => ({ ...n, attributes: { ...attributes, split: { type: 'ints', value: sizes } } }))
-    return
-  }
-  changes.change(node, (n) => ({ ...n, attributes }))
-  changes.put(node, 1, integerTensor('', 'int64', [sizes.length], sizes))
-}
-
-/** The indices of a Gather among the channels that are left. */
-function remapped(from: Int32Array, keptIn: Uint8Array | undefined, keptOut: Uint8Array | undefined): Tensor {
-  let next = 0
-  const place = keptIn && Int32Array.from(keptIn, (k) => (k ? next++ : -1))
-  const indices = Array.from(from)
-    .filter((_, k) => !keptOut || keptOut[k])
-    .map((c) => (place ? place[c] : c))
-  return integerTensor('', 'int64', [indices.length], indices)
+  return { name: tensor.name, dtype: tensor.dtype, dims, data: cut }
 }

@@ -3,19 +3,20 @@
  * How numbers pass through operators is said here, one rule per operator.
  */
 
-import type { ChannelView } from '../channels/channels.ts'
+import type { ChannelView, Range } from '../channels/channels.ts'
 import { capturedBy, floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
-import type { Coupling, Mix } from '../ops/coupling.ts'
+import { type Coupling, eachTied, type Mix } from '../ops/coupling.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 
 /**
  * Tells the constants that a layer's bias can take up. Beyond the image a padded convolution reads 0 instead, a transposed one
  * meets places that some of its weights do not reach, and products of sequences have no bias.
  */
-export function absorbs({ dims }: ChannelView, node: Node): (value: number) => boolean {
-  const isSequence = node.op === 'MatMul' && dims(node.inputs[0])?.length !== 1
-  const shifts = isPlainProduct(node) && !isPadded(node) && node.op !== 'ConvTranspose' && !isSequence
+export function absorbs(view: ChannelView, node: Node): (value: number) => boolean {
+  const isBiased = node.op === 'Conv' || node.op === 'Gemm' || (node.op === 'MatMul' && view.rank(node.inputs[0]) === 2)
+  const mix = view.couplings.get(node)?.mix
+  const shifts = isBiased && mix?.at !== 0 && isPlainProduct(node) && !isPadded(node)
   return (value) => value === 0 || (shifts && Number.isFinite(value))
 }
 
@@ -26,9 +27,11 @@ export function absorbs({ dims }: ChannelView, node: Node): (value: number) => b
 export function readChannels(view: ChannelView, known: Float64Array): Uint8Array {
   const { model, values, couplings, range } = view
   const read = new Uint8Array(view.total)
-  const mark = (name: string): void => {
-    const v = values.get(name)
-    if (v) read.fill(1, v.start, v.start + v.count)
+  const markAxis = (axis: Range | undefined): void => {
+    if (axis) read.fill(1, axis.start, axis.start + axis.count)
+  }
+  const mark = (name: string, except?: ReadonlySet<Range | undefined>): void => {
+    for (const axis of values.get(name) ?? []) if (!except?.has(axis)) markAxis(axis)
   }
   for (const v of model.graph.outputs) mark(v.name)
   for (const node of [...model.graph.nodes].reverse()) {
@@ -38,19 +41,24 @@ export function readChannels(view: ChannelView, known: Float64Array): Uint8Array
       for (const name of node.inputs) mark(name)
       continue
     }
-    const { ties, mix, recurrence, shared } = coupling
-    for (const name of [...(recurrence ? [recurrence.reads, ...recurrence.makes] : []), ...(shared ?? [])]) mark(name)
+    const { ties, mix, recurrence, ignores } = coupling
+    for (const axis of recurrence ? [recurrence.reads, ...recurrence.makes] : []) markAxis(range(axis))
+    // What the node needs whole, and sums of products.
+    const passed = [...ties.map((t) => t.input), ...(mix ? [mix.input] : []), ...(ignores ?? [])]
+    const followed = new Set<Range | undefined>(passed.map(range))
+    for (const name of node.inputs) mark(name, followed)
     const scale = node.op === 'BatchNormalization' ? floats(view.constant(node.inputs[1]) as Tensor) : undefined
-    for (const { input, output, from } of ties) {
-      const [a, b] = [range(input).start, range(output).start]
-      from.forEach((c, k) => {
-        if (c >= 0 && read[b + k] && scale?.[k] !== 0) read[a + c] = 1
+    for (const tie of ties) {
+      const [a, b] = [range(tie.input), range(tie.output)]
+      const isScaled = scale && tie.output.axis === 1
+      eachTied(tie, b.count, (c, k) => {
+        if (read[b.start + k] && !(isScaled && scale[k] === 0)) read[a.start + c] = 1
       })
     }
     if (!mix) continue
     const [a, b] = [range(mix.input).start, range(mix.output).start]
     const absorbed = absorbs(view, node)
-    eachWeight(view.constant(node.inputs[1]) as Tensor, mix, (c, o) => {
+    eachWeight(view.constant(node.inputs[mix.at]) as Tensor, mix, (c, o) => {
       if (read[b + o] && !absorbed(known[a + c])) read[a + c] = 1
     })
   }
@@ -60,18 +68,19 @@ export function readChannels(view: ChannelView, known: Float64Array): Uint8Array
 /** Visits each of a layer's weights that is not zero, with its input and output channel. */
 export function eachWeight(
   tensor: Tensor,
-  { inputAxis, outputAxis, groups = 1 }: Pick<Mix, 'inputAxis' | 'outputAxis' | 'groups'>,
+  { inputAxis, outputAxis, groups = 1, perGroup = 'inputs' }: Omit<Mix, 'at' | 'input' | 'output'>,
   visit: (input: number, output: number, value: number) => void,
 ): void {
   const { dims } = tensor
   const stride = (axis: number): number => sizeOf(dims.slice(axis + 1))
   const [si, so] = [stride(inputAxis), stride(outputAxis)]
+  const [inputs, outputs] = [dims[inputAxis], dims[outputAxis]]
   const values = floats(tensor)
   for (let k = 0; k < values.length; k++) {
     if (values[k] === 0) continue
-    const output = Math.floor(k / so) % dims[outputAxis]
-    const first = Math.floor((output * groups) / dims[outputAxis]) * dims[inputAxis]
-    visit(first + (Math.floor(k / si) % dims[inputAxis]), output, values[k])
+    const [input, output] = [Math.floor(k / si) % inputs, Math.floor(k / so) % outputs]
+    if (perGroup === 'inputs') visit(Math.floor((output * groups) / outputs) * inputs + input, output, values[k])
+    else visit(input, Math.floor((input * groups) / inputs) * outputs + output, values[k])
   }
 }
 
@@ -79,20 +88,27 @@ export function eachWeight(
 export function constantChannels(view: ChannelView): Float64Array {
   const { values, couplings, constant, range } = view
   const known = new Float64Array(view.total).fill(Number.NaN)
-  for (const [name, { start }] of values) {
+  for (const [name, axes] of values) {
     const stored = constant(name)
-    if (stored) known.set(uniformAlong(stored, view.axis(name)), start)
+    if (stored)
+      for (const [axis, place] of axes.entries()) if (place) known.set(uniformAlong(stored, axis), place.start)
   }
   for (const [node, coupling] of couplings) {
-    if (node.op === 'Conv' || coupling.mix) layerConstants(view, { node, coupling, known })
+    if (node.op === 'Conv' || (coupling.mix && node.op !== 'Einsum')) layerConstants(view, { node, coupling, known })
     else if (Object.hasOwn(pairs, node.op)) pairConstants(view, node, known)
     else {
       const f = constantRule(view, node)
-      for (const { input, output, from } of f ? coupling.ties : []) {
-        const [a, b] = [range(input).start, range(output).start]
-        from.forEach((c, k) => {
-          if (f && c >= 0) known[b + k] = f(known[a + c], k)
+      for (const tie of f ? coupling.ties : []) {
+        const [a, b] = [range(tie.input), range(tie.output)]
+        const made = new Float64Array(b.count).fill(Number.NaN)
+        const some = new Uint8Array(b.count)
+        eachTied(tie, b.count, (c, k) => {
+          const value = f ? f(known[a.start + c], k, tie.output.axis) : Number.NaN
+          // What comes of several has to come out the same of each.
+          made[k] = some[k] && made[k] !== value ? Number.NaN : value
+          some[k] = 1
         })
+        for (const [k, value] of made.entries()) if (some[k]) known[b.start + k] = value
       }
     }
   }
@@ -119,24 +135,26 @@ interface LayerAt {
 
 function layerConstants(view: ChannelView, { node, coupling, known }: LayerAt): void {
   const { constant, range } = view
-  const weight = constant(node.inputs[1]) as Tensor
+  const { mix, ties } = coupling
+  const tie = mix ? undefined : ties.find((t) => t.output.axis === 1)
+  const ends = mix ?? tie
+  if (!ends || !isPlainProduct(node)) return
+  const weight = constant(node.inputs[mix?.at ?? 1]) as Tensor
   const bias = node.inputs[2] ? floats(constant(node.inputs[2]) as Tensor) : undefined
-  const input = range(node.inputs[0]).start
-  const { start, count } = range(node.outputs[0])
-  if (!isPlainProduct(node)) return
+  const input = range(ends.input).start
+  const { start, count } = range(ends.output)
   const absorbed = absorbs(view, node)
   const sums = Float64Array.from({ length: count }, (_, o) => (bias ? bias[bias.length === 1 ? 0 : o] : 0))
   const add = (c: number, o: number, w: number): void => {
     // An input that is 0 stays 0 under padding; any other constant differs at the border.
     if (w !== 0) sums[o] += absorbed(known[input + c]) ? w * known[input + c] : Number.NaN
   }
-  if (coupling.mix) eachWeight(weight, coupling.mix, add)
+  if (mix) eachWeight(weight, mix, add)
   else {
     const size = sizeOf(weight.dims.slice(1))
-    const [{ from }] = coupling.ties
     floats(weight).forEach((w, k) => {
       const output = Math.floor(k / size)
-      add(from[output], output, w)
+      add(tie?.from ? tie.from[output] : output, output, w)
     })
   }
   known.set(sums, start)
@@ -163,21 +181,25 @@ const pairs: Readonly<Record<string, (a: number, b: number) => number>> = {
   PRelu: (x, slope) => (x < 0 ? x * slope : x),
 }
 
-function pairConstants({ dims, axis, constant, range }: ChannelView, node: Node, known: Float64Array): void {
-  const { start, count } = range(node.outputs[0])
+function pairConstants({ rank, constant, values, range }: ChannelView, node: Node, known: Float64Array): void {
   const [output] = node.outputs
-  const before = (dims(output)?.length ?? 0) + 1 - axis(output)
-  const [a, b] = node.inputs.map((name): ((k: number) => number) => {
-    const stored = constant(name)
-    if (!stored) {
-      const { start, count } = range(name)
-      return (k) => known[start + (k % count)]
-    }
-    // Aligned from the right; a stored tensor without the axis of the channels is the same for all.
-    const each = uniformAlong(stored, Math.max(-1, stored.dims.length - before))
-    return (k) => each[each.length === 1 ? 0 : k]
-  })
-  for (let k = 0; k < count; k++) known[start + k] = pairs[node.op](a(k), b(k))
+  if (node.inputs.length !== 2) return
+  for (const [axis, made] of (values.get(output) ?? []).entries()) {
+    if (!made) continue
+    const [a, b] = node.inputs.map((name): ((k: number) => number) => {
+      const stored = constant(name)
+      // Aligned from the right; a stored tensor without the axis of the channels is the same for all.
+      const own = axis - rank(output) + rank(name)
+      if (!stored) {
+        if (own < 0 || !values.get(name)?.[own]) return () => Number.NaN
+        const { start, count } = range({ value: name, axis: own })
+        return (k) => known[start + (k % count)]
+      }
+      const each = uniformAlong(stored, Math.max(-1, own))
+      return (k) => each[each.length === 1 ? 0 : k]
+    })
+    for (let k = 0; k < made.count; k++) known[made.start + k] = pairs[node.op](a(k), b(k))
+  }
 }
 
 const clamp = (x: number): number => Math.min(1, Math.max(0, x))
@@ -209,7 +231,7 @@ function errorFunction(x: number): number {
 }
 
 /** What a node makes of a constant operand in channel k; undefined where it has no rule. */
-function constantRule(view: ChannelView, node: Node): ((x: number, k: number) => number) | undefined {
+function constantRule(view: ChannelView, node: Node): ((x: number, k: number, axis: number) => number) | undefined {
   if (Object.hasOwn(activations, node.op)) return (x) => activations[node.op](x, node)
   switch (node.op) {
     case 'Identity':
@@ -217,6 +239,10 @@ function constantRule(view: ChannelView, node: Node): ((x: number, k: number) =>
     case 'Flatten':
     case 'Reshape':
     case 'Squeeze':
+    case 'Unsqueeze':
+    case 'Transpose':
+    case 'Slice':
+    case 'Expand':
     case 'Concat':
     case 'Split':
     case 'Gather':
@@ -238,8 +264,13 @@ function constantRule(view: ChannelView, node: Node): ((x: number, k: number) =>
     case 'BatchNormalization': {
       const [scale, bias, mean, variance] = node.inputs.slice(1).map((n) => floats(view.constant(n) as Tensor))
       const epsilon = floatAttribute(node, 'epsilon', Math.fround(1e-5))
-      return (x, k) =>
-        scale[k] === 0 ? bias[k] : bias[k] + (scale[k] * (x - mean[k])) / Math.sqrt(variance[k] + epsilon)
+      // Along other axes than the channels' a place meets all of them.
+      return (x, k, axis) =>
+        axis !== 1
+          ? Number.NaN
+          : scale[k] === 0
+            ? bias[k]
+            : bias[k] + (scale[k] * (x - mean[k])) / Math.sqrt(variance[k] + epsilon)
     }
     default:
       return undefined

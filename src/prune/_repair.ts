@@ -49,11 +49,11 @@ export function repairAfter(original: Model, kind: RepairKind, context: Context)
   const { data } = context
   if (kind === 'none' || !data) return async (_, small) => small
   const batches = [...data.calibration(take)]
-  const removals: ((value: string) => Uint8Array | undefined)[] = []
+  const removals: ((value: string, axis: number) => Uint8Array | undefined)[] = []
   // Each removal marks what it has kept among what those before have kept.
-  const kept = (value: string): Uint8Array | undefined =>
+  const kept = (value: string, axis: number): Uint8Array | undefined =>
     removals.reduce<Uint8Array | undefined>((before, removal) => {
-      const marks = removal(value)
+      const marks = removal(value, axis)
       if (!marks || !before) return marks ?? before
       let next = 0
       return before.map((k) => (k ? marks[next++] : 0))
@@ -67,8 +67,8 @@ export function repairAfter(original: Model, kind: RepairKind, context: Context)
 
 interface Given {
   readonly original: Model
-  /** Marks the channels of a value that are left; undefined: all. */
-  readonly kept: (value: string) => Uint8Array | undefined
+  /** Marks the channels of a value's axis (below 0: counted from the last) that are left; undefined: all. */
+  readonly kept: (value: string, axis: number) => Uint8Array | undefined
   readonly batches: readonly Feeds[]
   readonly context: Context
 }
@@ -94,7 +94,7 @@ async function withLeastSquares(small: Model, { original, kept, batches, context
     stopIfAborted(context.signal, 'channels')
     const [name] = layer.node.inputs
     const values = await valuesOf(model, name, batches)
-    const made = keptRows(samples[i], kept(layer.node.outputs[0]))
+    const made = keptRows(samples[i], kept(layer.node.outputs[0], layer.node.op === 'Conv' ? 1 : -1))
     model = withWeights(model, await solved(model, layer, { values, made, seed: seed + i }))
   }
   return model

@@ -93,12 +93,20 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
     expect(await expectAsMasked(net, randomFeeds(net))).toBeLessThan(most)
   })
 
-  it('a transformer: the inside of its feed-forward layers', async () => {
+  it('a transformer: heads of attention, and the inside of its feed-forward layers', async () => {
     const net = transformer({ steps: 6, words: 20, classes: 5 })
     const feeds = { x: { dtype: 'int64', dims: [2, 6], data: BigInt64Array.from({ length: 12 }, (_, i) => BigInt(i)) } }
     expect(await expectAsMasked(net, feeds)).toBeLessThan(0.9)
-    const up = openChannels(net).groups.find((g) => g.name === 'up.w')
-    expect(up).toMatchObject({ units: 32, held: new Map() })
+    const { groups } = openChannels(net)
+    const sizes = groups.map((g) => [g.name, g.units - g.held.size])
+    // Two heads of queries, keys and values, of eight numbers each.
+    expect(sizes).toEqual([
+      ['q.w', 2],
+      ['o.w', 0],
+      ['up.w', 32],
+      ['head.w', 0],
+    ])
+    expect(groups[0].members.filter((m) => m.role === 'makes').map((m) => m.tensor)).toEqual(['q.w', 'k.w', 'v.w'])
   })
 
   it('values of one channel that meet all others: a mask that is an input, attention over places', async () => {
@@ -231,7 +239,7 @@ describe('channels', () => {
     ])
     const words: string[] = []
     await channels(transformer({ steps: 6, words: 20, classes: 5 }), {}, { warn: (message) => words.push(message) })
-    expect(words.join()).toMatch(/these stay, as Reshape "v\d+" needs all of them: "q\.w" \(16 of 16\)/)
+    expect(words[0]).toMatch(/these stay, as LayerNormalization "v\d+" needs all of them: "o\.w" \(16 of 16\)/)
   })
 })
 

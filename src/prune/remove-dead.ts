@@ -10,7 +10,7 @@
  * Initialisers that are listed as inputs count as what they store, and are no longer inputs where units were removed.
  */
 
-import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../channels/channels.ts'
+import { type ChannelView, channelClasses, channelsOf, eachHeld, type Range } from '../channels/channels.ts'
 import { removeChannels } from '../channels/remove-channels.ts'
 import { describe, storedBytes } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
@@ -62,7 +62,7 @@ function liveness(model: Model): Liveness {
   const keptClass = new Uint8Array(view.total)
   for (let i = 0; i < view.total; i++) if (stays[i]) keptClass[classOf[i]] = 1
   // No value may lose all its channels; keeping one keeps its class, so this ends.
-  for (const { start, count } of view.values.values()) {
+  for (const { start, count } of [...view.values.values()].flat().filter((axis) => axis !== undefined)) {
     let some = false
     for (let i = start; i < start + count; i++) some ||= keptClass[classOf[i]] === 1
     if (!some) keptClass[classOf[start]] = 1
@@ -84,7 +84,7 @@ interface LayerAt extends Pick<Liveness, 'known' | 'keep'> {
 function shiftedBias(view: ChannelView, { node, mix, known, keep }: LayerAt): Tensor | undefined {
   const { constant, range } = view
   const { start } = range(mix.input)
-  const weight = constant(node.inputs[1]) as Tensor
+  const weight = constant(node.inputs[mix.at]) as Tensor
   const bias = node.inputs[2] ? floats(constant(node.inputs[2]) as Tensor) : undefined
   const added = new Float64Array(weight.dims[mix.outputAxis])
   const absorbed = absorbs(view, node)
@@ -102,13 +102,13 @@ function heldUnits({ view, known, read, classOf }: Liveness): string | undefined
   const { values, couplings, constant, range } = view
   /** By class: 1 where a stored tensor would shrink, 2 where something needs it. */
   const state = new Uint8Array(view.total)
-  const set = (name: string, to: number): void => {
-    const { start, count } = range(name)
+  const set = ({ start, count }: Range, to: number): void => {
     for (let i = start; i < start + count; i++) state[classOf[i]] = to
   }
-  for (const { cuts } of couplings.values()) for (const { follows } of cuts) set(follows, 1)
+  for (const { cuts } of couplings.values()) for (const { follows } of cuts) set(range(follows), 1)
   for (let i = 0; i < view.total; i++) if (read[i] && Number.isNaN(known[i])) state[classOf[i]] = 2
-  for (const { name } of [...view.model.graph.inputs, ...view.model.graph.outputs]) if (values.has(name)) set(name, 2)
+  for (const { name } of [...view.model.graph.inputs, ...view.model.graph.outputs])
+    for (const axis of values.get(name) ?? []) if (axis) set(axis, 2)
   const units = new Map<Node, number>()
   const count = (channel: number, by: Node): void => {
     if (state[classOf[channel]] !== 1) return
@@ -122,7 +122,7 @@ function heldUnits({ view, known, read, classOf }: Liveness): string | undefined
     if (!mix) continue
     const [a, b] = [range(mix.input).start, range(mix.output).start]
     const absorbed = absorbs(view, node)
-    eachWeight(constant(node.inputs[1]) as Tensor, mix, (c, o) => {
+    eachWeight(constant(node.inputs[mix.at]) as Tensor, mix, (c, o) => {
       if (read[b + o] && !absorbed(known[a + c])) count(a + c, node)
     })
   }

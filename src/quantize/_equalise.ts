@@ -13,7 +13,7 @@ import { editGraph } from '../graph/edit.ts'
 import { consumersOf, intAttribute } from '../graph/walk.ts'
 import type { Context, Feeds } from '../method.ts'
 import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
-import type { Coupling } from '../ops/coupling.ts'
+import type { Axis, Coupling } from '../ops/coupling.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { floatsOf, reduceToChannels } from './_calibrate.ts'
 
@@ -75,7 +75,7 @@ function forEachWeight({ dims }: Tensor, layer: Node, visit: (i: number, output:
 }
 
 /** The convolutions whose weights and bias are stored, and read by nothing else. */
-function ownConvolutions({ model: { graph }, values, axis }: ChannelView): Set<Node> {
+function ownConvolutions({ model: { graph }, values }: ChannelView): Set<Node> {
   const consumers = consumersOf(graph)
   const outputs = new Set(graph.outputs.map((o) => o.name))
   const isOwn = (name: string): boolean =>
@@ -85,7 +85,7 @@ function ownConvolutions({ model: { graph }, values, axis }: ChannelView): Set<N
       n.op === 'Conv' &&
       !n.domain &&
       n.inputs.slice(1).every((name) => !name || isOwn(name)) &&
-      [n.inputs[0], n.outputs[0]].every((name) => values.has(name) && axis(name) === 1),
+      [n.inputs[0], n.outputs[0]].every((name) => values.get(name)?.[1] !== undefined),
   )
   return new Set(found)
 }
@@ -100,9 +100,8 @@ function groupsOf(view: ChannelView, layers: ReadonlySet<Node>): Groups {
   const couplings = new Map<Node, Coupling>()
   for (const n of view.model.graph.nodes) {
     const coupling = view.couplings.get(n)
-    if (layers.has(n)) couplings.set(n, { ties: [], cuts: [] })
-    // What one value adds to all channels is not scaled with them.
-    else if (coupling && !coupling.shared && isHomogeneous(n, view)) couplings.set(n, coupling)
+    if (layers.has(n)) couplings.set(n, { ties: [], cuts: [], ignores: [n.inputs[0], n.outputs[0]].map(channels) })
+    else if (coupling && isHomogeneous(n, view)) couplings.set(n, coupling)
   }
   const followed = { ...view, couplings, shared: [] }
   const classes = channelClasses(followed)
@@ -112,16 +111,23 @@ function groupsOf(view: ChannelView, layers: ReadonlySet<Node>): Groups {
   })
   return {
     of(value) {
-      const { start, count } = view.range(value)
+      const { start, count } = view.range(channels(value))
       return Array.from(classes.subarray(start, start + count), (group) => (held.has(group) ? -1 : group))
     },
   }
 }
 
+/** The axis of an image's channels. */
+const channels = (value: string): Axis => ({ value, axis: 1 })
+
 function isHomogeneous(n: Node, { values, constant }: ChannelView): boolean {
   if (n.domain || !homogeneousOps.has(n.op)) return false
   const moving = n.op === 'Add' || n.op === 'Sub' || n.op === 'Concat' ? n.inputs : n.inputs.slice(0, 1)
-  return moving.every((name) => values.has(name) && !constant(name))
+  const count = (name: string): number | undefined => values.get(name)?.[1]?.count
+  // What one value adds to all channels is not scaled with them.
+  const isOne = n.op !== 'Concat' && moving.some((name) => count(name) !== count(n.outputs[0]))
+  const changes = ['Split', 'Gather'].includes(n.op)
+  return moving.every((name) => values.has(name) && !constant(name)) && (changes || !isOne)
 }
 
 /** The largest magnitude of each channel of convolutions' inputs. */

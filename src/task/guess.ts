@@ -5,6 +5,7 @@
  */
 import { batchAxisOf } from '../data/batch-axis.ts'
 import type { Dataset } from '../data/dataset.ts'
+import { stateInputOf } from '../graph/states.ts'
 import { intAttribute, producersOf } from '../graph/walk.ts'
 import type { Value } from '../method.ts'
 import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
@@ -181,17 +182,9 @@ function endOf(graph: Graph, output: string): [Node | undefined, number] {
 }
 
 /** A state: made by a recurrent layer as such, or of the shape of an input whose name it shares. */
-function isState({ graph }: Model, { name, shape }: ValueInfo, end: Node | undefined, place: number): boolean {
+function isState({ graph }: Model, info: ValueInfo, end: Node | undefined, place: number): boolean {
   if (end && recurrent.has(end.op) && place > 0) return true
-  const stem = (text: string): string =>
-    text.toLowerCase().replace(/new|next|out(put)?|in(put)?|past|present|prev|[^a-z]/g, '')
-  return graph.inputs.some(
-    (i) =>
-      i.name !== name &&
-      stem(i.name) === stem(name) &&
-      /state|cache|hidden|cell|past|prev|^[hc]\d*$|^[hc][n0]?[_.]?/i.test(i.name) &&
-      i.shape?.length === shape?.length,
-  )
+  return stateInputOf(graph, info) !== undefined
 }
 
 /**

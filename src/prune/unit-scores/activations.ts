@@ -5,7 +5,7 @@
 import { watchValues } from '../../calibrate/watch-values.ts'
 import type { Feeds } from '../../method.ts'
 import { floatValues, sizeOf } from '../../tensor/dtype.ts'
-import { membersOf, overMean, type UnitScore } from './unit-score.ts'
+import { axisRead, membersOf, overMean, type UnitScore } from './unit-score.ts'
 
 export const activations = byValues((v) => Math.abs(v))
 export const zeros = byValues((v) => Number(v !== 0))
@@ -15,17 +15,18 @@ function byValues(measure: (value: number) => number): UnitScore {
     const { opened, groups, context } = given
     if (!context.data) throw new Error('channels: this score looks at what layers read; expected data')
     const readers = groups.map((g) => membersOf(given, g, 'reads'))
-    const names = [...new Set(readers.flat().map((r) => r.at.inputs[0]))]
+    const names = [...new Set(readers.flat().flatMap((r) => axisRead(given, r)?.value ?? []))]
     const sums = groups.map((g) => new Float64Array(g.units))
     const add = (values: Feeds): void => {
       for (const [i, list] of readers.entries()) {
-        for (const { at, units } of list) {
-          const value = values[at.inputs[0]]
-          const x = floatValues(value)
+        for (const reader of list) {
+          const { units } = reader
+          const axis = axisRead(given, reader)
+          const value = axis && values[axis.value]
+          const x = value && floatValues(value)
           if (!x) continue
           // Grouped convolutions read the group's units once for each of their groups.
-          const axis = opened.view.axis(at.inputs[0])
-          const inner = sizeOf(value.dims.slice(axis + 1))
+          const inner = sizeOf(value.dims.slice(axis.axis + 1))
           const own = new Float64Array(units.length)
           for (let k = 0; k < x.length; k++) own[Math.floor(k / inner) % units.length] += measure(x[k])
           for (const [k, s] of own.entries()) if (units[k] >= 0) sums[i][units[k]] += (s * units.length) / x.length

@@ -3,6 +3,7 @@ import type { ChannelGroup, GroupMember, OpenedChannels } from '../../channels/c
 import { describe } from '../../graph/walk.ts'
 import type { Context } from '../../method.ts'
 import type { Node, Tensor } from '../../model.ts'
+import type { Axis } from '../../ops/coupling.ts'
 import { sizeOf } from '../../tensor/dtype.ts'
 
 export interface ScoredGroups {
@@ -26,9 +27,15 @@ export function membersOf({ opened }: ScoredGroups, group: ChannelGroup, role: G
     if (member.role !== role) return []
     return opened.model.graph.nodes.flatMap((at) => {
       const input = at.inputs.indexOf(member.tensor)
-      return input > 0 && member.node === describe(at) ? [{ ...member, at, input }] : []
+      return input >= 0 && member.node === describe(at) ? [{ ...member, at, input }] : []
     })
   })
+}
+
+/** The axis that the layer reads its units from. */
+export function axisRead({ opened }: ScoredGroups, { at, input }: MemberAt): Axis | undefined {
+  const { mix, recurrence } = opened.view.couplings.get(at) ?? {}
+  return mix?.input ?? (input === 2 ? recurrence?.makes[0] : recurrence?.reads)
 }
 
 /** Which unit each element of a stored tensor is of, where its axis counts units; -1: of none of this group. */
