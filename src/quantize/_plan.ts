@@ -4,7 +4,7 @@
  * The rules follow what ONNX Runtime fuses on a CPU: a layer between DequantizeLinear and QuantizeLinear becomes one
  * integer kernel; a Relu or Clip between layer and QuantizeLinear disappears into the range.
  */
-import { constantOf, consumersOf, intAttribute, producersOf } from '../graph/walk.ts'
+import { constantOf, consumersOf, describe, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Graph, Node } from '../model.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 
@@ -42,6 +42,16 @@ export interface Plan {
 /** How options name a node: its name, or its first output where it has none. */
 export function nodeName(node: Node): string {
   return node.name || node.outputs[0]
+}
+
+/** A sentence for each reason why layers stay in float, with the first of them. */
+export function leftInFloat({ left }: Plan): string[] {
+  const byReason = new Map<string, Node[]>()
+  for (const [node, why] of left) byReason.set(why, [...(byReason.get(why) ?? []), node])
+  return [...byReason].map(([why, [first, ...more]]) => {
+    const which = more.length > 0 ? `${describe(first)} and ${more.length} more stay` : `${describe(first)} stays`
+    return `${which} in float: ${why}`
+  })
 }
 
 /** Plans for a graph whose layers hold their weights as constants; `keepFloat` names the nodes to leave alone. */

@@ -258,7 +258,8 @@ function scalesOf(writer: Writer, name: string): readonly [string, string] {
 function quantizeValue(writer: Writer, name: string): void {
   const integers = writer.fresh(`${name}_quantized`)
   const source = writer.exact.get(name) ?? name
-  const highest = writer.parts.highest?.get(writer.parts.plan.values.get(name) ?? name)
+  // What is only moved is limited already.
+  const highest = writer.parts.plan.values.get(name) === name ? writer.parts.highest?.get(name) : undefined
   if (highest === undefined) {
     writer.nodes.push(node('QuantizeLinear', [source, ...scalesOf(writer, name)], [integers]))
     dequantizeValue(writer, name, integers)

@@ -1,6 +1,6 @@
 /** Where a model is quantised while it trains: which layers, which values, and what of it will compute on integers. */
-import { intAttribute, producersOf } from '../graph/walk.ts'
-import type { Model, Node } from '../model.ts'
+import { consumersOf, intAttribute, producersOf } from '../graph/walk.ts'
+import type { Graph, Model, Node } from '../model.ts'
 import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
 import { type Plan, planInt8 } from './_plan.ts'
 
@@ -40,7 +40,7 @@ export interface Points {
 export function pointsOf(model: Model, options: PointsOptions): Points {
   const folded = foldBatchNorms(model)
   const whole = planInt8(folded.graph, new Set(options.excludeNodes))
-  const plan = options.activationBits === 8 ? whole : layersAlone(whole)
+  const plan = options.activationBits === 8 ? whole : layersAlone(folded.graph, whole)
   const producers = producersOf(model.graph)
   const unfolded = (node: Node): { layer: Node; norm?: Node } => {
     const last = producers.get(node.outputs[0]) as Node
@@ -67,14 +67,30 @@ export function pointsOf(model: Model, options: PointsOptions): Points {
   }
 }
 
-/** Only what layers read is rounded; the rest of the graph computes on floats. */
-function layersAlone({ layers, left }: Plan): Plan {
-  return {
-    layers,
-    nodes: new Set(layers),
-    values: new Map(layers.map((l) => [l.inputs[0], l.inputs[0]])),
-    left,
+/**
+ * Only what layers read is rounded; the rest of the graph computes on floats. A value that only moves on its way to one
+ * layer (flattened, pooled by the largest) is rounded before it moves, so that the layer that makes it ends in integers.
+ */
+function layersAlone(graph: Graph, { layers, left, values: whole }: Plan): Plan {
+  const producers = producersOf(graph)
+  const consumers = consumersOf(graph)
+  const outputs = new Set(graph.outputs.map((o) => o.name))
+  const nodes = new Set(layers)
+  const values = new Map<string, string>()
+  for (const layer of layers) {
+    const moved = [layer.inputs[0]]
+    for (;;) {
+      const name = moved[moved.length - 1]
+      const mover = producers.get(name)
+      const isPlain = mover?.outputs.length === 1 && consumers.get(name)?.length === 1 && !outputs.has(name)
+      // What moves has the range of another value.
+      if (!mover || !isPlain || whole.get(name) === name) break
+      nodes.add(mover)
+      moved.push(mover.inputs[0])
+    }
+    for (const name of moved) values.set(name, moved[moved.length - 1])
   }
+  return { layers, nodes, values, left }
 }
 
 /** What several layers read has the bits of the one that needs most. */

@@ -6,6 +6,9 @@
  * - dorefa: w = c · (2 · round(n · u) / n - 1), u = tanh(w) / (2 max|tanh w|) + 1/2, n = 2^bits - 1. Zhou et al. 2016,
  *   arXiv:1606.06160. c, which the paper leaves to a normalisation, is the factor that suits the first weights best.
  * - ternary: w = α · t, t = sign(w) where |w| > 0.7 · mean|w|, else 0; α = mean|w| there. Li et al. 2016, arXiv:1605.04711.
+ * - ttq: w = p where w > t · max|w|, -n where w < -t · max|w|, else 0; t = 0.05; p and n are learnt, and the gradient of a
+ *   weight is multiplied by p, n or 1. Zhu et al. 2016, arXiv:1612.01064. p and n are rounded to 64ths of the larger one, so
+ *   that both are whole steps.
  * - binary: w = α · sign(w), α = mean|w| of each output channel. Rastegari et al. 2016, arXiv:1603.05279.
  *
  * Gradients go straight through the rounding; those of binary where |w| < 1.
@@ -17,12 +20,12 @@ import { isInput } from '../ops/operator-sets.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { type Levels, signsOf } from './_signs.ts'
 
-export const weightQuantisers = ['lsq', 'straight-through', 'dorefa', 'ternary', 'binary'] as const
+export const weightQuantisers = ['lsq', 'straight-through', 'dorefa', 'ternary', 'ttq', 'binary'] as const
 export type WeightQuantiser = (typeof weightQuantisers)[number]
 
 export interface WeightSetting {
   readonly quantiser: WeightQuantiser
-  /** 2 to 8; not read by ternary and binary. */
+  /** 2 to 8; not read by ternary, ttq and binary. */
   readonly bits: number
   /** The axis of output channels. */
   readonly axis: number
@@ -57,6 +60,8 @@ export function fakeWeight(made: Made): FakeWeight {
       return dorefa(made)
     case 'ternary':
       return ternary(made)
+    case 'ttq':
+      return trainedTernary(made)
     case 'binary':
       return binary(made)
     default:
@@ -175,6 +180,55 @@ function ternary({ tensor, fresh }: Made): FakeWeight {
     parameters: [],
     levels: (w) => signsOf(w, 'ternary'),
   }
+}
+
+/** The share of the largest magnitude from which on a weight is not 0 (Zhu et al. 2016, equation 9). */
+const trainedThreshold = 0.05
+/** Whole steps of the larger of the two sizes. */
+const sizeSteps = 64
+
+function trainedTernary({ tensor, fresh }: Made): FakeWeight {
+  const { value, constants, stored, steps } = chain(tensor.name, fresh)
+  const start = floats(tensor)
+  const signs = ternarySigns(start)
+  const size = (sign: number): string => {
+    const own = start.filter((_v, i) => signs[i] === sign)
+    const mean = own.reduce((n, v) => n + Math.abs(v), 0) / (own.length || 1)
+    const made = floatTensor(fresh(`${tensor.name}_size`), [1], [mean || 1])
+    stored.push(made)
+    return made.name
+  }
+  const [p, n] = [size(1), size(-1)]
+  const threshold = value('Mul', value('ReduceMax', value('Abs', tensor.name)), constants(trainedThreshold))
+  const up = value('Cast', value('Greater', tensor.name, threshold))
+  const down = value('Cast', value('Greater', value('Neg', tensor.name), threshold))
+  const step = value('Mul', value('Max', p, n), constants(1 / sizeSteps))
+  const whole = (v: string): string =>
+    value('StraightThrough', v, value('Mul', value('Round', value('Div', v, step)), step))
+  const rounded = value('Sub', value('Mul', up, whole(p)), value('Mul', down, whole(n)))
+  // 1 for weights that are 0, else the size of their side; the masks take its gradient, which ends there.
+  const zero = value('Sub', value('Sub', constants(1), up), down)
+  const sizes = value('Add', value('Add', value('Mul', up, p), value('Mul', down, n)), zero)
+  const factor = value('StraightThrough', up, sizes)
+  const latent = value('Add', value('Mul', tensor.name, factor), rounded)
+  return {
+    ...steps(),
+    output: value('StraightThrough', latent, rounded),
+    parameters: [p, n],
+    levels(w, read) {
+      const [above, below] = [read(p)[0], read(n)[0]]
+      const step = Math.fround(Math.max(above, below) * Math.fround(1 / sizeSteps))
+      const [high, low] = [above, below].map((v) => roundEven(Math.fround(v / step)))
+      const levels = ternarySigns(w).map((sign) => (sign > 0 ? high : sign < 0 ? -low : 0))
+      return { levels, steps: Float32Array.of(step) }
+    },
+  }
+}
+
+function ternarySigns(w: Float32Array): Int8Array {
+  const largest = w.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
+  const threshold = Math.fround(largest * Math.fround(trainedThreshold))
+  return Int8Array.from(w, (v) => (Math.abs(v) > threshold ? Math.sign(v) : 0))
 }
 
 function binary({ tensor, axis, opset, fresh }: Made): FakeWeight {

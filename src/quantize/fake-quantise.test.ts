@@ -4,15 +4,18 @@ import { dataHandle } from '../data/handle.ts'
 import { plainEngine } from '../grad/engine.ts'
 import { lowerPlain } from '../grad/lower-plain.ts'
 import { specialize } from '../grad/specialize.ts'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Feeds } from '../method.ts'
 import { type Model, withGraph } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { magnitude } from '../prune/magnitude.ts'
+import { trainQuantised } from '../retrain/train-quantised.ts'
 import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
 import { floats, floatTensor, integers } from '../tensor/dtype.ts'
 import { optimizedOps } from '../testing/optimized-ops.ts'
 import { outputsOf } from '../testing/real-models.ts'
+import { netBuilder } from '../testing/small-nets.ts'
 import { exampleModel, exampleTraining } from '../testing/test-method.ts'
 import { type CheckpointStore, decodeCheckpoint } from '../train/checkpoint.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
@@ -70,6 +73,7 @@ const choices: readonly [string, Choice][] = [
   ['straight through', { weights: 'straight-through', activations: 'straight-through' }],
   ['dorefa', { weights: 'dorefa', weightBits: 4, activationBits: 4, edgeBits: 0 }],
   ['ternary', { weights: 'ternary' }],
+  ['ttq', { weights: 'ttq', edgeBits: 0 }],
   ['binary', { weights: 'binary', edgeBits: 0 }],
 ]
 
@@ -120,6 +124,48 @@ describe('fake-quantise', () => {
     const ops = await optimizedOps(exported)
     expect(ops).toMatchObject({ QLinearConv: 2, QLinearAdd: 1, QLinearGlobalAveragePool: 1, QGemm: 1 })
     for (const op of ['Conv', 'FusedConv', 'Gemm', 'Add', 'BatchNormalization']) expect(ops[op]).toBeUndefined()
+  })
+
+  it('four bits: every convolution of a chain computes on integers in ONNX Runtime', async () => {
+    const b = netBuilder(3)
+    const conv = (x: string, k: number, dims: readonly number[]): string =>
+      b.op('Relu', [b.op('Conv', [x, b.weight(`w${k}`, dims), b.weight(`b${k}`, [dims[0]])], { pads: [1, 1, 1, 1] })])
+    const x = conv(conv(conv('x', 0, [8, 3, 3, 3]), 1, [8, 8, 3, 3]), 2, [8, 8, 3, 3])
+    const y = b.op('Gemm', [b.op('Flatten', [x]), b.weight('wd', [512, 5]), b.weight('bd', [5])])
+    const chain = makeModel({
+      nodes: b.nodes,
+      initializers: b.initializers,
+      inputs: [valueInfo('x', 'float32', ['n', 3, 8, 8])],
+      outputs: [valueInfo(y, 'float32', ['n', 5])],
+    })
+    const options = { epochs: 1, batch: 32, weightBits: 4, activationBits: 4 }
+    const exported = await trainQuantised(chain, options, { data, seed: 1 })
+    const ops = await optimizedOps(exported)
+    expect(ops).toMatchObject({ QLinearConv: 3, QGemm: 1 })
+    for (const op of ['Conv', 'FusedConv', 'Gemm', 'Relu']) expect(ops[op]).toBeUndefined()
+    const middle = exported.graph.initializers.get('w1_quantized')!
+    expect(new Set(integers(middle)).size).toBeLessThanOrEqual(16)
+  })
+
+  it('names the layers that stay in float', async () => {
+    const { initializers, nodes } = exampleModel().graph
+    const w4 = floatTensor(
+      'w4',
+      [8, 8, 1, 1],
+      Float32Array.from({ length: 64 }, (_, i) => (i % 9 === 0 ? 1 : 0.01)),
+    )
+    const at = nodes.findIndex((n) => n.op === 'GlobalAveragePool')
+    const up = node('ConvTranspose', ['r2', 'w4'], ['up'], {}, { name: 'upwards' })
+    const pool = node('GlobalAveragePool', ['up'], ['p3'])
+    const model = withGraph(exampleModel(), {
+      nodes: [...nodes.slice(0, at), up, pool, ...nodes.slice(at + 1)],
+      initializers: new Map(initializers).set('w4', w4),
+    })
+    const warnings: string[] = []
+    await trainQuantised(model, { epochs: 1 }, { data, seed: 1, warn: (w) => void warnings.push(w) })
+    expect(warnings).toEqual([
+      'train-quantised: ConvTranspose "upwards" stays in float: there is no integer kernel for it',
+    ])
   })
 
   it('fewer bits: weights take few values, and a convolution in the middle computes on integers', async () => {

@@ -18,7 +18,7 @@ import { collectHistograms } from './_calibrate.ts'
 import { equalise } from './_equalise.ts'
 import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
-import { nodeName, type Plan, planInt8 } from './_plan.ts'
+import { leftInFloat, nodeName, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'
 import { checkNodeNames } from './node-names.ts'
@@ -80,7 +80,7 @@ export const int8 = defineMethod({
       return quantizeWeightsOnly(withChannelScales(model), settings)
     }
     const prepared = await prepareInt8(model, settings, context)
-    warnOfLeft(prepared, context)
+    for (const what of leftInFloat(planInt8(prepared.graph))) context.warn?.(`int8: ${what}`)
     if (planInt8(prepared.graph, new Set(settings.excludeNodes)).layers.length === 0) {
       context.warn?.('int8: no layer can compute on integers; the model is returned as it is')
       return model
@@ -110,16 +110,6 @@ export function withChannelScales(model: Model): Model {
   return raised.irVersion >= irVersion ? raised : { ...raised, irVersion }
 }
 
-function warnOfLeft(prepared: Model, { warn }: Context): void {
-  const byReason = new Map<string, Node[]>()
-  for (const [node, why] of planInt8(prepared.graph).left) byReason.set(why, [...(byReason.get(why) ?? []), node])
-  for (const [why, [first, ...more]] of byReason) {
-    const which = more.length > 0 ? `${describe(first)} and ${more.length} more stay` : `${describe(first)} stays`
-    warn?.(`int8: ${which} in float: ${why}`)
-  }
-}
-
-/** Throws where a name is no node's. `subject` begins the message. */
 /**
  * The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers, shuffles
  * as Gathers, channels of similar size where `settings.equalise` says so and there are calibration inputs. Its outputs are

@@ -12,6 +12,8 @@
  */
 import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'
+import { leftInFloat } from '../quantize/_plan.ts'
+import { pointsOf } from '../quantize/_quantised-points.ts'
 import { expandGrids } from '../quantize/compact.ts'
 import { activationQuantisers, fakeQuantise, weightQuantisers } from '../quantize/fake-quantise.ts'
 import { integerNode } from '../quantize/int8.ts'
@@ -26,7 +28,7 @@ import { trainingOf } from './_training.ts'
 const bits = { type: 'number', min: 2, max: 8, integer: true } as const
 
 const quantiseChoices = {
-  weightBits: { ...bits, default: 8, help: 'bits of weights; ternary and binary do not read it' },
+  weightBits: { ...bits, default: 8, help: 'bits of weights; ternary, ttq and binary do not read it' },
   activationBits: { ...bits, default: 8, help: 'bits of what layers multiply weights with' },
   edgeBits: {
     ...bits,
@@ -38,7 +40,7 @@ const quantiseChoices = {
     type: 'choice',
     of: weightQuantisers,
     default: 'lsq',
-    help: 'how weights are rounded: lsq (learnt step), straight-through (step from the largest weight), dorefa, ternary or binary',
+    help: 'how weights are rounded: lsq (learnt step), straight-through (step from the largest weight), dorefa, ternary, ttq (ternary with two learnt sizes) or binary',
   },
   activations: {
     type: 'choice',
@@ -110,6 +112,7 @@ export const trainQuantised = defineMethod({
     checkNodeNames(model, settings.excludeNodes, 'train-quantised')
     const { keep, distil, temperature, freezeAfter } = settings
     const prepared = await prepareForFakes(expandGrids(model))
+    for (const what of leftInFloat(pointsOf(prepared, settings).plan)) context.warn?.(`train-quantised: ${what}`)
     const inFloat = settings.activations === 'float'
     const ranges = inFloat ? new Map() : await calibrateValues(prepared, settings, inside)
     const trained = await train(prepared, data, {
