@@ -24,7 +24,10 @@ interface Found {
 
 async function findMethods(): Promise<Found[]> {
   const found: Found[] = []
-  for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).sort()) {
+  // As the formatter orders exports: share before share-vectors.
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+  const key = (file: string): string => file.replace(/\.ts$/, '')
+  for (const file of files.sort((a, b) => (key(a) < key(b) ? -1 : 1))) {
     const [family, base, ...below] = file.split(/[/\\]/)
     if (!base || below.length > 0 || !base.endsWith('.ts') || base.endsWith('.test.ts')) continue
     const path = join(root, 'src', file)
