@@ -5,6 +5,11 @@ export function count(n: number): string {
   return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
+/** A share of 1 for people: "91.76 %". */
+export function percent(share: number, digits = 2): string {
+  return `${(100 * share).toFixed(digits)} %`
+}
+
 /** A factor for people: enough digits that a difference from 1 shows. */
 export function factor(value: number): string {
   if (value >= 100) return value.toFixed(0)

@@ -17,8 +17,9 @@ const layers: Readonly<Record<string, string>> = {
   simplify: 'graph ops tensor',
   'inspect.ts': 'graph ops simplify tensor',
   channels: 'graph ops simplify tensor',
-  runtime: 'onnx',
   formats: 'onnx tensor',
+  // A packed model is opened as an ONNX one is.
+  runtime: 'formats onnx',
   grad: 'graph ops simplify tensor',
   zoo: 'graph tensor',
   data: 'formats tensor',

@@ -6,13 +6,13 @@ import { bindSplits } from '../data/bind-splits.ts'
 import { hasImages, type Preprocess } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { PreprocessOptions } from '../data/preprocess.ts'
+import { preprocessWarnings } from '../evaluate/preprocess-warnings.ts'
 import { inputShapesOf, tellInputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Model } from '../model.ts'
 import { dataForms, loadData } from '../node/data.ts'
 import type { OptionsOf, OptionTable } from '../options.ts'
 import type { CalibrationSpec } from '../recipe.ts'
 import type { Io } from './io.ts'
-import { preprocessWarnings } from './preprocess-warning.ts'
 
 /** Of all commands that open models. */
 export const shapeOption = {
@@ -56,11 +56,7 @@ export const dataOptions = {
     help: 'NCHW or NHWC (default: inferred from the model where only one fits)',
   },
   resize: { type: 'boolean', default: false, help: 'resize images to what the model takes (bilinear)' },
-  preprocessCheck: {
-    type: 'boolean',
-    default: true,
-    help: 'try whether another normalisation of images suits the model better',
-  },
+  preprocessCheck: compressTable.preprocessCheck,
   label: {
     type: 'string',
     optional: true,
@@ -132,7 +128,7 @@ export async function bindData(
   flags: DataFlags,
   io: Io,
   signal?: AbortSignal,
-): Promise<(BoundSpec & { readonly warnings: readonly string[] }) | undefined> {
+): Promise<BoundSpec | undefined> {
   const given = preprocessFlags(flags)
   if (!flags.data) {
     if (given.length > 0)
@@ -142,12 +138,9 @@ export async function bindData(
   const options = { ...preprocessOptions(flags), ...readOptions(flags) }
   const { seed } = flags
   const bound = await bindSpec(model, { data: flags.data, ...options }, { seed, io, signal, given })
-  const warnings = !flags.preprocessCheck ? [] : await preprocessWarnings(model, bound, { seed, signal })
-  for (const message of warnings) {
-    const event = { event: 'warning', message }
-    io.milestone(`warning: ${message}`, event)
-  }
-  return { ...bound, warnings }
+  if (flags.preprocessCheck)
+    for (const message of await preprocessWarnings(model, bound, { seed, signal })) io.warn(message)
+  return bound
 }
 
 interface BoundSpec extends BoundData {

@@ -1,7 +1,7 @@
 /** The models that commands read, none of whose files they may write over. */
-import { unpackOnnx } from '../formats/unpack.ts'
+import { isPacked } from '../formats/container.ts'
 import { type Model, opsetOf } from '../model.ts'
-import { type Opened, openWithFiles, readFileBytes } from '../node/files.ts'
+import { type Opened, openWithFiles, readFileBytes, unpackFile } from '../node/files.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import { isTooOld } from '../ops/operator-sets.ts'
@@ -73,18 +73,4 @@ export function openToRead(path: string): { model: Model; packedBytes?: number }
   const bytes = readFileBytes(path)
   if (isPacked(bytes)) return { model: readModel(unpackFile(path, bytes)), packedBytes: bytes.length }
   return { model: openWithFiles(path, bytes).model }
-}
-
-/** Unpacks, with the file's name before what is wrong. */
-export function unpackFile(path: string, bytes: Uint8Array): Uint8Array {
-  try {
-    return unpackOnnx(bytes)
-  } catch (cause) {
-    throw new Error(`${path}: ${(cause as Error).message}`, { cause })
-  }
-}
-
-/** Whether a packed file's bytes begin it: "cop". */
-function isPacked(bytes: Uint8Array): boolean {
-  return bytes.length >= 4 && bytes[0] === 0x63 && bytes[1] === 0x6f && bytes[2] === 0x70
 }

@@ -7,6 +7,8 @@ export interface Io {
   result(text: string, value: unknown): void
   /** Something worth saying at once (never with --json: it belongs to the object). */
   say(text: string): void
+  /** What a person should know about the result, at once. */
+  warn(message: string): void
   /** What a long step has reached: text for people, with --json an object on a line of its own. */
   milestone(text: string, event: { readonly event: string }): void
   /** How far a long step is, as a share of 1; it may begin above 0, where a run goes on. */
@@ -32,6 +34,10 @@ export function createIo(json: boolean, now: () => number = () => performance.no
     if (open) process.stderr.write('\r\u001b[K')
     open = false
   }
+  const milestone = (text: string, event: object): void => {
+    clear()
+    process.stderr.write(`${json ? JSON.stringify(event) : text}\n`)
+  }
   return {
     json,
     result(text, value) {
@@ -42,10 +48,8 @@ export function createIo(json: boolean, now: () => number = () => performance.no
       clear()
       if (!json) process.stderr.write(`${text}\n`)
     },
-    milestone(text, event) {
-      clear()
-      process.stderr.write(`${json ? JSON.stringify(event) : text}\n`)
-    },
+    warn: (message) => milestone(`warning: ${message}`, { event: 'warning', message }),
+    milestone,
     progress(done, what) {
       const elapsed = now() - start
       if (done === 0 || done < from.done) {

@@ -39,6 +39,7 @@ function recorder(heard: (text: string) => void = () => {}): Io & { readonly res
     results,
     result: (_, v) => void results.push(v as Report),
     say: heard,
+    warn: heard,
     milestone: heard,
     progress() {},
     finish() {},

@@ -49,7 +49,7 @@ const flags = (more: FlagTexts): FlagTexts => ({
 
 function io(heard: { said?: (text: string) => void; progress?: () => void } = {}): Io {
   const { said = () => {}, progress = () => {} } = heard
-  return { json: false, result: (text) => said(text), say: said, milestone: said, progress, finish() {} }
+  return { json: false, result: (text) => said(text), say: said, warn: said, milestone: said, progress, finish() {} }
 }
 
 const read = (name: string): ScanFile => JSON.parse(readFileSync(file(name), 'utf8')) as ScanFile

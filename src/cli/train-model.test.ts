@@ -25,6 +25,7 @@ function recorder(): Io & { results: unknown[] } {
     results,
     result: (_, value) => void results.push(value),
     say() {},
+    warn() {},
     milestone() {},
     progress() {},
     finish() {},

@@ -66,7 +66,7 @@ export async function trainModel(
       add(p)
       tell(p, io)
     },
-    warn: (message) => io.say(`note: ${message}`),
+    warn: io.warn,
   })
   const seconds = (performance.now() - start) / 1000
   // The model of before too is measured only now: what cannot be trained is reported at once.

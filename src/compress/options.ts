@@ -33,6 +33,11 @@ export const compressTable = {
     default: false,
     help: "keep exporters' notes (stack traces, class names, paths), which are removed otherwise",
   },
+  preprocessCheck: {
+    type: 'boolean',
+    default: true,
+    help: 'try whether another normalisation of images suits the model better',
+  },
   seed: {
     type: 'number',
     default: 0,

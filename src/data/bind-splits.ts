@@ -1,13 +1,11 @@
 /** Data and a model in one step: guess how images become the model's inputs, and bind the fields to them. */
 import type { Model } from '../model.ts'
-import { type BoundBatcher, batcherFor, requiredInputs } from './batcher.ts'
+import { batcherFor, requiredInputs } from './batcher.ts'
 import type { Preprocess, Splits } from './dataset.ts'
+import type { BoundData } from './handle.ts'
 import { guessPreprocess, type PreprocessOptions } from './preprocess.ts'
 
-export interface BoundSplits {
-  readonly splits: Splits
-  readonly batcher: BoundBatcher
-  /** How images become inputs. */
+export interface BoundSplits extends BoundData {
   readonly preprocess: Preprocess
   /** Sentences for the user about what was assumed. */
   readonly notes: readonly string[]

@@ -7,13 +7,15 @@ import type { Feeds, LabelledFeeds } from '../method.ts'
 import { permutation, random } from '../tensor/random.ts'
 import type { BoundBatcher } from './batcher.ts'
 import { subset } from './batches.ts'
-import type { Dataset, Splits } from './dataset.ts'
+import type { Dataset, Preprocess, Splits } from './dataset.ts'
 import { fedBatches } from './fed-batches.ts'
 
 /** A data set whose fields are bound to a model's inputs; its test part is only to report on. */
 export interface BoundData {
   readonly splits: Splits
   readonly batcher: BoundBatcher
+  /** How images become inputs, where there are some. */
+  readonly preprocess?: Preprocess
 }
 
 export interface Take {

@@ -11,6 +11,7 @@ import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
 import { settleTask } from '../task/settle-task.ts'
 import type { Task } from '../task/task.ts'
 import { sameBytes } from '../tensor/dtype.ts'
+import { dataWarnings } from './data-warnings.ts'
 import { type Latency, type LatencyOptions, measureLatency, type Spread } from './latency.ts'
 import { randomData } from './random-data.ts'
 import { findRandomInputs } from './random-inputs.ts'
@@ -57,7 +58,7 @@ export interface Subject {
   readonly packedBytes: number
 }
 
-export interface MeasureOptions extends Pick<Context, 'progress' | 'signal'> {
+export interface MeasureOptions extends Pick<Context, 'progress' | 'signal' | 'warn'> {
   readonly data?: BoundData
   readonly seed: number
   /** General compressors whose sizes are given for comparison: they may take minutes, so only where that was asked for. */
@@ -70,6 +71,8 @@ export interface MeasureOptions extends Pick<Context, 'progress' | 'signal'> {
   /** What the outputs mean, and what may be lost; guessed, and 0.5 points, where they are not given. */
   readonly task?: Task
   readonly max?: MaxLoss
+  /** Whether other ways of feeding images are tried, and one that suits `before` better is warned of; default true. */
+  readonly preprocessCheck?: boolean
 }
 
 export interface Comparison {
@@ -78,10 +81,13 @@ export interface Comparison {
   readonly agreement: Agreement
   readonly trial: Trial
   readonly speedUp?: SpeedUp
+  /** What a person should know about how much the comparison shows; also told at once, to `warn`. */
+  readonly warnings: readonly string[]
 }
 
 export async function compareModels(before: Subject, after: Subject, options: MeasureOptions): Promise<Comparison> {
-  const { progress, signal } = options
+  const { progress, signal, data } = options
+  const warnings = data ? await dataWarnings(before.model, data, options) : []
   // Where the trial was made already, nothing but latency takes long.
   const judged = options.trial ? 0 : 0.85
   const trial = options.trial ?? (await compare(before, after, options))
@@ -109,6 +115,7 @@ export async function compareModels(before: Subject, after: Subject, options: Me
     agreement: agreementOf(trial),
     trial,
     ...(latency ? { speedUp: latency[1].speedUp } : {}),
+    warnings,
   }
 }
 

@@ -9,7 +9,9 @@ export {
   type Side,
   type Subject,
 } from '../evaluate/compare.ts'
+export { type DataWarningOptions, dataWarnings } from '../evaluate/data-warnings.ts'
 export { type Contender, type Latency, type LatencyOptions, measureLatency, type Spread } from '../evaluate/latency.ts'
+export { preprocessWarnings } from '../evaluate/preprocess-warnings.ts'
 export { findRandomInputs, type RandomInputOptions, type RandomInputs } from '../evaluate/random-inputs.ts'
 export { type Compressor, type Compressors, measureSizes, type Sizes } from '../evaluate/size.ts'
 export type { Trial } from '../evaluate/trial.ts'

@@ -1,5 +1,7 @@
 /** `coppice`: models in and out, methods, recipes, compressing and packing. Everything else is under its own path. */
-export { type Compressed, type CompressOptions, compress } from '../compress/compress.ts'
+export { compress } from '../compress/compress.ts'
+export type { Compressed } from '../compress/result.ts'
+export type { CompressOptions } from '../compress/settings.ts'
 export { AbortError, UnsupportedError } from '../errors.ts'
 export { type PackOptions, packModel } from '../formats/pack.ts'
 export { unpackModel } from '../formats/unpack.ts'

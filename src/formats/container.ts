@@ -111,6 +111,11 @@ export class CutShort extends Error {
   }
 }
 
+/** Whether a file begins as packed ones of any version do: "cop". */
+export function isPacked(bytes: Uint8Array): boolean {
+  return magic.subarray(0, 3).every((b, i) => bytes[i] === b)
+}
+
 /** Reads and checks everything but the groups, from a file or its beginning. The result shares memory with `bytes`. */
 export function readContents(bytes: Uint8Array): Contents {
   for (let i = 0; i < magic.length; i++) {

@@ -2,6 +2,7 @@
 import type { Model } from '../model.ts'
 import { readModel } from '../onnx/read.ts'
 import type { Workers } from '../workers.ts'
+import { isPacked } from './container.ts'
 import { openPacked } from './cop-file.ts'
 import { onnxArray, unpackOnnx } from './unpack-onnx.ts'
 
@@ -10,6 +11,11 @@ export { unpackOnnx } from './unpack-onnx.ts'
 /** The model in a packed file, exactly as it was packed. */
 export function unpackModel(bytes: Uint8Array): Model {
   return readModel(unpackOnnx(bytes))
+}
+
+/** The ONNX bytes of a model's file of either kind: packed, or ONNX already. */
+export function onnxOf(bytes: Uint8Array): Uint8Array {
+  return isPacked(bytes) ? unpackOnnx(bytes) : bytes
 }
 
 /** The ONNX bytes of the model in a packed file, decoded on several threads where there are some. */

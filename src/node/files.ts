@@ -3,6 +3,8 @@ import { closeSync, existsSync, fstatSync, lstatSync, openSync, readSync, realpa
 import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, sep, win32 } from 'node:path'
 import { UnsupportedError } from '../errors.ts'
+import { isPacked } from '../formats/container.ts'
+import { unpackOnnx } from '../formats/unpack.ts'
 import { tensorsOf } from '../graph/walk.ts'
 import type { Model } from '../model.ts'
 import { type ExternalSource, readModel } from '../onnx/read.ts'
@@ -227,9 +229,19 @@ async function syncFolder(path: string): Promise<void> {
   await folder?.close()
 }
 
-/** Opens an ONNX model, with external data files from its own folder and nowhere else. */
+/** Opens a model: ONNX, with external data files from its own folder and nowhere else, or a packed file. */
 export function openModel(path: string): Model {
-  return openWithFiles(path).model
+  const bytes = readFileBytes(path)
+  return isPacked(bytes) ? readModel(unpackFile(path, bytes)) : openWithFiles(path, bytes).model
+}
+
+/** Unpacks, with the file's name before what is wrong. */
+export function unpackFile(path: string, bytes: Uint8Array): Uint8Array {
+  try {
+    return unpackOnnx(bytes)
+  } catch (cause) {
+    throw new Error(`${path}: ${(cause as Error).message}`, { cause })
+  }
 }
 
 export interface Opened {

@@ -1,14 +1,10 @@
 /** Numbers for people. */
-import { count, factor } from '../numbers.ts'
+import { count, factor, percent } from '../numbers.ts'
 
-export { count }
+export { count, percent }
 
 export function bytes(n: number): string {
   return count(n)
-}
-
-export function percent(share: number, digits = 2): string {
-  return `${(100 * share).toFixed(digits)} %`
 }
 
 /** A difference in bytes: ["13.5 x", "smaller"] or ["1.39 x", "larger"]; of nearly equal sizes ["12", "bytes larger"]. */

@@ -1,5 +1,5 @@
 /** The report on what `compress` made: measured on the model that comes out of the packed file. */
-import { brokenInWords, type Compressed } from '../compress/compress.ts'
+import { brokenInWords, type Compressed } from '../compress/result.ts'
 import { compareModels, type MeasureOptions } from '../evaluate/compare.ts'
 import { packModelOn } from '../formats/pack.ts'
 import { msToPack } from '../formats/pack-costs.ts'
@@ -80,6 +80,8 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
     },
     {
       data,
+      // Compressing has done that.
+      preprocessCheck: false,
       seed,
       trial: result.trial,
       compressors: options.compressors,

@@ -4,6 +4,7 @@
  */
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
 import { UnsupportedError } from '../errors.ts'
+import { onnxOf } from '../formats/unpack.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
@@ -58,10 +59,13 @@ export function threadOptions(threads = usualThreads): InferenceSession.SessionO
   return threads ? { intraOpNumThreads: threads, interOpNumThreads: 1 } : {}
 }
 
-/** Opens a model (or its bytes) in ONNX Runtime. Throws one sentence where the runtime refuses it. */
+/**
+ * Opens a model in ONNX Runtime: a `Model`, the bytes of an ONNX file, or those of a packed one. Throws one sentence where
+ * the bytes are damaged or the runtime refuses the model.
+ */
 export async function openSession(model: Model | Uint8Array, options: SessionOptions = {}): Promise<Session> {
   const ort = await loadOrt()
-  const bytes = model instanceof Uint8Array ? model : writeModel(model)
+  const bytes = model instanceof Uint8Array ? onnxOf(model) : writeModel(model)
   let session: InferenceSession
   try {
     session = await ort.InferenceSession.create(bytes, {

@@ -5,7 +5,7 @@ import { type BoundSplits, bindSplits, csvDataset, type Dataset, drawDigits, rea
 import { evaluateAccuracy, findRandomInputs, measureSizes, scan } from 'coppice/evaluate'
 import { svd } from 'coppice/factorize'
 import { hac, type Matrix, openMatrix, packModel, shac, unpackModel } from 'coppice/formats'
-import { compressors, openModel, saveModel } from 'coppice/node'
+import { compressors, openModel, saveModel, writeFileAtomic } from 'coppice/node'
 import { magnitude, pruneAndTrain } from 'coppice/prune'
 import { share, uniform } from 'coppice/quantize'
 import { type Report, renderText } from 'coppice/report'
@@ -74,6 +74,11 @@ assert.equal(shac.open(shac.encode(matrix)).format, 'shac')
 
 await saveModel('saved.onnx', simple)
 assert.deepEqual(writeModel(openModel('saved.onnx')), writeModel(readModel(writeModel(simple))))
+await writeFileAtomic('saved.cop', packed)
+assert.deepEqual(writeModel(openModel('saved.cop')), writeModel(simple))
+const fromPacked = await openSession(packed)
+assert.deepEqual(fromPacked.outputNames, loaded.outputNames)
+await fromPacked.release()
 
 const side = { name: 'a.onnx', bytes: 10, packed: 5, params: 1, nonZero: 1, macs: 1, layers: [] }
 const nothing = { layers: [], notes: [], warnings: [], environment: [] }

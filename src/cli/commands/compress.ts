@@ -1,7 +1,8 @@
 /** `coppice compress`: the main job. */
 import { basename } from 'node:path'
-import { type CompressOptions, compress } from '../../compress/compress.ts'
+import { compress } from '../../compress/compress.ts'
 import { compressTable } from '../../compress/options.ts'
+import type { CompressOptions } from '../../compress/settings.ts'
 import { inputShapesOf } from '../../graph/input-shapes.ts'
 import { opsetOf } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
@@ -64,12 +65,14 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   const model = shapedModel(asFiled, flags)
   // What the runtime cannot load is told at once, and of which file.
   await (await openSession(original, { name: path })).release()
-  const data = await bindData(model, flags, io, signal)
-  const { maxLoss, task, keepMetadata } = flags
+  // compress() itself compares ways of feeding images.
+  const data = await bindData(model, { ...flags, preprocessCheck: false }, io, signal)
+  const { maxLoss, task, keepMetadata, preprocessCheck } = flags
   const compressOptions: CompressOptions = {
-    ...{ goal, maxLoss, task, packMode, keepMetadata, seed },
+    ...{ goal, maxLoss, task, packMode, keepMetadata, preprocessCheck, seed },
     original,
     say: (sentence) => io.say(`note: ${sentence}`),
+    warn: io.warn,
     data,
     calibration: data?.spec,
     writtenInputs: inputShapesOf(asFiled),
@@ -83,7 +86,6 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
     skipLatency: !flags.latency,
     ...(flags.compareSizes ? { compressors } : {}),
     notes: raisedFrom ? [`operator set ${raisedFrom} was raised to ${opsetOf(model)}`] : [],
-    warnings: data?.warnings,
     environment: environment(),
     signal,
   }

@@ -4,6 +4,7 @@ import { fedBatches } from '../../data/fed-batches.ts'
 import type { BoundData } from '../../data/handle.ts'
 import { evaluateAnswers } from '../../evaluate/accuracy.ts'
 import { compareModels, latencyOf, oneCall } from '../../evaluate/compare.ts'
+import { dataWarnings } from '../../evaluate/data-warnings.ts'
 import type { Spread } from '../../evaluate/latency.ts'
 import { measureSizes } from '../../evaluate/size.ts'
 import { packModel } from '../../formats/pack.ts'
@@ -59,17 +60,16 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
   const { model: original, onnx } = openAny(path)
   const model = shapedModel(original, flags)
   const packedBytes = packModel(original).byteLength
-  const data = await bindData(model, flags, io, signal)
+  // What measures also compares ways of feeding images.
+  const data = await bindData(model, { ...flags, preprocessCheck: false }, io, signal)
   const task = data && (await taskOf(model, { data, told: flags.task }))
   for (const sentence of task ? describeTask(task) : []) io.say(`note: ${sentence}`)
-  const { labels, id } = data?.splits.test ?? {}
-  if (labels?.length && labels.every((label) => label === labels[0]))
-    io.say(`warning: every test sample of ${id} is of class ${labels[0]}, so accuracy shows little`)
+  const { preprocessCheck } = flags
+  const told = { seed, signal, preprocessCheck, warn: io.warn }
   const shared = {
+    ...told,
     data,
     task,
-    seed,
-    signal,
     progress: io.progress,
     skipLatency: !flags.latency,
     ...(flags.compareSizes ? { compressors } : {}),
@@ -96,7 +96,6 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
         ...(data?.splits.test.labels ? { testSet: { id: data.splits.test.id, samples: data.splits.test.length } } : {}),
         layers: [],
         notes: [],
-        warnings: data?.warnings ?? [],
         environment: environment(),
       },
       data?.spec.data,
@@ -105,6 +104,7 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
     io.result(renderText(report), report)
     return
   }
+  const warnings = data ? await dataWarnings(model, data, told) : []
   const compared = flags.compareSizes ? await measureSizes(onnx, compressors) : undefined
   const sizes = {
     bytes: onnx.byteLength,
@@ -128,7 +128,14 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
         .map(([what, n]) => `${what} ${count(n ?? 0)}`)
         .join(', '),
     ].join('\n'),
-    { model: path, ...accuracyOf(scores), ...(latencyMs ? { latencyMs } : {}), sizes, environment: environment() },
+    {
+      model: path,
+      ...accuracyOf(scores),
+      ...(latencyMs ? { latencyMs } : {}),
+      sizes,
+      warnings,
+      environment: environment(),
+    },
   )
 }
 

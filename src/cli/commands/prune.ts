@@ -94,7 +94,7 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
       signal,
       onProgress: (p: Parameters<typeof tell>[0]) => tell(p, io),
     }
-  const warn = (message: string): void => io.say(`warning: ${message}`)
+  const { warn } = io
   const rounds: PruneRound[] = []
   const pruned = await pruneAndTrain(model, training ?? { id: 'nothing', length: 0, fields: {} }, {
     ...choices,

@@ -1,12 +1,12 @@
-/** What commands say of images that are fed in another way than a model was trained on. */
+/** What is said of images that are fed in another way than a model was trained on. */
 import { describe, expect, it } from 'vitest'
+import { bindData, dataOptions } from '../cli/data-options.ts'
+import { readFlags } from '../cli/flags.ts'
+import { createIo } from '../cli/io.ts'
 import type { Preprocess } from '../data/dataset.ts'
 import { needsModels, realModel } from '../testing/real-models.ts'
 import type { FlagTexts } from '../testing/run-command.ts'
-import { bindData, dataOptions } from './data-options.ts'
-import { readFlags } from './flags.ts'
-import { createIo } from './io.ts'
-import { preprocessWarning } from './preprocess-warning.ts'
+import { preprocessWarning } from './preprocess-warnings.ts'
 
 const plain: Preprocess = { range: [0, 1], layout: 'NCHW' }
 const imageNet: Preprocess = { ...plain, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }
@@ -40,8 +40,10 @@ it.each<[Parameters<typeof preprocessWarning>, string]>([
 describe(`on real models${needsModels}, with COPPICE_CIFAR10 and COPPICE_DATA set`, () => {
   const { COPPICE_CIFAR10: cifar, COPPICE_DATA: data } = process.env
   const warningsOf = async (name: string, flags: FlagTexts): Promise<string> => {
-    const bound = await bindData(realModel(name), readFlags(dataOptions, flags), createIo(true))
-    return (bound?.warnings ?? []).join()
+    const warnings: string[] = []
+    const io = { ...createIo(true), warn: (message: string) => void warnings.push(message) }
+    await bindData(realModel(name), readFlags(dataOptions, flags), io)
+    return warnings.join()
   }
   const imageNetFlags = { mean: '0.485,0.456,0.406', std: '0.229,0.224,0.225' }
 

@@ -1,17 +1,20 @@
-/** What the check of the preprocessing found, in words and flags. */
-
+/** Warnings that a model's images may be fed otherwise than it was trained on: what was found, in words and options. */
 import type { Preprocess } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
-import { checkPreprocess, type PreprocessFinding } from '../evaluate/check-preprocess.ts'
 import type { Model } from '../model.ts'
-import { count, percent } from '../report/format.ts'
+import { count, percent } from '../numbers.ts'
+import { checkPreprocess, type PreprocessFinding } from './check-preprocess.ts'
 
-/** Tries the common ways of feeding images on training samples; says where one is clearly better than the given one. */
+/**
+ * Tries the common ways of feeding images on training samples; says where one is clearly better than the given one. Says
+ * nothing of data that does not tell how images become inputs.
+ */
 export async function preprocessWarnings(
   model: Model,
-  { splits, preprocess }: Pick<BoundData, 'splits'> & { readonly preprocess: Preprocess },
+  { splits, preprocess }: Pick<BoundData, 'splits' | 'preprocess'>,
   options: { readonly seed: number; readonly signal?: AbortSignal },
 ): Promise<string[]> {
+  if (!preprocess) return []
   const found = await checkPreprocess(model, { dataset: splits.train, preprocess, ...options })
   if (!found) return []
   if (found === 'too slow')

@@ -1,0 +1,93 @@
+/** What a compression is judged by, its search, and the trial at the end: on data, or on random inputs where there is none. */
+import { type BoundData, usualTake } from '../data/handle.ts'
+import { latencyOf, oneCall } from '../evaluate/compare.ts'
+import { randomData, randomSpec } from '../evaluate/random-data.ts'
+import { openTrial, type Trial } from '../evaluate/trial.ts'
+import type { Model } from '../model.ts'
+import type { CalibrationSpec } from '../recipe.ts'
+import { goals } from '../search/goals.ts'
+import { holdBack } from '../search/held-back.ts'
+import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
+import { dataScorer, randomScorer, type Scorer } from '../search/scorer.ts'
+import { randomRemarks } from '../simplify/remarks.ts'
+import type { SpeedUp } from '../speed-up.ts'
+import { settleTask } from '../task/settle-task.ts'
+import { describeTask, type Task } from '../task/task.ts'
+import type { Settings } from './settings.ts'
+import { type Tidied, tidy } from './tidy.ts'
+
+export interface Prepared {
+  readonly tidied: Tidied
+  readonly task: Task
+  readonly scorer: Scorer
+  readonly search: SearchInTurn
+  readonly trialOf: (other: Model) => Promise<Trial>
+  /** From now on the search's progress is that of another piece of work. */
+  searchAgain(): void
+  /** How a recipe takes the same inputs again. */
+  readonly calibration?: CalibrationSpec
+}
+
+export async function prepare(model: Model, settings: Settings): Promise<Prepared> {
+  const { max, seed, signal, warn, workers, outlook, costs, data } = settings
+  for (const remark of randomRemarks(model)) warn(`${remark}, and the difference counts as loss`)
+  outlook.begin('tidying', 'tidying')
+  const tidied = await tidy(model, settings)
+  outlook.begin('running the model', 'running the model')
+  let searched: ReturnType<typeof outlook.begin> = () => undefined
+  const searchAgain = (): void => {
+    searched = outlook.begin('searching')
+  }
+  const progress = (done: number, what: string): void => searched(done, what)
+  const shared = { max, seed, signal, progress, warn, workers, costs }
+  const given = { model, tidied: tidied.model, settings, shared, searchAgain }
+  return { tidied, searchAgain, ...(data ? await onData(given, data) : await onRandomInputs(given)) }
+}
+
+interface Given {
+  readonly model: Model
+  readonly tidied: Model
+  readonly settings: Settings
+  /** What every search is given. */
+  readonly shared: Omit<Parameters<typeof openInTurn>[2], 'task' | 'data'>
+  searchAgain(): void
+}
+
+type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
+
+async function onData({ model, tidied, settings, shared, searchAgain }: Given, data: BoundData): Promise<Judged> {
+  const { goal, max, seed, signal } = settings
+  const heldBack = holdBack(data, seed)
+  const [feeds] = heldBack.data.calibration()
+  const task = await settleTask(model, { told: settings.task, dataset: data.splits.train, feeds })
+  sayHowJudged(task, settings)
+  const scorer = await dataScorer(model, { data, heldBack, task, max })
+  const trialOf = await openTrial(model, { data }, { task, max, signal })
+  searchAgain()
+  const timed = async (before: Model, after: Model): Promise<SpeedUp> =>
+    (await latencyOf([before, after], await oneCall(before, { data, seed }), { signal }))[1].speedUp
+  const compareSpeed = settings.compareSpeed ?? timed
+  const search = await openInTurn(tidied, goals[goal], { ...shared, task, data: heldBack.data, compareSpeed })
+  const { samples } = heldBack
+  const calibration = settings.calibration && { ...settings.calibration, samples, batchSize: usualTake.batchSize }
+  return { task, scorer, search, trialOf, calibration }
+}
+
+async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: Given): Promise<Judged> {
+  const { goal, max, seed, signal } = settings
+  if (goal === 'speed') throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
+  const random = await randomData(model, seed)
+  const [feeds] = random.data.calibration()
+  const task = await settleTask(model, { told: settings.task, feeds })
+  sayHowJudged(task, settings)
+  searchAgain()
+  const search = await openInTurn(tidied, goals[goal], { ...shared, task, data: random.data })
+  const scorer = await randomScorer(model, { random, task, max, first: search.first })
+  const trialOf = await openTrial(model, { random, samples: scorer.samples }, { task, max, signal })
+  const calibration = { data: randomSpec, samples: random.calibrationSamples, batchSize: random.perCall }
+  return { task, scorer, search, trialOf, calibration }
+}
+
+function sayHowJudged(task: Task, { say }: Settings): void {
+  for (const sentence of describeTask(task)) say?.(sentence)
+}

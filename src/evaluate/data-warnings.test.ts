@@ -1,0 +1,50 @@
+/** Warnings about data come from the library, once each, whichever of its functions is asked. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { compress } from '../compress/compress.ts'
+import { bindSplits } from '../data/bind-splits.ts'
+import { drawDigits } from '../data/digits.ts'
+import { packModel } from '../formats/pack.ts'
+import { readModel } from '../onnx/read.ts'
+import { reportOf } from '../report/report-of.ts'
+import { compareModels, type Subject } from './compare.ts'
+import { dataWarnings } from './data-warnings.ts'
+
+const onnx = new Uint8Array(readFileSync(join(import.meta.dirname, '../../models/digits-lenet5.onnx')))
+const model = readModel(onnx)
+const splits = { train: drawDigits(600, 1), test: drawDigits(100, 2) }
+const asTrained = bindSplits(model, splits)
+/** Pixels about 0.9 instead of 0: digits on another ground than the network knows. */
+const shifted = bindSplits(model, splits, { mean: [-0.9], std: [0.1] })
+const suspicion = /^the model is right on .* was it trained with the former\?/
+
+describe('images that are fed otherwise than in training', () => {
+  it('compress warns of them, and its report says so once', async () => {
+    const told: string[] = []
+    const result = await compress(model, { data: shifted, maxLoss: '20', warn: (w) => void told.push(w) })
+    expect(result.warnings.filter((w) => suspicion.test(w))).toHaveLength(1)
+    expect(told).toEqual(result.warnings)
+    const report = await reportOf(result, { skipLatency: true })
+    expect(report.warnings.filter((w) => suspicion.test(w))).toHaveLength(1)
+    const unchecked = await compress(model, { data: shifted, maxLoss: '20', preprocessCheck: false })
+    expect(unchecked.warnings.filter((w) => suspicion.test(w))).toEqual([])
+  })
+
+  it('so does a comparison of two models', async () => {
+    const subject: Subject = { name: 'a', model, onnx, packedBytes: packModel(model).byteLength }
+    const warningsOn = async (data: typeof shifted, preprocessCheck = true) =>
+      (await compareModels(subject, subject, { data, seed: 0, skipLatency: true, preprocessCheck })).warnings
+    expect(await warningsOn(shifted)).toEqual([expect.stringMatching(suspicion)])
+    expect(await warningsOn(shifted, false)).toEqual([])
+    expect(await warningsOn(asTrained)).toEqual([])
+  })
+})
+
+it('a test set of one class is told', async () => {
+  const { test } = splits
+  const ofOne = { ...splits, test: { ...test, labels: new Int32Array(test.length).fill(3) } }
+  expect(await dataWarnings(model, { ...asTrained, splits: ofOne }, { seed: 0 })).toEqual([
+    `every test sample of ${test.id} is of class 3, so accuracy shows little`,
+  ])
+})
