@@ -9,7 +9,7 @@ import { node } from '../graph/build.ts'
 import { editGraph, type GraphEdit } from '../graph/edit.ts'
 import { constantOf, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
-import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { floats, floatTensor, integerTensor, integers as integerValues, sizeOf } from '../tensor/dtype.ts'
 import type { Range } from './_histogram.ts'
 import type { Plan } from './_plan.ts'
 
@@ -145,6 +145,8 @@ export interface QdqParts {
   readonly layers: ReadonlyMap<Node, QuantizedLayer>
   /** The highest level of values that have fewer than 8 bits, by name; the lowest is 0. */
   readonly highest?: ReadonlyMap<string, number>
+  /** The type that values are held in; default uint8. */
+  readonly activations?: 'uint8' | 'int8'
 }
 
 /** The model with the planned values and weights held as integers. Every value keeps its name. */
@@ -186,8 +188,8 @@ function keepFloatLayers(writer: Writer): void {
     if (!made.has(integers)) {
       const [value] = floats(s)
       const scales = store(floatTensor(writer.fresh(`${name}_scale`), [channels], Array(channels).fill(value)))
-      const zeros = Array(channels).fill(z.data[0])
-      const zeroPoints = store(integerTensor(writer.fresh(`${name}_zero_point`), 'uint8', [channels], zeros))
+      const zeros = Array(channels).fill(Number(integerValues(z)[0]))
+      const zeroPoints = store(integerTensor(writer.fresh(`${name}_zero_point`), typeOf(writer), [channels], zeros))
       const dequantize = node('DequantizeLinear', [integers, scales, zeroPoints], [name], { axis: 1 })
       nodes.splice(nodes.indexOf(source as Node) + 1, 0, dequantize)
       made.set(integers, name)
@@ -241,15 +243,18 @@ function writerFor(model: Model, parts: QdqParts): Writer {
   }
 }
 
+const typeOf = ({ parts }: Writer): 'uint8' | 'int8' => parts.activations ?? 'uint8'
+
 function scalesOf(writer: Writer, name: string): readonly [string, string] {
   const { parts, fresh, store, scales } = writer
   const root = parts.plan.values.get(name) ?? name
   const known = scales.get(root)
   if (known) return known
   const { scale, zeroPoint } = scaleOfValue(name, parts.plan, parts.ranges)
+  const type = typeOf(writer)
   const made = [
     store(floatTensor(fresh(`${root}_scale`), [], [scale])),
-    store(integerTensor(fresh(`${root}_zero_point`), 'uint8', [], [zeroPoint])),
+    store(integerTensor(fresh(`${root}_zero_point`), type, [], [type === 'int8' ? zeroPoint - 128 : zeroPoint])),
   ] as const
   scales.set(root, made)
   return made

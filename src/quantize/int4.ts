@@ -13,6 +13,7 @@ import { isOnnxDomain, type Model, type Node, type Tensor } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import type { OptionsOf } from '../options.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { contribDomain, withContrib } from './_contrib.ts'
 import { type Blocks, roundBlocks } from './_int4-blocks.ts'
 import { nodeName } from './_plan.ts'
 import { checkNodeNames } from './node-names.ts'
@@ -71,7 +72,8 @@ export const int4 = defineMethod({
     }
     const edit = editGraph(model)
     for (const [matrix, nodes] of found) rewrite(edit, { matrix, nodes, settings })
-    return withContrib(edit.finish())
+    const done = withContrib(edit.finish())
+    return { ...done, irVersion: Math.max(done.irVersion, irVersionOfInt4) }
   },
 })
 
@@ -130,7 +132,7 @@ interface Rewrite {
   readonly settings: OptionsOf<typeof options>
 }
 
-const domain = 'com.microsoft'
+const domain = contribDomain
 
 function rewrite(edit: GraphEdit, { matrix, nodes, settings }: Rewrite): void {
   const { blockSize, symmetric, activations } = settings
@@ -210,10 +212,3 @@ function pairs(levels: ArrayLike<number>): Uint8Array {
 
 /** The first version of the file format that has 4-bit types. */
 const irVersionOfInt4 = 10
-
-function withContrib(model: Model): Model {
-  const opsets = model.opsets.some((o) => o.domain === domain)
-    ? model.opsets
-    : [...model.opsets, { domain, version: 1 }]
-  return { ...model, opsets, irVersion: Math.max(model.irVersion, irVersionOfInt4) }
-}

@@ -51,6 +51,21 @@ describe('int8', () => {
     for (const op of ['Conv', 'Gemm', 'Relu', 'Add', 'DequantizeLinear']) expect(ops[op]).toBeUndefined()
   })
 
+  it('int8 activations are the same levels, 128 lower', async () => {
+    const [feeds] = exampleBatches(9)
+    const [unsigned, signed] = [
+      await int8(exampleModel(), {}, { data: { calibration } }),
+      await int8(exampleModel(), { activations: 'int8' }, { data: { calibration } }),
+    ]
+    const of = (m: Model, dtype: string) =>
+      [...m.graph.initializers.values()].filter((t) => t.dtype === dtype && t.dims.length === 0)
+    expect(of(signed, 'uint8')).toEqual([])
+    expect(of(signed, 'int8').map((t) => integers(t)[0])).toEqual(
+      of(unsigned, 'uint8').map((t) => integers(t)[0] - 128),
+    )
+    expect(await snr(unsigned, signed, feeds)).toBeGreaterThan(35)
+  })
+
   it('keeps excluded nodes in float, and refuses names that no node has', async () => {
     const ops = await optimizedOps(await int8(exampleModel(), { excludeNodes: ['second'] }, { data: { calibration } }))
     expect(ops).toMatchObject({ QLinearConv: 1, QGemm: 1 })
@@ -240,6 +255,33 @@ describe('int8 of a split value', () => {
     const ops = await optimizedOps(after)
     expect(ops).toMatchObject({ QLinearConv: 3, QLinearConcat: 1, Split: 1, QuantizeLinear: 1, DequantizeLinear: 1 })
     expect(ops.Concat).toBeUndefined()
+  })
+
+  it('what is concatenated may share a range with the result: integers are copied', async () => {
+    const whole = split()
+    const at = whole.graph.nodes.findIndex((n) => n.op === 'Concat')
+    const { inputs } = whole.graph.nodes[at]
+    const nodes = [...whole.graph.nodes]
+    // Both parts end in a Relu; with one that does not, each would keep its range.
+    nodes.splice(at, 1, node('Relu', [inputs[1]], ['positive']), { ...nodes[at], inputs: [inputs[0], 'positive'] })
+    const before = withGraph(whole, { nodes })
+    const [after, own] = [
+      await int8(before, { concat: 'shared', equalise: false }, context),
+      await int8(before, { equalise: false }, context),
+    ]
+    expect(await snr(before, after, feeds)).toBeGreaterThan(25)
+    expect(await optimizedOps(after)).toMatchObject({ QLinearConv: 3, QLinearConcat: 1 })
+    const scales = (m: Model): number => {
+      const made = new Map(m.graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)))
+      const joined = m.graph.nodes.find((n) => n.op === 'Concat')!
+      const result = m.graph.nodes.find((n) => n.op === 'QuantizeLinear' && n.inputs[0] === joined.outputs[0])!
+      const scaleOf = (name: string): number => floats(m.graph.initializers.get(name)!)[0]
+      return new Set([...joined.inputs.map((name) => made.get(name)!), result].map((n) => scaleOf(n.inputs[1]))).size
+    }
+    expect(scales(after)).toBe(1)
+    expect(scales(own)).toBeGreaterThan(1)
+    const mixed = await int8(split(), { concat: 'shared', equalise: false }, context)
+    expect(await optimizedOps(mixed)).toMatchObject({ QLinearConv: 3, QLinearConcat: 1 })
   })
 
   it.each(['left', 'right'])('%s may be an output of the model', async (half) => {

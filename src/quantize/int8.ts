@@ -2,8 +2,9 @@
  * int8: weights, and with calibration inputs activations too, as 8-bit integers in QuantizeLinear / DequantizeLinear
  * form, which any ONNX runtime runs and ONNX Runtime fuses into integer kernels.
  *
- * Krishnamoorthi 2018, arXiv:1806.08342. Weights are int8, symmetric, one scale an output channel; activations uint8,
- * asymmetric, one scale per tensor: with int8 activations ONNX Runtime's CPU kernels fall back to float.
+ * Krishnamoorthi 2018, arXiv:1806.08342. Weights are int8, symmetric, one scale per output channel; activations uint8,
+ * asymmetric, one scale per tensor. ONNX Runtime computes that on integers on every processor; with `activations: int8` it
+ * does on ARM alone, and computes in float on x86.
  */
 import { describe, graphsOf } from '../graph/walk.ts'
 import { type Context, defineMethod } from '../method.ts'
@@ -20,7 +21,9 @@ import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, t
 import { joinBiases } from './_merge-bias.ts'
 import { leftInFloat, nodeName, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
+import { sharedRanges } from './_shared-ranges.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'
+import { toIntegerOperators } from './integer-operators.ts'
 import { checkNodeNames } from './node-names.ts'
 import { settleAll } from './settle-weights.ts'
 
@@ -47,6 +50,24 @@ const options = {
     type: 'boolean',
     default: true,
     help: 'keep sums of two weights within 8 bits: x86 processors without VNNI add products in pairs of 16 bits, which overflow otherwise; false only where all target processors have VNNI',
+  },
+  activations: {
+    type: 'choice',
+    of: ['uint8', 'int8'],
+    default: 'uint8',
+    help: 'the type of values between layers: uint8 is fast in ONNX Runtime on all processors; int8 is what some accelerators ask for',
+  },
+  concat: {
+    type: 'choice',
+    of: ['own', 'shared'],
+    default: 'own',
+    help: 'what is concatenated keeps its own range (finer), or shares one with the result where no Relu is in the way (copied as it is, as some runtimes need it)',
+  },
+  form: {
+    type: 'choice',
+    of: ['qdq', 'operators'],
+    default: 'qdq',
+    help: 'QuantizeLinear / DequantizeLinear around layers, which every runtime runs; or operators on integers (see integer-operators)',
   },
   equalise: {
     type: 'boolean',
@@ -146,7 +167,8 @@ export async function calibrateInt8(model: Model, settings: Int8Options, context
     context,
     subject: 'int8',
   })
-  const ranges = new Map([...histograms].map(([name, h]) => [name, chooseRange(h, settings)] as const))
+  const own = new Map([...histograms].map(([name, h]) => [name, chooseRange(h, settings)] as const))
+  const ranges = settings.concat === 'shared' ? sharedRanges(plan, own) : own
   context.progress?.(0.5, 'calibrating')
   if (!settings.biasCorrection) return { ranges, corrections: new Map() }
   const layers = quantizeLayers(model, { plan, ranges, corrections: new Map() }, settings)
@@ -176,7 +198,9 @@ function chooseRange(h: Histogram, { calibration, percentile }: Int8Options): Ra
 export function quantizeInt8(model: Model, calibrated: Calibrated, settings: Int8Options): Model {
   const plan = planInt8(model.graph, new Set(settings.excludeNodes))
   const layers = quantizeLayers(model, { plan, ...calibrated }, settings)
-  return writeQdq(model, { plan, ranges: calibrated.ranges, layers })
+  const { ranges } = calibrated
+  const qdq = writeQdq(model, { plan, ranges, layers, activations: settings.activations })
+  return settings.form === 'operators' ? toIntegerOperators(qdq) : qdq
 }
 
 function quantizeLayers(
