@@ -100,7 +100,8 @@ export function planInt8(graph: Graph, keepFloat: ReadonlySet<string> = new Set(
 /** Undefined where the node can be a quantised layer or is none at all. */
 function whyNot(graph: Graph, producers: ReadonlyMap<string, Node>, node: Node): string | undefined {
   if (node.domain) return undefined
-  if (node.op === 'ConvTranspose' || node.op === 'LSTM' || node.op === 'GRU' || node.op === 'RNN') {
+  if (node.op === 'LSTM') return 'only dynamic-int8 has an integer kernel for it'
+  if (node.op === 'ConvTranspose' || node.op === 'GRU' || node.op === 'RNN') {
     return 'there is no integer kernel for it'
   }
   if (!layerOps.has(node.op)) return undefined

@@ -1,5 +1,6 @@
 /** The methods of quantize/. Written by `npm run methods` from the files that define them. */
 export { compact } from './compact.ts'
+export { dynamicInt8 } from './dynamic-int8.ts'
 export { float16 } from './float16.ts'
 export { hashWeights } from './hash-weights.ts'
 export { int4 } from './int4.ts'

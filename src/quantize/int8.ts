@@ -111,8 +111,7 @@ export const int8 = defineMethod({
   },
 })
 
-const integerOps =
-  /^(QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|QGemm)$/
+const integerOps = /^(QuantizeLinear|DequantizeLinear|DynamicQuantize\w+|QLinear\w+|ConvInteger|MatMulInteger|QGemm)$/
 
 /** A node of the model that computes on integers already. */
 export function integerNode(model: Model): Node | undefined {
