@@ -9,12 +9,15 @@ import { readNpy, readNpz, writeNpy, writeNpz } from '../src/data/npy.ts'
 import { npzSplits } from '../src/data/npz-dataset.ts'
 import { bitReader, bitWriter } from '../src/formats/bits.ts'
 import { chooseCoding } from '../src/formats/choose-coding.ts'
+import { bytes } from '../src/formats/coding/bytes.ts'
 import type { Coded, TensorInfo } from '../src/formats/coding/coding.ts'
 import { codings } from '../src/formats/coding/codings.ts'
 import { encoders } from '../src/formats/coding/encoders.ts'
+import { fillRuns, readRuns, runs, writeRuns } from '../src/formats/coding/runs.ts'
 import { plainForm } from '../src/formats/coding/stream-form.ts'
 import { readContents, readGroup, writeContainer } from '../src/formats/container.ts'
 import { openCop } from '../src/formats/cop-file.ts'
+import { maxContexts } from '../src/formats/entropy/context-mixer.ts'
 import { beginDecoding, encodeIntegers, type Mode } from '../src/formats/entropy/integer-coder.ts'
 import { BinaryCoder } from '../src/formats/entropy/range-coder.ts'
 import { codeMessage, primedMixer } from '../src/formats/graph-coder.ts'
@@ -183,7 +186,7 @@ const descriptions: Target = {
         const info = infoOf(message)
         let { coding, coded } = chooseCoding(info, data as Uint8Array)
         if (r.below(3) === 0) coding = codings[r.below(codings.length)]
-        const parameters = Array.from({ length: coding.parameterCount }, (_, i) => coded.parameters[i] ?? 0)
+        const parameters = Array.from({ length: coding.parameterCount ?? 0 }, (_, i) => coded.parameters[i] ?? 0)
         const table = coding.hasTable ? (coded.table ?? new Uint8Array(4)) : undefined
         const form = coded.form ?? plainForm
         const other = (n: number): number => (r.below(8) === 0 ? mutateNumber(n, r) : n)
@@ -308,6 +311,28 @@ interface CodingCase {
 }
 const types = Object.keys(dataTypes) as DataType[]
 
+/** A mixer of bytes has at most a slot, of 4 bytes, for each bit in the table of each of its contexts. */
+const mixerPerByte = 8 * 4 * maxContexts
+
+/** What runs are taken from. */
+const runSource = new Uint8Array(noise(200, 1).buffer)
+
+/** Tensors that share runs with the source: on, backwards, with other signs. */
+function runCases(): CodingCase[] {
+  const found = [
+    { at: 3, length: 40, distance: 1, from: 10, backward: false, negated: false },
+    { at: 50, length: 30, distance: 1, from: 5, backward: true, negated: false },
+    { at: 81, length: 60, distance: 1, from: 100, backward: false, negated: true },
+  ]
+  return (['float32', 'int8'] as const).map((dtype) => {
+    const info = { dtype, dims: [150], size: 150, byteLength: byteLengthOf(dtype, 150) }
+    const coded = { parameters: [0], table: writeRuns(found) }
+    const out = bitWriter()
+    encoders[codings.indexOf(runs)].writeRaw?.(info, runSource.subarray(0, info.byteLength), coded, out)
+    return { info, coded, raw: out.finish() }
+  })
+}
+
 function codingTarget(index: number): Target | undefined {
   const coding = codings[index]
   const encoder = encoders[index]
@@ -320,7 +345,9 @@ function codingTarget(index: number): Target | undefined {
     encoder.writeRaw?.(info, data, found.coded, bits)
     cases.push({ info, coded: found.coded, raw: bits.finish() })
   }
+  if (coding === runs) cases.push(...runCases())
   if (cases.length === 0) return undefined
+  const isMixed = coding === runs || coding === bytes
   const changed = (c: CodingCase, r: Random): CodingCase => {
     const dims =
       r.below(4) === 0 ? c.info.dims.map((d) => (r.below(2) === 0 ? mutateNumber(d, r) % 40 : d)) : c.info.dims
@@ -355,9 +382,10 @@ function codingTarget(index: number): Target | undefined {
       const state = new DataView(bytes.buffer).getUint32(1, true)
       now = changed(cases[bytes[0]], random(state))
       const data = coding.decode(now.info, now.coded, bitReader(now.raw))
+      if (coding === runs) fillRuns(data, now.info, readRuns(now.coded.table, now.info), () => runSource)
       if (data.length !== now.info.byteLength) throw new TypeError(`${data.length} bytes came out`)
     },
-    limit: () => MiB + 64 * (now.info.size + now.info.byteLength),
+    limit: () => MiB + 64 * (now.info.size + now.info.byteLength) + (isMixed ? mixerPerByte * now.info.byteLength : 0),
   }
 }
 

@@ -48,7 +48,7 @@ describe('a decoder written after the page alone reads', () => {
     for (let seed = 1; seed <= 12; seed++) await expectSame(randomModel(seed), modes[seed % 3])
   })
 
-  it('every element type, of random bits and of few values', async () => {
+  it('every element type, of random bits, of few values and of three that are anything', async () => {
     const rng = random(5)
     const tensors = allTypes
       .filter((dtype) => dtype !== 'string')
@@ -57,16 +57,20 @@ describe('a decoder written after the page alone reads', () => {
         const length = byteLengthOf(dtype, sizeOf(dims))
         const bits = Uint8Array.from({ length }, () => rng.below(256))
         const width = Math.max(1, byteLengthOf(dtype, 1))
+        // These lie on a grid, or differ by their exponents alone.
         const few = Uint8Array.from({ length }, (_, i) => (i % width === width - 1 ? [1, 2, 130][rng.below(3)] : 0))
+        const which = Array.from({ length: sizeOf(dims) }, () => rng.below(3))
+        const three = Uint8Array.from({ length }, (_, i) => bits[width * which[Math.floor(i / width)] + (i % width)])
         return [
           { name: `${dtype} bits`, dtype, dims, data: bits },
           { name: `${dtype} few`, dtype, dims, data: few },
+          { name: `${dtype} three`, dtype, dims, data: three },
         ]
       })
     const model = exampleModel()
     const initializers = new Map(tensors.map((t) => [t.name, t]))
     const codings = await expectSame({ ...model, graph: { ...model.graph, initializers } }, 'default')
-    expect(new Set(codings)).toEqual(new Set(['raw', 'integers', 'codebook', 'floats', 'bytes']))
+    expect(new Set(codings)).toEqual(new Set(['raw', 'integers', 'grid', 'codebook', 'floats', 'bytes']))
   })
 
   it('a large tensor in parts, and groups in a mode of their own', async () => {

@@ -144,16 +144,18 @@ export class Mixer {
   /** While the primer is coded: the bit that is wanted next. */
   told: number | undefined
   private readonly p: readonly Int32Array[]
-  private readonly n: readonly Uint8Array[]
+  private readonly n: readonly Uint16Array[]
   private readonly weights = new Int32Array(1024 * 10).fill(20000)
   /** Bits that each set has coded. */
   private readonly coded = new Int32Array(1024)
   private readonly slots: number
-  constructor(coder: BitCoder, slots = 65536) {
+  private readonly limit: number
+  constructor(coder: BitCoder, { slots = 65536, limit = 60 } = {}) {
     this.coder = coder
     this.slots = slots
+    this.limit = limit
     this.p = Array.from({ length: 10 }, () => new Int32Array(slots).fill(1 << 21))
-    this.n = Array.from({ length: 10 }, () => new Uint8Array(slots))
+    this.n = Array.from({ length: 10 }, () => new Uint16Array(slots))
   }
   bit(wanted: number, contexts: readonly number[], node: number, set: number): number {
     const slots = contexts.map((c) => hash(c, node) & (this.slots - 1))
@@ -175,7 +177,7 @@ export class Mixer {
       this.weights[10 * set + j] = Math.max(-(2 ** 18), Math.min(2 ** 18, weight))
       const [old, count] = [this.p[j][slot], this.n[j][slot]]
       this.p[j][slot] = old + (Math.imul(((bit ? 4194303 : 0) - old) >> 5, reciprocal[count]) >> 9)
-      if (count < 60) this.n[j][slot]++
+      if (count < this.limit) this.n[j][slot]++
     }
     return bit
   }
@@ -719,7 +721,7 @@ export function readBySpec(file: Uint8Array): SpecFile {
   const check = (from: number, to: number, sum: number): void => {
     if (crc32(file.subarray(from, to)) !== sum) throw new Error('the checksum does not fit')
   }
-  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 2) throw new Error('no packed file')
+  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 3) throw new Error('no packed file')
   const headSum = u32()
   const modeByte = file[at++]
   const modeOf = (): number => (modeByte < 4 ? modeByte : file[at++])

@@ -501,23 +501,52 @@ const decodeIntegers: Decode = ({ dtype, bits }, integers, _raw, view) => {
   }
 }
 
-const decodeGrid: Decode = ({ bits, parameters: [first, run], table }, integers, raw, view) => {
-  const flags = first & 31
-  const levels = Math.floor(first / 32)
+const halfBits = (x: number): number => {
+  const [sign, size] = [x < 0 || Object.is(x, -0) ? 0x8000 : 0, Math.abs(Math.fround(x))]
+  // Units of the last place: 2^-24 below the normal range. Ties go to the even number of units.
+  const exponent = Math.max(-14, Math.min(15, Math.floor(Math.log2(size))))
+  const units = size / 2 ** (exponent - 10)
+  const down = Math.floor(units)
+  const whole = units - down === 0.5 ? down + (down & 1) : Math.round(units)
+  return sign | Math.min(0x7c00, whole + (exponent + 14) * 1024)
+}
+
+const decodeGrid: Decode = ({ dtype, bits, parameters: [first, run], table }, integers, raw, view) => {
+  const flags = first % 32
+  const L = Math.floor(first / 32)
+  const R = Math.fround
   const bytes = (table as Uint8Array).slice().buffer
-  const steps = flags & 2 ? new Float64Array(bytes) : new Float32Array(bytes)
-  const count = flags & 16 ? steps.length / 2 : steps.length
-  const round = Math.fround
+  const numbers = flags & 2 ? new Float64Array(bytes) : new Float32Array(bytes)
+  const count = flags & 8 ? numbers.length / 2 : numbers.length
+  const corrections = new Map<string, number>()
   for (const [i, integer] of integers.entries()) {
     const which = run === 0 ? 0 : Math.floor(i / run) % count
-    const step = steps[which]
-    let value: number
-    if (flags & 16) value = round(integer * step) + steps[count + which]
-    else if (integer === 0) value = (flags & 1) === 1 && raw.bits(1) === 1 ? -0 : 0
-    else if (levels > 0) value = flags & 8 ? round(integer * step) / levels : round(integer / levels) * step
-    else value = flags & 4 ? integer / step : integer * step
+    const s = numbers[which]
+    const z = flags & 8 ? numbers[count + which] : 0
+    let x = (integer - z) * s
+    if (flags & 4) x = R(integer * s) / (L === 0 ? 1 : L) + z
+    else if (L > 0) x = R(integer / L) * s
+    const value = x === 0 && flags & 1 && raw.bits(1) === 1 ? -0 : x
     if (bits === 64) view.setFloat64(8 * i, value, true)
-    else view.setFloat32(4 * i, value, true)
+    else if (bits === 32) view.setFloat32(4 * i, value, true)
+    else if (dtype === 'float16') view.setUint16(2 * i, halfBits(value), true)
+    else {
+      const word = new Uint32Array(Float32Array.of(value).buffer)[0]
+      const [above, rest] = [Math.floor(word / 65536), word % 65536]
+      view.setUint16(2 * i, rest > 32768 || (rest === 32768 && above % 2 === 1) ? above + 1 : above, true)
+    }
+    if (!(flags & 16)) continue
+    const key = `${which} ${flags & 8 ? integer : Math.abs(integer)}`
+    if (!corrections.has(key)) {
+      let zeros = 0
+      while (raw.bits(1) === 0) zeros++
+      const code = 2 ** zeros + raw.bits(zeros) - 1
+      corrections.set(key, code % 2 === 1 ? -(code + 1) / 2 : code / 2)
+    }
+    const by = corrections.get(key) as number
+    if (bits === 64) view.setBigInt64(8 * i, view.getBigInt64(8 * i, true) + BigInt(by), true)
+    else if (bits === 32) view.setInt32(4 * i, view.getInt32(4 * i, true) + by, true)
+    else view.setInt16(2 * i, view.getInt16(2 * i, true) + by, true)
   }
 }
 
@@ -552,65 +581,115 @@ const decodeFloats: Decode = ({ dtype, bits, parameters: [largest, second] }, in
   }
 }
 
-const decodeRepeats: Decode = ({ parameters: [largest] }, integers, raw, view) => {
-  const elements = new Uint32Array(integers.length)
-  /** Distinct, by first appearance. */
-  const magnitudes: number[] = []
-  /** The last element of each magnitude. */
-  const lastOf = new Map<number, number>()
-  let source: number | undefined
-  let way = 1
-  let flip = 0
-  /** An element as source of the one after i. */
-  const at = (place: number, i: number): number | undefined => (place >= 0 && place <= i ? place : undefined)
-  for (const [i, integer] of integers.entries()) {
-    if (integer === 0 || integer === 1) {
-      if (source === undefined) throw new Error('a repeat of nothing')
-      flip ^= integer
-      elements[i] = elements[source] ^ (flip << 31)
-      source = at(source + way, i)
-    } else if (integer === 2 || integer === 3) {
-      const sign = raw.bits(1)
-      const k = magnitudes.length
-      const magnitude = magnitudes[raw.bits(k < 2 ? 0 : Math.ceil(Math.log2(k)))]
-      if (magnitude === undefined) throw new Error('a magnitude that is not there')
-      elements[i] = magnitude | (sign << 31)
-      const before = lastOf.get(magnitude) as number
-      way = integer === 2 ? 1 : -1
-      source = at(before + way, i)
-      flip = (elements[before] ^ elements[i]) >>> 31
-    } else {
-      const exponent = largest + 4 - integer
-      if (integer < 0 || exponent < 0) throw new Error('an exponent below 0')
-      const sign = raw.bits(1)
-      elements[i] = (sign << 31) | (exponent << 23) | raw.bits(23)
-      source = undefined
-    }
-    const magnitude = elements[i] & 0x7fffffff
-    if (!lastOf.has(magnitude)) magnitudes.push(magnitude)
-    lastOf.set(magnitude, i)
-    view.setUint32(4 * i, elements[i], true)
+/** What is known of elements; `b` are the bytes so far, of each element the highest first. */
+function seenElements({ dtype, dims, bits }: SpecTensor, mixer: Mixer, coder: RangeDecoder, b: number[]) {
+  const width = bits / 8
+  const row = Math.max(1, dims[dims.length - 1] ?? 1)
+  const taps = dims.slice(2).reduce((x, y) => x * y, 1)
+  const period = taps > 1 ? taps : row
+  const steps = [1, -1, row, -row]
+  const isFloat = ['float16', 'bfloat16', 'float32', 'float64'].includes(dtype)
+  /** Numbers of keys, and the last element of each number. */
+  const numbers = new Map<number, number>()
+  const lastOf: number[] = []
+  const recent: number[] = []
+  const jumps = new Map<number, number>()
+  let [next, way, run, missed, flip, history, rank] = [-1, 0, 0, 0, 0, 0, 0]
+
+  const keyOf = (i: number): number => {
+    let key = b[i * width] & (isFloat ? 127 : 255)
+    for (const byte of b.slice(i * width + 1, (i + 1) * width)) key = Math.imul(key, 0x9e3779b1) ^ byte
+    return key
+  }
+  const missing = (): never => {
+    throw new Error('an element that is not there')
+  }
+  return {
+    add(i: number): void {
+      const key = keyOf(i)
+      const number = numbers.get(key) ?? numbers.size
+      numbers.set(key, number)
+      lastOf[number] = i
+      const at = recent.indexOf(number)
+      if (at >= 0) recent.splice(at, 1)
+      recent.unshift(number)
+      recent.length = Math.min(recent.length, 1024)
+    },
+    /** The bytes of element i, if it was there before. */
+    element(i: number): number[] | undefined {
+      const place = i % period
+      const at = hash(200, place)
+      const near = hash(201, 16 * Math.min(run, 32) + missed)
+      let source = next
+      let kind = 4
+      const isThere = next >= 0 && next < i
+      if (isThere && mixer.bit(0, [near, hash(at, 1), hash(202, history), hash(near, way)], 1, 257) === 1) run++
+      else {
+        run = 0
+        kind = mixer.symbol(0, 2, [hash(203, history), hash(at, 2), hash(hash(at, 3), history & 7)], 258)
+        if (kind === 0) {
+          if (next >= 0) next = ++missed > 8 ? -1 : next + steps[way]
+          history = (8 * history) & 4095
+          return undefined
+        }
+        if (kind === 1) {
+          rank = mixer.number(0, [204, hash(at, 4), hash(205, rank), hash(206, history & 63)], 259)
+          source = lastOf[recent[rank]] ?? missing()
+        } else if (kind === 2) {
+          let number = 0
+          for (let n = Math.ceil(Math.log2(Math.max(1, lastOf.length))); n > 0; n--)
+            number = 2 * number + coder.bit(32768)
+          source = lastOf[number] ?? missing()
+        } else source = next >= 0 ? next + (jumps.get(place) ?? 0) : missing()
+        if (source < 0 || source >= i) missing()
+        if (next >= 0) jumps.set(place, source - next)
+        way = mixer.symbol(0, 2, [hash(207, way), hash(at, 5), hash(208, kind)], 260)
+      }
+      const out = b.slice(source * width, (source + 1) * width)
+      if (isFloat) {
+        const contexts = [hash(209, 8 * flip + kind), hash(hash(at, 6), flip), hash(210, 8 * (out[0] >> 7) + kind)]
+        flip = mixer.bit(0, contexts, 1, 261)
+        out[0] ^= 128 * flip
+      }
+      missed = 0
+      next = source + steps[way]
+      history = (8 * history + kind) & 4095
+      return out
+    },
   }
 }
 
-function decodeBytes({ bits, dims, byteLength }: SpecTensor, raw: RawBits): Uint8Array {
+function decodeBytes(tensor: SpecTensor, raw: RawBits): Uint8Array {
+  const { bits, dims, byteLength, parameters } = tensor
   const stream = Uint8Array.from({ length: raw.bits(32) }, () => raw.bits(8))
   const width = Math.max(1, bits / 8)
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
-  const slots = 2 ** Math.max(12, Math.min(18, 2 + byteLength.toString(2).length))
-  const mixer = new Mixer(new RangeDecoder(stream), slots)
+  const lengthBits = byteLength === 0 ? 0 : byteLength.toString(2).length
+  const coder = new RangeDecoder(stream)
+  const mixer = new Mixer(coder, { slots: 2 ** clamp(2 + lengthBits, 10, 18), limit: 1023 })
   const b: number[] = []
-  const positions = new Int32Array(65536)
+  const seen = parameters[0] === 1 ? seenElements(tensor, mixer, coder, b) : undefined
+  const positions = new Int32Array(2 ** Math.min(16, lengthBits))
   let match = 0
   let matched = 0
   for (let i = 0; i < byteLength; i++) {
     const column = i % width
+    if (seen && column === 0) {
+      if (i > 0) seen.add(i / width - 1)
+      const element = seen.element(i / width)
+      if (element) {
+        b.push(...element)
+        i += width - 1
+        matched = 0
+        continue
+      }
+    }
     const at = (d: number): number => (i >= d ? b[i - d] : 0)
     const [h1, h2, h3, h4] = [at(1), at(2), at(3), at(4)]
     const expected = matched > 0 ? b[match] : 0
     const near = hash(column, Math.min(matched, 32))
     const long = [near, hash(near, expected), hash(11, expected | (h1 << 8))]
-    const isExpected = matched >= 16 && mixer.bit(0, long, 1, 1000) === 1
+    const isExpected = matched >= 16 && mixer.bit(0, long, 1, 256) === 1
     const contexts = [
       hash(column, h1),
       hash(16 + column, h1 | (h2 << 8)),
@@ -628,8 +707,8 @@ function decodeBytes({ bits, dims, byteLength }: SpecTensor, raw: RawBits): Uint
       match++
       matched++
     } else matched = 0
-    if (i < 5) continue
-    const key = hash(b[i] | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & 0xffff
+    if (i < 5 || seen) continue
+    const key = hash(b[i] | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & (positions.length - 1)
     if (matched === 0) {
       match = positions[key]
       while (matched < 32 && matched < match && b[match - 1 - matched] === b[i - matched]) matched++
@@ -646,7 +725,6 @@ const decoders: Readonly<Record<string, Decode>> = {
   grid: decodeGrid,
   codebook: decodeCodebook,
   floats: decodeFloats,
-  repeats: decodeRepeats,
 }
 
 function decodeTensor(tensor: SpecTensor, stream: IntegerStream, raw: RawBits): Uint8Array {

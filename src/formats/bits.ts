@@ -1,4 +1,4 @@
-/** Raw bits to bytes and back, the highest bit of a byte first. */
+/** Raw bits to bytes and back, the highest bit of a byte first; signed numbers as whole ones. */
 import type { BitReader, BitWriter } from './coding/coding.ts'
 import { grown } from './memory.ts'
 
@@ -35,22 +35,39 @@ export function bitReader(bytes: Uint8Array): BitReader & { atEnd(): boolean } {
   // A number of bits would not do for shifts: there may be 2^31 of them and more.
   let at = 0
   let offset = 0
-  return {
-    read(bits) {
-      if (bits > (bytes.length - at) * 8 - offset) throw new Error('cop: raw bits end too soon; the file is damaged')
-      let out = 0
-      for (let left = bits; left > 0; ) {
-        const take = Math.min(left, 8 - offset)
-        out = (out << take) | ((bytes[at] >> (8 - offset - take)) & ((1 << take) - 1))
-        offset += take
-        if (offset === 8) {
-          offset = 0
-          at++
-        }
-        left -= take
+  const need = (bits: number): void => {
+    if (bits > (bytes.length - at) * 8 - offset) throw new Error('cop: raw bits end too soon; the file is damaged')
+  }
+  const read = (bits: number): number => {
+    need(bits)
+    let out = 0
+    for (let left = bits; left > 0; ) {
+      const take = Math.min(left, 8 - offset)
+      out = (out << take) | ((bytes[at] >> (8 - offset - take)) & ((1 << take) - 1))
+      offset += take
+      if (offset === 8) {
+        offset = 0
+        at++
       }
-      return out >>> 0
+      left -= take
+    }
+    return out >>> 0
+  }
+  return {
+    read,
+    bytes(count) {
+      need(8 * count)
+      return new Uint8Array(count).map(() => read(8))
     },
     atEnd: () => at + (offset > 0 ? 1 : 0) === bytes.length,
   }
+}
+
+/** Signed numbers as others of 0 and above: 0, -1, 1, -2, ... */
+export function fold(v: number): number {
+  return v < 0 ? -2 * v - 1 : 2 * v
+}
+
+export function unfold(n: number): number {
+  return n % 2 === 1 ? -(n + 1) / 2 : n / 2
 }

@@ -28,10 +28,13 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
     if (!best || candidate.bits < best.bits) best = candidate
   }
   const { tensor, bits } = best as Candidate
-  const other = bytesEncoder.encode(info, data)
+  const other = bytesEncoder.encode(info, data, bits)
   // The coder of integers does better than the estimate, which knows nothing of neighbours: where it is close, it is asked.
   if (!other || other.bits >= bits || other.bits >= bits - savedByModel(tensor)) return tensor
-  const wins = info.byteLength <= slowBytes || worthTheTime(tensor, bits, data)
+  // How much repeats was counted all over; what neighbours tell is known of a sample.
+  const wins =
+    info.byteLength <= slowBytes ||
+    (other.coded.parameters[0] === 1 ? other.bits < worthwhile * bits : worthTheTime(tensor, bits, data))
   return wins ? chosen(bytesEncoder, info, other) : tensor
 }
 

@@ -5,6 +5,8 @@
 import { dataTypes } from '../tensor/dtype.ts'
 import type { TensorInfo } from './coding/coding.ts'
 import type { Run } from './coding/runs.ts'
+import { Distinct } from './distinct.ts'
+import { Numbers } from './memory.ts'
 
 /** A tensor, or a part of one. */
 export interface Searched {
@@ -81,9 +83,16 @@ function wordsOf({ dtype }: TensorInfo, data: Uint8Array) {
   }
 }
 
+/** Hashes of marked windows, and where each was first: a large model has a million, for which a Map takes 200 MB. */
+class Marked {
+  readonly hashes = new Distinct()
+  readonly tensors = new Numbers()
+  readonly places = new Numbers()
+}
+
 /** Looks for the runs of tensors, which must be given in order. */
 export class RunFinder {
-  private readonly seen = new Map<string, Map<number, readonly [tensor: number, at: number]>>()
+  private readonly seen = new Map<string, Marked>()
   private readonly tensors: readonly Searched[]
   private words: { readonly of: number; readonly words: ReturnType<typeof wordsOf> } | undefined
 
@@ -94,9 +103,14 @@ export class RunFinder {
   /** From now on runs may be taken from this tensor. */
   add(index: number): void {
     const { info, marks } = this.tensors[index]
-    const seen = this.seen.get(info.dtype) ?? new Map<number, readonly [number, number]>()
+    const seen = this.seen.get(info.dtype) ?? new Marked()
     this.seen.set(info.dtype, seen)
-    for (let m = 0; m < marks.length; m += 2) if (!seen.has(marks[m])) seen.set(marks[m], [index, marks[m + 1]])
+    for (let m = 0; m < marks.length; m += 2) {
+      const { size } = seen.hashes
+      if (seen.hashes.add(marks[m]) < size) continue
+      seen.tensors.push(index)
+      seen.places.push(marks[m + 1])
+    }
   }
 
   /** The runs that a tensor shares with those added. */
@@ -111,9 +125,10 @@ export class RunFinder {
     let end = 0
     for (let m = 0; m < marks.length; m += 2) {
       const at = marks[m + 1]
-      const known = at < end ? undefined : seen.get(marks[m])
-      if (!known) continue
-      const [tensor, there] = known
+      const known = at < end ? -1 : seen.hashes.find(marks[m])
+      if (known < 0) continue
+      const tensor = seen.tensors.all[known]
+      const there = seen.places.all[known]
       words ??= wordsOf(info, read())
       const { sign } = words
       const { size } = this.tensors[tensor].info

@@ -2,6 +2,7 @@
  * Long lists of numbers or strings in the head stream: nodes of trees, vocabularies, scores. Such lists are columns of a table:
  * what an element is depends on the one before and on the elements at the same index of the lists before that are as long.
  */
+import { fold, unfold } from './bits.ts'
 import { type ContextMixer, hash } from './entropy/context-mixer.ts'
 
 /** Elements from which on a list is long. */
@@ -131,15 +132,6 @@ const latin1 = new TextDecoder('latin1')
 
 function setsOf(place: number): number {
   return firstSet + 8 * (hash(place, 0) & 31)
-}
-
-/** Signed numbers as others of 0 and above: 0, -1, 1, -2, ... */
-function fold(v: number): number {
-  return v < 0 ? -2 * v - 1 : 2 * v
-}
-
-function unfold(n: number): number {
-  return n % 2 === 1 ? -(n + 1) / 2 : n / 2
 }
 
 /** How an encoder codes a list: whether guesses are worth it, whether other values are differences, and which list helps. */

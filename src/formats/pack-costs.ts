@@ -20,7 +20,6 @@ export function msToFindRuns({ size }: TensorInfo): number {
 const perBit: Readonly<Record<string, number>> = {
   bytes: 1e-3,
   runs: 1e-3,
-  repeats: 8e-5,
   integers: 8e-5,
   grid: 8e-5,
   codebook: 8e-5,

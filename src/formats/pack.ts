@@ -296,7 +296,7 @@ function findRuns(
     const table = writeRuns(found)
     const isSmaller = bits < 0.9 * descriptions[here].bits && table.length <= info.byteLength
     if (found.length > 0 && isSmaller && beside * info.byteLength <= mostBesideRuns)
-      return { ...part, bits, coding: runs, coded: { parameters: [], table } }
+      return { ...part, bits, coding: runs, coded: { parameters: [0], table } }
     finder.add(here)
     return part
   })

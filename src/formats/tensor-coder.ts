@@ -95,7 +95,7 @@ export function tensorCoder(mixer: ContextMixer): TensorCoder {
       if (!coding) throw damaged(`tensor coding ${choice} does not exist`)
       if (coding.hasIntegers && info.dtype === 'string') throw damaged('strings are coded as integers')
       const parameters: number[] = []
-      for (let i = 0; i < coding.parameterCount; i++) {
+      for (let i = 0; i < (coding.parameterCount ?? 0); i++) {
         const place = hash(choice * 8 + i, kind)
         const contexts = [place, hash(place, lastParameter.get(place) ?? 0), hash(place, parameters[0] ?? 0)]
         const value = mixer.number(tensor?.coded.parameters[i] ?? 0, contexts, sets.parameter)
@@ -113,7 +113,7 @@ export function tensorCoder(mixer: ContextMixer): TensorCoder {
 
 /** Whether a tensor has integers or raw bits in a group. */
 export function hasPayload({ coding }: CodedTensor): boolean {
-  return coding.hasIntegers || coding.hasRaw
+  return (coding.hasIntegers ?? coding.hasRaw) !== undefined
 }
 
 /** Tensors that have a payload, in order, a new group after each `groupSize` elements. */

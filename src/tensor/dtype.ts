@@ -174,18 +174,15 @@ export function floatToHalf(value: number): number {
   bits32.setFloat32(0, value)
   const bits = bits32.getUint32(0)
   const sign = (bits >>> 16) & 0x8000
-  const exponent = ((bits >>> 23) & 255) - 112
-  const fraction = bits & 0x7fffff
-  if (exponent === 143) return sign | 0x7c00 | (fraction ? 0x200 : 0)
-  if (exponent <= -11) return sign
-  // Below the normal range the leading one moves into the fraction.
-  const shift = exponent > 0 ? 13 : 14 - exponent
-  const whole = exponent > 0 ? (exponent << 23) | fraction : fraction | 0x800000
-  const kept = Math.floor(whole / 2 ** shift)
-  const rest = whole - kept * 2 ** shift
-  const half = 2 ** (shift - 1)
+  const magnitude = bits & 0x7fffffff
+  if (magnitude >= 0x47800000) return sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00)
+  if (magnitude < 0x38800000) {
+    // Beside 0.5, a float32 has its last place where halves below their normal range have theirs.
+    bits32.setFloat32(0, Math.abs(bits32.getFloat32(0)) + 0.5)
+    return sign | (bits32.getUint32(0) - 0x3f000000)
+  }
   // A carry out of the fraction is the next exponent, and out of the largest is infinity.
-  return sign | Math.min(0x7c00, kept + (rest > half || (rest === half && kept & 1) ? 1 : 0))
+  return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
 }
 
 const bits32 = new DataView(new ArrayBuffer(4))

@@ -4,7 +4,7 @@
  */
 import { f, node, valueInfo } from '../graph/build.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
-import { floatTensor, floatToHalf, halfToFloat, integerTensor } from '../tensor/dtype.ts'
+import { floatTensor, floatToHalf, halfToFloat, integerTensor, tensorOfFloats } from '../tensor/dtype.ts'
 import { type Random, random } from '../tensor/random.ts'
 
 /** A model for each structure, by its name. */
@@ -229,6 +229,80 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       matrix('quotient', (row, v) => fround(q(row, v) / 127) * largest(row)),
       matrix('product', (row, v) => fround(q(row, v) * largest(row)) / 127),
       matrix('minimum', (row, v) => fround(round((v - Math.min(...row)) / step(row)) * step(row)) + Math.min(...row)),
+    ]
+  },
+  'codebooks per row and per block': (rng) => {
+    const w = weights(rng, [64, 256])
+    // 16 levels of a normal distribution, times the largest value of each 64.
+    const levels = [-1, -0.7, -0.53, -0.39, -0.28, -0.18, -0.09, 0, 0.08, 0.16, 0.25, 0.34, 0.44, 0.56, 0.72, 1]
+    const blocks = list(256, (b) => w.subarray(64 * b, 64 * (b + 1)))
+    const nearest = (x: number): number => levels.reduce((a, b) => (Math.abs(b - x) < Math.abs(a - x) ? b : a))
+    const byBlock = blocks.flatMap((block) => {
+      const largest = block.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
+      return Array.from(block, (v) => Math.fround(Math.fround(nearest(v / largest)) * largest))
+    })
+    const books = list(64, () => list(16, () => rng.normal()))
+    return [
+      floatTensor('blocks', [64, 256], byBlock),
+      floatTensor(
+        'rows',
+        [64, 256],
+        list(64 * 256, (i) => books[i >> 8][rng.below(16)]),
+      ),
+    ]
+  },
+  'quantised, then scaled by a normalisation': (rng) => {
+    const w = dequantised(weights(rng, [64, 256]), 256, 0, 127)
+    const gains = list(64, () => Math.fround(Math.exp(0.3 * rng.normal())))
+    return [
+      floatTensor(
+        'w',
+        [64, 256],
+        w.map((v, i) => v * gains[i >> 8]),
+      ),
+    ]
+  },
+  'dequantised to 16 bits': (rng) => {
+    const w = dequantised(weights(rng, [64, 256]), 256, 0, 127)
+    return (['float16', 'bfloat16'] as const).map((dtype) => tensorOfFloats(dtype, dtype, [64, 256], w))
+  },
+  'standardised data': (rng) => {
+    const values = list(500 * 16, (i) => (rng.below(17) - 3.7 - (i % 16) / 3) / (1.9 + (i % 16) / 7))
+    return [
+      floatTensor('single', [500, 16], values),
+      { name: 'double', dtype: 'float64', dims: [500, 16], data: bytesOf(Float64Array.from(values)) },
+    ]
+  },
+  'symmetric matrices': (rng) => {
+    const half = list(90 * 90, () => rng.normal())
+    const values = half.map((v, i) => v + half[(i % 90) * 90 + Math.floor(i / 90)])
+    return [
+      floatTensor('single', [90, 90], values),
+      { name: 'double', dtype: 'float64', dims: [90, 90], data: bytesOf(Float64Array.from(values)) },
+    ]
+  },
+  'mirrored kernels and filters': (rng) => {
+    const w = weights(rng, [32, 16, 3, 3])
+    const mirror = (i: number): number => i - 2 * (i % 3) + 2
+    return [
+      floatTensor('both', [64, 16, 3, 3], [...w, ...w.map((_, i) => w[mirror(i)])]),
+      floatTensor(
+        'each',
+        [32, 16, 3, 3],
+        ((each) => each.map((_, i) => each[Math.min(i, mirror(i))]))(weights(rng, [32, 16, 3, 3])),
+      ),
+      floatTensor(
+        'filters',
+        [100, 31],
+        ((taps) => list(3100, (i) => taps[31 * Math.floor(i / 31) + Math.min(i % 31, 30 - (i % 31))]))(
+          list(3100, () => rng.normal()),
+        ),
+      ),
+      floatTensor(
+        'bell',
+        [1, 1, 21, 21],
+        list(441, (i) => Math.exp(-((Math.floor(i / 21) - 10) ** 2 + ((i % 21) - 10) ** 2) / 18)),
+      ),
     ]
   },
   'float64, quantised per row': (rng) => {

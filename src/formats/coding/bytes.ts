@@ -8,33 +8,31 @@ import { dataTypes } from '../../tensor/dtype.ts'
 import { Distinct } from '../distinct.ts'
 import { ContextMixer, hash } from '../entropy/context-mixer.ts'
 import { BinaryCoder } from '../entropy/range-coder.ts'
-import { grown } from '../memory.ts'
 import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts'
+import { seenChoices } from './seen-choices.ts'
+import { bitsBySeen } from './seen-cost.ts'
+import { type Choices, type Seen, seenElements } from './seen-elements.ts'
 
 /** Bytes that a match must have in common before it counts, and from which on a byte is one decision. */
 const leastMatch = 5
 const longMatch = 16
 const mostMatched = 32
-const positionBits = 16
 /** What sets of weights are for: a length of a match in a column; long matches. */
-const longSet = 1000
+const longSet = 256
+const sets = 262
+/** Data of a tensor is more of one kind than a head. */
+const limit = 1023
 
 export const bytes: Coding = {
   name: 'bytes',
-  parameterCount: 0,
-  hasTable: false,
-  hasIntegers: false,
+  parameterCount: 1,
   hasRaw: true,
-  decode(info, _coded, raw) {
-    const length = raw.read(32)
-    // Of damaged input, only what is there takes memory.
-    let stream = new Uint8Array(1024)
-    for (let i = 0; i < length; i++) {
-      if (i === stream.length) stream = grown(stream)
-      stream[i] = raw.read(8)
-    }
-    const coder = new BinaryCoder(stream.subarray(0, length))
-    return inPlace(codeBytes(coder, info), widthOf(info))
+  decode(info, { parameters }, raw) {
+    const width = widthOf(info)
+    if (parameters[0] > 1 || (parameters[0] === 1 && (width < 2 || width > 8)))
+      throw damaged('bytes are of no known kind')
+    const coder = new BinaryCoder(raw.bytes(raw.read(32)))
+    return inPlace(codeBytes(coder, info, { byElements: parameters[0] === 1 }), width)
   },
 }
 
@@ -48,19 +46,38 @@ function inPlace(data: Uint8Array, width: number): Uint8Array {
   return data
 }
 
+interface BytesOptions {
+  /** Whether it is told of elements that they were there before. */
+  readonly byElements: boolean
+  /** What an encoder has. */
+  readonly source?: Uint8Array
+  readonly choicesOf?: (seen: Seen) => Choices
+}
+
 /** Codes the bytes of a tensor, each element's highest first: those of `source`, or, where there is none, those that come out. */
-function codeBytes(coder: BinaryCoder, info: TensorInfo, source?: Uint8Array): Uint8Array {
+function codeBytes(coder: BinaryCoder, info: TensorInfo, { byElements, source, choicesOf }: BytesOptions): Uint8Array {
   const { dims, byteLength } = info
   const width = widthOf(info)
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
   const out = source ?? new Uint8Array(byteLength)
-  const mixer = new ContextMixer(coder, { slotBits: Math.max(12, Math.min(18, 34 - Math.clz32(byteLength))) })
-  const positions = new Int32Array(1 << positionBits)
+  // Tables are no larger than what is to be decoded makes use of.
+  const bits = 32 - Math.clz32(byteLength)
+  const mixer = new ContextMixer(coder, { slotBits: Math.max(10, Math.min(18, bits + 2)), sets, limit })
+  const positions = new Int32Array(1 << Math.min(16, bits))
+  const elements = byElements ? seenElements(out, info, choicesOf) : undefined
   let match = 0
   let matched = 0
   for (let i = 0; i < byteLength; i++) {
     if ((i & 0xff) === 0 && coder.overrun > 12) throw damaged('raw bits end too soon')
     const column = i % width
+    if (elements && column === 0) {
+      if (i > 0) elements.add(i / width - 1)
+      if (elements.code(i / width, mixer)) {
+        i += width - 1
+        match = matched = 0
+        continue
+      }
+    }
     const back = (distance: number): number => (i >= distance ? out[i - distance] : 0)
     const [h1, h2, h3, h4] = [back(1), back(2), back(3), back(4)]
     const before = back(width)
@@ -92,8 +109,8 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, source?: Uint8Array): U
       match++
       matched++
     } else match = matched = 0
-    if (i < leastMatch) continue
-    const key = hash(byte | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & ((1 << positionBits) - 1)
+    if (i < leastMatch || elements) continue
+    const key = hash(byte | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & (positions.length - 1)
     if (matched === 0) {
       match = positions[key]
       while (match > matched && matched < mostMatched && out[match - 1 - matched] === out[i - matched]) matched++
@@ -111,14 +128,21 @@ const shortLength = 1 << 15
 
 export const bytesEncoder: Encoder = {
   coding: bytes,
-  encode(info, data) {
-    const { byteLength } = info
-    if (byteLength < 32) return undefined
-    return { coded: { parameters: [] }, bits: estimate(info, data) }
+  encode(info, data, most = Number.POSITIVE_INFINITY) {
+    if (info.byteLength < 32) return undefined
+    const plain = estimate(info, data)
+    const seen = bitsBySeen(info, data, {
+      highestFirst: () => inPlace(new Uint8Array(data), widthOf(info)),
+      bitsAsBytes,
+      most: Math.min(most, plain),
+    })
+    const byElements = seen !== undefined && 64 + seen < plain
+    return { coded: { parameters: [byElements ? 1 : 0] }, bits: byElements ? 64 + seen : plain }
   },
-  writeRaw(info, data, _coded, out) {
+  writeRaw(info, data, { parameters }, out) {
     const coder = new BinaryCoder()
-    codeBytes(coder, info, inPlace(new Uint8Array(data), widthOf(info)))
+    const source = inPlace(new Uint8Array(data), widthOf(info))
+    codeBytes(coder, info, { byElements: parameters[0] === 1, source, choicesOf: seenChoices })
     const stream = coder.finish()
     out.write(stream.length, 32)
     for (const byte of stream) out.write(byte, 8)
@@ -161,6 +185,10 @@ function repeatedShare(data: Uint8Array, width: number): number {
 /** Bits of a tensor coded as bytes. */
 export function bitsAsBytes(info: TensorInfo, data: Uint8Array): number {
   const coder = new BinaryCoder()
-  codeBytes(coder, { ...info, byteLength: data.length }, inPlace(new Uint8Array(data), widthOf(info)))
+  codeBytes(
+    coder,
+    { ...info, byteLength: data.length },
+    { byElements: false, source: inPlace(new Uint8Array(data), widthOf(info)) },
+  )
   return 8 * coder.finish().length
 }

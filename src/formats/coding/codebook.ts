@@ -9,7 +9,6 @@ export const codebook: Coding = {
   parameterCount: 1,
   hasTable: true,
   hasIntegers: true,
-  hasRaw: false,
   decode({ dtype, byteLength, size }, { parameters, table, integers }) {
     const width = dataTypes[dtype].bits / 8
     if (!integers || !table || width < 1 || table.length % width !== 0) throw damaged('a codebook has no values')

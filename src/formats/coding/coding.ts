@@ -33,16 +33,19 @@ export interface BitWriter {
 export interface BitReader {
   /** `count` (0..32) bits as an unsigned number. Throws at the end. */
   read(count: number): number
+  /** `count` bytes. Throws at the end, before it makes room for them. */
+  bytes(count: number): Uint8Array
 }
 
-/** What a decoder needs of a coding. */
+/** What a decoder needs of a coding, which has what it says it has. */
 export interface Coding {
   readonly name: string
-  readonly parameterCount: number
-  readonly hasTable: boolean
-  readonly hasIntegers: boolean
+  /** 0 unless said. */
+  readonly parameterCount?: number
+  readonly hasTable?: true
+  readonly hasIntegers?: true
   /** Whether there may be raw bits besides the integers' low bits. */
-  readonly hasRaw: boolean
+  readonly hasRaw?: true
   /** The tensor's bytes again. Throws a sentence where the parameters make no sense. */
   readonly decode: (info: TensorInfo, coded: Coded, raw: BitReader) => Uint8Array
 }
@@ -50,8 +53,15 @@ export interface Coding {
 /** What an encoder needs besides; apart, so that a decoder alone carries none of it. */
 export interface Encoder {
   readonly coding: Coding
-  /** The coded form and its estimated size, or undefined where the coding does not fit the tensor. */
-  readonly encode: (info: TensorInfo, data: Uint8Array) => { readonly coded: Coded; readonly bits: number } | undefined
+  /**
+   * The coded form and its estimated size, or undefined where the coding does not fit the tensor. What takes more than `most` bits is
+   * of no use to the caller.
+   */
+  readonly encode: (
+    info: TensorInfo,
+    data: Uint8Array,
+    most?: number,
+  ) => { readonly coded: Coded; readonly bits: number } | undefined
   /** Raw bits, if any, of a tensor that `encode` coded. */
   readonly writeRaw?: (info: TensorInfo, data: Uint8Array, coded: Coded, out: BitWriter) => void
 }

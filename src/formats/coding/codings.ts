@@ -9,19 +9,6 @@ import { grid } from './grid.ts'
 import { inline } from './inline.ts'
 import { integers } from './integers.ts'
 import { raw } from './raw.ts'
-import { repeats } from './repeats.ts'
 import { runs } from './runs.ts'
 
-export const codings: readonly Coding[] = [
-  raw,
-  inline,
-  constant,
-  integers,
-  grid,
-  codebook,
-  floats,
-  copy,
-  repeats,
-  bytes,
-  runs,
-]
+export const codings: readonly Coding[] = [raw, inline, constant, integers, grid, codebook, floats, copy, bytes, runs]

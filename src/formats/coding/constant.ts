@@ -4,17 +4,12 @@ import { type Coding, damaged, type Encoder } from './coding.ts'
 
 export const constant: Coding = {
   name: 'constant',
-  parameterCount: 0,
   hasTable: true,
-  hasIntegers: false,
-  hasRaw: false,
   decode({ dtype, byteLength }, { table }) {
     const width = dataTypes[dtype].bits / 8
     if (!table || table.length !== width || width < 1) throw damaged('a constant has no value')
     const out = new Uint8Array(byteLength)
-    if (byteLength === 0) return out
-    out.set(table)
-    for (let done = width; done < byteLength; done *= 2) out.copyWithin(done, 0, Math.min(done, byteLength - done))
+    for (let i = 0; i < byteLength; i++) out[i] = table[i % width]
     return out
   },
 }

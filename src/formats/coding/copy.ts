@@ -8,9 +8,6 @@ import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts
 export const copy: Coding = {
   name: 'copy',
   parameterCount: 2,
-  hasTable: false,
-  hasIntegers: false,
-  hasRaw: false,
   decode: () => {
     throw damaged('a tensor is a copy of one that is not there')
   },

@@ -9,7 +9,6 @@ import { gridEncoder } from './grid.ts'
 import { inlineEncoder } from './inline.ts'
 import { integersEncoder } from './integers.ts'
 import { rawEncoder } from './raw.ts'
-import { repeatsEncoder } from './repeats.ts'
 import { runsEncoder } from './runs.ts'
 
 export const encoders: readonly Encoder[] = [
@@ -21,7 +20,6 @@ export const encoders: readonly Encoder[] = [
   codebookEncoder,
   floatsEncoder,
   copyEncoder,
-  repeatsEncoder,
   bytesEncoder,
   runsEncoder,
 ]

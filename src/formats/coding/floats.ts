@@ -4,7 +4,7 @@
  * zero in all (float16 values stored as float32), `signedZeros` added where each 0 has a raw bit that says whether it is -0:
  * a weight below zero that was multiplied by a mask, as frameworks prune, is one.
  */
-import type { DataType } from '../../tensor/dtype.ts'
+import { type DataType, dataTypes } from '../../tensor/dtype.ts'
 import {
   type BitReader,
   type BitWriter,
@@ -15,18 +15,8 @@ import {
   type TensorInfo,
 } from './coding.ts'
 
-interface FloatFormat {
-  readonly width: number
-  readonly mantissa: number
-  readonly exponents: number
-}
-
-const formats: Partial<Record<DataType, FloatFormat>> = {
-  float32: { width: 4, mantissa: 23, exponents: 256 },
-  float16: { width: 2, mantissa: 10, exponents: 32 },
-  bfloat16: { width: 2, mantissa: 7, exponents: 256 },
-  float64: { width: 8, mantissa: 52, exponents: 2048 },
-}
+/** Bits of mantissas. */
+const mantissas: Partial<Record<DataType, number>> = { float32: 23, float16: 10, bfloat16: 7, float64: 52 }
 
 /** In the second parameter. */
 const signedZeros = 64
@@ -34,7 +24,6 @@ const signedZeros = 64
 export const floats: Coding = {
   name: 'floats',
   parameterCount: 2,
-  hasTable: false,
   hasIntegers: true,
   hasRaw: true,
   decode: decodeFloats,
@@ -43,9 +32,9 @@ export const floats: Coding = {
 export const floatsEncoder: Encoder = {
   coding: floats,
   encode(info, data) {
-    const format = formats[info.dtype]
-    if (!format) return undefined
-    const parts = reader(format, data)
+    const mantissa = mantissas[info.dtype]
+    if (!mantissa) return undefined
+    const parts = reader(mantissa, dataTypes[info.dtype].bits, data)
     let largest = 0
     let low = 0
     let high = 0
@@ -61,9 +50,9 @@ export const floatsEncoder: Encoder = {
       low |= parts.low
       high |= parts.high
     }
-    const zeros = Math.min(format.mantissa, low !== 0 ? trailing(low) : high !== 0 ? 32 + trailing(high) : 64)
+    const zeros = Math.min(mantissa, low !== 0 ? trailing(low) : high !== 0 ? 32 + trailing(high) : 64)
     // As a number of its own, a -0 takes a mantissa and breaks up the zeros.
-    const signs = negative * (format.mantissa - zeros + 4) > positive + negative
+    const signs = negative * (mantissa - zeros + 4) > positive + negative
     const integers = new Int32Array(info.size)
     let kept = 0
     for (let i = 0; i < info.size; i++) {
@@ -75,16 +64,16 @@ export const floatsEncoder: Encoder = {
     }
     return {
       coded: { parameters: [largest, zeros + (signs ? signedZeros : 0)], integers },
-      bits: estimateBits(integers) + kept * (format.mantissa - zeros) + (signs ? positive + negative : 0),
+      bits: estimateBits(integers) + kept * (mantissa - zeros) + (signs ? positive + negative : 0),
     }
   },
   writeRaw(info, data, { parameters, integers }, out) {
-    const format = formats[info.dtype] as FloatFormat
-    const parts = reader(format, data)
+    const mantissa = mantissas[info.dtype] as number
+    const parts = reader(mantissa, dataTypes[info.dtype].bits, data)
     const { zeros, signs } = lowBitsOf(parameters[1])
     for (let i = 0; i < info.size; i++) {
       parts.at(i)
-      if ((integers as Int32Array)[i] !== 0) putMantissa(out, format.mantissa, zeros, parts)
+      if ((integers as Int32Array)[i] !== 0) putMantissa(out, mantissa, zeros, parts)
       else if (signs) out.write(parts.sign, 1)
     }
   },
@@ -107,47 +96,44 @@ function putMantissa(out: BitWriter, width: number, zeros: number, m: { low: num
 }
 
 function decodeFloats(
-  info: TensorInfo,
-  coded: { parameters: readonly number[]; integers?: Int32Array },
+  { dtype, byteLength, size }: TensorInfo,
+  { parameters, integers }: { parameters: readonly number[]; integers?: Int32Array },
   raw: BitReader,
 ) {
-  const format = formats[info.dtype]
-  const { integers } = coded
-  const [largest, low] = coded.parameters
-  const { zeros, signs } = lowBitsOf(low)
-  if (!format || !integers || largest >= format.exponents || zeros > format.mantissa)
+  const { bits } = dataTypes[dtype]
+  const mantissa = mantissas[dtype]
+  const largest = parameters[0]
+  const { zeros, signs } = lowBitsOf(parameters[1])
+  if (!mantissa || !integers || largest >= 2 ** (bits - 1 - mantissa) || zeros > mantissa)
     throw damaged('floats do not fit their type')
-  const { width, mantissa } = format
-  const data = new Uint8Array(info.byteLength)
+  const data = new Uint8Array(byteLength)
   const view = new DataView(data.buffer)
-  for (let i = 0; i < info.size; i++) {
+  // Of a mantissa of more than 32 bits, the bits from here on are in the high word.
+  const split = Math.max(32, zeros)
+  for (let i = 0; i < size; i++) {
     const v = integers[i]
     if (v === 0) {
-      if (signs && raw.read(1)) data[width * (i + 1) - 1] = 0x80
+      if (signs && raw.read(1)) data[((i + 1) * bits) / 8 - 1] = 0x80
       continue
     }
     const exponent = largest + 1 - Math.abs(v)
     if (exponent < 0) throw damaged(`a float cannot have an exponent of ${exponent}`)
-    let high = 0
-    let low = 0
-    if (mantissa > 32) {
-      const skipped = Math.max(0, zeros - 32)
-      high = raw.read(mantissa - 32 - skipped) << skipped
-    }
-    const lowBits = Math.min(mantissa, 32)
-    if (zeros < lowBits) low = raw.read(lowBits - zeros) << zeros
-    const sign = v < 0 ? 1 : 0
-    if (width === 8) {
+    const high = mantissa > split ? raw.read(mantissa - split) << (split - 32) : 0
+    const low = zeros < 32 ? raw.read(Math.min(mantissa, 32) - zeros) << zeros : 0
+    // Shifts count modulo 32, so these are of the word that has sign and exponent.
+    const top = ((v < 0 ? 1 : 0) << (bits - 1)) | (exponent << mantissa) | (bits === 64 ? high : low)
+    if (bits === 16) view.setUint16(2 * i, top, true)
+    else if (bits === 32) view.setUint32(4 * i, top, true)
+    else {
       view.setUint32(8 * i, low, true)
-      view.setUint32(8 * i + 4, (sign << 31) | (exponent << 20) | high, true)
-    } else if (width === 4) view.setUint32(4 * i, (sign << 31) | (exponent << 23) | low, true)
-    else view.setUint16(2 * i, (sign << 15) | (exponent << mantissa) | low, true)
+      view.setUint32(8 * i + 4, top, true)
+    }
   }
   return data
 }
 
 /** Takes floats apart, one at a time, without making objects. */
-function reader({ width, mantissa, exponents }: FloatFormat, data: Uint8Array) {
+function reader(mantissa: number, bits: number, data: Uint8Array) {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   const parts = {
     sign: 0,
@@ -157,7 +143,7 @@ function reader({ width, mantissa, exponents }: FloatFormat, data: Uint8Array) {
     /** +0 or -0. */
     isZero: (): boolean => parts.exponent === 0 && parts.low === 0 && parts.high === 0,
     at(i: number): void {
-      if (width === 8) {
+      if (bits === 64) {
         const top = view.getUint32(8 * i + 4, true)
         parts.low = view.getInt32(8 * i, true)
         parts.high = top & 0xfffff
@@ -165,10 +151,10 @@ function reader({ width, mantissa, exponents }: FloatFormat, data: Uint8Array) {
         parts.sign = top >>> 31
         return
       }
-      const word = width === 4 ? view.getUint32(4 * i, true) : view.getUint16(2 * i, true)
+      const word = bits === 32 ? view.getUint32(4 * i, true) : view.getUint16(2 * i, true)
       parts.low = word & ((1 << mantissa) - 1)
-      parts.exponent = (word >>> mantissa) & (exponents - 1)
-      parts.sign = word >>> (8 * width - 1)
+      parts.exponent = (word >>> mantissa) & (2 ** (bits - 1 - mantissa) - 1)
+      parts.sign = word >>> (bits - 1)
     },
   }
   return parts

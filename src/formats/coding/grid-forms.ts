@@ -25,7 +25,7 @@ const mostLevels = 256
 /** Floats on either side of a guess that are tried. */
 const reach = 8
 
-/** A value of its integer. Decoders do the same. */
+/** A value of its integer. Decoders do the same (grid.ts). */
 export function formed({ kind, levels }: Form, q: number, step: number, minimum: number): number {
   if (kind === 'quotient') return Math.fround(Math.fround(q / levels) * step)
   const product = Math.fround(q * step)

@@ -7,10 +7,8 @@ const maxSize = 16
 
 export const inline: Coding = {
   name: 'inline',
-  parameterCount: 0,
+
   hasTable: true,
-  hasIntegers: false,
-  hasRaw: false,
   decode({ byteLength }, { table }) {
     if (!table || table.length !== byteLength) throw damaged('a tensor is not of its size')
     return table

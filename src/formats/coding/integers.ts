@@ -4,10 +4,8 @@ import { type Coding, damaged, type Encoder, estimateBits } from './coding.ts'
 
 export const integers: Coding = {
   name: 'integers',
-  parameterCount: 0,
-  hasTable: false,
+
   hasIntegers: true,
-  hasRaw: false,
   decode({ dtype, byteLength }, { integers }) {
     return pack(dtype, byteLength, integers as Int32Array)
   },
@@ -17,19 +15,15 @@ function pack(dtype: DataType, byteLength: number, values: Int32Array): Uint8Arr
   const { bits, kind } = dataTypes[dtype]
   if (bits > 64 || bits === 6) throw damaged(`integers cannot be of type ${dtype}`)
   const data = new Uint8Array(byteLength)
-  const view = new DataView(data.buffer)
   const size = values.length
-  if (bits === 64) {
-    for (let i = 0; i < size; i++) {
-      view.setInt32(8 * i, values[i], true)
-      view.setInt32(8 * i + 4, values[i] >> 31, true)
-    }
-  } else if (bits === 32) for (let i = 0; i < size; i++) view.setInt32(4 * i, values[i], true)
-  else if (bits === 16) for (let i = 0; i < size; i++) view.setInt16(2 * i, values[i], true)
-  else if (kind === 'tiny-float' && bits === 8) {
+  if (kind === 'tiny-float' && bits === 8) {
     for (let i = 0; i < size; i++) data[i] = values[i] < 0 ? 128 | (-values[i] & 127) : values[i]
-  } else if (bits === 8) for (let i = 0; i < size; i++) data[i] = values[i]
-  else {
+  } else if (bits >= 8) {
+    const width = bits / 8
+    // The fifth byte and those after it are the sign's.
+    for (let i = 0; i < size; i++)
+      for (let b = 0; b < width; b++) data[i * width + b] = values[i] >> Math.min(8 * b, 31)
+  } else {
     const perByte = 8 / bits
     for (let i = 0; i < size; i++)
       data[Math.floor(i / perByte)] |= (values[i] & ((1 << bits) - 1)) << ((i % perByte) * bits)

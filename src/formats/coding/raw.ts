@@ -3,15 +3,9 @@ import type { Coding, Encoder } from './coding.ts'
 
 export const raw: Coding = {
   name: 'raw',
-  parameterCount: 0,
-  hasTable: false,
-  hasIntegers: false,
+
   hasRaw: true,
-  decode: ({ byteLength }, _coded, bits) => {
-    const out = new Uint8Array(byteLength)
-    for (let i = 0; i < byteLength; i++) out[i] = bits.read(8)
-    return out
-  },
+  decode: ({ byteLength }, _coded, bits) => bits.bytes(byteLength),
 }
 
 export const rawEncoder: Encoder = {

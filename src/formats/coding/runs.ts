@@ -4,6 +4,7 @@
  * finds the runs; unpacking fills them in, so that groups are decoded apart from each other.
  */
 import { dataTypes } from '../../tensor/dtype.ts'
+import { fold, unfold } from '../bits.ts'
 import { bytes, bytesEncoder } from './bytes.ts'
 import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts'
 
@@ -21,9 +22,8 @@ export interface Run {
 
 export const runs: Coding = {
   name: 'runs',
-  parameterCount: 0,
+  parameterCount: 1,
   hasTable: true,
-  hasIntegers: false,
   hasRaw: true,
   decode(info, coded, raw) {
     const all = readRuns(coded.table, info)
@@ -109,8 +109,7 @@ export function readRuns(table: Uint8Array | undefined, { dtype, size }: TensorI
     const length = number()
     const kind = number()
     const distance = number()
-    const moved = number()
-    const from = last + (moved % 2 ? -(moved + 1) / 2 : moved / 2)
+    const from = last + unfold(number())
     end = at + length
     last = from + length
     if (length < 1 || end > size || kind > 3 || distance < 1 || from < 0)
@@ -135,7 +134,7 @@ export function writeRuns(all: readonly Run[]): Uint8Array {
     number(length)
     number((backward ? 1 : 0) + (negated ? 2 : 0))
     number(distance)
-    number(from >= last ? 2 * (from - last) : 2 * (last - from) - 1)
+    number(fold(from - last))
     end = at + length
     last = from + length
   }

@@ -11,7 +11,8 @@ import type { BinaryCoder } from './range-coder.ts'
 export const maxContexts = 10
 /** Slots of a context's table, unless another number is asked for: 2^16. */
 const defaultSlotBits = 16
-const weightSets = 1024
+/** Sets of weights, unless fewer are asked for. */
+const defaultSets = 1024
 /** Weights stay within ±4, so that their products with stretched probabilities fit 32 bits together. */
 const weightLimit = 1 << 18
 /** Bits after which a set of weights learns as slowly as it ever will. */
@@ -33,17 +34,29 @@ export class ContextMixer {
   private readonly stretched = new Int32Array(maxContexts)
 
   private readonly slotBits: number
+  private readonly limit: number
 
-  /** Starts from what another mixer has learnt, where that is given; it must have as many slots. */
+  /** Starts from what another mixer has learnt, where that is given; it must have as many slots. `limit` counts bits of a context. */
   constructor(
     coder: BinaryCoder,
-    { learnt, slotBits = defaultSlotBits }: { readonly learnt?: MixerMemory; readonly slotBits?: number } = {},
+    {
+      learnt,
+      slotBits = defaultSlotBits,
+      sets = defaultSets,
+      limit = 60,
+    }: {
+      readonly learnt?: MixerMemory
+      readonly slotBits?: number
+      readonly sets?: number
+      readonly limit?: number
+    } = {},
   ) {
     this.coder = coder
     this.slotBits = slotBits
+    this.limit = limit
     this.probability = learnt?.probability.slice() ?? new Int32Array(maxContexts << slotBits).fill(1 << 31)
-    this.weights = learnt?.weights.slice() ?? new Int32Array(weightSets * maxContexts).fill(20000)
-    this.uses = learnt?.uses.slice() ?? new Int32Array(weightSets)
+    this.weights = learnt?.weights.slice() ?? new Int32Array(sets * maxContexts).fill(20000)
+    this.uses = learnt?.uses.slice() ?? new Int32Array(sets)
   }
 
   /** What was learnt. The mixer is used up. */
@@ -57,7 +70,7 @@ export class ContextMixer {
 
   /** Codes one bit. `node` tells apart the decisions of one symbol; `set` (0..1023) picks the mixing weights. */
   bit(value: number, contexts: readonly number[], node: number, set: number): number {
-    const { probability, slot, stretched, weights, uses, slotBits } = this
+    const { probability, slot, stretched, weights, uses, slotBits, limit } = this
     const mask = (1 << slotBits) - 1
     const n = contexts.length
     const base = set * maxContexts
@@ -88,7 +101,7 @@ export class ContextMixer {
       const count = state & 1023
       const q = state >>> 10
       const next = q + (Math.imul(((value ? 4194303 : 0) - q) >> 5, reciprocalTable[count]) >> 9)
-      probability[at] = (next << 10) | (count < 60 ? count + 1 : count)
+      probability[at] = (next << 10) | (count < limit ? count + 1 : count)
     }
     return value
   }
@@ -98,6 +111,11 @@ export class ContextMixer {
     let node = 1
     for (let i = count - 1; i >= 0; i--) node = (node << 1) | this.bit((value >> i) & 1, contexts, node, set)
     return node - (1 << count)
+  }
+
+  /** Codes the low `count` (0..32) bits of a number as they are. */
+  raw(value: number, count: number): number {
+    return this.coder.codeRaw(value, count)
   }
 
   /** Codes a whole number from 0 to 2^53 - 1: its length in adaptive unary, then its bits. */
