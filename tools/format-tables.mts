@@ -46,7 +46,7 @@ export function headTables() {
   return {
     messages,
     types: Object.entries(dataTypes).map(([name, { code, bits }]) => ({ name, code, bits })),
-    codings: codings.map(({ name, parameterCount, hasTable, hasIntegers }) => ({
+    codings: codings.map(({ name, parameterCount = 0, hasTable = false, hasIntegers = false }) => ({
       name,
       parameterCount,
       hasTable,
