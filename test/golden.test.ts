@@ -19,6 +19,16 @@ it('lists every file of its folder', () => {
   expect(readdirSync(folder).sort()).toEqual([...listed, 'corpus.json'].sort())
 })
 
+it.each(['models', 'records'])('the packed networks in %s/ are of the version that is read', async (name) => {
+  const networks = new URL(`../${name}/`, import.meta.url)
+  const files = readdirSync(networks).filter((f) => f.endsWith('.cop'))
+  expect(files.length).toBeGreaterThan(0)
+  for (const file of files) {
+    const { tensors } = await openCop(new Uint8Array(readFileSync(new URL(file, networks))))
+    expect(tensors.length).toBeGreaterThan(5)
+  }
+})
+
 describe('good files', () => {
   it.each(good)('$file', async ({ file, byteLength, sha256: sum, tensors }) => {
     const bytes = read(file)
