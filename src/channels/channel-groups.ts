@@ -8,11 +8,13 @@
 import { didYouMean } from '../errors.ts'
 import { statesOf } from '../graph/states.ts'
 import { describe } from '../graph/walk.ts'
+import { uniqueNames } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
 import type { Axis } from '../ops/coupling.ts'
 import { gatherForShuffles, shufflesForGathers, storedSizes } from '../simplify/channel-shuffle.ts'
 import { foldShapes, removeUnused } from '../simplify/fold.ts'
-import { type ChannelView, channelClasses, channelsOf, eachHeld, type Range } from './channels.ts'
+import { type ChannelView, channelClasses, channelsOf, eachHeld, type Range, type ViewOptions } from './channels.ts'
+import { nestedModels, withNested } from './nested-models.ts'
 import { removeChannels } from './remove-channels.ts'
 
 export interface GroupMember {
@@ -43,37 +45,101 @@ export interface UnitOf {
   readonly unit: number
 }
 
-/** A model made ready for removing channels: sizes stored, shuffles as Gathers. */
-export interface OpenedChannels {
+/** A graph made ready for removing channels: sizes stored, shuffles as Gathers. A nested graph is a model of its own here. */
+export interface ChannelRoom {
   readonly model: Model
   readonly view: ChannelView
   readonly groups: readonly ChannelGroup[]
+}
+
+/** A model made ready for removing channels. `model` and `view` are of its main graph. */
+export interface OpenedChannels extends ChannelRoom {
+  /** Those of nested graphs too. */
+  readonly groups: readonly ChannelGroup[]
   /** Sets of units, such as those of one half of a split, of each of which one has to stay. */
   readonly parts: readonly (readonly UnitOf[])[]
+  /** The main graph, and each nested graph that has groups. */
+  readonly rooms: readonly ChannelRoom[]
   /** The model given, without these units of each group, by its name; the model itself where none are named. */
   without(units: ReadonlyMap<string, Iterable<number>>): Model
-  /** Of the model that `without` gives: by value and axis (below 0: counted from the last), 1 for each channel that it has kept; undefined where it has kept all. */
+  /**
+   * Of the model that `without` gives: by value and axis (below 0: counted from the last), 1 for each channel that it has kept;
+   * undefined where it has kept all. Of the main graph.
+   */
   keptOf(units: ReadonlyMap<string, Iterable<number>>): (value: string, axis: number) => Uint8Array | undefined
 }
 
+export type ChannelOptions = Pick<ViewOptions, 'overNormalised'>
+
 /** The coupled channels of a model whose weights are stored as float32. */
-export function openChannels(given: Model): OpenedChannels {
-  const { model, shuffles } = gatherForShuffles(storedSizes(foldShapes(removeUnused(given))))
-  const view = channelsOf(model)
-  const classOf = channelClasses(view)
-  const groups = groupsOf(view, classOf)
-  /** 1 for each channel that stays. */
-  const marksOf = (units: ReadonlyMap<string, Iterable<number>>): Uint8Array => {
-    const gone = new Uint8Array(view.total)
+export function openChannels(given: Model, options: ChannelOptions = {}): OpenedChannels {
+  const name = uniqueNames()
+  const main = openRoom(given, options, name)
+  const inner = nestedModels(main.model).flatMap(({ path, model }) => {
+    if (!model.graph.nodes.some((n) => makesChannels.has(n.op))) return []
+    const room = openRoom(model, options, name)
+    return room.groups.length > 0 ? [{ path, room }] : []
+  })
+  const rooms = [main, ...inner.map((i) => i.room)]
+  const groups = rooms.flatMap((room) => room.groups)
+  const check = (units: ReadonlyMap<string, Iterable<number>>): void => {
     for (const [name, dropped] of units) {
-      const found = groups.find((g) => g.group.name === name)
-      if (!found) throw unknownGroup(name, groups)
+      const group = groups.find((g) => g.name === name)
+      if (!group) throw unknownGroup(name, groups)
       for (const unit of dropped) {
-        const why = unit in found.classes ? found.group.held.get(unit) : `the group has ${found.group.units} units`
+        const why = unit < group.units ? group.held.get(unit) : `the group has ${group.units} units`
         if (why) throw new Error(`channels: unit ${unit} of "${name}" cannot be removed: ${why}`)
-        gone[found.classes[unit]] = 1
       }
     }
+  }
+  return {
+    model: main.model,
+    view: main.view,
+    groups,
+    parts: rooms.flatMap((room) => room.parts),
+    rooms,
+    without(units) {
+      check(units)
+      const changed = inner.flatMap(({ path, room }) => {
+        const small = room.without(units)
+        return small ? [{ path, small }] : []
+      })
+      const small = main.without(units) ?? (changed.length > 0 ? main.whole() : given)
+      return changed.reduce((model, { path, small }) => withNested(model, path, small.graph), small)
+    },
+    keptOf(units) {
+      check(units)
+      const keep = main.marksOf(units)
+      return (value, axis) => {
+        const range = main.view.values.get(value)?.at(axis)
+        const part = range && keep.subarray(range.start, range.start + range.count)
+        return part?.includes(0) ? part : undefined
+      }
+    },
+  }
+}
+
+/** Graphs without any of these are not looked into. */
+const makesChannels = new Set('Conv ConvTranspose Gemm MatMul Einsum GRU LSTM RNN Attention'.split(' '))
+
+interface Room extends ChannelRoom {
+  readonly parts: readonly (readonly UnitOf[])[]
+  /** 1 for each channel that stays. */
+  marksOf(units: ReadonlyMap<string, Iterable<number>>): Uint8Array
+  /** Undefined where all of its channels stay. */
+  without(units: ReadonlyMap<string, Iterable<number>>): Model | undefined
+  /** The model with all channels. */
+  whole(): Model
+}
+
+function openRoom(given: Model, options: ChannelOptions, nameOf: (name: string) => string): Room {
+  const { model, shuffles } = gatherForShuffles(storedSizes(foldShapes(removeUnused(given))))
+  const view = channelsOf(model, options)
+  const classOf = channelClasses(view)
+  const groups = groupsOf(view, classOf).map((g) => ({ ...g, group: { ...g.group, name: nameOf(g.group.name) } }))
+  const marksOf = (units: ReadonlyMap<string, Iterable<number>>): Uint8Array => {
+    const gone = new Uint8Array(view.total)
+    for (const { group, classes } of groups) for (const unit of units.get(group.name) ?? []) gone[classes[unit]] = 1
     return Uint8Array.from(classOf, (c) => (gone[c] ? 0 : 1))
   }
   return {
@@ -81,26 +147,21 @@ export function openChannels(given: Model): OpenedChannels {
     view,
     groups: groups.map((g) => g.group),
     parts: partsOf(view, classOf, groups),
+    marksOf,
     without(units) {
       const keep = marksOf(units)
-      if (!keep.includes(0)) return given
+      if (!keep.includes(0)) return undefined
       const none = emptied(view, keep)
       if (none)
         throw new Error(`channels: value "${none}" would lose all its channels; expected at least one to be kept`)
       return shufflesForGathers(removeChannels(view, keep), shuffles)
     },
-    keptOf(units) {
-      const keep = marksOf(units)
-      return (value, axis) => {
-        const range = view.values.get(value)?.at(axis)
-        const part = range && keep.subarray(range.start, range.start + range.count)
-        return part?.includes(0) ? part : undefined
-      }
-    },
+    whole: () => shufflesForGathers(model, shuffles),
   }
 }
-function unknownGroup(name: string, groups: readonly { readonly group: ChannelGroup }[]): Error {
-  const names = groups.map((g) => g.group.name)
+
+function unknownGroup(name: string, groups: readonly ChannelGroup[]): Error {
+  const names = groups.map((g) => g.name)
   return new Error(`channels: "${name}" is no group of channels${didYouMean(name, names)}`)
 }
 

@@ -15,11 +15,10 @@ import {
   couplingOf,
   eachTied,
   sizeAt,
-  type Tie,
 } from '../ops/coupling.ts'
-import { inferShapes, type Known } from '../ops/shape.ts'
+import { inferShapes } from '../ops/shape.ts'
 import { dataTypes, floatTensor, integers, sizeOf } from '../tensor/dtype.ts'
-import { numberSets } from './sets.ts'
+import { type NumberSets, numberSets } from './sets.ts'
 
 export interface Range {
   readonly start: number
@@ -52,8 +51,6 @@ export interface ChannelView {
 }
 
 export interface ViewOptions {
-  /** What is known of each value, where the model's own inference cannot say it: of a nested graph. */
-  readonly known?: ReadonlyMap<string, Known>
   /** Whether places may go that a LayerNormalization takes the mean of; default no. */
   readonly overNormalised?: boolean
 }
@@ -61,9 +58,9 @@ export interface ViewOptions {
 /** An axis of more places counts no channels: samples of sound, say. */
 const mostPlaces = 1 << 16
 
-export function channelsOf(model: Model, { known, overNormalised = false }: ViewOptions = {}): ChannelView {
+export function channelsOf(model: Model, { overNormalised = false }: ViewOptions = {}): ChannelView {
   const { graph } = model
-  const shapes = known ?? inferShapes(model).values
+  const shapes = inferShapes(model).values
   const producers = producersOf(graph)
   const constants = new Map<string, Tensor | undefined>()
   const constant = (name: string): Tensor | undefined => {
@@ -121,7 +118,7 @@ export function channelsOf(model: Model, { known, overNormalised = false }: View
     if (fits && isFloat && namedBy(found).every(has)) couplings.set(node, { ...found, cuts })
   }
   const view = { model, values, couplings, constant, range, rank: (name: string) => shape(name)?.length ?? 0 }
-  choose(view)
+  choose(view, total)
   return { ...view, shared: sharedAxes({ ...view, number }), total }
 }
 
@@ -187,35 +184,46 @@ type Numbered = Pick<ChannelView, 'model' | 'values' | 'couplings' | 'constant' 
  * Takes, of ties that exclude each other, those of which both axes may lose places as far as the other ties tell, the
  * outermost first: heads before what is in them, channels before places of an image.
  */
-function choose(view: Numbered & { readonly couplings: Map<Node, Coupling> }): void {
+function choose(view: Numbered & { readonly couplings: Map<Node, Coupling> }, total: number): void {
   const open = [...view.couplings].filter(([, c]) => c.choices?.length)
   if (open.length === 0) return
-  const ids = new Map<Range, number>()
-  for (const axes of view.values.values()) for (const axis of axes) if (axis) ids.set(axis, ids.size)
-  const id = (axis: Axis): number => ids.get(view.range(axis)) as number
-  const sets = numberSets(ids.size)
-  const tie = ({ input, output }: Pick<Tie, 'input' | 'output'>): void => sets.join(id(input), id(output))
-  for (const { ties, contracts } of view.couplings.values()) {
-    ties.forEach(tie)
-    for (const [input, output] of contracts ?? []) tie({ input, output })
-  }
-  const held = new Uint8Array(ids.size)
-  eachHeldAxis(view, (range) => {
-    held[ids.get(range) as number] = 1
+  const sets = tiedSets(view, total)
+  const held = new Uint8Array(total)
+  eachHeldAxis(view, ({ start, count }) => {
+    for (let i = start; i < start + count; i++) held[sets.of(i)] = 1
   })
-  const heldSets = new Set<number>()
-  held.forEach((h, i) => void (h && heldSets.add(sets.of(i))))
+  const mayLose = ({ start, count }: Range): boolean => {
+    for (let i = start; i < start + count; i++) if (!held[sets.of(i)]) return true
+    return false
+  }
   for (const [node, coupling] of open) {
-    const isFree = (t: Tie): boolean => ![t.input, t.output].some((a) => heldSets.has(sets.of(id(a))))
     const taken = new Set<Range>()
-    const chosen = (coupling.choices ?? []).filter(isFree).filter(({ input, output }) => {
+    const chosen = (coupling.choices ?? []).filter(({ input, output }) => {
       const axes = [view.range(input), view.range(output)]
-      if (axes.some((a) => taken.has(a))) return false
+      if (!axes.every((a) => mayLose(a) && !taken.has(a))) return false
       for (const a of axes) taken.add(a)
       return true
     })
     view.couplings.set(node, { ...coupling, ties: [...coupling.ties, ...chosen], choices: [] })
   }
+}
+
+/** Places that are tied by nodes. */
+function tiedSets({ couplings, range }: Pick<Numbered, 'couplings' | 'range'>, total: number): NumberSets {
+  const sets = numberSets(total)
+  for (const { ties, alike, contracts } of couplings.values()) {
+    for (const tie of ties) {
+      const [a, b] = [range(tie.input), range(tie.output)]
+      eachTied(tie, b.count, (c, k) => sets.join(a.start + c, b.start + k))
+    }
+    for (const { axis, as } of alike ?? []) {
+      const { start } = range(axis)
+      for (const [k, other] of as.entries()) sets.join(start + k, start + other)
+    }
+    for (const [a, b] of contracts ?? [])
+      for (let k = 0; k < range(a).count; k++) sets.join(range(a).start + k, range(b).start + k)
+  }
+  return sets
 }
 
 /** How often each name is read: by nodes, by their nested graphs (once a node) and as an output of the graph. */
@@ -275,20 +283,9 @@ function eachHeldAxis({ model, values, couplings, constant }: Numbered, hold: (r
 }
 
 /** Which channels can only go together: for each, the number of its class. */
-export function channelClasses({ total, couplings, shared, range }: ChannelView): Int32Array {
-  const sets = numberSets(total)
-  for (const { ties, alike, contracts } of couplings.values()) {
-    for (const tie of ties) {
-      const [a, b] = [range(tie.input), range(tie.output)]
-      eachTied(tie, b.count, (c, k) => sets.join(a.start + c, b.start + k))
-    }
-    for (const { axis, as } of alike ?? []) {
-      const { start } = range(axis)
-      for (const [k, other] of as.entries()) sets.join(start + k, start + other)
-    }
-    for (const [a, b] of contracts ?? [])
-      for (let k = 0; k < range(a).count; k++) sets.join(range(a).start + k, range(b).start + k)
-  }
+export function channelClasses(view: ChannelView): Int32Array {
+  const { total, shared, range } = view
+  const sets = tiedSets(view, total)
   for (const { range: axis, followed } of shared) {
     for (const followedAxis of followed) {
       const { start, count } = range(followedAxis)

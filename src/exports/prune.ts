@@ -1,6 +1,8 @@
 /** `coppice/prune`: the methods that zero weights or remove what nothing reads, and pruning in rounds with training between. */
 export {
   type ChannelGroup,
+  type ChannelOptions,
+  type ChannelRoom,
   type GroupMember,
   type OpenedChannels,
   openChannels,

@@ -24,12 +24,12 @@
  * removes what does not matter.
  */
 
-import { type ChannelGroup, openChannels } from '../channels/channel-groups.ts'
+import { type ChannelGroup, type OpenedChannels, openChannels } from '../channels/channel-groups.ts'
 import { didYouMean } from '../errors.ts'
 import { type Context, defineMethod } from '../method.ts'
 import { type RepairKind, repairAfter } from './_repair.ts'
 import { budgets, type Units, unitsWithin } from './_unit-budget.ts'
-import { type UnitScoreName, unitScores } from './unit-scores/index.ts'
+import { scoresOfWeights, type UnitScoreName, unitScores } from './unit-scores/index.ts'
 
 const options = {
   sparsity: {
@@ -112,7 +112,11 @@ export const channels = defineMethod({
           'channels: nothing was removed: no layer with plain float32 weights has channels that can be removed',
         )
       if (groups.length === 0) return now
-      const scores = await unitScores[given.score as UnitScoreName]({ opened, groups, context })
+      const scores = await scoresOf(opened, groups, {
+        score: given.score as UnitScoreName,
+        context,
+        isFirst: round === 0,
+      })
       const units = unitsWithin(opened, groups, { ...given, sparsity, scores, vetoed })
       const small = opened.without(units)
       if (small !== now) now = await repair(opened, small, units)
@@ -124,6 +128,30 @@ export const channels = defineMethod({
     return now
   },
 })
+
+interface Scoring {
+  readonly score: UnitScoreName
+  readonly context: Context
+  readonly isFirst: boolean
+}
+
+/** Scores by graph: nobody sees what flows inside nested ones, so there weights alone are looked at. */
+async function scoresOf(
+  { rooms }: OpenedChannels,
+  groups: readonly ChannelGroup[],
+  { score, context, isFirst }: Scoring,
+): Promise<Float32Array[]> {
+  const scores: Float32Array[] = []
+  for (const [i, room] of rooms.entries()) {
+    const own = groups.filter((g) => room.groups.includes(g))
+    if (own.length === 0) continue
+    const isBlind = i > 0 && !scoresOfWeights.includes(score)
+    if (isBlind && isFirst)
+      context.warn?.(`channels: "${own[0].name}" is in a nested graph, where ${score} cannot look; ranked by magnitude`)
+    scores.push(...(await unitScores[isBlind ? 'magnitude' : score]({ opened: room, groups: own, context })))
+  }
+  return scores
+}
 
 /** GROUP:INDEX after other units of the group are gone. */
 function movedUp(text: string, units: Units): string {

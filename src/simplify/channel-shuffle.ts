@@ -90,13 +90,15 @@ export function gatherForShuffles(model: Model): { readonly model: Model; readon
   const shuffles = new Map<string, Shuffle>()
   const moves = graph.nodes.flatMap((last) => movesOf(view, last))
   for (const node of moves.flatMap((m) => m.nodes)) edit.replace(node)
-  for (const { place, data, channels, nodes } of moves) {
+  for (const { place, data, channels, nodes, before } of moves) {
     const indices = integerTensor(edit.fresh('shuffled_channels'), 'int64', [channels.length], channels)
     const shapes = nodes.flatMap(({ inputs: [, name] }) => {
       const tensor = name ? constantOf(graph, name, view.producers) : undefined
       return tensor ? [{ ...tensor, name }] : []
     })
-    edit.replace(place, [makeNode('Gather', [data, edit.store(indices)], place.outputs, { axis: 1 })])
+    const joined = before ? edit.fresh(`${place.outputs[0]}_joined`) : data
+    const gather = makeNode('Gather', [joined, edit.store(indices)], place.outputs, { axis: 1 })
+    edit.replace(place, [...(before ? [makeNode('Concat', before, [joined], { axis: 1 })] : []), gather])
     shuffles.set(place.outputs[0], { indices, nodes, shapes })
   }
   return { model: edit.finish(), shuffles }
@@ -116,6 +118,8 @@ interface Move {
   readonly data: string
   readonly channels: readonly number[]
   readonly nodes: readonly Node[]
+  /** Values whose channels, one after the other, are in place of `data`. */
+  readonly before?: readonly string[]
 }
 
 /** What is made of the shuffle whose second Reshape is `last`: nothing where it is none. */
@@ -127,6 +131,8 @@ function movesOf(view: View, last: Node): Move[] {
     return node?.op === op && !node.domain && consumers.get(name)?.length === 1 && !outputs.has(name) ? node : undefined
   }
   const turn = inner(last.inputs[0], 'Transpose')
+  const stacked = turn && stackedBy(view, inner(turn.inputs[0], 'Concat'), inner)
+  if (turn && stacked) return interleaved(view, { last, turn, ...stacked })
   const first = turn && inner(turn.inputs[0], 'Reshape')
   if (!first || ![first, last].every((n) => constantOf(graph, n.inputs[1], producers))) return []
   const [data] = first.inputs
@@ -159,6 +165,45 @@ function movesOf(view: View, last: Node): Move[] {
     default:
       return []
   }
+}
+
+interface Stack {
+  /** Images of as many channels, and the nodes that put them along a new axis 1. */
+  readonly parts: readonly string[]
+  readonly nodes: readonly Node[]
+}
+
+/** What a Concat stacks (`torch.stack`): each part has a new axis 1 along which all are joined. */
+function stackedBy(
+  { graph, producers }: View,
+  concat: Node | undefined,
+  inner: (name: string, op: string) => Node | undefined,
+): Stack | undefined {
+  if (!concat || intAttribute(concat, 'axis', 0) !== 1) return undefined
+  const opened = concat.inputs.map((name) => inner(name, 'Unsqueeze'))
+  const isOwn = (n: Node | undefined): n is Node => {
+    const list = n && (intsAttribute(n, 'axes') ?? constantOf(graph, n.inputs[1], producers))
+    const axes = list && Array.from(Array.isArray(list) ? list : integers(list), Number)
+    return axes?.join() === '1'
+  }
+  return opened.every(isOwn) ? { parts: opened.map((n) => n.inputs[0]), nodes: [...opened, concat] } : undefined
+}
+
+/** Channels of several values dealt out in turn: channel k of part i goes to place k * parts + i. */
+function interleaved(
+  { graph, shapes, producers }: View,
+  { last, turn, parts, nodes }: Stack & { readonly last: Node; readonly turn: Node },
+): Move[] {
+  const dims = parts.map((name) => shapes.get(name)?.shape)
+  const [count, ...image] = dims[0]?.slice(1) ?? []
+  const isKnown = image.length === 2 && dims.every((d) => d?.join() === dims[0]?.join()) && typeof count === 'number'
+  const made = shapes.get(last.outputs[0])?.shape?.slice(1).join()
+  if (!isKnown || intsAttribute(turn, 'perm')?.join() !== '0,2,1,3,4' || !constantOf(graph, last.inputs[1], producers))
+    return []
+  const g = parts.length
+  if (made !== [g * count, ...image].join()) return []
+  const channels = Array.from({ length: g * count }, (_, k) => (k % g) * count + Math.floor(k / g))
+  return [{ place: last, data: '', channels, nodes: [...nodes, turn, last], before: parts }]
 }
 
 /** Which of the first axis's `count` entries a Gather picks. */

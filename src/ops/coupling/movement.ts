@@ -293,7 +293,10 @@ export const tile: Row = (node, context) => {
   return { ties: sameAxes(context, [node.inputs[0], node.outputs[0]], more) ?? [], cuts: [] }
 }
 
-/** Writes updates into data at places that a stored list names by the first axes; the other axes are tied. */
+/**
+ * Writes updates into data at places that a list names by the first axes; the others are tied. As exporters write a slice that
+ * is assigned to, a stored list may name all places of an axis in their order: such axes are tied as well.
+ */
 export const scatter: Row = (node, context) => {
   const [data, list, updates] = node.inputs
   const [output] = node.outputs
@@ -301,13 +304,57 @@ export const scatter: Row = (node, context) => {
   const rank = rankOf(context, data)
   const updated = rankOf(context, updates)
   if (typeof depth !== 'number' || rank === undefined || updated === undefined) return undefined
+  const indices = context.constant(list)
+  const named = indices && indices.dims.length === depth + 1 ? wholeAxes(indices, context.shape(data) ?? []) : []
   const ties = axesBelow(rank)
-    .filter((axis) => axis >= depth)
+    .filter((axis) => axis >= depth || named.includes(axis))
     .flatMap((axis) => [
       ...same(context, { value: data, axis }, { value: output, axis }),
       ...same(context, { value: updates, axis: axis + updated - rank }, { value: output, axis }),
     ])
-  return { ties, cuts: [] }
+  return {
+    ties,
+    cuts: [],
+    adjust(kept) {
+      const marks = named.map((axis) => ({ axis, kept: kept({ value: output, axis }) })).filter((m) => m.kept)
+      return indices && marks.length > 0 ? { inputs: new Map([[1, listLeft(indices, marks)]]) } : {}
+    },
+  }
+}
+
+/** The axes of which a list of places, [.., axes], names every place at its own. */
+function wholeAxes({ dims, ...tensor }: Tensor, shape: readonly unknown[]): number[] {
+  const depth = dims[dims.length - 1]
+  const values = integers({ ...tensor, dims })
+  return axesBelow(depth).filter((axis) => {
+    if (dims[axis] !== shape[axis]) return false
+    const inner = dims.slice(axis + 1, -1).reduce((a, b) => a * b, 1)
+    for (let i = 0; i * depth < values.length; i++)
+      if (Number(values[i * depth + axis]) !== Math.floor(i / inner) % dims[axis]) return false
+    return true
+  })
+}
+
+/** A list of places without those that are gone, the others counted anew. */
+function listLeft({ dims, ...tensor }: Tensor, marks: readonly { axis: number; kept?: Uint8Array }[]): Tensor {
+  const depth = dims[dims.length - 1]
+  const values = integers({ ...tensor, dims })
+  const places = new Map(
+    marks.map(({ axis, kept }) => {
+      let next = 0
+      return [axis, Array.from(kept ?? [], (k) => (k ? next++ : -1))]
+    }),
+  )
+  const left: number[] = []
+  for (let i = 0; i < values.length; i += depth) {
+    const place = axesBelow(depth).map((axis) => {
+      const index = Number(values[i + axis])
+      return places.get(axis)?.[index] ?? index
+    })
+    if (!place.includes(-1)) left.push(...place)
+  }
+  const sizes = dims.map((d, axis) => places.get(axis)?.filter((p) => p >= 0).length ?? d)
+  return integerTensor('', 'int64', sizes, left)
 }
 
 /** Channels to places of the image: each block of them becomes one. */

@@ -24,3 +24,6 @@ export const unitScores = {
 } satisfies Record<string, UnitScore>
 
 export type UnitScoreName = keyof typeof unitScores
+
+/** Those that look at stored tensors alone. */
+export const scoresOfWeights: readonly UnitScoreName[] = ['magnitude', 'l1', 'lamp', 'batch-norm', 'geometric-median']

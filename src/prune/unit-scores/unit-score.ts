@@ -1,5 +1,5 @@
 /** What scores of whole units share: what they are given, and looking up what makes and reads the channels of a group. */
-import type { ChannelGroup, GroupMember, OpenedChannels } from '../../channels/channel-groups.ts'
+import type { ChannelGroup, ChannelRoom, GroupMember } from '../../channels/channel-groups.ts'
 import { describe } from '../../graph/walk.ts'
 import type { Context } from '../../method.ts'
 import type { Node, Tensor } from '../../model.ts'
@@ -7,7 +7,7 @@ import type { Axis } from '../../ops/coupling.ts'
 import { sizeOf } from '../../tensor/dtype.ts'
 
 export interface ScoredGroups {
-  readonly opened: OpenedChannels
+  readonly opened: ChannelRoom
   readonly groups: readonly ChannelGroup[]
   readonly context: Context
 }
