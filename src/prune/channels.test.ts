@@ -4,17 +4,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type ChannelGroup, openChannels } from '../channels/channel-groups.ts'
+import { openChannels } from '../channels/channel-groups.ts'
 import { runInspect } from '../cli/commands/inspect.ts'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { storedBytes } from '../graph/walk.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Feeds } from '../method.ts'
-import { type Model, withWeights } from '../model.ts'
+import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
-import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
-import { random } from '../tensor/random.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
 import { randomChannelNet, recurrentStack, uNet } from '../testing/channel-nets.ts'
+import { drawUnits, withDead } from '../testing/dead-channels.ts'
 import {
   largestDifference,
   modelsFolder,
@@ -34,51 +34,19 @@ import { squeezenet1_1 } from '../zoo/squeezenet.ts'
 import { channels } from './channels.ts'
 import { type UnitScoreName, unitScores } from './unit-scores/index.ts'
 
-/** Some of the units that may go, at random, never all of a set that needs one. */
-function drawUnits(model: Model, seed: number, share: number): Map<string, Set<number>> {
-  const { groups, parts } = openChannels(model)
-  const rng = random(seed)
-  const free = (g: ChannelGroup): number[] => [...Array(g.units).keys()].filter((u) => !g.held.has(u))
-  const drawn = new Map(groups.map((g) => [g.name, new Set(free(g).filter(() => rng.next() < share))]))
-  for (const part of parts)
-    if (part.every(({ group, unit }) => drawn.get(group)?.has(unit))) drawn.get(part[0].group)?.delete(part[0].unit)
-  return drawn
-}
-
-/** The model, whole, with zeros for all weights that read these channels: what they hold matters no more. */
-function masked(model: Model, units: ReadonlyMap<string, ReadonlySet<number>>): Model {
+/** Removes units at random, and expects what the network with dead ones gives. Gives the share of bytes that are left. */
+async function expectAsDead(model: Model, feeds: Feeds, { seed = 1, share = 0.4 } = {}): Promise<number> {
   const opened = openChannels(model)
-  const zeroed = new Map<string, Float32Array>()
-  for (const { name, members } of opened.groups) {
-    for (const { tensor, axis, role, units: unitOf } of members) {
-      if (role !== 'reads') continue
-      const { dims } = opened.model.graph.initializers.get(tensor)!
-      const values = zeroed.get(tensor) ?? floats(opened.model.graph.initializers.get(tensor)!).slice()
-      const inner = sizeOf(dims.slice(axis + 1))
-      for (let i = 0; i < values.length; i++) {
-        const unit = unitOf[Math.floor(i / inner) % dims[axis]]
-        // Of grouped convolutions a unit is one place in each group, and so is the axis.
-        if (units.get(name)?.has(unit)) values[i] = 0
-      }
-      zeroed.set(tensor, values)
-    }
-  }
-  const weights = [...zeroed].map(([name, v]) => floatTensor(name, opened.model.graph.initializers.get(name)!.dims, v))
-  return withWeights(opened.model, weights)
-}
-
-/** Removes units at random, and expects what masking them gives. Gives the share of bytes that are left. */
-async function expectAsMasked(model: Model, feeds: Feeds, { seed = 1, share = 0.4 } = {}): Promise<number> {
-  const units = drawUnits(model, seed, share)
-  const small = openChannels(model).without(units)
-  const before = await outputsOf(masked(model, units), feeds)
-  expect(largestDifference(before, await outputsOf(small, feeds))).toBeLessThan(1e-4)
+  const units = drawUnits(opened, seed, share)
+  const small = opened.without(units)
+  const before = await outputsOf(withDead(model, units), feeds)
+  expect(largestDifference(before, await outputsOf(small, feeds))).toBeLessThan(1e-5)
   return storedBytes(small) / storedBytes(model)
 }
 
 const cifar = { classes: 10, inputShape: [3, 32, 32] as const, seed: 3 }
 
-describe('removing coupled channels gives what masking them gives, in ONNX Runtime', () => {
+describe('removing coupled channels gives what they give dead, in ONNX Runtime', () => {
   it.each<[string, () => Model, number]>([
     ['ResNet-20', () => cifarResnet(20, cifar), 0.6],
     ['MobileNetV2', () => mobilenetV2({ ...cifar, width: 0.25 }), 0.6],
@@ -90,13 +58,13 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
     ['a U-Net with stored sizes', () => uNet({ resize: 'sizes' }), 0.6],
   ])('%s', async (_, make, most) => {
     const net = make()
-    expect(await expectAsMasked(net, randomFeeds(net))).toBeLessThan(most)
+    expect(await expectAsDead(net, randomFeeds(net))).toBeLessThan(most)
   })
 
   it('a transformer: heads of attention, and the inside of its feed-forward layers', async () => {
     const net = transformer({ steps: 6, words: 20, classes: 5 })
     const feeds = { x: { dtype: 'int64', dims: [2, 6], data: BigInt64Array.from({ length: 12 }, (_, i) => BigInt(i)) } }
-    expect(await expectAsMasked(net, feeds)).toBeLessThan(0.9)
+    expect(await expectAsDead(net, feeds)).toBeLessThan(0.9)
     const { groups } = openChannels(net)
     const sizes = groups.map((g) => [g.name, g.units - g.held.size])
     // Two heads of queries, keys and values, of eight numbers each.
@@ -129,12 +97,12 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
       ['gate', 0],
       ['c2', 0],
     ])
-    expect(await expectAsMasked(net, randomFeeds(net))).toBeLessThan(0.8)
+    expect(await expectAsDead(net, randomFeeds(net))).toBeLessThan(0.8)
   })
 
   it.each(['GRU', 'LSTM', 'RNN'] as const)('hidden units of a %s', async (op) => {
     const net = recurrentNet(op, { steps: 4, features: 3, classes: 5 })
-    expect(await expectAsMasked(net, randomFeeds(net))).toBeLessThan(0.7)
+    expect(await expectAsDead(net, randomFeeds(net))).toBeLessThan(0.7)
     const stack = recurrentStack(op)
     expect(openChannels(stack).groups.map((g) => [g.name, g.units - g.held.size])).toEqual([
       ['c', 8],
@@ -142,7 +110,7 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
       ['w1', 12],
       ['m', 0],
     ])
-    expect(await expectAsMasked(stack, randomFeeds(stack))).toBeLessThan(0.7)
+    expect(await expectAsDead(stack, randomFeeds(stack))).toBeLessThan(0.7)
   })
 
   it('networks at random', async () => {
@@ -150,7 +118,7 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 1e6 }), fc.constantFrom(0.2, 0.5, 0.9), async (seed, share) => {
         const net = randomChannelNet(seed)
-        if ((await expectAsMasked(net, randomFeeds(net, { seed, batch: 3 }), { seed, share })) < 0.95) shrunk++
+        if ((await expectAsDead(net, randomFeeds(net, { seed, batch: 3 }), { seed, share })) < 0.95) shrunk++
       }),
       { seed: 1, numRuns: 100 },
     )
@@ -161,7 +129,7 @@ describe('removing coupled channels gives what masking them gives, in ONNX Runti
     `%s${needsModels}`,
     async (name) => {
       const net = realModel(name)
-      expect(await expectAsMasked(net, randomFeeds(net, { batch: 1 }))).toBeLessThan(0.8)
+      expect(await expectAsDead(net, randomFeeds(net, { batch: 1 }))).toBeLessThan(0.8)
     },
   )
 })
@@ -219,6 +187,15 @@ describe('channels', () => {
     expect([...floats(kept)]).toEqual([...before.subarray(2 * 27, 3 * 27), ...before.subarray(5 * 27, 6 * 27)])
     await expect(sizes({ exclude: ['c0.x'] })).rejects.toThrow('channels: exclude names "c0.x"')
     await expect(sizes({ keep: ['c0.w:8'] })).rejects.toThrow('channels: keep "c0.w:8" is no channel of a group')
+  })
+
+  it('removes what a LayerNormalization takes the mean of only where it is told to', async () => {
+    const net = transformer({ steps: 6, words: 20, classes: 5 })
+    const small = await channels(net, { sparsity: 0.5, overNormalised: true })
+    const dims = (name: string) => small.graph.initializers.get(name)?.dims
+    expect([dims('words'), dims('n1.g'), dims('o.w'), dims('head.w')]).toEqual([[20, 8], [8], [8, 8], [8, 5]])
+    const feeds = { x: { dtype: 'int64', dims: [2, 6], data: new BigInt64Array(12) } } satisfies Feeds
+    expect(Object.values(await outputsOf(small, feeds))[0].dims).toEqual([2, 5])
   })
 
   it('leaves alone what it cannot follow, and says what and why', async () => {

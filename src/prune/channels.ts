@@ -89,6 +89,11 @@ const options = {
     integer: true,
     help: 'the number of channels that a group keeps is rounded up to a multiple of this',
   },
+  overNormalised: {
+    type: 'boolean',
+    default: false,
+    help: 'removes channels that a LayerNormalization takes the mean of too: it is then the mean of those that are left',
+  },
 } as const
 
 export const channels = defineMethod({
@@ -103,7 +108,7 @@ export const channels = defineMethod({
     const sparsity = 1 - (1 - given.sparsity) ** (1 / rounds)
     let [now, keep] = [model, given.keep]
     for (let round = 0; round < rounds; round++) {
-      const opened = openChannels(now)
+      const opened = openChannels(now, { overNormalised: given.overNormalised })
       const vetoed = vetoes(opened.groups, { exclude: given.exclude, keep })
       const groups = opened.groups.filter((g) => vetoed.get(g)?.size !== g.units)
       if (round === 0) warnOfHeld(opened.groups, context)

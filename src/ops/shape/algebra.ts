@@ -243,6 +243,22 @@ const attention: Rule = (call) => {
   ]
 }
 
+/** com.microsoft.Attention: queries, keys and values from one weight; with what is kept for the next call not known. */
+const fusedAttention: Rule = (call) => {
+  const [x, weight] = [call.in(0).shape, call.in(1).shape]
+  const made = intsAttribute(call.node, 'qkv_hidden_sizes')?.[2]
+  const total = weight?.[1]
+  const width = made ?? (typeof total === 'number' && total % 3 === 0 ? total / 3 : undefined)
+  return [typed(call, x?.length === 3 ? [x[0], x[1], width] : undefined), { dtype: call.in(0).dtype }]
+}
+
+/** com.microsoft.MultiHeadAttention of queries, keys and values [N, T, width]; packed ones are not known. */
+const multiHeadAttention: Rule = (call) => {
+  const [q, v] = [call.in(0).shape, call.in(2).shape]
+  const { dtype } = call.in(0)
+  return [typed(call, q?.length === 3 && v?.length === 3 ? [q[0], q[1], v[2]] : undefined), { dtype }, { dtype }]
+}
+
 /** Y, mean and deviation, and the sum that is normalised. */
 const skipLayerNormalization: Rule = (call) => {
   const { dtype, shape } = call.in(0)
@@ -269,6 +285,8 @@ export const algebra: Record<string, Rule> = {
   TopK: topK,
   MatMul: matMul,
   Gemm: gemm,
+  'com.microsoft.Attention': fusedAttention,
+  'com.microsoft.MultiHeadAttention': multiHeadAttention,
   'com.microsoft.SkipLayerNormalization': skipLayerNormalization,
   'com.microsoft.FusedMatMul': fusedMatMul,
   'com.microsoft.FusedGemm': gemm,
