@@ -468,6 +468,17 @@ const cases: Case[] = [
   ),
   make('FusedConv', [x4, [6, 4, 3, 3]], { activation: 'Relu' }, { domain: 'com.microsoft' }),
   make('Gelu', [[3, 4]], {}, { domain: 'com.microsoft' }),
+  make('Attention', [[2, 3, 8], [8, 24], [24]], { num_heads: 2 }, { domain: 'com.microsoft' }),
+  make(
+    'MultiHeadAttention',
+    [
+      [2, 3, 8],
+      [2, 5, 8],
+      [2, 5, 4],
+    ],
+    { num_heads: 2 },
+    { domain: 'com.microsoft' },
+  ),
   make('Unique', [ramp([6], 3)], {}, { outputs: 4 }),
   make('RoiAlign', [x4, [3, 4], ramp([3], 2)], { output_height: 5, output_width: 2 }),
   make('Det', [[2, 3, 3]]),
