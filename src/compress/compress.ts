@@ -35,11 +35,11 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   const notes: string[] = []
   let tightness = 1
   for (let attempt = 1; ; attempt++) {
-    const found = await search.find((m, share) => scorer.verdictOf(m, tightness * share))
+    const found = await search.find((m, share, tell) => scorer.verdictOf(m, tightness * share, tell))
     const made = await encode(found, prepared, { model, settings })
-    outlook.begin('judging', 'judging the result')
+    const judging = outlook.begin('judging', 'judging the result')
     const decoded = await unpackOnnxOn(made.packed, workers)
-    const trial = await trialOf(readModel(decoded))
+    const trial = await trialOf(readModel(decoded), judging)
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
       tightness *= Math.min(0.85 ** attempt, 0.9 / spent)

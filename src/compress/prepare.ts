@@ -2,7 +2,7 @@
 import { type BoundData, usualTake } from '../data/handle.ts'
 import { latencyOf, oneCall } from '../evaluate/compare.ts'
 import { randomData, randomSpec } from '../evaluate/random-data.ts'
-import { openTrial, type Trial } from '../evaluate/trial.ts'
+import { openTrial, type TrialOf } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
 import type { CalibrationSpec } from '../recipe.ts'
 import { goals } from '../search/goals.ts'
@@ -21,7 +21,7 @@ export interface Prepared {
   readonly task: Task
   readonly scorer: Scorer
   readonly search: SearchInTurn
-  readonly trialOf: (other: Model) => Promise<Trial>
+  readonly trialOf: TrialOf
   /** From now on the search's progress is that of another piece of work. */
   searchAgain(): void
   /** How a recipe takes the same inputs again. */

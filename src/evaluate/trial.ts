@@ -16,6 +16,9 @@ export interface Trial {
   readonly verdict: Verdict
 }
 
+/** Judges a model. `tell`: the share of the samples that is over. */
+export type TrialOf = (model: Model, tell?: (share: number) => void) => Promise<Trial>
+
 /** Samples per call. */
 export const batchSize = 250
 
@@ -24,7 +27,7 @@ export async function openTrial(
   model: Model,
   inputs: { readonly data: BoundData } | { readonly random: RandomData; readonly samples: number },
   { task, max, signal }: { task: Task; max: MaxLoss; signal?: AbortSignal },
-): Promise<(other: Model) => Promise<Trial>> {
+): Promise<TrialOf> {
   if ('data' in inputs) {
     const { batcher, splits } = inputs.data
     const { test } = splits
@@ -34,8 +37,8 @@ export async function openTrial(
       dataset: test,
       signal,
     })
-    return async (other) => {
-      const all = await judge.compare(other)
+    return async (other, tell) => {
+      const all = await judge.compare(other, tell)
       const known = all.filter((j) => isDecision(j.task) && j.right)
       const judgements = withoutMisfits(all, bestOf(known))
       const verdict = verdictOf(judgements, max)
@@ -45,8 +48,8 @@ export async function openTrial(
   const { random, samples } = inputs
   const batches = [...random.batches(samples, 2)]
   const judge = await openJudge(model, { task, inputs: () => batches, signal })
-  return async (other) => {
-    const judgements = await judge.compare(other)
+  return async (other, tell) => {
+    const judgements = await judge.compare(other, tell)
     return {
       on: `another draw of ${randomInWords(samples, random)}`,
       judgements,

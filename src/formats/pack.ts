@@ -85,6 +85,24 @@ export async function packModelOn(model: Model, options: PackOnOptions): Promise
   return concat([...beginning, ...groups.chunks])
 }
 
+/** How many bytes a model packs to. Needs no memory for the packed file. */
+export async function packedSizeOn(model: Model, options: PackOnOptions): Promise<number> {
+  let size = 0
+  const beginning = await packOn(model, options, {
+    add: (chunks) => {
+      size += lengthOf(chunks)
+    },
+    clear: () => {
+      size = 0
+    },
+  })
+  return size + lengthOf(beginning)
+}
+
+function lengthOf(chunks: readonly Uint8Array[]): number {
+  return chunks.reduce((n, { length }) => n + length, 0)
+}
+
 /** Packs a model, on several threads where there are some: all of the file but its groups, which went to the store. */
 export function packOn(model: Model, options: PackOnOptions, store: GroupStore): Promise<Uint8Array[]> {
   return runOn(options.workers, packing(model, options, store))
@@ -168,7 +186,7 @@ function* packingOutline(
   progress?.(1)
   const beginning = writeBeginning({ mode, byteLength, graphByteLength, head, groups: sizes })
   const length = sizes.reduce((n, s) => n + s.integersLength + s.rawLength, 0)
-  const isLarger = beginning.reduce((n, b) => n + b.length, length) >= byteLength
+  const isLarger = length + lengthOf(beginning) >= byteLength
   return isLarger && message ? undefined : beginning
 }
 

@@ -1,7 +1,7 @@
 /** The report on what `compress` made: measured on the model that comes out of the packed file. */
 import { brokenInWords, type Compressed } from '../compress/result.ts'
 import { compareModels, type MeasureOptions } from '../evaluate/compare.ts'
-import { packModelOn } from '../formats/pack.ts'
+import { packedSizeOn } from '../formats/pack.ts'
 import { msToPack } from '../formats/pack-costs.ts'
 import { inputShapesOf, withInputShapes } from '../graph/input-shapes.ts'
 import type { Model } from '../model.ts'
@@ -65,13 +65,13 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
     workers,
     progress: outlook.begin('rows', 'measuring packed bytes per layer'),
   })
-  const before = await packModelOn(written, {
+  const before = await packedSizeOn(written, {
     mode: packMode,
     workers,
     progress: outlook.begin('original', 'packing the original, to compare'),
   })
   const { speedUp, trial, ...comparison } = await compareModels(
-    { name: names[0], model, onnx: original, packedBytes: before.byteLength },
+    { name: names[0], model, onnx: original, packedBytes: before },
     {
       name: names[1],
       model: withInputShapes(result.model, inputShapesOf(model)),

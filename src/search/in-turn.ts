@@ -12,7 +12,7 @@ export interface SearchInTurn {
   /** What the first search tries first. */
   first(): Promise<Model>
   /** `verdictOf` judges a model by a share of what may be lost. */
-  find(verdictOf: (model: Model, share: number) => Promise<Verdict>): Promise<Found>
+  find(verdictOf: (model: Model, share: number, tell?: (over: number) => void) => Promise<Verdict>): Promise<Found>
 }
 
 /** Opens the first search; the others are opened on what comes before them, again only where that changed. */
@@ -40,7 +40,7 @@ export async function openInTurn(
       const found: Found[] = []
       for (let i = 0; i < count; i++) {
         const search = await open(i, found[i - 1]?.model ?? model)
-        found.push(await search.find((m) => verdictOf(m, (i + 1) / count)))
+        found.push(await search.find((m, tell) => verdictOf(m, (i + 1) / count, tell)))
       }
       const last = found[count - 1]
       return {

@@ -28,8 +28,8 @@ export interface Turned {
   readonly steps: readonly Step[]
 }
 
-/** How a model stands on what the search judges by: `spent` above 1 breaks the limit. */
-export type VerdictOf = (model: Model) => Promise<Verdict>
+/** How a model stands on what the search judges by: `spent` above 1 breaks the limit. `tell`: the share of the samples that is over. */
+export type VerdictOf = (model: Model, tell?: (share: number) => void) => Promise<Verdict>
 
 /** Opened on a model once, and made again with a tighter limit where a result breaks it on other samples. */
 export interface Search {

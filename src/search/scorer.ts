@@ -20,8 +20,11 @@ export interface Scorer {
   /** What it judges on, for people. */
   readonly on: string
   readonly task: Task
-  /** How a model stands: `spent` above 1 breaks the limit. `tightness` is the share of the limit that may be used. */
-  verdictOf(model: Model, tightness?: number): Promise<Verdict>
+  /**
+   * How a model stands: `spent` above 1 breaks the limit. `tightness` is the share of the limit that may be used; `tell` is told
+   * the share of the samples that is over.
+   */
+  verdictOf(model: Model, tightness?: number, tell?: (share: number) => void): Promise<Verdict>
   /** What a person should know about how much this shows. */
   readonly warnings: readonly string[]
 }
@@ -66,8 +69,11 @@ export async function dataScorer(
   return {
     on: `${count(validation.length)} held-back samples of ${validation.id}`,
     task,
-    verdictOf: async (m, tightness = 1) =>
-      verdictOf(withoutMisfits(await judge.compare(m), known), tightened(max, tightness), { reserve, searching: true }),
+    verdictOf: async (m, tightness = 1, tell?) =>
+      verdictOf(withoutMisfits(await judge.compare(m, tell), known), tightened(max, tightness), {
+        reserve,
+        searching: true,
+      }),
     warnings,
   }
 }
@@ -114,8 +120,8 @@ export async function randomScorer(
     on: randomInWords(samples, random),
     samples,
     task,
-    verdictOf: async (m, tightness = 1) =>
-      verdictOf(await judge.compare(m), tightened(max, tightness), { searching: true, valuesOnly: true }),
+    verdictOf: async (m, tightness = 1, tell?) =>
+      verdictOf(await judge.compare(m, tell), tightened(max, tightness), { searching: true, valuesOnly: true }),
     warnings,
   }
 }

@@ -38,7 +38,6 @@ export interface JudgeOptions {
   readonly inputs: () => Iterable<JudgedBatch>
   /** Whose labels or targets judge the outputs that the task says. */
   readonly dataset?: Dataset
-  readonly progress?: (done: number) => void
   readonly signal?: AbortSignal
 }
 
@@ -58,8 +57,8 @@ export interface Judge {
   readonly task: Task
   /** What each output does on the original, by the groups of inputs. */
   readonly varying: readonly { readonly output: string; readonly group?: string; readonly varies: boolean }[]
-  /** Compares another model's outputs, which have the names of the original's. */
-  compare(model: Model): Promise<OutputJudgement[]>
+  /** Compares another model's outputs, which have the names of the original's. `tell`: the share of the batches that is over. */
+  compare(model: Model, tell?: (share: number) => void): Promise<OutputJudgement[]>
 }
 
 /** Most bytes of the original's outputs that are kept between comparisons; above it they are computed again. */
@@ -117,7 +116,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   return {
     task,
     varying: [...subjects.values()].map((s) => ({ output: s.task.output, group: s.group, varies: varies(s) })),
-    async compare(other) {
+    async compare(other, tell) {
       const tallies = new Map(
         [...subjects].map(([key, { task, facts, samples, signal }]) => [
           key,
@@ -127,7 +126,9 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
           },
         ]),
       )
+      let done = 0
       const add = (batch: JudgedBatch, expected: Record<string, Value>, actual: Record<string, Value>): void => {
+        tell?.(++done / total)
         for (const o of judged) {
           const tally = tallies.get(keyOf(o, batch))
           const [from, to] = [cutOf(expected, o, batch), cutOf(actual, o, batch)]
@@ -208,7 +209,7 @@ function cutOf(values: Record<string, Value>, { output, batchAxis }: OutputTask,
 async function eachBatch(
   model: Model,
   run: (m: Model, use: (session: Session) => Promise<void>) => Promise<void>,
-  { inputs, signal, progress }: JudgeOptions,
+  { inputs, signal }: JudgeOptions,
   use: (batch: JudgedBatch, values: Record<string, Value>) => Promise<void>,
 ): Promise<number> {
   let done = 0
@@ -218,7 +219,6 @@ async function eachBatch(
       const feeds = Object.fromEntries(session.inputNames.map((name) => [name, batch.feeds[name]]))
       await use(batch, await session.run(feeds))
       done++
-      progress?.(done)
     }
   })
   return done

@@ -42,6 +42,7 @@ export async function openBitPrice(
   const weights = weightsOf(prepared)
   // The model of the last trial, which nearly always is what comes out; one at a time, since a large model's weights are most of the memory.
   let last: { readonly price: number; readonly model: Model } | undefined
+  let judging: (share: number) => void = () => undefined
   const knob: Knob<number> = {
     id: uniform.id,
     start: startPrice(prepared, max, decides),
@@ -50,7 +51,7 @@ export async function openBitPrice(
         last = undefined
         const told = outlook.begin('quantising', `searching, at a price of ${price.toExponential(1)} per bit`)
         last = { price, model: (await quantizeAt(prepared, price, told)).model }
-        outlook.begin('judging')
+        judging = outlook.begin('judging')
       }
       return { model: last.model, steps: [[uniform.id, { lambda: price }]] }
     },
@@ -78,7 +79,7 @@ export async function openBitPrice(
           outlook.expect(trials(left))
           const { model: quantised } = await knob.at(price)
           outlook.expect(trials(left - 1))
-          return verdictOf(quantised)
+          return verdictOf(quantised, judging)
         },
         knob.start,
         weights > largeModel ? precision.large : precision.usual,
