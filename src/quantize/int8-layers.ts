@@ -1,4 +1,4 @@
-/** What is known of a model's layers on integers: their names, the noise that each adds, and which of the runtime's kernels it uses. */
+/** What is known of a model's layers on integers: their names, which stay in float, the noise that each adds, and which of the runtime's kernels it uses. */
 import type { DataHandle } from '../data/handle.ts'
 import { stopIfAborted } from '../errors.ts'
 import { intAttribute, producersOf } from '../graph/walk.ts'
@@ -9,6 +9,8 @@ import { inferShapes } from '../ops/shape.ts'
 import { openSession } from '../runtime/session.ts'
 import { nodeName, planInt8 } from './_plan.ts'
 import { type Calibrated, type Int8Options, quantizeInt8 } from './int8.ts'
+
+export { leftInFloat } from './_plan.ts'
 
 /** How options name the layers that int8 can put on integers, in order. */
 export function layerNames(graph: Graph): string[] {

@@ -12,11 +12,11 @@
  */
 import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'
-import { leftInFloat } from '../quantize/_plan.ts'
 import { pointsOf } from '../quantize/_quantised-points.ts'
 import { expandGrids } from '../quantize/compact.ts'
 import { activationQuantisers, fakeQuantise, weightQuantisers } from '../quantize/fake-quantise.ts'
 import { integerNode } from '../quantize/int8.ts'
+import { leftInFloat } from '../quantize/int8-layers.ts'
 import { checkNodeNames } from '../quantize/node-names.ts'
 import { calibrateValues, prepareForFakes } from '../quantize/prepare-fakes.ts'
 import { learningOptions } from '../train/learning.ts'
