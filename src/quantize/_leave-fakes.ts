@@ -5,9 +5,9 @@ import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import type { Range } from './_histogram.ts'
 import { inputScaleOf, type QuantizedLayer, writeQdq } from './_qdq.ts'
-import { type PointOfLayer, type PointsOptions, pointsOf } from './_quantised-points.ts'
 import type { Levels } from './_signs.ts'
 import type { FakeWeight } from './_weight-quantisers.ts'
+import { type PointOfLayer, type PointsOptions, pointsOf } from './quantised-points.ts'
 
 /** A value between layers and what rounds it. */
 export interface FakeValue {

@@ -17,8 +17,8 @@ import { floats, floatTensor } from '../tensor/dtype.ts'
 import type { Projection, Regime, RegimeParts, StateTensor, Term } from '../train/regime.ts'
 import type { Range } from './_histogram.ts'
 import { type FakeValue, leaveFakes } from './_leave-fakes.ts'
-import { type Points, pointsOf } from './_quantised-points.ts'
 import { type FakeWeight, fakeWeight, type WeightQuantiser, weightQuantisers } from './_weight-quantisers.ts'
+import { type Points, pointsOf } from './quantised-points.ts'
 
 export { weightQuantisers }
 export const activationQuantisers = ['lsq', 'pact', 'straight-through', 'float'] as const

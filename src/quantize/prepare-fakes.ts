@@ -6,8 +6,8 @@ import { collectHistograms } from './_calibrate.ts'
 import { mseRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
 import { nodeName } from './_plan.ts'
-import { type PointsOptions, pointsOf } from './_quantised-points.ts'
 import { withChannelScales } from './int8.ts'
+import { type PointsOptions, pointsOf } from './quantised-points.ts'
 import { settleAll } from './settle-weights.ts'
 
 /** The model with weights and biases as initialisers of their layers and a name for every node; outputs stay the same. */
