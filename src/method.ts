@@ -57,6 +57,8 @@ export interface MethodSpec<T extends OptionTable> {
   readonly id: string
   /** One line for lists. */
   readonly help: string
+  /** Its id in recipes of before. */
+  readonly was?: string
   /** What of the data it looks at, and what it does without; left out where it looks at none. */
   readonly data?: string
   /** It trains: it throws where the context has no training set. */
@@ -70,15 +72,16 @@ export type Method<T extends OptionTable = OptionTable> = ((
   options?: Partial<OptionsOf<T>>,
   context?: Context,
 ) => Promise<Model>) &
-  Pick<MethodSpec<T>, 'id' | 'help' | 'data' | 'trains' | 'options'>
+  Pick<MethodSpec<T>, 'id' | 'was' | 'help' | 'data' | 'trains' | 'options'>
 
 /** Makes a method of its spec: options are filled in and checked before it runs. */
 export function defineMethod<const T extends OptionTable>(spec: MethodSpec<T>): Method<T> {
   const method = async (model: Model, options: Partial<OptionsOf<T>> = {}, context: Context = {}): Promise<Model> =>
     spec.run(model, checkOptions(spec.id, spec.options, options), context)
-  const { id, help, data, trains, options } = spec
+  const { id, was, help, data, trains, options } = spec
   return Object.assign(method, {
     id,
+    ...(was ? { was } : {}),
     help,
     ...(data ? { data } : {}),
     ...(trains ? { trains } : {}),

@@ -21,6 +21,14 @@ describe('methods', () => {
     expect(methods.size).toBe(files.length)
   })
 
+  it('is found by the id that it had in older recipes', () => {
+    for (const method of [...methods.values()].filter(({ was }) => was)) {
+      expect(methods.has(method.was as string)).toBe(false)
+      expect(methodNamed(method.was as string)).toBe(method)
+    }
+    expect(methodNamed('settle-weights').id).toBe('fold-weights')
+  })
+
   it('is found by id, and a mistyped id gets the nearest one', () => {
     expect(methodNamed('magnitude').id).toBe('magnitude')
     expect(() => methodNamed('magnitud')).toThrow(/did you mean "magnitude"\?/)

@@ -13,9 +13,9 @@ export const methods: ReadonlyMap<string, Method> = new Map(
   [simplify, prune, factorize, quantize, retrain].flatMap(Object.values).map((m) => [(m as Method).id, m as Method]),
 )
 
-/** The method of that id. Throws, with the nearest id, where there is none. */
+/** The method of that id, or that had it in recipes of before. Throws, with the nearest id, where there is none. */
 export function methodNamed(id: string): Method {
-  const method = methods.get(id)
+  const method = methods.get(id) ?? [...methods.values()].find(({ was }) => was === id)
   if (method) return method
   throw new Error(
     `method: there is none named "${id}"${didYouMean(id, methods.keys())}; expected ${[...methods.keys()].join(', ')}`,

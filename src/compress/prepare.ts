@@ -11,7 +11,7 @@ import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
 import { dataScorer, randomScorer, type Scorer } from '../search/scorer.ts'
 import { randomRemarks } from '../simplify/remarks.ts'
 import type { SpeedUp } from '../speed-up.ts'
-import { settleTask } from '../task/settle-task.ts'
+import { resolveTask } from '../task/resolve-task.ts'
 import { describeTask, type Task } from '../task/task.ts'
 import type { Settings } from './settings.ts'
 import { type Tidied, tidy } from './tidy.ts'
@@ -59,7 +59,7 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
   const { goal, max, seed, signal } = settings
   const heldBack = holdBack(data, seed)
   const [feeds] = heldBack.data.calibration()
-  const task = await settleTask(model, { told: settings.task, dataset: data.splits.train, feeds })
+  const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
   sayHowJudged(task, settings)
   const scorer = await dataScorer(model, { data, heldBack, task, max })
   const trialOf = await openTrial(model, { data }, { task, max, signal })
@@ -78,7 +78,7 @@ async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: 
   if (goal === 'speed') throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   const random = await randomData(model, seed)
   const [feeds] = random.data.calibration()
-  const task = await settleTask(model, { told: settings.task, feeds })
+  const task = await resolveTask(model, { told: settings.task, feeds })
   sayHowJudged(task, settings)
   searchAgain()
   const search = await openInTurn(tidied, goals[goal], { ...shared, task, data: random.data })

@@ -30,7 +30,7 @@ const tidyings: readonly Tidying[] = [
   { id: 'strip-notes', told: toldOfNotes },
   { id: 'remove-unused', told: removed('removed', 'that nothing reads') },
   { id: 'inline-functions' },
-  { id: 'settle-weights' },
+  { id: 'fold-weights' },
   { id: 'merge-duplicates', told: removed('merged', 'stored again') },
   { id: 'fold-batch-norm' },
 ]

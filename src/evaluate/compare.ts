@@ -8,7 +8,7 @@ import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
-import { settleTask } from '../task/settle-task.ts'
+import { resolveTask } from '../task/resolve-task.ts'
 import type { Task } from '../task/task.ts'
 import { sameBytes } from '../tensor/dtype.ts'
 import { dataWarnings } from './data-warnings.ts'
@@ -123,11 +123,11 @@ export async function compareModels(before: Subject, after: Subject, options: Me
 async function compare(before: Subject, after: Subject, options: MeasureOptions): Promise<Trial> {
   const { data, seed, signal, max = parseMaxLoss('0.5') } = options
   if (data) {
-    const task = options.task ?? (await settleTask(before.model, { dataset: data.splits.test }))
+    const task = options.task ?? (await resolveTask(before.model, { dataset: data.splits.test }))
     return (await openTrial(before.model, { data }, { task, max, signal }))(after.model)
   }
   const random = await randomData(before.model, seed)
-  const task = options.task ?? (await settleTask(before.model, {}))
+  const task = options.task ?? (await resolveTask(before.model, {}))
   const samples = Math.min(64, random.mostSamples)
   return (await openTrial(before.model, { random, samples }, { task, max, signal }))(after.model)
 }

@@ -5,7 +5,7 @@ import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
 import { joinBiases } from './_merge-bias.ts'
-import { settleAll } from './settle-weights.ts'
+import { foldAllWeights } from './fold-weights.ts'
 
 const rng = random(3)
 const draw = (name: string, dims: number[]) =>
@@ -15,7 +15,7 @@ const draw = (name: string, dims: number[]) =>
     Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => rng.normal()),
   )
 
-describe('settleAll', () => {
+describe('foldAllWeights', () => {
   it('stores a weight that nodes compute from constants; the outputs are bit-equal', async () => {
     const before = model({
       nodes: [
@@ -29,7 +29,7 @@ describe('settleAll', () => {
       inputs: [valueInfo('x', 'float32', [5, 4])],
       outputs: [valueInfo('y', 'float32', [5, 3])],
     })
-    const after = await settleAll(before)
+    const after = await foldAllWeights(before)
     expect(after.graph.nodes.map((n) => n.op)).toEqual(['MatMul'])
     expect([...after.graph.initializers.keys()]).toEqual(['turned'])
     const feeds = randomFeeds(before)
@@ -43,7 +43,7 @@ describe('settleAll', () => {
       inputs: [valueInfo('x', 'float32', [2, 2])],
       outputs: [valueInfo('y', 'float32')],
     })
-    expect(await settleAll(before)).toBe(before)
+    expect(await foldAllWeights(before)).toBe(before)
   })
 })
 

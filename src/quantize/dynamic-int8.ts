@@ -17,9 +17,9 @@ import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { contribDomain, withContrib } from './_contrib.ts'
 import { nodeName } from './_plan.ts'
 import { quantizeWeight } from './_qdq.ts'
+import { foldAllWeights } from './fold-weights.ts'
 import { integerNode, withChannelScales } from './int8.ts'
 import { checkNodeNames } from './node-names.ts'
-import { settleAll } from './settle-weights.ts'
 
 const options = {
   reduceRange: {
@@ -48,7 +48,7 @@ export const dynamicInt8 = defineMethod({
       return given
     }
     checkNodeNames(given, settings.excludeNodes, 'dynamic-int8')
-    const model = await settleAll(withChannelScales(given))
+    const model = await foldAllWeights(withChannelScales(given))
     const { graph } = model
     const edit = editGraph(model)
     const writer: Writer = {

@@ -16,8 +16,8 @@ import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { contribDomain, withContrib } from './_contrib.ts'
 import { type Blocks, roundBlocks } from './_int4-blocks.ts'
 import { nodeName } from './_plan.ts'
+import { foldAllWeights } from './fold-weights.ts'
 import { checkNodeNames } from './node-names.ts'
-import { settleAll } from './settle-weights.ts'
 
 const options = {
   blockSize: {
@@ -59,7 +59,7 @@ export const int4 = defineMethod({
     if (Math.log2(blockSize) % 1 !== 0)
       throw new Error(`int4: blockSize is ${blockSize}; expected 16, 32, 64, 128 or 256`)
     checkNodeNames(given, excludeNodes, 'int4')
-    const model = await settleAll(given)
+    const model = await foldAllWeights(given)
     const { found, left } = readers(model, settings)
     const [first, ...more] = left
     if (first)

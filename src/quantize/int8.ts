@@ -23,9 +23,9 @@ import { leftInFloat, nodeName, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
 import { sharedRanges } from './_shared-ranges.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'
+import { foldAllWeights } from './fold-weights.ts'
 import { toIntegerOperators } from './integer-operators.ts'
 import { checkNodeNames } from './node-names.ts'
-import { settleAll } from './settle-weights.ts'
 
 const options = {
   calibration: {
@@ -139,7 +139,7 @@ export async function prepareInt8(model: Model, settings: Int8Options, context: 
   // Folding hands outputs on to other nodes: a node without a name is named now, as options know it by its output.
   const raised = withChannelScales(model)
   const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
-  const settled = foldBatchNorms(joinBiases(foldBatchNorms(await settleAll(withGraph(raised, { nodes })))))
+  const settled = foldBatchNorms(joinBiases(foldBatchNorms(await foldAllWeights(withGraph(raised, { nodes })))))
   const folded = gathersForShuffles(settled)
   if (!settings.equalise || !context.data) return folded
   return equalise(folded, { batches: context.data.calibration(), context, subject: 'int8' })

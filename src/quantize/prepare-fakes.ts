@@ -6,15 +6,15 @@ import { collectHistograms } from './_calibrate.ts'
 import { mseRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
 import { nodeName } from './_plan.ts'
+import { foldAllWeights } from './fold-weights.ts'
 import { withChannelScales } from './int8.ts'
 import { type PointsOptions, pointsOf } from './quantised-points.ts'
-import { settleAll } from './settle-weights.ts'
 
 /** The model with weights and biases as initialisers of their layers and a name for every node; outputs stay the same. */
 export async function prepareForFakes(model: Model): Promise<Model> {
   const raised = constantsStored(withChannelScales(model))
   const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
-  return gathersForShuffles(joinBiases(await settleAll(withGraph(raised, { nodes }))))
+  return gathersForShuffles(joinBiases(await foldAllWeights(withGraph(raised, { nodes }))))
 }
 
 /** Constant nodes of tensors as initialisers, which can be trained. */

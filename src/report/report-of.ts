@@ -26,8 +26,8 @@ export interface ReportOptions
   /** Notes and warnings of before compressing, which come first. */
   readonly notes?: readonly string[]
   readonly warnings?: readonly string[]
-  /** Threads to pack on; this one alone where there are none. */
-  readonly workers?: Workers
+  /** Lends threads to pack on for as long as `use` takes; by default there are none but this. They are gone while speed is measured. */
+  readonly withWorkers?: <T>(use: (workers: Workers | undefined) => Promise<T>) => Promise<T>
 }
 
 type Part = 'rows' | 'original' | 'measuring'
@@ -58,20 +58,20 @@ export function msToReport(model: Model, options: ReportOptions, goal: Goal): nu
  */
 export async function reportOf(result: Compressed, options: ReportOptions = {}): Promise<Report> {
   const { model, written, original, goal, seed, packMode, data, calibration } = result.from
-  const { workers, signal, names = ['original', 'compressed'], fileBytes = original.byteLength } = options
+  const { signal, names = ['original', 'compressed'], fileBytes = original.byteLength } = options
   const outlook = new Outlook(partsAhead(model, options, goal), options.progress)
-  const rows = await constantRows(result.floatForm, result.model, {
-    ...result,
-    workers,
-    progress: outlook.begin('rows', 'measuring packed bytes per layer'),
-  })
-  const before = await packedSizeOn(written, {
-    mode: packMode,
-    workers,
-    progress: outlook.begin('original', 'packing the original, to compare'),
+  const { withWorkers = (use) => use(undefined) } = options
+  const { rows, packedBytes } = await withWorkers(async (workers) => {
+    const rows = await constantRows(result.floatForm, result.model, {
+      ...result,
+      workers,
+      progress: outlook.begin('rows', 'measuring packed bytes per layer'),
+    })
+    const progress = outlook.begin('original', 'packing the original, to compare')
+    return { rows, packedBytes: await packedSizeOn(written, { mode: packMode, workers, progress }) }
   })
   const { speedUp, trial, ...comparison } = await compareModels(
-    { name: names[0], model, onnx: original, packedBytes: before },
+    { name: names[0], model, onnx: original, packedBytes },
     {
       name: names[1],
       model: withInputShapes(result.model, inputShapesOf(model)),

@@ -78,6 +78,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
     writtenInputs: inputShapesOf(asFiled),
     signal,
   }
+  const withWorkers: ReportOptions['withWorkers'] = (use) => withPool({ bytes: fileBytes }, use)
   const reportOptions: ReportOptions = {
     names: [basename(path), basename(flags.output)],
     fileBytes,
@@ -96,12 +97,10 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
     ],
     (done, what) => io.progress(done, what),
   )
-  const { result, made } = await withPool({ bytes: fileBytes }, async (workers) => {
-    const progress = outlook.begin('compressing', 'tidying')
-    const result = await compress(model, { ...compressOptions, progress, workers })
-    const reporting = outlook.begin('reporting', 'measuring packed bytes per layer')
-    return { result, made: await reportOf(result, { ...reportOptions, progress: reporting, workers }) }
-  })
+  const progress = outlook.begin('compressing', 'tidying')
+  const result = await withWorkers((workers) => compress(model, { ...compressOptions, progress, workers }))
+  const reporting = outlook.begin('reporting', 'measuring packed bytes per layer')
+  const made = await reportOf(result, { ...reportOptions, progress: reporting, withWorkers })
   const report = withoutFolders(made, data?.spec.data)
   const files = await writeResults(names, { ...result, report })
   // That the limit is broken is the first line, and the first warning of the page.

@@ -19,7 +19,7 @@ import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
 import type { AnswerScore } from '../../task/answer-tally.ts'
 import { judgedModel } from '../../task/judged-model.ts'
-import { settleTask } from '../../task/settle-task.ts'
+import { resolveTask } from '../../task/resolve-task.ts'
 import { accuracyInWords, describeTask, labelledOutput, type OutputKind, type Task } from '../../task/task.ts'
 import {
   compareSizesOption,
@@ -152,7 +152,7 @@ async function latencyAlone(
 function taskOf(model: Model, { data, told }: { data: BoundData; told?: string }): Promise<Task> {
   const { batcher, splits } = data
   const [{ feeds }] = fedBatches(batcher, splits.test, 32)
-  return settleTask(model, { told, dataset: splits.test, feeds })
+  return resolveTask(model, { told, dataset: splits.test, feeds })
 }
 
 interface OutputScore extends AnswerScore {

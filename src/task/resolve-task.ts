@@ -7,7 +7,7 @@ import { guessTask } from './guess.ts'
 import { judgedModel } from './judged-model.ts'
 import { parseTask, type Task } from './task.ts'
 
-export interface SettleOptions {
+export interface ResolveOptions {
   /** The words of `--task`. */
   readonly told?: string
   readonly dataset?: Dataset
@@ -15,7 +15,7 @@ export interface SettleOptions {
   readonly feeds?: Feeds
 }
 
-export async function settleTask(model: Model, { told, dataset, feeds }: SettleOptions): Promise<Task> {
+export async function resolveTask(model: Model, { told, dataset, feeds }: ResolveOptions): Promise<Task> {
   const first = guessTask(model, { dataset })
   const judged = first.outputs.some((o) => o.kind !== 'ignored')
   const seen =

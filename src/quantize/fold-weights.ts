@@ -3,7 +3,7 @@
  * low-rank side path W + A·B, a quantiser and its inverse around float weights, a constant scale.
  *
  * ONNX Runtime computes them, once. Tensors that are only rearranged or of another type stay as they are stored, and so
- * do integers; and nothing is settled that would make the file larger, such as the two forms of a shared table.
+ * do integers; and nothing is stored that would make the file larger, such as the two forms of a shared table.
  */
 import { valueInfo } from '../graph/build.ts'
 import { constantsOf } from '../graph/constants.ts'
@@ -17,8 +17,9 @@ import { inferShapes } from '../ops/shape.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import { bytesOf, type DataType, isFloat } from '../tensor/dtype.ts'
 
-export const settleWeights = defineMethod({
-  id: 'settle-weights',
+export const foldWeights = defineMethod({
+  id: 'fold-weights',
+  was: 'settle-weights',
   help: 'stores the values of weights that nodes compute from constants alone; outputs stay the same',
   options: {},
   async run(model) {
@@ -29,16 +30,16 @@ export const settleWeights = defineMethod({
       return nodes.some((n) => !movers.has(n.op)) && !tensors.some((t) => integers.has(t))
     }
     const tensors = await computed(model, computedInputs(model.graph, parameterPlaces).filter(isWorthIt))
-    let settled = model
+    let folded = model
     for (const tensor of tensors) {
-      const next = withStored(settled, [tensor])
-      if (storedBytes(next) <= storedBytes(settled)) settled = next
+      const next = withStored(folded, [tensor])
+      if (storedBytes(next) <= storedBytes(folded)) folded = next
     }
-    return settled
+    return folded
   },
 })
 
-/** Nodes that rearrange a stored tensor, or change its type: it is found behind them, and needs no settling. */
+/** Nodes that rearrange a stored tensor, or change its type: it is found behind them, and can remain as it is. */
 const movers = new Set([
   ...['Identity', 'Cast', 'Transpose', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Slice', 'Split', 'Concat'],
   ...['Constant', 'Shape'],
@@ -51,7 +52,7 @@ function integerWeights(model: Model): Set<Tensor> {
 }
 
 /** Every weight and bias of the main graph's convolutions and products stored plainly, for what reads only such. */
-export async function settleAll(model: Model): Promise<Model> {
+export async function foldAllWeights(model: Model): Promise<Model> {
   const places = (node: Node): number[] => (plainLayers.has(node.op) && !node.domain ? [1, 2] : [])
   return withStored(model, await computed(model, computedInputs(model.graph, places)))
 }

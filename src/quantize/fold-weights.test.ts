@@ -4,14 +4,14 @@ import { constantsOf } from '../graph/constants.ts'
 import { storedBytes } from '../graph/walk.ts'
 import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
 import { weightWays } from '../testing/weight-ways.ts'
-import { settleWeights } from './settle-weights.ts'
+import { foldWeights } from './fold-weights.ts'
 
-describe('settle-weights', () => {
+describe('fold-weights', () => {
   it.each(['a quantiser of float weights', 'weight normalisation', 'a low-rank side, merged', 'a constant scale'])(
     '%s',
     async (name) => {
       const { model } = weightWays[name]()
-      const after = await settleWeights(model)
+      const after = await foldWeights(model)
       expect(storedBytes(after)).toBeLessThanOrEqual(storedBytes(model))
       const direct = constantsOf(after).filter((c) => c.role === 'weight')
       expect(direct.every((c) => c.uses.every((u) => u.direct))).toBe(true)
@@ -24,7 +24,7 @@ describe('settle-weights', () => {
     'leaves what is only rearranged: %s',
     async (name) => {
       const { model } = weightWays[name]()
-      expect(await settleWeights(model)).toBe(model)
+      expect(await foldWeights(model)).toBe(model)
     },
   )
 })
