@@ -61,6 +61,8 @@ function realPath(name: string): string {
 export function checkEndings(table: OptionTable, options: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(table).flatMap(([name, def]) => {
     const file = options[name]
+    // With a layout the output is a folder.
+    if (name === 'output' && options.for !== undefined) return []
     if (def.type !== 'string' || !def.writes || typeof file !== 'string') return []
     return checkEnding(file, def.writes) ?? []
   })

@@ -314,18 +314,20 @@ function confine(folder: string, location: string): string {
 export interface SaveOptions {
   /** From this many bytes of tensors on, they go to a file of their own; default 2 GB, near protobuf's limit. */
   readonly externalFromBytes?: number
+  /** What is added to the file's name for that file; default `.data`. */
+  readonly dataEnding?: string
 }
 
 /** Saves a model, its tensors in `<name>.data` beside it where they are over 2 GB. Returns the files written. */
 export async function saveModel(path: string, model: Model, options: SaveOptions = {}): Promise<string[]> {
-  const { externalFromBytes = 2e9 } = options
+  const { externalFromBytes = 2e9, dataEnding = '.data' } = options
   let tensorBytes = 0
   for (const { tensor } of tensorsOf(model)) tensorBytes += byteLengthOf(tensor.dtype, sizeOf(tensor.dims))
   if (tensorBytes < externalFromBytes) {
     await writeFileAtomic(path, writeModelChunks(model).model.chunks)
     return [path]
   }
-  const location = `${basename(path)}.data`
+  const location = `${basename(path)}${dataEnding}`
   const written = writeModelChunks(model, { external: { location, minBytes: 1024 } })
   const dataPath = join(dirname(path), location)
   await writeFileAtomic(dataPath, written.external!.chunks)

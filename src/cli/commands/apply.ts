@@ -2,14 +2,14 @@
 import { dataHandle } from '../../data/handle.ts'
 import type { Method } from '../../method.ts'
 import { methodNamed, methods } from '../../methods.ts'
-import { saveModel } from '../../node/files.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { type CliCommand, type Invocation, outputOption, taskOption, threadsOption } from '../command.ts'
 import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../data-options.ts'
 import { openToWork } from '../inputs.ts'
+import { layoutOption, plannedOutputs, saveFor } from '../layout.ts'
 import { taskOf } from '../train-model.ts'
 
-const resultOption = outputOption('the result (.onnx)', '.onnx')
+const resultOption = { ...outputOption('the result (.onnx)', '.onnx'), ...layoutOption } as const
 
 const feedOptions = {
   ...dataOptions,
@@ -50,7 +50,7 @@ async function apply(
   { io, signal }: Invocation,
 ): Promise<void> {
   const flags = given as Given
-  const original = openToWork(path, { outputs: [flags.output] })
+  const original = openToWork(path, { outputs: plannedOutputs(path, flags) })
   const model = shapedModel(original, flags)
   const data = method.data ? await bindData(model, flags, io, signal) : undefined
   if (method.trains && !data) throw new Error(`apply: ${method.id} trains, and there is no data; expected --data SPEC`)
@@ -68,7 +68,7 @@ async function apply(
     progress: io.progress,
     warn: (message) => warnings.push(message),
   })
-  const files = await saveModel(flags.output, asGiven(result, original))
+  const files = await saveFor(asGiven(result, original), path, flags)
   io.finish()
   const step = [method.id, options]
   const text = [...warnings.map((w) => `warning: ${w}`), ...files.map((file) => `wrote ${file}`)].join('\n')

@@ -2,15 +2,17 @@
 
 import { dataHandle } from '../../data/handle.ts'
 import { randomData, randomSpec } from '../../evaluate/random-data.ts'
-import { readFileBytes, saveModel, writeFileAtomic } from '../../node/files.ts'
+import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { parseRecipe, runSteps } from '../../recipe.ts'
 import { defineCommand, type Invocation, outputOption, threadsOption } from '../command.ts'
 import { bindSpec } from '../data-options.ts'
 import { openAny } from '../inputs.ts'
+import { layoutOption, plannedOutputs, saveFor } from '../layout.ts'
 
 const options = {
   ...outputOption('the result (.onnx)', '.onnx'),
+  ...layoutOption,
   data: {
     type: 'string',
     optional: true,
@@ -32,7 +34,7 @@ async function runRecipe(
   { io, signal }: Invocation,
 ): Promise<void> {
   const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
-  const { model, onnx } = openAny(path, { outputs: [flags.output], inputs: [recipePath] })
+  const { model, onnx } = openAny(path, { outputs: plannedOutputs(path, flags), inputs: [recipePath] })
   const { calibration, seed } = recipe
   const random =
     calibration?.data === randomSpec && !flags.data ? await randomData(model, seed, calibration) : undefined
@@ -53,8 +55,9 @@ async function runRecipe(
       : {}),
   })
   // A recipe without steps stands for the original file, as it is.
-  if (recipe.steps.length === 0) await writeFileAtomic(flags.output, onnx)
-  const files = recipe.steps.length === 0 ? [flags.output] : await saveModel(flags.output, result)
+  const isAsItIs = recipe.steps.length === 0 && flags.for === undefined
+  if (isAsItIs) await writeFileAtomic(flags.output, onnx)
+  const files = isAsItIs ? [flags.output] : await saveFor(result, path, flags)
   io.finish()
   io.result([...warnings.map((w) => `warning: ${w}`), ...files.map((f) => `wrote ${f}`)].join('\n'), {
     recipe: recipePath,
