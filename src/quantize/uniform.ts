@@ -9,23 +9,17 @@
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
 
-import { behindCut } from '../calibrate/behind-cut.ts'
 import { blocksOf, type Moments, maxBlock } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
-import type { DataHandle, InputGroup } from '../data/handle.ts'
 import { stopIfAborted } from '../errors.ts'
-import { withInputShapes } from '../graph/input-shapes.ts'
-import { replaceTensors, type WeightTensor } from '../graph/weights.ts'
-import { inspectModel } from '../inspect.ts'
-import { type Context, defineMethod, type Feeds } from '../method.ts'
+import type { WeightTensor } from '../graph/weights.ts'
+import { type Context, defineMethod } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { Outlook } from '../progress.ts'
 import { widenWeights } from '../simplify/widen-weights.ts'
-import { divergenceFrom } from '../task/divergence.ts'
-import { guessTask } from '../task/guess.ts'
-import { judgedModel } from '../task/judged-model.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import { inOrder, type Workers } from '../workers.ts'
+import { measuredAlone } from './_measured-alone.ts'
 import { factorOf, type LayerFactor, type LayerPlan, quantizeModel, toQuantize } from './_quantize-layers.ts'
 import { maxLevel, quantizeWeights } from './quantize-weights.ts'
 
@@ -214,10 +208,6 @@ export function quantizeAt(
 
 /** About the price at which sensitivities are measured: they depend on it little, but noise far coarser saturates. */
 const referencePrice = 2e-8
-/** The calibration samples that sensitivities are measured on. */
-const sensitivitySamples = 256
-/** Multiply-adds that measuring all sensitivities on random inputs may take, were whole models run: a minute or two. */
-const sensitivityCost = 2e12
 /** The step that a costly layer's sensitivity is measured at, of the root mean square of its weights: noise of 1/200 of their power. */
 const onlyStep = 0.25
 
@@ -232,16 +222,7 @@ async function measureSensitivity(
   factors: ReadonlyMap<string, LayerFactor>,
   context: Context,
 ): Promise<Map<string, number>> {
-  const { task = guessTask(model) } = context
-  const { batches, groups, once } = sensitivityInputs(model, layers.length, context)
-  const judged = judgedModel(model, task)
-  const behind = behindCut(judged, batches, { subject: 'uniform', signal: context.signal })
-  const outputsOf = async (changed: Model): Promise<Feeds[]> => {
-    const made: Feeds[] = []
-    await behind.run(changed, (outputs) => void made.push(outputs))
-    return made
-  }
-  const divergenceOf = divergenceFrom(await outputsOf(judged), task, groups)
+  const { once, ...alone } = await measuredAlone(model, { count: layers.length, context, subject: 'uniform' })
   const sensitivity = new Map<string, number>()
   const sizeOfWeights = (layer: Layer): number => Math.sqrt(meanSquare(floats(layer.weight.tensor))) || 1
   const quantizedAt = (layer: Layer, step: number) =>
@@ -255,10 +236,10 @@ async function measureSensitivity(
   for await (const coarse of first) {
     const layer = layers[measured++]
     const { name, tensor } = layer.weight
-    await behind.moveTo(layer.weight)
+    await alone.moveTo(layer.weight)
     const measure = async ({ values, error }: typeof coarse): Promise<number> => {
       const quantized = floatTensor(tensor.name, tensor.dims, values)
-      const divergence = divergenceOf(await outputsOf(replaceTensors(judged, new Map([[tensor, quantized]]))))
+      const divergence = await alone.divergence(tensor, quantized)
       // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.
       const floor = 1e-12 / Math.max(1e-30, error)
       return Math.max(error > 0 ? divergence / error : 0, floor, 1e-12)
@@ -272,38 +253,4 @@ async function measureSensitivity(
     context.progress?.(measured / layers.length, 'measuring sensitivity')
   }
   return sensitivity
-}
-
-/** The batches that sensitivities are measured on, their ranges where they are random, and whether one pass must do. */
-function sensitivityInputs(
-  model: Model,
-  layers: number,
-  { data }: Context,
-): { batches: Feeds[]; groups?: InputGroup[]; once: boolean } {
-  const { calibration, groups } = data as DataHandle
-  const all = calibration()
-  if (!groups) return { batches: firstSamples(all, sensitivitySamples), once: false }
-  const batches = [...all]
-  const { totals } = inspectModel(
-    withInputShapes(model, new Map(Object.entries(batches[0] ?? {}).map(([n, v]) => [n, v.dims]))),
-  )
-  const affordable = Math.floor(sensitivityCost / (2 * layers * Math.max(1, totals.macs ?? 0, totals.params)))
-  if (affordable >= batches.length) return { batches, groups: [...groups], once: false }
-  // What an output varies by shows from two samples on.
-  const least = Object.values(batches[0] ?? {})[0]?.dims[0] === 1 ? 2 : 1
-  const perGroup = Math.max(least, Math.floor((2 * affordable) / new Set(groups).size))
-  const chosen = groups.flatMap((g, b) => (groups.slice(0, b).filter((o) => o === g).length < perGroup ? [b] : []))
-  return { batches: chosen.map((b) => batches[b]), groups: chosen.map((b) => groups[b]), once: true }
-}
-
-/** Whole batches until there are enough samples (batches without a leading axis count as one). */
-function firstSamples(batches: Iterable<Feeds>, count: number): Feeds[] {
-  const taken: Feeds[] = []
-  let samples = 0
-  for (const feeds of batches) {
-    taken.push(feeds)
-    samples += Object.values(feeds)[0]?.dims[0] ?? 1
-    if (samples >= count) break
-  }
-  return taken
 }
