@@ -29,8 +29,9 @@ const layers: Readonly<Record<string, string>> = {
   train: 'data formats grad graph onnx ops runtime simplify task tensor',
   // Training under quantisation is a regime that needs what quantisers know of a graph.
   quantize: 'calibrate channels data formats graph inspect.ts ops runtime simplify task tensor train',
-  prune: 'calibrate channels data formats grad graph inspect.ts onnx ops runtime simplify task tensor train',
   evaluate: 'data graph inspect.ts ops runtime task tensor',
+  // A budget of latency is measured.
+  prune: 'calibrate channels data evaluate formats grad graph inspect.ts onnx ops runtime simplify task tensor train',
   // Layers are timed beside their factors.
   factorize: 'calibrate evaluate graph ops runtime simplify tensor',
   // Methods that train further.

@@ -105,6 +105,20 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  multiple: () => {
+    const r = result('multiple')
+    const [first] = Object.values<Json[]>(r?.rows ?? {})
+    return (
+      r &&
+      table(
+        ['network', ...first.map(({ multiple }) => (multiple ? `multiples of ${multiple}` : 'default'))],
+        Object.entries<Json[]>(r.rows).map(([name, rows]) => [
+          name,
+          ...rows.map(({ macsRatio, speedUp }) => `**${speedUp.median.toFixed(2)} x** of ${macsRatio.toFixed(2)} x`),
+        ]),
+      )
+    )
+  },
   'compress-without-data': () => {
     const r = result('compress-without-data')
     return (

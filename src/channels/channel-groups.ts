@@ -50,6 +50,8 @@ export interface ChannelRoom {
   readonly model: Model
   readonly view: ChannelView
   readonly groups: readonly ChannelGroup[]
+  /** The unit of each place along an axis of a value; -1 where it is of another group. */
+  unitsAlong(group: ChannelGroup, axis: Axis): Int32Array
 }
 
 /** A model made ready for removing channels. `model` and `view` are of its main graph. */
@@ -95,6 +97,7 @@ export function openChannels(given: Model, options: ChannelOptions = {}): Opened
   return {
     model: main.model,
     view: main.view,
+    unitsAlong: main.unitsAlong,
     groups,
     parts: rooms.flatMap((room) => room.parts),
     rooms,
@@ -137,6 +140,7 @@ function openRoom(given: Model, options: ChannelOptions, nameOf: (name: string) 
   const view = channelsOf(model, options)
   const classOf = channelClasses(view)
   const groups = groupsOf(view, classOf).map((g) => ({ ...g, group: { ...g.group, name: nameOf(g.group.name) } }))
+  const unitsOf = new Map(groups.map((g) => [g.group, new Map(g.classes.map((c, unit) => [c, unit]))]))
   const marksOf = (units: ReadonlyMap<string, Iterable<number>>): Uint8Array => {
     const gone = new Uint8Array(view.total)
     for (const { group, classes } of groups) for (const unit of units.get(group.name) ?? []) gone[classes[unit]] = 1
@@ -157,6 +161,11 @@ function openRoom(given: Model, options: ChannelOptions, nameOf: (name: string) 
       return shufflesForGathers(removeChannels(view, keep), shuffles)
     },
     whole: () => shufflesForGathers(model, shuffles),
+    unitsAlong(group, axis) {
+      const unitOf = unitsOf.get(group)
+      const { start, count } = view.range(axis)
+      return Int32Array.from(classOf.subarray(start, start + count), (c) => unitOf?.get(c) ?? -1)
+    },
   }
 }
 

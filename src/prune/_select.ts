@@ -12,7 +12,7 @@ import type { Model, Tensor } from '../model.ts'
 import type { OptionsOf } from '../options.ts'
 import { dataTypes, floats, sizeOf } from '../tensor/dtype.ts'
 import { lowerBound } from '../tensor/search.ts'
-import { type Pool, poolFilters, spreadFilters } from './_units.ts'
+import { type Pool, poolUnits, spreadUnits, unitKinds } from './_units.ts'
 
 /** The options of every method that ranks weights by a score. */
 export const selectOptions = {
@@ -38,9 +38,16 @@ export const selectOptions = {
   exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
   unit: {
     type: 'choice',
-    of: ['element', 'filter'],
+    of: unitKinds,
     default: 'element',
-    help: 'what is zeroed at once: single weights, or all weights of an output channel',
+    help: 'what is zeroed at once: single weights, all of an output channel, kernels between two channels, or every so-manieth place in the kernels of an input channel',
+  },
+  stride: {
+    type: 'number',
+    default: 2,
+    min: 2,
+    integer: true,
+    help: 'with unit stride: how far apart the places inside a kernel are that go together',
   },
 } as const
 
@@ -70,13 +77,11 @@ export function pruneBy<O>(subject: string, score: Score<O>) {
     if (weights.length === 0) return model
     const scored = await score({ model, weights }, options, context)
     const { scores, pool = 'mean', remove = (i, mask) => zeroed(weights[i].tensor, mask) } = scored
-    const isByFilter = options.unit === 'filter'
-    const marked = select(
-      weights,
-      isByFilter ? weights.map((w, i) => poolFilters(w, scores[i], pool)) : scores,
-      options,
-    )
-    const masks = isByFilter ? weights.map((w, i) => spreadFilters(w, marked[i])) : marked
+    const { unit: kind, stride } = options
+    const isSingle = kind === 'element'
+    const pooled = isSingle ? scores : weights.map((w, i) => poolUnits(w, scores[i], { kind, stride, pool }))
+    const marked = select(weights, pooled, options)
+    const masks = isSingle ? marked : weights.map((w, i) => spreadUnits(w, marked[i], { kind, stride }))
     return replaceTensors(model, new Map(weights.map(({ tensor }, i) => [tensor, remove(i, masks[i])])))
   }
 }

@@ -1,7 +1,6 @@
 /**
  * What is removed together: scores of single weights pooled by the unit that they belong to, and marks of units spread back
- * to weights. Of a filter (all weights of an output channel) the mean score counts, or the root of the mean square, so that
- * filters of different sizes compare.
+ * to weights. Of a unit the mean score counts, or the root of the mean square, so that units of different sizes compare.
  */
 import type { WeightTensor } from '../graph/weights.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
@@ -25,25 +24,71 @@ export function addSizes(sums: Float64Array, values: Float32Array, { count, inne
   }
 }
 
-/** A score for each filter of a weight, of the scores of its elements. */
-export function poolFilters({ tensor, outputAxis = 0 }: WeightTensor, scores: Float32Array, pool: Pool): Float32Array {
-  const places = along(tensor.dims, outputAxis)
-  const sums = new Float64Array(places.count)
-  addSizes(sums, scores, places, pool)
-  return Float32Array.from(sums, (s) => {
-    const mean = (s * places.count) / scores.length
-    return pool === 'mean' ? mean : Math.sqrt(mean)
-  })
+/**
+ * What is zeroed at once (Anwar et al. 2015, arXiv:1512.08571): a filter is all weights of an output channel, which makes one
+ * feature map; a kernel those between one input and one output channel; a stride every so-manieth place inside the kernels of an
+ * input channel, of all outputs alike, so that the patches that a product multiplies become shorter. A dense layer's kernels
+ * are single weights, its strides the weights of an input.
+ */
+export const unitKinds = ['element', 'filter', 'kernel', 'stride'] as const
+export type UnitKind = (typeof unitKinds)[number]
+
+interface UnitsOf {
+  readonly count: number
+  of(element: number): number
 }
 
-/** Marks of filters as marks of their elements. */
-export function spreadFilters({ tensor, outputAxis = 0 }: WeightTensor, mask: Uint8Array): Uint8Array {
-  const { count, inner } = along(tensor.dims, outputAxis)
-  return Uint8Array.from({ length: sizeOf(tensor.dims) }, (_, i) => mask[Math.floor(i / inner) % count])
+/** The units of a weight, numbered from 0. */
+function unitsOf({ tensor: { dims }, outputAxis = 0 }: WeightTensor, kind: UnitKind, stride: number): UnitsOf {
+  const taps = sizeOf(dims.slice(2))
+  switch (kind) {
+    case 'element':
+      return { count: sizeOf(dims), of: (i) => i }
+    case 'filter': {
+      const { count, inner } = along(dims, outputAxis)
+      return { count, of: (i) => Math.floor(i / inner) % count }
+    }
+    case 'kernel':
+      return { count: sizeOf(dims) / taps, of: (i) => Math.floor(i / taps) }
+    case 'stride': {
+      const { count, inner } = along(dims, outputAxis === 0 ? 1 : 0)
+      const each = Math.min(stride, taps)
+      return { count: count * each, of: (i) => (Math.floor(i / inner) % count) * each + ((i % taps) % each) }
+    }
+  }
+}
+
+/** Every so-manieth place inside a kernel is a unit of strides, unless more is said. */
+const usualStride = 2
+
+/** A score for each unit of a weight, of the scores of its elements. */
+export function poolUnits(
+  weight: WeightTensor,
+  scores: Float32Array,
+  { kind, pool, stride = usualStride }: { readonly kind: UnitKind; readonly pool: Pool; readonly stride?: number },
+): Float32Array {
+  const { count, of } = unitsOf(weight, kind, stride)
+  const sums = new Float64Array(count)
+  const sizes = new Float64Array(count)
+  for (let i = 0; i < scores.length; i++) {
+    sums[of(i)] += pool === 'mean' ? Math.abs(scores[i]) : scores[i] ** 2
+    sizes[of(i)]++
+  }
+  return Float32Array.from(sums, (s, u) => (pool === 'mean' ? s / sizes[u] : Math.sqrt(s / sizes[u])))
+}
+
+/** Marks of units as marks of their elements. */
+export function spreadUnits(
+  weight: WeightTensor,
+  mask: Uint8Array,
+  { kind, stride = usualStride }: { readonly kind: UnitKind; readonly stride?: number },
+): Uint8Array {
+  const { of } = unitsOf(weight, kind, stride)
+  return Uint8Array.from({ length: sizeOf(weight.tensor.dims) }, (_, i) => mask[of(i)])
 }
 
 /** The share of all filters that are zero. */
 export function zeroFilterShare(weights: readonly WeightTensor[]): number {
-  const sizes = weights.flatMap((w) => [...poolFilters(w, floats(w.tensor), 'mean')])
+  const sizes = weights.flatMap((w) => [...poolUnits(w, floats(w.tensor), { kind: 'filter', pool: 'mean' })])
   return sizes.filter((v) => v === 0).length / Math.max(1, sizes.length)
 }

@@ -175,14 +175,19 @@ describe('channels', () => {
   it('keeps what is excluded or kept, one channel at least, and multiples', async () => {
     const net = uNet()
     const sizes = async (options: Parameters<typeof channels>[1]): Promise<number[]> => {
-      const { initializers } = (await channels(net, options)).graph
+      const { initializers } = (await channels(net, { multiple: 1, ...options })).graph
       return ['c0.w', 'c1.w', 'c4.w'].map((name) => initializers.get(name)!.dims[0])
     }
     expect(await sizes({ sparsity: 1 })).toEqual([1, 1, 1])
     expect(await sizes({ sparsity: 1, exclude: ['c4.b'] })).toEqual([1, 1, 16])
     expect(await sizes({ sparsity: 0.6, multiple: 4 })).toEqual([4, 4, 8])
+    // A quarter of 8 and of 16.
+    expect(await sizes({ sparsity: 0.6, multiple: 0 })).toEqual([4, 4, 8])
+    expect(await sizes({ sparsity: 1, multiple: 0 })).toEqual([2, 2, 4])
     expect(await sizes({ sparsity: 1, minChannels: 3 })).toEqual([3, 3, 3])
-    const kept = (await channels(net, { sparsity: 1, keep: ['c0.w:2', 'c0.w:5'] })).graph.initializers.get('c0.w')!
+    const kept = (await channels(net, { sparsity: 1, multiple: 1, keep: ['c0.w:2', 'c0.w:5'] })).graph.initializers.get(
+      'c0.w',
+    )!
     const before = floats(net.graph.initializers.get('c0.w')!)
     expect([...floats(kept)]).toEqual([...before.subarray(2 * 27, 3 * 27), ...before.subarray(5 * 27, 6 * 27)])
     await expect(sizes({ exclude: ['c0.x'] })).rejects.toThrow('channels: exclude names "c0.x"')

@@ -4,7 +4,8 @@
  *
  * A unit is one channel with all that residuals, concatenations, splits, shuffles, depthwise and grouped convolutions tie it to.
  * Of each group of coupled layers round(sparsity * units) are removed, or of all groups together. With `budget`, so many are
- * removed that this share of the multiply-adds, parameters or bytes is. What an input, an output or an operator without a
+ * removed that this share of the multiply-adds, parameters, bytes or latency is. Latency is measured, in turn with that of the
+ * network before, so what goes depends on the machine; a warning says how to remove the same anywhere. What an input, an output or an operator without a
  * rule needs is kept, and a warning names it.
  *
  * Units are ranked by
@@ -43,7 +44,7 @@ const options = {
     type: 'choice',
     of: budgets,
     default: 'channels',
-    help: 'what sparsity is a share of: channels, multiply-adds, parameters or stored bytes',
+    help: 'what sparsity is a share of: channels, multiply-adds, parameters, stored bytes, or the latency that ONNX Runtime takes on this machine',
   },
   scope: {
     type: 'choice',
@@ -84,10 +85,10 @@ const options = {
   minChannels: { type: 'number', default: 1, min: 1, integer: true, help: 'channels that each group keeps at least' },
   multiple: {
     type: 'number',
-    default: 1,
-    min: 1,
+    default: 0,
+    min: 0,
     integer: true,
-    help: 'the number of channels that a group keeps is rounded up to a multiple of this',
+    help: 'the number of channels that a group keeps is rounded up to a multiple of this; 0: of 16, where kernels are fastest, and of less in groups of fewer than 64',
   },
   overNormalised: {
     type: 'boolean',
@@ -122,7 +123,7 @@ export const channels = defineMethod({
         context,
         isFirst: round === 0,
       })
-      const units = unitsWithin(opened, groups, { ...given, sparsity, scores, vetoed })
+      const units = await unitsWithin(opened, groups, { ...given, sparsity, scores, vetoed }, context)
       const small = opened.without(units)
       if (small !== now) now = await repair(opened, small, units)
       keep = keep.map((text) => movedUp(text, units))

@@ -3,7 +3,8 @@
  *
  * With n weights competing, exactly round(sparsity * n) are zero afterwards; weights that were zero already count.
  * By quality (Han's threshold) a weight is removed where |w| < quality * standard deviation of its tensor.
- * By filter, whole slices of the output axis are zeroed by their L1 or L2 norm; the tensor keeps its shape.
+ * By filter, kernel or stride (Anwar et al. 2015, arXiv:1512.08571) all weights of a unit are zeroed by their L1 or L2 norm; the
+ * tensor keeps its shape.
  */
 import type { WeightTensor } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
@@ -22,13 +23,13 @@ export const magnitude = defineMethod({
       max: 100,
       help: 'above 0: zeroes |w| below this many standard deviations of the tensor, instead of sparsity and scope',
     },
-    norm: { type: 'choice', of: ['l1', 'l2'], default: 'l2', help: 'how a filter is measured' },
+    norm: { type: 'choice', of: ['l1', 'l2'], default: 'l2', help: 'how a unit is measured' },
   },
   run(model, options, context) {
     const { sparsities, quality, unit } = options
     if (Object.keys(sparsities).length > 0 && quality > 0)
       throw new Error('magnitude: sparsities and quality are both given; expected one of them')
-    if (unit === 'filter' && quality > 0)
+    if (unit !== 'element' && quality > 0)
       throw new Error('magnitude: quality is a threshold on single weights; expected unit element with it')
     if (quality === 0) return bySize(model, options, context)
     const shares = sharesBelow(competingWeights(model, 'magnitude', options), quality)
