@@ -37,9 +37,8 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   for (let attempt = 1; ; attempt++) {
     const found = await search.find((m, share, tell) => scorer.verdictOf(m, tightness * share, tell))
     const made = await encode(found, prepared, { model, settings })
-    const judging = outlook.begin('judging', 'judging the result')
-    const decoded = await unpackOnnxOn(made.packed, workers)
-    const trial = await trialOf(readModel(decoded), judging)
+    const decoded = await unpackOnnxOn(made.packed, { workers, progress: outlook.begin('unpacking', 'unpacking') })
+    const trial = await trialOf(readModel(decoded), outlook.begin('judging', 'judging the result'))
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
       tightness *= Math.min(0.85 ** attempt, 0.9 / spent)

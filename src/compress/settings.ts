@@ -42,7 +42,7 @@ export interface Settings extends Omit<CompressOptions, keyof CompressTable | 'p
   readonly warn: (message: string) => void
 }
 
-export type Part = 'tidying' | 'running the model' | 'searching' | 'packing' | 'judging'
+export type Part = 'tidying' | 'running the model' | 'searching' | 'packing' | 'unpacking' | 'judging'
 
 export function partsAhead(costs: CompressCosts): Piece<Part>[] {
   return [
@@ -54,9 +54,10 @@ export function partsAhead(costs: CompressCosts): Piece<Part>[] {
 }
 
 /** What comes after each search. */
-export function partsAfterSearch({ packing, proving }: CompressCosts): Piece<Part>[] {
+export function partsAfterSearch({ packing, unpacking, proving }: CompressCosts): Piece<Part>[] {
   return [
     { kind: 'packing', cost: packing },
+    { kind: 'unpacking', cost: unpacking },
     { kind: 'judging', cost: proving },
   ]
 }

@@ -10,6 +10,6 @@ export type { Matrix, MatrixFormat, MatrixStatistics, OpenedMatrix, OpenOptions 
 export { openMatrix } from '../formats/matrix/open.ts'
 export { type MeasuredStatistics, statisticsOf } from '../formats/matrix/statistics.ts'
 export { type PackOnOptions, type PackOptions, packedSizeOn, packModel, packModelOn } from '../formats/pack.ts'
-export { unpackModel, unpackOnnx, unpackOnnxOn } from '../formats/unpack.ts'
+export { type UnpackOnOptions, unpackModel, unpackOnnx, unpackOnnxOn } from '../formats/unpack.ts'
 export type { UnpackOptions } from '../formats/unpack-onnx.ts'
 export type { Workers } from '../workers.ts'

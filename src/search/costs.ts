@@ -20,6 +20,7 @@ export interface CompressCosts extends SearchCosts {
   /** All of a search. */
   readonly searching: number
   readonly packing: number
+  readonly unpacking: number
   /** Judging what came out of the packed file. */
   readonly proving: number
 }
@@ -57,6 +58,7 @@ export function compressCosts(model: Model, data?: BoundData): CompressCosts {
     quantising,
     judging,
     packing: 10 * layers.length + 7e-4 * weights,
+    unpacking: 2.5e-4 * weights,
     proving: 1e-4 * weights + run(data ? tested : 2 * tested),
   }
 }
@@ -65,6 +67,6 @@ export function compressCosts(model: Model, data?: BoundData): CompressCosts {
 export const usualTrials = { decisions: 7, noise: 4 }
 
 /** All of compressing. */
-export function msToCompress({ tidying, running, searching, packing, proving }: CompressCosts): number {
-  return tidying + running + searching + packing + proving
+export function msToCompress({ tidying, running, searching, packing, unpacking, proving }: CompressCosts): number {
+  return tidying + running + searching + packing + unpacking + proving
 }
