@@ -35,14 +35,18 @@ type Part = 'rows' | 'original' | 'measuring'
 /** How long latency is measured at most, in milliseconds. */
 const latencyMs = { size: 3_000, speed: 20_000 }
 
+/** From so many weights on, about, models are packed on several threads. */
+const ofManyThreads = 4e6
+
 /** What lies ahead, in milliseconds that are guessed. */
 function partsAhead(model: Model, { skipLatency }: ReportOptions, goal: Goal): Piece<Part>[] {
   const weights = [...model.graph.initializers.values()].map((t) => ({ ...t, size: sizeOf(t.dims) }))
   const toPack = weights.reduce((sum, w) => sum + msToPack({ ...w, byteLength: byteLengthOf(w.dtype, w.size) }), 0)
   const params = weights.reduce((sum, { size }) => sum + size, 0)
+  const threads = params < ofManyThreads ? 1 : 2
   return [
-    { kind: 'rows', cost: 1.3 * toPack },
-    { kind: 'original', cost: toPack / 2 },
+    { kind: 'rows', cost: (1.3 * toPack) / threads },
+    { kind: 'original', cost: toPack / threads },
     { kind: 'measuring', cost: 100 + 8e-5 * params + (skipLatency ? 0 : latencyMs[goal]) },
   ]
 }
