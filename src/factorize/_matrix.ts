@@ -146,12 +146,6 @@ function eigen({ rows: n, data }: Matrix): Eigen {
   return { values: Float64Array.from(order, (k) => Math.max(0, found.realEigenvalues[k])), vectors }
 }
 
-export function identity(n: number): Matrix {
-  const one = matrix(n, n)
-  for (let i = 0; i < n; i++) one.data[i * n + i] = 1
-  return one
-}
-
 /** Rows that are taken off one another one by one; against all before them they are multiplied as matrices. */
 const blockRows = 64
 

@@ -101,13 +101,6 @@ export function onnxArray({ byteLength }: Contents): Uint8Array {
   return withMemory(`${byteLength} bytes of ONNX`, () => new Uint8Array(byteLength))
 }
 
-/** The bytes of one tensor, by its name, as ONNX's raw_data holds them: only the head and the tensor's groups are decoded. */
-export function unpackTensorData(bytes: Uint8Array, name: string): Uint8Array {
-  const contents = readContents(bytes)
-  const head = readHead(contents)
-  return decodeOne(head, tensorNamed(head, name), (group) => groupBytes(contents, group, bytes))
-}
-
 function groupBytes({ groups }: Contents, index: number, file: Uint8Array): Uint8Array {
   const { at, integersLength, rawLength } = groups[index]
   return file.subarray(at, at + integersLength + rawLength)

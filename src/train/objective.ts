@@ -8,6 +8,7 @@ import { finalSigmoid, finalSoftmax } from '../graph/final-softmax.ts'
 import { type Model, withGraph } from '../model.ts'
 import { answersFor } from '../task/answers.ts'
 import { guessTask } from '../task/guess.ts'
+import { argmax } from '../task/scores.ts'
 import { labelledOutput, type OutputTask, type Task } from '../task/task.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { type LossName, oneHot } from './losses.ts'
@@ -176,9 +177,7 @@ export function countRight(
     return (right * samples) / values.length
   }
   for (let row = 0; row < targets.length; row++) {
-    let best = 0
-    for (let c = 1; c < classes; c++) if (values[row * classes + c] > values[row * classes + best]) best = c
-    if (best === targets[row]) right++
+    if (argmax(values, { from: row * classes, width: classes, stride: 1 }) === targets[row]) right++
   }
   return (right * samples) / targets.length
 }

@@ -59,13 +59,17 @@ export function phases(entered: Entered, { data, options, aim, mainLoss, optimiz
       mainLoss,
     })
     const session = await openStateSession(step.model, { state: step.state, threads: options.threads })
-    const { averageDecay } = options
-    const state = createTrainState(model, step, session, {
-      averageDecay,
-      members: entered.members,
-      frozen: frozen ? statistics : undefined,
-    })
-    return { frozen, step, session, state }
+    try {
+      const state = createTrainState(model, step, session, {
+        averageDecay: options.averageDecay,
+        members: entered.members,
+        frozen: frozen ? statistics : undefined,
+      })
+      return { frozen, step, session, state }
+    } catch (cause) {
+      await session.release()
+      throw cause
+    }
   }
 }
 
@@ -95,7 +99,12 @@ function learning({ model, members }: Entered, aim: Objective | undefined): Mode
 export async function frozenFrom({ state, session }: Phase, open: OpenPhase): Promise<Phase> {
   const arrays = state.arrays()
   const next = await open(true, statisticsOf(arrays))
-  next.state.load(arrays)
+  try {
+    next.state.load(arrays)
+  } catch (cause) {
+    await next.session.release()
+    throw cause
+  }
   await session.release()
   return next
 }
