@@ -88,7 +88,7 @@ const summary = Object.fromEntries(
 )
 console.log(JSON.stringify(summary, undefined, 1))
 const result = {
-  what: 'bytes against NNCodec 2.0.3 best payload, and packed files (tensors named t0, t1, …, all with the step 1) against its whole bitstream; speeds in million weights a second, best of interleaved rounds, one thread, WebAssembly (plain: TypeScript); brotli is of Node, quality 9, zstd in WebAssembly, level 19, both on int8 or int16: our bytes over theirs, our decoding speed over theirs; spreads are over the cases',
+  what: 'bytes against NNCodec 2.0.3 best payload, and packed files (tensors named t0, t1, …, all with the step 1) against its whole bitstream; speeds in million weights per second, best of interleaved rounds, one thread, WebAssembly (plain: TypeScript); brotli is of Node, quality 9, zstd in WebAssembly, level 19, both on int8 or int16: our bytes over theirs, our decoding speed over theirs; spreads are over the cases',
   machine: `${cpus()[0].model}, Node ${process.version}`,
   summary,
   cases: cases.map(({ peer, id, tensors, ...modesOf }) => ({
@@ -185,7 +185,7 @@ function measure(tensors: readonly Weights[], id: string): Record<Mode, Measured
   ) as Record<Mode, Measured>
 }
 
-/** Million weights a second, of each case and mode. */
+/** Million weights per second, of each case and mode. */
 async function inChromium(): Promise<Record<string, Record<Mode, number>>> {
   const dist = mkdtempSync(join(tmpdir(), 'coppice-bench-'))
   execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json', '--outDir', dist])

@@ -155,7 +155,7 @@ const tables: Record<string, () => string | undefined> = {
     return (
       r &&
       table(
-        ['weights stored as', 'bytes', 'ms a call', `speed-up over float (${rangeOf(r)})`],
+        ['weights stored as', 'bytes', 'ms per call', `speed-up over float (${rangeOf(r)})`],
         r.results.map((x: Json) => [x.name, count(x.bytes), x.latencyMs.median.toFixed(2), speed(x.speedUp)]),
       )
     )

@@ -226,7 +226,7 @@ function tiedSets({ couplings, range }: Pick<Numbered, 'couplings' | 'range'>, t
   return sets
 }
 
-/** How often each name is read: by nodes, by their nested graphs (once a node) and as an output of the graph. */
+/** How often each name is read: by nodes, by their nested graphs (once per node) and as an output of the graph. */
 export function usesOf(graph: Graph): Map<string, number> {
   const uses = new Map<string, number>()
   const read = [...graph.nodes.flatMap((n) => [...n.inputs, ...capturedBy(n)]), ...graph.outputs.map((o) => o.name)]

@@ -3,8 +3,8 @@
  * samples. One that is clearly better than the given one is reported; nothing is changed.
  *
  * With labels or targets, a way is chosen on some samples, the best of them on more, and then compared with the given one
- * on others, sample by sample (a sign test: McNemar 1947). Without, a way is suspect under which the outputs hardly depend
- * on the image.
+ * on others, sample by sample (a sign test: McNemar 1947). Without them, a way is suspect under which the outputs hardly
+ * depend on the image.
  */
 import { subset } from '../data/batches.ts'
 import type { Dataset, Preprocess } from '../data/dataset.ts'

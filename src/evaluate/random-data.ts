@@ -1,4 +1,4 @@
-/** Random inputs in place of data: as many as give a figure that holds, and as the model's cost allows. */
+/** Random inputs in place of data: enough for a reliable figure, as far as the model's cost allows. */
 import type { DataHandle } from '../data/handle.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { subgraphsOf } from '../graph/walk.ts'

@@ -78,7 +78,7 @@ export async function factorizeLayers<O extends LayerOptions>(
       leave('the factors are not measurably faster', layer.name)
     else putFactors(model, edit, layer, made)
   }
-  for (const [why, names] of whole) context.warn?.(`${id}: these stay whole, as ${why}: ${listed(names)}`)
+  for (const [why, names] of whole) context.warn?.(`${id}: not factorised, as ${why}: ${listed(names)}`)
   return edit.finish()
 }
 

@@ -4,8 +4,8 @@ import { evbmfRank, type Spectrum } from './_evbmf.ts'
 import type { Spectral } from './_matrix.ts'
 
 export const layerOptions = {
-  only: { type: 'strings', default: [], help: 'names of the weights that are factorised; without any, all' },
-  exclude: { type: 'strings', default: [], help: 'names of weights that stay whole' },
+  only: { type: 'strings', default: [], help: 'names of weights to factorise (default: all)' },
+  exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
   norm: {
     type: 'choice',
     of: ['data', 'weights'],
@@ -22,12 +22,12 @@ export const layerOptions = {
   onlyCheaper: {
     type: 'boolean',
     default: true,
-    help: 'leaves layers whole whose factors would take as many multiply-adds',
+    help: 'leaves a layer as it is where its factors would need as many multiply-adds',
   },
   measure: {
     type: 'boolean',
     default: false,
-    help: 'times each layer beside its factors in ONNX Runtime, and leaves those whole that are not measurably faster',
+    help: 'times each layer beside its factors in ONNX Runtime, and leaves it as it is where they are not measurably faster',
   },
 } as const satisfies OptionTable
 
@@ -37,7 +37,7 @@ export const budgetOptions = {
     default: 0.5,
     min: 0,
     max: 1,
-    help: "share of a layer's multiply-adds or parameters that its factors may take, with ranks by macs or parameters",
+    help: "share of a layer's multiply-adds or parameters that its factors may have, with ranks by macs or parameters",
   },
   rank: { type: 'number', optional: true, min: 1, integer: true, help: 'the rank of every layer, in place of a rule' },
   multiple: {
@@ -68,7 +68,7 @@ export const rankOptions = {
     default: 1,
     min: 0,
     max: 1,
-    help: 'how much of the way from full rank to the rule is gone, with ranks by vbmf (MUSCO, arXiv:1903.09973)',
+    help: 'with ranks by vbmf: how far to go from full rank to the rank that the rule gives; 1: all the way (MUSCO, arXiv:1903.09973)',
   },
   ...budgetOptions,
 } as const satisfies OptionTable

@@ -35,7 +35,7 @@ const options = {
     type: 'choice',
     of: ['macs', 'parameters'],
     default: 'macs',
-    help: 'what of the factors is to be a share of the layer',
+    help: 'what --share is a share of',
   },
   ...budgetOptions,
   iterations: {
@@ -52,7 +52,7 @@ type CpOptions = OptionsOf<typeof options>
 
 export const cp = defineMethod({
   id: 'cp',
-  help: 'makes a depthwise convolution between two of 1x1 of a convolution (CP decomposition); outputs change',
+  help: 'replaces each convolution by three: 1x1, depthwise, 1x1 (CP decomposition); outputs change',
   data: 'calibration inputs, whose covariance says which errors show; without them the weights themselves are approximated',
   options,
   run: (model, options, context) =>

@@ -220,9 +220,7 @@ describe('weights that reach their layer in other ways', () => {
     const warnings: string[] = []
     const after = await tucker(before, { rank: 4, norm: 'weights' }, { warn: (w) => warnings.push(w) })
     expect(after.graph.nodes.length).toBe(8)
-    expect(warnings).toEqual([
-      'tucker: these stay whole, as it is read by other operators too, or as a first input: "b"',
-    ])
+    expect(warnings).toEqual(['tucker: not factorised, as it is read by other operators too, or as a first input: "b"'])
   })
 
   it('are chosen by name, and a mistyped name gets the nearest one', async () => {

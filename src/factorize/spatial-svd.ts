@@ -26,7 +26,7 @@ import { balanced, joined, joinedBias, matricesOf } from './svd.ts'
 
 export const spatialSvd = defineMethod({
   id: 'spatial-svd',
-  help: 'makes a convolution along each axis of one with a kernel of two, where they are cheaper; outputs change',
+  help: 'replaces each two-dimensional convolution by one along each axis, where that is cheaper; outputs change',
   data: 'calibration inputs, whose covariance says which errors show; without them the weights themselves are approximated',
   options: { ...rankOptions, ...layerOptions },
   run: (model, options, context) =>

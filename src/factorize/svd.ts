@@ -16,7 +16,7 @@ import { chosenRank, layerOptions, type RankOptions, rankOptions, type Spectra, 
 
 export const svd = defineMethod({
   id: 'svd',
-  help: 'makes two thinner layers of a dense layer or 1x1 convolution, where they are cheaper; outputs change',
+  help: 'replaces each dense layer and 1x1 convolution by two thinner ones, where that is cheaper; outputs change',
   data: 'calibration inputs, whose covariance says which errors show; without them the weights themselves are approximated',
   options: { ...rankOptions, ...layerOptions },
   run: (model, options, context) =>

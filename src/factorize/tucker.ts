@@ -35,7 +35,7 @@ import { joined, joinedBias, matricesOf, outputCovariance } from './svd.ts'
 
 export const tucker = defineMethod({
   id: 'tucker',
-  help: 'makes three cheaper convolutions of one, with fewer channels where its kernel is (Tucker-2); outputs change',
+  help: 'replaces each convolution by three, of which the middle one has its kernel and fewer channels (Tucker-2), where that is cheaper; outputs change',
   data: 'calibration inputs, whose covariance says which errors show; without them the weights themselves are approximated',
   options: {
     ...rankOptions,

@@ -1,4 +1,4 @@
-/** Arrays that grow, and memory that may not be there. */
+/** Arrays that grow, and one sentence where there is not enough memory. */
 
 /** A longer array that begins as this one: twice as long, unless `length` says how long. */
 export function grown<T extends Uint8Array | Uint32Array | Int32Array>(array: T, length = 2 * array.length): T {

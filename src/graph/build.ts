@@ -2,7 +2,7 @@
  * Making graphs: nodes, attributes and fresh names.
  *
  * `node('Conv', ['x', 'w'], ['y'], { strides: [2, 2], group: 8 })`: a whole number is an int, `f(0.5)` a float,
- * a list of whole numbers ints, a text a string, a tensor a tensor.
+ * a list of whole numbers ints, text a string, a tensor a tensor.
  */
 import {
   type Attribute,

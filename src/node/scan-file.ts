@@ -1,4 +1,4 @@
-/** The file of a scan: its curves, and of what they are. */
+/** The file of a scan: its curves, and the model and data that they were measured on. */
 import type { ScanCurve, ScanPoint, ScanResult } from '../search/scan.ts'
 import { readFileBytes } from './files.ts'
 

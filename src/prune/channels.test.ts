@@ -216,12 +216,12 @@ describe('channels', () => {
     })
     expect(await channels(net, {}, { warn: (message) => said.push(message) })).toBe(net)
     expect(said).toEqual([
-      'channels: these stay, as Softmax "p" needs all of them: "w" (4 of 4)',
+      'channels: not removed, as Softmax "p" needs all of them: "w" (4 of 4)',
       'channels: nothing was removed: no layer with plain float32 weights has channels that can be removed',
     ])
     const words: string[] = []
     await channels(transformer({ steps: 6, words: 20, classes: 5 }), {}, { warn: (message) => words.push(message) })
-    expect(words[0]).toMatch(/these stay, as LayerNormalization "v\d+" needs all of them: "o\.w" \(16 of 16\)/)
+    expect(words[0]).toMatch(/not removed, as LayerNormalization "v\d+" needs all of them: "o\.w" \(16 of 16\)/)
   })
 })
 
@@ -239,7 +239,7 @@ it('coppice inspect --groups lists the groups, what can be removed and what need
       'w3     Gemm "dense"                                                     5          0',
       '-----  ---------------------------  ---------------------------  --------  ---------',
       'total                                                                  13          8',
-      'w3: 5 stay, as "y" is an output',
+      'w3: 5 must be kept, as "y" is an output',
     ].join('\n'),
   )
   const { groups } = JSON.parse((await runInspect(path, { groups: true, json: true })).output)

@@ -62,7 +62,7 @@ const options = {
     type: 'choice',
     of: ['none', 'statistics', 'least-squares'],
     default: 'least-squares',
-    help: 'how layers behind make up for it, where there is data: statistics of BatchNormalization, or all weights by least squares',
+    help: 'how later layers are adjusted to the removal, where there is data: new BatchNormalization statistics, or new weights by least squares',
   },
   rounds: {
     type: 'number',
@@ -82,7 +82,7 @@ const options = {
     default: [],
     help: 'channels to keep, each as GROUP:INDEX, the index counting from 0',
   },
-  minChannels: { type: 'number', default: 1, min: 1, integer: true, help: 'channels that each group keeps at least' },
+  minChannels: { type: 'number', default: 1, min: 1, integer: true, help: 'the fewest channels that a group may keep' },
   multiple: {
     type: 'number',
     default: 0,
@@ -100,7 +100,7 @@ const options = {
 export const channels = defineMethod({
   id: 'channels',
   help: 'removes the least important channels with everything coupled to them: tensors shrink, and outputs change',
-  data: 'what scores are computed from, and inputs to repair the layers behind on; without any, weights are ranked by size and nothing is repaired',
+  data: 'samples that channels are scored on and later layers are repaired on; without any, channels are ranked by their weights and nothing is repaired',
   options,
   async run(model, given, context) {
     const { rounds } = given
@@ -205,6 +205,6 @@ function warnOfHeld(groups: readonly ChannelGroup[], context: Context): void {
   }
   for (const [why, names] of whys) {
     const more = names.length > 5 ? ` and ${names.length - 5} more` : ''
-    context.warn?.(`channels: these stay, as ${why}: ${names.slice(0, 5).join(', ')}${more}`)
+    context.warn?.(`channels: not removed, as ${why}: ${names.slice(0, 5).join(', ')}${more}`)
   }
 }

@@ -53,7 +53,7 @@ export const float16 = defineMethod({
       default: 256,
       min: 1,
       integer: true,
-      help: 'for float32 arithmetic: weights with fewer elements stay float32',
+      help: 'for float32 arithmetic: weights with fewer elements are left in float32',
     },
     excludeNodes: {
       type: 'strings',

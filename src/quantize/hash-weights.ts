@@ -30,7 +30,7 @@ export const hashWeights = defineMethod({
       integer: true,
       help: 'tensors with fewer elements are left alone',
     },
-    exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
+    exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
   },
   run(given, { share, minElements, exclude }, { seed = 0, warn }) {
     const model = opsetOf(given) < since.range ? upgradeOpset(given, since.range) : given

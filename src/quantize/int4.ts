@@ -45,7 +45,7 @@ const options = {
     default: 1024,
     min: 1,
     integer: true,
-    help: 'matrices with fewer elements stay as they are',
+    help: 'matrices with fewer elements are left alone',
   },
   excludeNodes: { type: 'strings', default: [], help: 'nodes to keep in float, by name (or first output)' },
 } as const

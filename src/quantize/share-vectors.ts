@@ -47,14 +47,14 @@ const options = {
     integer: true,
     help: 'tensors with fewer elements are left alone',
   },
-  exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
+  exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
 } as const
 
 type Options = OptionsOf<typeof options>
 
 export const shareVectors = defineMethod({
   id: 'share-vectors',
-  help: 'lets pieces of a few weights share a few vectors (product and residual quantisation); zeros do not stay',
+  help: 'lets pieces of a few weights share a few vectors (product and residual quantisation); zeros are not kept',
   options,
   run(model, settings, { seed = 0, warn }) {
     const { minElements, exclude } = settings

@@ -71,7 +71,7 @@ const options = {
     integer: true,
     help: 'tensors with fewer elements are left alone',
   },
-  exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
+  exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
 } as const
 
 export const share = defineMethod({

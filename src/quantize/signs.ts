@@ -34,7 +34,7 @@ export const signs = defineMethod({
       integer: true,
       help: 'tensors with fewer elements are left alone',
     },
-    exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
+    exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
   },
   run(model, { levels: kind, sizes, minElements, exclude }) {
     const chosen = weightTensors(model).filter((w) => !exclude.includes(w.name) && sizeOf(w.tensor.dims) >= minElements)

@@ -31,7 +31,7 @@ const highRate = 8.656
 export const uniform = defineMethod({
   id: 'uniform',
   help: 'puts weights on uniform grids for a small packed file, each tensor as coarse as the output allows',
-  data: 'calibration inputs, for the sensitivity of each layer; without them every tensor gets the same signal to noise',
+  data: 'calibration inputs, for the sensitivity of each layer; without them every tensor gets the same signal-to-noise ratio',
   options: {
     lambda: {
       type: 'number',
@@ -56,7 +56,7 @@ export const uniform = defineMethod({
       integer: true,
       help: 'input vectors per layer that second moments are taken of',
     },
-    exclude: { type: 'strings', default: [], help: 'weights to leave alone, by name' },
+    exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
   },
   async run(model, options, context) {
     const prepared = await prepareUniform(model, options, context)

@@ -1,6 +1,6 @@
 /**
  * The style of all reports: light and dark, from 320 pixels of width on, printable. Text has a contrast of at least 4.5 to
- * its ground in both.
+ * its background in both.
  */
 export const style = `
 :root{color-scheme:light dark;--ink:#1d2a24;--soft:#56635c;--line:#dde4df;--paper:#fff;--ground:#f4f7f5;--good:#2a7347;--bad:#b3261e;--bark:#c3cfc8;--leaf:#2f7d4f;--held:#b3561d;--warn:#7a4200;--warnground:#fff4e2}

@@ -28,13 +28,13 @@ import { trainingOf } from './_training.ts'
 const bits = { type: 'number', min: 2, max: 8, integer: true } as const
 
 const quantiseChoices = {
-  weightBits: { ...bits, default: 8, help: 'bits of weights; ternary, ttq and binary do not read it' },
+  weightBits: { ...bits, default: 8, help: 'bits of weights; not used by ternary, ttq and binary' },
   activationBits: { ...bits, default: 8, help: 'bits of what layers multiply weights with' },
   edgeBits: {
     ...bits,
     default: 8,
     min: 0,
-    help: 'bits of the first and the last layer, of weights and inputs; 0: those of the others',
+    help: 'bits of weights and inputs in the first and the last layer; 0: as in the other layers',
   },
   weights: {
     type: 'choice',
@@ -51,14 +51,14 @@ const quantiseChoices = {
   perChannel: {
     type: 'boolean',
     default: false,
-    help: 'one learnt step per output channel of a weight instead of one per tensor: packed files are larger for it',
+    help: 'learns one step per output channel of a weight instead of one per tensor, which makes packed files larger',
   },
   clipDecay: {
     type: 'number',
     default: 0.0001,
     min: 0,
     max: 1,
-    help: 'for pact: how strongly limits are drawn to zero, as weight decay',
+    help: 'for pact: weight decay of the limits',
   },
   distil: {
     type: 'number',
@@ -66,7 +66,7 @@ const quantiseChoices = {
     min: 0,
     max: 1,
     value: 'share',
-    help: 'share of the loss that compares with the model before quantisation, instead of labels',
+    help: 'share of the loss that compares outputs with those of the model before quantisation, instead of labels',
   },
   temperature: {
     type: 'number',
@@ -100,7 +100,7 @@ const quantiseChoices = {
 
 export const trainQuantised = defineMethod({
   id: 'train-quantised',
-  help: 'trains a model with weights and activations of 2 to 8 bits, and stores it on integers',
+  help: 'trains a model with weights and activations of 2 to 8 bits, and stores them as integers',
   data: 'a training set with labels or targets',
   trains: true,
   options: { ...learningOptions({ epochs: 5, rate: 0.01 }), ...quantiseChoices },

@@ -2,9 +2,8 @@
  * Sensitivity scan: each weight tensor pruned alone to a grid of sparsities, and what is left of accuracy and loss, without
  * retraining (Li et al. 2017, arXiv:1608.08710, section 3.2) or after a short one.
  *
- * Without retraining work is shared: what comes before the pruned layer runs once a layer, from where the layer before was,
- * and only the part after it runs for each sparsity. A curve that has fallen to chance, and below
- * what may be lost, is not followed further.
+ * Without retraining work is shared: what comes before the pruned layer runs once per layer, from where the layer before was,
+ * and only the part after it runs for each sparsity. A curve that has fallen to chance, and below what may be lost, ends there.
  */
 import { behindCut } from '../calibrate/behind-cut.ts'
 import type { BoundBatcher } from '../data/batcher.ts'
@@ -77,7 +76,7 @@ export interface ScanOptions {
   readonly unit?: 'element' | 'filter'
   /** The weights to scan; default: all. */
   readonly names?: readonly string[]
-  /** Samples a call; default 100. */
+  /** Samples per call; default 100. */
   readonly batchSize?: number
   readonly threads?: number
   /** Most bytes of values kept between runs; default 1 GiB. */

@@ -1,4 +1,4 @@
-/** Ways to find a knob's setting, each written once. They know nothing of models: they are given how a setting stands. */
+/** Ways to find a knob's setting, each written once. They know nothing of models: they are told what a setting's verdict is. */
 import type { Verdict } from '../task/verdict.ts'
 
 /** A value that was tried, and how it stood. */

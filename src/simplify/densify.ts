@@ -7,7 +7,7 @@ import { mapGraphs } from './fold.ts'
 
 export const densify = defineMethod({
   id: 'densify',
-  help: 'stores sparse initialisers and constants densely, as every other method and the packer know weights',
+  help: 'stores sparse initialisers and constants as dense tensors, which all other methods and the packer expect',
   options: {},
   run: densified,
 })

@@ -24,7 +24,7 @@ export const inlineFunctions = defineMethod({
   help: 'puts the bodies of model-local functions in place of their calls; outputs stay the same',
   options: {},
   run(model, _options, { warn }) {
-    return inlined(model, (node, why) => warn?.(`${describe(node)}: the function stays: ${why}`))
+    return inlined(model, (node, why) => warn?.(`${describe(node)}: its call is left as it is: ${why}`))
   },
 })
 

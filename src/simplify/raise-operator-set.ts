@@ -5,7 +5,7 @@ import { upgradeOpset, upgradeTargets } from './upgrade.ts'
 
 export const raiseOperatorSet = defineMethod({
   id: 'raise-operator-set',
-  help: 'rewrites the nodes of an older operator set as a newer one has them; outputs stay the same',
+  help: 'rewrites a model of an older ONNX operator set for a newer one; outputs stay the same',
   options: {
     least: {
       type: 'number',

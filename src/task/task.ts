@@ -19,7 +19,7 @@ export const outputKinds = [
 
 /**
  * How an output is judged:
- * - `classes`: one class a sample, the largest of its scores;
+ * - `classes`: one class per sample, the largest of its scores;
  * - `binary`: yes or no a sample; `labels`: several of them a sample;
  * - `mask`: a class a pixel (or a yes or no); `tokens`: a class a position of a sequence;
  * - `numbers`, `image`, `embedding`, `state`: values, by their signal-to-noise ratio;

@@ -1,6 +1,6 @@
 /**
  * Which engine this machine trains with: the blocked one where the runtime has its operators and they compute what the
- * plain one computes, else the plain one. Decided once a process, by a small training step done both ways.
+ * plain one computes, else the plain one. Decided once per process, by a small training step done both ways.
  */
 
 import { blockedDomain } from '../grad/blocked/layout.ts'
@@ -21,7 +21,7 @@ export interface EngineChoice {
   readonly reason?: string
 }
 
-/** `auto` probes once a process; the others insist. Throws where `blocked` is asked for and fails its self-test. */
+/** `auto` probes once per process; the others insist. Throws where `blocked` is asked for and fails its self-test. */
 export async function chooseEngine(which: 'auto' | 'plain' | 'blocked' = 'auto'): Promise<EngineChoice> {
   if (which === 'plain') return { engine: plainEngine, reason: 'it was asked for' }
   probed ??= probe()
@@ -48,7 +48,7 @@ async function probe(): Promise<EngineChoice> {
   }
 }
 
-/** Channels a block: what four channels become. */
+/** Channels per block: what four channels become. */
 async function blockSize(): Promise<number> {
   const graph = {
     nodes: [node('ReorderInput', ['x'], ['y'], {}, { domain: blockedDomain })],

@@ -79,7 +79,7 @@ export interface TrainOptions {
 
 export interface CheckpointOptions {
   readonly store: CheckpointStore
-  /** Default: once an epoch. */
+  /** Default: once per epoch. */
   readonly everySteps?: number
 }
 

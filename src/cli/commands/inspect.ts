@@ -160,7 +160,7 @@ function groupLines(groups: readonly ChannelGroup[]): string[] {
   const whys = groups.flatMap(({ name, held }) => {
     const counts = new Map<string, number>()
     for (const why of held.values()) counts.set(why, (counts.get(why) ?? 0) + 1)
-    return [...counts].map(([why, n]) => `${shorten(name)}: ${n === 1 ? '1 stays' : `${whole(n)} stay`}, as ${why}`)
+    return [...counts].map(([why, n]) => `${shorten(name)}: ${whole(n)} must be kept, as ${why}`)
   })
   return [
     `${groups.length} ${groups.length === 1 ? 'group' : 'groups'} of channels that can only be removed together; ${free} may lose some`,

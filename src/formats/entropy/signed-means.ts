@@ -1,6 +1,7 @@
 /**
- * How weights lean: running means of signed weights, in 2^-14, from which the sign of the next is predicted. By the row, the
- * place in the row, the input channel, the place in the kernel, what came last, and the place in the kernel in this row.
+ * Which sign weights tend to have: running means of signed weights, in 2^-14, from which the sign of the next is predicted.
+ * By the row, the place in the row, the input channel, the place in the kernel, what came last, and the place in the kernel
+ * in this row.
  */
 import { reciprocalTable } from './logistic.ts'
 

@@ -306,7 +306,7 @@ function samplesPerGroup(n: number, sumSize: number, limit: number, block: numbe
   return count
 }
 
-/** dy with `count` samples a group: [N/count · O, count, OH, OW]. */
+/** dy with `count` samples per group: [N/count · O, count, OH, OW]. */
 function groupedKernels(g: Emitter, dy: string, count: number, block: number): string {
   const [n, o, oh, ow] = g.shape(dy)
   const folded =

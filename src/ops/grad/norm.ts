@@ -55,7 +55,7 @@ interface Normalised {
 }
 
 /**
- * With m = N·H·W elements a channel, r = 1/sqrt(var + eps) and x̂ = (x - mean)·r:
+ * With m = N·H·W elements per channel, r = 1/sqrt(var + eps) and x̂ = (x - mean)·r:
  * dbias = Σ dy, dscale = Σ dy·x̂, dx = scale·r·(dy - dbias/m - x̂·dscale/m).
  */
 export function batchNormGrad(g: Emitter, { x, gamma, mean, variance, dy, epsilon }: Normalised): string[] {
