@@ -666,10 +666,11 @@ function decodeBytes(tensor: SpecTensor, raw: RawBits): Uint8Array {
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
   const lengthBits = byteLength === 0 ? 0 : byteLength.toString(2).length
   const coder = new RangeDecoder(stream)
-  const mixer = new Mixer(coder, { slots: 2 ** clamp(2 + lengthBits, 10, 18), limit: 1023 })
+  const mixer = new Mixer(coder, { slots: 2 ** clamp(2 + lengthBits, 10, 20), limit: 1023 })
   const b: number[] = []
   const seen = parameters[0] === 1 ? seenElements(tensor, mixer, coder, b) : undefined
   const positions = new Int32Array(2 ** Math.min(16, lengthBits))
+  const after = new Map<number, number>()
   let match = 0
   let matched = 0
   for (let i = 0; i < byteLength; i++) {
@@ -700,9 +701,10 @@ function decodeBytes(tensor: SpecTensor, raw: RawBits): Uint8Array {
       hash(96 + column, at(row) | (h1 << 8)),
       hash(112 + column, at(row) | (at(width) << 8) | (at(row + width) << 16)),
       hash(128 + column, matched > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
-      144 + column,
+      hash(144 + column, after.get(256 * column + h1) ?? 0),
     ]
     b.push(isExpected ? expected : mixer.symbol(0, 8, contexts, 16 * column + Math.min(matched, 15)))
+    after.set(256 * column + h1, b[i])
     if (matched > 0 && b[i] === expected) {
       match++
       matched++

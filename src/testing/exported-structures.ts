@@ -209,6 +209,17 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       new Float32Array(Uint32Array.from(upperHalves(weights(rng, [128, 96])), (b) => b * 65536).buffer),
     ),
   ],
+  'float32 from bfloat16, scaled per row': (rng) => {
+    const gains = list(256, () => Math.fround(Math.exp(0.3 * rng.normal())))
+    const halves = new Float32Array(Uint32Array.from(upperHalves(weights(rng, [256, 256])), (b) => b * 65536).buffer)
+    return [
+      floatTensor(
+        'w',
+        [256, 256],
+        halves.map((v, i) => v * gains[i >> 8]),
+      ),
+    ]
+  },
   'dequantised a row': (rng) => [floatTensor('w', [64, 128], dequantised(weights(rng, [64, 128]), 128, 0, 127))],
   'dequantised a column': (rng) => [floatTensor('w', [128, 64], dequantised(weights(rng, [128, 64]), 64, 1, 127))],
   'dequantised to 4 bits': (rng) => [floatTensor('w', [64, 128], dequantised(weights(rng, [64, 128]), 128, 0, 7))],

@@ -62,9 +62,11 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, { byElements, source, c
   const out = source ?? new Uint8Array(byteLength)
   // Tables are no larger than what is to be decoded makes use of.
   const bits = 32 - Math.clz32(byteLength)
-  const mixer = new ContextMixer(coder, { slotBits: Math.max(10, Math.min(18, bits + 2)), sets, limit })
+  const mixer = new ContextMixer(coder, { slotBits: Math.max(10, Math.min(20, bits + 2)), sets, limit })
   const positions = new Int32Array(1 << Math.min(16, bits))
   const elements = byElements ? seenElements(out, info, choicesOf) : undefined
+  // What came last after each byte: a row's mantissas come again, under other exponents.
+  const after = new Uint8Array(width << 8)
   let match = 0
   let matched = 0
   for (let i = 0; i < byteLength; i++) {
@@ -100,11 +102,12 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, { byElements, source, c
         hash(96 + column, above | (h1 << 8)),
         hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
         hash(128 + column, matched > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
-        144 + column,
+        hash(144 + column, after[(column << 8) | h1]),
       ]
       byte = mixer.symbol(source ? source[i] : 0, 8, contexts, 16 * column + Math.min(matched, 15))
     }
     out[i] = byte
+    after[(column << 8) | h1] = byte
     if (matched > 0 && byte === expected) {
       match++
       matched++
