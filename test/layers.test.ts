@@ -27,6 +27,8 @@ const layers: Readonly<Record<string, string>> = {
   // What outputs mean: training learns it, searches and reports judge it.
   task: 'data graph ops runtime tensor',
   train: 'data formats grad graph onnx ops runtime simplify task tensor',
+  // Inputs made from a model alone, by gradients.
+  invent: 'data grad graph ops runtime simplify tensor',
   // Training under quantisation is a regime that needs what quantisers know of a graph.
   quantize: 'calibrate channels data formats graph inspect.ts ops runtime simplify task tensor train',
   evaluate: 'data graph inspect.ts ops runtime task tensor',

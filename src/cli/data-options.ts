@@ -8,6 +8,7 @@ import type { BoundData } from '../data/handle.ts'
 import type { PreprocessOptions } from '../data/preprocess.ts'
 import { preprocessWarnings } from '../evaluate/preprocess-warnings.ts'
 import { inputShapesOf, tellInputShapes, withInputShapes } from '../graph/input-shapes.ts'
+import { inventedSplits, statisticsForm, statisticsSamples } from '../invent/invented-splits.ts'
 import type { Model } from '../model.ts'
 import { dataForms, loadData } from '../node/data.ts'
 import type { OptionsOf, OptionTable } from '../options.ts'
@@ -27,7 +28,12 @@ export const shapeOption = {
 
 export const dataOptions = {
   ...shapeOption,
-  data: { type: 'string', optional: true, value: 'spec', help: `data: ${dataForms.join(', ')}` },
+  data: {
+    type: 'string',
+    optional: true,
+    value: 'spec',
+    help: `data: ${dataForms.join(', ')}, or ${statisticsForm}: inputs made from the model's own BatchNormalizations`,
+  },
   inputRange: {
     type: 'choice',
     of: ['0..1', '0..255', '-1..1'],
@@ -158,15 +164,19 @@ export async function bindSpec(
   { seed, io, signal, given = [] }: { seed: number; io: Io; signal?: AbortSignal; given?: readonly string[] },
 ): Promise<BoundSpec> {
   const inputs = requiredInputs(model)
-  const splits = await loadData(spec.data, {
-    seed,
-    signal,
-    inputs,
-    label: spec.label,
-    header: spec.header,
-    imageSize: imageSizeOf(inputs),
-    progress: io.progress,
-  })
+  const samples = statisticsSamples(spec.data)
+  const splits =
+    samples === undefined
+      ? await loadData(spec.data, {
+          seed,
+          signal,
+          inputs,
+          label: spec.label,
+          header: spec.header,
+          imageSize: imageSizeOf(inputs),
+          progress: io.progress,
+        })
+      : await inventedSplits(model, { samples, seed, signal, progress: io.progress })
   if (given.length > 0 && !hasImages(splits.test))
     throw new Error(
       `${given[0]}: it says how images are read, and ${spec.data} has none; expected data of images with it`,

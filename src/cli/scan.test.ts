@@ -10,6 +10,7 @@ import { guessPreprocess } from '../data/preprocess.ts'
 import { loadData } from '../node/data.ts'
 import { saveModel } from '../node/files.ts'
 import type { ScanFile } from '../node/scan-file.ts'
+import type { LayerCauses } from '../quantize/int8-layers.ts'
 import { type FlagTexts, runCommand } from '../testing/run-command.ts'
 import { lenet5 } from '../testing/small-nets.ts'
 import { train } from '../train/train.ts'
@@ -140,4 +141,27 @@ it('says of numbers that percentages are of the variance explained', async () =>
   expect(said.join('\n')).toMatch(/variance of the targets explained .* on 20 samples/)
   expect(said.join('\n') + readFileSync(file('numbers.html'), 'utf8')).not.toMatch(/top-1|to chance/)
   expect(read('numbers.json').measure).toBe('explained variance')
+})
+
+it('--of int8: each layer with the noise it adds, and what of it adds most', async () => {
+  const heard: string[] = []
+  const more = { of: 'int8', output: file('int8.json') }
+  await runScan(model, flags(more), io({ said: (text) => void heard.push(text) }), signal)
+  const { layers } = JSON.parse(readFileSync(file('int8.json'), 'utf8')) as { layers: LayerCauses[] }
+  expect(layers.map((l) => l.op).sort()).toEqual(['Conv', 'Conv', 'Gemm', 'Gemm'])
+  const noises = layers.map((l) => l.snrDb)
+  expect(noises).toEqual([...noises].sort((a, b) => a - b))
+  for (const l of layers) {
+    // What is rounded in a layer adds up to about what the whole layer on integers adds.
+    const parts = [l.weightsDb, l.inputDb, l.resultDb ?? 200].reduce((sum, db) => sum + 10 ** (-db / 10), 0)
+    expect(Math.abs(-10 * Math.log10(parts) - l.snrDb), l.node).toBeLessThan(6)
+    const [least] = Object.entries({ weights: l.weightsDb, input: l.inputDb, result: l.resultDb ?? 200 }).sort(
+      ([, a], [, b]) => a - b,
+    )
+    expect(l.mainly).toBe(least[0])
+  }
+  expect(heard.at(-1)).toMatch(/because of/)
+  await expect(runScan(model, flags({ ...more, report: file('r.html') }), io(), signal)).rejects.toThrow(
+    'scan: --report draws curves of pruning',
+  )
 })

@@ -118,13 +118,15 @@ export interface LayerOptions {
   readonly pairs: boolean
   /** Added to the bias (bias correction); a layer without bias gets one. */
   readonly correction?: Float32Array
+  /** Levels and scales that are found already. */
+  readonly given?: QuantizedWeight
 }
 
 /** A layer's integers. The weight's scale grows where the bias would not fit 32 bits at s_x * s_w. */
 export function quantizeLayer(
   graph: Graph,
   layer: Node,
-  { inputScale, pairs, correction }: LayerOptions,
+  { inputScale, pairs, correction, given }: LayerOptions,
 ): QuantizedLayer {
   const producers = producersOf(graph)
   const weight = constantOf(graph, layer.inputs[1], producers) as Tensor
@@ -136,7 +138,25 @@ export function quantizeLayer(
   if (correction && layer.op !== 'MatMul') bias = Float32Array.from(correction, (d, c) => (bias?.[c] ?? 0) + d)
   // 2^30 rather than 2^31 - 1: the products are added to it.
   const atLeast = bias && Float64Array.from(bias, (b) => Math.abs(b) / inputScale / 2 ** 30)
-  return { weight, axis, ...(bias ? { bias } : {}), ...quantizeWeight(weight, { axis, pairs, atLeast }) }
+  const quantized = given
+    ? withScales(given, { weight, axis, atLeast })
+    : quantizeWeight(weight, { axis, pairs, atLeast })
+  return { weight, axis, ...(bias ? { bias } : {}), ...quantized }
+}
+
+/** The same weights with scales that are no smaller than `atLeast`. */
+function withScales(
+  given: QuantizedWeight,
+  { weight, axis, atLeast }: { weight: Tensor; axis: number; atLeast?: ArrayLike<number> },
+): QuantizedWeight {
+  if (!atLeast || given.scales.every((s, c) => s >= atLeast[c])) return given
+  const inner = sizeOf(weight.dims.slice(axis + 1))
+  const scales = given.scales.map((s, c) => Math.max(s, atLeast[c]))
+  const values = given.values.map((q, i) => {
+    const c = Math.floor(i / inner) % scales.length
+    return Math.round((q * given.scales[c]) / scales[c])
+  })
+  return { values, scales }
 }
 
 export interface QdqParts {

@@ -1,13 +1,14 @@
 /** The ways to share weights, each against what defines it. */
 import { describe, expect, it } from 'vitest'
 import { entropyOf } from '../formats/matrix/_alphabet.ts'
-import { weightTensors } from '../graph/weights.ts'
+import { replaceTensors, weightTensors } from '../graph/weights.ts'
 import { writeModel } from '../onnx/write.ts'
 import { magnitude } from '../prune/magnitude.ts'
-import { floats } from '../tensor/dtype.ts'
+import { floats, tensorOfFloats } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { densities, quantiles } from '../testing/quantiles.ts'
-import { exampleModel } from '../testing/test-method.ts'
+import { outputsOf } from '../testing/real-models.ts'
+import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { shareByEntropy } from './_share-entropy.ts'
 import { shareProbabilistically } from './_share-probabilistic.ts'
 import { shareUniformly } from './_share-uniform.ts'
@@ -214,5 +215,53 @@ describe('share', () => {
     const least = await error('exact')
     for (const start of ['linear', 'density', 'random', 'k-means++'] as const)
       expect(await error(start), start).toBeGreaterThanOrEqual(least * (1 - 1e-6))
+  })
+
+  it('bits: within the budget, more values where they matter, and less lost than with as many values for all', async () => {
+    const before = exampleModel()
+    // Turned down tenfold, the second convolution hardly matters to the sum that it is added to.
+    const quiet = before.graph.initializers.get('w2')!
+    const model = replaceTensors(
+      before,
+      new Map([
+        [
+          quiet,
+          tensorOfFloats(
+            'w2',
+            'float32',
+            quiet.dims,
+            floats(quiet).map((v) => v / 10),
+          ),
+        ],
+      ]),
+    )
+    const data = { calibration: () => exampleBatches(5) }
+    const bitsOf = (m: typeof model): number =>
+      weightTensors(m).reduce((sum, { tensor }) => {
+        const counts = new Map<number, number>()
+        for (const v of floats(tensor)) counts.set(v, (counts.get(v) ?? 0) + 1)
+        return sum + floats(tensor).length * entropyOf([...counts.values()]) + 32 * counts.size
+      }, 0)
+    const lost = async (m: typeof model): Promise<number> => {
+      let sum = 0
+      for (const feeds of data.calibration()) {
+        const [a, b] = [await outputsOf(model, feeds), await outputsOf(m, feeds)].map((o) => o.y.data as Float32Array)
+        a.forEach((v, i) => {
+          sum += (v - b[i]) ** 2
+        })
+      }
+      return sum
+    }
+    const size = weightTensors(model).reduce((n, w) => n + floats(w.tensor).length, 0)
+    const alike = await share(model, { values: 8, start: 'exact', minElements: 1 })
+    const bits = bitsOf(alike) / size
+    const options = { bits, start: 'exact', minElements: 1 } as const
+    const found = await share(model, options, { data })
+    expect(bitsOf(found)).toBeLessThanOrEqual(bits * size)
+    expect(await lost(found)).toBeLessThan(await lost(alike))
+    const [first, second] = valuesOf(found).map((values) => values.size)
+    expect(first).toBeGreaterThan(second)
+    expect(bitsOf(await share(model, options))).toBeLessThanOrEqual(bits * size)
+    await expect(share(model, { ...options, bits: 0.01 })).rejects.toThrow(/^share: bits is 0.01; expected at least \d/)
   })
 })

@@ -1,13 +1,19 @@
 /** What is known of a model's layers on integers: their names, which stay in float, the noise that each adds, and which of the runtime's kernels it uses. */
 import type { DataHandle } from '../data/handle.ts'
 import { stopIfAborted } from '../errors.ts'
+import { node } from '../graph/build.ts'
+import { editGraph } from '../graph/edit.ts'
 import { intAttribute, producersOf } from '../graph/walk.ts'
+import { replaceTensors } from '../graph/weights.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Graph, Model, Node } from '../model.ts'
 import { macsOf } from '../ops/cost.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { openSession } from '../runtime/session.ts'
-import { nodeName, planInt8 } from './_plan.ts'
+import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import type { Range } from './_histogram.ts'
+import { nodeName, type Plan, planInt8 } from './_plan.ts'
+import { type ActivationScale, dequantizeWeight, inputScaleOf, quantizeLayer, scaleOfValue } from './_qdq.ts'
 import { type Calibrated, type Int8Options, quantizeInt8 } from './int8.ts'
 
 export { leftInFloat } from './_plan.ts'
@@ -113,4 +119,96 @@ function snr(exact: readonly Float32Array[], noisy: readonly Float32Array[]): nu
     }
   })
   return 10 * Math.log10(signal / (noise || Number.MIN_VALUE))
+}
+
+/** What of a layer on integers costs how much: signal to noise of the model's outputs, in dB, with that alone rounded. */
+export interface LayerCauses extends LayerNoise {
+  readonly op: string
+  /** Its weights, to int8. */
+  readonly weightsDb: number
+  /** What it reads, to uint8. */
+  readonly inputDb: number
+  /** What it makes, to uint8; undefined where it is written as float. */
+  readonly resultDb?: number
+  /** The range of what it reads. */
+  readonly range: Range
+  /** Where most of the noise is from. */
+  readonly mainly: 'weights' | 'input' | 'result'
+  /** The largest step of a weight's output channel over the smallest. */
+  readonly weightSpread: number
+}
+
+/** Every quantisable layer of a prepared model, with where its noise is from; the noisiest first. */
+export async function layerCauses(
+  prepared: Model,
+  calibrated: Calibrated,
+  options: { settings: Int8Options; data: DataHandle; batches?: number } & Context,
+): Promise<LayerCauses[]> {
+  const whole = new Map((await layerNoise(prepared, calibrated, options)).map((l) => [l.node, l]))
+  const feeds = first(options.data.calibration(), options.batches ?? 1)
+  const exact = await floatOutputs(prepared, feeds)
+  const plan = planInt8(prepared.graph, new Set(options.settings.excludeNodes))
+  const { ranges } = calibrated
+  const noiseOf = async (changed: Model): Promise<number> => snr(exact, await floatOutputs(changed, feeds))
+  const causes: LayerCauses[] = []
+  for (const [i, layer] of plan.layers.entries()) {
+    stopIfAborted(options.signal, 'int8')
+    options.progress?.(i / plan.layers.length, 'measuring what costs')
+    const noise = whole.get(nodeName(layer))
+    if (!noise) continue
+    const [input] = layer.inputs
+    const result = resultOf(prepared.graph, layer, plan)
+    const inputScale = inputScaleOf(layer, { plan, ranges })
+    const quantized = quantizeLayer(prepared.graph, layer, { inputScale, pairs: options.settings.reduceRange })
+    const rounded = dequantizeWeight(quantized.weight, quantized, quantized.axis)
+    const used = quantized.scales.filter((s) => s > 0 && s !== 1)
+    const weightsDb = await noiseOf(replaceTensors(prepared, new Map([[quantized.weight, rounded]])))
+    const inputDb = await noiseOf(withRounded(prepared, input, scaleOfValue(input, plan, ranges), layer))
+    const resultDb =
+      result === undefined
+        ? undefined
+        : await noiseOf(withRounded(prepared, result, scaleOfValue(result, plan, ranges)))
+    const parts = { weights: weightsDb, input: inputDb, ...(resultDb === undefined ? {} : { result: resultDb }) }
+    const [[mainly]] = Object.entries(parts).sort(([, a], [, b]) => a - b) as [LayerCauses['mainly'], number][]
+    causes.push({
+      ...noise,
+      op: layer.op,
+      weightsDb,
+      inputDb,
+      ...(resultDb === undefined ? {} : { resultDb }),
+      range: ranges.get(plan.values.get(input) ?? input) as Range,
+      mainly,
+      weightSpread: used.length > 0 ? Math.max(...used) / Math.min(...used) : 1,
+    })
+  }
+  return causes.sort((a, b) => a.snrDb - b.snrDb)
+}
+
+/** The value that a layer makes, behind what is folded into it; undefined where that stays float. */
+function resultOf(graph: Graph, layer: Node, { values }: Plan): string | undefined {
+  const [made] = layer.outputs
+  if (values.has(made)) return made
+  const next = graph.nodes.find((n) => n.inputs[0] === made && (n.op === 'Relu' || n.op === 'Clip'))
+  return next && values.has(next.outputs[0]) ? next.outputs[0] : undefined
+}
+
+/** The model with a value rounded to uint8, for everyone or for one reader. */
+function withRounded(model: Model, name: string, { scale, zeroPoint }: ActivationScale, reader?: Node): Model {
+  const edit = editGraph(model)
+  const [integers, rounded] = ['integers', 'rounded'].map((s) => edit.fresh(`${name}_${s}`))
+  const parameters = [
+    edit.store(floatTensor(edit.fresh(`${name}_scale`), [], [scale])),
+    edit.store(integerTensor(edit.fresh(`${name}_zero_point`), 'uint8', [], [zeroPoint])),
+  ]
+  const rounding = (from: string, to: string): Node[] => [
+    node('QuantizeLinear', [from, ...parameters], [integers]),
+    node('DequantizeLinear', [integers, ...parameters], [to]),
+  ]
+  const nodes = model.graph.nodes.flatMap((n) => {
+    if (n === reader)
+      return [...rounding(name, rounded), { ...n, inputs: n.inputs.map((i) => (i === name ? rounded : i)) }]
+    if (reader || !n.outputs.includes(name)) return [n]
+    return [{ ...n, outputs: n.outputs.map((o) => (o === name ? rounded : o)) }, ...rounding(rounded, name)]
+  })
+  return edit.finishWith(nodes)
 }

@@ -51,6 +51,23 @@ describe('int8', () => {
     for (const op of ['Conv', 'Gemm', 'Relu', 'Add', 'DequantizeLinear']) expect(ops[op]).toBeUndefined()
   })
 
+  it('few bits: so many levels per channel, the same kernels; adaptive rounding loses less', async () => {
+    const data = { calibration: () => exampleBatches(5, 16) }
+    const [feeds] = exampleBatches(9)
+    const options = { weightBits: 3, biasCorrection: false } as const
+    const nearest = await int8(exampleModel(), options, { data })
+    const adaptive = await int8(exampleModel(), { ...options, rounding: 'adaptive' }, { data, seed: 1 })
+    for (const m of [nearest, adaptive]) {
+      const q = integers(m.graph.initializers.get('w2_quantized')!)
+      expect(new Set(q).size).toBeLessThanOrEqual(7)
+      expect(Math.max(...[...q].map(Math.abs))).toBeLessThanOrEqual(64)
+      expect(await optimizedOps(m)).toMatchObject({ QLinearConv: 2, QGemm: 1 })
+    }
+    expect(await snr(exampleModel(), adaptive, feeds)).toBeGreaterThan((await snr(exampleModel(), nearest, feeds)) + 1)
+    const eight = await int8(exampleModel(), { rounding: 'adaptive' }, { data })
+    expect(await snr(exampleModel(), eight, feeds)).toBeGreaterThan(20)
+  })
+
   it('int8 activations are the same levels, 128 lower', async () => {
     const [feeds] = exampleBatches(9)
     const [unsigned, signed] = [

@@ -17,10 +17,11 @@ import { upgradeOpset } from '../simplify/upgrade.ts'
 import { biasCorrections } from './_bias-correction.ts'
 import { collectHistograms } from './_calibrate.ts'
 import { equalise } from './_equalise.ts'
+import { fewBitWeights } from './_few-bits.ts'
 import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
 import { leftInFloat, nodeName, type Plan, planInt8 } from './_plan.ts'
-import { inputScaleOf, type QuantizedLayer, quantizeLayer, writeQdq } from './_qdq.ts'
+import { inputScaleOf, type QuantizedLayer, type QuantizedWeight, quantizeLayer, writeQdq } from './_qdq.ts'
 import { sharedRanges } from './_shared-ranges.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'
 import { foldAllWeights } from './fold-weights.ts'
@@ -50,6 +51,20 @@ const options = {
     type: 'boolean',
     default: true,
     help: 'keep sums of two weights within 8 bits: x86 processors without VNNI add products in pairs of 16 bits, which overflow otherwise; false only where all target processors have VNNI',
+  },
+  weightBits: {
+    type: 'number',
+    default: 8,
+    min: 2,
+    max: 8,
+    integer: true,
+    help: 'bits of weights: fewer take fewer of the levels, which packs smaller and is no faster; with calibration inputs only',
+  },
+  rounding: {
+    type: 'choice',
+    of: ['nearest', 'adaptive'],
+    default: 'nearest',
+    help: 'how weights are rounded: to the nearest level, or so that they disturb outputs least together (AdaRound); matters below 8 bits',
   },
   activations: {
     type: 'choice',
@@ -151,6 +166,8 @@ export interface Calibrated {
   readonly ranges: ReadonlyMap<string, Range>
   /** What to add to each layer's bias, by the layer's name. */
   readonly corrections: ReadonlyMap<string, Float32Array>
+  /** Weights that are not plain int8, by the layer's name. */
+  readonly weights: ReadonlyMap<string, QuantizedWeight>
 }
 
 /** Runs a prepared model on the calibration inputs and chooses the ranges of its values. */
@@ -169,15 +186,16 @@ export async function calibrateInt8(model: Model, settings: Int8Options, context
   const own = new Map([...histograms].map(([name, h]) => [name, chooseRange(h, settings)] as const))
   const ranges = settings.concat === 'shared' ? sharedRanges(plan, own) : own
   context.progress?.(0.5, 'calibrating')
-  if (!settings.biasCorrection) return { ranges, corrections: new Map() }
-  const layers = quantizeLayers(model, { plan, ranges, corrections: new Map() }, settings)
+  const weights = await fewBitWeights(model, plan, settings, context)
+  if (!settings.biasCorrection) return { ranges, corrections: new Map(), weights }
+  const layers = quantizeLayers(model, { plan, ranges, corrections: new Map(), weights }, settings)
   const corrections = await biasCorrections(
     model,
     { plan, ranges, layers },
     { batches: data.calibration(), context, subject: 'int8' },
   )
   context.progress?.(1, 'calibrating')
-  return { ranges, corrections: new Map([...corrections].map(([node, c]) => [nodeName(node), c])) }
+  return { ranges, corrections: new Map([...corrections].map(([node, c]) => [nodeName(node), c])), weights }
 }
 
 function chooseRange(h: Histogram, { calibration, percentile }: Int8Options): Range {
@@ -204,14 +222,15 @@ export function quantizeInt8(model: Model, calibrated: Calibrated, settings: Int
 
 function quantizeLayers(
   model: Model,
-  { plan, ranges, corrections }: { plan: Plan } & Calibrated,
+  { plan, ranges, corrections, weights }: { plan: Plan } & Calibrated,
   { reduceRange }: Int8Options,
 ): Map<Node, QuantizedLayer> {
   return new Map(
     plan.layers.map((layer) => {
       const inputScale = inputScaleOf(layer, { plan, ranges })
       const correction = corrections.get(nodeName(layer))
-      return [layer, quantizeLayer(model.graph, layer, { inputScale, pairs: reduceRange, correction })]
+      const given = weights.get(nodeName(layer))
+      return [layer, quantizeLayer(model.graph, layer, { inputScale, pairs: reduceRange, correction, given })]
     }),
   )
 }

@@ -13,6 +13,7 @@ import type { OptionsOf } from '../options.ts'
 import { floats, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
 import { type KmeansStart, kmeans1d, kmeansStarts, nearest } from '../tensor/kmeans.ts'
 import { type Random, random } from '../tensor/random.ts'
+import { shareByBits } from './_share-bits.ts'
 import { entropyStarts, shareByEntropy } from './_share-entropy.ts'
 import { shareProbabilistically } from './_share-probabilistic.ts'
 import { shareUniformly } from './_share-uniform.ts'
@@ -63,6 +64,13 @@ const options = {
     default: 'layer',
     help: 'a codebook per tensor, one for all convolutions and one for all dense layers, or one for all',
   },
+  bits: {
+    type: 'number',
+    optional: true,
+    min: 0.01,
+    max: 16,
+    help: 'bits per weight on average: each tensor keeps as many values as suit it best within that, a power of two and at most `values`',
+  },
   minElements: {
     type: 'number',
     was: 'minSize',
@@ -77,24 +85,36 @@ const options = {
 export const share = defineMethod({
   id: 'share',
   help: 'lets the weights of a tensor share a few values (a codebook); zero stays zero',
+  data: 'with `bits`: calibration inputs, for how much sharing each tensor changes the outputs; without them errors count alike',
   options,
-  run(model, { values: k, method, start, scope, minElements, exclude }, { seed = 0, warn }) {
+  async run(model, { values: k, method, start, scope, bits, minElements, exclude }, context) {
     checkStart(method, start)
+    const { seed = 0, warn } = context
     const chosen = weightTensors(model).filter((w) => !exclude.includes(w.name) && sizeOf(w.tensor.dims) >= minElements)
     const rng = random(seed)
+    const sharedWith = (weights: readonly WeightTensor[], count: number): Float32Array[] => {
+      const sorted = nonZeroWeights(weights)
+      const sharer = sorted.length > 0 ? sharers[method](sorted, count, { start, rng }) : undefined
+      return weights.map(({ tensor }) => floats(tensor).map((v) => (v === 0 || !sharer ? v : sharer(v))))
+    }
     const shared = new Map<Tensor, Tensor>()
+    const store = ({ tensor }: WeightTensor, values: Float32Array): void => {
+      shared.set(tensor, tensorOfFloats(tensor.name, tensor.dtype, tensor.dims, values))
+    }
+    if (bits !== undefined) {
+      if (scope !== 'layer') throw new Error(`share: bits with scope ${scope}; expected scope layer`)
+      const options = { bits, most: k, shared: (w: WeightTensor, count: number) => sharedWith([w], count)[0] }
+      for (const [weight, values] of await shareByBits(model, chosen, options, context)) store(weight, values)
+      return replaceTensors(model, shared)
+    }
     const short: string[] = []
     for (const weights of codebooks(chosen, scope)) {
-      const sorted = nonZeroWeights(weights)
-      if (sorted.length === 0) continue
-      const sharer = sharers[method](sorted, k, { start, rng })
       const used = new Set<number>()
-      for (const { tensor } of weights) {
-        const values = floats(tensor).map((v) => (v === 0 ? v : sharer(v)))
+      for (const [i, values] of sharedWith(weights, k).entries()) {
         for (const v of values) if (v !== 0) used.add(v)
-        shared.set(tensor, tensorOfFloats(tensor.name, tensor.dtype, tensor.dims, values))
+        store(weights[i], values)
       }
-      if (used.size < k) short.push(`${nameOf(weights)} ${used.size}`)
+      if (used.size > 0 && used.size < k) short.push(`${nameOf(weights)} ${used.size}`)
     }
     if (short.length > 0) warn?.(shortfall(short, k))
     return replaceTensors(model, shared)

@@ -152,6 +152,28 @@ describe('uniform', () => {
     expect(await divergence(model, coarse.model)).toBeGreaterThan(await divergence(model, fine.model))
   })
 
+  it('bits: as many bits per weight as asked for, and says where that cannot be', async () => {
+    const prepared = await prepareUniform(model, settings, context)
+    const size = prepared.layers.reduce((n, l) => n + floats(l.weight.tensor).length, 0)
+    for (const bits of [1.5, 4]) {
+      const found = await uniform(model, { ...settings, bits }, context)
+      // Which lambda it was: the one whose model has the same weights.
+      const levels = weightTensors(found).map((w) => new Set(floats(w.tensor)).size)
+      let lambda = 1
+      let at = await quantizeAt(prepared, lambda)
+      while (at.bits / size < 0.98 * bits) at = await quantizeAt(prepared, (lambda /= 1.1))
+      expect(at.bits / size).toBeLessThan(1.1 * bits)
+      const near = weightTensors(at.model).map((w) => new Set(floats(w.tensor)).size)
+      levels.forEach((n, i) => {
+        expect(n / near[i]).toBeGreaterThan(0.8)
+        expect(n / near[i]).toBeLessThan(1.25)
+      })
+    }
+    await expect(uniform(model, { ...settings, bits: 0.01 }, context)).rejects.toThrow(
+      /^uniform: bits is 0.01; expected at least/,
+    )
+  })
+
   it('leaves excluded weights alone', async () => {
     const quantized = await uniform(model, { exclude: ['w2'], minElements: 8 }, context)
     expect(quantized.graph.initializers.get('w2')).toBe(model.graph.initializers.get('w2'))

@@ -40,6 +40,13 @@ export const uniform = defineMethod({
       max: 1,
       help: 'output divergence traded per bit; higher gives a smaller file and lower accuracy',
     },
+    bits: {
+      type: 'number',
+      optional: true,
+      min: 0.01,
+      max: 16,
+      help: 'in place of lambda: estimated bits per weight on average, which the search for lambda comes as near to as 1 %',
+    },
     minElements: {
       type: 'number',
       was: 'minSize',
@@ -60,7 +67,8 @@ export const uniform = defineMethod({
   },
   async run(model, options, context) {
     const prepared = await prepareUniform(model, options, context)
-    return (await quantizeAt(prepared, options.lambda)).model
+    const lambda = options.bits === undefined ? options.lambda : await lambdaFor(prepared, options.bits, context)
+    return (await quantizeAt(prepared, lambda)).model
   },
 })
 
@@ -204,6 +212,25 @@ export function quantizeAt(
   const plan = planAt(prepared, lambda)
   const told = (done: number): void => progress?.(done)
   return quantizeModel(model, { plan, moments, factors, workers, progress: told, stages: 0, samples: 0, seed: 0 })
+}
+
+/** The lambda at which weights take so many bits on average, or up to 1 % fewer. */
+async function lambdaFor(prepared: PreparedUniform, bits: number, { signal, progress }: Context): Promise<number> {
+  const size = prepared.layers.reduce((n, { weight }) => n + sizeOf(weight.tensor.dims), 0)
+  // In octaves: bits fall as lambda rises.
+  let [low, high] = [-80, 0]
+  for (let round = 0; size > 0; round++) {
+    stopIfAborted(signal, 'uniform')
+    const middle = (low + high) / 2
+    const found = (await quantizeAt(prepared, 2 ** middle)).bits / size
+    progress?.(Math.min(1, round / 16), 'looking for the price of a bit')
+    if (found <= bits && (found >= 0.99 * bits || round > 24)) return 2 ** middle
+    if (found > bits) low = middle
+    else high = middle
+    if (round > 32)
+      throw new Error(`uniform: bits is ${bits}; expected at least ${found.toFixed(2)}, what the coarsest grid takes`)
+  }
+  return 0
 }
 
 /** About the price at which sensitivities are measured: they depend on it little, but noise far coarser saturates. */

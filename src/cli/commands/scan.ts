@@ -26,9 +26,16 @@ import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { environment } from '../environment.ts'
 import { withoutFolders } from '../facts.ts'
 import { openToWork } from '../inputs.ts'
+import { scanInt8 } from './scan-int8.ts'
 
 const options = {
   ...dataOptions,
+  of: {
+    type: 'choice',
+    of: ['pruning', 'int8'],
+    default: 'pruning',
+    help: 'what each layer alone is put to: pruning, or int8 (which layer adds how much noise, and why)',
+  },
   output: {
     type: 'string',
     optional: true,
@@ -98,6 +105,7 @@ export const scanCommand = defineCommand({
 })
 
 async function runScan(path: string, flags: ScanFlags, { io, signal }: Invocation): Promise<void> {
+  if (flags.of === 'int8') return scanInt8(path, flags, { io, signal })
   const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.scan.json`
   const given = expandGrids(openToWork(path, { outputs: [output, flags.report] }))
   const model = shapedModel(given, flags)
