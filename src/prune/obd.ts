@@ -11,7 +11,7 @@ import { type Context, defineMethod, type LabelledFeeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { gradientBatches, openGradients, shapesOf, singles, warnOfSilence } from './_gradients.ts'
+import { gradientBatches, openGradients, shapesOf, singles, warnOfSilence } from '../train/weight-gradients.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const obd = defineMethod({

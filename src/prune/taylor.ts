@@ -5,7 +5,7 @@
  */
 import { type Context, defineMethod } from '../method.ts'
 import { sizeOf } from '../tensor/dtype.ts'
-import { gradientBatches, openGradients, shapesOf, warnOfSilence } from './_gradients.ts'
+import { gradientBatches, openGradients, shapesOf, warnOfSilence } from '../train/weight-gradients.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const taylor = defineMethod({

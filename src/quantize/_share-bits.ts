@@ -3,6 +3,7 @@ import type { WeightTensor } from '../graph/weights.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { floats, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
+import { gradientBatches, openGradients, shapesOf, singles } from '../train/weight-gradients.ts'
 import { type Choice, spendBits } from './_bits-where-they-matter.ts'
 import { type MeasuredAlone, measuredAlone } from './_measured-alone.ts'
 
@@ -17,6 +18,8 @@ interface Shared {
 export interface BitsOptions {
   /** Per weight, on average. */
   readonly bits: number
+  /** What a choice costs: the divergence of the outputs, or what the diagonal of the Fisher matrix tells of the loss. */
+  readonly sensitivity: 'outputs' | 'fisher'
   /** The most values of a tensor. */
   readonly most: number
   /** The weights of a tensor with k values. */
@@ -30,17 +33,20 @@ export interface BitsOptions {
 export async function shareByBits(
   model: Model,
   weights: readonly WeightTensor[],
-  { bits, most, shared }: BitsOptions,
+  { bits, most, shared, sensitivity }: BitsOptions,
   context: Context,
 ): Promise<Map<WeightTensor, Float32Array>> {
-  const alone = context.data
-    ? await measuredAlone(model, { count: weights.length, context, subject: 'share' })
-    : undefined
+  const fisher = sensitivity === 'fisher' ? await fisherOf(model, weights, context) : undefined
+  const alone =
+    context.data && !fisher
+      ? await measuredAlone(model, { count: weights.length, context, subject: 'share' })
+      : undefined
   const counts = Array.from({ length: Math.floor(Math.log2(most)) + 1 }, (_, i) => 2 ** i)
   const all: { readonly made: Shared; readonly choice: Choice }[][] = []
   for (const [i, weight] of weights.entries()) {
     const made = counts.map((k) => sharedWith(weight, k, shared(weight, k)))
-    const costs = await costsOf(weight, made, alone)
+    const information = fisher?.[i]
+    const costs = information ? made.map((m) => fisherCost(weight, m, information)) : await costsOf(weight, made, alone)
     all.push(made.map((m, c) => ({ made: m, choice: { bits: m.bits, cost: costs[c] } })))
     context.progress?.((i + 1) / weights.length, 'measuring sensitivity')
   }
@@ -75,6 +81,36 @@ function sharedWith({ tensor }: WeightTensor, k: number, values: Float32Array): 
   let bits = 0
   for (const n of counts.values()) bits -= n * Math.log2(n / values.length)
   return { k, values, error, bits: bits + 32 * counts.size }
+}
+
+/** Single samples that the Fisher matrix is estimated on. */
+const fisherSamples = 256
+
+/** Its diagonal, a number per weight: the mean square of a sample's gradient, for labels as the model gives them, or those of the data. */
+async function fisherOf(model: Model, weights: readonly WeightTensor[], context: Context): Promise<Float64Array[]> {
+  const batches = await gradientBatches(model, context, { samples: fisherSamples })
+  if (!batches) throw new Error('share: sensitivity fisher needs gradients, and there is no data; expected some')
+  const squares = weights.map((w) => new Float64Array(sizeOf(w.tensor.dims)))
+  const one = batches.flatMap((b) => [...singles(model, b)])
+  const gradients = await openGradients(model, weights, { inputShapes: shapesOf(one[0].feeds) })
+  try {
+    for (const [n, sample] of one.entries()) {
+      for (const [i, g] of (await gradients.of(sample)).entries())
+        for (let k = 0; k < g.length; k++) squares[i][k] += (g[k] * g[k]) / one.length
+      context.progress?.((n + 1) / one.length, 'measuring gradients')
+    }
+  } finally {
+    await gradients.release()
+  }
+  return squares
+}
+
+/** Half of F · Δw², summed: what the loss rises by, to second order. */
+function fisherCost({ tensor }: WeightTensor, { values }: Shared, fisher: Float64Array): number {
+  const exact = floats(tensor)
+  let cost = 0
+  for (let k = 0; k < values.length; k++) cost += (fisher[k] * (values[k] - exact[k]) ** 2) / 2
+  return cost
 }
 
 async function costsOf(

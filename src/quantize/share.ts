@@ -71,6 +71,12 @@ const options = {
     max: 16,
     help: 'bits per weight on average: each tensor keeps as many values as suit it best within that, a power of two and at most `values`',
   },
+  sensitivity: {
+    type: 'choice',
+    of: ['outputs', 'fisher'],
+    default: 'outputs',
+    help: 'for bits: how much a tensor matters is measured by the outputs where it alone is shared, or told by the Fisher matrix (squared gradients)',
+  },
   minElements: {
     type: 'number',
     was: 'minSize',
@@ -87,7 +93,7 @@ export const share = defineMethod({
   help: 'lets the weights of a tensor share a few values (a codebook); zero stays zero',
   data: 'with `bits`: calibration inputs, for how much sharing each tensor changes the outputs; without them errors count alike',
   options,
-  async run(model, { values: k, method, start, scope, bits, minElements, exclude }, context) {
+  async run(model, { values: k, method, start, scope, bits, sensitivity, minElements, exclude }, context) {
     checkStart(method, start)
     const { seed = 0, warn } = context
     const chosen = weightTensors(model).filter((w) => !exclude.includes(w.name) && sizeOf(w.tensor.dims) >= minElements)
@@ -103,7 +109,12 @@ export const share = defineMethod({
     }
     if (bits !== undefined) {
       if (scope !== 'layer') throw new Error(`share: bits with scope ${scope}; expected scope layer`)
-      const options = { bits, most: k, shared: (w: WeightTensor, count: number) => sharedWith([w], count)[0] }
+      const options = {
+        bits,
+        sensitivity,
+        most: k,
+        shared: (w: WeightTensor, count: number) => sharedWith([w], count)[0],
+      }
       for (const [weight, values] of await shareByBits(model, chosen, options, context)) store(weight, values)
       return replaceTensors(model, shared)
     }

@@ -15,7 +15,7 @@ import type { WeightTensor } from '../../graph/weights.ts'
 import type { Tensor } from '../../model.ts'
 import { floats } from '../../tensor/dtype.ts'
 import { random } from '../../tensor/random.ts'
-import { gradientBatches, openGradients, shapesOf, singles } from '../_gradients.ts'
+import { gradientBatches, openGradients, shapesOf, singles } from '../../train/weight-gradients.ts'
 import { along } from '../_units.ts'
 import { membersOf, type ScoredGroups, type UnitScore } from './unit-score.ts'
 

@@ -16,9 +16,9 @@ import { openSession, withSession } from '../runtime/session.ts'
 import { forTraining } from '../simplify/float32-arithmetic.ts'
 import { floatValues, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { lossInput } from '../train/loss-graph.ts'
-import { losses } from '../train/losses.ts'
-import { type Objective, objectiveOfLabels, onlyOutput, targetsFor } from '../train/objective.ts'
+import { lossInput } from './loss-graph.ts'
+import { losses } from './losses.ts'
+import { type Objective, objectiveOfLabels, onlyOutput, targetsFor } from './objective.ts'
 
 export interface Gradients {
   /** dL/dw of each weight for the mean loss over the batch; with `vectors`, the Hessian's product with them instead. */
