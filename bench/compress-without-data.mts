@@ -3,10 +3,11 @@
  * measured afterwards on the whole test set, of the model decoded from the packed file.
  *
  * Needs COPPICE_MODELS, COPPICE_DATA and COPPICE_CIFAR10, as bench/compress.mts does.
- * Run: npm run build && npx tsx bench/compress-without-data.mts; writes bench/results/compress-without-data.json.
+ * Run: npm run build && npx tsx bench/compress-without-data.mts [ID...]; writes bench/results/compress-without-data.json. With
+ * `--statistics` inputs are made from the BatchNormalizations that a network has; writes bench/results/compress-statistics.json.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { dataFlags } from './_data-flags.mts'
@@ -21,11 +22,20 @@ function coppice(...args: string[]): { code: number | null; json: Record<string,
   return { code: status, json: JSON.parse(stdout.toString()) }
 }
 
-const results: Record<string, unknown> = {}
-for (const id of ['cifar10-resnet20', 'cifar10-resnet56', 'mlperf-tiny-ic-resnet8', 'mnist-8']) {
+const statistics = process.argv.includes('--statistics')
+const asked = process.argv.slice(2).filter((word) => !word.startsWith('--'))
+const usual = ['cifar10-resnet20', 'cifar10-resnet56', ...(statistics ? [] : ['mlperf-tiny-ic-resnet8', 'mnist-8'])]
+const name = statistics ? 'compress-statistics' : 'compress-without-data'
+const file = join(import.meta.dirname, `results/${name}.json`)
+// Of some networks alone: the others' rows stay.
+const results: Record<string, unknown> = asked.length > 0 && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).results : {}
+for (const id of asked.length > 0 ? asked : usual) {
   const model = join(process.env.COPPICE_MODELS ?? '', `${id}.onnx`)
   const start = performance.now()
-  const { code, json } = coppice('compress', model, '-o', onnx, '--pack', packed, '--no-latency')
+  const { code, json } = coppice(
+    ...['compress', model, '-o', onnx, '--pack', packed, '--no-latency'],
+    ...(statistics ? ['--data', 'statistics'] : []),
+  )
   const seconds = (performance.now() - start) / 1000
   const flags = await dataFlags(id, folder)
   const evaluated = coppice('evaluate', packed, '--against', model, ...flags, '--no-preprocess-check').json
@@ -46,8 +56,5 @@ for (const id of ['cifar10-resnet20', 'cifar10-resnet56', 'mlperf-tiny-ic-resnet
   console.log(id, results[id])
 }
 const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.version}`
-const command = 'npm run build && npx tsx bench/compress-without-data.mts'
-writeFileSync(
-  join(import.meta.dirname, 'results/compress-without-data.json'),
-  `${JSON.stringify({ command, machine, results }, null, 2)}\n`,
-)
+const command = `npm run build && npx tsx bench/compress-without-data.mts${statistics ? ' --statistics' : ''}`
+writeFileSync(file, `${JSON.stringify({ command, machine, results }, null, 2)}\n`)

@@ -35,6 +35,26 @@ function peerOf(rows: Json): string {
   return distinct.length > 0 ? `\n\n${distinct.join('; ')}.` : ''
 }
 
+/** Sizes, and what was lost on the whole test set. */
+function lossTable(name: string): string | undefined {
+  const r = result(name)
+  return (
+    r &&
+    table(
+      ['model', '.onnx before', 'packed after', 'ratio', 'top-1 before', 'top-1 after', 'points lost'],
+      Object.entries<Json>(r.results).map(([id, x]) => [
+        id,
+        count(x.bytes),
+        count(x.packed),
+        `**${x.ratio.toFixed(1)} x**`,
+        percent(x.top1.before),
+        percent(x.top1.after),
+        x.lostPoints.toFixed(2),
+      ]),
+    )
+  )
+}
+
 const tables: Record<string, () => string | undefined> = {
   'onnx-node-tests': () => {
     const r = result('onnx-node-tests')
@@ -119,24 +139,8 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
-  'compress-without-data': () => {
-    const r = result('compress-without-data')
-    return (
-      r &&
-      table(
-        ['model', '.onnx before', 'packed after', 'ratio', 'top-1 before', 'top-1 after', 'points lost'],
-        Object.entries<Json>(r.results).map(([id, x]) => [
-          id,
-          count(x.bytes),
-          count(x.packed),
-          `**${x.ratio.toFixed(1)} x**`,
-          percent(x.top1.before),
-          percent(x.top1.after),
-          x.lostPoints.toFixed(2),
-        ]),
-      )
-    )
-  },
+  'compress-without-data': () => lossTable('compress-without-data'),
+  'compress-statistics': () => lossTable('compress-statistics'),
   int8: () => {
     const r = result('int8')
     const rows = Object.entries<Json>(r?.results ?? {}).flatMap(([id, x]) =>

@@ -21,7 +21,7 @@ import { random } from '../tensor/random.ts'
 export interface InventOptions extends Pick<Context, 'seed' | 'signal' | 'progress'> {
   readonly batches: number
   readonly batchSize: number
-  /** Steps per batch; default 200. */
+  /** Steps per batch; default 100. */
   readonly steps?: number
 }
 
@@ -35,7 +35,7 @@ export function hasStatistics(model: Model): boolean {
 
 /** Batches of inputs. Throws where `hasStatistics` says no, or a gradient is missing. */
 export async function inputsFromStatistics(model: Model, options: InventOptions): Promise<Feeds[]> {
-  const { batches, batchSize, steps = 200, seed = 0, signal, progress } = options
+  const { batches, batchSize, steps = 100, seed = 0, signal, progress } = options
   const sample = sampleShapeOf(model)
   if (!sample || statisticsOf(model).length === 0)
     throw new Error('inputs from statistics: the model has no BatchNormalization or not one input of float32')

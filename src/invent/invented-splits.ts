@@ -8,8 +8,8 @@ import { hasStatistics, inputsFromStatistics } from './inputs-from-statistics.ts
 export const statisticsForm = 'statistics[:N]'
 const defaultSamples = 256
 const perBatch = 64
-/** To judge on: half as many again, made from other draws. */
-const judgedShare = 0.5
+/** To report on: a quarter as many again, made from other draws. */
+const judgedShare = 0.25
 
 /** The samples that a spec asks for; undefined where it is another kind of spec. Throws where N is no such number. */
 export function statisticsSamples(spec: string): number | undefined {
