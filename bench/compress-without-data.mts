@@ -28,7 +28,8 @@ const usual = ['cifar10-resnet20', 'cifar10-resnet56', ...(statistics ? [] : ['m
 const name = statistics ? 'compress-statistics' : 'compress-without-data'
 const file = join(import.meta.dirname, `results/${name}.json`)
 // Of some networks alone: the others' rows stay.
-const results: Record<string, unknown> = asked.length > 0 && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).results : {}
+const results: Record<string, unknown> =
+  asked.length > 0 && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).results : {}
 for (const id of asked.length > 0 ? asked : usual) {
   const model = join(process.env.COPPICE_MODELS ?? '', `${id}.onnx`)
   const start = performance.now()
