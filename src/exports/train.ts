@@ -25,10 +25,13 @@ export type {
 } from '../train/regime.ts'
 export { type AdmmOptions, admm } from '../train/regimes/admm.ts'
 export { type DistillOptions, distill } from '../train/regimes/distill.ts'
+export { type GroupLassoOptions, groupLasso } from '../train/regimes/group-lasso.ts'
+export { type GrowingPenaltyOptions, growingPenalty } from '../train/regimes/growing-penalty.ts'
 export { keepZeros } from '../train/regimes/keep-zeros.ts'
 export { l1, l2 } from '../train/regimes/penalty.ts'
 export { type TieOptions, tie } from '../train/regimes/tie.ts'
 export { topK } from '../train/regimes/top-k.ts'
+export { type UnitGroup, unitNorms } from '../train/regimes/unit-norms.ts'
 export {
   constant,
   cosine,

@@ -2,3 +2,4 @@
 export { finetune } from './finetune.ts'
 export { pruneInRounds } from './prune-in-rounds.ts'
 export { trainQuantised } from './train-quantised.ts'
+export { trainSparse } from './train-sparse.ts'

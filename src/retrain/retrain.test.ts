@@ -1,5 +1,6 @@
 /** Training as a step of a recipe: it learns, keeps zeros, and goes on from a checkpoint to the same bytes. */
 import { expect, it } from 'vitest'
+import { openChannels } from '../channels/channel-groups.ts'
 import { splitDataset } from '../data/batches.ts'
 import { dataHandle } from '../data/handle.ts'
 import { weightTensors } from '../graph/weights.ts'
@@ -9,9 +10,11 @@ import { runSteps, type Step } from '../recipe.ts'
 import { floats } from '../tensor/dtype.ts'
 import { exampleModel, exampleTraining } from '../testing/test-method.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
+import { unitNorms } from '../train/regimes/unit-norms.ts'
 import { validate } from '../train/validate.ts'
 import { finetune } from './finetune.ts'
 import { pruneInRounds } from './prune-in-rounds.ts'
+import { trainSparse } from './train-sparse.ts'
 
 const training = exampleTraining(4, 256)
 const data = dataHandle(training, { seed: 1 })
@@ -87,3 +90,18 @@ it('scores weights on what is trained on alone: what is held back is seen by non
   // The drawn samples of the score are all that is trained on.
   expect([...sizes.keys()].sort((a, b) => a - b)).toEqual([heldBack.length, rest.length])
 })
+
+it.each(['group-lasso', 'growing'] as const)(
+  'train-sparse with %s presses channels down, so that removing them costs less',
+  async (penalty) => {
+    const learning = { epochs: 6, batch: 32, rate: 0.05 }
+    const strength = penalty === 'growing' ? 0.05 : 0.02
+    const before = exampleModel()
+    const dense = await finetune(before, { ...learning, keep: 'none' }, { data, seed: 1 })
+    const sparse = await trainSparse(before, { ...learning, penalty, strength }, { data, seed: 1 })
+    const [group] = openChannels(before).groups
+    const least = (m: Model): number => Math.min(...unitNorms(m, group))
+    expect(least(sparse)).toBeLessThan(0.9 * least(dense))
+    expect(await accuracyOf(sparse)).toBeGreaterThan((await accuracyOf(before)) + 0.2)
+  },
+)
