@@ -344,6 +344,27 @@ describe.skipIf(!modelsFolder)(`factorisation of real models${needsModels}`, () 
   )
 })
 
+it('measured, a layer stays whole where its factors are not faster, though they take fewer multiply-adds', async () => {
+  // A product of 512 by 512 takes a hundred times as long as its factors; one of 8 by 8 less than a second node does.
+  const before = net(
+    [
+      node('MatMul', ['x', 'large'], ['h']),
+      node('MatMul', ['h', 'narrow'], ['n']),
+      node('MatMul', ['n', 'tiny'], ['y']),
+    ],
+    [draw('large', [512, 512]), draw('narrow', [512, 8]), draw('tiny', [8, 8])],
+    [1, 512],
+  )
+  const said: string[] = []
+  const options = { rank: 3, norm: 'weights', exclude: ['narrow'] } as const
+  const counted = await svd(before, options)
+  const measured = await svd(before, { ...options, measure: true }, { warn: (m) => said.push(m) })
+  expect(counted.graph.nodes).toHaveLength(5)
+  expect(measured.graph.nodes).toHaveLength(4)
+  expect(measured.graph.initializers.get('tiny')).toBe(before.graph.initializers.get('tiny'))
+  expect(said).toEqual(['svd: not factorised, as the factors are not measurably faster: "tiny"'])
+})
+
 it('the same seed gives the same bytes, in the data’s norm too', async () => {
   const before = convolution([16, 14, 3, 3])
   const context = { ...correlated(before), seed: 4 }
