@@ -1,6 +1,6 @@
 /** The documents say what is true: numbers come from result files, links lead somewhere, nothing of a developer's machine is named. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { compositions } from '../src/ops/grad/composite.ts'
@@ -17,6 +17,17 @@ describe('documents', () => {
 
   it('pages and tables of methods are those of their files', () => {
     execFileSync(process.execPath, ['--import', 'tsx', 'tools/methods.mts', '--check'], { cwd: root })
+  })
+
+  it.each(
+    readdirSync(join(root, 'src'), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name),
+  )('src/%s says what is in it, and so does docs/architecture.md', (room) => {
+    const text = readFileSync(join(root, 'src', room, 'README.md'), 'utf8')
+    expect(text).toMatch(new RegExp(`^# ${room}\\n\\n[A-Z\`].*\\.\\n`))
+    if (room !== 'testing')
+      expect(readFileSync(join(root, 'docs/architecture.md'), 'utf8')).toMatch(new RegExp(`^\\|.*\`${room}/\``, 'm'))
   })
 
   it.each(pages)('%s: links lead to files', (page) => {

@@ -105,6 +105,7 @@ async function programFor([called, ...words]: readonly string[]): Promise<Comman
     const command = await load(words)
     listed
       .description(command.help ?? help)
+      .showHelpAfterError(`(coppice ${name} --help lists its flags)`)
       .arguments(command.arguments)
       .option('--json', 'print one JSON object on stdout and nothing else; progress as JSON lines on stderr')
       .option('--debug', 'print the stack of an error')
