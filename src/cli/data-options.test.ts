@@ -3,10 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { dataHandle } from '../data/handle.ts'
 import { writeNpz } from '../data/npy.ts'
 import { model as makeModel, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
+import { int8 } from '../quantize/int8.ts'
+import { optimizedOps } from '../testing/optimized-ops.ts'
 import type { FlagTexts } from '../testing/run-command.ts'
+import { exampleModel } from '../testing/test-method.ts'
 import { bindData as bind, bindSpec, dataOptions } from './data-options.ts'
 import { readFlags } from './flags.ts'
 import { createIo, type Io } from './io.ts'
@@ -88,4 +92,25 @@ it('training and test samples of different shape are refused before anything is 
   await expect(bindData(takes('N', 1, 28, 28), { data, seed: '0' }, io)).rejects.toThrow(
     /"x" is images of shape \[1,40,40\] in the training data and images of shape \[1,28,28\] in the test data; expected/,
   )
+})
+
+describe('--data statistics', () => {
+  it('makes inputs from the model, which int8 is calibrated on like any others', async () => {
+    const bound = await bindData(exampleModel(), { data: 'statistics:16', seed: '3' }, io)
+    const { splits, batcher, spec } = bound as NonNullable<typeof bound>
+    expect([splits.train.length, splits.test.length, spec.data]).toEqual([16, 16, 'statistics:16'])
+    const data = dataHandle({ train: splits.train, batcher }, { seed: 3 })
+    expect([...data.calibration()][0].x.dims).toEqual([16, 3, 8, 8])
+    const quantised = await int8(exampleModel(), {}, { data })
+    expect(await optimizedOps(quantised)).toMatchObject({ QLinearConv: 2, QGemm: 1 })
+  })
+
+  it('is refused where the model has no BatchNormalization, and with flags that say how images are read', async () => {
+    await expect(bindData(takes('N', 3, 2, 2), { data: 'statistics', seed: '0' }, io)).rejects.toThrow(
+      /^data: "statistics" makes inputs from BatchNormalizations, and the model has none/,
+    )
+    await expect(
+      bindData(exampleModel(), { data: 'statistics:16', seed: '0', inputRange: '0..255' }, io),
+    ).rejects.toThrow('--input-range: it says how images are read, and statistics:16 has none')
+  })
 })

@@ -64,6 +64,8 @@ describe('int8', () => {
       expect(await optimizedOps(m)).toMatchObject({ QLinearConv: 2, QGemm: 1 })
     }
     expect(await snr(exampleModel(), adaptive, feeds)).toBeGreaterThan((await snr(exampleModel(), nearest, feeds)) + 1)
+    await expect(int8(exampleModel(), options)).rejects.toThrow('int8: weightBits 3 needs calibration inputs')
+    await expect(int8(exampleModel(), { rounding: 'adaptive' })).rejects.toThrow('int8: rounding adaptive needs')
     const eight = await int8(exampleModel(), { rounding: 'adaptive' }, { data })
     expect(await snr(exampleModel(), eight, feeds)).toBeGreaterThan(20)
   })

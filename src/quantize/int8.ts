@@ -112,6 +112,9 @@ export const int8 = defineMethod({
     }
     checkNodeNames(model, settings.excludeNodes, int8.id)
     if (!context.data) {
+      const needs = settings.weightBits < 8 ? `weightBits ${settings.weightBits}` : `rounding ${settings.rounding}`
+      if (settings.weightBits < 8 || settings.rounding !== 'nearest')
+        throw new Error(`int8: ${needs} needs calibration inputs, and there are none; expected data`)
       context.warn?.('int8: no calibration data, so only weights become integers; that saves size, not time')
       return quantizeWeightsOnly(withChannelScales(model), settings)
     }
