@@ -1,14 +1,17 @@
 /** Product and residual vector quantisation: what the graph computes, the theory's gain over scalars, and what packs. */
 import { describe, expect, it } from 'vitest'
+import { dataHandle } from '../data/handle.ts'
 import { packModel } from '../formats/pack.ts'
 import { unpackModel } from '../formats/unpack.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
+import { finetune } from '../retrain/finetune.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { vectorKmeans } from '../tensor/vector-kmeans.ts'
 import { optimizedOps } from '../testing/optimized-ops.ts'
 import { outputsOf } from '../testing/real-models.ts'
+import { exampleModel, exampleTraining } from '../testing/test-method.ts'
 import { shareVectors } from './share-vectors.ts'
 
 /** y = x·w: an identity as x gives the weights as ONNX Runtime computes them. */
@@ -83,6 +86,16 @@ describe('share-vectors', () => {
     // Half a byte per piece, 64 floats, the graph.
     expect(packed.length).toBeLessThan(2048 / 2 + 256 + 400)
     expect(await weightsOf(unpackModel(packed), 128)).toEqual(await weightsOf(after, 128))
+  })
+
+  it('finetune trains the vectors, and codes stay', async () => {
+    const data = dataHandle(exampleTraining(4, 128), { seed: 1 })
+    const shared = await shareVectors(exampleModel(), { vectors: 16, length: 9, minElements: 64 }, { seed: 1 })
+    const trained = await finetune(shared, { epochs: 1, batch: 32, rate: 0.02 }, { data, seed: 1 })
+    const [before, after] = [shared, trained].map((m) => m.graph.initializers)
+    expect(after.get('w2_codes')).toEqual(before.get('w2_codes'))
+    const [old, now] = [before, after].map((stored) => floats(stored.get('w2_vectors')!))
+    expect(now.filter((v, i) => v !== old[i]).length).toBeGreaterThan(0.9 * old.length)
   })
 
   it('leaves what would be no smaller, and says so', async () => {
