@@ -4,8 +4,8 @@ import { chooseCodings, encodeGroup } from './formats/group-encoder.ts'
 import { packedTensorBytes } from './formats/tensor-bytes.ts'
 import { quantizeWeights } from './quantize/quantize-weights.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: each has types of its own
-type Task = (input: any) => unknown
+/** Each takes an input of its own type; whoever sends one says both. */
+type Task = (input: never) => unknown
 
 const tasks: Readonly<Record<string, Task>> = {
   chooseCodings,
@@ -31,5 +31,5 @@ export interface SentTask {
 
 export function runTask({ name, input }: SentTask): unknown {
   if (!Object.hasOwn(tasks, name)) throw new Error(`workers: no task is named "${name}"`)
-  return tasks[name](input)
+  return tasks[name](input as never)
 }

@@ -18,10 +18,10 @@ export interface Layer {
   readonly dims?: readonly number[]
 }
 
-/** float32 weights that a grid can hold: at least `minSize` elements, of numbers that a model computes with. */
-export function layersOf(model: Model, minSize = 64): Layer[] {
+/** float32 weights that a grid can hold: at least `minElements` elements, of numbers that a model computes with. */
+export function layersOf(model: Model, minElements = 64): Layer[] {
   return weightTensors(model)
-    .filter((w) => w.tensor.dtype === 'float32' && whyNoGrid(w.tensor, minSize) === undefined)
+    .filter((w) => w.tensor.dtype === 'float32' && whyNoGrid(w.tensor, minElements) === undefined)
     .map(layerOf)
 }
 
@@ -31,9 +31,9 @@ export const leastOfOtherTypes = 256
 const largestWeight = 1e30
 
 /** Why a weight cannot be put on a grid, in words; undefined where it can. */
-export function whyNoGrid(tensor: Tensor, minSize: number): string | undefined {
+export function whyNoGrid(tensor: Tensor, minElements: number): string | undefined {
   const size = sizeOf(tensor.dims)
-  if (size < minSize) return `fewer than ${minSize} elements`
+  if (size < minElements) return `fewer than ${minElements} elements`
   if (tensor.dtype !== 'float32' && size < leastOfOtherTypes)
     return `${tensor.dtype} of fewer than ${leastOfOtherTypes} elements`
   // One plain loop: searches ask this of every weight again and again.
