@@ -140,6 +140,28 @@ const tables: Record<string, () => string | undefined> = {
     )
   },
   'compress-without-data': () => lossTable('compress-without-data'),
+  'few-images': () => {
+    const r = result('few-images')
+    const models = r ? [...new Set<string>(r.rows.map((x: Json) => x.model))] : []
+    const line = (model: string): string[] => {
+      const rows = r.rows.filter((x: Json) => x.model === model)
+      const span = (values: number[], digits: number): string =>
+        `${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)}`
+      const ratios = span(
+        rows.map((x: Json) => x.ratio),
+        1,
+      )
+      const lost = span(
+        rows.map((x: Json) => x.lostPoints),
+        2,
+      )
+      return [model, String(rows.length), `${ratios} x`, percent(rows[0].top1.before), lost]
+    }
+    return (
+      r &&
+      `${table(['model', 'draws', 'packed, ratio', 'top-1 before', 'points lost'], models.map(line))}\n\n${r.held} of ${r.rows.length} within ${r.limit} points.`
+    )
+  },
   'compress-statistics': () => lossTable('compress-statistics'),
   int8: () => {
     const r = result('int8')
