@@ -437,6 +437,7 @@ export function codeTensor(
     let placeInRow = 0
     for (let p = 0; p < rowLength; p++, at += 4) {
       if (decoding && !(p & 0xffff) && input > inputEnd + 12) return 1
+      // 1. What is known around this weight: neighbours in the row, the rows above, the channel before, the kernel.
       const left = p > 0 ? load<i32>(at - 4) : 0
       const up = row > 0 ? load<i32>(at - rowBytes) : 0
       const left2 = p > 1 ? load<i32>(at - 8) : 0
@@ -448,6 +449,7 @@ export function codeTensor(
       const tap = load<i32>(tapAt)
       const column = load<i32>(columnAt)
 
+      // 2. Its expected magnitude: running means and neighbours, as logarithms relative to the tensor's mean, weighted.
       const columnLog = log2(column + 64)
       const rowLog = log2(rowMean + 64)
       const leftLog = log2((magnitude(left) << 14) + floor)
@@ -472,6 +474,7 @@ export function codeTensor(
         }
       }
       const sum = total(products) >> 16
+      // The expectation as what contexts are made of: a bin of a third of an octave, and its inverse.
       const expected = max32(1536, min32(5631, meanLog + sum))
       const inverse = load<i32>(zeroAt + (<usize>(expected >> 4) << 2))
       const bin = max32(0, ((expected - 1792) * 3) >> 8)
@@ -488,6 +491,7 @@ export function codeTensor(
           ? 81 + (placeInRow ? sign3(left) : 0) * 27 + sign3(above) * 9 + sign3(channel) * 3 + sign3(up)
           : sign3(left) * 9 + sign3(left2) * 3 + sign3(up),
       )
+      // 3. Its expected sign: neighbours, and in max running means, as shares of the expected magnitude, weighted.
       const s0 = quad(share(left, inverse), share(left2, inverse), share(up, inverse), share(up2, inverse))
       const s1 = quad(share(channel, inverse), share(above, inverse), 0, 0)
       let predicted =
@@ -514,6 +518,7 @@ export function codeTensor(
       }
       const sure = min32(6, ((predicted < 0 ? -predicted : predicted) + 64) >> 7)
       const side = predicted < 0 ? 6 - sure : 6 + sure
+      // 4. Contexts of the decisions: is it 0, how large, which sign; and which sets of mixing weights they use.
       const columnBin = coarseBin(columnLog)
       setContext(1, (size5(left) * 5 + size5(up)) * 24 + coarse)
       setContext(
@@ -555,7 +560,7 @@ export function codeTensor(
       const w0 = weights0 + <usize>(bin >> 2) * contextBytes
       const w1 = weights1 + <usize>(kernel ? 1 + place : 0) * contextBytes
 
-      // The decisions: 0, the sign (16), then 1, 2, ...
+      // 5. Code it by decisions: is it 0, the sign (16), then is it beyond 1, 2, ...
       const v = load<i32>(at)
       const a: u32 = v < 0 ? -v : v
       let decision: i32 = 0
@@ -570,6 +575,7 @@ export function codeTensor(
         let x2 = 0
         let refined0: usize = 0
         let refined1: usize = 0
+        // Mix: each context's prediction, stretched, in two or three weighted sums; in max, refine what they come to.
         {
           let d0 = i32x4.splat(0)
           let d1 = i32x4.splat(0)
@@ -607,6 +613,7 @@ export function codeTensor(
           } else chance = squash((x0 + x1) >> 1)
         }
 
+        // One step of the range coder (range-coder.ts).
         const bound = (range_ >>> 16) * <u32>chance
         let bit: i32
         if (decoding) {
@@ -629,6 +636,7 @@ export function codeTensor(
           range_ = range
         }
 
+        // What predicted learns: the weights of each sum by its error, the contexts by the bit.
         {
           const e0 = i32x4.splat((bit << 16) - squash(x0))
           const e1 = i32x4.splat((bit << 16) - squash(x1))
@@ -658,6 +666,7 @@ export function codeTensor(
           adapt(refined1, bit)
         }
 
+        // The next decision: the sign after the first 1, then on, until one is 0 or the limit is reached.
         if (decision == signDecision) {
           negative = bit != 0
           slots = slotsAt
@@ -675,6 +684,7 @@ export function codeTensor(
         }
         offset = <usize>decision << 2
       }
+      // What is larger still follows as an Elias code.
       if (m == unaryLimit) {
         range = range_
         value = value_
@@ -688,6 +698,7 @@ export function codeTensor(
       const result = <i32>(negative ? -m : m)
       if (decoding) store<i32>(at, result)
 
+      // The weights of steps 2 and 3 learn from how far they were off.
       const b = magnitude(result)
       const surprise = i32x4.splat(min32(4 << 16, (b + 1) * inverse) - 65536)
       learn(learnt, surprise, f0, 17, 131072)
@@ -699,6 +710,7 @@ export function codeTensor(
         if (kernel) learn(learnt + 32, surprise, f2, 17, 131072)
         learn(learntSigned + 32, error, s2, 16, 32768)
         learn(learntSigned + 48, error, s3, 16, 32768)
+        // 6. The running means take it in: those of signs,
         const w = negative ? -b : b
         rowLean += ((((w << 14) - rowLean) >> 5) * reciprocal(p + 4)) >> 9
         lean(leanTapsAt + (<usize>p << 2), w, max32(slowest, reciprocal(row + 4)))
@@ -710,6 +722,7 @@ export function codeTensor(
         store<i32>(placeAt, approach(load<i32>(placeAt), b, reciprocal(row * columns + i)))
         kernelMean = approach(kernelMean, b, reciprocal(k + 1))
       }
+      // and those of magnitudes.
       recent += (((b << 14) - recent) * 3) >> 5
       rowMean = approach(rowMean, b, reciprocal(p + 5))
       store<i32>(tapAt, approach(tap, b, rate))
@@ -721,6 +734,7 @@ export function codeTensor(
         i++
       }
     }
+    // The tensor's mean counts a row by its length, up to 3000 weights.
     const count = min32(rowLength, 3000)
     mean = <i32>((<u64>mean * meanCount + <u64>rowMean * count) / (meanCount + count))
     meanCount = min32(3000, meanCount + count)
@@ -758,6 +772,7 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
     let k = 0
     for (let p = 0; p < rowLength; p++, at += 4) {
       if (decoding && !(p & 0xffff) && input - <usize>(ahead >>> 3) > inputEnd + 12) return 1
+      // 1. Its expected magnitude: running means and neighbours, as logarithms, by fixed weights.
       const up = row > 0 ? load<i32>(at - rowBytes) : 0
       const tapAt = tapsAt + (<usize>p << 2)
       const tap = load<i32>(tapAt)
@@ -779,6 +794,7 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
       const a: u32 = v < 0 ? -v : v
       let negative = false
       let m: u32 = 0
+      // 2. Is it 0? One adaptive probability, by the expectation and two neighbours.
       const slot = probabilityAt + (<usize>((bin * 3 + min32(2, left)) * 3 + min32(2, magnitude(up))) << 2)
       const bound = (range_ >>> 16) * <u32>load<u16>(slot, clamped)
       let bit: i32
@@ -807,11 +823,14 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
         ahead += 16
         input += 2
       }
+      // 3. If not, its magnitude (1 to 14, or 15 for more) in one step, by shares that add up to the range; then the sign,
+      // half and half.
       if (bit) {
         const lanes = lanesAt + (<usize>bin << 5)
         const unit = range_ >>> 15
         let n: i32
         if (decoding) {
+          // How many shares begin above the decoder's place: all sixteen are compared at once.
           const place = i16x8.splat(<i16>min32(32766, <u32>(window >>> 32) / unit))
           n = popcnt(
             i8x16.bitmask(
@@ -850,6 +869,7 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
         store<i32>(countAt, min32(count + 1, 244))
         m = n == 15 ? unaryLimit : n
       }
+      // What is larger still follows as an Elias code, which reads on from whole bytes.
       if (m == unaryLimit) {
         range = range_
         value = <u32>(window >>> 32)
@@ -864,6 +884,7 @@ function codeFast(values: usize, tapsAt: usize, rows: i32, columns: i32, taps: i
       const result = <i32>(negative ? -m : m)
       if (decoding) store<i32>(at, result)
 
+      // 4. The running means take it in.
       const b = magnitude(result)
       recent += (((b << 14) - recent) * 3) >> 5
       rowMean = approach(rowMean, b, reciprocal(p + 5))

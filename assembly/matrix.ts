@@ -131,6 +131,7 @@ function shac<T>(
   const last = columns & ~3
   let column = 0
   for (; column < last; column += 4, starts += 16, from += 16, y += 16) {
+    // Four columns at a time, each with a place in the stream of its own, so that no load waits for another.
     const end0 = rows + load<u32>(from, 4) * size
     const end1 = rows + load<u32>(from, 8) * size
     const end2 = rows + load<u32>(from, 12) * size
@@ -144,12 +145,14 @@ function shac<T>(
     let sum2: f64 = 0
     let sum3: f64 = 0
     while (true) {
+      // As long as none of the four has fewer than four values left, no end need be looked for.
       let steps = min(min(left(end0, at0), left(end1, at1)), min(left(end2, at2), left(end3, at3))) / (4 * size)
       if (steps == 0) break
       for (; steps > 0; steps--) {
         let codes: u64
         let e: usize
         let step: u64
+        // Two look-ups in the table per load of bits; each gives one or two values.
         codes = codesAt(words, at0)
         e = <usize>(codes & mask)
         step = stepOf(e)
@@ -187,6 +190,7 @@ function shac<T>(
         at3 += stepOf(e)
       }
     }
+    // What is left of each column, a value at a time.
     store<f32>(y, rest<T>(mask, words, at0, end0, sum0))
     store<f32>(y, rest<T>(mask, words, at1, end1, sum1), 4)
     store<f32>(y, rest<T>(mask, words, at2, end2, sum2), 8)
