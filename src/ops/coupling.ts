@@ -5,6 +5,7 @@
  *
  * After DepGraph (Fang et al. 2023, arXiv:2301.12900), with the shuffle as a Gather and Split's sizes as data.
  */
+import { UnsupportedError } from '../errors.ts'
 import { isOnnxDomain, type Node } from '../model.ts'
 import {
   batchNormalization,
@@ -107,5 +108,12 @@ const rows: Readonly<Record<string, Row>> = {
 /** How the node ties places; undefined where it has no row or is not of a form that the row knows. */
 export function couplingOf(node: Node, context: CouplingContext): Coupling | undefined {
   const name = isOnnxDomain(node.domain) ? node.op : `${node.domain}.${node.op}`
-  return Object.hasOwn(rows, name) ? rows[name](node, context) : undefined
+  if (!Object.hasOwn(rows, name)) return undefined
+  try {
+    return rows[name](node, context)
+  } catch (error) {
+    // An attribute of another type, an equation that cannot be read: no row knows that form, and the channels stay.
+    if (error instanceof UnsupportedError || error instanceof RangeError) return undefined
+    throw error
+  }
 }

@@ -194,6 +194,25 @@ describe('channels', () => {
     await expect(sizes({ keep: ['c0.w:8'] })).rejects.toThrow('channels: keep "c0.w:8" is no channel of a group')
   })
 
+  it('leaves what a malformed node reads alone, and removes the rest', async () => {
+    const b = netBuilder(6)
+    const h = b.op('Relu', [b.op('Gemm', ['x', b.weight('w', [6, 8])])])
+    const odd = b.op('Einsum', [b.op('Gemm', ['x', b.weight('v', [6, 8])]), h], { equation: 'ab,cd,ef->ab' })
+    const y = b.op('Gemm', [b.op('Relu', [b.op('Gemm', [h, b.weight('u', [8, 8])])]), b.weight('t', [8, 3])])
+    const net = makeModel({
+      nodes: b.nodes,
+      initializers: b.initializers,
+      inputs: [valueInfo('x', 'float32', ['N', 6])],
+      outputs: [valueInfo(y, 'float32', ['N', 3]), valueInfo(odd, 'float32')],
+    })
+    expect(openChannels(net).groups.map((g) => [g.name, g.units - g.held.size])).toEqual([
+      ['w', 0],
+      ['v', 0],
+      ['u', 8],
+      ['t', 0],
+    ])
+  })
+
   it('removes what a LayerNormalization takes the mean of only where it is told to', async () => {
     const net = transformer({ steps: 6, words: 20, classes: 5 })
     const small = await channels(net, { sparsity: 0.5, overNormalised: true })
