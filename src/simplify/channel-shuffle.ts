@@ -24,7 +24,8 @@ interface Shuffle {
 type Shuffles = ReadonlyMap<string, Shuffle>
 
 /**
- * The model with sizes stored where Reshapes compute them but all except one are known (`view(x.size(0), -1)`), without
+ * The model with sizes stored where Reshapes compute them but all except one are known or are those of the same axis before
+ * (`view(x.size(0), -1)`, `view(batch, steps, heads, -1)`), without
  * Reshapes of stored tensors, and with whole factors where Resizes compute sizes (`interpolate(x, size=y.shape[2:])`).
  */
 export function storedSizes(model: Model): Model {
@@ -51,7 +52,13 @@ export function storedSizes(model: Model): Model {
       continue
     }
     const sizes = values.get(list)?.value?.map((d, i) => (d === -1 ? made?.[i] : d))
-    const known = sizes?.map((d) => (typeof d === 'number' ? d : -1))
+    const before = values.get(data)?.shape
+    const copies = intAttribute(node, 'allowzero', 0) === 0
+    // A size that is that of the same axis before is said by 0.
+    const known = sizes?.map((d, i) => {
+      if (typeof d === 'number') return d
+      return copies && d !== undefined && before?.[i] === d ? 0 : -1
+    })
     if (edit.stored(list) || !known || known.indexOf(-1) !== known.lastIndexOf(-1)) continue
     const stored = edit.store(integerTensor(edit.fresh(`${output}_sizes`), 'int64', [known.length], known))
     edit.replace(node, [{ ...node, inputs: [data, stored] }])

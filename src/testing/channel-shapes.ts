@@ -239,6 +239,22 @@ export const channelShapes: Readonly<Record<string, readonly [make: () => Model,
     }),
     0.6,
   ],
+  'attention, with sizes that are asked for': [
+    () => {
+      const s = shapes()
+      const x = s.dense('x', 12, 16)
+      const asked = (i: number): string =>
+        s.op('Unsqueeze', [s.op('Gather', [s.op('Shape', [x]), s.index(i)], { axis: 0 }), s.ints(0)])
+      const sizes = (...last: number[]): string => s.op('Concat', [asked(0), asked(1), s.ints(...last)], { axis: 0 })
+      const heads = (perm: number[]): string =>
+        s.op('Transpose', [s.op('Reshape', [s.dense(x, 16, 16), sizes(4, 4)])], { perm })
+      const mixed = attended(s, heads([0, 2, 1, 3]), heads([0, 2, 3, 1]), heads([0, 2, 1, 3]))
+      const joined = s.op('Reshape', [s.op('Transpose', [mixed], { perm: [0, 2, 1, 3] }), sizes(16)])
+      const y = s.dense(s.op('Add', [x, s.dense(joined, 16, 16)]), 16, 5)
+      return s.done({ inputs: { x: ['N', 'T', 12] }, outputs: { [y]: ['N', 'T', 5] } })
+    },
+    0.6,
+  ],
   'attention, one product taken apart': [
     sequence((s, x) => {
       const all = s.op('Reshape', [s.dense(x, 16, 48), s.ints(0, 0, 3, 4, 4)])
@@ -261,6 +277,24 @@ export const channelShapes: Readonly<Record<string, readonly [make: () => Model,
       },
       { batch: 1 },
     ),
+    0.6,
+  ],
+  'attention with heads in a batch that is not known': [
+    () => {
+      const s = shapes()
+      const x = s.dense('x', 12, 16)
+      const batch = s.op('Gather', [s.op('Shape', [x]), s.index(1)], { axis: 0 })
+      const times = s.op('Unsqueeze', [s.op('Mul', [batch, s.index(4)]), s.ints(0)])
+      const heads = (perm: number[]): string => {
+        const sizes = s.op('Concat', [s.ints(6), times, s.ints(4)], { axis: 0 })
+        return s.op('Transpose', [s.op('Reshape', [s.dense(x, 16, 16), sizes])], { perm })
+      }
+      const mixed = attended(s, heads([1, 0, 2]), heads([1, 2, 0]), heads([1, 0, 2]))
+      const whole = s.op('Concat', [s.ints(6), s.op('Unsqueeze', [batch, s.ints(0)]), s.ints(16)], { axis: 0 })
+      const joined = s.op('Reshape', [s.op('Transpose', [mixed], { perm: [1, 0, 2] }), whole])
+      const y = s.dense(s.op('Add', [x, s.dense(joined, 16, 16)]), 16, 5)
+      return s.done({ inputs: { x: [6, 'N', 12] }, outputs: { [y]: [6, 'N', 5] } })
+    },
     0.6,
   ],
   'attention by einsum': [
