@@ -40,7 +40,7 @@ export const selectOptions = {
     type: 'choice',
     of: unitKinds,
     default: 'element',
-    help: 'what is zeroed at once: single weights, all of an output channel, kernels between two channels, or every so-manieth place in the kernels of an input channel',
+    help: 'what is zeroed at once: single weights, all of an output channel, kernels between two channels, or every `stride`-th place in the kernels of an input channel',
   },
   stride: {
     type: 'number',

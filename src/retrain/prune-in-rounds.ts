@@ -5,6 +5,7 @@
  */
 import { defineMethod } from '../method.ts'
 import type { OptionsOf, OptionTable } from '../options.ts'
+import { magnitude } from '../prune/magnitude.ts'
 import { type PruneOptions, pruneAndTrain, pruneSchedules, pruneScores } from '../prune/prune-and-train.ts'
 import { expandGrids } from '../quantize/compact.ts'
 import { learningOptions } from '../train/learning.ts'
@@ -32,13 +33,7 @@ export const pruneChoices = {
     default: {},
     help: 'share of zeros for each named weight, instead of sparsity; weights without a name are left alone',
   },
-  scope: {
-    type: 'choice',
-    of: ['layer', 'global'],
-    default: 'layer',
-    value: 'scope',
-    help: 'layer: each tensor is pruned by the same share; global: all weights are ranked together',
-  },
+  scope: magnitude.options.scope,
   score: {
     type: 'choice',
     of: pruneScores,
@@ -88,7 +83,7 @@ export const pruneChoices = {
     default: false,
     help: 'before training, replace all remaining weights by new random ones, instead of training them further',
   },
-  exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },
+  exclude: magnitude.options.exclude,
 } as const satisfies OptionTable
 
 export const pruneInRounds = defineMethod({
