@@ -4,7 +4,7 @@
  */
 
 import type { Dataset } from '../data/dataset.ts'
-import { fedBatches } from '../data/fed-batches.ts'
+import { againFed, fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { RandomData } from '../evaluate/random-data.ts'
 import { batchSize, explainsTargets, randomInWords, withoutMisfits } from '../evaluate/trial.ts'
@@ -44,7 +44,7 @@ export async function dataScorer(
   checkClasses(validation.labels, validation.id)
   const judge = await openJudge(model, {
     task,
-    inputs: () => fedBatches(data.batcher, validation, batchSize),
+    inputs: againFed(() => fedBatches(data.batcher, validation, batchSize)),
     dataset: validation,
   })
   const dead = judge.varying.filter((v) => !v.varies)

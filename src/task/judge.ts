@@ -126,9 +126,10 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
           },
         ]),
       )
-      let done = 0
+      let [done, told] = [0, 0]
       const add = (batch: JudgedBatch, expected: Record<string, Value>, actual: Record<string, Value>): void => {
-        tell?.(++done / total)
+        // Batches of one sample are many, and take less time than telling of them.
+        if (++done - told >= total / 100) tell?.((told = done) / total)
         for (const o of judged) {
           const tally = tallies.get(keyOf(o, batch))
           const [from, to] = [cutOf(expected, o, batch), cutOf(actual, o, batch)]
