@@ -1,7 +1,7 @@
 /**
  * Question: what does a product straight on compressed weights cost beside the dense product, and how many bytes do the
  * formats take? A 4096 x 4096 matrix of normal weights, the smallest pruned, the rest sharing 32 values by k-means.
- * One thread each, one run of each a round; ratios are taken within a round.
+ * One thread each, one run of each per round; ratios are taken within a round.
  * Peers: our dense product (WebAssembly SIMD) and ONNX Runtime's MatMul. Writes bench/results/matvec.json.
  * Run: npx tsx bench/matvec.mts
  */

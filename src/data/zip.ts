@@ -71,7 +71,7 @@ async function unpackEntry(bytes: Uint8Array, entry: Listed, archive: string): P
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const { offset } = entry
   if (offset + 30 > bytes.length || view.getUint32(offset, true) !== 0x04034b50) {
-    throw new Error(`${subject} is not where the list says`)
+    throw new Error(`${subject} is not where the archive says that it is`)
   }
   const start = offset + 30 + view.getUint16(offset + 26, true) + view.getUint16(offset + 28, true)
   if (start + entry.packedBytes > bytes.length) throw new Error(`${subject} is cut short`)
