@@ -41,8 +41,8 @@ interface Run {
 }
 
 const lenet = { batch: 64, rate: 0.01, crop: 1, epochs: 6 } as const
-const resnet = { batch: 128, rate: 0.01, decay: 1e-4, crop: 4, flip: true, distil: 0.9, freezeAfter: 1 } as const
-const speech = { batch: 50, rate: 0.002, epochs: 20, distil: 0.9, freezeAfter: 0.5 } as const
+const resnet = { batch: 128, rate: 0.01, decay: 1e-4, crop: 4, flip: true, alpha: 0.9, freezeAfter: 1 } as const
+const speech = { batch: 50, rate: 0.002, epochs: 20, alpha: 0.9, freezeAfter: 0.5 } as const
 
 const runs: Readonly<Record<string, Run>> = {
   'lenet5-w8a8': { net: 'lenet5', what: '8 / 8', options: { ...lenet, epochs: 2 } },

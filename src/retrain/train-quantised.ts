@@ -60,7 +60,7 @@ const quantiseChoices = {
     max: 1,
     help: 'for pact: weight decay of the limits',
   },
-  distil: {
+  alpha: {
     type: 'number',
     default: 0,
     min: 0,
@@ -73,7 +73,7 @@ const quantiseChoices = {
     default: distillDefaults.temperature,
     min: 0.1,
     max: 100,
-    help: 'for distil: higher values count small probabilities more',
+    help: 'for alpha: higher values count small probabilities more',
   },
   freezeAfter: {
     type: 'number',
@@ -110,7 +110,7 @@ export const trainQuantised = defineMethod({
     if (integers)
       throw new Error(`train-quantised: ${integers.op} computes on integers already; expected a float model`)
     checkNodeNames(model, settings.excludeNodes, 'train-quantised')
-    const { keep, distil, temperature, freezeAfter } = settings
+    const { keep, alpha, temperature, freezeAfter } = settings
     const prepared = await prepareForFakes(expandGrids(model))
     for (const what of leftInFloat(pointsOf(prepared, settings).plan)) context.warn?.(`train-quantised: ${what}`)
     const inFloat = settings.activations === 'float'
@@ -120,7 +120,7 @@ export const trainQuantised = defineMethod({
       frozenStatistics: Math.round(freezeAfter * options.epochs),
       regimes: [
         ...(keep === 'zeros' ? [keepZeros()] : []),
-        ...(distil > 0 ? [distill({ teacher: model, alpha: distil, temperature })] : []),
+        ...(alpha > 0 ? [distill({ teacher: model, alpha, temperature })] : []),
         fakeQuantise({ ...settings, ranges }),
       ],
       ...(context.checkpoint ? { checkpoint: { store: context.checkpoint } } : {}),

@@ -14,7 +14,7 @@ import { log2, zeroTable } from './logarithm.ts'
 import { adapt, reciprocalTable } from './logistic.ts'
 import { MagnitudeShares } from './magnitude-shares.ts'
 import type { BinaryCoder } from './range-coder.ts'
-import { Leanings, leaningCount } from './signed-means.ts'
+import { SignedMeans, signedMeanCount } from './signed-means.ts'
 
 export type Mode = 'fast' | 'default' | 'max'
 
@@ -53,7 +53,7 @@ export class IntegerModel {
   private readonly sets = new Int32Array(5)
   /** Logarithms relative to the mean's; the last two in max. */
   private readonly features: Int32Array
-  /** Neighbours relative to the expected magnitude; then, in max, leanings. */
+  /** Neighbours relative to the expected magnitude; then, in max, signed means. */
   private readonly signed: Int32Array
   /** Learnt weights of both, for tensors without and with taps. */
   private readonly learnt: readonly Int32Array[]
@@ -65,9 +65,9 @@ export class IntegerModel {
     this.mode = mode
     const max = mode === 'max'
     this.features = new Int32Array(max ? 10 : 8)
-    this.signed = new Int32Array(max ? neighbours + leaningCount : neighbours)
+    this.signed = new Int32Array(max ? neighbours + signedMeanCount : neighbours)
     this.learnt = [0, 1].map(() => Int32Array.from(firstWeights))
-    this.learntSigned = [0, 1].map(() => new Int32Array(neighbours + leaningCount))
+    this.learntSigned = [0, 1].map(() => new Int32Array(neighbours + signedMeanCount))
     this.mixer = new DecisionMixer(mode === 'fast' ? 1 : mode === 'default' ? 4 : 12, max ? 3 : 2)
   }
 
@@ -86,7 +86,7 @@ export class IntegerModel {
     const tapMeans = new Int32Array(rowLength).fill(firstMean)
     const columnMeans = new Int32Array(columns).fill(firstMean)
     const placeMeans = new Int32Array(taps).fill(firstMean)
-    const leanings = max ? new Leanings(layout) : undefined
+    const signedMeans = max ? new SignedMeans(layout) : undefined
     let mean = firstMean
     let meanCount = 2
     let rowMean = firstMean
@@ -97,7 +97,7 @@ export class IntegerModel {
       rowMean = (rowMean + mean) >> 1
       let recent = rowMean
       let kernelMean = recent
-      leanings?.startRow()
+      signedMeans?.startRow()
       let i = 0
       let k = 0
       for (let p = 0; p < rowLength; p++) {
@@ -165,8 +165,8 @@ export class IntegerModel {
           signed[4] = share(channel, inverse)
           signed[5] = share(above, inverse)
           let predicted = dot(signed, learntSigned, 0) >> 16
-          if (leanings) {
-            leanings.write(signed, neighbours, { row, place: p, column: i, tap: k }, inverse)
+          if (signedMeans) {
+            signedMeans.write(signed, neighbours, { row, place: p, column: i, tap: k }, inverse)
             predicted += dot(signed, learntSigned, neighbours) >> 16
           }
           const lean = Math.min(6, (Math.abs(predicted) + 64) >> 7)
@@ -235,10 +235,10 @@ export class IntegerModel {
         rowMean = approach(rowMean, a, reciprocalTable[Math.min(p + 5, 1023)])
         tapMeans[p] = approach(tap, a, rate)
         columnMeans[i] = approach(column, a, rate)
-        if (leanings) {
+        if (signedMeans) {
           placeMeans[k] = approach(placeMeans[k], a, reciprocalTable[Math.min(row * columns + i, 1023)])
           kernelMean = approach(kernelMean, a, reciprocalTable[Math.min(k + 1, 1023)])
-          leanings.learn({ row, place: p, column: i, tap: k }, result < 0 ? -a : a)
+          signedMeans.learn({ row, place: p, column: i, tap: k }, result < 0 ? -a : a)
         }
         if (++k === taps) {
           k = 0

@@ -9,7 +9,7 @@ import { reciprocalTable } from './logistic.ts'
 const slowest = 492
 /** and those of places in the kernel by this. */
 const slowestTap = 164
-export const leaningCount = 6
+export const signedMeanCount = 6
 
 /** Where a weight is. */
 export interface Position {
@@ -20,7 +20,7 @@ export interface Position {
   readonly tap: number
 }
 
-export class Leanings {
+export class SignedMeans {
   private readonly places: Int32Array
   private readonly columns: Int32Array
   private readonly taps: Int32Array
