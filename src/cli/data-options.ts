@@ -74,7 +74,7 @@ export const dataOptions = {
     of: ['yes', 'no'],
     optional: true,
     value: 'answer',
-    help: 'yes or no: whether the first row of a csv names the columns (default: yes where it holds words)',
+    help: 'yes or no: whether the first row of a csv names the columns (default: yes where its words look like names of columns)',
   },
   seed: compressTable.seed,
 } as const satisfies OptionTable

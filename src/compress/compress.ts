@@ -32,7 +32,8 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   const prepared = await prepare(model, settings)
   const { task, scorer, search, trialOf, tidied } = prepared
   for (const warning of scorer.warnings) warn(warning)
-  const notes: string[] = []
+  // A set: a coarse figure (a share of few samples) may come out the same in several attempts.
+  const notes = new Set<string>()
   let tightness = 1
   for (let attempt = 1; ; attempt++) {
     const found = await search.find((m, share, tell) => scorer.verdictOf(m, tightness * share, tell))
@@ -42,7 +43,7 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
     const { spent } = trial.verdict
     if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
       tightness *= Math.min(0.85 ** attempt, 0.9 / spent)
-      notes.push(`${brokenInWords(trial)}: searched again with a tighter limit`)
+      notes.add(`${brokenInWords(trial)}: searched again with a tighter limit`)
       outlook.expect([{ kind: 'searching', cost: costs.searching / 2 }, ...partsAfterSearch(costs)])
       prepared.searchAgain()
       continue

@@ -59,7 +59,7 @@ export function parseCsv(text: string, subject: string, separator = separatorOf(
 }
 
 export interface CsvOptions extends ReadOptions {
-  /** Whether the first row names the columns; default: yes where one of its cells is no number. */
+  /** Whether the first row names the columns; default: whether it looks so (`looksLikeHeader`). */
   readonly header?: boolean
 }
 
@@ -77,7 +77,7 @@ interface Column {
 export function csvDataset(text: string, id: string, options: CsvOptions = {}): Dataset {
   const rows = parseCsv(text, id)
   if (rows.length === 0) throw new Error(`${id}: it holds no rows`)
-  const hasHeader = options.header ?? rows[0].some((cell) => cell !== '' && Number.isNaN(Number(cell)))
+  const hasHeader = options.header ?? looksLikeHeader(rows)
   const body = hasHeader ? rows.slice(1) : rows
   if (body.length === 0) throw new Error(`${id}: it holds a header and no rows`)
   const width = rows[0].length
@@ -93,6 +93,23 @@ export function csvDataset(text: string, id: string, options: CsvOptions = {}): 
   const fields = fieldsOf(features, { id, first, inputs: options.inputs ?? [] })
   const answers: Answers = label === undefined ? {} : answersOfTexts([columns[label].cells])[0]
   return { id, length: body.length, fields, ...answers }
+}
+
+/**
+ * Whether the first row names the columns: all of it are words, a word stands over a number, or one is a label column's name.
+ * Another word over a word says nothing where other cells are numbers: those may be the classes' names.
+ */
+function looksLikeHeader([first, second = []]: readonly (readonly string[])[]): boolean {
+  const isWord = (cell = '') => cell !== '' && !isNumber(cell)
+  if (!first.some(isWord)) return false
+  return (
+    !first.some(isNumber) ||
+    first.some((cell, c) => labelNames.has(cell.toLowerCase()) || (isWord(cell) && !isWord(second[c])))
+  )
+}
+
+function isNumber(cell: string): boolean {
+  return cell !== '' && !Number.isNaN(Number(cell))
 }
 
 function labelColumn(

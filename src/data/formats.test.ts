@@ -300,6 +300,14 @@ describe('CSV', () => {
     expect(csvDataset('y,a\n0.5,1\nsome,1\n', 't').classNames).toEqual(['0.5', 'some'])
   })
 
+  it('takes names of classes in the first row for no header, and names of columns for one', () => {
+    const columns = (text: string) => csvDataset(text, 't', { label: '-1' }).length
+    expect(columns('0.1,2,cat\n0.3,4,dog\n')).toBe(2)
+    expect(columns('width,2019,kind\n0.3,4,dog\n')).toBe(1)
+    expect(columns('0,1,label\n0.3,4,dog\n')).toBe(1)
+    expect(columns('width,kind\n3,dog\n')).toBe(1)
+  })
+
   it('takes a header or none as told, and the label column by name or number', () => {
     const values = (set: ReturnType<typeof csvDataset>) => [...set.fields.values.data]
     const bare = '1,2,0\n3,4,1\n'

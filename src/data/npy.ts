@@ -74,7 +74,7 @@ function elementType(descr: string, subject: string): ElementType {
   const [, kind, digits] = /^[<>|=]([a-zA-Z])(\d*)$/.exec(descr) ?? []
   if (kind === 'O')
     throw new UnsupportedError(
-      `${subject}: it holds Python objects, which are not read; expected numbers or strings of one type (lists of different lengths become objects)`,
+      `${subject}: it holds Python objects, which are not read; expected numbers or strings of one type (lists of different lengths become objects; .astype(str) makes strings of them)`,
     )
   const width = Number(digits)
   if (kind === 'U' && width > 0) return { kind, width: 4 * width }

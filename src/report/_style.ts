@@ -36,7 +36,7 @@ footer{color:var(--soft);font-size:.82rem;overflow-wrap:anywhere}
 table,thead,tbody{display:block}tr{display:grid;gap:.1rem 1.2rem;padding:.5rem 0;border-bottom:1px solid var(--line);align-items:baseline}tbody tr:last-child{border-bottom:0;padding-bottom:0}
 th,td{padding:0!important;border:0;font-size:.88rem}th[scope=row]{grid-column:1/-1;font-weight:600}
 .side tr{grid-template-columns:minmax(0,1fr) minmax(0,1fr) minmax(0,1.5fr)}.side thead th:first-child{display:none}
-.stacked thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}.stacked tr{grid-template-columns:repeat(auto-fit,minmax(min(150px,100%),1fr))}
-.stacked td{display:flex;justify-content:space-between;gap:.6rem}.stacked td:empty{display:none}.stacked td:not(.text){white-space:normal}.stacked td.text{grid-column:1/-1}
-.stacked td::before{content:attr(data-label);color:var(--soft);flex:none}.stacked td.text{text-align:right}.stacked td.bar{display:block;width:100%;grid-column:1/-1;padding:.2rem 0!important}.stacked td.bar::before{content:none}}
+.stacked thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}.stacked tr{display:flex;flex-wrap:wrap}.stacked th{flex:1 0 100%}
+.stacked td{flex:1 1 calc(50% - .6rem);display:flex;justify-content:space-between;gap:.6rem}.stacked td:empty{display:none}.stacked td.text{flex-basis:100%}
+.stacked td::before{content:attr(data-label);color:var(--soft);flex:none}.stacked td.text{text-align:right}.stacked td.bar{display:block;flex-basis:100%;padding:.2rem 0!important}.stacked td.bar::before{content:none}}
 @media print{body{background:#fff}section,.tile{break-inside:avoid}}`

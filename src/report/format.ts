@@ -15,11 +15,12 @@ export function sizeDifference(before: number, after: number): [amount: string, 
   return ratio < 1.01 ? [count(Math.abs(after - before)), `bytes ${word}`] : [`${factor(ratio)} x`, word]
 }
 
-/** "3.9 x fewer" or "1.2 x more"; nothing where both are the same. */
+/** "3.9 x fewer" or "1.2 x more"; of nearly equal counts "2 fewer", and nothing where both are the same. */
 export function countChange(before: number, after: number): string {
   if (before === after) return ''
   const ratio = after < before ? before / Math.max(1, after) : after / Math.max(1, before)
-  return `${factor(ratio)} x ${after < before ? 'fewer' : 'more'}`
+  const word = after < before ? 'fewer' : 'more'
+  return ratio < 1.01 ? `${count(Math.abs(after - before))} ${word}` : `${factor(ratio)} x ${word}`
 }
 
 /** A time per call: "2.04 ms". */
@@ -48,7 +49,7 @@ export function signed(value: number, digits = 2): string {
 }
 
 export function decibels(snrDb: number): string {
-  return Number.isFinite(snrDb) ? `${snrDb.toFixed(1)} dB` : 'no noise: equal'
+  return Number.isFinite(snrDb) ? `${snrDb.toFixed(1)} dB` : 'no noise'
 }
 
 /** Rows as aligned columns: the first to the left, the others to the right. */

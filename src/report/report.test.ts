@@ -7,7 +7,7 @@ import { renderHtml } from './html.ts'
 import type { Report } from './report.ts'
 import { judgedRows } from './rows.ts'
 import { renderText, wrap } from './text.ts'
-import { shareRange } from './words.ts'
+import { searched, shareRange } from './words.ts'
 
 const tilesOf = (html: string): string[] =>
   [...html.matchAll(/<li class="tile (\w+)"><strong>([^<]*)<\/strong><span>([^<]*)/g)].map((m) => m.slice(1).join(' '))
@@ -126,6 +126,7 @@ describe('numbers', () => {
     expect(sizeDifference(5, 5)).toEqual(['the same', 'size'])
     expect(countChange(100, 50)).toBe('2.00 x fewer')
     expect(countChange(50, 50)).toBe('')
+    expect(countChange(13_056, 13_054)).toBe('2 fewer')
   })
 
   it('of an output without noise are no infinities', () => {
@@ -133,5 +134,7 @@ describe('numbers', () => {
     const findings = [{ ...finding, loss: Number.NEGATIVE_INFINITY, interval: undefined, spent: 0 }]
     const [row] = judgedRows({ ...exampleReport, judged: { ...exampleReport.judged!, findings } })
     expect(Object.values(row).join()).not.toMatch(/Infinity|NaN/)
+    const heldBack = { what: 'output noise', unit: 'dB of noise', loss: Number.NEGATIVE_INFINITY, limit: -30 } as const
+    expect(searched(heldBack)).toBe('The search judged by output noise: no noise at all (limit: at least 30.0 dB).')
   })
 })

@@ -11,8 +11,10 @@ export function dateInWords(iso: string): string {
 
 /** What the search judged by, and how much was lost. */
 export function searched({ what, unit, loss, limit }: NonNullable<Report['heldBack']>): string {
-  if (unit === 'dB of noise')
-    return `The search judged by ${what}: ${decibels(-loss)} kept (limit: at least ${(-limit).toFixed(1)} dB).`
+  if (unit === 'dB of noise') {
+    const kept = Number.isFinite(loss) ? `${decibels(-loss)} kept` : 'no noise at all'
+    return `The search judged by ${what}: ${kept} (limit: at least ${(-limit).toFixed(1)} dB).`
+  }
   const [lost, most] = apart(loss, limit)
   return `The search judged by ${what}: ${lost} ${unit} lost (limit ${most}).`
 }
