@@ -4,7 +4,7 @@
  *
  * Needs COPPICE_DATA (its folders mnist and fashion-mnist). Run:
  *   npm run build && npx tsx bench/train-nets.mts FOLDER [NET[:SEED]…]
- * FOLDER keeps models, histories and checkpoints; a run that was interrupted goes on from there. Writes
+ * FOLDER keeps models, histories and checkpoints; a run that was interrupted continues from there. Writes
  * bench/results/train-nets.json.
  */
 import { execFileSync } from 'node:child_process'

@@ -48,7 +48,7 @@ export function parseCsv(text: string, subject: string, separator = separatorOf(
       continue
     }
     if (at < text.length && text[at] !== '\r' && text[at] !== '\n') {
-      throw new Error(`${subject}: a quoted cell goes on after its end (row ${rows.length + 1})`)
+      throw new Error(`${subject}: a quoted cell has text after its closing quote (row ${rows.length + 1})`)
     }
     at += text.startsWith('\r\n', at) ? 2 : 1
     if (row.length > 1 || row[0] !== '') rows.push(row)

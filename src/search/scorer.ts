@@ -29,7 +29,7 @@ export interface Scorer {
   readonly warnings: readonly string[]
 }
 
-/** A model that knows nearly all held-back samples by heart loses more on new ones than on them. */
+/** A model that has memorised nearly all held-back samples loses more on new ones than on them. */
 const knownByHeart = 0.995
 
 /**

@@ -119,7 +119,7 @@ function ones(dims: readonly number[]): Value {
   return { dtype: 'float32', dims: [...dims], data: new Float32Array(sizeOf(dims)).fill(1) }
 }
 
-/** Says so where a few of the calls decide alone: samples that a network knows by heart have no gradient to speak of. */
+/** Says so where a few of the calls decide alone: samples that a network has memorised have no gradient to speak of. */
 export function warnOfSilence(subject: string, { energies }: Gradients, context: Context): void {
   const mean = energies.reduce((a, b) => a + b, 0) / energies.length
   const silent = energies.filter((e) => e <= 1e-6 * mean).length
