@@ -48,3 +48,17 @@ it('a test set of one class is told', async () => {
     `every test sample of ${test.id} is of class 3, so accuracy shows little`,
   ])
 })
+
+it('samples that hold NaN or infinity are counted', async () => {
+  const { test } = splits
+  const data = Float32Array.from({ length: 100 * 784 }, (_, i) =>
+    i === 5 || i === 9 ? Number.NaN : i === 790 ? Infinity : 0,
+  )
+  const values = { ...test, fields: { x: { kind: 'values', shape: [1, 28, 28], data } as const } }
+  const told = await dataWarnings(
+    model,
+    { ...asTrained, splits: { ...splits, test: values } },
+    { seed: 0, preprocessCheck: false },
+  )
+  expect(told).toEqual([`2 of 100 test samples of ${test.id} hold NaN or infinity, which few models can answer`])
+})

@@ -1,4 +1,5 @@
 /** Warnings about what measurements on a data set can show. */
+import type { Dataset } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
@@ -16,11 +17,26 @@ export async function dataWarnings(
   data: Pick<BoundData, 'splits' | 'preprocess'>,
   { seed, signal, warn, preprocessCheck = true }: DataWarningOptions,
 ): Promise<string[]> {
-  const { id, labels } = data.splits.test
+  const { id, labels, length } = data.splits.test
   const warnings: string[] = []
   if (labels?.length && labels.every((label) => label === labels[0]))
     warnings.push(`every test sample of ${id} is of class ${labels[0]}, so accuracy shows little`)
+  const unfit = samplesNotFinite(data.splits.test)
+  if (unfit > 0)
+    warnings.push(`${unfit} of ${length} test samples of ${id} hold NaN or infinity, which few models can answer`)
   if (preprocessCheck) warnings.push(...(await preprocessWarnings(model, data, { seed, signal })))
   for (const warning of warnings) warn?.(warning)
   return warnings
+}
+
+/** Samples with a number that is none, or infinite, in any of their fields. */
+function samplesNotFinite({ fields, length }: Dataset): number {
+  const unfit = new Set<number>()
+  for (const { data, constant, kind } of Object.values(fields)) {
+    const isFloat = data instanceof Float32Array || data instanceof Float64Array
+    if (kind === 'image' || constant || !isFloat || data.length === 0) continue
+    const size = data.length / length
+    for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) unfit.add(Math.floor(i / size))
+  }
+  return unfit.size
 }
