@@ -123,7 +123,8 @@ describe('the packed package', () => {
     const { exports } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
       exports: Record<string, string | { types: string; default: string }>
     }
-    const files = readdirSync(join(root, 'src/exports')).map((name) => name.replace(/\.ts$/, ''))
+    const sources = readdirSync(join(root, 'src/exports')).filter((name) => name.endsWith('.ts'))
+    const files = sources.map((name) => name.replace(/\.ts$/, ''))
     const subpaths = files.map((name) => (name === 'index' ? '.' : `./${name}`))
     expect(Object.keys(exports).sort()).toEqual([...subpaths, './node', './runtime', './package.json'].sort())
     const used = readFileSync(join(project, 'every-subpath.ts'), 'utf8')
