@@ -6,7 +6,7 @@
 import { node as makeNode } from '../graph/build.ts'
 import { editGraph } from '../graph/edit.ts'
 import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
-import type { Kept, Mix } from '../ops/coupling.ts'
+import { countMarks, type Kept, type Mix, placesLeft } from '../ops/coupling.ts'
 import { rename } from '../simplify/fold.ts'
 import { byteLengthOf, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { type ChannelView, usesOf } from './channels.ts'
@@ -96,9 +96,8 @@ function withWholeStates(model: Model, view: ChannelView, kept: Kept): Model {
       // A place of zeros behind the last stands for all that were removed.
       const rank = shape?.length ?? view.rank(name)
       const padded = edit.fresh(`${name}_padded`)
-      const left = marks.reduce((n, k) => n + k, 0)
-      let next = 0
-      const places = Array.from(marks, (k) => (k ? next++ : left))
+      const left = countMarks(marks)
+      const places = Array.from(placesLeft(marks), (place) => (place < 0 ? left : place))
       const made = i === all.length - 1 ? name : edit.fresh(`${name}_whole`)
       const pads = Array.from({ length: 2 * rank }, (_, k) => (k === rank + axis ? 1 : 0))
       const isOld = opsetOf(model) < 11
@@ -174,7 +173,7 @@ function equal(a: Tensor, b: Tensor): boolean {
 /** Without the places along an axis that are marked with 0. An axis that counts them several times over loses them every time. */
 function cutAxis(tensor: Tensor, axis: number, kept: Uint8Array): Tensor {
   const size = byteLengthOf(tensor.dtype, sizeOf(tensor.dims.slice(axis + 1)))
-  const left = kept.reduce((n, k) => n + k, 0)
+  const left = countMarks(kept)
   const dims = tensor.dims.map((d, a) => (a === axis ? (left * d) / kept.length : d))
   const cut = new Uint8Array(byteLengthOf(tensor.dtype, sizeOf(dims)))
   for (let from = 0, to = 0, k = 0; from < tensor.data.length; from += size, k++) {

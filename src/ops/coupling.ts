@@ -41,7 +41,7 @@ import {
 import { type Coupling, type CouplingContext, type Row, sameAxes } from './coupling/types.ts'
 
 export type { Adjustment, Axis, Coupling, CouplingContext, Cut, Kept, Mix, Tie } from './coupling/types.ts'
-export { eachTied, sizeAt } from './coupling/types.ts'
+export { countMarks, eachTied, placesLeft, sizeAt } from './coupling/types.ts'
 
 /** Windows over images: channels are where they were. */
 const pool: Row = (node, context) => {

@@ -60,14 +60,12 @@ export async function shareByBits(
 }
 
 function spend(choices: readonly (readonly Choice[])[], budget: number, size: number): number[] {
-  try {
-    return spendBits(choices, budget)
-  } catch {
-    const least = choices.reduce((sum, c) => sum + Math.min(...c.map((one) => one.bits)), 0)
+  const least = choices.reduce((sum, c) => sum + Math.min(...c.map((one) => one.bits)), 0)
+  if (least > budget)
     throw new Error(
       `share: bits is ${budget / size}; expected at least ${(Math.ceil((100 * least) / size) / 100).toFixed(2)} per weight`,
     )
-  }
+  return spendBits(choices, budget)
 }
 
 function sharedWith({ tensor }: WeightTensor, k: number, values: Float32Array): Shared {

@@ -9,7 +9,9 @@ import {
   axesBelow,
   type CouplingContext,
   countKept,
+  countMarks,
   none,
+  placesLeft,
   type Row,
   range,
   rankOf,
@@ -134,8 +136,7 @@ export const gather: Row = (node, context) => {
 
 /** The indices of a Gather among the places that are left. */
 function remapped(from: Int32Array, keptIn: Uint8Array | undefined, keptOut: Uint8Array | undefined): Tensor {
-  let next = 0
-  const place = keptIn && Int32Array.from(keptIn, (k) => (k ? next++ : -1))
+  const place = keptIn && placesLeft(keptIn)
   return int64s(
     Array.from(from)
       .filter((_, k) => !keptOut || keptOut[k])
@@ -178,7 +179,7 @@ export const slice: Row = (node, context) => {
       for (const { i, read, made } of runs) {
         if (!kept(read)) continue
         const first = resolved(starts[i], sizeAt(context, read) ?? 0)
-        from[i] = (kept(read) as Uint8Array).subarray(0, Math.max(0, first)).reduce((n, k) => n + k, 0)
+        from[i] = countMarks((kept(read) as Uint8Array).subarray(0, Math.max(0, first)))
         to[i] = from[i] + countKept(context, kept, made)
       }
       return both(putList(node, 'starts', 1, from), putList(node, 'ends', 2, to))
@@ -230,8 +231,8 @@ export const pad: Row = (node, context) => {
         const marks = kept(made)
         const size = sizeAt(context, read) ?? 0
         if (!marks) continue
-        left[i] = marks.subarray(0, pads[i]).reduce((n, k) => n + k, 0)
-        left[i + axes.length] = marks.subarray(pads[i] + size).reduce((n, k) => n + k, 0)
+        left[i] = countMarks(marks.subarray(0, pads[i]))
+        left[i + axes.length] = countMarks(marks.subarray(pads[i] + size))
       }
       return left.join() === pads.join() ? {} : putList(node, 'pads', 1, left)
     },
@@ -339,12 +340,7 @@ function wholeAxes({ dims, ...tensor }: Tensor, shape: readonly unknown[]): numb
 function listLeft({ dims, ...tensor }: Tensor, marks: readonly { axis: number; kept?: Uint8Array }[]): Tensor {
   const depth = dims[dims.length - 1]
   const values = integers({ ...tensor, dims })
-  const places = new Map(
-    marks.map(({ axis, kept }) => {
-      let next = 0
-      return [axis, Array.from(kept ?? [], (k) => (k ? next++ : -1))]
-    }),
-  )
+  const places = new Map(marks.map(({ axis, kept }) => [axis, placesLeft(kept ?? new Uint8Array())]))
   const left: number[] = []
   for (let i = 0; i < values.length; i += depth) {
     const place = axesBelow(depth).map((axis) => {

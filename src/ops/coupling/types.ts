@@ -128,7 +128,18 @@ export function range(count: number, at: (place: number) => number): Int32Array 
 /** How many places of an axis stay. */
 export function countKept(context: CouplingContext, kept: Kept, axis: Axis): number {
   const marks = kept(axis)
-  return marks ? marks.reduce((n, k) => n + k, 0) : (sizeAt(context, axis) ?? 0)
+  return marks ? countMarks(marks) : (sizeAt(context, axis) ?? 0)
+}
+
+/** How many places are marked with 1. */
+export function countMarks(marks: Uint8Array): number {
+  return marks.reduce((n, k) => n + k, 0)
+}
+
+/** Where each marked place is once the others are gone; -1 for those. */
+export function placesLeft(marks: Uint8Array): Int32Array {
+  let next = 0
+  return Int32Array.from(marks, (k) => (k ? next++ : -1))
 }
 
 /** Visits which place of the input each place of the output is; both axes have `count` where neither says more. */
