@@ -92,3 +92,11 @@ export function zeroFilterShare(weights: readonly WeightTensor[]): number {
   const sizes = weights.flatMap((w) => [...poolUnits(w, floats(w.tensor), { kind: 'filter', pool: 'mean' })])
   return sizes.filter((v) => v === 0).length / Math.max(1, sizes.length)
 }
+
+/** The share of all elements that are zero. */
+export function zeroShare(weights: readonly WeightTensor[]): number {
+  const all = weights.map((w) => floats(w.tensor))
+  const zeros = all.reduce((n, a) => n + a.reduce((m, v) => m + (v === 0 ? 1 : 0), 0), 0)
+  const count = all.reduce((n, a) => n + a.length, 0)
+  return zeros / Math.max(1, count)
+}

@@ -16,14 +16,13 @@ import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
-import { floats } from '../tensor/dtype.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
 import { trainingFingerprint } from '../train/fingerprint.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
-import { type EpochRecord, type TrainOptions, train } from '../train/train.ts'
+import { type StageTraining, trainInStages } from '../train/stages.ts'
+import type { EpochRecord } from '../train/train.ts'
 import { restartUniform } from './_restart.ts'
-import { decodeRounds, encodeRounds, type RoundsState } from './_rounds-file.ts'
-import { zeroFilterShare } from './_units.ts'
+import { zeroFilterShare, zeroShare } from './_units.ts'
 import { lamp } from './lamp.ts'
 import { magnitude, sharesBelow } from './magnitude.ts'
 import { obd } from './obd.ts'
@@ -70,7 +69,7 @@ export interface PruneOptions {
 }
 
 /** Checkpoints are those of the rounds. */
-export type RoundTraining = Omit<TrainOptions, 'checkpoint'>
+export type RoundTraining = StageTraining
 
 export interface PruneRound {
   /** From 1. */
@@ -108,35 +107,30 @@ export async function pruneAndTrain(model: Model, data: Dataset, options: PruneO
     throw new Error(`prune: rounds must be a whole number above 0, got ${rounds}`)
   checkChoices(options)
   const seed = options.context?.seed ?? 0
-  const fingerprint = checkpoint ? fingerprintOf(model, data, options) : ''
-  const resumed = await resume(checkpoint, fingerprint)
-  const finished = [...(resumed?.finished ?? [])]
-  let current = resumed?.model ?? model
-  for (const round of finished) await onRound?.(round, current)
-  for (let round = finished.length + 1; round <= rounds; round++) {
-    const before = current
-    const shareOf = (target: number, start: number): number => sparsityAt(schedule, target, { round, rounds, start })
-    const quality = options.quality && qualityAt(schedule, options.quality, { round, rounds })
-    current = await pruneOnce(current, { ...options, quality }, { shareOf, start: model })
-    if (restart) current = restartUniform(current, seed + round)
-    const how = round === rounds ? finalTraining : training
-    let history: readonly EpochRecord[] = []
-    if (how) {
-      const store = checkpoint && {
-        load: async () => (round === (resumed?.finished.length ?? 0) + 1 ? resumed?.training : undefined),
-        save: (bytes: Uint8Array) =>
-          checkpoint.save(encodeRounds({ fingerprint, finished, model: before, training: bytes })),
+  return trainInStages<PruneRound>(model, data, {
+    count: rounds,
+    async begin(index, before) {
+      const round = index + 1
+      const shareOf = (target: number, start: number): number => sparsityAt(schedule, target, { round, rounds, start })
+      const quality = options.quality && qualityAt(schedule, options.quality, { round, rounds })
+      const pruned = await pruneOnce(before, { ...options, quality }, { shareOf, start: model })
+      const how = round === rounds ? finalTraining : training
+      return {
+        model: restart ? restartUniform(pruned, seed + round) : pruned,
+        ...(how ? { training: { ...how, regimes: [...(how.regimes ?? []), keepZeros()] } } : {}),
       }
-      const regimes = [...(how.regimes ?? []), keepZeros()]
-      const trained = await train(current, data, { ...how, regimes, checkpoint: store && { store } })
-      current = trained.model
-      history = trained.history
-    }
-    finished.push({ round, rounds, sparsity: zeroShare(weightTensors(current)), history })
-    await checkpoint?.save(encodeRounds({ fingerprint, finished, model: current }))
-    await onRound?.(finished[round - 1], current)
-  }
-  return current
+    },
+    record: (index, current, history) => ({
+      round: index + 1,
+      rounds,
+      sparsity: zeroShare(weightTensors(current)),
+      history,
+    }),
+    ...(onRound ? { onStage: onRound } : {}),
+    ...(checkpoint ? { checkpoint } : {}),
+    fingerprint: () => fingerprintOf(model, data, options),
+    subject: 'pruning',
+  })
 }
 
 /** What must be the same for a checkpoint to go on. */
@@ -153,24 +147,6 @@ function fingerprintOf(model: Model, data: Dataset, options: PruneOptions): stri
     of(training),
     finalTraining === training ? 0 : of(finalTraining),
   ])
-}
-
-async function resume(store: CheckpointStore | undefined, fingerprint: string): Promise<RoundsState | undefined> {
-  const bytes = await store?.load()
-  if (!bytes) return undefined
-  const state = decodeRounds(bytes)
-  if (state.fingerprint !== fingerprint)
-    throw new Error(
-      'checkpoint: it is of another pruning (model, data or options differ); expected that of this run, or none',
-    )
-  return state
-}
-
-function zeroShare(weights: readonly WeightTensor[]): number {
-  const all = weights.map((w) => floats(w.tensor))
-  const zeros = all.reduce((n, a) => n + a.reduce((m, v) => m + (v === 0 ? 1 : 0), 0), 0)
-  const count = all.reduce((n, a) => n + a.length, 0)
-  return zeros / Math.max(1, count)
 }
 
 interface Target {

@@ -1,17 +1,17 @@
-/** The checkpoint of pruning in rounds: written, read, refused where damaged. */
+/** The checkpoint of training in stages: written, read, refused where damaged. */
 import { describe, expect, it } from 'vitest'
 import { writeModel } from '../onnx/write.ts'
 import { lenet5 } from '../testing/small-nets.ts'
-import { seal } from '../train/checkpoint-bytes.ts'
-import { decodeRounds, encodeRounds } from './_rounds-file.ts'
+import { seal } from './checkpoint-bytes.ts'
+import { decodeStages, encodeStages } from './stages-file.ts'
 
 const model = lenet5(1)
 const round = { round: 1, rounds: 2, sparsity: 0.5, history: [] }
 
-describe('the state of pruning in rounds', () => {
+describe('the state of training in stages', () => {
   it('comes back as it was', () => {
     const training = Uint8Array.of(1, 2, 3)
-    const state = decodeRounds(encodeRounds({ fingerprint: 'f', finished: [round], model, training }))
+    const state = decodeStages(encodeStages({ fingerprint: 'f', finished: [round], model, training }))
     expect(state).toMatchObject({ fingerprint: 'f', finished: [round], training })
     expect(Buffer.compare(writeModel(state.model), writeModel(model))).toBe(0)
   })
@@ -19,11 +19,11 @@ describe('the state of pruning in rounds', () => {
   it.each([
     ['nothing', null],
     ['no fingerprint', { finished: [], modelLength: 4 }],
-    ['rounds that are none', { fingerprint: 'f', finished: [null], modelLength: 4 }],
-    ['rounds out of order', { fingerprint: 'f', finished: [{ ...round, round: 2 }], modelLength: 4 }],
+    ['stages that are none', { fingerprint: 'f', finished: [null], modelLength: 4 }],
+    ['more stages than there are', { fingerprint: 'f', finished: [round, round, round], modelLength: 4 }],
     ['a model longer than the file', { fingerprint: 'f', finished: [], modelLength: 5 }],
     ['a length that is none', { fingerprint: 'f', finished: [], modelLength: -1 }],
   ])('a header with %s is damaged', (_, header) => {
-    expect(() => decodeRounds(seal('COPPRN2', header, [new Uint8Array(4)]))).toThrow('its header is damaged')
+    expect(() => decodeStages(seal('COPPRN2', header, [new Uint8Array(4)]), 2)).toThrow('its header is damaged')
   })
 })
