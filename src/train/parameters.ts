@@ -1,9 +1,11 @@
 /** Which stored tensors of a model are trained. */
 import { type ConstantUse, constantsOf } from '../graph/constants.ts'
 import { parameterPlaces } from '../graph/roles.ts'
+import { describe } from '../graph/walk.ts'
 import type { Graph, Tensor } from '../model.ts'
 import { isDifferentiable } from '../ops/grad.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
+import { isUniform } from './own-copies.ts'
 
 /**
  * The float32 initialisers that are weights: what layers and normalisations multiply with or add, directly or through
@@ -29,13 +31,8 @@ function isTrained({ node, input, role, afterLayer }: ConstantUse, tensor: Tenso
   if (!afterLayer) return false
   // Of what a layer makes: positions that are added, scales of channels, a token that is put before the others.
   if (node.op === 'Add') return role === 'weight'
+  // Zeros that pad and factors that are one number belong to the arithmetic.
   return (node.op === 'Mul' || node.op === 'Concat') && !isUniform(tensor)
-}
-
-/** Zeros that pad and factors that are one number belong to the arithmetic. */
-function isUniform(tensor: Tensor): boolean {
-  const values = floats(tensor)
-  return values.every((v) => v === values[0])
 }
 
 /** Whether it shuts places out of a softmax that it is added before: no learnt number is so far below zero. */
@@ -61,6 +58,15 @@ export function untrainedWeights(graph: Graph, trained: readonly string[]): stri
     return weights.filter((name) => !moved.has(name))
   })
   return [...new Set(names)]
+}
+
+/** Why no step changes a weight that `untrainedWeights` names, to end a sentence: "is of int8". */
+export function whyUntrained(graph: Graph, name: string): string {
+  const [tensor, made] = [graph.initializers.get(name), graph.nodes.find((n) => n.outputs.includes(name))]
+  if (made && !tensor) return `is computed from constants (${made.op}) of which none is trained`
+  if (tensor && tensor.dtype !== 'float32') return `is of ${tensor.dtype}`
+  const reader = graph.nodes.find((n) => n.inputs.includes(name) && !isDifferentiable(n))
+  return reader ? `is read by ${describe(reader)}, which has no gradient` : 'does not change the loss'
 }
 
 /** Values that follow from initialisers alone. */

@@ -17,7 +17,7 @@ import { floats, sizeOf } from '../tensor/dtype.ts'
 import { byRows, rowsOf } from './elementwise-rows.ts'
 import { emitLoss, type LossGraph, type LossOptions, lossInput } from './loss-graph.ts'
 import type { Optimizer } from './optimizers.ts'
-import { trainableNames, untrainedWeights } from './parameters.ts'
+import { trainableNames, untrainedWeights, whyUntrained } from './parameters.ts'
 import type { Member, Noise } from './regime.ts'
 
 export interface StepOptions extends LossOptions {
@@ -69,8 +69,8 @@ export interface StepGraph extends Omit<LossGraph, 'loss'> {
   /** What is drawn for each step: masks of Dropout, then what regimes ask for. */
   readonly noise: readonly StepNoise[]
   readonly parameters: readonly StoredParameter[]
-  /** Weights of layers that no step changes. */
-  readonly untrained: readonly string[]
+  /** Weights of layers that no step changes, each with why: "is of int8". */
+  readonly untrained: readonly { readonly name: string; readonly why: string }[]
   readonly scalarInput: (name: string) => string
 }
 
@@ -168,10 +168,10 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
       ...members.flatMap((m) => m.noise ?? []).map((n) => ({ ...n, shape: shapeOfNoise(n, options) })),
     ],
     parameters: lowered.parameters,
-    untrained: untrainedWeights(
-      special.graph,
-      trained.map((t) => t.name),
-    ),
+    untrained: untrainedWeights(special.graph, [...weights.keys()]).map((name) => ({
+      name,
+      why: whyUntrained(special.graph, name),
+    })),
     scalarInput: (name) => update.scalars[name],
   }
 }

@@ -453,7 +453,9 @@ describe('it stops with one sentence', () => {
 
   it('when the options do not fit', async () => {
     const net = lenet5(1)
-    await expect(train(net, training, options(net, { batchSize: 10_000 }))).rejects.toThrow(/at least one batch/)
+    await expect(train(net, training, options(net, { batchSize: 10_000 }))).rejects.toThrow(
+      /do not fill a batch of 10000; .*--batch/,
+    )
     await expect(train(net, training, options(net, { patience: 1 }))).rejects.toThrow(/validation/)
     await expect(train(net, training, options(net, { epochs: 0 }))).rejects.toThrow(/epochs must be/)
   })

@@ -23,10 +23,12 @@ import { trainingFingerprint } from './fingerprint.ts'
 import type { Loss, LossName } from './losses.ts'
 import { answersOf, countRight, type Objective, objectiveOf, objectiveWithoutAnswers } from './objective.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
+import { withOwnCopies } from './own-copies.ts'
 import { frozenFrom, isFrozen, type OpenPhase, type Phase, phases } from './phases.ts'
 import { type Arrays, type Entered, enterAll, mainLossOf, type Regime } from './regime.ts'
 import { constant, type Schedule } from './schedules.ts'
 import { type FeedSource, feedsOf, mix } from './step-feeds.ts'
+import type { StepGraph } from './step-graph.ts'
 import { statisticsOf } from './train-state.ts'
 import { type Validation, validate } from './validate.ts'
 
@@ -138,8 +140,9 @@ interface Run extends FeedSource {
  */
 export async function train(source: Model, data: Dataset, given: TrainOptions): Promise<Trained> {
   check(data, given)
-  // Weights inside local functions are trained where they stand in the graph, those of other floats in float32.
-  const typed = inlined(source)
+  // Weights inside local functions are trained where they stand in the graph, those of other floats in float32, and those that
+  // are stored once because they begin alike each on its own.
+  const typed = withOwnCopies(inlined(source))
   const model = forTraining(typed)
   const { regimes = [], batchSize, seed = 0, threads } = given
   const mainLoss = mainLossOf(regimes)
@@ -199,10 +202,10 @@ function checkLeaving(model: Model, { model: inside, members, leave }: Entered):
     )
 }
 
-function sayUntrained(names: readonly string[]): string {
-  const [few, more] = [names.slice(0, 3).map((n) => `"${n}"`), names.length - 3]
-  const list = more > 0 ? `${few.join(', ')} and ${more} more` : few.join(', ')
-  return `${list} cannot be trained (integers, or in an operator without a gradient): their layers are left as they are`
+function sayUntrained(untrained: StepGraph['untrained']): string {
+  const more = untrained.length - 3
+  const few = untrained.slice(0, 3).map(({ name, why }) => `"${name}" ${why}`)
+  return `weights that are not trained: ${few.join('; ')}${more > 0 ? `; and ${more} more` : ''}`
 }
 
 function check(data: Dataset, { batchSize, epochs, patience, validation }: TrainOptions): void {
@@ -211,7 +214,9 @@ function check(data: Dataset, { batchSize, epochs, patience, validation }: Train
       throw new Error(`train: ${name} must be a whole number above 0, got ${value}`)
   }
   if (data.length < batchSize)
-    throw new Error(`${data.id}: ${data.length} samples; expected at least one batch of ${batchSize}`)
+    throw new Error(
+      `${data.id}: ${data.length} training samples do not fill a batch of ${batchSize}; expected more, or a smaller batch (--batch ${data.length})`,
+    )
   if (patience !== undefined && !validation) throw new Error('train: early stopping needs validation data')
   if (validation?.length === 0)
     throw new Error(`${validation.id}: no sample is held back; expected a larger share, or more data`)
