@@ -84,6 +84,6 @@ function settingsOf(model: Model, given: CompressOptions, warnings: string[]): S
 }
 
 function sourceOf(model: Model, settings: Settings): Source {
-  const { original, goal, seed, packMode, data, calibration } = settings
-  return { model, written: asWritten(model, settings), original, goal, seed, packMode, data, calibration }
+  const { original, goal, seed, mode, data, calibration } = settings
+  return { model, written: asWritten(model, settings), original, goal, seed, mode, data, calibration }
 }

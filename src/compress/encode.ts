@@ -27,7 +27,7 @@ export async function encode(
   const progress = settings.outlook.begin('packing', 'packing')
   const { steps, ...chosen } = choose(found, prepared, { model, settings })
   const written = asWritten(chosen.model, settings)
-  const { packMode: mode, workers } = settings
+  const { mode, workers } = settings
   const packed = await packModelOn(written, { mode, workers, progress })
   return { ...chosen, model: written, packed, recipe: recipeOf(steps, prepared, settings) }
 }

@@ -21,7 +21,8 @@ export const compressTable = {
     value: 'task',
     help: 'what the outputs mean, as KIND or OUTPUT=KIND, separated by commas: classes, binary, labels, numbers, embedding, image, mask, tokens, state or ignored (default: guessed, and printed)',
   },
-  packMode: {
+  mode: {
+    was: 'packMode',
     type: 'choice',
     of: ['fast', 'default', 'max'],
     default: 'default',

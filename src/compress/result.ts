@@ -16,7 +16,7 @@ export interface Source extends Pick<CompressOptions, 'data' | 'calibration'> {
   readonly original: Uint8Array
   readonly goal: Goal
   readonly seed: number
-  readonly packMode: CompressTable['packMode']
+  readonly mode: CompressTable['mode']
 }
 
 export interface Compressed {

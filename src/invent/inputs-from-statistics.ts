@@ -15,6 +15,7 @@ import { irVersionOf, isOnnxDomain, type Model, type Node, opsetOf } from '../mo
 import { add, createEmitter, type Emitter, mul, reduce, scale, shift, sub } from '../ops/grad/emit.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import { forTraining } from '../simplify/float32-arithmetic.ts'
+import { adamSteps } from '../tensor/adam.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 
@@ -41,24 +42,18 @@ export async function inputsFromStatistics(model: Model, options: InventOptions)
     throw new Error('inputs from statistics: the model has no BatchNormalization or not one input of float32')
   const { name, dims } = { ...sample, dims: [batchSize, ...sample.shape] }
   const rng = random(seed)
-  const { step, loss, gradient } = gradientStep(model, name, dims)
+  const { model: gradientModel, loss, gradient } = gradientStep(model, name, dims)
   return withSession(
-    () => openSession(step, { name: 'inputs from statistics' }),
+    () => openSession(gradientModel, { name: 'inputs from statistics' }),
     async (session) => {
       const made: Feeds[] = []
       for (let b = 0; b < batches; b++) {
         const x = Float32Array.from({ length: sizeOf(dims) }, () => rng.normal())
-        const [mean, variance] = [new Float64Array(x.length), new Float64Array(x.length)]
+        const step = adamSteps(x.length)
         for (let t = 1; t <= steps; t++) {
           stopIfAborted(signal, 'inputs from statistics')
           const found = await session.run({ [name]: { dtype: 'float32', dims, data: x } }, [loss, gradient])
-          const g = found[gradient].data as Float32Array
-          const now = (rate * (1 + Math.cos((Math.PI * (t - 1)) / steps))) / 2
-          for (let i = 0; i < x.length; i++) {
-            mean[i] = 0.9 * mean[i] + 0.1 * g[i]
-            variance[i] = 0.999 * variance[i] + 0.001 * g[i] * g[i]
-            x[i] -= (now * (mean[i] / (1 - 0.9 ** t))) / (Math.sqrt(variance[i] / (1 - 0.999 ** t)) + 1e-12)
-          }
+          step(x, found[gradient].data as Float32Array, (rate * (1 + Math.cos((Math.PI * (t - 1)) / steps))) / 2)
           progress?.((b + t / steps) / batches, 'making inputs from statistics')
         }
         made.push({ [name]: { dtype: 'float32', dims, data: x } })
@@ -106,11 +101,11 @@ function gradientStep(model: Model, input: string, dims: readonly number[]) {
   const lowered = lowerPlain(result)
   const typed = (name: string) => valueInfo(name, 'float32', lowered.types.get(name)?.shape)
   const { nodes, initializers } = lowered.graph
-  const step = makeModel(
+  const made = makeModel(
     { nodes, initializers, inputs: [valueInfo(input, 'float32', dims)], outputs: [typed(loss), typed(gradient)] },
     opsetOf(special.model),
   )
-  return { step: { ...step, irVersion: irVersionOf(opsetOf(step)) }, loss, gradient }
+  return { model: { ...made, irVersion: irVersionOf(opsetOf(made)) }, loss, gradient }
 }
 
 /** Mean over channels of ((m - μ) / σ)² + ((s - σ) / σ)², for the mean m and deviation s of the batch. */

@@ -6,6 +6,7 @@
  * σ(v) - 0.1, 0, 1), and v is found by Adam on e·H·e + λ Σ (1 - |2h - 1|^β), β falling from 20 to 2 after a fifth of the
  * steps. Then weights are turned over, one or two at once, while that helps; and an output keeps plain rounding where that is no worse.
  */
+import { adamSteps } from '../tensor/adam.ts'
 
 export interface RoundingProblem {
   /** In steps of their row's grid, rows x columns. */
@@ -58,7 +59,7 @@ function relax({ weights, rows, columns, second, levels, iterations = 200 }: Rou
   const floor = weights.map(Math.floor)
   // From where the relaxed weights are the weights themselves.
   const v = Float64Array.from(weights, (w, i) => -Math.log(1.2 / (w - floor[i] + 0.1) - 1))
-  const [mean, variance] = [new Float64Array(n), new Float64Array(n)]
+  const step = adamSteps(n)
   const [errors, gradient] = [new Float64Array(n), new Float64Array(n)]
   const shareOf = (value: number): number => Math.max(0, Math.min(1, 1.2 / (1 + Math.exp(-value)) - 0.1))
   for (let t = 1; t <= iterations; t++) {
@@ -72,11 +73,9 @@ function relax({ weights, rows, columns, second, levels, iterations = 200 }: Rou
       const slope = share <= 0 || share >= 1 ? 0 : 1.2 * sigmoid * (1 - sigmoid)
       const apart = 2 * share - 1
       const pull = over > 0 ? -2 * regularisation * beta * Math.abs(apart) ** (beta - 1) * Math.sign(apart) : 0
-      const g = (2 * gradient[i] + pull) * slope
-      mean[i] = 0.9 * mean[i] + 0.1 * g
-      variance[i] = 0.999 * variance[i] + 0.001 * g * g
-      v[i] -= (rate * (mean[i] / (1 - 0.9 ** t))) / (Math.sqrt(variance[i] / (1 - 0.999 ** t)) + 1e-12)
+      gradient[i] = (2 * gradient[i] + pull) * slope
     }
+    step(v, gradient, rate)
   }
   return Int32Array.from(floor, (f, i) => within(f + (shareOf(v[i]) >= 0.5 ? 1 : 0), levels))
 }

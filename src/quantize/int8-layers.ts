@@ -61,14 +61,32 @@ function noisePerWork({ snrDb, macs }: LayerNoise): number {
   return 10 ** (-snrDb / 10) / macs
 }
 
+type NoiseOptions = { settings: Int8Options; data: DataHandle; batches?: number } & Context
+
+/** What the float model gives for some calibration batches. */
+interface Exact {
+  readonly feeds: readonly Feeds[]
+  readonly exact: readonly Float32Array[]
+}
+
+async function exactOutputs(prepared: Model, { data, batches = 1 }: NoiseOptions): Promise<Exact> {
+  const feeds = first(data.calibration(), batches)
+  return { feeds, exact: await floatOutputs(prepared, feeds) }
+}
+
 /** Every quantisable layer of a prepared model, the one that adds most noise for what its integers save first. */
 export async function layerNoise(
   prepared: Model,
   calibrated: Calibrated,
-  options: { settings: Int8Options; data: DataHandle; batches?: number } & Context,
+  options: NoiseOptions,
 ): Promise<LayerNoise[]> {
-  const feeds = first(options.data.calibration(), options.batches ?? 1)
-  const exact = await floatOutputs(prepared, feeds)
+  return noiseBeside(await exactOutputs(prepared, options), { prepared, calibrated, options })
+}
+
+async function noiseBeside(
+  { feeds, exact }: Exact,
+  { prepared, calibrated, options }: { prepared: Model; calibrated: Calibrated; options: NoiseOptions },
+): Promise<LayerNoise[]> {
   const { layers, nodes } = planInt8(prepared.graph)
   // Relu and Clip are left out: alone they never start on integers, and a layer's own must stay folded into it.
   const others = [...nodes].filter((n) => n.op !== 'Relu' && n.op !== 'Clip').map(nodeName)
@@ -142,11 +160,11 @@ export interface LayerCauses extends LayerNoise {
 export async function layerCauses(
   prepared: Model,
   calibrated: Calibrated,
-  options: { settings: Int8Options; data: DataHandle; batches?: number } & Context,
+  options: NoiseOptions,
 ): Promise<LayerCauses[]> {
-  const whole = new Map((await layerNoise(prepared, calibrated, options)).map((l) => [l.node, l]))
-  const feeds = first(options.data.calibration(), options.batches ?? 1)
-  const exact = await floatOutputs(prepared, feeds)
+  const { feeds, exact } = await exactOutputs(prepared, options)
+  const alone = await noiseBeside({ feeds, exact }, { prepared, calibrated, options })
+  const whole = new Map(alone.map((l) => [l.node, l]))
   const plan = planInt8(prepared.graph, new Set(options.settings.excludeNodes))
   const { ranges } = calibrated
   const noiseOf = async (changed: Model): Promise<number> => snr(exact, await floatOutputs(changed, feeds))

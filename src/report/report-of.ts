@@ -61,7 +61,7 @@ export function msToReport(model: Model, options: ReportOptions, goal: Goal): nu
  * limit is broken, the first warning says so.
  */
 export async function reportOf(result: Compressed, options: ReportOptions = {}): Promise<Report> {
-  const { model, written, original, goal, seed, packMode, data, calibration } = result.from
+  const { model, written, original, goal, seed, mode, data, calibration } = result.from
   const { signal, names = ['original', 'compressed'], fileBytes = original.byteLength } = options
   const outlook = new Outlook(partsAhead(model, options, goal), options.progress)
   const { withWorkers = (use) => use(undefined) } = options
@@ -72,7 +72,7 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
       progress: outlook.begin('rows', 'measuring packed bytes per layer'),
     })
     const progress = outlook.begin('original', 'packing the original, to compare')
-    return { rows, packedBytes: await packedSizeOn(written, { mode: packMode, workers, progress }) }
+    return { rows, packedBytes: await packedSizeOn(written, { mode, workers, progress }) }
   })
   const { speedUp, trial, ...comparison } = await compareModels(
     { name: names[0], model, onnx: original, packedBytes },

@@ -7,10 +7,29 @@ import { renderHtml } from './html.ts'
 import type { Report } from './report.ts'
 import { judgedRows } from './rows.ts'
 import { renderText, wrap } from './text.ts'
+import { renderTraining } from './train-html.ts'
+import type { TestScore } from './train-report.ts'
 import { searched, shareRange } from './words.ts'
 
 const tilesOf = (html: string): string[] =>
   [...html.matchAll(/<li class="tile (\w+)"><strong>([^<]*)<\/strong><span>([^<]*)/g)].map((m) => m.slice(1).join(' '))
+
+it('colours the score of a training only where the change is outside its interval', () => {
+  const tone = (test: TestScore): string =>
+    tilesOf(
+      renderTraining('net', {
+        ...{ model: 'net.onnx', made: '2026-01-01T00:00:00Z', epochs: 1, epoch: 0, engine: 'plain', seconds: 1 },
+        history: [{ epoch: 0, loss: 1, learningRate: 0.1 }],
+        ...{ curve: [], options: {}, environment: [], test },
+      }),
+    )[0].split(' ')[0]
+  const share = { samples: 1000, measure: 'top-1', before: 0.9266 } as const
+  expect([0.92, 0.9266, 0.93, 0.9, 0.95].map((after) => tone({ ...share, after }))).toEqual([
+    ...['plain', 'plain', 'plain', 'bad', 'good'],
+  ])
+  const error = { samples: 200, measure: 'RMS error', before: 1 } as const
+  expect([0.95, 1.05, 0.5, 2].map((after) => tone({ ...error, after }))).toEqual(['plain', 'plain', 'good', 'bad'])
+})
 
 describe('the page', () => {
   it('shows first what the goal was, and colours by what is good and what is bad', () => {

@@ -1,7 +1,10 @@
 /** A training run as one HTML file: its curves, its epochs, and what it was asked to do. */
+
+import { shareInterval } from '../task/statistics.ts'
 import type { Validation } from '../train/validate.ts'
-import { escapeHtml, facts, renderPage, section, table, tile } from './_page.ts'
+import { escapeHtml, facts, renderPage, section, type Tone, table, tile } from './_page.ts'
 import { count, duration, percent, points } from './format.ts'
+import { toneOf } from './rows.ts'
 import { type CurvePoint, showScore, type TestScore, type TrainReport } from './train-report.ts'
 import { dateInWords, shareRange } from './words.ts'
 
@@ -42,13 +45,20 @@ function testTile(test: TestScore): string {
   const isError = test.measure === 'RMS error'
   const change = isError ? '' : ` (${points(test.before, test.after)})`
   const range = isError ? '' : `; ${shareRange(test.after, test.samples)}`
-  const gain = isError ? test.before - test.after : test.after - test.before
   return tile(
     showScore(test, test.after),
     `${test.measure} after`,
     `${showScore(test, test.before)} before${change}, on ${count(test.samples)} test samples${range}`,
-    gain > 0 ? 'good' : gain < 0 ? 'bad' : 'plain',
+    toneOfTest(test),
   )
+}
+
+/** Better or worse only where the score of before lies outside the interval of the new one; an error's is about ±1.96 e/√(2n). */
+function toneOfTest({ measure, before, after, samples }: TestScore): Tone {
+  if (measure === 'RMS error')
+    return Math.abs(before - after) > (1.96 * after) / Math.sqrt(2 * samples) ? toneOf(before - after) : 'plain'
+  const { low, high } = shareInterval(Math.round(after * samples), samples)
+  return before < low || before > high ? toneOf(after - before) : 'plain'
 }
 
 function heldBackTile({ accuracy, loss }: Validation, when: string): string {

@@ -12,6 +12,7 @@ import type { Model } from '../model.ts'
 import { count } from '../numbers.ts'
 import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
+import { answersInWords, outputsInWords } from '../task/misfit.ts'
 import type { Task } from '../task/task.ts'
 import { type Verdict, verdictOf } from '../task/verdict.ts'
 import type { HeldBack } from './held-back.ts'
@@ -56,7 +57,7 @@ export async function dataScorer(
   const known = labelledWell(own, classesOf(validation), validation.id)
   const warnings = [
     ...(dead.length > 0 ? [`${named(dead)} the same for every sample, so nothing is judged there`] : []),
-    ...unusedAnswers(task, validation),
+    ...unusedAnswers(model, task, validation),
     ...own
       .filter((j) => !explainsTargets(j))
       .map(
@@ -79,15 +80,17 @@ export async function dataScorer(
 }
 
 /** Answers in the data that judge no output are not used: said, for a person who gives them expects otherwise. */
-function unusedAnswers(task: Task, { labels, targets, id }: Dataset): string[] {
-  if ((!labels && !targets) || task.outputs.some((o) => o.labelled)) return []
-  const outputs = task.outputs.map((o) => `"${o.output}"`).join(', ')
+function unusedAnswers(model: Model, task: Task, data: Dataset): string[] {
+  if ((!data.labels && !data.targets) || task.outputs.some((o) => o.labelled)) return []
   return [
-    `the ${labels ? 'labels' : 'targets'} of ${id} fit no output (${outputs}) and are not used: outputs are compared with the original's; --task OUTPUT=KIND says what they judge`,
+    `${data.id}: its ${answersInWords(data)} fit no output (${outputsInWords(model)}) and are not used: outputs are compared with the original's; --task OUTPUT=KIND says what they judge`,
   ]
 }
 
-/** Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. */
+/**
+ * Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. Throws
+ * where the outputs do not depend on them: no loss means anything then.
+ */
 export async function randomScorer(
   model: Model,
   { random, task, max, first }: { random: RandomData; task: Task; max: MaxLoss; first: () => Promise<Model> },
@@ -106,12 +109,12 @@ export async function randomScorer(
   }
   const outputs = new Set(judge.varying.map((v) => v.output))
   const dead = [...outputs].filter((o) => judge.varying.every((v) => v.output !== o || !v.varies))
-  const warnings =
-    dead.length > 0
-      ? [
-          `${named(dead.map((output) => ({ output })))} the same for every random input, so nothing shows what was lost there; use --data SPEC`,
-        ]
-      : []
+  const sameness = `${named(dead.map((output) => ({ output })))} the same for every random input`
+  if (outputs.size > 0 && dead.length === outputs.size)
+    throw new Error(
+      `model: ${sameness}, so no loss could be seen; expected a model that works, and samples of its own where random inputs do not reach it (--data SPEC)`,
+    )
+  const warnings = dead.length > 0 ? [`${sameness}, so nothing is judged there; use --data SPEC`] : []
   if (spread > mostErrorDb)
     warnings.push(
       `${count(samples)} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`,

@@ -8,6 +8,7 @@ import { finalSigmoid, finalSoftmax } from '../graph/final-softmax.ts'
 import { type Model, withGraph } from '../model.ts'
 import { answersFor } from '../task/answers.ts'
 import { guessTask } from '../task/guess.ts'
+import { answersInWords, outputsInWords } from '../task/misfit.ts'
 import { argmax } from '../task/scores.ts'
 import { labelledOutput, type OutputTask, type Task } from '../task/task.ts'
 import { sizeOf } from '../tensor/dtype.ts'
@@ -108,15 +109,10 @@ function decisions(model: Model, { output, probabilities }: OutputTask): Objecti
 
 const answers = ({ labels }: Dataset): string => (labels ? 'labels' : 'targets')
 
-function misfit({ graph }: Model, { id, labels, classes, targets }: Dataset): string {
+function misfit(model: Model, data: Dataset): string {
+  const { id, labels, targets } = data
   if (!labels && !targets) return `${id}: it has no labels; expected labels or targets to train on`
-  const have = labels
-    ? `labels of ${classes ?? 'some'} classes`
-    : `targets of ${sizeOf(targets?.shape ?? [])} numbers per sample`
-  const outputs = graph.outputs
-    .map(({ name, shape }) => `"${name}"${shape ? ` [${shape.map((d) => d ?? '?').join(',')}]` : ''}`)
-    .join(', ')
-  return `${id}: its ${have} fit no output of the model (${outputs}); expected an output of that size, or --task OUTPUT=KIND`
+  return `${id}: its ${answersInWords(data)} fit no output of the model (${outputsInWords(model)}); expected an output of that size, or --task OUTPUT=KIND`
 }
 
 /** What the loss compares the output of samples with, in the shape [rows, classes] or that of the output. */

@@ -57,7 +57,7 @@ export const compressCommand = defineCommand({
 })
 
 async function runCompress(path: string, flags: CompressFlags, { io, signal }: Invocation): Promise<void> {
-  const { goal, packMode, seed } = flags
+  const { goal, mode, seed } = flags
   // A wrong limit is told before the model is opened.
   parseMaxLoss(flags.maxLoss)
   const names = outputNames(flags)
@@ -69,7 +69,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   const data = await bindData(model, { ...flags, preprocessCheck: false }, io, signal)
   const { maxLoss, task, keepMetadata, preprocessCheck } = flags
   const compressOptions: CompressOptions = {
-    ...{ goal, maxLoss, task, packMode, keepMetadata, preprocessCheck, seed },
+    ...{ goal, maxLoss, task, mode, keepMetadata, preprocessCheck, seed },
     original,
     say: (sentence) => io.say(`note: ${sentence}`),
     warn: io.warn,

@@ -19,6 +19,7 @@ import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
 import type { AnswerScore } from '../../task/answer-tally.ts'
 import { judgedModel } from '../../task/judged-model.ts'
+import { answersInWords, outputsInWords } from '../../task/misfit.ts'
 import { resolveTask } from '../../task/resolve-task.ts'
 import { accuracyInWords, describeTask, labelledOutput, type OutputKind, type Task } from '../../task/task.ts'
 import {
@@ -169,7 +170,7 @@ async function scoresOf(
   const answered = task.outputs.filter((o) => o.labelled)
   if (answered.length === 0 && (labels || targets))
     throw new Error(
-      `${data.splits.test.id}: its ${labels ? 'labels' : 'targets'} fit no output of the model; expected ${fits(task)}, or --task OUTPUT=KIND`,
+      `${data.splits.test.id}: its ${answersInWords(data.splits.test)} fit no output of the model (${outputsInWords(model)}); expected ${fits(task)}, or --task OUTPUT=KIND`,
     )
   const scores: OutputScore[] = []
   for (const one of answered) {
