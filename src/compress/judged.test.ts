@@ -83,7 +83,9 @@ it('says that targets which fit no output are not used', async () => {
   const batcher = batcherFor(inputs, train, guessPreprocess(inputs, train), net.graph.outputs)
   const warned: string[] = []
   await compress(net, { seed: 1, data: { splits: { train, test }, batcher }, warn: (w) => warned.push(w) })
-  expect(warned.join()).toMatch(/drawn.*: its targets of 3 numbers per sample fit no output \("y" \[N,8\]\) and are not used/)
+  expect(warned.join()).toMatch(
+    /drawn.*: its targets of 3 numbers per sample fit no output \("y" \[N,8\]\) and are not used/,
+  )
 })
 
 it('leaves in float what int8 was told to, between layers on integers', async () => {
