@@ -51,7 +51,7 @@ export async function trainModel(
   if (!data) throw new Error('train: there is no data; expected --data SPEC')
   const { batcher, splits } = data
   const { seed } = flags
-  const { training, heldBack } = halvesOf({ train: splits.train, batcher }, flags, { seed, called: flagOf })
+  const { training, heldBack } = halvesOf(splits.train, flags, seed)
   const { curve, add } = curveRecorder()
   const task = taskOf(model, training, flags)
   const start = performance.now()

@@ -100,6 +100,25 @@ export function pickSamples<T extends Value>(value: T, axis: number, indices: Ar
   return { ...value, dims: value.dims.with(axis, indices.length), data }
 }
 
+/** Values that differ only in how many samples they hold along `axis`, as one. */
+export function joinSamples<T extends Value>(values: readonly T[], axis: number): T {
+  const [first] = values
+  if (values.length === 1) return first
+  const inner = first.dims.slice(axis + 1).reduce((a, b) => a * b, 1)
+  const outer = first.dims.slice(0, axis).reduce((a, b) => a * b, 1)
+  const count = values.reduce((sum, v) => sum + v.dims[axis], 0)
+  const data = emptyLike(first.data, outer * count * inner)
+  let at = 0
+  for (let o = 0; o < outer; o++) {
+    for (const value of values) {
+      const size = value.dims[axis] * inner
+      copyInto(data, at, value.data, o * size, size)
+      at += size
+    }
+  }
+  return { ...first, dims: first.dims.with(axis, count), data }
+}
+
 export type Elements = Value['data']
 
 function emptyLike(data: Elements, length: number): Elements {

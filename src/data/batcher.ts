@@ -13,8 +13,6 @@ import { describeField } from './splits.ts'
 export { requiredInputs } from './batch-axis.ts'
 
 export interface BoundBatcher extends Batcher {
-  /** The only batch size that the model takes, where it takes one. */
-  readonly batchSize?: number
   /** Sentences for the user about what was assumed. */
   readonly notes: readonly string[]
 }

@@ -64,4 +64,8 @@ export interface Preprocess {
 }
 
 /** Gives the inputs of samples `indices` (order kept) as one batch. */
-export type Batcher = (dataset: Dataset, indices: ArrayLike<number>) => Feeds
+export interface Batcher {
+  (dataset: Dataset, indices: ArrayLike<number>): Feeds
+  /** The only number of samples per call that the model takes, where there is one. */
+  readonly batchSize?: number
+}

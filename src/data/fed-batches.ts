@@ -1,9 +1,8 @@
 /** A data set as batches of a model's inputs, in order. */
 import type { Feeds } from '../method.ts'
 import { bytesOf } from '../tensor/dtype.ts'
-import type { BoundBatcher } from './batcher.ts'
 import { batches } from './batches.ts'
-import type { Dataset } from './dataset.ts'
+import type { Batcher, Dataset } from './dataset.ts'
 
 export interface FedBatch {
   readonly feeds: Feeds
@@ -15,7 +14,7 @@ export interface FedBatch {
 }
 
 /** Samples per call are `batchSize` (default 100), or the model's own number where it takes only one. */
-export function* fedBatches(batcher: BoundBatcher, dataset: Dataset, batchSize = 100): Generator<FedBatch> {
+export function* fedBatches(batcher: Batcher, dataset: Dataset, batchSize = 100): Generator<FedBatch> {
   const fixed = batcher.batchSize
   for (const indices of batches(dataset, fixed ?? batchSize)) {
     const filled =

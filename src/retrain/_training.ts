@@ -19,7 +19,7 @@ export async function trainingOf(subject: string, learning: Learning, context: C
     throw new Error(`${subject}: there is no data to train on; expected a training set with labels or targets`)
   const { train, batcher } = data
   const called = (option: string): string => `${subject}: ${option}`
-  const { training, heldBack } = halvesOf({ train, batcher }, learning, { seed, called })
+  const { training, heldBack } = halvesOf(train, learning, seed)
   return {
     data: training,
     // What is held back must not be seen by what scores weights either.

@@ -68,15 +68,6 @@ it('goes on from a checkpoint to the same bytes', async () => {
   expect(Buffer.compare(writeModel(resumed), whole)).toBe(0)
 })
 
-it('takes one batch size where the model does', async () => {
-  const fixed = Object.assign((...args: Parameters<typeof training.batcher>) => training.batcher(...args), {
-    ...training.batcher,
-    batchSize: 16,
-  })
-  const context = { data: dataHandle({ train: training.train, batcher: fixed }, { seed: 1 }) }
-  await expect(finetune(exampleModel(), {}, context)).rejects.toThrow(/^finetune: batch 64; expected 16/)
-})
-
 it('scores weights on what is trained on alone: what is held back is seen by none but validation', async () => {
   const sizes = new Set<number>()
   const spying = Object.assign((...args: Parameters<typeof training.batcher>) => {

@@ -10,6 +10,7 @@ import type { RandomData } from '../evaluate/random-data.ts'
 import { batchSize, explainsTargets, randomInWords, withoutMisfits } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
 import { count } from '../numbers.ts'
+import { anyBatchOf } from '../task/any-batch.ts'
 import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { answersInWords, outputsInWords } from '../task/misfit.ts'
@@ -43,9 +44,14 @@ export async function dataScorer(
 ): Promise<Scorer> {
   const { validation } = heldBack
   checkClasses(validation.labels, validation.id)
-  const judge = await openJudge(model, {
+  // A search asks many times: a model of one sample per call is judged in batches. The trial at the end runs it as it is.
+  const any = await anyBatchOf(model, { batcher: data.batcher, dataset: validation })
+  const asJudged = any ? any.open : (m: Model): Model => m
+  const batcher = any?.batcher ?? data.batcher
+  const original = asJudged(model)
+  const judge = await openJudge(original, {
     task,
-    inputs: againFed(() => fedBatches(data.batcher, validation, batchSize)),
+    inputs: againFed(() => fedBatches(batcher, validation, batchSize)),
     dataset: validation,
   })
   const dead = judge.varying.filter((v) => !v.varies)
@@ -53,7 +59,7 @@ export async function dataScorer(
     throw new Error(
       `model: ${named(dead)} the same for every sample of ${validation.id}; expected a model that works, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,
     )
-  const own = await judge.compare(model)
+  const own = await judge.compare(original)
   const known = labelledWell(own, classesOf(validation), validation.id)
   const warnings = [
     ...(dead.length > 0 ? [`${named(dead)} the same for every sample, so nothing is judged there`] : []),
@@ -71,7 +77,7 @@ export async function dataScorer(
     on: `${count(validation.length)} held-back samples of ${validation.id}`,
     task,
     verdictOf: async (m, tightness = 1, tell?) =>
-      verdictOf(withoutMisfits(await judge.compare(m, tell), known), tightened(max, tightness), {
+      verdictOf(withoutMisfits(await judge.compare(asJudged(m), tell), known), tightened(max, tightness), {
         reserve,
         searching: true,
       }),

@@ -3,8 +3,7 @@
  * one loop over a data set that does it.
  */
 
-import type { BoundBatcher } from '../data/batcher.ts'
-import type { Dataset } from '../data/dataset.ts'
+import type { Batcher, Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import { stopIfAborted } from '../errors.ts'
 import type { Value } from '../method.ts'
@@ -149,7 +148,7 @@ export interface ScoreOptions {
 /** Runs a whole data set and scores one output. `taskOf` says how, once it has seen what the first call gave. */
 export async function scoreAnswers(
   session: Session,
-  { batcher, dataset }: { readonly batcher: BoundBatcher; readonly dataset: Dataset },
+  { batcher, dataset }: { readonly batcher: Batcher; readonly dataset: Dataset },
   { output, taskOf }: { readonly output: string; readonly taskOf: (value: Value) => OutputTask },
   options: ScoreOptions = {},
 ): Promise<AnswerScore> {

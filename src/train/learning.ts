@@ -1,5 +1,4 @@
 /** The options of training, as a table: the same words on the command line, in recipes and in code. */
-import type { BoundBatcher } from '../data/batcher.ts'
 import { splitDataset } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import type { OptionsOf, OptionTable } from '../options.ts'
@@ -132,17 +131,8 @@ export interface Halves {
   readonly heldBack?: Dataset
 }
 
-/**
- * A training set as the words cut it. Throws one sentence where something is trained and the model takes another number of
- * samples per call than the words say.
- */
-export function halvesOf(
-  { train, batcher: { batchSize } }: { readonly train: Dataset; readonly batcher: BoundBatcher },
-  { validation, batch, epochs }: Pick<Learning, 'validation' | 'batch' | 'epochs'>,
-  { seed, called = (option) => option }: { readonly seed: number; readonly called?: Called },
-): Halves {
-  if (epochs > 0 && batchSize !== undefined && batch !== batchSize)
-    throw new Error(`${called('batch')} ${batch}; expected ${batchSize}, the one size that the model's input takes`)
+/** A training set, cut in two where the words say so. */
+export function halvesOf(train: Dataset, { validation }: Pick<Learning, 'validation'>, seed: number): Halves {
   if (validation === 0) return { training: train }
   const [training, heldBack] = splitDataset(train, validation, seed)
   return { training, heldBack }

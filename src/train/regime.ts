@@ -37,6 +37,8 @@ export interface Setting {
   readonly objective?: Objective
   /** What the main loss is, or would be; default cross-entropy. */
   readonly loss?: LossName | Loss
+  /** Of a model that is fed what is trained on, the form that takes its batches; absent where any model does that can. */
+  readonly open?: (model: Model) => Model
 }
 
 export interface RegimeParts {

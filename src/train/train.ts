@@ -16,6 +16,7 @@ import { writeModel } from '../onnx/write.ts'
 import type { StateSession } from '../runtime/state-session.ts'
 import { forTraining, trainedAs } from '../simplify/float32-arithmetic.ts'
 import { inlined } from '../simplify/inline-functions.ts'
+import { type AnyBatch, anyBatchOf } from '../task/any-batch.ts'
 import type { Task } from '../task/task.ts'
 import { type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
@@ -33,7 +34,10 @@ import { statisticsOf } from './train-state.ts'
 import { type Validation, validate } from './validate.ts'
 
 export interface TrainOptions {
-  /** Makes the model's inputs of samples. */
+  /**
+   * Makes the model's inputs of samples. A model whose file fixes another `batchSize` is trained as one that takes any, where
+   * it runs so, and is given back with the size that it had.
+   */
   readonly batcher: Batcher
   readonly epochs: number
   readonly batchSize: number
@@ -140,6 +144,34 @@ interface Run extends FeedSource {
  */
 export async function train(source: Model, data: Dataset, given: TrainOptions): Promise<Trained> {
   check(data, given)
+  const any = await anyBatchFor(source, data, given)
+  if (!any) return trainBatches(source, data, given)
+  const result = await trainBatches(any.open(source), data, { ...given, batcher: any.batcher }, any.open)
+  return { ...result, model: any.close(result.model) }
+}
+
+/** What lets the model take batches of the size that is asked for, where its file says another. Throws where nothing does. */
+async function anyBatchFor(
+  source: Model,
+  data: Dataset,
+  { batcher, batchSize }: TrainOptions,
+): Promise<AnyBatch | undefined> {
+  const fixed = batcher.batchSize
+  if (fixed === undefined || fixed === batchSize) return undefined
+  const any = await anyBatchOf(source, { batcher, dataset: data })
+  if (any) return any
+  throw new Error(
+    `train: batch ${batchSize}; the model takes ${fixed} sample${fixed === 1 ? '' : 's'} per call and runs with no other number, so expected ${fixed}`,
+  )
+}
+
+/** `open` makes of a model that is fed the same inputs one that takes the batches. */
+async function trainBatches(
+  source: Model,
+  data: Dataset,
+  given: TrainOptions,
+  open?: (model: Model) => Model,
+): Promise<Trained> {
   // Weights inside local functions are trained where they stand in the graph, those of other floats in float32, and those that
   // are stored once because they begin alike each on its own.
   const typed = withOwnCopies(inlined(source))
@@ -152,7 +184,10 @@ export async function train(source: Model, data: Dataset, given: TrainOptions): 
   const aim = objective ?? (given.targets ? undefined : unlabelledAim(model, data, given))
   const options: TrainOptions = { ...given, loss: given.loss ?? aim?.loss ?? 'cross-entropy' }
   const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
-  const entered = await enterAll(model, regimes, { batchSize, seed, threads, objective: aim, loss: options.loss })
+  const entered = await enterAll(model, regimes, {
+    ...{ batchSize, seed, threads, objective: aim, loss: options.loss },
+    ...(open ? { open } : {}),
+  })
   try {
     if (model !== typed) checkLeaving(model, entered)
     const result = await runIn(entered, { data, options, objective, aim, mainLoss, seed, fingerprint })

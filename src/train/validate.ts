@@ -1,5 +1,4 @@
 /** Loss and accuracy of a model in inference form on data that training does not see. */
-import type { BoundBatcher } from '../data/batcher.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'
 import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
@@ -25,19 +24,19 @@ export interface ValidateOptions {
   readonly threads?: number
 }
 
-/** Needs labels or targets. Works in batches of `batchSize`, which is the model's own where its batch axis is fixed. */
+/** Needs labels or targets. Works in batches of `batchSize`, or of the size that the model takes alone. */
 export async function validate(model: Model, data: Dataset, options: ValidateOptions): Promise<Validation> {
   if (data.length === 0) throw new Error(`${data.id}: it has no samples; expected some to validate on`)
   const objective = objectiveOf(model, data, options.task)
   const { output } = objective
-  const fixed = model.graph.inputs.some(
+  const { batchSize } = options
+  const isFixed = model.graph.inputs.some(
     (i) => typeof i.shape?.[0] === 'number' && !model.graph.initializers.has(i.name),
   )
-  const { batchSize } = options
-  const batcher: BoundBatcher = Object.assign((...given: Parameters<Batcher>) => options.batcher(...given), {
-    ...(fixed ? { batchSize } : {}),
-    notes: [],
-  })
+  const batcher: Batcher = Object.assign(
+    (...given: Parameters<Batcher>) => options.batcher(...given),
+    isFixed ? { batchSize: options.batcher.batchSize ?? batchSize } : {},
+  )
   const { loss = Number.NaN, accuracy } = await withSession(
     () => openSession(onlyOutput(model, output), { threads: options.threads }),
     (session) =>

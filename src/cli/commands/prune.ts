@@ -81,9 +81,7 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
     throw new Error(
       `--${unread === 'finalEpochs' ? 'final-epochs' : unread}: nothing is trained; expected --epochs above 0 with it`,
     )
-  const { training, heldBack } = data
-    ? halvesOf({ train: data.splits.train, batcher: data.batcher }, flags, { seed, called: flagOf })
-    : {}
+  const { training, heldBack } = data ? halvesOf(data.splits.train, flags, seed) : {}
   const task = data && taskOf(model, data.splits.train, flags)
   const shared = options &&
     data && {

@@ -61,7 +61,8 @@ export function distill(options: DistillOptions): Regime {
       const names = inputNames(teacher, model)
       const inner = features.map((f) => f.teacher)
       checkFeatures(teacher, inner)
-      const session = await openSession(partOf(teacher, [answer.output, ...inner]), { threads: setting.threads })
+      const { threads, open = (m: Model): Model => m } = setting
+      const session = await openSession(open(partOf(teacher, [answer.output, ...inner])), { threads })
       const feeds = async ({ inputs }: Batch): Promise<Feeds> => {
         const given = Object.fromEntries([...names].map(([name, own]) => [name, inputs[own]]))
         const values = await session.run(given, [...new Set([answer.output, ...inner])])
