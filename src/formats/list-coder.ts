@@ -46,6 +46,7 @@ export function listCoder(mixer: ContextMixer, check: () => void, plan: typeof p
   const kept: Int32Array[] = []
   const columnsOf = (count: number) => kept.filter((c) => c.length === count).slice(0, maxColumns)
 
+  /** Codes a list element by element, and keeps it as a column for the lists after it. */
   const column = (count: number, element: (e: Element) => number): Int32Array => {
     const columns = columnsOf(count)
     const out = new Int32Array(count)
@@ -63,17 +64,23 @@ export function listCoder(mixer: ContextMixer, check: () => void, plan: typeof p
     ints(values, count, place) {
       const columns = columnsOf(count)
       const set = setsOf(place)
+      // 1. How the whole list is coded, so that no element has to say it: by guesses or not, other values as they are or as
+      //    differences from the left, and beside which earlier list.
       const chosen = values && plan?.(values, columns)
       const guess = mixer.bit(chosen?.guess ?? 0, [hash(place, 1)], 1, set)
       const delta = mixer.bit(chosen?.delta ?? 0, [hash(place, 2)], 2, set)
       const other = columns[mixer.number(chosen?.other ?? 0, [hash(place, 3)], set)]
+      // What last followed such a value at the left beside such a one in the first column: it repeats where rows repeat.
       const memory = new Int32Array(1 << 12)
       let before = 0
       const out = column(count, ({ i, left, left2, contexts }) => {
+        // 2. The guesses: the same again, counting on, a zero (an absent child of a tree), as in the other list, a straight
+        //    line, and what followed the last time. A decoder can make all of them.
         const beside = other ? other[i] : 0
         const key = hash(left, columns[0]?.[i] ?? 0) & 0xfff
         const guessed = [left, left + 1, 0, beside, beside + 1, 2 * left - left2, memory[key]].map((g) => g | 0)
         const v = values ? values[i] : 0
+        // 3. Which guess is right, if any. The last few choices say which rule holds here.
         let choice: number = explicit
         if (guess) {
           const found = guessed.indexOf(v)
@@ -81,6 +88,7 @@ export function listCoder(mixer: ContextMixer, check: () => void, plan: typeof p
           choice = mixer.symbol(found < 0 ? explicit : found, 3, contexts(own, place), set + sets.guess)
           before = (before << 3) | choice
         }
+        // 4. Where none is, the number itself, or how far it is from the one at the left.
         if (choice < explicit) memory[key] = guessed[choice]
         else {
           const own = [hash(place, 4), hash(hash(place, 5), left), hash(hash(place, 6), left2)]
@@ -96,10 +104,12 @@ export function listCoder(mixer: ContextMixer, check: () => void, plan: typeof p
       const set = setsOf(place)
       let before = 0
       return column(count, ({ i, left, contexts }) => {
+        // 1. Scores and thresholds come in runs: one decision does for an element that is the one before again.
         const v = values ? values[i] : 0
         const own = [place, hash(place, 1 + (before & 3))]
         const same = mixer.bit(v === left ? 1 : 0, contexts(own, place), 1, set + sets.same)
         before = (before << 1) | same
+        // 2. Else four bytes, sign and exponent first: each is expected from those above it, which the low ones depend on most.
         let word = same ? left : 0
         for (let shift = 24; !same && shift >= 0; shift -= 8) {
           const part = hash(hash(place, 8 + shift), word)
@@ -114,11 +124,13 @@ export function listCoder(mixer: ContextMixer, check: () => void, plan: typeof p
       const known = new Map<string, number>()
       const distinct: Uint8Array[] = []
       const numbers = column(count, ({ i, left, left2, contexts }) => {
+        // 1. The number of a string that was in this list before, 0 for a new one: names of classes repeat, by the columns.
         const key = values && latin1.decode(values[i])
         const own = [place, hash(hash(place, 1), left), hash(hash(place, 2), hash(left, left2))]
         const before = key === undefined ? 0 : (known.get(key) ?? 0)
         const number = mixer.number(before, contexts(own, place), setsOf(place) + sets.explicit)
         if (number > 0 && number <= distinct.length) return number
+        // 2. A new string is coded as text and gets the next number. A number that there is none of (damage) reads as new.
         distinct.push(fresh(values?.[i]))
         if (key !== undefined) known.set(key, distinct.length)
         return distinct.length

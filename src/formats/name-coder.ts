@@ -114,11 +114,14 @@ export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameM
   }
 
   const name: NameTable['name'] = (bytes, place, role) => {
+    // 1. The two names that are likely: the next of the order (nodes come in the order in which their results are listed) and
+    //    the one that followed the name before the last time (the same inputs are read together again).
     const key = bytes && keyOf(bytes)
     const known = key === undefined ? undefined : entries.get(key)
     const orderAt = inOrder(role)
     const ordering = orderAt >= 0 ? ordered[orderAt] : undefined
     const follower = last?.next
+    // 2. How the name is found. What can be, and how names were found here and anywhere before, say what to expect.
     const before = lastHow.get(place) ?? 0
     const lastAny = lastHow.get(-1) ?? 0
     const can = (ordering ? 1 : 0) | (follower ? 2 : 0) | (follower && follower === ordering ? 4 : 0)
@@ -135,6 +138,7 @@ export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameM
     choice = mixer.symbol(choice, 2, contexts, sets.how)
     lastHow.set(place, (before * 4 + choice) & 63)
     lastHow.set(-1, (lastAny * 4 + choice) & 255)
+    // 3. The name itself, where the choice alone does not say it: a new one is text, a recent one how long ago it was.
     let entry: Entry | undefined
     if (choice === how.isNew) {
       const fresh = text(bytes, place, true)
@@ -154,6 +158,7 @@ export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameM
       check(at / longSearch)
     }
     if (!entry) throw new Error('cop: a name refers to one that is not there; the file is damaged')
+    // 4. What is known for the next name. The role is marked, so that the order passes over this name from now on.
     if (choice === how.inOrder) cursor[role] = orderAt + 1
     // A new one is not looked for: in a graph of many names that took longer than all else.
     if (entry.roles !== 0) recent.splice(recent.lastIndexOf(entry), 1)

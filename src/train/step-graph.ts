@@ -94,10 +94,14 @@ function weightNames(model: Model): Set<string> {
 const ownVector = 1 << 16
 
 export function buildStep(model: Model, options: StepOptions): StepGraph {
+  // 1. One input size: every shape is a number from here on, so that gradients need no shape arithmetic.
   const special = specialize(model, options.inputShapes)
   const { members = [], mainLoss = 1 } = options
+  // 2. What is trained: what the caller names or all weights, and what regimes add. A branch of an If stores weights that no
+  //    step can write back, so these are left out.
   const usual = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
   const names = [...new Set([...usual, ...members.flatMap((m) => ownParameters(m, model))])]
+  // 3. Forward, as training computes it (Dropout masked, statistics of the batch), and the loss behind it.
   const form = trainingForm(special, options)
   const forward = createEmitter(form.types, nameSource(form.graph))
   const output = lossInput(forward, special.graph, options)
@@ -112,20 +116,27 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     parameters: names,
     members,
   })
+  // 4. Backward. A parameter without a gradient does not change the loss: it stays, and is reported.
   const result = backward(grown(form, forward), loss, names)
   const trained = names.flatMap((name) => {
     const gradient = result.gradients.get(name)
     return gradient ? [{ name, gradient }] : []
   })
   if (trained.length === 0) throw new Error(sayNothingToTrain(special.graph))
+  // 5. In the engine's operators and layout. What is read beside the gradients is named, so that the engine keeps it: the loss,
+  //    the output for the accuracy, the batch's statistics, what regimes compute for the next step.
   const vectors = form.statistics.flatMap((s) => [s.batchMean, s.batchVariance])
   const nexts = fromMembers.stateOutputs.map((s) => s.output)
   const lowered = options.engine.lower(result, trained, [loss, output, ...vectors, ...nexts])
+  // 6. The update, on vectors that hold many parameters: each tensor that crosses into the runtime costs time. For the same
+  //    reason all statistics leave as one.
   const g = createEmitter(lowered.types, nameSource(lowered.graph))
   const layerWeights = weightNames(special.model)
   const update = emitUpdate(g, lowered.parameters, { ...options, weights: special.graph.initializers, layerWeights })
   const statisticsOutput = vectors.length > 0 ? concat(g, vectors, 0) : undefined
   const graph = grown(lowered, g).graph
+  // 7. The step as a model of its own. Its inputs: the batch, the target, what regimes are fed, the optimiser's numbers (rates
+  //    differ from step to step), the state. Weights that are stored come in as state and are no longer constants.
   const stateInputs = update.state.map((s) => valueInfo(s.input, 'float32', s.shape))
   const scalars = Object.values(update.scalars).map((name) => valueInfo(name, 'float32', []))
   const memberInputs = [...fromMembers.fed, ...fromMembers.stateInputs].map((i) =>
