@@ -315,14 +315,14 @@ function magnitude(v: i32): i32 {
 
 /** A mean of signed weights, moved towards one by `rate` of 2^14. */
 @inline
-function lean(at: usize, v: i32, rate: i32): void {
+function approachSigned(at: usize, v: i32, rate: i32): void {
   const mean = load<i32>(at)
   store<i32>(at, mean + (((((v << 14) - mean) >> 5) * rate) >> 9))
 }
 
 /** Such a mean as a share of the expected magnitude, times 4. */
 @inline
-function leaning(mean: i32, inverse: i32): i32 {
+function inShares(mean: i32, inverse: i32): i32 {
   return max32(-2048, min32(2048, ((mean >> 8) * inverse) >> 12)) << 2
 }
 
@@ -399,16 +399,16 @@ export function codeTensor(
   const learnt = learntAt + (kernel ? 48 : 0)
   const learntSigned = learntSignedAt + (kernel ? 64 : 0)
   const columnsAt = tapsAt + (<usize>rowLength << 2)
-  const leanTapsAt = columnsAt + (<usize>columns << 2)
-  const leanColumnsAt = leanTapsAt + (<usize>rowLength << 2)
-  const leanPlacesAt = leanColumnsAt + (<usize>columns << 2)
-  const leanRowPlacesAt = leanPlacesAt + (<usize>taps << 2)
-  const placesAt = leanRowPlacesAt + (<usize>taps << 2)
+  const signedTapsAt = columnsAt + (<usize>columns << 2)
+  const signedColumnsAt = signedTapsAt + (<usize>rowLength << 2)
+  const signedPlacesAt = signedColumnsAt + (<usize>columns << 2)
+  const signedHereAt = signedPlacesAt + (<usize>taps << 2)
+  const placesAt = signedHereAt + (<usize>taps << 2)
   if (max) {
-    memory.fill(leanTapsAt, 0, leanRowPlacesAt - leanTapsAt)
+    memory.fill(signedTapsAt, 0, signedHereAt - signedTapsAt)
     for (let k: usize = 0; k < <usize>taps; k++) store<i32>(placesAt + (k << 2), firstMean)
   }
-  let recentLean = 0
+  let signedRecent = 0
   for (let i: usize = 0; i < <usize>rowLength; i++) store<i32>(tapsAt + (i << 2), firstMean)
   for (let i: usize = 0; i < <usize>columns; i++) store<i32>(columnsAt + (i << 2), firstMean)
   if (fast) return codeFast(values, tapsAt, rows, columns, taps)
@@ -430,8 +430,8 @@ export function codeTensor(
     rowMean = (rowMean + mean) >> 1
     let recent = rowMean
     let kernelMean = recent
-    let rowLean = 0
-    if (max) memory.fill(leanRowPlacesAt, 0, tapBytes)
+    let signedRow = 0
+    if (max) memory.fill(signedHereAt, 0, tapBytes)
     let i = 0
     let k = 0
     let placeInRow = 0
@@ -500,14 +500,14 @@ export function codeTensor(
         ) >> 16
       if (max) {
         s2 = quad(
-          leaning(rowLean, inverse),
-          leaning(load<i32>(leanTapsAt + (<usize>p << 2)), inverse),
-          leaning(load<i32>(leanColumnsAt + (<usize>i << 2)), inverse),
-          leaning(load<i32>(leanPlacesAt + (<usize>k << 2)), inverse),
+          inShares(signedRow, inverse),
+          inShares(load<i32>(signedTapsAt + (<usize>p << 2)), inverse),
+          inShares(load<i32>(signedColumnsAt + (<usize>i << 2)), inverse),
+          inShares(load<i32>(signedPlacesAt + (<usize>k << 2)), inverse),
         )
         s3 = quad(
-          leaning(recentLean, inverse),
-          kernel ? leaning(load<i32>(leanRowPlacesAt + (<usize>k << 2)), inverse) : 0,
+          inShares(signedRecent, inverse),
+          kernel ? inShares(load<i32>(signedHereAt + (<usize>k << 2)), inverse) : 0,
           0,
           0,
         )
@@ -712,12 +712,12 @@ export function codeTensor(
         learn(learntSigned + 48, error, s3, 16, 32768)
         // 6. The running means take it in: those of signs,
         const w = negative ? -b : b
-        rowLean += ((((w << 14) - rowLean) >> 5) * reciprocal(p + 4)) >> 9
-        lean(leanTapsAt + (<usize>p << 2), w, max32(slowest, reciprocal(row + 4)))
-        lean(leanColumnsAt + (<usize>i << 2), w, max32(slowest, reciprocal(row * taps + k + 4)))
-        lean(leanPlacesAt + (<usize>k << 2), w, max32(slowestTap, reciprocal(row * columns + i + 4)))
-        lean(leanRowPlacesAt + (<usize>k << 2), w, max32(slowest, reciprocal(i + 4)))
-        recentLean += (((w << 14) - recentLean) * 3) >> 5
+        signedRow += ((((w << 14) - signedRow) >> 5) * reciprocal(p + 4)) >> 9
+        approachSigned(signedTapsAt + (<usize>p << 2), w, max32(slowest, reciprocal(row + 4)))
+        approachSigned(signedColumnsAt + (<usize>i << 2), w, max32(slowest, reciprocal(row * taps + k + 4)))
+        approachSigned(signedPlacesAt + (<usize>k << 2), w, max32(slowestTap, reciprocal(row * columns + i + 4)))
+        approachSigned(signedHereAt + (<usize>k << 2), w, max32(slowest, reciprocal(i + 4)))
+        signedRecent += (((w << 14) - signedRecent) * 3) >> 5
         const placeAt = placesAt + (<usize>k << 2)
         store<i32>(placeAt, approach(load<i32>(placeAt), b, reciprocal(row * columns + i)))
         kernelMean = approach(kernelMean, b, reciprocal(k + 1))

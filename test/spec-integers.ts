@@ -86,27 +86,27 @@ class MaxState {
   private readonly taps: number
   private readonly place: Int32Array
   private inKernel = 0
-  private readonly leanRow = new Int32Array(1)
-  private readonly leanTap: Int32Array
-  private readonly leanColumn: Int32Array
-  private readonly leanPlace: Int32Array
-  private readonly leanHere: Int32Array
-  private leanRecent = 0
+  private readonly signedRow = new Int32Array(1)
+  private readonly signedTap: Int32Array
+  private readonly signedColumn: Int32Array
+  private readonly signedPlace: Int32Array
+  private readonly signedHere: Int32Array
+  private signedRecent = 0
 
   constructor(columns: number, taps: number) {
     this.kernel = taps > 1
     this.columns = columns
     this.taps = taps
     this.place = new Int32Array(taps).fill(11468)
-    this.leanTap = new Int32Array(columns * taps)
-    this.leanColumn = new Int32Array(columns)
-    this.leanPlace = new Int32Array(taps)
-    this.leanHere = new Int32Array(taps)
+    this.signedTap = new Int32Array(columns * taps)
+    this.signedColumn = new Int32Array(columns)
+    this.signedPlace = new Int32Array(taps)
+    this.signedHere = new Int32Array(taps)
   }
 
   startRow(): void {
-    this.leanRow[0] = 0
-    this.leanHere.fill(0)
+    this.signedRow[0] = 0
+    this.signedHere.fill(0)
   }
 
   /** The ninth and tenth of f. */
@@ -116,10 +116,17 @@ class MaxState {
     return this.kernel ? logs : [0, 0]
   }
 
-  leanings(p: number, inverse: number): number[] {
-    const { taps, kernel, leanRow, leanTap, leanColumn, leanPlace, leanRecent, leanHere } = this
+  signedShares(p: number, inverse: number): number[] {
+    const { taps, kernel, signedRow, signedTap, signedColumn, signedPlace, signedRecent, signedHere } = this
     const [i, k] = [Math.floor(p / taps), p % taps]
-    const means = [leanRow[0], leanTap[p], leanColumn[i], leanPlace[k], leanRecent, kernel ? leanHere[k] : 0]
+    const means = [
+      signedRow[0],
+      signedTap[p],
+      signedColumn[i],
+      signedPlace[k],
+      signedRecent,
+      kernel ? signedHere[k] : 0,
+    ]
     return means.map((x) => clamp(((x >> 8) * inverse) >> 12, -2048, 2048) << 2)
   }
 
@@ -132,12 +139,12 @@ class MaxState {
     const move = (means: Int32Array, at: number, r: number): void => {
       means[at] += (((v * 2 ** 14 - means[at]) >> 5) * r) >> 9
     }
-    move(this.leanRow, 0, rate(p, 0))
-    move(this.leanTap, p, rate(row, 492))
-    move(this.leanColumn, i, rate(row * taps + k, 492))
-    move(this.leanPlace, k, rate(row * columns + i, 164))
-    move(this.leanHere, k, rate(i, 492))
-    this.leanRecent += ((v * 2 ** 14 - this.leanRecent) * 3) >> 5
+    move(this.signedRow, 0, rate(p, 0))
+    move(this.signedTap, p, rate(row, 492))
+    move(this.signedColumn, i, rate(row * taps + k, 492))
+    move(this.signedPlace, k, rate(row * columns + i, 164))
+    move(this.signedHere, k, rate(i, 492))
+    this.signedRecent += ((v * 2 ** 14 - this.signedRecent) * 3) >> 5
     this.place[k] = approach(this.place[k], a, reciprocal[Math.min(row * columns + i, 1023)])
     this.inKernel = approach(this.inKernel, a, reciprocal[Math.min(k + 1, 1023)])
   }
@@ -276,7 +283,7 @@ export class IntegerStream {
           for (let j = 0; j < 6; j++) predicted += g[j] * S[j]
           predicted >>= 16
           if (more) {
-            g.push(...more.leanings(p, inverse))
+            g.push(...more.signedShares(p, inverse))
             let sum = 0
             for (let j = 6; j < 12; j++) sum += g[j] * S[j]
             predicted += sum >> 16
@@ -353,9 +360,9 @@ export class IntegerStream {
 
   private mixed(place: Place, predicted: number): number {
     const { contextCount } = this
-    const lean = Math.min(6, (Math.abs(predicted) + 64) >> 7)
-    const side = predicted < 0 ? 6 - lean : 6 + lean
-    const magnitudes = magnitudeContexts(place, lean, this.number).slice(0, contextCount)
+    const certainty = Math.min(6, (Math.abs(predicted) + 64) >> 7)
+    const side = predicted < 0 ? 6 - certainty : 6 + certainty
+    const magnitudes = magnitudeContexts(place, certainty, this.number).slice(0, contextCount)
     if (!this.decide(0, magnitudes, this.magnitudeTables, place, side)) return 0
     const signs = signContexts(place, side, this.number).slice(0, contextCount)
     const negative = this.decide(16, signs, this.signTables, place, side)
@@ -418,7 +425,7 @@ function firstShare(bin: number): Share {
   return { s: [...s, 0], n: 0 }
 }
 
-function magnitudeContexts(place: Place, lean: number, tensor: number): number[] {
+function magnitudeContexts(place: Place, certainty: number, tensor: number): number[] {
   const { kernel, k, i, left, left2, up, up2, channel, above, others, r, t, c, n, bin } = place
   const coarse = bin >> 1
   const tapPlace = Math.min(k, 24)
@@ -430,7 +437,7 @@ function magnitudeContexts(place: Place, lean: number, tensor: number): number[]
     28 * bin28(r) + bin28(c),
     (5 * size5(A) + size5(C)) * 24 + coarse,
     (25 * size5(left) + 5 * size5(left2) + size5(up)) * 12 + (coarse >> 1),
-    48 * lean + bin,
+    48 * certainty + bin,
     28 * bin28(c) + bin28(t),
     48 * bin28(n) + bin,
     kernel ? 48 * tapPlace + bin : 1200 + Math.min(i, 2047),

@@ -375,7 +375,7 @@ const tables: Record<string, () => string | undefined> = {
       return [format, bits, ...at.map((x) => speed(x.overDense)), at.map((x) => x.overCsc.median.toFixed(2)).join(', ')]
     })
     const zeros: string[] = r.results.map((x: Json) => `${100 * x.sparsity} %`)
-    const head = ['', `bits an entry at ${zeros.join(', ')} zeros`, ...zeros.map((z) => `time over dense at ${z}`)]
+    const head = ['', `bits per entry at ${zeros.join(', ')} zeros`, ...zeros.map((z) => `time over dense at ${z}`)]
     return `${r.machine.cpu}, Node ${r.machine.node}.\n\n${table([...head, `over csc at ${zeros.join(', ')}`], rows)}`
   },
   'pack-peers': () => {

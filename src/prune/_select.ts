@@ -47,7 +47,7 @@ export const selectOptions = {
     default: 2,
     min: 2,
     integer: true,
-    help: 'with unit stride: how far apart the places inside a kernel are that go together',
+    help: 'with unit stride: distance of the places inside a kernel that form a unit',
   },
 } as const
 

@@ -5,7 +5,7 @@
  * A unit is one channel with all that residuals, concatenations, splits, shuffles, depthwise and grouped convolutions tie it to.
  * Of each group of coupled layers round(sparsity * units) are removed, or of all groups together. With `budget`, so many are
  * removed that this share of the multiply-adds, parameters, bytes or latency is. Latency is measured, in turn with that of the
- * network before, so what goes depends on the machine; a warning says how to remove the same anywhere. What an input, an output or an operator without a
+ * original network, so what is removed depends on the machine; a warning says how to remove the same elsewhere. What an input, an output or an operator without a
  * rule needs is kept, and a warning names it.
  *
  * Units are ranked by

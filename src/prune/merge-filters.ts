@@ -1,9 +1,9 @@
 /**
- * Filters that make the same are merged: one goes, and what its readers multiply it with is added to their weights for the
- * other. RoyChowdhury et al. 2017, Reducing duplicate filters in deep neural networks.
+ * Filters that compute the same are merged: one is removed, and the weights by which its readers multiply it are added to
+ * their weights for the other. RoyChowdhury et al. 2017, Reducing duplicate filters in deep neural networks.
  *
  * Units are those of `channels`: a channel with all that is tied to it. Two that hold the same numbers in every tensor that
- * makes them or passes them on are the same for every input, so merging them changes nothing but the order of sums. Below a
+ * makes or scales them are the same for every input, so merging them changes nothing but the order of sums. Below a
  * cosine of 1, filters that point the same way count too: where f_b is nearly c f_a with c > 0, and only operators with
  * g(c x) = c g(x) lie between, as ReLU and pooling, readers get W_a + c W_b. BatchNormalization is folded first, and biases
  * count as weights of the filter.
@@ -21,7 +21,7 @@ import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 
 export const mergeFilters = defineMethod({
   id: 'merge-filters',
-  help: 'merges filters that make the same: one goes, and its readers take the other',
+  help: 'merges filters that compute the same: one is removed, and its readers read the other',
   options: {
     cosine: {
       type: 'number',

@@ -1,6 +1,6 @@
 /**
  * Dynamic int8: products and LSTMs multiply integers; weights are stored as int8, and what they are multiplied with is rounded
- * to uint8 as it comes, by its own range at every run. It needs no calibration inputs, and suits transformers and recurrent
+ * to uint8 at every run, by its range in that run. It needs no calibration inputs, and suits transformers and recurrent
  * networks, whose ranges differ from input to input; convolutions are faster by `int8` with calibration inputs.
  *
  * A product becomes DynamicQuantizeLinear, MatMulInteger and a multiplication with both scales (ONNX), which ONNX Runtime

@@ -1,9 +1,9 @@
 /**
- * Hashed weights: a random hash says which of a few stored numbers (buckets) each weight takes, and with which sign, so that
+ * Hashed weights: a random hash says which of a few stored numbers (buckets) each weight has, and with which sign, so that
  * neither indices nor weights are stored. Chen et al. 2015, arXiv:1504.04788 (HashedNets).
  *
- * The hash is computed by nodes of the graph, which runtimes do once, when they load the model; what lies in the file is the
- * buckets. Element i takes bucket h(i) mod K with the sign of h(i) mod 2K below K or not, with the polynomial
+ * Nodes of the graph compute the hash; runtimes run them once, when they load the model. Only the buckets are stored.
+ * Element i has bucket h(i) mod K with the sign of h(i) mod 2K below K or not, with the polynomial
  * h(i) = (a·(i² mod p) + b·i + c) mod p, p = 2^31 - 1, a, b and c drawn by the seed (3-wise independent: Wegman, Carter 1981).
  *
  * A bucket begins as the mean of its weights. That alone costs most of the accuracy: `finetune` trains the buckets.

@@ -1,7 +1,7 @@
 /**
  * QuantizeLinear / DequantizeLinear form to operator form: a layer between the two becomes the one operator that computes on
- * integers (QLinearConv, QLinearMatMul, QGemm, QLinearAdd, ...), and what only moves values moves integers. Some runtimes
- * know only this form; in ONNX Runtime it is what the other form becomes when it is loaded, so nothing is faster by it.
+ * integers (QLinearConv, QLinearMatMul, QGemm, QLinearAdd, ...), and nodes that only move values move integers. Some runtimes
+ * know only this form; ONNX Runtime makes it itself of the other form when it loads a model, so it is no faster there.
  *
  * QLinearConv and QLinearMatMul are ONNX's, the others ONNX Runtime's (com.microsoft). A Relu or Clip between layer and
  * QuantizeLinear is left out where no level lies beyond its limits. What has no such operator stays as it is.

@@ -3,8 +3,8 @@
  * quantisation has a codebook for each place in a row, residual quantisation adds further codebooks for what is left of each
  * piece. Gong, Liu, Yang, Bourdev 2014, arXiv:1412.6115, sections 3.3 and 3.4; Jégou et al. 2011.
  *
- * What is stored is the codebooks and a code per piece, in 8 bits up to 256 codes and 16 beyond; nodes before the layer look
- * the weight up (Gather), which runtimes do once, when they load the model. `finetune` trains the codebooks as they are.
+ * Stored are the codebooks and one code per piece, of 8 bits up to 256 codes and of 16 beyond; nodes before the layer look
+ * the weight up (Gather), which runtimes compute once, when they load the model. `finetune` trains the codebooks as they are.
  */
 import { node } from '../graph/build.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'

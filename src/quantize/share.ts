@@ -1,6 +1,6 @@
 /**
  * Weight sharing: each tensor, or several together, keeps k values, found from its non-zero weights.
- * Zero is kept exact and beside the k, so that what pruning won is not lost.
+ * Zero is kept exactly, in addition to the k values, so that pruned weights stay zero.
  *
  * By k-means (CWS) as in Deep Compression (Han, Mao, Dally 2016, arXiv:1510.00149, section 3), or in one of the ways that
  * Marinò et al. 2021 compare with it: probabilistic (PWS), uniform (UQ), entropy-constrained (ECSQ). Their "unified" codebooks,

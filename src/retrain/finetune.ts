@@ -1,7 +1,7 @@
 /**
- * Training from the weights that a model has: after pruning or sharing, so that it grows back what it lost.
- * Weights that are zero stay zero unless told otherwise, so that a pruned model stays pruned; and weights that share few
- * values go on sharing them, so that the model stays as small: the values themselves learn.
+ * Training from the weights that a model has: after pruning or sharing, to recover accuracy.
+ * By default weights that are zero stay zero, so that a pruned model stays pruned; and weights that share few values
+ * keep sharing them, so that the model stays as small: the values themselves learn.
  *
  * BatchNormalization keeps its statistics by default: those of data that is fed in another way than when the
  * network was trained (not cropped at random, say) can cost more accuracy than an epoch gains.
@@ -21,7 +21,7 @@ export const finetuneChoices = {
     of: ['values', 'zeros', 'none'],
     default: 'values',
     value: 'what',
-    help: 'values: weights that are zero stay zero and weights that share few values go on sharing them, so that a model stays as small; zeros: only the first; or none',
+    help: 'values: weights that are zero stay zero and weights that share few values keep sharing them, so that the model stays as small; zeros: only the first; none: neither',
   },
   sharedStep: {
     type: 'choice',

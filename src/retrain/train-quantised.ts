@@ -1,14 +1,14 @@
 /**
- * Training under quantisation: from calibrated ranges on, weights and activations are rounded to few bits at every step,
- * and the network learns to do with them. The result computes on integers, as that of `int8` does.
+ * Training under quantisation: starting from calibrated ranges, weights and activations are rounded to few bits at every
+ * step, and the network adapts to that. The result computes on integers, as that of `int8` does.
  *
  * What is stored: int8 weights with a scale per channel and uint8 activations, in QuantizeLinear / DequantizeLinear form,
  * which ONNX Runtime computes on. Fewer bits use fewer of the levels: activations are limited by a Clip of integers after
  * QuantizeLinear, weights take at most 2^bits values. With `activations` float, weights are float tensors of few values,
  * which `compact` and the packed file store as integers.
  *
- * With 8 bits for activations all that `int8` puts on integers is, sums and poolings too. With fewer, only what layers
- * multiply with is rounded.
+ * With 8 bits for activations everything that `int8` puts on integers is, sums and poolings too. With fewer, only the
+ * inputs of layers are rounded.
  */
 import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'

@@ -1,12 +1,12 @@
 /**
- * Sparse training: the network learns on while whole channels are pressed to zero, so that removing them afterwards costs little.
+ * Sparse training: the network learns while whole channels are shrunk to zero, so that removing them afterwards costs little.
  * A channel counts with all that is coupled to it, as `channels` removes it (DepGraph, Fang et al. 2023, arXiv:2301.12900).
  *
  * - `group-lasso`: λ · √n · ‖w‖ of each channel's n weights is added to the loss (Wen et al. 2016, arXiv:1608.03665);
  * - `growing`: λ_u/2 · ‖w_u‖², where λ_u grows after each epoch by up to `strength`, most for the smallest channels of a group
  *   (Wang et al. 2021, arXiv:2012.09243).
  *
- * The network keeps its size: `channels` with score `magnitude` removes what became small, and `finetune` trains what is left.
+ * The network keeps its size: `channels` with score `magnitude` removes the channels that became small, and `finetune` trains the others.
  */
 import { type ChannelGroup, openChannels } from '../channels/channel-groups.ts'
 import { defineMethod } from '../method.ts'
@@ -22,7 +22,7 @@ import { trainingOf } from './_training.ts'
 
 export const trainSparse = defineMethod({
   id: 'train-sparse',
-  help: 'trains a model further while whole channels are pressed to zero, before `channels` removes them',
+  help: 'trains a model further while whole channels shrink to zero, before `channels` removes them',
   data: 'a training set with labels or targets',
   trains: true,
   options: {

@@ -1,4 +1,4 @@
-/** `densified` as a method, and the dense form of a sparse tensor. Source: SparseTensorProto in onnx/onnx.proto. */
+/** Sparse initialisers and constants become dense tensors. Source: SparseTensorProto in onnx/onnx.proto. */
 
 import { defineMethod } from '../method.ts'
 import type { Attribute, Graph, Model, Node, SparseTensor, Tensor } from '../model.ts'

@@ -1,7 +1,7 @@
 /**
  * Channel shuffles (channel-shuffle.ts) as one Gather each in place of Reshape, Transpose, Reshape, and where a Split
- * follows, as one Gather for each of its parts. The same values come out. On small images, where each node costs more than
- * what it moves, that saves time (bench/shuffles.mts).
+ * follows, as one Gather for each of its parts. Outputs are the same. On small images, where a node costs more than
+ * the values that it moves, that saves time (bench/shuffles.mts).
  */
 
 import { node as makeNode } from '../graph/build.ts'

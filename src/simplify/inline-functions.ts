@@ -1,6 +1,6 @@
 /**
- * Model-local functions put in place of their calls, as runtimes do when they load a model: what works on layers then
- * sees those inside.
+ * Model-local functions put in place of their calls, as runtimes do when they load a model: methods that change layers then
+ * see those inside.
  */
 
 import { node as makeNode, nameSource } from '../graph/build.ts'

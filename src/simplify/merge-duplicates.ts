@@ -1,10 +1,10 @@
 /**
  * Stores tensors of the same type, shape and bytes once: towers that share weights, tied tables, constants that an exporter
- * wrote anew for each use. Initialisers and Constant nodes alike, in nested graphs and local functions too. A float matrix
+ * wrote once per use. Initialisers and Constant nodes alike, in nested graphs and local functions too. A float matrix
  * that is another one transposed, as the head of a language model is of its table, becomes a Transpose of it, which
- * runtimes do once.
+ * runtimes compute once.
  *
- * What stays apart: inputs of the graph (a caller may override one of them), outputs, names that a nested graph gives again
+ * What is kept apart: inputs of the graph (a caller may override one of them), outputs, names that a nested graph gives again
  * to something else, and float tensors of one value throughout, such as biases of zeros, which are equal by chance and
  * which training would then move together.
  */

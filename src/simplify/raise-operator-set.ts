@@ -1,4 +1,4 @@
-/** `upgradeOpset` as a method, for files of operator sets that are older than the other methods know. */
+/** Rewrites nodes as a newer operator set has them (upgrade.ts), for files of sets that other methods do not know. */
 
 import { defineMethod } from '../method.ts'
 import { upgradeOpset, upgradeTargets } from './upgrade.ts'

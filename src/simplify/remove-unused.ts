@@ -1,4 +1,4 @@
-/** `removeUnused` (fold.ts) as a method. */
+/** Nodes and stored tensors that no output needs are removed, and Identity nodes (`removeUnused` of fold.ts). */
 
 import { defineMethod } from '../method.ts'
 import { removeUnused as remove } from './fold.ts'

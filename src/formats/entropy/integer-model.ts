@@ -5,7 +5,7 @@
  * A weight is coded as: is it 0; its sign; its magnitude in unary, from `unaryLimit` on as Exp-Golomb. Its magnitude is
  * expected by a log-linear model, whose features are running means (of the row, the place in the row, the input channel,
  * what came last) and neighbours, and whose weights learn online as if magnitudes were geometrically distributed. Its
- * sign is predicted from neighbours (and in max from how rows, columns and places lean) by least mean squares. Both make
+ * sign is predicted from neighbours (and in max from the means of rows, columns and places) by least mean squares. Both make
  * contexts, which are mixed. After DeepCABAC
  * (Wiedemann et al. 2020, arXiv:1907.11900) and PAQ (Mahoney 2005). What is learnt stays from tensor to tensor.
  */
@@ -169,8 +169,8 @@ export class IntegerModel {
             signedMeans.write(signed, neighbours, { row, place: p, column: i, tap: k }, inverse)
             predicted += dot(signed, learntSigned, neighbours) >> 16
           }
-          const lean = Math.min(6, (Math.abs(predicted) + 64) >> 7)
-          const side = predicted < 0 ? 6 - lean : 6 + lean
+          const certainty = Math.min(6, (Math.abs(predicted) + 64) >> 7)
+          const side = predicted < 0 ? 6 - certainty : 6 + certainty
           // 4. Contexts of the decisions: is it 0, how large, which sign; and which sets of mixing weights they use.
           const columnBin = coarseBin(columnLog)
           contexts[0] = bin
@@ -195,7 +195,7 @@ export class IntegerModel {
             const channelOr = kernel ? channel : up2
             contexts[4] = (size5(aboveOr) * 5 + size5(channelOr)) * 24 + coarse
             contexts[5] = ((size5(left) * 5 + size5(left2)) * 5 + size5(up)) * 12 + (coarse >> 1)
-            contexts[6] = lean * 48 + bin
+            contexts[6] = certainty * 48 + bin
             contexts[7] = columnBin * 28 + tapBin
             contexts[8] = coarseBin(recentLog) * 48 + bin
             contexts[9] = kernel ? place * 48 + bin : 1200 + Math.min(i, 2047)

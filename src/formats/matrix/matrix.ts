@@ -56,7 +56,7 @@ export interface MatrixFormat<Options = object> {
   encode(matrix: Matrix, options?: Options): Uint8Array
   /** Checks the bytes once, so that decoding and products need not. Throws one sentence where they are damaged. */
   open(bytes: Uint8Array, options?: OpenOptions): OpenedMatrix
-  /** An upper bound in bits an entry: the paper's, with the header's bytes and the widths that are really used. */
+  /** An upper bound in bits per entry: the paper's, with the header's bytes and the widths that are really used. */
   bound(statistics: MatrixStatistics): number
 }
 
@@ -86,7 +86,7 @@ export interface FormatSpec<Options> {
   /** Writes the fields of a matrix whose values, as bits, are given column-major. */
   write(out: FieldWriter, columns: ColumnMajor, options: Options): void
   read(input: FieldReader, shape: { rows: number; columns: number }, options: OpenOptions): Body
-  /** In bits an entry, the header left out. */
+  /** In bits per entry, without the header. */
   bound(statistics: MatrixStatistics): number
 }
 
