@@ -24,6 +24,7 @@ export type {
   TermScope,
 } from '../train/regime.ts'
 export { type AdmmOptions, type AdmmTarget, admm } from '../train/regimes/admm.ts'
+export { type CodedSizeOptions, codedSize } from '../train/regimes/coded-size.ts'
 export { type DistillOptions, distill } from '../train/regimes/distill.ts'
 export { type GroupLassoOptions, groupLasso } from '../train/regimes/group-lasso.ts'
 export { type GrowingPenaltyOptions, growingPenalty } from '../train/regimes/growing-penalty.ts'

@@ -19,12 +19,14 @@ import type { TypedGraph } from './backward.ts'
 export const trainingOpset = 20
 
 /**
- * `inputShapes` gives the whole shape of each input, batch axis included.
+ * `inputShapes` gives the whole shape of each input, batch axis included. What follows from stored tensors alone becomes one,
+ * but not what follows from weights, nor from those that are named as `trained`.
  * Throws an UnsupportedError that names the first node whose shape stays unknown.
  */
 export function specialize(
   model: Model,
   inputShapes: Readonly<Record<string, readonly number[]>>,
+  trained: readonly string[] = [],
 ): TypedGraph & { readonly model: Model } {
   checked(inferShapes(model, { inputShapes }))
   const { modern, known } = withoutBranches(
@@ -37,6 +39,7 @@ export function specialize(
   const fresh = nameSource(modern.graph)
   // A weight that is turned or cast on its way stays one, however small: its gradient is asked for.
   const weights = new Set([...initializers.values()].filter((t) => t.dims.length > 1).map((t) => t.name))
+  for (const name of trained) weights.add(name)
   // So does a codebook that it is looked up in.
   for (const c of constantsOf(modern)) if (c.role === 'factor' && c.tensor.dims.length > 0) weights.add(c.name)
   for (const node of modern.graph.nodes) {

@@ -3,9 +3,11 @@ import { expect, it } from 'vitest'
 import { openChannels } from '../channels/channel-groups.ts'
 import { splitDataset } from '../data/batches.ts'
 import { dataHandle } from '../data/handle.ts'
+import { packModel } from '../formats/pack.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import { magnitude } from '../prune/magnitude.ts'
 import { runSteps, type Step } from '../recipe.ts'
 import { floats } from '../tensor/dtype.ts'
 import { exampleModel, exampleTraining } from '../testing/test-method.ts'
@@ -14,6 +16,7 @@ import { unitNorms } from '../train/regimes/unit-norms.ts'
 import { validate } from '../train/validate.ts'
 import { finetune } from './finetune.ts'
 import { pruneInRounds } from './prune-in-rounds.ts'
+import { trainSmall } from './train-small.ts'
 import { trainSparse } from './train-sparse.ts'
 
 const training = exampleTraining(4, 256)
@@ -96,3 +99,15 @@ it.each(['group-lasso', 'growing'] as const)(
     expect(await accuracyOf(sparse)).toBeGreaterThan((await accuracyOf(before)) + 0.2)
   },
 )
+
+it('train-small: a higher price packs smaller, the network learns, and zeros stay', async () => {
+  const at = (price: number, model: Model) =>
+    trainSmall(model, { epochs: 12, batch: 32, rate: 0.01, price, rise: 0.2 }, { data, seed: 1 })
+  const [free, dear] = [await at(0, exampleModel()), await at(40, exampleModel())]
+  expect(packModel(dear).byteLength).toBeLessThan(packModel(free).byteLength - 40)
+  expect(zeroShare(dear)).toBeGreaterThan(zeroShare(free) + 0.1)
+  expect(await accuracyOf(dear)).toBeGreaterThan((await accuracyOf(exampleModel())) + 0.3)
+  expect(free.graph.nodes.some((n) => n.op === 'BatchNormalization')).toBe(false)
+  const pruned = await magnitude(exampleModel(), { sparsity: 0.7 })
+  expect(zeroShare(await at(0, pruned))).toBeGreaterThanOrEqual(0.69)
+})

@@ -102,6 +102,11 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
   const usual = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
   const names = [...new Set([...usual, ...members.flatMap((m) => ownParameters(m, model))])]
   // 3. Forward, as training computes it (Dropout masked, statistics of the batch), and the loss behind it.
+  const { members = [], mainLoss = 1 } = options
+  const own = members.flatMap((m) => ownParameters(m, model))
+  const special = specialize(model, options.inputShapes, own)
+  const usual = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
+  const names = [...new Set([...usual, ...own])]
   const form = trainingForm(special, options)
   const forward = createEmitter(form.types, nameSource(form.graph))
   const output = lossInput(forward, special.graph, options)

@@ -1,0 +1,96 @@
+/**
+ * Training for a small packed file: the size that the coded weights would have is part of the loss (train/regimes/coded-size.ts),
+ * so that the network finds weights that are both right and cheap: few, small whole numbers of a step that each tensor learns,
+ * with their zeros where the coder expects them.
+ *
+ * BatchNormalization is folded first, so that what is trained is what is stored. What leaves is the model as it was, with float
+ * weights and biases on their grids: `remove-dead` then removes the units that have become empty, and `compact` stores the
+ * weights as integers where the .onnx file should be small too.
+ */
+import { defineMethod } from '../method.ts'
+import type { OptionTable } from '../options.ts'
+import { expandGrids } from '../quantize/compact.ts'
+import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
+import { learningOptions } from '../train/learning.ts'
+import { codedSize } from '../train/regimes/coded-size.ts'
+import { distill, distillDefaults } from '../train/regimes/distill.ts'
+import { keepZeros } from '../train/regimes/keep-zeros.ts'
+import { train } from '../train/train.ts'
+import { trainingOf } from './_training.ts'
+
+/** Adam, since weights must travel equally far to zero however small their gradients are. */
+const learning = learningOptions({ epochs: 10, rate: 0.001 })
+
+const choices = {
+  price: {
+    type: 'number',
+    default: 0.1,
+    min: 0,
+    max: 1e6,
+    value: 'loss',
+    help: 'the loss that a bit per weight is worth: a higher price gives a smaller file',
+  },
+  rise: {
+    type: 'number',
+    default: 0.5,
+    min: 0,
+    max: 1,
+    value: 'share',
+    help: 'share of the training over which the price rises to its full value',
+  },
+  alpha: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1,
+    value: 'share',
+    help: 'share of the loss that compares outputs with those of the model as it was, instead of labels',
+  },
+  temperature: {
+    type: 'number',
+    default: distillDefaults.temperature,
+    min: 0.1,
+    max: 100,
+    help: 'for alpha: higher values count small probabilities more',
+  },
+  keep: {
+    type: 'choice',
+    of: ['zeros', 'none'],
+    default: 'zeros',
+    value: 'what',
+    help: 'zeros: weights that are zero stay zero, so that a pruned model stays pruned; or none',
+  },
+} as const satisfies OptionTable
+
+export const trainSmall = defineMethod({
+  id: 'train-small',
+  help: 'trains a model with the size of its packed file as part of the loss',
+  data: 'a training set with labels or targets',
+  trains: true,
+  options: { ...learning, optimizer: { ...learning.optimizer, default: 'adam' }, ...choices },
+  async run(given, { price, rise, alpha, temperature, keep, ...words }, context) {
+    const { data, options } = await trainingOf('train-small', words, context)
+    const model = foldBatchNorms(expandGrids(given))
+    const steps = Math.floor(data.length / options.batchSize) * options.epochs
+    let kilobytes = ''
+    const trained = await train(model, data, {
+      ...options,
+      frozenStatistics: true,
+      onProgress: ({ step, steps, epoch, epochs, loss }) =>
+        context.progress?.(step / steps, `epoch ${epoch + 1}/${epochs}: loss ${loss.toFixed(4)}${kilobytes}`),
+      regimes: [
+        ...(keep === 'zeros' ? [keepZeros()] : []),
+        ...(alpha > 0 ? [distill({ teacher: given, alpha, temperature })] : []),
+        codedSize({
+          price,
+          rise: Math.round(rise * steps),
+          onBits(bits) {
+            kilobytes = `, weights about ${(bits / 8000).toPrecision(3)} KB`
+          },
+        }),
+      ],
+      ...(context.checkpoint ? { checkpoint: { store: context.checkpoint } } : {}),
+    })
+    return trained.model
+  },
+})
