@@ -4,18 +4,22 @@ import { learningOptions, type UsualLength } from '../train/learning.ts'
 import { outputOption, threadsOption } from './command.ts'
 import { dataOptions } from './data-options.ts'
 
+export const checkpointOption = {
+  checkpoint: {
+    type: 'string',
+    optional: true,
+    value: 'file',
+    help: 'save progress here each epoch; the same command resumes from it',
+  },
+} as const satisfies OptionTable
+
 /** A table for a command, whose usual length and rate are its own. */
 export function trainOptions(usual: UsualLength) {
   return {
     ...outputOption('the trained model (.onnx)', '.onnx'),
     ...dataOptions,
     ...learningOptions(usual),
-    checkpoint: {
-      type: 'string',
-      optional: true,
-      value: 'file',
-      help: 'save progress here each epoch; the same command resumes from it',
-    },
+    ...checkpointOption,
     task: {
       type: 'string',
       optional: true,

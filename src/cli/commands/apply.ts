@@ -2,12 +2,14 @@
 import { dataHandle } from '../../data/handle.ts'
 import type { Method } from '../../method.ts'
 import { methodNamed, methods } from '../../methods.ts'
+import { checkpointFile } from '../../node/checkpoint-file.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { type CliCommand, type Invocation, outputOption, taskOption, threadsOption } from '../command.ts'
 import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../data-options.ts'
 import { openToWork } from '../inputs.ts'
 import { layoutOption, plannedOutputs, saveFor } from '../layout.ts'
 import { taskOf } from '../train-model.ts'
+import { checkpointOption } from '../train-options.ts'
 
 const resultOption = { ...outputOption('the result (.onnx)', '.onnx'), ...layoutOption } as const
 
@@ -30,7 +32,7 @@ const feedOptions = {
 export function applyCommand(id: string | undefined): CliCommand {
   const method = id === undefined ? undefined : methods.get(id)
   const { seed } = dataOptions
-  const shared = method?.data ? feedOptions : { ...shapeOption, seed }
+  const shared = { ...(method?.data ? feedOptions : { ...shapeOption, seed }), ...(method?.trains && checkpointOption) }
   // First those of the method, which may have their own default for one that is shared.
   const options = { ...resultOption, ...method?.options, ...shared, ...method?.options }
   return {
@@ -41,7 +43,10 @@ export function applyCommand(id: string | undefined): CliCommand {
   }
 }
 
-type Given = OptionsOf<OptionTable> & OptionsOf<typeof resultOption> & OptionsOf<typeof feedOptions>
+type Given = OptionsOf<OptionTable> &
+  OptionsOf<typeof resultOption> &
+  OptionsOf<typeof feedOptions> &
+  OptionsOf<typeof checkpointOption>
 
 async function apply(
   method: Method,
@@ -50,7 +55,8 @@ async function apply(
   { io, signal }: Invocation,
 ): Promise<void> {
   const flags = given as Given
-  const original = openToWork(path, { outputs: plannedOutputs(path, flags) })
+  const written = [...plannedOutputs(path, flags), ...(flags.checkpoint ? [flags.checkpoint] : [])]
+  const original = openToWork(path, { outputs: written })
   const model = shapedModel(original, flags)
   const data = method.data ? await bindData(model, flags, io, signal) : undefined
   if (method.trains && !data) throw new Error(`apply: ${method.id} trains, and there is no data; expected --data SPEC`)
@@ -63,6 +69,7 @@ async function apply(
       ? { data: dataHandle({ train: data.splits.train, batcher: data.batcher }, { seed: flags.seed, usual }) }
       : {}),
     ...(task ? { task } : {}),
+    ...(flags.checkpoint ? { checkpoint: checkpointFile(flags.checkpoint) } : {}),
     seed: flags.seed ?? 0,
     signal,
     progress: io.progress,
