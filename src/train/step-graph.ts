@@ -94,19 +94,15 @@ function weightNames(model: Model): Set<string> {
 const ownVector = 1 << 16
 
 export function buildStep(model: Model, options: StepOptions): StepGraph {
-  // 1. One input size: every shape is a number from here on, so that gradients need no shape arithmetic.
-  const special = specialize(model, options.inputShapes)
   const { members = [], mainLoss = 1 } = options
+  const own = members.flatMap((m) => ownParameters(m, model))
+  // 1. One input size: every shape is a number from here on, so that gradients need no shape arithmetic.
+  const special = specialize(model, options.inputShapes, own)
   // 2. What is trained: what the caller names or all weights, and what regimes add. A branch of an If stores weights that no
   //    step can write back, so these are left out.
   const usual = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
-  const names = [...new Set([...usual, ...members.flatMap((m) => ownParameters(m, model))])]
-  // 3. Forward, as training computes it (Dropout masked, statistics of the batch), and the loss behind it.
-  const { members = [], mainLoss = 1 } = options
-  const own = members.flatMap((m) => ownParameters(m, model))
-  const special = specialize(model, options.inputShapes, own)
-  const usual = options.parameters ?? trainableNames(special.graph).filter((name) => isStored(model, name))
   const names = [...new Set([...usual, ...own])]
+  // 3. Forward, as training computes it (Dropout masked, statistics of the batch), and the loss behind it.
   const form = trainingForm(special, options)
   const forward = createEmitter(form.types, nameSource(form.graph))
   const output = lossInput(forward, special.graph, options)
