@@ -1,7 +1,7 @@
 /**
- * Inputs made from a model alone: its BatchNormalizations remember the mean and variance of what they read in training, and
+ * Inputs made from a model alone: its BatchNormalizations store the mean and variance of what they read in training, and
  * gradients change random inputs until a batch of them has the same (ZeroQ: Cai et al. 2020, arXiv:2001.00281, section 3.1;
- * each channel's difference counts in units of its own deviation here, so that no layer drowns another).
+ * each channel's difference counts in units of its own deviation here, so that no layer dominates).
  */
 import { stopIfAborted } from '../errors.ts'
 import { backward, grown } from '../grad/backward.ts'

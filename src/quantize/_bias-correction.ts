@@ -1,9 +1,9 @@
 /**
  * Empirical bias correction (Nagel et al. 2019, arXiv:1906.04721, section 4.2): the mean over calibration inputs of what
- * rounding a layer's weights and input adds to each output channel, taken off its bias.
+ * rounding a layer's weights and input adds to each output channel, subtracted from its bias.
  *
  * Each layer is compared with itself on the float model's own values, so that one run over one model serves all layers
- * and no layer corrects the shift that an earlier one already takes off.
+ * and no layer corrects the shift that an earlier one already subtracts.
  */
 import { node } from '../graph/build.ts'
 import { editGraph } from '../graph/edit.ts'

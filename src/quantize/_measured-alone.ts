@@ -1,4 +1,4 @@
-/** How far a model's outputs go from what they were where one weight alone is changed, on calibration inputs. */
+/** How much a model's outputs change where one weight alone is changed, on calibration inputs. */
 import { behindCut } from '../calibrate/behind-cut.ts'
 import type { DataHandle, InputGroup } from '../data/handle.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'

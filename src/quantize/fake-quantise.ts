@@ -1,9 +1,9 @@
 /**
  * Training under quantisation, as a regime: weights and activations are rounded at every step, so that the network learns
- * to do with few bits. It leaves as QuantizeLinear / DequantizeLinear nodes around integers, which ONNX Runtime computes
- * on; with activations in float, as float weights of few values.
+ * to do with few bits. At the end the model has QuantizeLinear / DequantizeLinear nodes around integers, which ONNX Runtime
+ * computes on; with activations in float, float weights of few values.
  *
- * BatchNormalization learns on after its layer and is folded when the regime leaves: its factors join the weights' scales,
+ * BatchNormalization keeps learning behind its layer and is folded when the regime leaves: its factors join the weights' scales,
  * so that integers stay what was trained. With 8 bits for activations every value between layers that can be is an
  * integer, as with `int8`; with fewer only what layers multiply with, and sums and poolings stay in float.
  */

@@ -1,5 +1,5 @@
 /**
- * Weights that nodes compute from constants alone, stored as what they come to: weight normalisation g · v / |v|, a
+ * The values of weights that nodes compute from constants alone, stored in their place: weight normalisation g · v / |v|, a
  * low-rank side path W + A·B, a quantiser and its inverse around float weights, a constant scale.
  *
  * ONNX Runtime computes them, once. Tensors that are only rearranged or of another type stay as they are stored, and so

@@ -1,4 +1,4 @@
-/** What comes before training under quantisation: a model that quantisers fit into, and ranges of its values. */
+/** Preparation for training under quantisation: the model in a form for quantisers, and ranges of its values. */
 import type { Context } from '../method.ts'
 import { type Model, type Tensor, withGraph } from '../model.ts'
 import { gathersForShuffles } from '../simplify/gather-shuffles.ts'

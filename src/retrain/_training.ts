@@ -1,4 +1,4 @@
-/** What methods that train make of their context. */
+/** Training data and options for methods that train, from their context and option table. */
 import type { Dataset } from '../data/dataset.ts'
 import { dataHandle } from '../data/handle.ts'
 import type { Context } from '../method.ts'

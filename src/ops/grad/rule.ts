@@ -1,4 +1,4 @@
-/** What a backward rule is given and gives. */
+/** The types of backward rules: what a rule gets and what it returns. */
 import type { Node } from '../../model.ts'
 import type { Emitter } from './emit.ts'
 

@@ -13,7 +13,7 @@ export const zeros = byValues((v) => Number(v !== 0))
 function byValues(measure: (value: number) => number): UnitScore {
   return async (given) => {
     const { opened, groups, context } = given
-    if (!context.data) throw new Error('channels: this score looks at what layers read; expected data')
+    if (!context.data) throw new Error('channels: this score needs the values that layers read; expected data')
     const readers = groups.map((g) => membersOf(given, g, 'reads'))
     const names = [...new Set(readers.flat().flatMap((r) => axisRead(given, r)?.value ?? []))]
     const sums = groups.map((g) => new Float64Array(g.units))

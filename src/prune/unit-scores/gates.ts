@@ -68,7 +68,7 @@ async function byGates(given: ScoredGroups, measure: (gradient: number) => numbe
   const tensors = [...new Set(factors.map((f) => f.tensor))]
   const weights = tensors.map((tensor): WeightTensor => ({ name: tensor.name, tensor, graph: model.graph, uses: [] }))
   const batches = await gradientBatches(model, context, { samples })
-  if (!batches) throw new Error('channels: this score takes gradients; expected data')
+  if (!batches) throw new Error('channels: this score needs gradients; expected data')
   const rng = random(context.seed ?? 0)
   const labels = batches.flatMap((b) => Array.from(b.labels))
   const sums = groups.map((g) => new Float64Array(g.units))

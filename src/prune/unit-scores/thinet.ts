@@ -15,7 +15,7 @@ import { membersOf, type UnitScore } from './unit-score.ts'
 
 export const thinet: UnitScore = async (given) => {
   const { opened, groups, context } = given
-  if (!context.data) throw new Error('channels: score thinet looks at what layers read; expected data')
+  if (!context.data) throw new Error('channels: score thinet needs the values that layers read; expected data')
   const readers = groups.map((g) => membersOf(given, g, 'reads'))
   const names = new Set(readers.flat().map((r) => r.tensor))
   const layers = weightTensors(opened.model)
