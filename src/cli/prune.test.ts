@@ -120,7 +120,7 @@ it('shrinks what died, without data and training too', async () => {
   expect(sparsityOf(file('wide.onnx'))).toBeCloseTo(0.97, 3)
 })
 
-it('scores a model that takes eight samples a call, where there are as many', async () => {
+it('scores a model that takes eight samples per call, where there are as many', async () => {
   const any = mobileNet(1)
   const inputs = any.graph.inputs.map((i) => ({ ...i, shape: [8, ...(i.shape ?? []).slice(1)] }))
   await saveModel(file('any.onnx'), any)
@@ -132,7 +132,7 @@ it('scores a model that takes eight samples a call, where there are as many', as
       await runPrune(from, flags({ ...once, score }), recorder(), signal)
       kept.push(weightTensors(openModel(file('out.onnx'))).map((w) => w.tensor.data))
     }
-    // One example at a time gives the same, however many times a call it is in.
+    // One example at a time gives the same, however often a call contains it.
     if (score === 'obd') expect(kept[1]).toEqual(kept[0])
   }
   const few = flags({ ...once, score: 'obd', data: 'digits:7' })

@@ -8,7 +8,7 @@ import type { Dataset, Preprocess } from './dataset.ts'
 export interface PreprocessOptions {
   /** What 0..255 is mapped to; default [0, 1]. */
   readonly range?: readonly [number, number]
-  /** Subtracted after the range, one number or one a channel. */
+  /** Subtracted after the range, one number or one per channel. */
   readonly mean?: readonly number[]
   /** Divided by after that. */
   readonly std?: readonly number[]

@@ -312,7 +312,7 @@ describe('remove-dead', () => {
     }
   })
 
-  it.each(['Add', 'Sub', 'Mul', 'Div', 'PRelu'])('folds %s with one number or one a channel', async (kind) => {
+  it.each(['Add', 'Sub', 'Mul', 'Div', 'PRelu'])('folds %s with one number or one per channel', async (kind) => {
     for (const dims of [[], [1], [8, 1, 1], [1, 8, 1, 1]]) {
       const forward = chain([node(kind, ['h', 'k'], ['r'])], { tensors: [stored('k', dims)] })
       expect(dimsOf(await shrunk(forward), 'w2')).toEqual([4, 7, 1, 1])

@@ -15,7 +15,7 @@ import type { Range } from './_histogram.ts'
 import type { Plan } from './_plan.ts'
 import { dequantizeWeight, type QuantizedLayer, scaleOfValue } from './_qdq.ts'
 
-/** For each layer that has a bias or can get one: what to add to it, a value a channel. */
+/** For each layer that has a bias or can get one: what to add to it, one value per channel. */
 export async function biasCorrections(
   model: Model,
   parts: { plan: Plan; ranges: ReadonlyMap<string, Range>; layers: ReadonlyMap<Node, QuantizedLayer> },

@@ -82,7 +82,7 @@ it('entropy: at most k values also of few weights', () => {
   }
 })
 
-it('each method keeps zeros, at most k values a tensor, and follows the seed', async () => {
+it('each method keeps zeros, at most k values per tensor, and follows the seed', async () => {
   const model = exampleModel()
   for (const method of ['k-means', 'probabilistic', 'uniform', 'entropy'] as const) {
     const options = { method, values: 6, minSize: 1 }

@@ -75,7 +75,7 @@ const options = {
     type: 'choice',
     of: ['outputs', 'fisher'],
     default: 'outputs',
-    help: 'for bits: how much a tensor matters is measured by the outputs where it alone is shared, or told by the Fisher matrix (squared gradients)',
+    help: 'for bits: how much a tensor matters is measured on the outputs with that tensor alone shared, or estimated by the Fisher matrix (squared gradients)',
   },
   minElements: {
     type: 'number',

@@ -56,7 +56,7 @@ export const progressiveAdmm = defineMethod({
       min: 0,
       max: 1024,
       integer: true,
-      help: 'above 0: one more stage, after which a tensor has at most so many values beside zero',
+      help: 'above 0: one more stage, after which each tensor has at most this many values beside zero',
     },
     rho: {
       type: 'number',

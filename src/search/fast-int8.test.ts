@@ -156,7 +156,7 @@ describe('the fast int8 form', () => {
       maxLoss: 50,
     })
     expect(Buffer.compare(writeModel(slow.model), writeModel(exampleModel()))).toBe(0)
-    expect(slow.notes).toEqual(['0 of 3 layers compute on integers', 'the model is left unchanged'])
+    expect(slow.notes).toEqual(['0 of 3 layers compute on integers', 'all layers are left in float'])
     expect(slow.speedUp).toBe(undefined)
     expect(new Set(slow.kept.values())).toEqual(
       new Set(['speed: on integers the model is 1.20 x slower (1.19 to 1.21)']),

@@ -108,7 +108,7 @@ export async function openFastInt8(model: Model, options: FastOptions): Promise<
       }
       const verdict = await verdictOf(result.model)
       const notes = [`${onIntegers().length} of ${layers.length} layers compute on integers`]
-      if (result.model === model) notes.push('the model is left unchanged')
+      if (result.model === model) notes.push('all layers are left in float')
       if (verdict.spent > 1) notes.push('more is lost than is allowed')
       return {
         ...result,

@@ -126,7 +126,7 @@ export class ContextMixer {
     let out = 1
     for (let i = length - 1; i >= 0; i--) {
       const bit = Math.floor((value + 1) / 2 ** i) % 2
-      // The highest bits are worth a context of their own; the lower ones share one a position.
+      // The highest bits are worth a context of their own; the lower ones share one per position.
       out = out * 2 + this.bit(bit, contexts, out < 4096 ? 64 + (length << 12) + out : 32 + i, set)
     }
     return out - 1

@@ -17,7 +17,7 @@ export const globalAveragePool: Handler = (l, node) => {
   return true
 }
 
-/** The way back of a global pool: one value a channel over the whole map. */
+/** The way back of a global pool: one value per channel over the whole map. */
 export const expand: Handler = (l, node) => {
   const [from, to] = [l.shape(node.inputs[0]), l.shape(node.outputs[0])]
   const pooled = to.length === 4 && sameShape(from, [to[0], to[1], 1, 1])
