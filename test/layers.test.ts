@@ -37,7 +37,7 @@ const layers: Readonly<Record<string, string>> = {
   // Layers are timed beside their factors.
   factorize: 'calibrate evaluate graph ops runtime simplify tensor',
   // Methods that train further.
-  retrain: 'channels data prune quantize simplify train',
+  retrain: 'channels data graph prune quantize simplify tensor train',
   'methods.ts': 'factorize prune quantize retrain simplify',
   'recipe.ts': 'methods.ts task',
   // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.

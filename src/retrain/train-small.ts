@@ -7,10 +7,12 @@
  * weights and biases on their grids: `remove-dead` then removes the units that have become empty, and `compact` stores the
  * weights as integers where the .onnx file should be small too.
  */
+import { weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'
 import { expandGrids } from '../quantize/compact.ts'
 import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
+import { sizeOf } from '../tensor/dtype.ts'
 import { learningOptions } from '../train/learning.ts'
 import { codedSize } from '../train/regimes/coded-size.ts'
 import { distill, distillDefaults } from '../train/regimes/distill.ts'
@@ -18,17 +20,20 @@ import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { train } from '../train/train.ts'
 import { trainingOf } from './_training.ts'
 
+/** A tenth of the loss for each bit per weight: 8,000 bits are worth 800 over the number of weights. */
+const usualPrice = 800
+
 /** Adam, since weights must travel equally far to zero however small their gradients are. */
 const learning = learningOptions({ epochs: 10, rate: 0.001 })
 
 const choices = {
   price: {
     type: 'number',
-    default: 0.1,
+    optional: true,
     min: 0,
     max: 1e6,
     value: 'loss',
-    help: 'the loss that a bit per weight is worth: a higher price gives a smaller file',
+    help: 'the loss that a kilobyte is worth: a higher price gives a smaller file (default: 800 over the number of weights)',
   },
   rise: {
     type: 'number',
@@ -71,6 +76,7 @@ export const trainSmall = defineMethod({
   async run(given, { price, rise, alpha, temperature, keep, ...words }, context) {
     const { data, options } = await trainingOf('train-small', words, context)
     const model = foldBatchNorms(expandGrids(given))
+    const weights = weightTensors(model).reduce((n, { tensor }) => n + sizeOf(tensor.dims), 0)
     const steps = Math.floor(data.length / options.batchSize) * options.epochs
     let kilobytes = ''
     const trained = await train(model, data, {
@@ -82,7 +88,7 @@ export const trainSmall = defineMethod({
         ...(keep === 'zeros' ? [keepZeros()] : []),
         ...(alpha > 0 ? [distill({ teacher: given, alpha, temperature })] : []),
         codedSize({
-          price,
+          price: price ?? usualPrice / Math.max(1, weights),
           rise: Math.round(rise * steps),
           onBits(bits) {
             kilobytes = `, weights about ${(bits / 8000).toPrecision(3)} KB`

@@ -77,7 +77,7 @@ const zeros = (model: Model): number =>
   floats(model.graph.initializers.get('fc1.weight')!).filter((v) => v === 0).length
 
 describe('codedSize', () => {
-  it('adds price · bits / n to the gradient, straight through the rounding', async () => {
+  it('adds price · bits / 8000 to the gradient, straight through the rounding', async () => {
     const net = lenet300({ seed: 1, width: 0.2 })
     const rate = 1e-3
     const stepped = async (price: number): Promise<Map<string, Float32Array>> => {
@@ -98,7 +98,7 @@ describe('codedSize', () => {
       return now
     }
     const before = floats(net.graph.initializers.get('fc2.weight')!)
-    const [free, priced] = [await stepped(0), await stepped(500)]
+    const [free, priced] = [await stepped(0), await stepped(80)]
     const step = Math.sqrt(before.reduce((n, v) => n + v * v, 0) / before.length) / 2
     let moved = 0
     before.forEach((v, i) => {
@@ -106,9 +106,8 @@ describe('codedSize', () => {
       expect(Math.sign(pull)).toBe(Math.sign(v))
       moved += Math.abs(pull) * step
     })
-    // A weight's pull is price / n for each bit that a level more takes: a few bits.
-    const total = [...net.graph.initializers.values()].reduce((n, t) => n + floats(t).length, 0)
-    const bitsPerLevel = (moved / before.length / 500) * total
+    // A weight's pull is price / 8000 for each bit that a level more takes: a few bits.
+    const bitsPerLevel = (moved / before.length / 80) * 8000
     expect(bitsPerLevel).toBeGreaterThan(0.2)
     expect(bitsPerLevel).toBeLessThan(4)
   })
@@ -116,7 +115,7 @@ describe('codedSize', () => {
   it('what leaves lies on a grid per tensor; a higher price packs smaller, and about as small as told', async () => {
     const net = lenet300({ seed: 1, width: 0.2 })
     const packed: number[] = []
-    for (const price of [0, 3]) {
+    for (const price of [0, 0.5]) {
       let told = 0
       const regimes = [codedSize({ price, every: 4, onBits: (bits) => void (told = bits / 8) })]
       const { model } = await train(net, digits, options(net, { epochs: 12, regimes }))
@@ -139,14 +138,14 @@ describe('codedSize', () => {
     const { engine } = await chooseEngine(id)
     const net = lenet300({ seed: 1, width: 0.2 })
     const saved: Uint8Array[] = []
-    const run = (store: CheckpointStore, price = 1) => {
+    const run = (store: CheckpointStore, price = 0.2) => {
       const regimes = [codedSize({ price, rise: 5, every: 2 })]
       return train(net, digits, options(net, { engine, epochs: 2, regimes, checkpoint: { store, everySteps: 1 } }))
     }
     const whole = await run({ save: async (bytes) => void saved.push(bytes.slice()), load: async () => undefined })
     const from: CheckpointStore = { save: async () => {}, load: async () => saved[2] }
     expect(writeModel((await run(from)).model)).toEqual(writeModel(whole.model))
-    await expect(run(from, 2)).rejects.toThrow(/^checkpoint: it is of another run/)
+    await expect(run(from, 0.3)).rejects.toThrow(/^checkpoint: it is of another run/)
     expect(zeros(whole.model)).toBeGreaterThan(0)
   })
 

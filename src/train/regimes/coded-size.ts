@@ -2,9 +2,9 @@
  * Rate in the objective: while it trains, every weight is a whole number of steps, and what these numbers would take in a
  * packed file is part of the loss.
  *
- *   loss + price · bits / n,   bits = Σ slope_i · |w_i / s|
+ *   loss + price · bits / 8000,   bits = Σ slope_i · |w_i / s|
  *
- * over the n weights and biases. A slope is what the weight would cost more if it were one level larger: level-costs.ts says
+ * over all weights and biases. A slope is what the weight would cost more if it were one level larger: level-costs.ts says
  * it from the present levels of the weight's row, column and neighbours, every few steps. So weights in rows and columns that
  * are nearly empty are pressed hardest, and whole units vanish. The step s of each tensor is learnt too, by both parts.
  * Gradients go straight through the rounding.
@@ -26,7 +26,7 @@ import type { Arrays, Projection, Regime, StateTensor, Term } from '../regime.ts
 import { bitsPerStep, codedBits } from './level-costs.ts'
 
 export interface CodedSizeOptions {
-  /** The loss that a bit per weight is worth; 0 or more. */
+  /** The loss that a kilobyte (1,000 bytes) is worth; 0 or more. */
   readonly price: number
   /** Steps over which the price rises to that; default 0. */
   readonly rise?: number
@@ -46,6 +46,7 @@ interface Rounded {
   readonly output: string
 }
 
+const bitsPerKilobyte = 8000
 /** Estimates of which one is told. */
 const tellEvery = 4
 /** Tensors of fewer elements stay as they are: a step of their own would cost as much. */
@@ -154,7 +155,6 @@ function pullsOf(
   all: readonly Rounded[],
   { price, rise, every, onBits }: Required<Omit<CodedSizeOptions, 'onBits'>> & Pick<CodedSizeOptions, 'onBits'>,
 ): { state: Record<string, StateTensor>; term: Term; projection: Projection } {
-  const total = all.reduce((n, { tensor }) => n + sizeOf(tensor.dims), 0)
   const pulls = (weights: Arrays, step: number): Map<string, Float32Array> => {
     const inSteps = all.map(({ tensor, logStep }) => {
       const s = stepOf(weights.get(logStep) as Float32Array)
@@ -162,7 +162,7 @@ function pullsOf(
     })
     if (Math.round(step / every) % tellEvery === 0) onBits?.(codedBits(inSteps))
     const slopes = bitsPerStep(inSteps)
-    const perBit = (price * (rise > 0 ? Math.min(1, step / rise) : 1)) / total
+    const perBit = (price / bitsPerKilobyte) * (rise > 0 ? Math.min(1, step / rise) : 1)
     return new Map(all.map(({ tensor }, i) => [tensor.name, slopes[i].map((v) => v * perBit)]))
   }
   const first = new Map(
