@@ -30,6 +30,7 @@ export { type GroupLassoOptions, groupLasso } from '../train/regimes/group-lasso
 export { type GrowingPenaltyOptions, growingPenalty } from '../train/regimes/growing-penalty.ts'
 export { keepZeros } from '../train/regimes/keep-zeros.ts'
 export { l1, l2 } from '../train/regimes/penalty.ts'
+export { type ShortcutSite, type ShortcutsOptions, shortcutSites, shortcuts } from '../train/regimes/shortcuts.ts'
 export { type TieOptions, tie } from '../train/regimes/tie.ts'
 export { topK } from '../train/regimes/top-k.ts'
 export { type UnitGroup, unitNorms } from '../train/regimes/unit-norms.ts'

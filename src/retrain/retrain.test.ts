@@ -16,7 +16,9 @@ import { unitNorms } from '../train/regimes/unit-norms.ts'
 import { validate } from '../train/validate.ts'
 import { finetune } from './finetune.ts'
 import { pruneInRounds } from './prune-in-rounds.ts'
+import { trainShallow } from './train-shallow.ts'
 import { trainSmall } from './train-small.ts'
+
 import { trainSparse } from './train-sparse.ts'
 
 const training = exampleTraining(4, 256)
@@ -52,9 +54,9 @@ it('wrong options of a later step are told before the first step runs', async ()
   expect(told).toEqual([])
 })
 
-it('goes on from a checkpoint to the same bytes', async () => {
+it.each([finetune, trainShallow])('goes on from a checkpoint to the same bytes (%#)', async (method) => {
   const options = { epochs: 4, batch: 32, rate: 0.02 }
-  const whole = writeModel(await finetune(exampleModel(), options, { data, seed: 2 }))
+  const whole = writeModel(await method(exampleModel(), options, { data, seed: 2 }))
   let saved: Uint8Array | undefined
   const stop = new AbortController()
   let saves = 0
@@ -65,9 +67,9 @@ it('goes on from a checkpoint to the same bytes', async () => {
       if (++saves === 2) stop.abort()
     },
   }
-  const stopped = finetune(exampleModel(), options, { data, seed: 2, checkpoint: store, signal: stop.signal })
+  const stopped = method(exampleModel(), options, { data, seed: 2, checkpoint: store, signal: stop.signal })
   await expect(stopped).rejects.toThrow('stopped')
-  const resumed = await finetune(exampleModel(), options, { data, seed: 2, checkpoint: store })
+  const resumed = await method(exampleModel(), options, { data, seed: 2, checkpoint: store })
   expect(Buffer.compare(writeModel(resumed), whole)).toBe(0)
 })
 

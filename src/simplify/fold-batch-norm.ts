@@ -20,13 +20,20 @@ export const foldBatchNorm = defineMethod({
   },
 })
 
-/** Folds what can be folded in the main graph; `skipped` hears of each BatchNormalization that stays, and why. */
-export function foldBatchNorms(model: Model, skipped: (node: Node, why: string) => void = () => {}): Model {
+/**
+ * Folds what can be folded in the main graph, of those that `only` holds for; `skipped` hears of each BatchNormalization that
+ * stays, and why.
+ */
+export function foldBatchNorms(
+  model: Model,
+  skipped: (node: Node, why: string) => void = () => {},
+  only: (norm: Node) => boolean = () => true,
+): Model {
   const { graph } = model
   const edit = editGraph(model)
   const view: View = { graph, producers: producersOf(graph), consumers: consumersOf(graph), edit }
   for (const norm of graph.nodes) {
-    if (norm.op !== 'BatchNormalization' || norm.domain) continue
+    if (norm.op !== 'BatchNormalization' || norm.domain || !only(norm)) continue
     const plan = planOf(view, norm)
     if (typeof plan === 'string') skipped(norm, plan)
     else for (const [before, after] of plan) edit.replace(before, after ? [after] : [])

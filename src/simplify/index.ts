@@ -2,6 +2,7 @@
 export { densify } from './densify.ts'
 export { float32Arithmetic } from './float32-arithmetic.ts'
 export { foldBatchNorm } from './fold-batch-norm.ts'
+export { foldShortcuts } from './fold-shortcuts.ts'
 export { gatherShuffles } from './gather-shuffles.ts'
 export { inlineFunctions } from './inline-functions.ts'
 export { mergeDuplicates } from './merge-duplicates.ts'
