@@ -18,6 +18,7 @@ import type { Node, Tensor } from '../model.ts'
 import { macroDomain } from '../ops/grad/rule.ts'
 import { isInput } from '../ops/operator-sets.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { roundEven } from '../tensor/round-even.ts'
 import { type Levels, signsOf } from './_signs.ts'
 
 export const weightQuantisers = ['lsq', 'straight-through', 'dorefa', 'ternary', 'ttq', 'binary'] as const
@@ -73,13 +74,6 @@ export function fakeWeight(made: Made): FakeWeight {
 function rangeOf({ bits, reduceRange }: WeightSetting): readonly [number, number] {
   if (bits === 8) return reduceRange ? [-64, 64] : [-127, 127]
   return [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]
-}
-
-/** Round half to even, as ONNX does. */
-export function roundEven(v: number): number {
-  const below = Math.floor(v)
-  const rest = v - below
-  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1
 }
 
 function uniform(made: Made): FakeWeight {

@@ -20,9 +20,10 @@ import { checkNodeNames } from '../quantize/node-names.ts'
 import { calibrateValues, prepareForFakes } from '../quantize/prepare-fakes.ts'
 import { pointsOf } from '../quantize/quantised-points.ts'
 import { learningOptions } from '../train/learning.ts'
-import { distill, distillDefaults } from '../train/regimes/distill.ts'
+import { distill } from '../train/regimes/distill.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { train } from '../train/train.ts'
+import { keepZerosChoice, ownTeacherChoices } from './_choices.ts'
 import { trainingOf } from './_training.ts'
 
 const bits = { type: 'number', min: 2, max: 8, integer: true } as const
@@ -60,21 +61,7 @@ const quantiseChoices = {
     max: 1,
     help: 'for pact: weight decay of the limits',
   },
-  alpha: {
-    type: 'number',
-    default: 0,
-    min: 0,
-    max: 1,
-    value: 'share',
-    help: 'share of the loss that compares outputs with those of the model before quantisation, instead of labels',
-  },
-  temperature: {
-    type: 'number',
-    default: distillDefaults.temperature,
-    min: 0.1,
-    max: 100,
-    help: 'for alpha: higher values count small probabilities more',
-  },
+  ...ownTeacherChoices,
   freezeAfter: {
     type: 'number',
     default: 0.5,
@@ -83,13 +70,7 @@ const quantiseChoices = {
     value: 'share',
     help: 'share of the epochs after which BatchNormalization keeps its statistics',
   },
-  keep: {
-    type: 'choice',
-    of: ['zeros', 'none'],
-    default: 'zeros',
-    value: 'what',
-    help: 'zeros: weights that are zero stay zero, so that a pruned model stays pruned; or none',
-  },
+  ...keepZerosChoice,
   reduceRange: {
     type: 'boolean',
     default: true,

@@ -15,9 +15,10 @@ import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { learningOptions } from '../train/learning.ts'
 import { codedSize } from '../train/regimes/coded-size.ts'
-import { distill, distillDefaults } from '../train/regimes/distill.ts'
+import { distill } from '../train/regimes/distill.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { train } from '../train/train.ts'
+import { keepZerosChoice, ownTeacherChoices } from './_choices.ts'
 import { trainingOf } from './_training.ts'
 
 /** A tenth of the loss for each bit per weight: 8,000 bits are worth 800 over the number of weights. */
@@ -43,28 +44,8 @@ const choices = {
     value: 'share',
     help: 'share of the training over which the price rises to its full value',
   },
-  alpha: {
-    type: 'number',
-    default: 0,
-    min: 0,
-    max: 1,
-    value: 'share',
-    help: 'share of the loss that compares outputs with those of the model as it was, instead of labels',
-  },
-  temperature: {
-    type: 'number',
-    default: distillDefaults.temperature,
-    min: 0.1,
-    max: 100,
-    help: 'for alpha: higher values count small probabilities more',
-  },
-  keep: {
-    type: 'choice',
-    of: ['zeros', 'none'],
-    default: 'zeros',
-    value: 'what',
-    help: 'zeros: weights that are zero stay zero, so that a pruned model stays pruned; or none',
-  },
+  ...ownTeacherChoices,
+  ...keepZerosChoice,
 } as const satisfies OptionTable
 
 export const trainSmall = defineMethod({

@@ -21,6 +21,7 @@ import type { Model, Node, Tensor } from '../../model.ts'
 import { add, mul, sum } from '../../ops/grad/emit.ts'
 import { macroDomain } from '../../ops/grad/rule.ts'
 import { floats, floatTensor, sizeOf } from '../../tensor/dtype.ts'
+import { roundEven } from '../../tensor/round-even.ts'
 import { trainableNames } from '../parameters.ts'
 import type { Arrays, Projection, Regime, StateTensor, Term } from '../regime.ts'
 import { bitsPerStep, codedBits } from './level-costs.ts'
@@ -142,12 +143,6 @@ const stepOf = ([logarithm]: Float32Array): number => Math.fround(Math.exp(logar
 
 function onGrid(values: Float32Array, step: number): Float32Array {
   return values.map((v) => roundEven(Math.fround(v / step)) * step + 0)
-}
-
-/** Half to even, as ONNX does. */
-function roundEven(v: number): number {
-  const nearest = Math.round(v)
-  return nearest - v === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest
 }
 
 /** What the size adds to the loss: a pull for each weight, in loss per step. */
