@@ -2,6 +2,7 @@
 import type { Context } from '../method.ts'
 import { type Model, type Tensor, withGraph } from '../model.ts'
 import { gathersForShuffles } from '../simplify/gather-shuffles.ts'
+import { withOwnCopies } from '../train/own-copies.ts'
 import { collectHistograms } from './_calibrate.ts'
 import { mseRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
@@ -12,7 +13,8 @@ import { type PointsOptions, pointsOf } from './quantised-points.ts'
 
 /** The model with weights and biases as initialisers of their layers and a name for every node; outputs stay the same. */
 export async function prepareForFakes(model: Model): Promise<Model> {
-  const raised = constantsStored(withChannelScales(model))
+  // Ranges are found on the model that will be trained, so what begins alike is separated here already.
+  const raised = withOwnCopies(constantsStored(withChannelScales(model)))
   const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
   return gathersForShuffles(joinBiases(await foldAllWeights(withGraph(raised, { nodes }))))
 }

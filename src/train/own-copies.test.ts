@@ -2,8 +2,10 @@
 import { expect, it } from 'vitest'
 import { bindSplits } from '../data/bind-splits.ts'
 import { drawDigits } from '../data/digits.ts'
+import { dataHandle } from '../data/handle.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Model, Node, Tensor } from '../model.ts'
+import { trainQuantised } from '../retrain/train-quantised.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
@@ -98,6 +100,18 @@ it.each([true, false])('scales and offsets that begin alike learn apart (Identit
   expect(new Set(learnt.map((values) => values.join())).size).toBe(6)
   for (const values of learnt) expect(new Set(values).size).toBeGreaterThan(1)
   expect(history[1].loss).toBeLessThan(history[0].loss)
+})
+
+it('trains under quantisation too, where ranges are found before', async () => {
+  const net = normalised(true)
+  const data = drawDigits(64, 1)
+  const { batcher } = bindSplits(net, { train: data, test: data }, { range: [0, 1] })
+  const made = await trainQuantised(
+    net,
+    { epochs: 1, batch: 32 },
+    { data: dataHandle({ train: data, batcher }, { seed: 1 }) },
+  )
+  expect(made.graph.nodes.some((n) => n.op === 'QuantizeLinear')).toBe(true)
 })
 
 it('gives the same outputs', async () => {
