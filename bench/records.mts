@@ -2,8 +2,8 @@
  * Measures every committed record again: accuracy on the whole test set, multiply-adds, parameters and bytes of the packed
  * file, beside the network that it was made from, and the latency of both in ONNX Runtime (one image, one thread).
  *
- * Needs COPPICE_CIFAR10 or COPPICE_DATA (a folder with `cifar10` in it), and COPPICE_MODELS for the originals; what cannot be
- * measured without them is left out, and said. Run: npm run records [-- NAME ...], and for the latency, on a quiet machine,
+ * Needs COPPICE_DATA (a folder with `mnist` and `cifar10` in it; or COPPICE_CIFAR10), and COPPICE_MODELS for the originals; what
+ * cannot be measured without them is left out or as it was, and said. Run: npm run records [-- NAME ...], and for the latency, on a quiet machine,
  * npm run records -- --latency [NAME ...]; both write bench/results/records.json.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -25,10 +25,12 @@ import { openSession, useThreads, withSession } from '../src/runtime/session.ts'
 interface Record {
   /** The file in COPPICE_MODELS that it was made from, and where that is from. */
   readonly from: { readonly file: string; readonly source: string }
-  readonly data: 'cifar10'
+  readonly data: 'cifar10' | 'mnist'
   readonly preprocess: Preprocess
   /** The command that made it, seed included. */
   readonly command: string
+  /** What others published for the network, of records that are about bytes. */
+  readonly beside?: { readonly who: string; readonly bytes: number; readonly errorPercent: number }
 }
 
 useThreads(1)
@@ -41,14 +43,17 @@ const wanted = given.length > 0 ? given : names
 const results = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, 'utf8')).results : {}
 
 for (const name of wanted) {
-  const { from, data, preprocess, command }: Record = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'))
+  const { from, data, preprocess, command, beside }: Record = JSON.parse(
+    readFileSync(join(folder, `${name}.json`), 'utf8'),
+  )
   const packed = readFileSync(join(folder, `${name}.cop`))
   const after = unpackModel(packed)
-  if (!COPPICE_CIFAR10 || !existsSync(COPPICE_CIFAR10)) {
-    console.log(`${name}: skipped: neither COPPICE_CIFAR10 nor COPPICE_DATA names a folder with ${data}`)
+  const samples = data === 'cifar10' ? COPPICE_CIFAR10 : COPPICE_DATA && join(COPPICE_DATA, data)
+  if (!samples || !existsSync(samples)) {
+    console.log(`${name}: skipped: COPPICE_DATA (or COPPICE_CIFAR10) names no folder with ${data}`)
     continue
   }
-  const { test } = await loadData(`${data}:${COPPICE_CIFAR10}`, { seed: 1 })
+  const { test } = await loadData(`${data}:${samples}`, { seed: 1 })
   const batcher = batcherFor(requiredInputs(after), test, preprocess)
   const measured = async (model: Model) => {
     const { macs, params } = inspectModel(model).totals
@@ -60,7 +65,8 @@ for (const name of wanted) {
   }
   const original = join(COPPICE_MODELS ?? '', from.file)
   const before = COPPICE_MODELS && existsSync(original) ? readModel(readFileSync(original)) : undefined
-  if (!before) console.log(`${name}: the original is not measured: COPPICE_MODELS names no folder with ${from.file}`)
+  if (!before)
+    console.log(`${name}: the original is not measured again: COPPICE_MODELS names no folder with ${from.file}`)
   if (isTimed && before) {
     const [{ feeds }] = fedBatches(batcher, test, 1)
     const contenders = [before, after].map((model, i) => ({
@@ -74,7 +80,12 @@ for (const name of wanted) {
     results[name] = {
       from: from.file,
       command,
-      ...(before ? { before: { ...(await measured(before)), bytes: readFileSync(original).byteLength } } : {}),
+      ...(beside ? { beside } : {}),
+      ...(before
+        ? { before: { ...(await measured(before)), bytes: readFileSync(original).byteLength } }
+        : results[name]?.before
+          ? { before: results[name].before }
+          : {}),
       after: { ...(await measured(after)), bytes: packed.byteLength },
       ...(results[name]?.speedUp ? { speedUp: results[name].speedUp } : {}),
     }

@@ -112,16 +112,39 @@ const tables: Record<string, () => string | undefined> = {
       r &&
       table(
         ['record', 'from', 'top-1 before', 'top-1 after', 'points lost', 'MACs fewer', 'latency ratio', '.cop bytes'],
-        Object.entries<Json>(r.results).map(([id, { from, before, after, speedUp }]) => [
-          id,
-          from.replace('.onnx', ''),
-          before ? percent(before.top1) : '',
-          percent(after.top1),
-          before ? (100 * (before.top1 - after.top1)).toFixed(2) : '',
-          before ? `**${(before.macs / after.macs).toFixed(2)} x**` : '',
-          speedUp ? speed(speedUp) : 'not measured',
-          count(after.bytes),
-        ]),
+        Object.entries<Json>(r.results)
+          .filter(([, { beside }]) => !beside)
+          .map(([id, { from, before, after, speedUp }]) => [
+            id,
+            from.replace('.onnx', ''),
+            before ? percent(before.top1) : '',
+            percent(after.top1),
+            before ? (100 * (before.top1 - after.top1)).toFixed(2) : '',
+            before ? `**${(before.macs / after.macs).toFixed(2)} x**` : '',
+            speedUp ? speed(speedUp) : 'not measured',
+            count(after.bytes),
+          ]),
+      )
+    )
+  },
+  'records-small': () => {
+    const r = result('records')
+    const error = (top1: number): string => `${(100 * (1 - top1)).toFixed(2)} %`
+    return (
+      r &&
+      table(
+        ['record', 'error before', 'error after', '.onnx before', '.cop bytes', 'smaller', 'published'],
+        Object.entries<Json>(r.results)
+          .filter(([, { beside }]) => beside)
+          .map(([id, { before, after, beside }]) => [
+            id,
+            before ? error(before.top1) : '',
+            error(after.top1),
+            before ? count(before.bytes) : '',
+            `**${count(after.bytes)}**`,
+            before ? `${(before.bytes / after.bytes).toFixed(0)} x` : '',
+            `${beside.who}: ${count(beside.bytes)} at ${beside.errorPercent.toFixed(1)} %`,
+          ]),
       )
     )
   },

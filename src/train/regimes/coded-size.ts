@@ -56,6 +56,7 @@ const leastElements = 8
 /** For all that is trained of a model that stores it as float32. Throws where an option is out of range. */
 export function codedSize({ price, rise = 0, every = 50, onBits }: CodedSizeOptions): Regime {
   if (!(price >= 0 && Number.isFinite(price))) throw new Error(`coded-size: price must be 0 or more, got ${price}`)
+  if (!(rise >= 0 && Number.isFinite(rise))) throw new Error(`coded-size: rise must be 0 or more, got ${rise}`)
   if (!(Number.isInteger(every) && every > 0))
     throw new Error(`coded-size: every must be a whole number above 0, got ${every}`)
   return {
@@ -64,6 +65,10 @@ export function codedSize({ price, rise = 0, every = 50, onBits }: CodedSizeOpti
     enter(model) {
       const edit = editGraph(model)
       const all = roundedTensors(model, edit.fresh)
+      if (all.length === 0)
+        throw new Error(
+          `coded-size: the model has no weights to train; expected a float tensor of ${leastElements} elements or more`,
+        )
       const names = new Map(all.map((r) => [r.tensor.name, r.output]))
       const reading = (n: Node): Node => ({ ...n, inputs: n.inputs.map((name) => names.get(name) ?? name) })
       const rounding = all.flatMap((r) => {
