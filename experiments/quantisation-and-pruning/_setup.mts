@@ -27,8 +27,8 @@ import { cosine, warmUp } from '../../src/train/schedules.ts'
 import { type TrainOptions, train } from '../../src/train/train.ts'
 import { type ClassValidation, validateClasses } from '../../src/train/validate.ts'
 import { zoo } from '../../src/zoo/index.ts'
+import { flag, stored } from '../_shared.mts'
 import { type NetName, netNames } from './_paper.mts'
-import { flag, stored } from './_shared.mts'
 
 interface NetDefaults {
   readonly rate: number

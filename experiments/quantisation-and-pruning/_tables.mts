@@ -3,8 +3,8 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../../src/node/files.ts'
 import { count } from '../../src/report/format.ts'
+import { readResults } from '../_shared.mts'
 import { leftByPaperRule, type NetName, netNames, type PaperRow, paperOverfitting, paperRows } from './_paper.mts'
-import { readResults } from './_shared.mts'
 
 // biome-ignore lint/suspicious/noExplicitAny: result files are data of many shapes
 type Row = any

@@ -14,8 +14,8 @@ import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
 import { scan } from '../../src/search/scan.ts'
 import { sizeOf } from '../../src/tensor/dtype.ts'
 import { type Curve, lineChart } from '../_plot.mts'
+import { flag, readResults, writeResults } from '../_shared.mts'
 import { percent, resultsFolder, type Setup, setups } from './_setup.mts'
-import { flag, readResults, writeResults } from './_shared.mts'
 import { writeTables } from './_tables.mts'
 
 const out = join(resultsFolder, 'figure3.json')

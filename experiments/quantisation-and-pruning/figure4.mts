@@ -12,8 +12,8 @@ import { first } from '../../src/data/batches.ts'
 import { writeFileAtomic } from '../../src/node/files.ts'
 import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
 import { type Curve, lineChart } from '../_plot.mts'
+import { flag, readResults, writeResults } from '../_shared.mts'
 import { percent, resultsFolder, type Setup, setups } from './_setup.mts'
-import { flag, readResults, writeResults } from './_shared.mts'
 import { writeTables } from './_tables.mts'
 
 const out = join(resultsFolder, 'figure4.json')

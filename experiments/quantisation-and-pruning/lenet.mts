@@ -30,7 +30,7 @@ import { cosine } from '../../src/train/schedules.ts'
 import { type Progress, train } from '../../src/train/train.ts'
 import { validateClasses } from '../../src/train/validate.ts'
 import { zoo } from '../../src/zoo/index.ts'
-import { flag, readResults, stored, writeResults } from './_shared.mts'
+import { flag, readResults, stored, writeResults } from '../_shared.mts'
 
 interface Step {
   readonly factor: number

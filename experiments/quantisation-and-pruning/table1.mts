@@ -16,9 +16,9 @@ import { join } from 'node:path'
 import type { Model } from '../../src/model.ts'
 import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
 import { removeDead } from '../../src/prune/remove-dead.ts'
+import { flag, readResults, writeResults } from '../_shared.mts'
 import { type NetName, paperRows } from './_paper.mts'
 import { parameters, percent, resultsFolder, type Setup, setups } from './_setup.mts'
-import { flag, readResults, writeResults } from './_shared.mts'
 import { writeTables } from './_tables.mts'
 
 /** The first sparsity leaves no more parameters than the paper does. */

@@ -22,9 +22,9 @@ import { type Int8Options, int8, prepareInt8 } from '../../src/quantize/int8.ts'
 import { openSession } from '../../src/runtime/session.ts'
 import { openFastInt8 } from '../../src/search/fast-int8.ts'
 import { floats, floatTensor } from '../../src/tensor/dtype.ts'
+import { flag, readResults, writeResults } from '../_shared.mts'
 import { paperRows } from './_paper.mts'
 import { percent, resultsFolder, type Setup, setups } from './_setup.mts'
-import { flag, readResults, writeResults } from './_shared.mts'
 import { writeTables } from './_tables.mts'
 
 const out = join(resultsFolder, 'table2.json')

@@ -16,9 +16,9 @@ import { pruneAndTrain } from '../../src/prune/prune-and-train.ts'
 import { removeDead } from '../../src/prune/remove-dead.ts'
 import { dropRegularisers } from '../../src/train/drop-regularisers.ts'
 import { type EpochRecord, train } from '../../src/train/train.ts'
+import { flag, readResults, writeResults } from '../_shared.mts'
 import { paperOverfitting } from './_paper.mts'
 import { parameters, percent, resultsFolder, type Setup, setups } from './_setup.mts'
-import { flag, readResults, writeResults } from './_shared.mts'
 import { writeTables } from './_tables.mts'
 
 const goal = 0.999

@@ -1,7 +1,7 @@
 /** What the experiments share: flags, results that grow a row at a time, models that are made once. */
 import { existsSync, readFileSync } from 'node:fs'
-import type { Model } from '../../src/model.ts'
-import { openModel, saveModel, writeFileAtomic } from '../../src/node/files.ts'
+import type { Model } from '../src/model.ts'
+import { openModel, saveModel, writeFileAtomic } from '../src/node/files.ts'
 
 /** `--name value` of the command line; throws where it is missing and has no fallback. */
 export function flag(name: string, fallback?: string): string {
