@@ -37,7 +37,7 @@ import { cosine } from '../../src/train/schedules.ts'
 import { train } from '../../src/train/train.ts'
 import { validateClasses } from '../../src/train/validate.ts'
 import { zoo } from '../../src/zoo/index.ts'
-import { flag, readResults, stored, writeResults } from '../quantisation-and-pruning/_shared.mts'
+import { flag, readResults, stored, writeResults } from '../_shared.mts'
 
 interface Net {
   readonly title: string

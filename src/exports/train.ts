@@ -24,16 +24,23 @@ export type {
   TermScope,
 } from '../train/regime.ts'
 export { type AdmmOptions, type AdmmTarget, admm } from '../train/regimes/admm.ts'
+export { type BayesianGroupsOptions, bayesianGroups } from '../train/regimes/bayesian-groups.ts'
 export { type CodedSizeOptions, codedSize } from '../train/regimes/coded-size.ts'
 export { type DistillOptions, distill } from '../train/regimes/distill.ts'
 export { type GroupLassoOptions, groupLasso } from '../train/regimes/group-lasso.ts'
 export { type GrowingPenaltyOptions, growingPenalty } from '../train/regimes/growing-penalty.ts'
 export { keepZeros } from '../train/regimes/keep-zeros.ts'
+export { type L0Options, l0 } from '../train/regimes/l0.ts'
 export { l1, l2 } from '../train/regimes/penalty.ts'
+export { type GateGroup, type GateMember, inputGates, weightGates } from '../train/regimes/remade-weights.ts'
 export { type ShortcutSite, type ShortcutsOptions, shortcutSites, shortcuts } from '../train/regimes/shortcuts.ts'
 export { type TieOptions, tie } from '../train/regimes/tie.ts'
 export { topK } from '../train/regimes/top-k.ts'
 export { type UnitGroup, unitNorms } from '../train/regimes/unit-norms.ts'
+export {
+  type VariationalDropoutOptions,
+  variationalDropout,
+} from '../train/regimes/variational-dropout.ts'
 export {
   constant,
   cosine,

@@ -15,10 +15,10 @@ import type { CheckpointStore } from '../train/checkpoint.ts'
 import { unitNorms } from '../train/regimes/unit-norms.ts'
 import { validate } from '../train/validate.ts'
 import { finetune } from './finetune.ts'
+import { learnSparsity } from './learn-sparsity.ts'
 import { pruneInRounds } from './prune-in-rounds.ts'
 import { trainShallow } from './train-shallow.ts'
 import { trainSmall } from './train-small.ts'
-
 import { trainSparse } from './train-sparse.ts'
 
 const training = exampleTraining(4, 256)
@@ -112,4 +112,35 @@ it('train-small: a higher price packs smaller, the network learns, and zeros sta
   expect(free.graph.nodes.some((n) => n.op === 'BatchNormalization')).toBe(false)
   const pruned = await magnitude(exampleModel(), { sparsity: 0.7 })
   expect(zeroShare(await at(0, pruned))).toBeGreaterThanOrEqual(0.69)
+})
+
+it.each([
+  ['l0', 'weight', { strength: 1, dropRate: 0.5 }],
+  ['l0', 'channel', { strength: 1 }],
+  ['bayesian-groups', 'input', { strength: 0.3 }],
+  ['bayesian-groups', 'channel', { strength: 1 }],
+] as const)('learn-sparsity by %s, unit %s: it learns, and what is not needed becomes zero', async (by, unit, how) => {
+  const options = { by, unit, epochs: 10, batch: 32, rate: 0.1, ...how }
+  const before = exampleModel()
+  const sparse = await learnSparsity(before, options, { data, seed: 1 })
+  const dense = await learnSparsity(before, { ...options, strength: 0 }, { data, seed: 1 })
+  expect(zeroShare(sparse)).toBeGreaterThan(zeroShare(dense) + 0.1)
+  expect(await accuracyOf(sparse)).toBeGreaterThan((await accuracyOf(before)) + 0.1)
+})
+
+it('learn-sparsity by variational dropout: the stronger, the more weights are mostly noise', async () => {
+  // A few steps do not reach the usual threshold.
+  const options = { by: 'variational-dropout', epochs: 10, batch: 32, rate: 0.05, threshold: -4 } as const
+  const zeros = async (strength: number): Promise<number> =>
+    zeroShare(await learnSparsity(exampleModel(), { ...options, strength }, { data, seed: 1 }))
+  expect(await zeros(1)).toBeGreaterThan((await zeros(0)) + 0.15)
+})
+
+it('learn-sparsity says which units go with what', async () => {
+  await expect(learnSparsity(exampleModel(), { by: 'variational-dropout', unit: 'input' }, { data })).rejects.toThrow(
+    'learn-sparsity: variational-dropout with unit input; expected unit weight',
+  )
+  await expect(learnSparsity(exampleModel(), { by: 'bayesian-groups', unit: 'weight' }, { data })).rejects.toThrow(
+    'learn-sparsity: bayesian-groups with unit weight; expected unit input or channel',
+  )
 })
