@@ -317,14 +317,24 @@ const mixerPerByte = 8 * 4 * maxContexts
 /** What runs are taken from. */
 const runSource = new Uint8Array(noise(200, 1).buffer)
 
-/** Tensors that share runs with the source: on, backwards, with other signs. */
+/** Tensors that share runs with the source: on, backwards, with other signs, times powers of two. */
 function runCases(): CodingCase[] {
   const found = [
-    { at: 3, length: 40, distance: 1, from: 10, backward: false, negated: false },
-    { at: 50, length: 30, distance: 1, from: 5, backward: true, negated: false },
-    { at: 81, length: 60, distance: 1, from: 100, backward: false, negated: true },
+    { at: 3, length: 40, distance: 1, from: 10, backward: false, negated: false, added: 0 },
+    { at: 50, length: 30, distance: 1, from: 5, backward: true, negated: false, added: 0 },
+    { at: 81, length: 60, distance: 1, from: 100, backward: false, negated: true, added: 0 },
   ]
-  return (['float32', 'int8'] as const).map((dtype) => {
+  const scaled = [
+    { at: 0, length: 100, distance: 1, from: 10, backward: false, negated: false, added: -384 },
+    { at: 100, length: 30, distance: 1, from: 5, backward: true, negated: true, added: 128 },
+  ]
+  const cases = [
+    ['float32', found],
+    ['int8', found],
+    ['float32', scaled],
+    ['float16', scaled],
+  ] as const
+  return cases.map(([dtype, found]) => {
     const info = { dtype, dims: [150], size: 150, byteLength: byteLengthOf(dtype, 150) }
     const coded = { parameters: [0], table: writeRuns(found) }
     const out = bitWriter()

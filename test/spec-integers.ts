@@ -601,7 +601,7 @@ function seenElements({ dtype, dims, bits }: SpecTensor, mixer: Mixer, coder: Ra
   const lastOf: number[] = []
   const recent: number[] = []
   const jumps = new Map<number, number>()
-  let [next, way, run, missed, flip, history, rank] = [-1, 0, 0, 0, 0, 0, 0]
+  let [next, way, run, missed, flip, turns, history, rank] = [-1, 0, 0, 0, 0, 0, 0, 0]
 
   const keyOf = (i: number): number => {
     let key = b[i * width] & (isFloat ? 127 : 255)
@@ -622,8 +622,8 @@ function seenElements({ dtype, dims, bits }: SpecTensor, mixer: Mixer, coder: Ra
       recent.unshift(number)
       recent.length = Math.min(recent.length, 1024)
     },
-    /** The bytes of element i, if it was there before. */
-    element(i: number): number[] | undefined {
+    /** The bytes of element i if it was there before, else the element that a run would have here; -1 if none goes on. */
+    element(i: number): number[] | number {
       const place = i % period
       const at = hash(200, place)
       const near = hash(201, 16 * Math.min(run, 32) + missed)
@@ -637,7 +637,7 @@ function seenElements({ dtype, dims, bits }: SpecTensor, mixer: Mixer, coder: Ra
         if (kind === 0) {
           if (next >= 0) next = ++missed > 8 ? -1 : next + steps[way]
           history = (8 * history) & 4095
-          return undefined
+          return isThere ? source : -1
         }
         if (kind === 1) {
           rank = mixer.number(0, [204, hash(at, 4), hash(205, rank), hash(206, history & 63)], 259)
@@ -654,8 +654,12 @@ function seenElements({ dtype, dims, bits }: SpecTensor, mixer: Mixer, coder: Ra
       }
       const out = b.slice(source * width, (source + 1) * width)
       if (isFloat) {
-        const contexts = [hash(209, 8 * flip + kind), hash(hash(at, 6), flip), hash(210, 8 * (out[0] >> 7) + kind)]
-        flip = mixer.bit(0, contexts, 1, 261)
+        const sign = out[0] >> 7
+        const above = i < row ? 0 : b[(i - row) * width] >> 7
+        const unlike = sign === above ? 0 : 1
+        const contexts = [hash(209, 8 * flip + kind), hash(hash(at, 6), flip), hash(210, 8 * sign + kind)]
+        flip = mixer.bit(0, [...contexts, hash(211 + unlike, turns)], 1, 261)
+        turns = (2 * turns + (flip === unlike ? 0 : 1)) % 2 ** 20
         out[0] ^= 128 * flip
       }
       missed = 0
@@ -685,16 +689,17 @@ function decodeBytes(tensor: SpecTensor, raw: RawBits): Uint8Array {
     if (seen && column === 0) {
       if (i > 0) seen.add(i / width - 1)
       const element = seen.element(i / width)
-      if (element) {
+      if (typeof element === 'object') {
         b.push(...element)
         i += width - 1
-        matched = 0
         continue
       }
+      match = Math.max(0, element * width)
+      matched = element < 0 ? 0 : 1
     }
     const at = (d: number): number => (i >= d ? b[i - d] : 0)
     const [h1, h2, h3, h4] = [at(1), at(2), at(3), at(4)]
-    const expected = matched > 0 ? b[match] : 0
+    const expected = match > 0 ? b[match] : 0
     const near = hash(column, Math.min(matched, 32))
     const long = [near, hash(near, expected), hash(11, expected | (h1 << 8))]
     const isExpected = matched >= 16 && mixer.bit(0, long, 1, 256) === 1
@@ -707,21 +712,20 @@ function decodeBytes(tensor: SpecTensor, raw: RawBits): Uint8Array {
       hash(80 + column, at(width) | (h1 << 8)),
       hash(96 + column, at(row) | (h1 << 8)),
       hash(112 + column, at(row) | (at(width) << 8) | (at(row + width) << 16)),
-      hash(128 + column, matched > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
+      hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
       hash(144 + column, after.get(256 * column + h1) ?? 0),
     ]
     b.push(isExpected ? expected : mixer.symbol(0, 8, contexts, 16 * column + Math.min(matched, 15)))
     after.set(256 * column + h1, b[i])
-    if (matched > 0 && b[i] === expected) {
-      match++
-      matched++
-    } else matched = 0
+    matched = match > 0 && b[i] === expected ? matched + 1 : matched >> 2
+    if (match > 0) match++
     if (i < 5 || seen) continue
     const key = hash(b[i] | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & (positions.length - 1)
     if (matched === 0) {
-      match = positions[key]
-      while (matched < 32 && matched < match && b[match - 1 - matched] === b[i - matched]) matched++
+      const found = positions[key]
+      while (matched < 32 && matched < found && b[found - 1 - matched] === b[i - matched]) matched++
       if (matched < 5) matched = 0
+      else match = found
     }
     positions[key] = i + 1
   }
@@ -824,6 +828,12 @@ function withRuns(tensor: SpecTensor, before: (distance: number) => SpecTensor):
       const place = (kind & 1 ? from + length - 1 - i : from + i) * width
       const element = [...source.subarray(place, place + width)]
       if (kind & 2) element[width - 1] ^= 128
+      const folded = kind >> 2
+      const top = element[width - 1] * 256 + (element[width - 2] ?? 0)
+      if (folded > 0 && top % 32768 > 0) {
+        const sum = top + (folded % 2 === 1 ? -(folded + 1) / 2 : folded / 2)
+        element.splice(width - 2, 2, sum & 255, (sum >> 8) & 255)
+      }
       out.push(...element)
     }
   }

@@ -301,7 +301,7 @@ const tensors: Record<string, readonly Tensor[]> = {
   copy: [floatTensor('first', [200], noise(200, 1)), floatTensor('other', [20], noise(20, 1))]
     .flatMap((t) => [t, { ...t, name: `${t.name}-again` }])
     .concat(turned),
-  // Rows between others; columns; backwards; with other signs and some elements changed.
+  // Rows between others; columns; backwards; with other signs and some elements changed; times powers of two.
   runs: ['float32', 'float64', 'int8'].flatMap((dtype): Tensor[] => {
     const of = (name: string, dims: number[], values: readonly number[]): Tensor =>
       dtype === 'float64'
@@ -324,6 +324,11 @@ const tensors: Record<string, readonly Tensor[]> = {
         'negated',
         [640],
         values.map((v, i) => (i % 100 === 7 ? 1 : dtype === 'int8' ? v : -v)),
+      ),
+      of(
+        'scaled',
+        [640],
+        values.map((v, i) => (dtype === 'int8' ? v : i < 320 ? 8 * v : -v / 4)),
       ),
     ]
   }),

@@ -1,5 +1,5 @@
 /** Raw bits to bytes and back, the highest bit of a byte first; signed numbers as whole ones. */
-import type { BitReader, BitWriter } from './coding/coding.ts'
+import { type BitReader, type BitWriter, damaged } from './coding/coding.ts'
 import { grown } from './memory.ts'
 
 export function bitWriter(): BitWriter & { finish(): Uint8Array } {
@@ -36,7 +36,7 @@ export function bitReader(bytes: Uint8Array): BitReader & { atEnd(): boolean } {
   let at = 0
   let offset = 0
   const need = (bits: number): void => {
-    if (bits > (bytes.length - at) * 8 - offset) throw new Error('cop: raw bits end too soon; the file is damaged')
+    if (bits > (bytes.length - at) * 8 - offset) throw damaged('raw bits end too soon')
   }
   const read = (bits: number): number => {
     need(bits)

@@ -6,6 +6,7 @@
 
 import { crc32 } from '../checksum.ts'
 import { concat } from '../onnx/wire.ts'
+import { damaged } from './coding/coding.ts'
 import type { Mode } from './entropy/integer-coder.ts'
 
 /** "cop" and the version. */
@@ -131,7 +132,7 @@ export function readContents(bytes: Uint8Array): Contents {
   const modeByte = byte(reader)
   const own = modeByte >= ownModes
   const mode = modes[modeByte - (own ? ownModes : 0)]
-  if (!mode) throw unknownMode()
+  if (!mode) throw damaged('its coder mode is not known')
   const byteLength = varint(reader)
   const graphByteLength = varint(reader)
   const headLength = varint(reader)
@@ -140,7 +141,7 @@ export function readContents(bytes: Uint8Array): Contents {
   const lengths: Omit<GroupPlace, 'at'>[] = []
   for (let i = 0; i < count; i++) {
     const groupMode = own ? modes[byte(reader)] : mode
-    if (!groupMode) throw unknownMode()
+    if (!groupMode) throw damaged('its coder mode is not known')
     lengths.push({
       mode: groupMode,
       integersLength: varint(reader),
@@ -151,7 +152,7 @@ export function readContents(bytes: Uint8Array): Contents {
   let end = reader.at + headLength
   if (end > bytes.length) throw new CutShort()
   if (crc32(bytes.subarray(8, end)) !== u32({ bytes, at: 4 })) {
-    throw new Error('cop: the checksum of the head does not fit; the file is damaged')
+    throw damaged('the checksum of the head does not fit')
   }
   const head = bytes.subarray(reader.at, end)
   const groups = lengths.map((group) => {
@@ -165,8 +166,7 @@ export function readContents(bytes: Uint8Array): Contents {
 /** Throws where a file has another length than its contents say. */
 export function checkEnd({ end }: Contents, fileLength: number): void {
   if (end > fileLength) throw new CutShort()
-  if (end < fileLength)
-    throw new Error(`cop: ${fileLength - end} bytes follow the end of the packed model; the file is damaged`)
+  if (end < fileLength) throw damaged(`${fileLength - end} bytes follow the end of the packed model`)
 }
 
 /** A group's two parts. Throws where its bytes are not those that were written. */
@@ -174,15 +174,12 @@ export function readGroup(contents: Contents, index: number, bytes: Uint8Array):
   const { mode, integersLength, rawLength, check } = contents.groups[index]
   if (bytes.length < integersLength + rawLength) throw new CutShort()
   if (crc32(bytes) !== check) {
-    throw new Error(`cop: the checksum of group ${index} does not fit; the file is damaged`)
+    throw damaged(`the checksum of group ${index} does not fit`)
   }
   return { mode, integers: bytes.subarray(0, integersLength), raw: bytes.subarray(integersLength) }
 }
 
-function unknownMode(): Error {
-  return new Error('cop: its coder mode is not known; the file is damaged')
-}
-
+/** Bytes, and how far they are read. */
 interface Reader {
   readonly bytes: Uint8Array
   at: number
@@ -198,14 +195,14 @@ function u32(reader: Reader): number {
 }
 
 /** LEB128, up to 2^49. */
-function varint(reader: Reader): number {
+export function varint(reader: Reader): number {
   let value = 0
   for (let scale = 1; scale < 2 ** 49; scale *= 128) {
     const b = byte(reader)
     value += (b & 127) * scale
     if (b < 128) return value
   }
-  throw new Error('cop: a length takes more than 7 bytes; the file is damaged')
+  throw damaged('a length takes more than 7 bytes')
 }
 
 function putVarint(out: number[], value: number): void {

@@ -1,8 +1,9 @@
 /**
  * Finds runs of elements that a tensor shares with earlier ones. Windows of a few elements are marked where a hash of them says so,
- * alike in all tensors; the hash knows neither order nor signs, so that runs backwards and negated are found too.
+ * alike in all tensors; the hash knows neither order nor signs nor exponents, so that runs that are backwards, negated or scaled by
+ * a power of two are found too.
  */
-import { dataTypes } from '../tensor/dtype.ts'
+import { type DataType, dataTypes } from '../tensor/dtype.ts'
 import type { TensorInfo } from './coding/coding.ts'
 import type { Run } from './coding/runs.ts'
 import { Distinct } from './distinct.ts'
@@ -33,7 +34,7 @@ export function marksOf(info: TensorInfo, data: Uint8Array): Uint32Array {
   const width = dataTypes[info.dtype].bits / 8
   if (info.byteLength < leastBytes || ![1, 2, 4, 8].includes(width)) return new Uint32Array(0)
   const window = windowOf(width)
-  const words = wordsOf(info, data)
+  const words = new Words(info, data)
   const every = oneIn * (info.size > largeSize ? 4 : 1)
   const marks: number[] = []
   const hashes = new Int32Array(window)
@@ -53,33 +54,79 @@ export function marksOf(info: TensorInfo, data: Uint8Array): Uint32Array {
   return Uint32Array.from(marks)
 }
 
-/** Elements as 32-bit words. */
-function wordsOf({ dtype }: TensorInfo, data: Uint8Array) {
-  const { bits, kind } = dataTypes[dtype]
-  const width = bits / 8
-  const signed = kind === 'float'
-  const { buffer, byteOffset, byteLength } = data.byteOffset % Math.min(width, 4) === 0 ? data : new Uint8Array(data)
-  const array =
-    width === 1
-      ? new Uint8Array(buffer, byteOffset, byteLength)
-      : width === 2
-        ? new Uint16Array(buffer, byteOffset, byteLength / 2)
-        : new Uint32Array(buffer, byteOffset, byteLength / 4)
-  const sign = signed ? (width === 2 ? 0x8000 : 0x80000000 | 0) : 0
-  return {
-    sign,
-    /** Of the magnitude. */
-    hash(i: number): number {
-      const x = width === 8 ? array[2 * i] ^ Math.imul(array[2 * i + 1] & ~sign, 0x9e3779b1) : array[i] & ~sign
-      const h = Math.imul(x ^ (x >>> 15), 0x85ebca6b)
-      return Math.imul(h ^ (h >>> 13), 0x297a2d39) ^ (h >>> 7)
-    },
-    /** What is other in element i than in one of the other tensor: 0, or `sign` where that alone is. */
-    against: (other: { readonly array: typeof array }) => (i: number, j: number) => {
-      if (width !== 8) return (array[i] ^ other.array[j]) | 0
-      return array[2 * i] === other.array[2 * j] ? (array[2 * i + 1] ^ other.array[2 * j + 1]) | 0 : 1
-    },
-    array,
+/** How elements come from those of another tensor: with other signs or not, and what is added to the words of all but zeros. */
+interface Change {
+  readonly sign: number
+  readonly added: number
+}
+
+/** Bits of a mantissa that are in the 16 highest of an element. */
+const mantissaBits: Partial<Record<DataType, number>> = { float16: 10, bfloat16: 7, float32: 7, float64: 4 }
+
+/** Elements as words of at most 32 bits; those of 64 as two. */
+class Words {
+  private readonly array: Uint8Array | Uint16Array | Uint32Array
+  private readonly isDouble: boolean
+  /** In the word that has them: the sign of a float, and its exponent; 0 for other types. */
+  private readonly sign: number
+  private readonly exponent: number
+  /** Bits of this word below the 16 highest of an element. */
+  private readonly below: number
+
+  constructor({ dtype }: TensorInfo, data: Uint8Array) {
+    const { bits, kind } = dataTypes[dtype]
+    const width = bits / 8
+    this.isDouble = width === 8
+    const { buffer, byteOffset, byteLength } = data.byteOffset % Math.min(width, 4) === 0 ? data : new Uint8Array(data)
+    this.array =
+      width === 1
+        ? new Uint8Array(buffer, byteOffset, byteLength)
+        : width === 2
+          ? new Uint16Array(buffer, byteOffset, byteLength / 2)
+          : new Uint32Array(buffer, byteOffset, byteLength / 4)
+    this.below = width > 2 ? 16 : 0
+    this.sign = kind === 'float' ? 0x8000 << this.below : 0
+    const mantissa = mantissaBits[dtype]
+    this.exponent = mantissa ? (0x8000 - (1 << mantissa)) << this.below : 0
+  }
+
+  /** Of all but sign and exponent. */
+  hash(i: number): number {
+    const x = this.lower(i) ^ Math.imul(this.upper(i) & ~(this.sign | this.exponent), 0x9e3779b1)
+    const h = Math.imul(x ^ (x >>> 15), 0x85ebca6b)
+    return Math.imul(h ^ (h >>> 13), 0x297a2d39) ^ (h >>> 7)
+  }
+
+  /** What would make this element i of the other tensor's j; undefined where that is a zero, which tells nothing of exponents. */
+  changeFrom(other: Words, j: number, i: number): Change | undefined {
+    const [here, there] = [this.upper(i), other.upper(j)]
+    if (this.exponent !== 0 && this.isZero(there)) return undefined
+    return { sign: (here ^ there) & this.sign, added: (here & this.exponent) - (there & this.exponent) }
+  }
+
+  /** Whether the other tensor's element j, so changed, is this i. */
+  isChanged(other: Words, { sign, added }: Change, j: number, i: number): boolean {
+    const there = other.upper(j)
+    const moved = this.isZero(there) ? there : there + added
+    return this.upper(i) === (moved ^ sign) && this.lower(i) === other.lower(j)
+  }
+
+  /** What a change adds to the 16 highest bits of an element. */
+  addedOf({ added }: Change): number {
+    return added >> this.below
+  }
+
+  private isZero(upper: number): boolean {
+    return ((upper >>> this.below) & 0x7fff) === 0
+  }
+
+  /** The word with an element's sign and exponent. */
+  private upper(i: number): number {
+    return this.array[this.isDouble ? 2 * i + 1 : i] | 0
+  }
+
+  private lower(i: number): number {
+    return this.isDouble ? this.array[2 * i] : 0
   }
 }
 
@@ -94,7 +141,7 @@ class Marked {
 export class RunFinder {
   private readonly seen = new Map<string, Marked>()
   private readonly tensors: readonly Searched[]
-  private words: { readonly of: number; readonly words: ReturnType<typeof wordsOf> } | undefined
+  private words: { readonly of: number; readonly words: Words } | undefined
 
   constructor(tensors: readonly Searched[]) {
     this.tensors = tensors
@@ -121,7 +168,7 @@ export class RunFinder {
     const found: Run[] = []
     if (!seen) return found
     const window = windowOf(width)
-    let words: ReturnType<typeof wordsOf> | undefined
+    let words: Words | undefined
     let end = 0
     for (let m = 0; m < marks.length; m += 2) {
       const at = marks[m + 1]
@@ -129,18 +176,20 @@ export class RunFinder {
       if (known < 0) continue
       const tensor = seen.tensors.all[known]
       const there = seen.places.all[known]
-      words ??= wordsOf(info, read())
-      const { sign } = words
+      words ??= new Words(info, read())
+      const here = words
       const { size } = this.tensors[tensor].info
-      const differ = words.against(this.wordsAt(tensor))
+      const other = this.wordsAt(tensor)
       for (const step of [1, -1]) {
         let start = at
         let source = step > 0 ? there : there + window - 1
-        const first = differ(start, source)
-        if (first !== 0 && first !== sign) continue
+        let change: Change | undefined
+        for (let k = 0; k < window && !change; k++) change = here.changeFrom(other, source + k * step, at + k)
+        if (!change) continue
+        const { sign } = change
         const same = (i: number): boolean => {
           const j = source + (i - start) * step
-          return j >= 0 && j < size && i < info.size && differ(i, j) === first
+          return j >= 0 && j < size && i < info.size && here.isChanged(other, change, j, i)
         }
         let to = at
         while (same(to)) to++
@@ -154,7 +203,9 @@ export class RunFinder {
           const length = to - start
           if (length * width >= leastRun) {
             const from = step > 0 ? source : source - length + 1
-            found.push({ at: start, length, distance: index - tensor, from, backward: step < 0, negated: first !== 0 })
+            const added = here.addedOf(change)
+            const distance = index - tensor
+            found.push({ at: start, length, distance, from, backward: step < 0, negated: sign !== 0, added })
             end = to
           }
           let next = to + 1
@@ -171,10 +222,10 @@ export class RunFinder {
     return found
   }
 
-  private wordsAt(tensor: number): ReturnType<typeof wordsOf> {
+  private wordsAt(tensor: number): Words {
     if (this.words?.of !== tensor) {
       const { info, read } = this.tensors[tensor]
-      this.words = { of: tensor, words: wordsOf(info, read()) }
+      this.words = { of: tensor, words: new Words(info, read()) }
     }
     return this.words.words
   }

@@ -34,6 +34,8 @@ describe('packed, and back to the same bytes', () => {
     expect(shareOf('codebooks per row and per block')).toBeLessThan(0.21)
     expect(shareOf('symmetric matrices')).toBeLessThan(0.45)
     expect(shareOf('rows of another tensor')).toBeLessThan(0.18)
+    expect(shareOf('Hadamard matrices')).toBeLessThan(0.01)
+    expect(shareOf('a tensor and itself times powers of two')).toBeLessThan(0.32)
     expect(shareOf('float64, quantised per row')).toBeLessThan(0.13)
   })
 })

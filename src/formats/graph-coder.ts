@@ -16,6 +16,7 @@ import {
   ValueInfoProto,
 } from '../onnx/schema.ts'
 import { concat, decode, encode, type FieldDef, type Message, type Schema } from '../onnx/wire.ts'
+import { damaged } from './coding/coding.ts'
 import { ContextMixer, hash, type MixerMemory } from './entropy/context-mixer.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { primer } from './graph-primer.ts'
@@ -88,7 +89,7 @@ function stateOf(mixer: ContextMixer, options: GraphCoderOptions, encoding?: Enc
     if (items > maxItems) throw new Error(`cop: the graph has more than ${maxItems} items; expected fewer`)
     options.check(n)
   }
-  const names = nameTable(mixer, { count, check: options.check }, nameMemory(primed.names))
+  const names = nameTable(mixer, { count, check: options.check }, structuredClone(primed.names))
   const lists = listCoder(mixer, () => options.check(1), encoding?.planOf)
   return {
     mixer,
@@ -141,7 +142,7 @@ interface State {
 }
 
 function codeTree(state: State, schema: Schema, message: Message | undefined, place: number, depth: number): Message {
-  if (depth > maxDepth) throw new Error(`cop: its messages are nested more than ${maxDepth} deep; the file is damaged`)
+  if (depth > maxDepth) throw damaged(`its messages are nested more than ${maxDepth} deep`)
   state.count(messageItems)
   const fields = schema.fields()
   const order = fieldOrder.get(schema) ?? Object.keys(fields).map(Number)

@@ -5,6 +5,7 @@
  * role in the order of first mention, or a recent one (move-to-front). A new one is text, byte by byte, with the contexts
  * of PAQ's text models: the last bytes, the string so far, what stood in the strings before, the longest match.
  */
+import { damaged } from './coding/coding.ts'
 import { type ContextMixer, hash } from './entropy/context-mixer.ts'
 import { grown } from './memory.ts'
 
@@ -73,19 +74,18 @@ export interface NameMemory {
   readonly previous: Map<number, Uint8Array>
 }
 
-export function nameMemory(from?: NameMemory): NameMemory {
-  const text = from?.text
+export function nameMemory(): NameMemory {
   return {
     text: {
-      history: text?.history.slice() ?? new Uint8Array(1 << 12),
-      used: text?.used ?? 0,
-      positions: text?.positions.slice() ?? new Int32Array(1 << 16),
-      farPositions: text?.farPositions.slice() ?? new Int32Array(1 << 16),
-      starts: new Map(text?.starts),
-      previousStart: text?.previousStart ?? 0,
+      history: new Uint8Array(1 << 12),
+      used: 0,
+      positions: new Int32Array(1 << 16),
+      farPositions: new Int32Array(1 << 16),
+      starts: new Map(),
+      previousStart: 0,
     },
-    lastHow: new Map(from?.lastHow),
-    previous: new Map(from?.previous),
+    lastHow: new Map(),
+    previous: new Map(),
   }
 }
 
@@ -157,7 +157,7 @@ export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameM
       entry = recent[recent.length - 1 - at]
       check(at / longSearch)
     }
-    if (!entry) throw new Error('cop: a name refers to one that is not there; the file is damaged')
+    if (!entry) throw damaged('a name refers to one that is not there')
     // 4. What is known for the next name. The role is marked, so that the order passes over this name from now on.
     if (choice === how.inOrder) cursor[role] = orderAt + 1
     // A new one is not looked for: in a graph of many names that took longer than all else.

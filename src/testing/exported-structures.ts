@@ -340,6 +340,50 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       fourier(128, () => 1),
     ),
   ],
+  'Fourier tables in single precision': () => {
+    const { fround } = Math
+    return ([1, 2] as const).map((periods) =>
+      floatTensor(
+        `basis ${periods}`,
+        [66, 1, 128],
+        list(66 * 128, (i) => {
+          const [row, t] = [Math.floor(i / 128), i % 128]
+          const angle = fround(fround(fround(fround(2 * Math.PI) * (row % 33)) * t * periods) / 128)
+          const wave = fround(row < 33 ? Math.cos(angle) : -Math.sin(angle))
+          return periods === 1 ? wave : fround(wave * fround(0.5 - 0.5 * Math.cos((2 * Math.PI * t) / 128)))
+        }),
+      ),
+    )
+  },
+  'Hadamard matrices': (rng) => {
+    const ones = (x: number): number => (x === 0 ? 0 : (x & 1) ^ ones(x >> 1))
+    const matrix = list(128 * 128, (i) => (ones((i >> 7) & i & 127) ? -1 : 1) / 16)
+    const signs = list(128, () => (rng.next() < 0.5 ? -1 : 1))
+    return [
+      floatTensor('plain', [128, 128], matrix),
+      floatTensor(
+        'rows of random signs',
+        [128, 128],
+        matrix.map((v, i) => v * signs[i >> 7]),
+      ),
+    ]
+  },
+  'a tensor and itself times powers of two': (rng) => {
+    const w = weights(rng, [64, 64]).map((v) => (rng.next() < 0.2 ? 0 : v))
+    return [
+      floatTensor('w', [64, 64], w),
+      floatTensor(
+        'times 8',
+        [64, 64],
+        w.map((v) => 8 * v),
+      ),
+      floatTensor(
+        'of rows',
+        [64, 64],
+        w.map((v, i) => -v * 2 ** ((i >> 6) % 5)),
+      ),
+    ]
+  },
   'copies, one turned': (rng) => {
     const w = weights(rng, [48, 64])
     const turned = Float32Array.from(w, (_, i) => w[(i % 48) * 64 + Math.floor(i / 48)])

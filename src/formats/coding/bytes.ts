@@ -74,11 +74,13 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, { byElements, source, c
     const column = i % width
     if (elements && column === 0) {
       if (i > 0) elements.add(i / width - 1)
-      if (elements.code(i / width, mixer)) {
+      const like = elements.code(i / width, mixer)
+      if (like === undefined) {
         i += width - 1
-        match = matched = 0
         continue
       }
+      match = like * width
+      matched = like < 0 ? 0 : 1
     }
     const back = (distance: number): number => (i >= distance ? out[i - distance] : 0)
     const [h1, h2, h3, h4] = [back(1), back(2), back(3), back(4)]
@@ -101,23 +103,22 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, { byElements, source, c
         hash(80 + column, before | (h1 << 8)),
         hash(96 + column, above | (h1 << 8)),
         hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
-        hash(128 + column, matched > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
+        hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
         hash(144 + column, after[(column << 8) | h1]),
       ]
       byte = mixer.symbol(source ? source[i] : 0, 8, contexts, 16 * column + Math.min(matched, 15))
     }
     out[i] = byte
     after[(column << 8) | h1] = byte
-    if (matched > 0 && byte === expected) {
-      match++
-      matched++
-    } else match = matched = 0
+    matched = match > 0 && byte === expected ? matched + 1 : matched >> 2
+    if (match > 0) match++
     if (i < leastMatch || elements) continue
     const key = hash(byte | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & (positions.length - 1)
     if (matched === 0) {
-      match = positions[key]
-      while (match > matched && matched < mostMatched && out[match - 1 - matched] === out[i - matched]) matched++
-      if (matched < leastMatch) match = matched = 0
+      const found = positions[key]
+      while (found > matched && matched < mostMatched && out[found - 1 - matched] === out[i - matched]) matched++
+      if (matched < leastMatch) matched = 0
+      else match = found
     }
     positions[key] = i + 1
   }

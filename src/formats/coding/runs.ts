@@ -1,10 +1,11 @@
 /**
  * A tensor that shares runs of elements with earlier tensors of its type: rows added to one, a slice, several put together, the
- * same backwards or with other signs. The table says where runs lie; the elements between them are coded as bytes are. Packing
+ * same backwards, with other signs or times a power of two. The table says where runs lie; the elements between them are coded as bytes are. Packing
  * finds the runs; unpacking fills them in, so that groups are decoded apart from each other.
  */
 import { dataTypes } from '../../tensor/dtype.ts'
 import { fold, unfold } from '../bits.ts'
+import { varint } from '../container.ts'
 import { bytes, bytesEncoder } from './bytes.ts'
 import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts'
 
@@ -18,6 +19,8 @@ export interface Run {
   readonly backward: boolean
   /** All signs are the other ones. */
   readonly negated: boolean
+  /** What is added to the highest 16 bits of each element but zeros: to a float's exponent, for one times a power of two. */
+  readonly added: number
 }
 
 export const runs: Coding = {
@@ -73,48 +76,45 @@ export function fillRuns(
   sourceOf: (distance: number) => Uint8Array,
 ): void {
   const width = dataTypes[info.dtype].bits / 8
-  for (const { at, length, distance, from, backward, negated } of all) {
+  for (const { at, length, distance, from, backward, negated, added } of all) {
     const source = sourceOf(distance)
     if ((from + length) * width > source.length) throw damaged('a run reaches beyond its source')
     for (let i = 0; i < length; i++) {
       const to = (at + i) * width
       const element = (backward ? from + length - 1 - i : from + i) * width
       for (let b = 0; b < width; b++) data[to + b] = source[element + b]
-      if (negated) data[to + width - 1] ^= 0x80
+      const last = to + width - 1
+      if (negated) data[last] ^= 0x80
+      const top = (data[last] << 8) | data[last - 1]
+      if (added === 0 || (top & 0x7fff) === 0) continue
+      data[last] = (top + added) >> 8
+      data[last - 1] = top + added
     }
   }
 }
 
 /**
- * The runs in a table of numbers (LEB128), five for each: elements since the last run, its length, 1 if backward + 2 if negated, the
- * distance, and where it begins against the end of the last run's source: 2x for x after it, 2x - 1 for x before.
+ * The runs in a table of numbers (LEB128), five for each: elements since the last run, its length, 1 if backward + 2 if negated + 4
+ * times what is added, the distance, and where it begins against the end of the last run's source; the last, and what is added, as
+ * 2x for x of 0 or more, and 2x - 1 for -x.
  */
 export function readRuns(table: Uint8Array | undefined, { dtype, size }: TensorInfo): Run[] {
   const all: Run[] = []
-  let place = 0
-  const number = (): number => {
-    let value = 0
-    for (let scale = 1; ; scale *= 128) {
-      const byte = table?.[place++]
-      if (byte === undefined || scale > 2 ** 42) throw damaged('the table of runs ends too soon')
-      value += (byte & 127) * scale
-      if (byte < 128) return value
-    }
-  }
   if (!table || dataTypes[dtype].bits < 8) throw damaged('a tensor in runs has no table of them')
+  const reader = { bytes: table, at: 0 }
   let end = 0
   let last = 0
-  while (place < table.length) {
-    const at = end + number()
-    const length = number()
-    const kind = number()
-    const distance = number()
-    const from = last + unfold(number())
+  while (reader.at < table.length) {
+    const at = end + varint(reader)
+    const length = varint(reader)
+    const kind = varint(reader)
+    const distance = varint(reader)
+    const from = last + unfold(varint(reader))
     end = at + length
     last = from + length
-    if (length < 1 || end > size || kind > 3 || distance < 1 || from < 0)
+    if (length < 1 || end > size || kind >= (dataTypes[dtype].bits > 8 ? 2 ** 20 : 4) || distance < 1 || from < 0)
       throw damaged('a run reaches beyond its tensor')
-    all.push({ at, length, distance, from, backward: kind % 2 === 1, negated: kind > 1 })
+    all.push({ at, length, distance, from, backward: kind % 2 === 1, negated: kind % 4 > 1, added: unfold(kind >> 2) })
   }
   return all
 }
@@ -129,10 +129,10 @@ export function writeRuns(all: readonly Run[]): Uint8Array {
   }
   let end = 0
   let last = 0
-  for (const { at, length, distance, from, backward, negated } of all) {
+  for (const { at, length, distance, from, backward, negated, added } of all) {
     number(at - end)
     number(length)
-    number((backward ? 1 : 0) + (negated ? 2 : 0))
+    number((backward ? 1 : 0) + (negated ? 2 : 0) + 4 * fold(added))
     number(distance)
     number(fold(from - last))
     end = at + length

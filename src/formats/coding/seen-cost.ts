@@ -45,7 +45,7 @@ export function bitsBySeen(info: TensorInfo, data: Uint8Array, given: Given): nu
   for (let i = 0; i < size; i++) {
     if (i === fewElements && bits() > (hopeless * given.most * i) / size) return undefined
     if (i > 0) seen.add(i - 1)
-    if (seen.code(i, counter)) continue
+    if (seen.code(i, counter) === undefined) continue
     if (fresh < sampled) sample.set(data.subarray(i * width, (i + 1) * width), fresh * width)
     fresh++
   }
@@ -76,23 +76,43 @@ function repeatsEnough(data: Uint8Array, width: number): boolean {
   return (width > 2 && all.size <= (1 - leastRepeated) * looked) || repeatedNear > leastRepeated * size
 }
 
-/** Counts bits as a coder with one context for each decision would take them. */
+const slots = 1 << 12
+/** Contexts of a decision, at most, and the sets of weights of all of them, from the first on. */
+const mostContexts = 4
+const setCount = 8
+
+/** Counts bits as a coder would take them that knew of each kind of decision which of its contexts is the best. */
 class BitCounter implements ElementCoder {
-  bits = 0
-  private readonly ones = new Float32Array(1 << 12).fill(0.5)
-  private readonly counts = new Uint8Array(1 << 12)
+  private readonly ones = new Float32Array(mostContexts * slots).fill(0.5)
+  private readonly counts = new Uint8Array(mostContexts * slots)
+  private readonly sums = new Float64Array(mostContexts * setCount).fill(Number.POSITIVE_INFINITY)
+  private plain = 0
+
+  get bits(): number {
+    let bits = this.plain
+    for (let set = 0; set < setCount; set++) {
+      const sums = this.sums.subarray(set * mostContexts, (set + 1) * mostContexts)
+      const least = Math.min(...sums)
+      if (least < Number.POSITIVE_INFINITY) bits += least
+    }
+    return bits
+  }
 
   bit(value: number, contexts: readonly number[], node: number, set: number): number {
-    const at = hash(hash(contexts[0], node), set) & 0xfff
-    const p = this.ones[at]
-    this.bits -= Math.log2(value ? p : 1 - p)
-    if (this.counts[at] < 60) this.counts[at]++
-    this.ones[at] = p + ((value ? 0.9999 : 0.0001) - p) / (this.counts[at] + 1.6)
+    const { ones, counts, sums } = this
+    for (let j = 0; j < contexts.length; j++) {
+      const at = j * slots + (hash(hash(contexts[j], node), set) & (slots - 1))
+      const p = ones[at]
+      const sum = (set % setCount) * mostContexts + j
+      sums[sum] = (sums[sum] === Number.POSITIVE_INFINITY ? 0 : sums[sum]) - Math.log2(value ? p : 1 - p)
+      if (counts[at] < 60) counts[at]++
+      ones[at] = p + ((value ? 0.9999 : 0.0001) - p) / (counts[at] + 1.6)
+    }
     return value
   }
 
   raw(value: number, count: number): number {
-    this.bits += count
+    this.plain += count
     return value
   }
 
@@ -106,7 +126,7 @@ class BitCounter implements ElementCoder {
     const length = 31 - Math.clz32(value + 1)
     for (let i = 0; i < length; i++) this.bit(1, contexts, i, set)
     this.bit(0, contexts, length, set)
-    this.bits += length
+    this.plain += length
     return value
   }
 }

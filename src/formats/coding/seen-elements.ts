@@ -56,8 +56,11 @@ export interface Seen {
 }
 
 export interface SeenElements {
-  /** Codes what element i is. Where it was there before, its bytes are in `out` then; else it is new, and false comes back. */
-  readonly code: (i: number, mixer: ElementCoder) => boolean
+  /**
+   * Codes what element i is. Where it was there before, its bytes are in `out` then; else it is new, and the element comes back that a
+   * run would have had here, -1 where none went on.
+   */
+  readonly code: (i: number, mixer: ElementCoder) => number | undefined
   /** Notes element i, whose bytes are in `out`. */
   readonly add: (i: number) => void
 }
@@ -86,13 +89,15 @@ export function seenElements(
   let missed = 0
   /** 1 where signs are the other way round than they were. */
   let flip = 0
+  /** Of the last elements, the latest lowest, whether the sign is another than that of the element above. */
+  let turns = 0
   let history = 0
   let rank = 0
   const jumps = new Map<number, number>()
   const choices = choicesOf?.({ out, width, top, steps, seen, keyOf, rankOf })
   return { code, add }
 
-  function code(i: number, mixer: ElementCoder): boolean {
+  function code(i: number, mixer: ElementCoder): number | undefined {
     const place = i % period
     const at = hash(200, place)
     let source = next
@@ -106,7 +111,7 @@ export function seenElements(
       if (kind === fresh) {
         next = next < 0 || missed++ >= mostMissed ? -1 : next + steps[way]
         history = (history << 3) & 0xfff
-        return false
+        return source < i ? source : -1
       }
       source = kind === jump ? jumped : codeSource(i, kind, mixer, at)
       if (!(source >= 0 && source < i)) throw damaged('an element repeats one that is not there')
@@ -118,14 +123,18 @@ export function seenElements(
     const from = source * width
     if (!choices) out.copyWithin(to, from, from + width)
     if (top === 0x7f) {
-      const signs = [hash(209, flip * 8 + kind), hash(hash(at, 6), flip), hash(210, (out[from] >> 7) * 8 + kind)]
-      flip = mixer.bit((out[to] ^ out[from]) >> 7, signs, 1, firstSet + 4)
-      out[to] = (out[to] & 0x7f) | ((out[from] & 0x80) ^ (flip << 7))
+      const sign = out[from] >> 7
+      const turned = sign ^ (i < row ? 0 : out[to - row * width] >> 7)
+      const near = hash(hash(at, 6), flip)
+      const signs = [hash(209, flip * 8 + kind), near, hash(210, sign * 8 + kind), hash(211 + turned, turns)]
+      flip = mixer.bit((out[to] >> 7) ^ sign, signs, 1, firstSet + 4)
+      out[to] = (out[to] & 0x7f) | ((sign ^ flip) << 7)
+      turns = ((turns << 1) | (turned ^ flip)) & 0xfffff
     }
     missed = 0
     next = source + steps[way]
     history = ((history << 3) | kind) & 0xfff
-    return true
+    return undefined
   }
 
   function codeGoesOn(i: number, mixer: ElementCoder, at: number): boolean {

@@ -27,9 +27,7 @@ export interface MixerMemory {
 
 export class ContextMixer {
   private readonly coder: BinaryCoder
-  private readonly probability: Int32Array
-  private readonly weights: Int32Array
-  private readonly uses: Int32Array
+  private readonly memory: MixerMemory
   private readonly slot = new Int32Array(maxContexts)
   private readonly stretched = new Int32Array(maxContexts)
 
@@ -54,14 +52,16 @@ export class ContextMixer {
     this.coder = coder
     this.slotBits = slotBits
     this.limit = limit
-    this.probability = learnt?.probability.slice() ?? new Int32Array(maxContexts << slotBits).fill(1 << 31)
-    this.weights = learnt?.weights.slice() ?? new Int32Array(sets * maxContexts).fill(20000)
-    this.uses = learnt?.uses.slice() ?? new Int32Array(sets)
+    this.memory = structuredClone(learnt) ?? {
+      probability: new Int32Array(maxContexts << slotBits).fill(1 << 31),
+      weights: new Int32Array(sets * maxContexts).fill(20000),
+      uses: new Int32Array(sets),
+    }
   }
 
   /** What was learnt. The mixer is used up. */
   finish(): MixerMemory {
-    return { probability: this.probability, weights: this.weights, uses: this.uses }
+    return this.memory
   }
 
   get decoding(): boolean {
@@ -70,7 +70,8 @@ export class ContextMixer {
 
   /** Codes one bit. `node` tells apart the decisions of one symbol; `set` (0..1023) picks the mixing weights. */
   bit(value: number, contexts: readonly number[], node: number, set: number): number {
-    const { probability, slot, stretched, weights, uses, slotBits, limit } = this
+    const { slot, stretched, slotBits, limit } = this
+    const { probability, weights, uses } = this.memory
     const mask = (1 << slotBits) - 1
     const n = contexts.length
     const base = set * maxContexts
