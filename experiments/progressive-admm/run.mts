@@ -31,6 +31,7 @@ import { removeDead } from '../../src/prune/remove-dead.ts'
 import { count } from '../../src/report/format.ts'
 import { floats } from '../../src/tensor/dtype.ts'
 import { sgd } from '../../src/train/optimizers.ts'
+import { keepZeros } from '../../src/train/regimes/keep-zeros.ts'
 import { cosine } from '../../src/train/schedules.ts'
 import { type Progress, train } from '../../src/train/train.ts'
 import { validateClasses } from '../../src/train/validate.ts'
@@ -39,6 +40,7 @@ import { flag, readResults, stored, writeResults } from '../_shared.mts'
 
 interface Step {
   readonly factor: number
+  /** 0: nothing more is cut; the network trains on under its mask. */
   readonly draw: number
   readonly retrain: number
 }
@@ -78,8 +80,8 @@ const nets: Record<string, Net> = {
     steps: [
       { factor: 12, draw: 3, retrain: 1 },
       { factor: 60, draw: 4, retrain: 2 },
-      { factor: 167, draw: 6, retrain: 12 },
-      { factor: 246, draw: 4, retrain: 12 },
+      { factor: 167, draw: 3, retrain: 8 },
+      { factor: 167, draw: 0, retrain: 8 },
     ],
     paper: ['1810.07378: 167 x, no loss of accuracy', 'its follow-up (1903.09769): 246 x'],
   },
@@ -169,6 +171,12 @@ const trainingOf = ({ name, seed, epochs, weightDecay, what }: How) => ({
   },
 })
 
+/** Those of drawing and of retraining. */
+function epochsOf({ draw, retrain }: Step, length: number): [number, number] {
+  const scaled = (n: number): number => (n === 0 ? 0 : Math.max(1, Math.round(n * length)))
+  return [scaled(draw), scaled(retrain)]
+}
+
 /** The share of weights to be zero, that so few parameters are left; biases of units that die go too. */
 function sparsityFor(model: Model, parameters: number): number {
   const weights = weightTensors(model).map((w) => floats(w.tensor) as Float32Array)
@@ -182,13 +190,19 @@ interface Chain {
   readonly seed: number
 }
 
+const called = ({ factor, draw }: Step): string => `${factor}x${draw === 0 ? '-longer' : ''}`
+
 /** Brings a model to a factor, and removes its dead units. */
 async function pruned(before: Model, name: string, step: Step, { way, length, seed }: Chain): Promise<Model> {
   const total = lengthsOf(floatsOf(zoo[name].build({ seed })))
-  const what = `${way}-${length}-${step.factor}x-seed-${seed}`
-  const [draw, retrain] = [step.draw, step.retrain].map((n) => Math.max(1, Math.round(n * length)))
+  const what = `${way}-${length}-${called(step)}-seed-${seed}`
+  const [draw, retrain] = epochsOf(step, length)
   const how = (epochs: number) => trainingOf({ name, seed, epochs, weightDecay: nets[name].prunedDecay, what })
   const checkpoint = checkpointFile(join(work, `${name}-${what}.checkpoint`))
+  if (draw === 0) {
+    const options = { ...how(retrain), regimes: [keepZeros()], checkpoint: { store: checkpoint } }
+    return removeDead((await train(before, training, options)).model)
+  }
   const sparsity = sparsityFor(before, total / step.factor)
   const shared = { sparsity, scope: 'global', checkpoint } as const
   if (way === 'admm')
@@ -232,11 +246,11 @@ async function runChain(name: string, chain: Chain): Promise<void> {
   await keep('dense', model, 0)
   let epochs = 0
   for (const step of net.steps) {
-    const file = join(work, `${name}-${way}-${length}-${step.factor}x-seed-${seed}.onnx`)
+    const file = join(work, `${name}-${way}-${length}-${called(step)}-seed-${seed}.onnx`)
     const before = model
     model = await stored(file, () => pruned(before, name, step, chain))
-    epochs += Math.max(1, Math.round(step.draw * length)) + Math.max(1, Math.round(step.retrain * length))
-    await keep(`${way} ${length} ${step.factor}x`, model, epochs)
+    epochs += epochsOf(step, length).reduce((a, b) => a + b)
+    await keep(`${way} ${length} ${called(step)}`, model, epochs)
   }
 }
 
