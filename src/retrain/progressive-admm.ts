@@ -9,6 +9,7 @@
  * the weights of each tensor to few values, for smaller packed files.
  *
  * Dead units stay: the method remove-dead removes them. A tensor that is excluded, or not named in `sparsities`, learns freely.
+ * With `unit` filter, exclude the last layer: its filters make the outputs.
  */
 import { defineMethod } from '../method.ts'
 import { magnitude } from '../prune/magnitude.ts'

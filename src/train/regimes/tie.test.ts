@@ -4,6 +4,7 @@ import { batcherFor, requiredInputs } from '../../data/batcher.ts'
 import { drawDigits } from '../../data/digits.ts'
 import { dataHandle } from '../../data/handle.ts'
 import { plainEngine } from '../../grad/engine.ts'
+import { node } from '../../graph/build.ts'
 import { type Model, withGraph } from '../../model.ts'
 import { writeModel } from '../../onnx/write.ts'
 import { magnitude } from '../../prune/magnitude.ts'
@@ -107,6 +108,20 @@ describe('tie', () => {
     expect([...initializers.values()].map((t) => t.dims)).toEqual(
       [...compacted.graph.initializers.values()].map((t) => t.dims),
     )
+  })
+
+  it('what a Constant node holds learns beside tied weights', async () => {
+    const net = await shared()
+    const tensor = net.graph.initializers.get('conv1.w')!
+    const initializers = new Map(net.graph.initializers)
+    initializers.delete('conv1.w')
+    const held = node('Constant', [], ['conv1.w'], { value: tensor })
+    const model = withGraph(net, { initializers, nodes: [held, ...net.graph.nodes] })
+    const { model: tuned } = await train(model, digits, options(model, { regimes: [tie({ names: ['fc2.w'] })] }))
+    const value = tuned.graph.nodes.find((n) => n.op === 'Constant')?.attributes.value
+    if (value?.type !== 'tensor') throw new Error('the Constant node is gone')
+    expect(floats(value.value)).not.toEqual(floats(tensor))
+    expect(new Set(weight(tuned, 'fc2.w')).size).toBeLessThanOrEqual(9)
   })
 
   it('weights that differ are left alone; a wrong name is told', async () => {

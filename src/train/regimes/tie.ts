@@ -8,11 +8,12 @@
  */
 import { node } from '../../graph/build.ts'
 import { editGraph } from '../../graph/edit.ts'
-import { replaceTensors, weightTensors } from '../../graph/weights.ts'
+import { weightTensors } from '../../graph/weights.ts'
 import type { Model, Node, Tensor } from '../../model.ts'
 import { macroDomain } from '../../ops/grad/rule.ts'
 import { floats, floatTensor, integerTensor } from '../../tensor/dtype.ts'
 import type { Regime } from '../regime.ts'
+import { leftAs } from './remade-weights.ts'
 
 export const tieSteps = ['mean', 'sum'] as const
 
@@ -78,24 +79,14 @@ export function tie({ names, step = 'mean' }: TieOptions = {}): Regime {
         projections: [
           { mask: ({ name, values }) => (books.has(name) ? values.map((v) => (v === 0 ? 0 : 1)) : undefined) },
         ],
-        leave: ({ graph: { initializers } }) => {
-          const values = (name: string): Float32Array =>
-            floats(initializers.get(codebooks.get(name) as string) as Tensor)
+        leave(trained) {
           const indicesOf = new Map(tied.map(({ tensor, indices }) => [tensor.name, indices]))
-          const tensors = [...model.graph.initializers].map(([name, before]): [Tensor, Tensor] => {
+          return leftAs(model, trained, (name, values) => {
             const indices = indicesOf.get(name)
-            if (!indices) return [before, initializers.get(name) ?? before]
-            const book = values(name)
-            return [
-              before,
-              floatTensor(
-                name,
-                before.dims,
-                Float32Array.from(indices, (i) => book[i]),
-              ),
-            ]
+            if (!indices) return values
+            const book = floats(trained.graph.initializers.get(codebooks.get(name) as string) as Tensor)
+            return Float32Array.from(indices, (i) => book[i])
           })
-          return replaceTensors(model, new Map(tensors))
         },
       }
     },
