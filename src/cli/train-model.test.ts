@@ -147,15 +147,14 @@ it('says in one sentence what is wrong with its flags', async () => {
     await expect(runTrain(net, flags(more), io, signal)).rejects.toThrow(message)
 })
 
-it('names --batch where a model takes one batch size only, and measures the whole test set with it', async () => {
+it('trains a model that takes one batch size only in batches of another, and measures the whole test set with its own', async () => {
   const io = recorder()
   const fixed = lenet5(1)
   const inputs = fixed.graph.inputs.map((i) => ({ ...i, shape: [48, 1, 28, 28] }))
   const path = join(folder, 'fixed.onnx')
   await saveModel(path, withGraph(fixed, { inputs }))
   const output = join(folder, 'fixed-tuned.onnx')
-  await expect(runFinetune(path, flags({ output }), io, signal)).rejects.toThrow(/^--batch 32; expected 48, /)
-  await runFinetune(path, flags({ output, batch: '48', data: 'digits:400', epochs: '2' }), io, signal)
+  await runFinetune(path, flags({ output, batch: '20', data: 'digits:400', epochs: '2' }), io, signal)
   const { test } = io.results[0] as TrainReport
   expect(test!.samples % 48).not.toBe(0)
   // Shares of all samples, the last and partly filled batch included.

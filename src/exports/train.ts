@@ -50,12 +50,6 @@ export {
   stepDecay,
   warmUp,
 } from '../train/schedules.ts'
-export {
-  type CheckpointOptions,
-  type EpochRecord,
-  type Progress,
-  type Trained,
-  type TrainOptions,
-  train,
-} from '../train/train.ts'
+export { train } from '../train/train.ts'
+export type { CheckpointOptions, EpochRecord, Progress, Trained, TrainOptions } from '../train/train-options.ts'
 export { type ValidateOptions, type Validation, validate } from '../train/validate.ts'

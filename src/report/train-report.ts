@@ -1,5 +1,5 @@
 /** What training says, as plain data: the history file, the text and the page are drawn from it. */
-import type { EpochRecord, Progress } from '../train/train.ts'
+import type { EpochRecord, Progress } from '../train/train-options.ts'
 import { count, percent } from './format.ts'
 
 export interface TrainReport {

@@ -3,7 +3,7 @@ import type { Dataset } from '../data/dataset.ts'
 import { dataHandle } from '../data/handle.ts'
 import type { Context } from '../method.ts'
 import { engineOf, halvesOf, type Learning, trainOptionsOf } from '../train/learning.ts'
-import type { TrainOptions } from '../train/train.ts'
+import type { TrainOptions } from '../train/train-options.ts'
 
 export interface Training {
   readonly data: Dataset

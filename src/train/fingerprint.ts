@@ -14,7 +14,7 @@ import { createEmitter, type ValueType } from '../ops/grad/emit.ts'
 import { bytesOf } from '../tensor/dtype.ts'
 import { type Optimizer, sgd } from './optimizers.ts'
 import { constant } from './schedules.ts'
-import type { TrainOptions } from './train.ts'
+import type { TrainOptions } from './train-options.ts'
 
 /**
  * A text that differs where data or options differ in what changes a weight. Two lengths of one training, as with a

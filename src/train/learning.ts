@@ -5,7 +5,7 @@ import type { OptionsOf, OptionTable } from '../options.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { adam, type Optimizer, sgd } from './optimizers.ts'
 import { constant, cosine, type Schedule, stepDecay, warmUp } from './schedules.ts'
-import type { TrainOptions } from './train.ts'
+import type { TrainOptions } from './train-options.ts'
 
 export interface UsualLength {
   readonly epochs: number

@@ -12,7 +12,7 @@ import { type Objective, onlyOutput } from './objective.ts'
 import type { Optimizer } from './optimizers.ts'
 import type { Arrays, Entered } from './regime.ts'
 import { buildStep, type StepGraph } from './step-graph.ts'
-import type { TrainOptions } from './train.ts'
+import type { TrainOptions } from './train-options.ts'
 import { createTrainState, statisticsOf, type TrainState } from './train-state.ts'
 
 /** The step that a run takes, and what it changes: another once statistics are frozen. */

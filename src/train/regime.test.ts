@@ -18,7 +18,8 @@ import { sgd } from './optimizers.ts'
 import type { Regime } from './regime.ts'
 import { keepZeros } from './regimes/keep-zeros.ts'
 import { l2 } from './regimes/penalty.ts'
-import { type TrainOptions, train } from './train.ts'
+import { train } from './train.ts'
+import type { TrainOptions } from './train-options.ts'
 
 const digits = drawDigits(256, 5)
 const { labels: _, classes: __, ...unlabelled } = digits

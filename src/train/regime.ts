@@ -1,7 +1,7 @@
 /**
  * A regime is all that a method of training is, as data: what it changes in the model before training and after, what it
  * adds to the loss, what it does to weights between steps, what it remembers from step to step. There is one training
- * loop (`train.ts`), and a list of regimes is what makes it fine-tuning of a pruned model, ADMM, distillation or L0 gates.
+ * loop (`loop.ts`), and a list of regimes is what makes it fine-tuning of a pruned model, ADMM, distillation or L0 gates.
  */
 import { crc32 } from '../checksum.ts'
 import type { Feeds } from '../method.ts'

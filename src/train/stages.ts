@@ -6,7 +6,8 @@ import type { Dataset } from '../data/dataset.ts'
 import type { Model } from '../model.ts'
 import type { CheckpointStore } from './checkpoint.ts'
 import { decodeStages, encodeStages, type StagesState } from './stages-file.ts'
-import { type EpochRecord, type TrainOptions, train } from './train.ts'
+import { train } from './train.ts'
+import type { EpochRecord, TrainOptions } from './train-options.ts'
 
 /** Checkpoints are those of the stages. */
 export type StageTraining = Omit<TrainOptions, 'checkpoint'>

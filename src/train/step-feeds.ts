@@ -9,7 +9,7 @@ import type { Optimizer } from './optimizers.ts'
 import type { Term } from './regime.ts'
 import { constant } from './schedules.ts'
 import type { StepGraph } from './step-graph.ts'
-import type { TrainOptions } from './train.ts'
+import type { TrainOptions } from './train-options.ts'
 import type { TrainState } from './train-state.ts'
 
 /** What feeds are made of, of a run. */

@@ -26,7 +26,8 @@ import { l1, l2 } from './regimes/penalty.ts'
 import { tie } from './regimes/tie.ts'
 import { topK } from './regimes/top-k.ts'
 import { cosine, exponential, stepDecay, warmUp } from './schedules.ts'
-import { type TrainOptions, train } from './train.ts'
+import { train } from './train.ts'
+import type { TrainOptions } from './train-options.ts'
 import { validate } from './validate.ts'
 
 const digits = drawDigits(640, 3)

@@ -10,7 +10,8 @@ import { lenet5, mobileNet } from '../../testing/small-nets.ts'
 import { type CheckpointStore, decodeCheckpoint } from '../checkpoint.ts'
 import { chooseEngine } from '../choose-engine.ts'
 import { sgd } from '../optimizers.ts'
-import { type TrainOptions, train } from '../train.ts'
+import { train } from '../train.ts'
+import type { TrainOptions } from '../train-options.ts'
 import { admm } from './admm.ts'
 
 const digits = drawDigits(128, 5)

@@ -9,7 +9,8 @@ import { openSession } from '../../runtime/session.ts'
 import { floats, floatTensor } from '../../tensor/dtype.ts'
 import { random } from '../../tensor/random.ts'
 import { lenet5, netBuilder } from '../../testing/small-nets.ts'
-import { type TrainOptions, train } from '../train.ts'
+import { train } from '../train.ts'
+import type { TrainOptions } from '../train-options.ts'
 import { distill } from './distill.ts'
 
 const digits = drawDigits(128, 5)

@@ -16,7 +16,8 @@ import { lenet5 } from '../../testing/small-nets.ts'
 import type { CheckpointStore } from '../checkpoint.ts'
 import { chooseEngine } from '../choose-engine.ts'
 import { sgd } from '../optimizers.ts'
-import { type TrainOptions, train } from '../train.ts'
+import { train } from '../train.ts'
+import type { TrainOptions } from '../train-options.ts'
 import { sharesValues, tie } from './tie.ts'
 
 const digits = drawDigits(64, 5)
