@@ -59,7 +59,7 @@ const runs: Readonly<Record<string, Run>> = {
   'resnet20-w3a3': {
     net: 'cifar10-resnet20',
     what: '3 / 3',
-    options: { ...resnet, epochs: 4, weightBits: 3, activationBits: 3 },
+    options: { ...resnet, epochs: 6, weightBits: 3, activationBits: 3 },
   },
   'resnet20-w2a2': {
     net: 'cifar10-resnet20',
