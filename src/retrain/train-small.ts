@@ -7,6 +7,7 @@
  * weights and biases on their grids: `remove-dead` then removes the units that have become empty, and `compact` stores the
  * weights as integers where the .onnx file should be small too.
  */
+import { describe } from '../graph/walk.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'
@@ -56,7 +57,9 @@ export const trainSmall = defineMethod({
   options: { ...learning, optimizer: { ...learning.optimizer, default: 'adam' }, ...choices },
   async run(given, { price, rise, alpha, temperature, keep, ...words }, context) {
     const { data, options } = await trainingOf('train-small', words, context)
-    const model = foldBatchNorms(expandGrids(given))
+    const model = foldBatchNorms(expandGrids(given), (node, why) =>
+      context.warn?.(`train-small: ${describe(node)} stays, with its statistics in float: ${why}`),
+    )
     const weights = weightTensors(model).reduce((n, { tensor }) => n + sizeOf(tensor.dims), 0)
     const steps = Math.floor(data.length / options.batchSize) * options.epochs
     let kilobytes = ''
