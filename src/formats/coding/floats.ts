@@ -41,14 +41,13 @@ export const floatsEncoder: Encoder = {
     let positive = 0
     let negative = 0
     for (let i = 0; i < info.size; i++) {
-      parts.at(i)
-      if (parts.isZero()) {
-        if (parts.sign) negative++
+      if (parts.isZero(i)) {
+        if (parts.sign(i)) negative++
         else positive++
       }
-      if (parts.exponent > largest) largest = parts.exponent
-      low |= parts.low
-      high |= parts.high
+      largest = Math.max(largest, parts.exponent(i))
+      low |= parts.low(i)
+      high |= parts.high(i)
     }
     const zeros = Math.min(mantissa, low !== 0 ? trailing(low) : high !== 0 ? 32 + trailing(high) : 64)
     // As a number of its own, a -0 takes a mantissa and breaks up the zeros.
@@ -56,10 +55,10 @@ export const floatsEncoder: Encoder = {
     const integers = new Int32Array(info.size)
     let kept = 0
     for (let i = 0; i < info.size; i++) {
-      parts.at(i)
-      if (parts.isZero() && (signs || !parts.sign)) continue
-      const m = largest - parts.exponent + 1
-      integers[i] = parts.sign ? -m : m
+      const sign = parts.sign(i)
+      if (parts.isZero(i) && (signs || !sign)) continue
+      const m = largest - parts.exponent(i) + 1
+      integers[i] = sign ? -m : m
       kept++
     }
     return {
@@ -72,9 +71,9 @@ export const floatsEncoder: Encoder = {
     const parts = reader(mantissa, dataTypes[info.dtype].bits, data)
     const { zeros, signs } = lowBitsOf(parameters[1])
     for (let i = 0; i < info.size; i++) {
-      parts.at(i)
-      if ((integers as Int32Array)[i] !== 0) putMantissa(out, mantissa, zeros, parts)
-      else if (signs) out.write(parts.sign, 1)
+      if ((integers as Int32Array)[i] !== 0)
+        putMantissa(out, mantissa, zeros, { high: parts.high(i), low: parts.low(i) })
+      else if (signs) out.write(parts.sign(i), 1)
     }
   },
 }
@@ -132,30 +131,27 @@ function decodeFloats(
   return data
 }
 
-/** Takes floats apart, one at a time, without making objects. */
+/** Takes floats apart. Words of 32 bits with a sign, since those without one are slow to keep. */
 function reader(mantissa: number, bits: number, data: Uint8Array) {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
-  const parts = {
-    sign: 0,
-    exponent: 0,
-    high: 0,
-    low: 0,
+  // A copy is aligned, which a part of a file need not be.
+  const { buffer } = new Uint8Array(data)
+  const words = bits === 16 ? new Uint16Array(buffer) : new Int32Array(buffer)
+  const isDouble = bits === 64
+  /** Bits of the mantissa in the word that has sign and exponent. */
+  const inTop = isDouble ? mantissa - 32 : mantissa
+  const mask = (1 << inTop) - 1
+  const most = 2 ** (bits - 1 - mantissa) - 1
+  const signAt = Math.min(bits, 32) - 1
+  const top = (i: number): number => words[isDouble ? 2 * i + 1 : i]
+  const exponent = (i: number): number => (top(i) >>> inTop) & most
+  const high = (i: number): number => (isDouble ? top(i) & mask : 0)
+  const low = (i: number): number => (isDouble ? words[2 * i] : top(i) & mask)
+  return {
+    exponent,
+    high,
+    low,
+    sign: (i: number): number => (top(i) >>> signAt) & 1,
     /** +0 or -0. */
-    isZero: (): boolean => parts.exponent === 0 && parts.low === 0 && parts.high === 0,
-    at(i: number): void {
-      if (bits === 64) {
-        const top = view.getUint32(8 * i + 4, true)
-        parts.low = view.getInt32(8 * i, true)
-        parts.high = top & 0xfffff
-        parts.exponent = (top >>> 20) & 2047
-        parts.sign = top >>> 31
-        return
-      }
-      const word = bits === 32 ? view.getUint32(4 * i, true) : view.getUint16(2 * i, true)
-      parts.low = word & ((1 << mantissa) - 1)
-      parts.exponent = (word >>> mantissa) & (2 ** (bits - 1 - mantissa) - 1)
-      parts.sign = word >>> (bits - 1)
-    },
+    isZero: (i: number): boolean => exponent(i) === 0 && low(i) === 0 && high(i) === 0,
   }
-  return parts
 }
