@@ -23,9 +23,6 @@ const goesOn = 4
 /** Sets of weights from here on. */
 const firstSet = 257
 
-/** What elements are coded by: a context mixer, or what counts bits as one would. */
-export type ElementCoder = Pick<ContextMixer, 'bit' | 'symbol' | 'number' | 'raw'>
-
 /** What an encoder says of element i; a decoder is told. */
 export interface Choices {
   /** Whether it is element j but for its sign. */
@@ -60,7 +57,7 @@ export interface SeenElements {
    * Codes what element i is. Where it was there before, its bytes are in `out` then; else it is new, and the element comes back that a
    * run would have had here, -1 where none went on.
    */
-  readonly code: (i: number, mixer: ElementCoder) => number | undefined
+  readonly code: (i: number, mixer: ContextMixer) => number | undefined
   /** Notes element i, whose bytes are in `out`. */
   readonly add: (i: number) => void
 }
@@ -97,7 +94,7 @@ export function seenElements(
   const choices = choicesOf?.({ out, width, top, steps, seen, keyOf, rankOf })
   return { code, add }
 
-  function code(i: number, mixer: ElementCoder): number | undefined {
+  function code(i: number, mixer: ContextMixer): number | undefined {
     const place = i % period
     const at = hash(200, place)
     let source = next
@@ -137,7 +134,7 @@ export function seenElements(
     return undefined
   }
 
-  function codeGoesOn(i: number, mixer: ElementCoder, at: number): boolean {
+  function codeGoesOn(i: number, mixer: ContextMixer, at: number): boolean {
     if (next < 0 || next >= i) return false
     const near = hash(201, Math.min(run, 32) * 16 + missed)
     const contexts = [near, hash(at, 1), hash(202, history), hash(near, way)]
@@ -145,7 +142,7 @@ export function seenElements(
   }
 
   /** The element that one of the last seen, or any, is like; below 0 where there is none. */
-  function codeSource(i: number, kind: number, mixer: ElementCoder, at: number): number {
+  function codeSource(i: number, kind: number, mixer: ContextMixer, at: number): number {
     let number = choices?.numberOf(i) ?? 0
     if (kind === recent) {
       const contexts = [204, hash(at, 4), hash(205, rank), hash(206, history & 63)]

@@ -25,8 +25,11 @@ export interface MixerMemory {
   readonly uses: Int32Array
 }
 
+/** What bits are coded by; or counted, to tell what they would take. */
+export type BitCoder = Pick<BinaryCoder, 'decoding' | 'code' | 'codeRaw'>
+
 export class ContextMixer {
-  private readonly coder: BinaryCoder
+  private readonly coder: BitCoder
   private readonly memory: MixerMemory
   private readonly slot = new Int32Array(maxContexts)
   private readonly stretched = new Int32Array(maxContexts)
@@ -36,7 +39,7 @@ export class ContextMixer {
 
   /** Starts from what another mixer has learnt, where that is given; it must have as many slots. `limit` counts bits of a context. */
   constructor(
-    coder: BinaryCoder,
+    coder: BitCoder,
     {
       learnt,
       slotBits = defaultSlotBits,
