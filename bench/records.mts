@@ -20,6 +20,7 @@ import type { Model } from '../src/model.ts'
 import { loadData } from '../src/node/data.ts'
 import { readModel } from '../src/onnx/read.ts'
 import { openSession, useThreads, withSession } from '../src/runtime/session.ts'
+import { floats, isFloat } from '../src/tensor/dtype.ts'
 
 /** What lies beside each packed file. */
 interface Record {
@@ -31,6 +32,8 @@ interface Record {
   readonly command: string
   /** What others published for the network, of records that are about bytes. */
   readonly beside?: { readonly who: string; readonly bytes: number; readonly errorPercent: number }
+  /** The same, of records that are about how few weights are left. */
+  readonly fewer?: { readonly who: string; readonly factor: number }
 }
 
 useThreads(1)
@@ -42,8 +45,14 @@ const [given, isTimed] = [process.argv.slice(2).filter((a) => a !== '--latency')
 const wanted = given.length > 0 ? given : names
 const results = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, 'utf8')).results : {}
 
+/** Parameters that are not zero, biases too. */
+function nonzeroOf(model: Model): number {
+  const stored = [...model.graph.initializers.values()].filter((t) => isFloat(t.dtype))
+  return stored.reduce((n, t) => n + floats(t).reduce((m, v) => m + (v === 0 ? 0 : 1), 0), 0)
+}
+
 for (const name of wanted) {
-  const { from, data, preprocess, command, beside }: Record = JSON.parse(
+  const { from, data, preprocess, command, beside, fewer }: Record = JSON.parse(
     readFileSync(join(folder, `${name}.json`), 'utf8'),
   )
   const packed = readFileSync(join(folder, `${name}.cop`))
@@ -61,7 +70,7 @@ for (const name of wanted) {
       () => openSession(model),
       (session) => evaluateAccuracy(session, batcher, test),
     )
-    return { top1: correct / count, macs, params }
+    return { top1: correct / count, macs, params, ...(fewer ? { nonzero: nonzeroOf(model) } : {}) }
   }
   const original = join(COPPICE_MODELS ?? '', from.file)
   const before = COPPICE_MODELS && existsSync(original) ? readModel(readFileSync(original)) : undefined
@@ -81,6 +90,7 @@ for (const name of wanted) {
       from: from.file,
       command,
       ...(beside ? { beside } : {}),
+      ...(fewer ? { fewer } : {}),
       ...(before
         ? { before: { ...(await measured(before)), bytes: readFileSync(original).byteLength } }
         : results[name]?.before

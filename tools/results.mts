@@ -113,7 +113,7 @@ const tables: Record<string, () => string | undefined> = {
       table(
         ['record', 'from', 'top-1 before', 'top-1 after', 'points lost', 'MACs fewer', 'latency ratio', '.cop bytes'],
         Object.entries<Json>(r.results)
-          .filter(([, { beside }]) => !beside)
+          .filter(([, { beside, fewer }]) => !beside && !fewer)
           .map(([id, { from, before, after, speedUp }]) => [
             id,
             from.replace('.onnx', ''),
@@ -144,6 +144,28 @@ const tables: Record<string, () => string | undefined> = {
             `**${count(after.bytes)}**`,
             before ? `${(before.bytes / after.bytes).toFixed(0)} x` : '',
             `${beside.who}: ${count(beside.bytes)} at ${beside.errorPercent.toFixed(1)} %`,
+          ]),
+      )
+    )
+  },
+  'records-fewer': () => {
+    const r = result('records')
+    const error = (top1: number): string => `${(100 * (1 - top1)).toFixed(2)} %`
+    return (
+      r &&
+      table(
+        ['record', 'error before', 'error after', 'parameters before', 'not zero', 'fewer', '.cop bytes', 'published'],
+        Object.entries<Json>(r.results)
+          .filter(([, { fewer }]) => fewer)
+          .map(([id, { before, after, fewer }]) => [
+            id,
+            before ? error(before.top1) : '',
+            error(after.top1),
+            before ? count(before.nonzero) : '',
+            count(after.nonzero),
+            before ? `**${(before.nonzero / after.nonzero).toFixed(1)} x**` : '',
+            count(after.bytes),
+            `${fewer.who}: ${fewer.factor} x`,
           ]),
       )
     )
