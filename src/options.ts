@@ -92,6 +92,39 @@ export function checkOptions<T extends OptionTable>(
   return checked as OptionsOf<T>
 }
 
+/** The value that a text stands for, as a flag or the field of a form gives it. Throws one sentence that begins with `subject`. */
+export function readOption(subject: string, def: OptionDef, text: string): unknown {
+  const value = parsed(def, text)
+  if (isValid(def, value)) return value
+  const near = def.type === 'choice' ? didYouMean(text, def.of) : ''
+  throw new Error(`${subject}: "${text}"; expected ${expectedText(def)}${near}`)
+}
+
+/** What is expected of an option's text. */
+export function expectedText(def: OptionDef): string {
+  if (def.type === 'numbers') return `${expected(def).replace('a list of ', '')} separated by commas`
+  return def.type === 'numbers-by-name' ? 'NAME=NUMBER, several separated by commas' : expected(def)
+}
+
+function parsed(def: OptionDef, text: string): unknown {
+  if (def.type === 'number') return numberOf(text)
+  if (def.type === 'boolean') return text === 'true' || (text === 'false' ? false : undefined)
+  if (def.type === 'strings') return text.split(',').map((s) => s.trim())
+  if (def.type === 'numbers') return text.split(',').map(numberOf)
+  if (def.type === 'numbers-by-name') {
+    const pairs = text.split(',').map((pair) => {
+      const split = pair.lastIndexOf('=')
+      return [pair.slice(0, split), split < 1 ? Number.NaN : numberOf(pair.slice(split + 1))] as const
+    })
+    return Object.fromEntries(pairs)
+  }
+  return text
+}
+
+function numberOf(text: string): number {
+  return text.trim() === '' ? Number.NaN : Number(text)
+}
+
 /** Whether a value is one that the option takes. */
 export function isValid(def: OptionDef, value: unknown): boolean {
   switch (def.type) {

@@ -100,6 +100,42 @@ export class Outlook<Kind extends string = string> {
   }
 }
 
+/** What is told of long work at a moment. */
+export interface Reached {
+  /** The furthest that it has reached: estimates go up and down, but nobody expects that of a share done. */
+  readonly done: number
+  readonly elapsedMs: number
+  /** Undefined until enough is done to tell. */
+  readonly leftMs?: number
+}
+
+/** Reckons from the shares that a `Tell` is told how long work will still take. */
+export class Pace {
+  private readonly now: () => number
+  private readonly start: number
+  /** Where the first progress of a step was, and the furthest that it has reached. */
+  private from = { done: Number.POSITIVE_INFINITY, at: 0 }
+  private reached = 0
+
+  constructor(now: () => number = () => performance.now()) {
+    this.now = now
+    this.start = now()
+  }
+
+  /** `done` may begin above 0, where work goes on; at 0, or below where it began, another step begins. */
+  reach(done: number): Reached {
+    const elapsedMs = this.now() - this.start
+    if (done === 0 || done < this.from.done) {
+      this.from = { done, at: elapsedMs }
+      this.reached = 0
+    }
+    this.reached = Math.max(this.reached, done)
+    const gained = done - this.from.done
+    const leftMs = gained > 0.01 ? ((elapsedMs - this.from.at) / gained) * (1 - done) : undefined
+    return { done: this.reached, elapsedMs, ...(leftMs === undefined ? {} : { leftMs }) }
+  }
+}
+
 function sum(spent: Iterable<Spent>): Spent {
   const all = { ms: 0, cost: 0 }
   for (const { ms, cost } of spent) {

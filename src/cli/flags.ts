@@ -1,7 +1,6 @@
 /** Flags of option tables: `sparsities` of type numbers-by-name is `--sparsities NAME=0.5,...`. */
 import { type Command, Option } from 'commander'
-import { didYouMean } from '../errors.ts'
-import { expected, isValid, type OptionDef, type OptionsOf, type OptionTable } from '../options.ts'
+import { expected, type OptionDef, type OptionsOf, type OptionTable, readOption } from '../options.ts'
 
 /** Adds a flag for each option. Nothing is required of the parser itself, which would name a missing flag before a mistyped one. */
 export function addFlags(command: Command, table: OptionTable): Command {
@@ -52,43 +51,11 @@ export function readFlags<T extends OptionTable>(table: T, flags: Readonly<Recor
       options[name] = given ?? def.default
       continue
     }
-    const value = parsed(def, given)
-    if (value === undefined || !isValid(def, value)) {
-      const near = def.type === 'choice' ? didYouMean(String(given), def.of) : ''
-      throw new Error(`${flagOf(name)}: "${given}"; expected ${expectedText(def)}${near}`)
-    }
-    options[name] = value
+    options[name] = Array.isArray(given) ? given : readOption(flagOf(name), def, String(given))
   }
   return options as OptionsOf<T>
 }
 
 function missing(name: string, def: OptionDef): string {
   return `${spelled(name, def).replace(/^(-.), --\S+/, '$1')}: ${def.help}`
-}
-
-/** What is expected of a flag's text. */
-function expectedText(def: OptionDef): string {
-  if (def.type === 'numbers') return `${expected(def).replace('a list of ', '')} separated by commas`
-  return def.type === 'numbers-by-name' ? 'NAME=NUMBER, several separated by commas' : expected(def)
-}
-
-/** The value that a flag's text stands for; undefined where it is none. */
-function parsed(def: OptionDef, given: unknown): unknown {
-  if (Array.isArray(given)) return given
-  const text = String(given)
-  if (def.type === 'number') return numberOf(text)
-  if (def.type === 'strings') return text.split(',').map((s) => s.trim())
-  if (def.type === 'numbers') return text.split(',').map(numberOf)
-  if (def.type === 'numbers-by-name') {
-    const pairs = text.split(',').map((pair) => {
-      const split = pair.lastIndexOf('=')
-      return [pair.slice(0, split), split < 1 ? Number.NaN : numberOf(pair.slice(split + 1))] as const
-    })
-    return Object.fromEntries(pairs)
-  }
-  return text
-}
-
-function numberOf(text: string): number {
-  return text.trim() === '' ? Number.NaN : Number(text)
 }

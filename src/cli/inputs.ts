@@ -4,9 +4,8 @@ import { type Model, opsetOf } from '../model.ts'
 import { type Opened, openWithFiles, readFileBytes, unpackFile } from '../node/files.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
-import { isTooOld } from '../ops/operator-sets.ts'
 import { densified } from '../simplify/densify.ts'
-import { upgradeOpset, upgradeTargets } from '../simplify/upgrade.ts'
+import { raisedIfTooOld } from '../simplify/upgrade.ts'
 import { checkOutputs } from './outputs.ts'
 
 /** What a command will write, and what it reads besides the model. */
@@ -62,7 +61,7 @@ function raised(path: string, opened: OpenedAny): OpenedAny {
 
 function raiseModel(path: string, model: Model): Model {
   try {
-    return isTooOld(opsetOf(model)) ? upgradeOpset(model, upgradeTargets.oldest) : model
+    return raisedIfTooOld(model)
   } catch (cause) {
     throw new Error(`${path}: ${(cause as Error).message}`, { cause })
   }

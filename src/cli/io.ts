@@ -1,4 +1,5 @@
 /** How the command line speaks: results on stdout, progress on stderr, one sentence and exit code 1 where it fails. */
+import { Pace } from '../progress.ts'
 import { duration } from '../report/format.ts'
 
 export interface Io {
@@ -23,13 +24,10 @@ const jsonIntervalMs = 1000
 
 /** Progress: a line that is rewritten on a terminal, a line every five seconds elsewhere, with --json a line of JSON every second. */
 export function createIo(json: boolean, now: () => number = () => performance.now()): Io {
-  const start = now()
+  const pace = new Pace(now)
   const tty = process.stderr.isTTY === true
   let last = -1
   let open = false
-  /** Where the first progress of a step was, and the furthest that it has reached. */
-  let from = { done: Number.POSITIVE_INFINITY, at: 0 }
-  let reached = 0
   const clear = (): void => {
     if (open) process.stderr.write('\r\u001b[K')
     open = false
@@ -51,18 +49,10 @@ export function createIo(json: boolean, now: () => number = () => performance.no
     warn: (message) => milestone(`warning: ${message}`, { event: 'warning', message }),
     milestone,
     progress(done, what) {
-      const elapsed = now() - start
-      if (done === 0 || done < from.done) {
-        from = { done, at: elapsed }
-        reached = 0
-      }
-      // Estimates go up and down, but nobody expects that of a share done.
-      reached = Math.max(reached, done)
+      const { done: reached, elapsedMs: elapsed, leftMs } = pace.reach(done)
       const interval = json ? jsonIntervalMs : tty ? 100 : plainIntervalMs
       if (elapsed < firstReportMs || (last >= 0 && elapsed - last < interval)) return
       last = elapsed
-      const gained = done - from.done
-      const leftMs = gained > 0.01 ? ((elapsed - from.at) / gained) * (1 - done) : undefined
       if (json) {
         process.stderr.write(
           `${JSON.stringify({ event: 'progress', done: Number(reached.toFixed(4)), what, elapsedMs: Math.round(elapsed), ...(leftMs === undefined ? {} : { leftMs: Math.round(leftMs) }) })}\n`,

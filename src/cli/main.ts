@@ -60,6 +60,10 @@ const commands: Readonly<Record<string, Listed>> = {
     help: 'measure how far each weight tensor can be pruned alone, on held-back training data',
     load: async () => (await import('./commands/scan.ts')).scanCommand,
   },
+  serve: {
+    help: 'open the page on this computer: everything in the browser, nothing uploaded',
+    load: async () => (await import('./commands/serve.ts')).serveCommand,
+  },
   prune: {
     help: 'zero weights, at once or in rounds with training in between, and remove dead units',
     load: async () => (await import('./commands/prune.ts')).pruneCommand,
@@ -103,10 +107,10 @@ async function programFor([called, ...words]: readonly string[]): Promise<Comman
     const listed = program.command(name).description(help)
     if (name !== called) continue
     const command = await load(words)
+    if (command.arguments) listed.arguments(command.arguments)
     listed
       .description(command.help ?? help)
       .showHelpAfterError(`(coppice ${name} --help lists its flags)`)
-      .arguments(command.arguments)
       .option('--json', 'print one JSON object on stdout and nothing else; progress as JSON lines on stderr')
       .option('--debug', 'print the stack of an error')
     addFlags(listed, command.options).action(() => run(command, listed.args, listed.opts()))

@@ -18,6 +18,13 @@ export interface PreprocessOptions {
   readonly resize?: boolean
 }
 
+export interface ImageSize {
+  /** 1 (grey) or 3 (RGB). */
+  readonly channels: number
+  readonly height: number
+  readonly width: number
+}
+
 export interface GuessedPreprocess extends Preprocess {
   /** Sentences for the user: what was assumed, and which option changes it. */
   readonly notes: readonly string[]
@@ -106,4 +113,30 @@ function fits(input: ValueInfo, sample: readonly (number | undefined)[]): boolea
     dims?.length === 4 &&
     sample.every((s, i) => s === undefined || typeof dims[i + 1] !== 'number' || dims[i + 1] === s)
   )
+}
+
+/** The size of picture that the model's first four-dimensional input takes, where it says. */
+export function imageSizeOf(inputs: readonly ValueInfo[]): ImageSize | undefined {
+  const shape = inputs.find((i) => i.shape?.length === 4)?.shape
+  if (!shape) return undefined
+  const planar = shape[1] === 1 || shape[1] === 3
+  const [channels, height, width] = planar ? shape.slice(1) : [shape[3], shape[1], shape[2]]
+  return typeof height === 'number' && typeof width === 'number' && typeof channels === 'number'
+    ? { height, width, channels }
+    : undefined
+}
+
+/** Preprocessing in full, as options that a recipe holds. */
+export function spelledOut(
+  { range, layout, mean, std, channels }: Preprocess,
+  { resize }: Pick<PreprocessOptions, 'resize'>,
+): PreprocessOptions & Pick<Preprocess, 'range' | 'layout'> {
+  return {
+    range,
+    layout,
+    ...(mean ? { mean } : {}),
+    ...(std ? { std } : {}),
+    ...(channels ? { channels } : {}),
+    ...(resize ? { resize: true } : {}),
+  }
 }

@@ -1,4 +1,5 @@
-/** Whether training and test data belong together: checked once, where data is loaded. */
+/** Training and test data: whether they belong together, checked once, where data is loaded; and sets that come in one piece. */
+import { splitDataset } from './batches.ts'
 import type { Dataset, Field, Splits } from './dataset.ts'
 
 /** Kind and shape in words: fields whose words are the same can stand for one another. */
@@ -23,6 +24,23 @@ export function checkSplits({ train, test }: Splits, spec: string): void {
   }
   if (train.classes !== undefined && test.classes !== undefined)
     expectSame('the number of classes', spec, String(train.classes), String(test.classes))
+}
+
+/** A set that comes in one piece, cut in two by the seed. */
+export function halves(whole: Dataset, seed: number): Splits {
+  const [train, test] = splitDataset(whole, 0.5, seed)
+  if (train.length === 0 || test.length === 0) {
+    throw new Error(
+      `${whole.id}: it comes in one piece, too small to be cut into training and test data (${whole.length} samples); expected 2 or more per class`,
+    )
+  }
+  return {
+    train: { ...train, id: `${whole.id} (train half)` },
+    test: { ...test, id: `${whole.id} (test half)` },
+    notes: [
+      `${whole.id} comes in one piece: half (${train.length}) is used as training data, half (${test.length}) as test data, by seed ${seed}`,
+    ],
+  }
 }
 
 function textOf(field: Field | undefined): string {

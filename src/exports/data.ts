@@ -12,4 +12,24 @@ export { type BoundData, type DataHandle, dataHandle, drawSamples, type Take } f
 export { type IdxArray, type IdxDatasetOptions, idxDataset, readIdx } from '../data/idx.ts'
 export { type NpyArray, readNpy, readNpz, writeNpy, writeNpz } from '../data/npy.ts'
 export { npzSplits } from '../data/npz-dataset.ts'
-export { type GuessedPreprocess, guessPreprocess, type PreprocessOptions } from '../data/preprocess.ts'
+export {
+  findPictures,
+  isPicture,
+  type PictureSet,
+  type PictureSource,
+  type Pictures,
+  pictureSet,
+  pictureSplits,
+  toPlanes,
+} from '../data/picture-files.ts'
+export {
+  type GuessedPreprocess,
+  guessPreprocess,
+  type ImageSize,
+  imageSizeOf,
+  type PreprocessOptions,
+  spelledOut,
+} from '../data/preprocess.ts'
+export { preprocessOptions, preprocessTable, readOptions, readTable } from '../data/read-options.ts'
+export { planeResizer, type Size } from '../data/resize.ts'
+export { checkSplits, halves } from '../data/splits.ts'

@@ -2,6 +2,8 @@
  * `coppice/formats`: the packed file (`packModel`, `unpackModel`, `openCop`), and matrix formats that multiply on their encoded
  * bytes (HAC, sHAC, CSC, ...).
  */
+
+export { isPacked } from '../formats/container.ts'
 export { type ByteSource, type CopFile, type OpenCopOptions, openCop, type TensorEntry } from '../formats/cop-file.ts'
 export type { Mode } from '../formats/entropy/integer-coder.ts'
 export { matrixOfWeight, weightOfMatrix } from '../formats/matrix/convolution.ts'

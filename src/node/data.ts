@@ -1,7 +1,6 @@
 /** Data specs, such as `mnist:DIR` or `digits:2000`, to data sets in memory. */
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { splitDataset } from '../data/batches.ts'
 import { type CifarFile, cifarDataset } from '../data/cifar.ts'
 import { type CsvOptions, csvDataset } from '../data/csv.ts'
 import type { Dataset, Splits } from '../data/dataset.ts'
@@ -10,11 +9,13 @@ import { idxDataset, readIdx } from '../data/idx.ts'
 import { inflate } from '../data/inflate.ts'
 import { readNpz } from '../data/npy.ts'
 import { npzSplits } from '../data/npz-dataset.ts'
-import { checkSplits } from '../data/splits.ts'
+import { pictureSplits } from '../data/picture-files.ts'
+import type { ImageSize } from '../data/preprocess.ts'
+import { checkSplits, halves } from '../data/splits.ts'
 import { didYouMean } from '../errors.ts'
 import { type DownloadOptions, download } from './download.ts'
 import { readFileBytes } from './files.ts'
-import { foldersIn, type ImageSize, imageFolder } from './images.ts'
+import { foldersIn, imageFolder } from './images.ts'
 import { sources } from './sources.ts'
 import { readTar } from './tar.ts'
 
@@ -154,44 +155,15 @@ async function fromArchive(classes: 10 | 100, options: LoadOptions): Promise<(na
   }
 }
 
-/** A set that comes in one piece, cut in two by the seed. */
-function halves(whole: Dataset, seed: number): Splits {
-  const [train, test] = splitDataset(whole, 0.5, seed)
-  if (train.length === 0 || test.length === 0) {
-    throw new Error(
-      `${whole.id}: it comes in one piece, too small to be cut into training and test data (${whole.length} samples); expected 2 or more per class`,
-    )
-  }
-  return {
-    train: { ...train, id: `${whole.id} (train half)` },
-    test: { ...test, id: `${whole.id} (test half)` },
-    notes: [
-      `${whole.id} comes in one piece: half (${train.length}) is used as training data, half (${test.length}) as test data, by seed ${seed}`,
-    ],
-  }
-}
-
 async function loadImages(dir: string, spec: string, options: LoadOptions): Promise<Splits> {
   if (!dir) throw new Error(`${spec}: the folder is missing; expected images:DIR`)
   expectFolder(dir, spec)
-  const names = foldersIn(dir)
-  const testName = ['test', 'val', 'validation'].find((name) => names.includes(name))
-  const read = (path: string, id: string) => imageFolder(path, { ...options, id })
-  if (!names.includes('train') || !testName) {
-    const { dataset, note } = await read(dir, spec)
-    const split = halves(dataset, options.seed)
-    return { ...split, notes: [...(note ? [note] : []), ...(split.notes ?? [])] }
-  }
-  const { dataset: train, note } = await read(join(dir, 'train'), `${spec} (train)`)
-  const imageSize = options.imageSize ?? sizeOfFirst(train)
-  const test = await imageFolder(join(dir, testName), { ...options, imageSize, id: `${spec} (${testName})` })
-  const notes = [note, test.note].filter((n) => n !== undefined)
-  return { train, test: test.dataset, ...(notes.length > 0 ? { notes } : {}) }
-}
-
-function sizeOfFirst(dataset: Dataset): ImageSize {
-  const [channels, height, width] = dataset.fields.image.shape
-  return { channels, height, width }
+  const read = (path: string, id: string, imageSize?: ImageSize) => imageFolder(path, { ...options, imageSize, id })
+  return pictureSplits(foldersIn(dir), spec, {
+    seed: options.seed,
+    imageSize: options.imageSize,
+    read: (name, id, imageSize) => read(name === undefined ? dir : join(dir, name), id, imageSize),
+  })
 }
 
 async function loadNpz(path: string, spec: string, options: LoadOptions): Promise<Splits> {

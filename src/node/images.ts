@@ -5,15 +5,10 @@
 import { readdirSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Dataset } from '../data/dataset.ts'
+import { findPictures, isPicture, pictureSet, toPlanes } from '../data/picture-files.ts'
+import type { ImageSize } from '../data/preprocess.ts'
 import { stopIfAborted } from '../errors.ts'
 import { fileError } from './files.ts'
-
-export interface ImageSize {
-  /** 1 (grey) or 3 (RGB). */
-  readonly channels: number
-  readonly height: number
-  readonly width: number
-}
 
 export interface ImageFolderOptions {
   readonly id: string
@@ -24,13 +19,12 @@ export interface ImageFolderOptions {
 
 /** What a data set may take in memory. */
 const maxBytes = 2 ** 32
-const extensions = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i
 
 /** Sub-folders of a folder, in alphabetical order. */
 export function foldersIn(path: string): string[] {
   // What has an image's name and is a broken link is reported when it is read.
   const isOne = (name: string): boolean =>
-    extensions.test(name) ? isFolder(join(path, name)) : infoOf(join(path, name), 'a file or a folder').isDirectory()
+    isPicture(name) ? isFolder(join(path, name)) : infoOf(join(path, name), 'a file or a folder').isDirectory()
   return listFolder(path).filter((name) => !name.startsWith('.') && isOne(name))
 }
 
@@ -53,66 +47,18 @@ function infoOf(path: string, expected: string): Stats {
   }
 }
 
-interface Found {
-  readonly files: readonly { readonly path: string; readonly label: number }[]
-  /** Folders with images, in alphabetical order; none where the images have no labels. */
-  readonly classNames: readonly string[]
-  /** What was taken and what was not, where a person may have expected something else. */
-  readonly note?: string
-}
-
-/**
- * The images of a folder: those in its sub-folders (however deep), whose names are their classes; where fewer than two
- * sub-folders have images, all that there are, without labels.
- */
-function findImages(path: string): Found {
-  const others: string[] = []
-  const own = imagesIn(path, others)
-  const folders = foldersIn(path).map((name) => ({ name, images: imagesBelow(join(path, name), others) }))
-  const classes = folders.filter(({ images }) => images.length > 0)
-  const empty = folders.filter(({ images }) => images.length === 0).map(({ name }) => name)
-  const labelled = classes.length > 1
-  const files = labelled
-    ? classes.flatMap(({ images }, label) => images.map((image) => ({ path: image, label })))
-    : [...own, ...classes.flatMap(({ images }) => images)].map((image) => ({ path: image, label: 0 }))
-  if (files.length === 0)
-    throw new Error(`${path}: there are no images; expected images, or a folder for each class with images`)
-  const skipped = [
-    ...(labelled && own.length > 0 ? [`${plural(own.length, 'image')} beside the folders`] : []),
-    ...(empty.length > 0 ? [`${plural(empty.length, 'folder')} without images (${some(empty)})`] : []),
-    ...(others.length > 0 ? [`${plural(others.length, 'other file')} (${some(others)})`] : []),
-  ]
-  const taken = labelled
-    ? `${plural(files.length, 'image')} of ${classes.length} classes, named by their folders`
-    : `${plural(files.length, 'image')} without labels, for there are no folders of classes`
-  const left = skipped.length > 0 ? `; skipped ${skipped.join(', ')}` : ''
-  return {
-    files,
-    classNames: labelled ? classes.map(({ name }) => name) : [],
-    ...(labelled && skipped.length === 0 ? {} : { note: `${taken}${left}` }),
-  }
-}
-
-function imagesIn(path: string, others: string[]): string[] {
+/** All files below a folder, as paths within it, and its own folders, each with a slash at its end. */
+function listAll(path: string, prefix = ''): string[] {
+  const folders = foldersIn(path)
   const files = listFolder(path).filter((name) => !name.startsWith('.') && !isFolder(join(path, name)))
-  for (const name of files) if (!extensions.test(name)) others.push(name)
-  return files.filter((name) => extensions.test(name)).map((name) => join(path, name))
-}
-
-function imagesBelow(path: string, others: string[]): string[] {
-  return [...imagesIn(path, others), ...foldersIn(path).flatMap((name) => imagesBelow(join(path, name), others))]
+  return [
+    ...files.map((name) => prefix + name),
+    ...folders.flatMap((name) => [`${prefix}${name}/`, ...listAll(join(path, name), `${prefix}${name}/`)]),
+  ]
 }
 
 function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
-}
-
-function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`
-}
-
-function some(names: readonly string[]): string {
-  return names.length > 3 ? `${names.slice(0, 3).join(', ')}, …` : names.join(', ')
 }
 
 /** How many files that cannot be read are named at once. */
@@ -128,9 +74,9 @@ export async function imageFolder(
   options: ImageFolderOptions,
 ): Promise<{ readonly dataset: Dataset; readonly note?: string }> {
   const { id, progress, signal } = options
-  const { files, classNames, note } = findImages(path)
+  const { files, classNames, note } = findPictures(listAll(path), path)
   const sharp = await loadSharp()
-  const size = options.imageSize ?? (await sizeOfImage(sharp, files[0].path))
+  const size = options.imageSize ?? (await sizeOfImage(sharp, join(path, files[0].path)))
   const { channels, height, width } = size
   const area = height * width
   if (files.length * channels * area > maxBytes) {
@@ -140,25 +86,17 @@ export async function imageFolder(
   const unreadable: Error[] = []
   for (let i = 0; i < files.length && unreadable.length < mostUnreadable; i++) {
     stopIfAborted(signal, 'images')
-    const pixels = await decode(sharp, files[i].path, size, options.imageSize === undefined).catch((error: Error) => {
-      unreadable.push(error)
-    })
+    const pixels = await decode(sharp, join(path, files[i].path), size, options.imageSize === undefined).catch(
+      (error: Error) => {
+        unreadable.push(error)
+      },
+    )
     if (!pixels) continue
-    for (let c = 0; c < channels; c++) {
-      const plane = (i * channels + c) * area
-      for (let p = 0; p < area; p++) data[plane + p] = pixels[p * channels + c]
-    }
+    toPlanes(pixels, data.subarray(i * channels * area, (i + 1) * channels * area), channels)
     progress?.((i + 1) / files.length, 'reading images')
   }
   if (unreadable.length > 0) throw new Error(unreadable.map((e) => e.message).join('; '), { cause: unreadable[0] })
-  const labels = { labels: Int32Array.from(files, (f) => f.label), classes: classNames.length, classNames }
-  const dataset: Dataset = {
-    id,
-    length: files.length,
-    fields: { image: { shape: [channels, height, width], data, kind: 'image' } },
-    ...(classNames.length > 0 ? labels : {}),
-  }
-  return { dataset, ...(note === undefined ? {} : { note: `${id}: ${note}` }) }
+  return pictureSet({ files, classNames, note }, data, { id, size })
 }
 
 type Sharp = typeof import('sharp').default

@@ -1,19 +1,14 @@
 /** The report as one HTML file that needs nothing else: no script, no network. */
 
-import { factor } from '../numbers.ts'
 import type { Recipe } from '../recipe.ts'
-import { isSameModel, type SpeedUp, speedVerdict } from '../speed-up.ts'
-import { accuracyInWords } from '../task/task.ts'
 import { type Cell, escapeHtml, facts, renderPage, section, type Tone, table, tile } from './_page.ts'
-import { bytes, count, decibels, percent, points, sizeDifference } from './format.ts'
+import { bytes, count, percent } from './format.ts'
 import type { LayerRow, Report, Untouched } from './report.ts'
-import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines, toneOf } from './rows.ts'
+import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines } from './rows.ts'
+import { tilesOf } from './tiles.ts'
 import { dateInWords, searched } from './words.ts'
 
 export function renderHtml(report: Report): string {
-  const tiles = { size: sizeTile(report), quality: qualityTile(report), speed: speedTile(report.speedUp) }
-  const order =
-    report.goal === 'speed' ? (['speed', 'quality', 'size'] as const) : (['size', 'quality', 'speed'] as const)
   const body = [
     section('Before and after', comparison(report)),
     ...(report.judged?.findings.length ? [section('What was kept', judgement(report))] : []),
@@ -26,60 +21,9 @@ export function renderHtml(report: Report): string {
   return renderPage({
     ...report,
     made: dateInWords(report.made),
-    tiles: order.flatMap((name) => tiles[name] ?? []),
+    tiles: tilesOf(report).map(({ value, what, more, tone }) => tile(value, what, more, tone)),
     body: body.join('\n'),
   })
-}
-
-function sizeTile({ before, after }: Report): string {
-  const [amount, what] = sizeDifference(before.bytes, after.packed)
-  return tile(
-    amount,
-    `${what} to download`,
-    `${bytes(before.bytes)} to ${bytes(after.packed)} bytes`,
-    toneOf(before.bytes - after.packed),
-  )
-}
-
-/** The accuracy where there is one, else the worst of what was judged. */
-function qualityTile(report: Report): string | undefined {
-  const { before, after, judged, agreement, testSet, goal } = report
-  const [worst] = judgedRows(report)
-  const held: Tone = !goal || !worst ? 'plain' : worst.broken ? 'bad' : 'good'
-  const allowed = goal && worst?.limit ? `; limit: ${worst.limit}` : ''
-  const isPoints = worst?.value.endsWith('points')
-  // Where another output broke its limit, that is what matters.
-  if (before.top1 !== undefined && after.top1 !== undefined && (isPoints || !worst?.broken)) {
-    const what = accuracyInWords(judged?.findings.find((f) => f.unit === 'points of accuracy')?.kind)
-    const on = testSet ? `, on ${count(testSet.samples)} test samples` : ''
-    const limit = isPoints ? allowed : ''
-    const change = `${percent(before.top1)} before, ${points(before.top1, after.top1)}`
-    return tile(percent(after.top1), what, `${change}${limit}${on}`, held)
-  }
-  if (worst) {
-    const interval = worst.interval ? ` (95 %: ${worst.interval})` : ''
-    return tile(worst.value, worst.what, `output ${worst.output}${interval}${allowed}, on ${judged?.on}`, held)
-  }
-  if (!agreement) return undefined
-  return agreement.top1 === undefined
-    ? tile(decibels(agreement.snrDb), 'signal to noise', `against the original, on ${agreement.on}`)
-    : tile(percent(agreement.top1), 'same top class', `as the original, on ${agreement.on}`)
-}
-
-function speedTile(speedUp: SpeedUp | undefined): string | undefined {
-  if (!speedUp) return undefined
-  const verdict = speedVerdict(speedUp)
-  const { median, low, high } = speedUp
-  if (isSameModel(speedUp)) return tile('the same', 'speed', 'the model is the same file')
-  if (verdict === 'could not tell')
-    return tile('could not tell', 'whether it is faster', `${factor(low)} to ${factor(high)} x the speed (99 %)`)
-  const range = verdict === 'faster' ? [low, high] : [1 / high, 1 / low]
-  return tile(
-    `${factor(verdict === 'faster' ? median : 1 / median)} x`,
-    verdict,
-    `${range.map(factor).join(' to ')} x (99 %), measured in turn`,
-    verdict === 'faster' ? 'good' : 'bad',
-  )
 }
 
 function comparison(report: Report): string {

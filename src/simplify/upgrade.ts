@@ -34,6 +34,11 @@ import { mapGraphs } from './fold.ts'
 /** What `upgradeOpset` can reach. */
 export const upgradeTargets = { oldest: 8, newest: 20 } as const
 
+/** The model, in the oldest operator set that can be worked with where it has an older one: ONNX Runtime and the methods know none. */
+export function raisedIfTooOld(model: Model): Model {
+  return isTooOld(opsetOf(model)) ? upgradeOpset(model, upgradeTargets.oldest) : model
+}
+
 /** The model in operator set `target`, with the same outputs. It is returned as it is where it has that or a newer one. */
 export function upgradeOpset(model: Model, target: number): Model {
   if (!Number.isInteger(target) || target < upgradeTargets.oldest || target > upgradeTargets.newest) {

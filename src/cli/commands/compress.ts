@@ -1,6 +1,5 @@
 /** `coppice compress`: the main job. */
 import { basename } from 'node:path'
-import { compress } from '../../compress/compress.ts'
 import { compressTable } from '../../compress/options.ts'
 import type { CompressOptions } from '../../compress/settings.ts'
 import { inputShapesOf } from '../../graph/input-shapes.ts'
@@ -9,13 +8,12 @@ import { compressors } from '../../node/compress.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { withPool } from '../../node/pool.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
-import { Outlook } from '../../progress.ts'
+import { compressWithReport } from '../../report/compress-with-report.ts'
 import { renderHtml } from '../../report/html.ts'
 import type { Report } from '../../report/report.ts'
-import { msToReport, type ReportOptions, reportOf } from '../../report/report-of.ts'
+import type { ReportOptions } from '../../report/report-of.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession } from '../../runtime/session.ts'
-import { compressCosts, msToCompress } from '../../search/costs.ts'
 import { parseMaxLoss } from '../../task/max-loss.ts'
 import {
   compareSizesOption,
@@ -78,7 +76,6 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
     writtenInputs: inputShapesOf(asFiled),
     signal,
   }
-  const withWorkers: ReportOptions['withWorkers'] = (use) => withPool({ bytes: fileBytes }, use)
   const reportOptions: ReportOptions = {
     names: [basename(path), basename(flags.output)],
     fileBytes,
@@ -89,18 +86,13 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
     notes: raisedFrom ? [`operator set ${raisedFrom} was raised to ${opsetOf(model)}`] : [],
     environment: environment(),
     signal,
+    withWorkers: (use) => withPool({ bytes: fileBytes }, use),
   }
-  const outlook = new Outlook(
-    [
-      { kind: 'compressing', cost: msToCompress(compressCosts(model, data)) },
-      { kind: 'reporting', cost: msToReport(model, reportOptions, goal) },
-    ],
-    (done, what) => io.progress(done, what),
-  )
-  const progress = outlook.begin('compressing', 'tidying')
-  const result = await withWorkers((workers) => compress(model, { ...compressOptions, progress, workers }))
-  const reporting = outlook.begin('reporting', 'measuring packed bytes per layer')
-  const made = await reportOf(result, { ...reportOptions, progress: reporting, withWorkers })
+  const { report: made, ...result } = await compressWithReport(model, {
+    compress: compressOptions,
+    report: reportOptions,
+    progress: (done, what) => io.progress(done, what),
+  })
   const report = withoutFolders(made, data?.spec.data)
   const files = await writeResults(names, { ...result, report })
   // That the limit is broken is the first line, and the first warning of the page.

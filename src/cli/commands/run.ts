@@ -1,10 +1,10 @@
 /** `coppice run`: applies a recipe to a model; the same recipe, model and data give the same bytes. */
 
-import { dataHandle } from '../../data/handle.ts'
-import { randomData, randomSpec } from '../../evaluate/random-data.ts'
+import { runRecipe } from '../../compress/run-recipe.ts'
+import { randomSpec } from '../../evaluate/random-data.ts'
 import { readFileBytes, writeFileAtomic } from '../../node/files.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
-import { parseRecipe, runSteps } from '../../recipe.ts'
+import { parseRecipe } from '../../recipe.ts'
 import { defineCommand, type Invocation, outputOption, threadsOption } from '../command.ts'
 import { bindSpec } from '../data-options.ts'
 import { openAny } from '../inputs.ts'
@@ -25,10 +25,10 @@ const options = {
 export const runCommand = defineCommand({
   arguments: '<recipe> <model>',
   options,
-  run: ([recipe, model], given, invocation) => runRecipe({ recipe, model }, given, invocation),
+  run: ([recipe, model], given, invocation) => applyRecipe({ recipe, model }, given, invocation),
 })
 
-async function runRecipe(
+async function applyRecipe(
   { recipe: recipePath, model: path }: { readonly recipe: string; readonly model: string },
   flags: OptionsOf<typeof options>,
   { io, signal }: Invocation,
@@ -36,23 +36,17 @@ async function runRecipe(
   const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
   const { model, onnx } = openAny(path, { outputs: plannedOutputs(path, flags), inputs: [recipePath] })
   const { calibration, seed } = recipe
-  const random =
-    calibration?.data === randomSpec && !flags.data ? await randomData(model, seed, calibration) : undefined
+  const isRandom = calibration?.data === randomSpec && !flags.data
   const bound =
-    calibration &&
-    !random &&
-    (await bindSpec(model, { ...calibration, data: flags.data ?? calibration.data }, { seed, io, signal }))
+    calibration && !isRandom
+      ? await bindSpec(model, { ...calibration, data: flags.data ?? calibration.data }, { seed, io, signal })
+      : undefined
   const warnings: string[] = []
-  const result = await runSteps(model, recipe.steps, {
-    seed,
+  const result = await runRecipe(model, recipe, {
+    data: bound,
     signal,
     progress: io.progress,
     warn: (message) => warnings.push(message),
-    ...(recipe.task ? { task: recipe.task } : {}),
-    ...(random ? { data: random.data } : {}),
-    ...(bound
-      ? { data: dataHandle({ train: bound.splits.train, batcher: bound.batcher }, { seed, usual: calibration }) }
-      : {}),
   })
   // A recipe without steps stands for the original file, as it is.
   const isAsItIs = recipe.steps.length === 0 && flags.for === undefined

@@ -1,0 +1,36 @@
+/** A whole recipe on a model: its steps, with the data, the seed and the meaning of outputs that it names. */
+import { type BoundData, dataHandle } from '../data/handle.ts'
+import { randomData, randomSpec } from '../evaluate/random-data.ts'
+import type { Context } from '../method.ts'
+import type { Model } from '../model.ts'
+import { type Recipe, runSteps } from '../recipe.ts'
+
+export interface RecipeContext extends Pick<Context, 'progress' | 'warn' | 'signal' | 'workers'> {
+  /** Where the recipe names data: that, bound to the model. */
+  readonly data?: BoundData
+}
+
+/**
+ * The same recipe, model and data give the same bytes. Random inputs are drawn where the recipe names them and no data is
+ * given. Throws one sentence where a step, or the data that it needs, is missing.
+ */
+export async function runRecipe(
+  model: Model,
+  recipe: Recipe,
+  { data, ...context }: RecipeContext = {},
+): Promise<Model> {
+  const { calibration, seed, task, steps } = recipe
+  if (calibration && !data && calibration.data !== randomSpec)
+    throw new Error(`recipe: it was made with the data ${calibration.data}, and none is given; expected data`)
+  const random = calibration && !data ? await randomData(model, seed, calibration) : undefined
+  const bound = calibration && data
+  return runSteps(model, steps, {
+    ...context,
+    seed,
+    ...(task ? { task } : {}),
+    ...(random ? { data: random.data } : {}),
+    ...(bound
+      ? { data: dataHandle({ train: bound.splits.train, batcher: bound.batcher }, { seed, usual: calibration }) }
+      : {}),
+  })
+}
