@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, normalize } from 'node:path'
-import { chromium, type Page } from 'playwright-core'
+import { type Browser, chromium, type Page } from 'playwright-core'
 
 const browser = process.env.COPPICE_CHROMIUM ?? '/usr/bin/chromium'
 /** Empty where there is a Chromium; else what to say of a test that is skipped. */
@@ -23,6 +23,10 @@ const types: Record<string, string> = {
   mjs: 'text/javascript',
   wasm: 'application/wasm',
   cop: 'application/octet-stream',
+}
+
+export function launch(): Promise<Browser> {
+  return chromium.launch({ executablePath: browser, args: flags })
 }
 
 export interface Site {
@@ -50,7 +54,7 @@ export async function withPage<T>({ folders, files, head = '' }: Site, work: (pa
     response.end(body ?? `<!doctype html><title>coppice</title>${head}`)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const instance = await chromium.launch({ executablePath: browser, args: flags })
+  const instance = await launch()
   try {
     const page = await instance.newPage()
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)

@@ -1,5 +1,5 @@
 /** What a method or a recipe made of the model. */
-import { count, sizeDifference } from '../numbers.ts'
+import { count, sizeDifference, withoutFlags } from '../numbers.ts'
 import type { Made, MethodOutcome } from '../work/messages.ts'
 import { Download, Scroll } from './parts.tsx'
 
@@ -19,7 +19,7 @@ export function ChangeResult({
     <section class="card" aria-labelledby="changed">
       <h2 id="changed">The result</h2>
       <Scroll label="Before and after">
-        <table>
+        <table class="sides">
           <caption class="hidden">Sizes before and after</caption>
           <thead>
             <tr>
@@ -52,7 +52,7 @@ export function ChangeResult({
           <h3>Worth knowing</h3>
           <ul>
             {warnings.map((warning) => (
-              <li key={warning}>{warning}</li>
+              <li key={warning}>{withoutFlags(warning)}</li>
             ))}
           </ul>
         </div>

@@ -1,6 +1,7 @@
 /** Compressing: small or fast, one slider for the loss, and the result. */
 import { compressTable } from 'coppice'
 import { useState } from 'preact/hooks'
+import { withoutFlags } from '../numbers.ts'
 import { busy, compress, compressed, data, said } from '../state.ts'
 import { DataPart } from './data.tsx'
 import { OptionForm, readTexts, type Texts } from './options.tsx'
@@ -84,7 +85,7 @@ export function CompressView() {
         {busy.value && said.value.length > 0 && (
           <ul class="soft notes">
             {said.value.map((sentence) => (
-              <li key={sentence}>{sentence}</li>
+              <li key={sentence}>{withoutFlags(sentence)}</li>
             ))}
           </ul>
         )}

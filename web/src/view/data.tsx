@@ -3,7 +3,7 @@ import { shapeOption } from 'coppice'
 import { preprocessTable, readTable } from 'coppice/data'
 import { useState } from 'preact/hooks'
 import { chooseFiles, chooseFolder } from '../files.ts'
-import { count } from '../numbers.ts'
+import { count, withoutFlags } from '../numbers.ts'
 import { busy, data, dropData, fail, openData, reading, unread } from '../state.ts'
 import type { Chosen } from '../work/messages.ts'
 import { OptionForm, readTexts, type Texts } from './options.tsx'
@@ -66,7 +66,7 @@ export function DataPart({ needed }: { needed?: string }) {
       {found && found.notes.length > 0 && (
         <ul class="soft notes">
           {found.notes.map((note) => (
-            <li key={note}>{note}</li>
+            <li key={note}>{withoutFlags(note)}</li>
           ))}
         </ul>
       )}

@@ -129,7 +129,7 @@ function Field({
 /** The default, as a person would write it. */
 function shown(def: OptionDef): string {
   const { default: value } = def
-  if (value === undefined) return def.value ?? ''
+  if (value === undefined) return ''
   if (Array.isArray(value)) return value.join(',')
   return typeof value === 'object' ? '' : String(value)
 }

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { droppedFiles, save } from '../files.ts'
-import { duration, size } from '../numbers.ts'
+import { duration, size, withoutFlags } from '../numbers.ts'
 import { busy, cancel, fail, failure, job, type Place } from '../state.ts'
 import type { Chosen, Made } from '../work/messages.ts'
 
@@ -61,7 +61,7 @@ export function Failure({ place }: { place: Place }) {
   const found = failure.value
   return (
     <div role="alert" data-place={place}>
-      {found?.place === place && <p class="failure">{found.sentence}</p>}
+      {found?.place === place && <p class="failure">{withoutFlags(found.sentence)}</p>}
     </div>
   )
 }

@@ -1,7 +1,7 @@
 /** What compressing gave: the figures, the files, the pictures of before and after, the report. */
 import { useEffect, useRef } from 'preact/hooks'
 import { textFile } from '../files.ts'
-import { percent } from '../numbers.ts'
+import { percent, withoutFlags } from '../numbers.ts'
 import { compared, compressed } from '../state.ts'
 import type { Answer, Compared, CompressOutcome } from '../work/messages.ts'
 import { Download, Scroll } from './parts.tsx'
@@ -39,14 +39,14 @@ export function CompressResult() {
             <h3>Worth knowing</h3>
             <ul>
               {warnings.map((warning) => (
-                <li key={warning}>{warning}</li>
+                <li key={warning}>{withoutFlags(warning)}</li>
               ))}
             </ul>
           </div>
         )}
         <h3>Before and after</h3>
         <Scroll label="Before and after">
-          <table>
+          <table class="sides">
             <caption class="hidden">Sizes, accuracy and time before and after</caption>
             <thead>
               <tr>
