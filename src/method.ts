@@ -4,6 +4,7 @@ import type { Model } from './model.ts'
 import { checkOptions, type OptionsOf, type OptionTable } from './options.ts'
 import type { Task } from './task/task.ts'
 import type { CheckpointStore } from './train/checkpoint.ts'
+import type { Progress } from './train/train-options.ts'
 import type { Workers } from './workers.ts'
 
 /** One batch of inputs by name, as ONNX Runtime takes them. */
@@ -45,6 +46,8 @@ export interface Context {
   readonly seed?: number
   /** Told how far a long step is, as a share of 1: an estimate, which may fall. */
   readonly progress?: (done: number, what: string) => void
+  /** Told each step of methods that train, which wait for a promise that it returns. */
+  readonly training?: (progress: Progress) => unknown
   /** Told what a person should know about the result. */
   readonly warn?: (message: string) => void
   readonly signal?: AbortSignal

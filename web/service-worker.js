@@ -2,10 +2,8 @@
  * Keeps the whole page on this computer after the first visit, so that it works offline, and answers with the headers that
  * let it use threads where the host sends none. The build writes the list of files into it.
  */
-const name = 'coppice-/* build */'
-const files = [
-  /* files */
-]
+const name = `coppice-${__BUILD__}`
+const files = __FILES__
 
 self.addEventListener('install', (event) => {
   event.waitUntil(

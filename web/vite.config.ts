@@ -58,8 +58,8 @@ function offline(): Plugin {
       const hash = createHash('sha256')
       for (const part of Object.values(bundle)) hash.update('source' in part ? part.source : part.code)
       const source = readFileSync(join(import.meta.dirname, 'service-worker.js'), 'utf8')
-        .replace('[/* files */]', JSON.stringify(files))
-        .replace('/* build */', hash.digest('hex').slice(0, 12))
+        .replace('__FILES__', JSON.stringify(files))
+        .replace('__BUILD__', JSON.stringify(hash.digest('hex').slice(0, 12)))
       this.emitFile({ type: 'asset', fileName: 'service-worker.js', source })
     },
   }

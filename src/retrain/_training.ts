@@ -35,8 +35,11 @@ export async function trainingOf(subject: string, learning: Learning, context: C
       seed,
       signal,
       warn,
-      onProgress: ({ step, steps, epoch, epochs, loss }) =>
-        progress?.(step / steps, `epoch ${epoch + 1}/${epochs}: loss ${loss.toFixed(4)}`),
+      onProgress: (at) => {
+        const { step, steps, epoch, epochs, loss } = at
+        progress?.(step / steps, `epoch ${epoch + 1}/${epochs}: loss ${loss.toFixed(4)}`)
+        return context.training?.(at)
+      },
     },
   }
 }

@@ -61,7 +61,7 @@ export async function loop(setup: Omit<Run, keyof Phase>, open: OpenPhase): Prom
         const { loss, correct } = await runStep(run, at, indices)
         at++
         saved = { ...saved, lossSum: saved.lossSum + loss, correct: saved.correct + correct }
-        if (at % stepsPerEpoch !== 0) options.onProgress?.(progressOf(run, { at, saved, clock }))
+        if (at % stepsPerEpoch !== 0) await options.onProgress?.(progressOf(run, { at, saved, clock }))
         if (at % everySteps === 0 && at % stepsPerEpoch !== 0) await save(run, at, saved)
       }
       saved = await finishEpoch(run, { at, saved, clock })
@@ -151,7 +151,7 @@ async function finishEpoch(run: Run, moment: Moment): Promise<Saved> {
   }
   const better = validation !== undefined && validation.loss < (saved.best?.loss ?? Number.POSITIVE_INFINITY)
   if (better && options.patience !== undefined) state.keepBest()
-  options.onProgress?.({ ...progress, finished: record })
+  await options.onProgress?.({ ...progress, finished: record })
   return {
     history: [...saved.history, record],
     lossSum: 0,

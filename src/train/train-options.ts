@@ -56,7 +56,8 @@ export interface TrainOptions {
   /** Default: the runtime's own choice. */
   readonly threads?: number
   readonly signal?: AbortSignal
-  readonly onProgress?: (progress: Progress) => void
+  /** Training waits for a promise that it returns. */
+  readonly onProgress?: (progress: Progress) => unknown
   /** Told what a person should know before the first step. */
   readonly warn?: (message: string) => void
 }

@@ -12,6 +12,7 @@ import type {
   MethodOutcome,
   ModelSummary,
   Task,
+  TrainPoint,
   Words,
 } from './work/messages.ts'
 
@@ -38,6 +39,9 @@ export const compared = signal<readonly Compared[]>([])
 export const methodList = signal<readonly MethodInfo[]>([])
 export const changed = signal<MethodOutcome | undefined>()
 export const scanned = signal<string | undefined>()
+/** Of training that goes on, or was the last. */
+export const curve = signal<readonly TrainPoint[]>([])
+export const paused = signal(false)
 
 export const busy = computed(() => job.value !== undefined)
 export const seed = 0
@@ -94,6 +98,7 @@ export async function openModel(chosen: Chosen): Promise<void> {
 function forget(): void {
   for (const result of [packed, compressed, changed, scanned]) result.value = undefined
   compared.value = []
+  curve.value = []
 }
 
 export function closeModel(): void {
@@ -174,11 +179,26 @@ export async function loadMethods(): Promise<void> {
   methodList.value = await inWorker((api) => api.methods())
 }
 
+/** Who waits for training to go on. */
+const resumed: (() => void)[] = []
+
+/** Pauses training after its present step, or lets it go on. */
+export function pause(wanted: boolean): void {
+  paused.value = wanted
+  if (!wanted) for (const goOn of resumed.splice(0)) goOn()
+}
+
 export async function applyMethod(id: string, options: Words): Promise<void> {
   const of = task()
+  curve.value = []
+  const watch = callback(async (point: TrainPoint) => {
+    curve.value = [...curve.value, point]
+    while (paused.value) await new Promise<void>((resolve) => resumed.push(resolve))
+  })
   const outcome = await work('method', `Applying ${id}`, (tell) =>
-    inWorker((api) => api.apply(of, id, options, tell as never)),
+    inWorker((api) => api.apply(of, id, options, tell as never, watch as never)),
   )
+  paused.value = false
   if (outcome) changed.value = outcome
 }
 

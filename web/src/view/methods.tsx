@@ -1,8 +1,9 @@
 /** Any method alone, by the form that its option table makes. */
 import { useEffect, useState } from 'preact/hooks'
 import { textFile } from '../files.ts'
-import { applyMethod, busy, changed, fail, loadMethods, methodList, seed } from '../state.ts'
+import { applyMethod, busy, changed, curve, fail, loadMethods, methodList, seed } from '../state.ts'
 import { ChangeResult } from './change.tsx'
+import { Curves } from './curves.tsx'
 import { DataPart } from './data.tsx'
 import { OptionForm, readTexts, type Texts } from './options.tsx'
 import { Failure, JobView } from './parts.tsx'
@@ -30,6 +31,7 @@ export function MethodsView() {
               setId(e.currentTarget.value)
               setTexts({})
               changed.value = undefined
+              curve.value = []
             }}
           >
             <option value="">choose one of {methodList.value.length}</option>
@@ -58,6 +60,7 @@ export function MethodsView() {
           </>
         )}
         <JobView />
+        <Curves />
         <Failure place="method" />
       </section>
       {changed.value && (

@@ -104,6 +104,18 @@ export interface Answer {
   readonly numbers?: readonly number[]
 }
 
+/** Training at a step. */
+export interface TrainPoint {
+  readonly step: number
+  readonly steps: number
+  /** Means over the epoch so far. */
+  readonly loss: number
+  readonly accuracy?: number
+}
+
+/** Told how training goes; training waits for what it returns, which is how it is paused. */
+export type Watch = (point: TrainPoint) => void | Promise<void>
+
 /** Told how far work is; a share of the time, and what is done. */
 export type Tell = (done: number, what: string) => void
 /** Told a sentence that a person should know at once. */

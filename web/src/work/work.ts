@@ -38,6 +38,8 @@ import type {
   Sizes,
   Task,
   Tell,
+  TrainPoint,
+  Watch,
   Words,
 } from './messages.ts'
 import { openModel, openToWork, stemOf, summaryOf } from './models.ts'
@@ -52,6 +54,17 @@ function seldom(tell: Tell): Tell {
     if (now - last < tellEveryMs && done > 0 && done < 1) return
     last = now
     tell(done, what)
+  }
+}
+
+/** Told each step of training; asks the page, and waits for it, a few times a second. */
+function watching(watch: Watch): (progress: TrainPoint) => unknown {
+  let last = Number.NEGATIVE_INFINITY
+  return ({ step, steps, loss, accuracy }) => {
+    const now = performance.now()
+    if (now - last < tellEveryMs && step < steps) return undefined
+    last = now
+    return watch({ step, steps, loss, ...(accuracy === undefined ? {} : { accuracy }) })
   }
 }
 
@@ -155,7 +168,7 @@ const api = {
   },
 
   /** One method alone. */
-  async apply(task: Task, id: string, options: Words, tell: Tell): Promise<MethodOutcome> {
+  async apply(task: Task, id: string, options: Words, tell: Tell, watch: Watch): Promise<MethodOutcome> {
     const method = methods.get(id)
     if (!method) throw new Error(`method: there is none named "${id}"`)
     const { reading = {}, seed } = task
@@ -169,6 +182,7 @@ const api = {
       const made = await runSteps(densified(model), [[id, options]], {
         ...context,
         seed,
+        training: watching(watch),
         ...(data
           ? { data: dataHandle({ train: data.splits.train, batcher: data.batcher }, { seed, usual: usualTake }) }
           : {}),
