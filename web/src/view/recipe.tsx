@@ -29,10 +29,7 @@ export function RecipeView() {
     <>
       <section class="card">
         <h2>A recipe</h2>
-        <p>
-          The steps that made a model, with every option and the seed. The same recipe, model and data give the same
-          bytes, here and on the command line.
-        </p>
+        <p>The steps that made a model, with every option and the seed.</p>
         <DropZone place="recipe" label="Drop a recipe here" onFiles={open}>
           <p>Drop a .recipe.json here</p>
           <div class="actions">
