@@ -118,7 +118,7 @@ const nonzero = (model: Model): number =>
 
 const result: Result = {
   model: basename(flag('model')),
-  command: `npm run experiment -- learn-sparsity --model ${basename(flag('model'))} --by ${by} --unit ${unit} --strength ${settings.strength} --epochs ${settings.epochs} --rate ${settings.rate} --batch ${settings.batch} --tune ${tune}`,
+  command: `npm run experiment -- learn-sparsity --model ${basename(flag('model'))} --data ${flag('data').replace(/:.*/, ':DIR')} --by ${by} --unit ${unit} --strength ${settings.strength} --epochs ${settings.epochs} --rate ${settings.rate} --batch ${settings.batch} --tune ${tune}`,
   needed: unitsOf(learnt),
   stored: unitsOf(tuned),
   parameters: nonzero(tuned),
