@@ -35,7 +35,7 @@ export function ChangeResult({
                 <th scope="row">{what}</th>
                 <td>{from === null ? 'not known' : count(from)}</td>
                 <td>{to === null ? 'not known' : count(to)}</td>
-                <td>{from === null || to === null ? '' : sizeDifference(from, to).join(' ')}</td>
+                <td>{from === null || to === null || from === to ? '' : sizeDifference(from, to).join(' ')}</td>
               </tr>
             ))}
             <tr>

@@ -80,5 +80,6 @@ function optionsOf(place: HTMLElement): UPlot.Options {
       { label: 'accuracy', stroke: colour('--warn'), width: 2, scale: '%', dash: [6, 3] },
     ],
     cursor: { show: false },
+    legend: { live: false },
   }
 }

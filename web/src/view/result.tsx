@@ -85,7 +85,10 @@ export function ReportFrame({ html }: { html: string }) {
   const frame = useRef<HTMLIFrameElement>(null)
   const fit = () => {
     const shown = frame.current?.contentDocument?.documentElement
-    if (frame.current && shown) frame.current.style.height = `${shown.scrollHeight}px`
+    if (!frame.current || !shown) return
+    // A document is at least as high as its frame.
+    frame.current.style.height = '0'
+    frame.current.style.height = `${shown.scrollHeight}px`
   }
   useEffect(() => {
     const details = frame.current?.closest('details')
