@@ -34,6 +34,8 @@ interface Record {
   readonly beside?: { readonly who: string; readonly bytes: number; readonly errorPercent: number }
   /** The same, of records that are about how few weights are left. */
   readonly fewer?: { readonly who: string; readonly factor: number }
+  /** How it was chosen, and whatever else a reader should know of the figure. */
+  readonly note?: string
 }
 
 useThreads(1)
