@@ -122,10 +122,11 @@ export class Pace {
     this.start = now()
   }
 
-  /** `done` may begin above 0, where work goes on; at 0, or below where it began, another step begins. */
+  /** `done` may begin above 0, where work goes on; at 0, below where it began, or after a step that was over, another begins. */
   reach(done: number): Reached {
     const elapsedMs = this.now() - this.start
-    if (done === 0 || done < this.from.done) {
+    const another = done === 0 || done < this.from.done || (this.reached === 1 && done < 1)
+    if (another) {
       this.from = { done, at: elapsedMs }
       this.reached = 0
     }

@@ -31,6 +31,15 @@ it('reckons the time left from where a run went on, and anew when another step b
   ])
 })
 
+it('begins anew after a step that was over, wherever the next one starts', () => {
+  const { lines, at } = recorded(false)
+  at(2_000, 0)
+  at(12_000, 1)
+  at(17_000, 0.03)
+  at(22_000, 0.53)
+  expect(lines.slice(2).map((l) => l.trim())).toEqual(['3 %, 17 s: training', '53 %, 22 s, about 5 s left: training'])
+})
+
 it('tells milestones as text, and with --json as lines of their own', () => {
   const people = recorded(false)
   people.io.milestone('epoch 1: good', { event: 'epoch' })

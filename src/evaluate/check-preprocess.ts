@@ -3,8 +3,8 @@
  * samples. One that is clearly better than the given one is reported; nothing is changed.
  *
  * With labels or targets, a way is chosen on some samples, the best of them on more, and then compared with the given one
- * on others, sample by sample (a sign test: McNemar 1947). Without them, a way is suspect under which the outputs hardly
- * depend on the image.
+ * on others, sample by sample (a sign test: McNemar 1947). It must know more than one class for all images. Without answers,
+ * a way is suspect under which the outputs hardly depend on the image.
  */
 import { subset } from '../data/batches.ts'
 import type { Dataset, Preprocess } from '../data/dataset.ts'
@@ -101,6 +101,8 @@ export async function checkPreprocess(
       const best = bestOf(await each([leader.way, ...next.map(({ way }) => way), ...variants], more)).way
       if (best === given) return undefined
       const [before, after] = await each([given, best], others)
+      const compared = subset(dataset, others)
+      if (after.reading.unit === 'right' && !knows(after.reading.whole, compared)) return undefined
       return verdict(before.reading, after.reading, best.preprocess)
     },
   )
@@ -182,6 +184,15 @@ function negatedErrors(out: BatchOutput, { labels, rows }: Answers): number[] {
       error += (out.data[out.at(s, j)] - (rows ? rows.data[s * width + j] : (labels?.[s] ?? 0))) ** 2
     return Number.isNaN(error) ? Number.NEGATIVE_INFINITY : -error / width
   })
+}
+
+/** Whether a share of right answers is clearly above that of the commonest class for all samples. */
+function knows(right: number, { labels }: Dataset): boolean {
+  if (!labels) return true
+  const counts = new Map<number, number>()
+  for (const label of labels) counts.set(label, (counts.get(label) ?? 0) + 1)
+  const constant = Math.max(...counts.values()) / labels.length
+  return right >= constant + 0.1 * (1 - constant)
 }
 
 /** The best way first, then the others as good as they did. */

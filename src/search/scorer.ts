@@ -167,7 +167,7 @@ function labelledWell(own: readonly OutputJudgement[], classes: number, id: stri
   if (labelled.length > 0 && well.length === 0) {
     const best = Math.max(...labelled.map((j) => j.right?.before ?? 0))
     throw new Error(
-      `model: ${(100 * best).toFixed(1)} % accuracy on ${id}, chance is ${(100 * chance).toFixed(1)} %; expected a trained model, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,
+      `model: ${(100 * best).toFixed(1)} % accuracy on ${id}, chance is ${(100 * chance).toFixed(1)} %; expected a trained model, its own data, classes numbered as in its training, and its preprocessing (--input-range, --mean, --std, --layout)`,
     )
   }
   return well
