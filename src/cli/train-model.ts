@@ -15,6 +15,7 @@ import { parseTask, type Task } from '../task/task.ts'
 import { engineOf, halvesOf, trainOptionsOf } from '../train/learning.ts'
 import { objectiveOf } from '../train/objective.ts'
 import type { Regime } from '../train/regime.ts'
+import { shareOver } from '../train/stages.ts'
 import { train } from '../train/train.ts'
 import type { Progress, TrainOptions } from '../train/train-options.ts'
 import { scoreOf, validate } from '../train/validate.ts'
@@ -147,7 +148,7 @@ function describe({ epochs, test, history }: TrainReport, files: readonly (strin
 export function tell(p: Progress, io: Io): void {
   const accuracy = p.accuracy === undefined ? '' : `, accuracy ${percent(p.accuracy)}`
   const what = `epoch ${p.epoch + 1}/${p.epochs}: loss ${p.loss.toFixed(4)}${accuracy}, ${count(Math.round(p.samplesPerSecond))} samples/s`
-  io.progress(p.step / p.steps, what)
+  io.progress(shareOver(p), what)
   const { finished } = p
   if (!finished) return
   const { validation } = finished

@@ -68,7 +68,7 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
 function settingsOf(model: Model, given: CompressOptions, warnings: string[]): Settings {
   const table = Object.fromEntries(Object.entries(given).filter(([name]) => name in compressTable))
   const checked = checkOptions('compress', compressTable, table)
-  const costs = compressCosts(model, given.data)
+  const costs = compressCosts(model, { data: given.data, goal: checked.goal })
   return {
     ...given,
     ...checked,

@@ -6,6 +6,8 @@ import { writeModel } from '../onnx/write.ts'
 import { floats } from '../tensor/dtype.ts'
 import { exampleModel, exampleTraining } from '../testing/test-method.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
+import { shareOver } from '../train/stages.ts'
+import type { Progress } from '../train/train-options.ts'
 import { validate } from '../train/validate.ts'
 import { valuesTarget, zerosTarget } from './admm-targets.ts'
 import { type AdmmStage, type AdmmStagesOptions, pruneByAdmm } from './prune-by-admm.ts'
@@ -68,6 +70,15 @@ describe('pruneByAdmm', () => {
       })
     const accuracy = async (m: Model) => (await validate(m, data, { batcher, batchSize: 64 })).accuracy as number
     expect(await accuracy(result)).toBeGreaterThan((await accuracy(exampleModel())) + 0.3)
+  })
+
+  it('tells how far all its trainings are, not each alone', async () => {
+    const told: number[] = []
+    const telling = { ...training, epochs: 1, onProgress: (p: Progress) => void told.push(shareOver(p)) }
+    await pruneByAdmm(exampleModel(), data, options({ training: telling, retraining: telling }))
+    expect(told).toEqual([...told].sort((a, b) => a - b))
+    expect(new Set(told).size).toBe(4 * (256 / 32))
+    expect(told.at(-1)).toBe(1)
   })
 
   it('all together: so many zeros in all, and shares of their own; excluded weights have none', async () => {

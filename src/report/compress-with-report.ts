@@ -21,10 +21,11 @@ export async function compressWithReport(
   { compress: options = {}, report: about = {}, progress: tell }: CompressWithReport = {},
 ): Promise<Compressed & { readonly report: Report }> {
   const { withWorkers = (use) => use(undefined) } = about
+  const { goal = 'size', data } = options
   const outlook = new Outlook(
     [
-      { kind: 'compressing', cost: msToCompress(compressCosts(model, options.data)) },
-      { kind: 'reporting', cost: msToReport(model, about, options.goal ?? 'size') },
+      { kind: 'compressing', cost: msToCompress(compressCosts(model, { data, goal })) },
+      { kind: 'reporting', cost: msToReport(model, about, goal) },
     ],
     tell,
   )

@@ -3,6 +3,7 @@ import type { Dataset } from '../data/dataset.ts'
 import { dataHandle } from '../data/handle.ts'
 import type { Context } from '../method.ts'
 import { engineOf, halvesOf, type Learning, trainOptionsOf } from '../train/learning.ts'
+import { shareOver } from '../train/stages.ts'
 import type { TrainOptions } from '../train/train-options.ts'
 
 export interface Training {
@@ -35,10 +36,11 @@ export async function trainingOf(subject: string, learning: Learning, context: C
       seed,
       signal,
       warn,
-      onProgress: (at) => {
-        const { step, steps, epoch, epochs, loss } = at
-        progress?.(step / steps, `epoch ${epoch + 1}/${epochs}: loss ${loss.toFixed(4)}`)
-        return context.training?.(at)
+      onProgress: (now) => {
+        const { epoch, epochs, stage, stages, loss } = now
+        const training = stage === undefined ? '' : `training ${stage + 1}/${stages}, `
+        progress?.(shareOver(now), `${training}epoch ${epoch + 1}/${epochs}: loss ${loss.toFixed(4)}`)
+        return context.training?.(now)
       },
     },
   }

@@ -2,6 +2,7 @@
 import type { BoundData } from '../data/handle.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Model } from '../model.ts'
+import type { Goal } from './goals.ts'
 import { holdBackCounts } from './held-back.ts'
 
 /** Of a search by trials. */
@@ -33,7 +34,10 @@ const perCall = 100
 /** Ranges that random inputs are drawn in, mostly. */
 const ranges = 3
 
-export function compressCosts(model: Model, data?: BoundData): CompressCosts {
+/** For speed, kinds of layers are timed in float and on integers: how often, about, and how long each takes. */
+const comparisonsOfSpeed = { count: 5, ms: 3_000 }
+
+export function compressCosts(model: Model, { data, goal }: { data?: BoundData; goal: Goal }): CompressCosts {
   const { layers, totals } = inspectModel(model)
   const weights = totals.params
   const macs = Math.max(totals.macs ?? 0, weights)
@@ -50,10 +54,11 @@ export function compressCosts(model: Model, data?: BoundData): CompressCosts {
   const preparing = run(calibrated) + 5e-4 * weights + run(alone * layers.length)
   const quantising = 3e-4 * weights
   const judging = 5e-5 * weights + run(validated)
+  const trials = (data ? usualTrials.decisions : usualTrials.noise) * (quantising + judging)
   return {
     tidying: 50 + 3e-4 * weights,
     running: 50 + (data ? run(2 * validated + tested) : run(ranges)),
-    searching: preparing + (data ? usualTrials.decisions : usualTrials.noise) * (quantising + judging),
+    searching: preparing + trials + (goal === 'speed' ? comparisonsOfSpeed.count * comparisonsOfSpeed.ms : 0),
     preparing,
     quantising,
     judging,

@@ -76,15 +76,20 @@ export async function openFastInt8(model: Model, options: FastOptions): Promise<
     first: async () => (await knob.at(knob.start)).model,
     async find(verdictOf) {
       const { signal, progress, margin = 0.03 } = options
+      let compared = 0
+      const timed = (before: Model, after: Model): Promise<SpeedUp> => {
+        progress?.(compared / (compared + usuallyLeft), 'measuring the speed on integers')
+        compared++
+        return compareSpeed(before, after)
+      }
       const run: Run = {
         knob,
         noise: () => layerNoise(prepared, calibrated, { ...options, settings }),
         groups: (kept) => kernelGroups(prepared.graph, kept),
         verdictAt: async (kept) => verdictOf((await knob.at(kept)).model),
-        compareSpeed,
+        compareSpeed: timed,
         margin,
         signal,
-        progress,
       }
       const kept = new Map<string, string>(knob.start.map((name) => [name, 'asked for']))
       const whole = await run.verdictAt(knob.start)
@@ -100,7 +105,7 @@ export async function openFastInt8(model: Model, options: FastOptions): Promise<
       }
       const onIntegers = (): string[] => layers.filter((name) => !kept.has(name))
       let result = await knob.at([...kept.keys()])
-      let speedUp = result.model === model ? undefined : await compareSpeed(model, result.model)
+      let speedUp = result.model === model ? undefined : await timed(model, result.model)
       if (speedUp && speedVerdict(speedUp) === 'slower' && speedUp.median < 1 - margin) {
         for (const name of onIntegers()) kept.set(name, `speed: on integers the model is ${speedInWords(speedUp)}`)
         result = await knob.at([...kept.keys()])
@@ -123,8 +128,11 @@ export async function openFastInt8(model: Model, options: FastOptions): Promise<
   }
 }
 
+/** Comparisons of speed that are still to come, about, whenever one begins: for progress alone. */
+const usuallyLeft = 3
+
 /** What one run of the search asks. */
-interface Run extends Pick<Context, 'signal' | 'progress'> {
+interface Run extends Pick<Context, 'signal'> {
   readonly knob: Knob<readonly string[]>
   noise(): ReturnType<typeof layerNoise>
   groups(kept: ReadonlySet<string>): Map<string, string[]>
@@ -172,10 +180,8 @@ async function keepForSpeed(run: Run, kept: ReadonlyMap<string, string>): Promis
   const more: [string, string][] = []
   const groups = run.groups(new Set(kept.keys()))
   // A single group is all of it: without it nothing would be left on integers.
-  const kinds = groups.size
   while (groups.size > 1) {
     stopIfAborted(run.signal, 'speed')
-    run.progress?.(1 - groups.size / kinds, 'measuring kinds of layers in float')
     const inFloat = [...kept.keys(), ...more.map(([name]) => name)]
     const { model: now } = await knob.at(inFloat)
     const faster = (speedUp: SpeedUp): boolean =>

@@ -7,7 +7,7 @@ import type { Model } from '../model.ts'
 import type { CheckpointStore } from './checkpoint.ts'
 import { decodeStages, encodeStages, type StagesState } from './stages-file.ts'
 import { train } from './train.ts'
-import type { EpochRecord, TrainOptions } from './train-options.ts'
+import type { EpochRecord, Progress, TrainOptions } from './train-options.ts'
 
 /** Checkpoints are those of the stages. */
 export type StageTraining = Omit<TrainOptions, 'checkpoint'>
@@ -34,6 +34,11 @@ export interface Stages<R> {
   readonly subject: string
 }
 
+/** The share of a training, or of all stages, that is over. */
+export function shareOver({ step, steps, stage = 0, stages = 1 }: Progress): number {
+  return (stage + step / steps) / stages
+}
+
 /** Runs them all. Throws where a checkpoint is of another run. */
 export async function trainInStages<R>(model: Model, data: Dataset, stages: Stages<R>): Promise<Model> {
   const { count, checkpoint, onStage } = stages
@@ -54,7 +59,12 @@ export async function trainInStages<R>(model: Model, data: Dataset, stages: Stag
         save: (bytes: Uint8Array) =>
           checkpoint.save(encodeStages({ fingerprint, finished, model: before, training: bytes })),
       }
-      const trained = await train(begun, data, { ...training, checkpoint: store && { store } })
+      const { onProgress } = training
+      const trained = await train(begun, data, {
+        ...training,
+        ...(onProgress ? { onProgress: (p) => onProgress({ ...p, stage: index, stages: count }) } : {}),
+        checkpoint: store && { store },
+      })
       current = trained.model
       history = trained.history
     }

@@ -80,6 +80,9 @@ export interface Progress {
   readonly accuracy?: number
   readonly samplesPerSecond: number
   readonly secondsLeft: number
+  /** Of several trainings one after another: which this is, from 0, and how many there are. */
+  readonly stage?: number
+  readonly stages?: number
   /** The epoch's record, once it is over. */
   readonly finished?: EpochRecord
 }
