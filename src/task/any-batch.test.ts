@@ -48,6 +48,48 @@ function imageNet(batch: number | string, shape: readonly number[] = [1, 72]): M
   })
 }
 
+/** A recurrent layer as PyTorch exports it for one sample: a state of zeros, and a Reshape that names the sample in the middle. */
+function recurrentNet(): Model {
+  const b = netBuilder(6)
+  const [W, R] = [b.weight('W', [1, 18, 4], 4), b.weight('R', [1, 18, 6], 6)]
+  b.initializers.set('zeros', floatTensor('zeros', [1, 1, 6], new Float32Array(6)))
+  b.initializers.set('flat', integerTensor('flat', 'int64', [3], [5, 1, 6]))
+  b.initializers.set('last', integerTensor('last', 'int64', [], [-1]))
+  const steps = b.op('GRU', [b.op('Transpose', ['x'], { perm: [1, 0, 2] }), W, R, '', '', 'zeros'], { hidden_size: 6 })
+  const rows = b.op('Reshape', [b.op('Transpose', [steps], { perm: [0, 2, 1, 3] }), 'flat'])
+  const last = b.op('Gather', [b.op('Transpose', [rows], { perm: [1, 0, 2] }), 'last'], { axis: 1 })
+  return finished(b, b.op('MatMul', [last, b.weight('dense', [6, 3], 6)]), [1, 5, 4])
+}
+
+/** Attention with two heads as PyTorch exports it for one sample: heads and samples share an axis, then rows and samples. */
+function attentionNet(): Model {
+  const b = netBuilder(7)
+  const to = (value: string, shape: readonly number[]): string => {
+    const name = `shape${b.nodes.length}`
+    b.initializers.set(name, integerTensor(name, 'int64', [shape.length], shape))
+    return b.op('Reshape', [value, name])
+  }
+  const rows = b.op('Transpose', ['x'], { perm: [1, 0, 2] })
+  const heads = (w: string): string =>
+    to(
+      b.op('Transpose', [to(b.op('MatMul', [rows, b.weight(w, [6, 6], 6)]), [5, 2, 3])], { perm: [1, 0, 2] }),
+      [1, 2, 5, 3],
+    )
+  const scores = b.op('MatMul', [heads('q'), b.op('Transpose', [heads('k')], { perm: [0, 1, 3, 2] })])
+  const mixed = b.op('MatMul', [b.op('Softmax', [scores], { axis: -1 }), heads('v')])
+  const flat = to(b.op('Transpose', [mixed], { perm: [2, 0, 1, 3] }), [5, 6])
+  const all = to(b.op('MatMul', [flat, b.weight('o', [6, 3], 6)]), [5, 1, 3])
+  return finished(b, b.op('ReduceMean', [all], { axes: [0], keepdims: 0 }), [1, 5, 6])
+}
+
+const finished = (b: ReturnType<typeof netBuilder>, y: string, shape: readonly number[]): Model =>
+  makeModel({
+    nodes: b.nodes,
+    initializers: b.initializers,
+    inputs: [valueInfo('x', 'float32', shape)],
+    outputs: [valueInfo(y, 'float32', [1, 3])],
+  })
+
 /** One operator on [1, 4], with `extra` as its second input. */
 function oneOperator(op: string, attributes: Parameters<typeof node>[3], extra?: readonly number[]): Model {
   const w = floatTensor('w', extra ?? [1], new Float32Array((extra ?? [1]).reduce((a, b) => a * b, 1)).fill(0.5))
@@ -83,8 +125,10 @@ test.each([
   ['an image', imageNet(1)],
   ['a shape that leaves one size open', imageNet(1, [1, -1])],
   ['a batch of 4', imageNet(4, [4, 72])],
+  ['a recurrent layer', recurrentNet()],
+  ['attention', attentionNet()],
 ])('%s: batches of any size give what its own calls give', async (_, m) => {
-  const data = dataOf([2, 5, 5])
+  const data = dataOf(m.graph.inputs[0].shape?.slice(1) as number[])
   const bound = bind(m, data)
   const any = await anyBatchOf(m, bound)
   if (!any) throw new Error('expected a form of any batch')

@@ -3,7 +3,7 @@
  * any number of them: training needs batches, and small models are judged several times as fast in them.
  *
  * The sizes that inputs and outputs declare are opened, and so are the constant shapes of Reshapes that begin with the
- * number of samples. No rule says which operators keep samples apart, so it is tried: a batch must give what single calls
+ * number of samples; of files for one sample, other Reshapes too (open-shapes.ts). No rule says which operators keep samples apart, so it is tried: a batch must give what single calls
  * give.
  */
 import { axisOf, batchOf, joinSamples, pickSamples, requiredInputs } from '../data/batch-axis.ts'
@@ -14,6 +14,7 @@ import type { Feeds, Value } from '../method.ts'
 import { type Model, type Tensor, type ValueInfo, withGraph } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import { floatValues, integers, integerTensor } from '../tensor/dtype.ts'
+import { openShapes } from './open-shapes.ts'
 
 export interface AnyBatch {
   /** The original or a model that is fed the same, as one that takes any number of samples per call. */
@@ -101,7 +102,8 @@ function opened(model: Model, batchSize: number): Model {
     })
   // A shape that is replaced may be listed among the inputs too.
   const inputs = graph.inputs.filter(({ name }) => !graph.initializers.has(name) || rest.initializers.has(name))
-  return withGraph({ ...model, graph: rest }, { inputs: free(inputs), outputs: free(graph.outputs) })
+  const freed = withGraph({ ...model, graph: rest }, { inputs: free(inputs), outputs: free(graph.outputs) })
+  return batchSize === 1 ? openShapes(freed, axes) : freed
 }
 
 /** A shape that begins with the number of samples, for any number of them: the rest of the elements, or the input's own. */
