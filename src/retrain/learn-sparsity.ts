@@ -11,7 +11,6 @@
  * all that makes it, as `channels` removes it. Tensors keep their sizes: `remove-dead` takes out what nothing is left of,
  * `finetune` trains the rest. Weights that are zero stay zero, and BatchNormalization keeps its statistics.
  */
-import { openChannels } from '../channels/channel-groups.ts'
 import { defineMethod } from '../method.ts'
 import type { Model } from '../model.ts'
 import { expandGrids } from '../quantize/compact.ts'
@@ -23,6 +22,7 @@ import { l0 } from '../train/regimes/l0.ts'
 import { type GateGroup, inputGates, weightGates } from '../train/regimes/remade-weights.ts'
 import { variationalDropout } from '../train/regimes/variational-dropout.ts'
 import { train } from '../train/train.ts'
+import { freeChannels } from './_free-channels.ts'
 import { trainingOf } from './_training.ts'
 
 const learning = learningOptions({ epochs: 20, rate: 0.001 })
@@ -107,13 +107,7 @@ function groupsOf(model: Model, unit: 'weight' | 'input' | 'channel'): GateGroup
 /** Groups of channels that may go, with what makes them alone. */
 function madeChannels(model: Model): GateGroup[] {
   const isStored = (tensor: string): boolean => model.graph.initializers.get(tensor)?.dtype === 'float32'
-  const groups = openChannels(model).groups.flatMap((group) => {
-    const members = group.members
-      .filter((m) => m.role === 'makes' && isStored(m.tensor))
-      .map((m) => ({ ...m, units: m.units.map((u) => (group.held.has(u) ? -1 : u)) }))
-      .filter((m) => m.units.some((u) => u >= 0))
-    return members.length > 0 ? [{ ...group, members }] : []
-  })
+  const groups = freeChannels(model, (m) => m.role === 'makes' && isStored(m.tensor))
   if (groups.length === 0)
     throw new Error('learn-sparsity: the model has no channels that can be removed; expected unit weight or input')
   return groups

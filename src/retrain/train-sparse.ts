@@ -8,9 +8,7 @@
  *
  * The network keeps its size: `channels` with score `magnitude` removes the channels that became small, and `finetune` trains the others.
  */
-import { type ChannelGroup, openChannels } from '../channels/channel-groups.ts'
 import { defineMethod } from '../method.ts'
-import type { Model } from '../model.ts'
 import { expandGrids } from '../quantize/compact.ts'
 import { learningOptions } from '../train/learning.ts'
 import type { Regime } from '../train/regime.ts'
@@ -18,6 +16,7 @@ import { groupLasso } from '../train/regimes/group-lasso.ts'
 import { growingPenalty } from '../train/regimes/growing-penalty.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { train } from '../train/train.ts'
+import { freeChannels } from './_free-channels.ts'
 import { trainingOf } from './_training.ts'
 
 export const trainSparse = defineMethod({
@@ -49,7 +48,8 @@ export const trainSparse = defineMethod({
   async run(given, { penalty, strength, updateStatistics, ...learning }, context) {
     const { data, options } = await trainingOf('train-sparse', learning, context)
     const model = expandGrids(given)
-    const groups = removable(model)
+    const { initializers } = model.graph
+    const groups = freeChannels(model, (m) => m.role !== 'passes' && initializers.has(m.tensor))
     if (groups.length === 0) {
       context.warn?.('train-sparse: the model has no channels that can be removed; it is trained without a penalty')
     }
@@ -68,15 +68,3 @@ export const trainSparse = defineMethod({
     return trained.model
   },
 })
-
-/** Groups with units that may go, those alone, and whose weights the model stores as such. */
-function removable(model: Model): ChannelGroup[] {
-  const isStored = (tensor: string): boolean => model.graph.initializers.has(tensor)
-  return openChannels(model).groups.flatMap((group) => {
-    if (group.held.size === group.units) return []
-    const members = group.members
-      .filter((m) => m.role !== 'passes' && isStored(m.tensor))
-      .map((m) => ({ ...m, units: m.units.map((u) => (group.held.has(u) ? -1 : u)) }))
-    return members.length > 0 ? [{ ...group, members }] : []
-  })
-}

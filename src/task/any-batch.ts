@@ -3,8 +3,8 @@
  * any number of them: training needs batches, and small models are judged several times as fast in them.
  *
  * The sizes that inputs and outputs declare are opened, and so are the constant shapes of Reshapes that begin with the
- * number of samples; of files for one sample, other Reshapes too (open-shapes.ts). No rule says which operators keep samples apart, so it is tried: a batch must give what single calls
- * give.
+ * number of samples; of files for one sample, other Reshapes too (open-shapes.ts). No rule says which operators keep samples
+ * apart, so it is tried: a batch must give what single calls give.
  */
 import { axisOf, batchOf, joinSamples, pickSamples, requiredInputs } from '../data/batch-axis.ts'
 import type { Batcher, Dataset } from '../data/dataset.ts'

@@ -1,7 +1,7 @@
 /**
  * A tensor that shares runs of elements with earlier tensors of its type: rows added to one, a slice, several put together, the
- * same backwards, with other signs or times a power of two. The table says where runs lie; the elements between them are coded as bytes are. Packing
- * finds the runs; unpacking fills them in, so that groups are decoded apart from each other.
+ * same backwards, with other signs or times a power of two. The table says where runs lie; the elements between them are coded
+ * as bytes are. Packing finds the runs; unpacking fills them in, so that groups are decoded apart from each other.
  */
 import { dataTypes } from '../../tensor/dtype.ts'
 import { fold, unfold } from '../bits.ts'

@@ -104,3 +104,55 @@ export function Scroll({ label, children }: { label: string; children: Component
     </section>
   )
 }
+
+/** What a person should know of a result. */
+export function Warnings({ warnings }: { warnings: readonly string[] }) {
+  if (warnings.length === 0) return null
+  return (
+    <div class="warnings">
+      <h3>Worth knowing</h3>
+      <ul>
+        {warnings.map((warning) => (
+          <li key={warning}>{withoutFlags(warning)}</li>
+        ))}
+      </ul>
+    </div>
+  )
+}
+
+export interface SidesRow {
+  readonly what: string
+  readonly before?: string
+  readonly after: string
+  readonly change: string
+  readonly tone?: string
+}
+
+/** Figures of before and after, side by side. `what` says of what, for who cannot see it. */
+export function Sides({ what, rows }: { what: string; rows: readonly SidesRow[] }) {
+  return (
+    <Scroll label="Before and after">
+      <table class="sides">
+        <caption class="hidden">{what} before and after</caption>
+        <thead>
+          <tr>
+            <td />
+            <th scope="col">before</th>
+            <th scope="col">after</th>
+            <th scope="col">change</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={row.what}>
+              <th scope="row">{row.what}</th>
+              <td>{row.before}</td>
+              <td>{row.after}</td>
+              <td class={row.tone}>{row.change}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Scroll>
+  )
+}

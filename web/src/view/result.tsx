@@ -1,10 +1,10 @@
 /** What compressing gave: the figures, the files, the pictures of before and after, the report. */
 import { useEffect, useRef } from 'preact/hooks'
 import { textFile } from '../files.ts'
-import { percent, withoutFlags } from '../numbers.ts'
+import { percent } from '../numbers.ts'
 import { compared, compressed } from '../state.ts'
 import type { Answer, Compared, CompressOutcome } from '../work/messages.ts'
-import { Download, Scroll } from './parts.tsx'
+import { Download, Sides, Warnings } from './parts.tsx'
 
 export function CompressResult() {
   const heading = useRef<HTMLHeadingElement>(null)
@@ -34,40 +34,9 @@ export function CompressResult() {
           <Download made={textFile(`${stem}.report.html`, html)} what="Report" />
           <Download made={textFile(`${stem}.recipe.json`, `${JSON.stringify(recipe, null, 2)}\n`)} what="Recipe" />
         </div>
-        {warnings.length > 0 && (
-          <div class="warnings">
-            <h3>Worth knowing</h3>
-            <ul>
-              {warnings.map((warning) => (
-                <li key={warning}>{withoutFlags(warning)}</li>
-              ))}
-            </ul>
-          </div>
-        )}
+        <Warnings warnings={warnings} />
         <h3>Before and after</h3>
-        <Scroll label="Before and after">
-          <table class="sides">
-            <caption class="hidden">Sizes, accuracy and time before and after</caption>
-            <thead>
-              <tr>
-                <td />
-                <th scope="col">before</th>
-                <th scope="col">after</th>
-                <th scope="col">change</th>
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map((row) => (
-                <tr key={row.what}>
-                  <th scope="row">{row.what.trim()}</th>
-                  <td>{row.before}</td>
-                  <td>{row.after}</td>
-                  <td class={row.tone}>{row.change}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Scroll>
+        <Sides what="Sizes, accuracy and time" rows={rows.map((row) => ({ ...row, what: row.what.trim() }))} />
       </section>
       {compared.value.length > 0 && <Pictures />}
       <section class="card">
