@@ -48,6 +48,7 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
       prepared.searchAgain()
       continue
     }
+    for (const warning of trial.warnings) warn(warning)
     return {
       ...made,
       from: sourceOf(model, settings),

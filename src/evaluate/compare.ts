@@ -91,6 +91,7 @@ export async function compareModels(before: Subject, after: Subject, options: Me
   // Where the trial was made already, nothing but latency takes long.
   const judged = options.trial ? 0 : 0.85
   const trial = options.trial ?? (await compare(before, after, options))
+  if (!options.trial) for (const warning of trial.warnings) options.warn?.(warning)
   const accuracies = accuraciesOf(trial)
   let latency: Latency[] | undefined
   if (!options.skipLatency) {
@@ -115,7 +116,7 @@ export async function compareModels(before: Subject, after: Subject, options: Me
     agreement: agreementOf(trial),
     trial,
     ...(latency ? { speedUp: latency[1].speedUp } : {}),
-    warnings,
+    warnings: [...warnings, ...trial.warnings],
   }
 }
 

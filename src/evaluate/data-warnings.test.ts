@@ -62,3 +62,28 @@ it('samples that hold NaN or infinity are counted', async () => {
   )
   expect(told).toEqual([`2 of 100 test samples of ${test.id} hold NaN or infinity, which few models can answer`])
 })
+
+describe('a model that is right on test data as often as a guess', () => {
+  const guess = /^the model has [\d.]+ % accuracy on digits\S*, chance is 10\.0 %, so accuracy shows little/
+  // The classes of the test part are numbered otherwise than those of the training part.
+  const { test } = splits
+  const renumbered = test.labels?.map((label) => (label + 1) % 10)
+  const strange = { ...asTrained, splits: { ...splits, test: { ...test, labels: renumbered } } }
+
+  it('compress warns of it once, and so does its report', async () => {
+    const told: string[] = []
+    const result = await compress(model, { data: strange, maxLoss: '20', warn: (w) => void told.push(w) })
+    expect(told.filter((w) => guess.test(w))).toHaveLength(1)
+    const report = await reportOf(result, { skipLatency: true })
+    expect(report.warnings.filter((w) => guess.test(w))).toHaveLength(1)
+  })
+
+  it('so does a comparison of two models', async () => {
+    const subject: Subject = { name: 'a', model, onnx, packedBytes: packModel(model).byteLength }
+    const told: string[] = []
+    const options = { seed: 0, skipLatency: true, preprocessCheck: false, warn: (w: string) => void told.push(w) }
+    const { warnings } = await compareModels(subject, subject, { data: strange, ...options })
+    expect(warnings).toEqual([expect.stringMatching(guess)])
+    expect(told).toEqual(warnings)
+  })
+})

@@ -3,6 +3,7 @@ import { fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { Model } from '../model.ts'
 import { count } from '../numbers.ts'
+import { chanceWarnings } from '../task/chance.ts'
 import { type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { isDecision, type Task } from '../task/task.ts'
@@ -14,6 +15,8 @@ export interface Trial {
   readonly on: string
   readonly judgements: readonly OutputJudgement[]
   readonly verdict: Verdict
+  /** What a person should know about how much it shows. */
+  readonly warnings: readonly string[]
 }
 
 /** Judges a model. `tell`: the share of the samples that is over. */
@@ -42,7 +45,11 @@ export async function openTrial(
       const known = all.filter((j) => isDecision(j.task) && j.right)
       const judgements = withoutMisfits(all, bestOf(known))
       const verdict = verdictOf(judgements, max)
-      return { on: `${count(test.length)} samples of ${test.id}`, judgements, verdict }
+      const warnings = chanceWarnings(
+        known.map((j) => j.right?.before ?? 0),
+        test,
+      )
+      return { on: `${count(test.length)} samples of ${test.id}`, judgements, verdict, warnings }
     }
   }
   const { random, samples } = inputs
@@ -54,6 +61,7 @@ export async function openTrial(
       on: `another draw of ${randomInWords(samples, random)}`,
       judgements,
       verdict: verdictOf(judgements, max, { valuesOnly: true }),
+      warnings: [],
     }
   }
 }

@@ -11,6 +11,7 @@ import { batchSize, explainsTargets, randomInWords, withoutMisfits } from '../ev
 import type { Model } from '../model.ts'
 import { count } from '../numbers.ts'
 import { anyBatchOf } from '../task/any-batch.ts'
+import { accuracyBesideChance, isAboveChance } from '../task/chance.ts'
 import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { answersInWords, outputsInWords } from '../task/misfit.ts'
@@ -60,7 +61,7 @@ export async function dataScorer(
       `model: ${named(dead)} the same for every sample of ${validation.id}; expected a model that works, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,
     )
   const own = await judge.compare(original)
-  const known = labelledWell(own, classesOf(validation), validation.id)
+  const known = labelledWell(own, validation)
   const warnings = [
     ...(dead.length > 0 ? [`${named(dead)} the same for every sample, so nothing is judged there`] : []),
     ...unusedAnswers(model, task, validation),
@@ -151,23 +152,14 @@ export function checkClasses(labels: Int32Array | undefined, id: string): void {
     )
 }
 
-/** Classes that answers name: per sample, or per position. */
-function classesOf({ classes, targets }: Dataset): number {
-  if (classes !== undefined) return classes
-  let most = 1
-  for (const y of targets?.data ?? []) most = Math.max(most, Number(y))
-  return most + 1
-}
-
 /** The outputs that labels judge: those on which the model knows more than chance. Throws where there is none. */
-function labelledWell(own: readonly OutputJudgement[], classes: number, id: string): OutputJudgement[] {
+function labelledWell(own: readonly OutputJudgement[], data: Dataset): OutputJudgement[] {
   const labelled = own.filter((j) => j.right)
-  const chance = 1 / Math.max(2, classes)
-  const well = labelled.filter((j) => (j.right?.before ?? 0) >= chance + 0.1 * (1 - chance))
+  const well = labelled.filter((j) => isAboveChance(j.right?.before ?? 0, data))
   if (labelled.length > 0 && well.length === 0) {
     const best = Math.max(...labelled.map((j) => j.right?.before ?? 0))
     throw new Error(
-      `model: ${(100 * best).toFixed(1)} % accuracy on ${id}, chance is ${(100 * chance).toFixed(1)} %; expected a trained model, its own data, classes numbered as in its training, and its preprocessing (--input-range, --mean, --std, --layout)`,
+      `model: ${accuracyBesideChance(best, data)}; expected a trained model, its own data, classes numbered as in its training, and its preprocessing (--input-range, --mean, --std, --layout)`,
     )
   }
   return well

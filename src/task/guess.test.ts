@@ -144,6 +144,15 @@ describe('guessing', () => {
     expect(kinds([0, 0.5, 1, 0])).toBe('numbers')
   })
 
+  test('maps of 0 and 1 are masks where a Sigmoid or a name says so', () => {
+    const kinds = (op: string, name: string, data: readonly number[]) =>
+      guessTask(ending([op], ['N', 1, 2, 2], name), { dataset: { targets: { shape: [1, 2, 2], data } } }).outputs[0]
+    expect(kinds('Sigmoid', 'y', [0, 1, 1, 0])).toMatchObject({ kind: 'mask', probabilities: true, labelled: true })
+    expect(kinds('Neg', 'mask', [0, 1, 1, 0])).toMatchObject({ kind: 'mask', labelled: true })
+    expect(kinds('Neg', 'y', [0, 1, 1, 0])).toMatchObject({ kind: 'numbers', labelled: true })
+    expect(kinds('Sigmoid', 'y', [0, 0.5, 1, 0])).toMatchObject({ kind: 'numbers', labelled: true })
+  })
+
   test('labels leave boxes alone where another output looks like classes', () => {
     const both = model({
       nodes: [node('Relu', ['x'], ['boxes']), node('Neg', ['x'], ['scores'])],

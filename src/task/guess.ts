@@ -264,13 +264,12 @@ function withLabels(
     if (perPosition) return perPosition
     const size = targets.shape.reduce((a, b) => a * b, 1)
     const fits = outputs.find((o) => o.kind !== 'ignored' && sizeBehindBatch(shapes(o.output)) === size)
-    return outputs.map((o) =>
-      o === fits
-        ? o.kind === 'labels' && zerosAndOnes(targets.data)
-          ? { ...o, labelled: true, why: `${o.why}, the data has labels of 0 and 1` }
-          : { output: o.output, kind: 'numbers', labelled: true, why: 'the data has numbers for it' }
-        : o,
-    )
+    return outputs.map((o) => {
+      if (o !== fits) return o
+      const yesOrNo = zerosAndOnes(targets.data) ? yesOrNoOf(o, model, shapes(o.output) ?? []) : undefined
+      if (yesOrNo) return { ...yesOrNo, labelled: true, why: `${o.why}, the data has labels of 0 and 1` }
+      return { output: o.output, kind: 'numbers', labelled: true, why: 'the data has numbers for it' }
+    })
   }
   if (!dataset?.labels) return [...outputs]
   const { classes = 2 } = dataset
@@ -293,6 +292,17 @@ function withLabels(
   // Labels belong to the outputs that look like classes by themselves; of others, to whichever they fit.
   const speaks = labelled.some((o) => o.labelled && !o.labelsAlone)
   return labelled.map((o, i) => (speaks && o.labelsAlone ? outputs[i] : o))
+}
+
+/** An output that zeros and ones answer, as decisions; undefined where nothing about it says that it makes any. */
+function yesOrNoOf(o: OutputTask, { graph }: Model, dims: readonly Dim[]): OutputTask | undefined {
+  if (o.kind === 'labels' || o.kind === 'binary') return o
+  const { axis: _axis, valuesToo: _values, ...other } = o
+  const [end] = endOf(graph, o.output)
+  const sigmoid = end?.op === 'Sigmoid' || end?.op === 'HardSigmoid'
+  if (dims.length === 4 && sigmoid) return { ...other, kind: 'mask', probabilities: true }
+  if (dims.length === 4 && dims[1] === 1 && maskName.test(o.output)) return { ...other, kind: 'mask' }
+  return undefined
 }
 
 /**

@@ -88,7 +88,7 @@ function exhausted({ history, best }: Saved, { patience, until }: TrainOptions):
 async function runStep(run: Run, at: number, indices: Uint32Array): Promise<{ loss: number; correct: number }> {
   const { options, step, session, state, objective } = run
   const results = await session.run(await feedsOf(run, at, indices))
-  const loss = results[step.lossOutput][0]
+  const loss = results[step.lossOutput][0] * (objective?.unit ?? 1)
   if (!Number.isFinite(loss)) {
     const kept = options.checkpoint ? '; the last good checkpoint is kept' : ''
     throw new Error(

@@ -147,6 +147,19 @@ const cases: readonly Case[] = [
     data: dataset({ targets: rows(3, (i, k) => Math.abs(feature(i, k))) }),
   },
   {
+    name: 'numbers of a large unit',
+    model: net(2, (_, z) => [float(z, 'N', 2)]),
+    data: dataset({ targets: rows(2, (i, k) => 50 * feature(i, k)) }),
+  },
+  {
+    name: 'a mask of yes and no',
+    model: net(4, (b, z) => {
+      b.initializers.set('shape', integerTensor('shape', 'int64', [4], [-1, 1, 2, 2]))
+      return [float(b.op('Sigmoid', [b.op('Reshape', [z, 'shape'])]), 'N', 1, 2, 2)]
+    }),
+    data: dataset({ targets: { ...rows(4, (i, k) => Number(feature(i, k) > 0)), shape: [1, 2, 2] } }),
+  },
+  {
     name: 'a class per position of a sequence',
     model: net(12, (b, z) => {
       b.initializers.set('shape', integerTensor('shape', 'int64', [3], [-1, 4, 3]))
@@ -197,6 +210,17 @@ describe('training on', () => {
       )
     })
   }
+})
+
+it('takes no step too far where targets have a large unit', async () => {
+  const data = dataset({ targets: rows(2, (i, k) => 1000 * feature(i, k)) })
+  const still = { batcher, batchSize: 40, threads: 1 }
+  const random = net(2, (_, z) => [float(z, 'N', 2)])
+  const { model } = await train(random, data, { ...still, epochs: 4, learningRate: 1, optimizer: adam() })
+  // Plain gradient descent, whose steps are as long as the loss is steep.
+  const { history } = await train(model, data, { ...still, epochs: 30, learningRate: 0.01 })
+  const losses = history.map((h) => h.loss)
+  expect(losses.at(-1)).toBeLessThan(losses[0])
 })
 
 describe('it says in one sentence', () => {

@@ -10,7 +10,7 @@ import { answersFor } from '../task/answers.ts'
 import { guessTask } from '../task/guess.ts'
 import { answersInWords, outputsInWords } from '../task/misfit.ts'
 import { argmax } from '../task/scores.ts'
-import { labelledOutput, type OutputTask, type Task } from '../task/task.ts'
+import { isYesOrNo, labelledOutput, type OutputTask, type Task } from '../task/task.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { type LossName, oneHot } from './losses.ts'
 
@@ -23,6 +23,11 @@ export interface Objective {
   readonly axis?: number
   /** Whether the model gives probabilities (a softmax or sigmoid comes last). */
   readonly probabilities: boolean
+  /**
+   * Of numbers: what their squared error is divided by, the variance of the training targets where it is above 1. Else
+   * targets in large units (prices, milliseconds) would make every step too far for the layers before the last.
+   */
+  readonly unit?: number
 }
 
 /**
@@ -43,6 +48,7 @@ export function objectiveOf(model: Model, data: Dataset, told?: Task): Objective
     case 'classes':
     case 'tokens':
     case 'mask':
+      if (isYesOrNo(learnt)) return decisions(model, learnt)
       if (axis === undefined) break
       return {
         output,
@@ -57,11 +63,27 @@ export function objectiveOf(model: Model, data: Dataset, told?: Task): Objective
     case 'numbers':
       if (finalSigmoid(graph, output) && data.targets?.data.every((v) => v === 0 || v === 1))
         return decisions(model, learnt)
-      return { output, kind: 'numbers', loss: 'mse', probabilities: false }
+      return { output, kind: 'numbers', loss: 'mse', probabilities: false, unit: unitOf(data) }
   }
   throw new Error(
     `model: output "${output}" is taken as ${learnt.kind} (${learnt.why}), which the data's ${answers(data)} cannot train; expected scores of classes, yes or no, or numbers`,
   )
+}
+
+/** The mean variance of the numbers of a sample, about the mean of each; 1 where it is less. */
+function unitOf({ targets }: Dataset): number {
+  if (!targets) return 1
+  const width = sizeOf(targets.shape)
+  const count = targets.data.length / width
+  let variance = 0
+  for (let column = 0; column < width; column++) {
+    let sum = 0
+    for (let i = column; i < targets.data.length; i += width) sum += targets.data[i]
+    const mean = sum / count
+    for (let i = column; i < targets.data.length; i += width)
+      variance += (targets.data[i] - mean) ** 2 / targets.data.length
+  }
+  return variance > 1 && Number.isFinite(variance) ? variance : 1
 }
 
 /** The objective that labels would have; the first output where none looks like decisions. */

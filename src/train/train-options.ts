@@ -22,7 +22,10 @@ export interface TrainOptions {
   readonly learningRate: number
   /** What the outputs mean; default: guessed from the model and the data. */
   readonly task?: Task
-  /** Default: what the task asks for: cross-entropy of classes, of yes or no, or the mean squared error of numbers. */
+  /**
+   * Default: what the task asks for: cross-entropy of classes, of yes or no, or the mean squared error of numbers. Steps
+   * follow the latter in units of the training targets' variance, where that is above 1; what is told is the error itself.
+   */
   readonly loss?: LossName | Loss
   /** Share of each target that is spread over all classes; default 0. */
   readonly labelSmoothing?: number

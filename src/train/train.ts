@@ -57,7 +57,9 @@ async function trainBatches(
   const { regimes = [], batchSize, seed = 0, threads } = given
   const mainLoss = mainLossOf(regimes)
   const labelled = data.labels !== undefined || data.targets !== undefined || mainLoss > 0
-  const objective = given.targets || !labelled ? undefined : objectiveOf(model, data, given.task)
+  const found = given.targets || !labelled ? undefined : objectiveOf(model, data, given.task)
+  // A loss that was given is counted as it is.
+  const objective = found && given.loss ? { ...found, unit: 1 } : found
   if (given.validation) objectiveOf(model, given.validation, given.task) // throws where it cannot be measured on
   const aim = objective ?? (given.targets ? undefined : unlabelledAim(model, data, given))
   const options: TrainOptions = { ...given, loss: given.loss ?? aim?.loss ?? 'cross-entropy' }
@@ -96,7 +98,14 @@ async function runIn(entered: Entered, { aim, ...setup }: Setup): Promise<Traine
   const { options, data, mainLoss } = setup
   const optimizer = options.optimizer ?? sgd()
   const choice: EngineChoice = options.engine ? { engine: options.engine } : await chooseEngine()
-  const open = phases(entered, { data, options, aim, mainLoss, optimizer, engine: choice.engine })
+  const open = phases(entered, {
+    data,
+    options,
+    aim,
+    mainLoss: mainLoss / (aim?.unit ?? 1),
+    optimizer,
+    engine: choice.engine,
+  })
   const stepsPerEpoch = Math.floor(data.length / options.batchSize)
   const result = await loop({ ...setup, entered, optimizer, stepsPerEpoch }, open)
   return { ...result, engine: choice.engine.id, ...(choice.reason ? { engineReason: choice.reason } : {}) }

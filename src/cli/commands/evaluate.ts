@@ -18,6 +18,7 @@ import type { Report } from '../../report/report.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
 import type { AnswerScore } from '../../task/answer-tally.ts'
+import { chanceWarnings } from '../../task/chance.ts'
 import { judgedModel } from '../../task/judged-model.ts'
 import { answersInWords, outputsInWords } from '../../task/misfit.ts'
 import { resolveTask } from '../../task/resolve-task.ts'
@@ -113,6 +114,11 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
     ...(compared ? { gzip: compared.gzipBytes, brotli: compared.brotliBytes } : {}),
   }
   const scores = data && task ? await scoresOf(model, { data, task, io, signal }) : []
+  const accuracies = scores.flatMap(({ accuracy }) => (accuracy === undefined ? [] : [accuracy]))
+  for (const warning of data ? chanceWarnings(accuracies, data.splits.test) : []) {
+    warnings.push(warning)
+    io.warn(warning)
+  }
   const latencyMs = flags.latency
     ? await latencyAlone(onnx, await oneCall(model, { data, seed }), { io, signal })
     : undefined

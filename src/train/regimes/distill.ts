@@ -6,7 +6,7 @@
  * D compares the student's output s with the teacher's t, by what is learnt:
  * - classes: T² · KL(softmax(t / T) ‖ softmax(s / T)) of logits, the mean over the rows of the batch
  * - yes or no: T² · KL(σ(t / T) ‖ σ(s / T)) of logits, the mean over all elements
- * - numbers: mean (t - s)²
+ * - numbers: mean (t - s)², in units of the training targets' variance, as the main loss is
  *
  * T² keeps the gradient's size where T changes. The last part compares values inside the two networks, of the same size
  * (hints, Romero et al. 2015, arXiv:1412.6550). The teacher sees the samples that the student sees, augmented in the same
@@ -73,7 +73,8 @@ export function distill(options: DistillOptions): Regime {
       }
       const emit = (g: Emitter, scope: TermScope): string => {
         const parts = features.map((f) => scale(g, emitFeature(g, scope, f), featureWeight))
-        if (alpha > 0) parts.unshift(scale(g, emitAnswers(g, scope, temperature), alpha))
+        if (alpha > 0)
+          parts.unshift(scale(g, emitAnswers(g, scope, temperature), alpha / (setting.objective?.unit ?? 1)))
         return parts.reduce((a, b) => add(g, a, b))
       }
       return {
