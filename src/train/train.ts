@@ -57,6 +57,10 @@ async function trainBatches(
   const { regimes = [], batchSize, seed = 0, threads } = given
   const mainLoss = mainLossOf(regimes)
   const labelled = data.labels !== undefined || data.targets !== undefined || mainLoss > 0
+  if (mainLoss > 0 && mainLoss < 1 && !data.labels && !data.targets && !given.targets)
+    throw new Error(
+      `${data.id}: it has no labels; expected labels or targets to train on, or an alpha of 1: the teacher's answers alone`,
+    )
   const found = given.targets || !labelled ? undefined : objectiveOf(model, data, given.task)
   // A loss that was given is counted as it is.
   const objective = found && given.loss ? { ...found, unit: 1 } : found
