@@ -4,6 +4,7 @@ import { drawDigits } from '../data/digits.ts'
 import { checkpointFile } from '../node/checkpoint-file.ts'
 import { saveModel } from '../node/files.ts'
 import { chooseEngine } from '../train/choose-engine.ts'
+import { softMask } from '../train/regimes/soft-mask.ts'
 import { train } from '../train/train.ts'
 import { gates } from './gates-regime.ts'
 import { lenet5, mobileNet } from './small-nets.ts'
@@ -19,8 +20,12 @@ const result = await train(net, data, {
   learningRate: 0.05,
   threads: 2,
   engine,
-  // Gates, noise, state of both kinds and a teacher: all of it must go on.
-  regimes: [gates({ weight: 'fc.w', teacher: lenet5(9) })],
+  // Gates, noise, state of all kinds, a teacher, and another that comes in on the way: all of it must go on.
+  frozenStatistics: 2,
+  regimes: [
+    gates({ weight: 'fc.w', teacher: lenet5(9) }),
+    softMask({ names: ['stem'], sparsity: 0.5, stepsPerEpoch: 10, epochs: 2, alpha: 1 }),
+  ],
   checkpoint: { store: checkpointFile(checkpoint), everySteps: 1 },
 })
 await saveModel(output, result.model)

@@ -10,7 +10,7 @@ import type { Model } from '../model.ts'
 import type { StateSession } from '../runtime/state-session.ts'
 import { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
 import { answersOf, countRight } from './objective.ts'
-import { frozenFrom, isFrozen, type OpenPhase, type Phase } from './phases.ts'
+import { nextPhase, type OpenPhase, type Phase } from './phases.ts'
 import type { Arrays, Entered } from './regime.ts'
 import { constant } from './schedules.ts'
 import { type FeedSource, feedsOf, mix } from './step-feeds.ts'
@@ -34,13 +34,13 @@ export interface Run extends FeedSource {
   readonly fingerprint: string
 }
 
-/** Runs all steps; opens another phase where statistics are frozen on the way. */
+/** Runs all steps; opens another phase where one ends on the way. */
 export async function loop(setup: Omit<Run, keyof Phase>, open: OpenPhase): Promise<Omit<Trained, 'engine'>> {
   const { options, stepsPerEpoch } = setup
   const resumed = await resume(setup)
   let at = resumed?.step ?? 0
   let saved: Saved = resumed?.saved ?? { history: [], lossSum: 0, correct: 0 }
-  let phase = await open(isFrozen(options, Math.floor(at / stepsPerEpoch)), resumed && statisticsOf(resumed.arrays))
+  let phase = await open(Math.floor(at / stepsPerEpoch), resumed && statisticsOf(resumed.arrays))
   try {
     const { untrained } = phase.step
     if (untrained.length > 0 && !options.parameters) options.warn?.(sayUntrained(untrained))
@@ -51,8 +51,8 @@ export async function loop(setup: Omit<Run, keyof Phase>, open: OpenPhase): Prom
     const isOver = (): boolean => at >= stepsPerEpoch * options.epochs || exhausted(saved, options)
     while (!isOver()) {
       const epoch = Math.floor(at / stepsPerEpoch)
-      if (!phase.frozen && isFrozen(options, epoch)) {
-        phase = await frozenFrom(phase, open)
+      if (epoch >= phase.end) {
+        phase = await nextPhase(phase, epoch, open)
         run = { ...setup, ...phase }
       }
       const order = [...batches(run.data, options.batchSize, { shuffleSeed: mix(run.seed, epoch), dropLast: true })]

@@ -79,22 +79,25 @@ export interface LossGraphOptions {
   /** Names of the parameters that are trained. */
   readonly parameters: readonly string[]
   readonly members: readonly Member[]
+  /** Terms that count from a later one are left out; default: none is. */
+  readonly epoch?: number
 }
 
 /** Emits the whole loss: mainLoss · loss(output, target) + Σ terms. Throws where there is neither. */
 export function emitLoss(g: Emitter, options: LossGraphOptions): LossGraph {
-  const { loss, mainLoss, output, target, parameters, members } = options
+  const { loss, mainLoss, output, target, parameters, members, epoch = Number.POSITIVE_INFINITY } = options
   const fed: FedInput[] = []
   const stateInputs: StateInput[] = []
   const stateOutputs: StateOutput[] = []
   const addends: string[] = []
+  const main = { output, loss, ...(mainLoss > 0 ? { target } : {}) }
   if (mainLoss > 0) {
-    const main = (typeof loss === 'string' ? losses[loss] : loss)(g, output, target)
-    addends.push(mainLoss === 1 ? main : scale(g, main, mainLoss))
+    const own = (typeof loss === 'string' ? losses[loss] : loss)(g, output, target)
+    addends.push(mainLoss === 1 ? own : scale(g, own, mainLoss))
   }
   for (const member of members) {
     const scope = stateScope(g, member, stateInputs)
-    for (const term of member.terms ?? []) {
+    for (const term of (member.terms ?? []).filter(({ from = 0 }) => from <= epoch)) {
       const inputs = new Map<string, FedInput>()
       const asked = (name: string, shape: Shape): string => {
         const input = inputs.get(name) ?? { member, term, name, input: g.fresh(`${member.id}_${name}`), shape }
@@ -102,7 +105,7 @@ export function emitLoss(g: Emitter, options: LossGraphOptions): LossGraph {
         g.types.set(input.input, { dtype: 'float32', shape })
         return input.input
       }
-      addends.push(reshape(g, term.emit(g, { ...scope, output, loss, parameters, fed: asked }), []))
+      addends.push(reshape(g, term.emit(g, { ...scope, ...main, parameters, fed: asked }), []))
       fed.push(...inputs.values())
     }
     for (const [name, { shape, next }] of Object.entries(member.state ?? {})) {

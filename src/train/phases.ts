@@ -1,6 +1,6 @@
 /**
  * The phases of a training run: the step that is taken and the session that takes it, another once BatchNormalization's
- * statistics are kept as they are.
+ * statistics are kept as they are, and once a term begins to count.
  */
 import type { Dataset } from '../data/dataset.ts'
 import type { Engine } from '../grad/engine.ts'
@@ -15,16 +15,17 @@ import { buildStep, type StepGraph } from './step-graph.ts'
 import type { TrainOptions } from './train-options.ts'
 import { createTrainState, statisticsOf, type TrainState } from './train-state.ts'
 
-/** The step that a run takes, and what it changes: another once statistics are frozen. */
+/** The step that a run takes, and what it changes. */
 export interface Phase {
-  readonly frozen: boolean
+  /** The first epoch that takes another step. */
+  readonly end: number
   readonly step: StepGraph
   readonly session: StateSession
   readonly state: TrainState
 }
 
-/** Opens a phase; where statistics are frozen on the way, with those found so far. */
-export type OpenPhase = (frozen: boolean, statistics?: Arrays) => Promise<Phase>
+/** Opens the phase of an epoch, with the statistics found so far. */
+export type OpenPhase = (epoch: number, statistics?: Arrays) => Promise<Phase>
 
 interface Parts {
   readonly data: Dataset
@@ -41,8 +42,13 @@ export function phases(entered: Entered, { data, options, aim, mainLoss, optimiz
     data,
     Uint32Array.from({ length: options.batchSize }, (_, i) => i),
   )
-  const noise = entered.members.flatMap((m) => m.noise ?? [])
-  return async (frozen, statistics) => {
+  const { members } = entered
+  const noise = members.flatMap((m) => m.noise ?? [])
+  const state = members.flatMap((m) => Object.values(m.state ?? {}))
+  const changes = [options.frozenStatistics, ...members.flatMap((m) => (m.terms ?? []).map((t) => t.from))]
+  return async (epoch, statistics) => {
+    const frozen = isFrozen(options, epoch)
+    const later = changes.filter((at): at is number => typeof at === 'number' && at > epoch)
     const model = frozen && statistics ? withStatistics(entered.model, statistics) : entered.model
     const step = buildStep(learning({ ...entered, model }, aim), {
       ...options,
@@ -51,21 +57,23 @@ export function phases(entered: Entered, { data, options, aim, mainLoss, optimiz
       inputShapes: Object.fromEntries([
         ...Object.entries(first).map(([name, v]) => [name, v.dims]),
         ...noise.map(({ input, shape }) => [input, shape.map((d) => (d === 'N' ? options.batchSize : d))]),
+        ...state.flatMap(({ input, shape }) => (input === undefined ? [] : [[input, shape]])),
       ]),
       loss: options.loss ?? 'cross-entropy',
       optimizer,
       engine,
-      members: entered.members,
+      members,
+      epoch,
       mainLoss,
     })
     const session = await openStateSession(step.model, { state: step.state, threads: options.threads })
     try {
-      const state = createTrainState(model, step, session, {
+      const now = createTrainState(model, step, session, {
         averageDecay: options.averageDecay,
-        members: entered.members,
+        members,
         frozen: frozen ? statistics : undefined,
       })
-      return { frozen, step, session, state }
+      return { end: Math.min(...later, Number.POSITIVE_INFINITY), step, session, state: now }
     } catch (cause) {
       await session.release()
       throw cause
@@ -95,10 +103,10 @@ function learning({ model, members }: Entered, aim: Objective | undefined): Mode
   return onlyOutput(model, aim.output)
 }
 
-/** The same weights and state in a step that keeps the statistics found so far. */
-export async function frozenFrom({ state, session }: Phase, open: OpenPhase): Promise<Phase> {
+/** The same weights and state in the step of a later epoch. */
+export async function nextPhase({ state, session }: Phase, epoch: number, open: OpenPhase): Promise<Phase> {
   const arrays = state.arrays()
-  const next = await open(true, statisticsOf(arrays))
+  const next = await open(epoch, statisticsOf(arrays))
   try {
     next.state.load(arrays)
   } catch (cause) {

@@ -44,7 +44,7 @@ export interface Setting {
 export interface RegimeParts {
   /**
    * The model with what it puts in: gates, fake quantisers, codebooks; its weights are float32. Inputs that it adds are those
-   * of `noise`. Default: the model as it is.
+   * of `noise` and `state`. Default: the model as it is.
    */
   readonly model?: Model
   /** Initialisers to train beside the model's weights, such as the parameters of gates. */
@@ -76,6 +76,8 @@ export interface Batch {
 
 /** Something that is added to the loss, as a fragment of the step's graph. */
 export interface Term {
+  /** The epoch from which it counts, from 0; default 0. Before, nothing of it is computed. */
+  readonly from?: number
   /** Gives the scalar that is added, already weighted. */
   emit(g: Emitter, scope: TermScope): string
   /** The values that `emit` asked for by `scope.fed`. */
@@ -93,6 +95,8 @@ export interface StateScope {
 export interface TermScope extends StateScope {
   /** The model's output that the loss reads; logits, classes along the last axis, where the loss works on those. */
   readonly output: string
+  /** What the main loss compares that with; absent where its factor is 0. */
+  readonly target?: string
   readonly loss: LossName | Loss
   readonly parameters: readonly string[]
   /** An input of the step that `feeds` gives a float32 value for at every step. */
@@ -113,6 +117,8 @@ export interface StateTensor {
   readonly shape: readonly number[]
   /** At the start; every one finite, always. */
   readonly values: Float32Array
+  /** The input of the entered model that takes it, where the model reads it; of float32 and that shape. */
+  readonly input?: string
   /** The state after the step, where the step itself computes it, such as a running range. */
   next?(g: Emitter, scope: StateScope): string
 }

@@ -15,18 +15,20 @@ import { type Graph, irVersionOf, type Model, type Node, opsetOf, type Tensor, t
 import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { byRows, rowsOf } from './elementwise-rows.ts'
-import { emitLoss, type LossGraph, type LossOptions, lossInput } from './loss-graph.ts'
+import { emitLoss, type LossGraph, type LossOptions, lossInput, type StateInput } from './loss-graph.ts'
 import type { Optimizer } from './optimizers.ts'
 import { trainableNames, untrainedWeights, whyUntrained } from './parameters.ts'
 import type { Member, Noise } from './regime.ts'
 
 export interface StepOptions extends LossOptions {
-  /** Of every input of the model, those of noise too. */
+  /** Of every input of the model, those of noise and state too. */
   readonly inputShapes: Readonly<Record<string, Shape>>
   readonly optimizer: Optimizer
   readonly engine: Engine
   /** Regimes that have entered the model. */
   readonly members?: readonly Member[]
+  /** See `LossGraphOptions`. */
+  readonly epoch?: number
   /** A factor of the main loss, default 1; at 0 the step has no target. */
   readonly mainLoss?: number
   /** Names of the parameters to train; default: all weights. */
@@ -116,6 +118,7 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     target: target.name,
     parameters: names,
     members,
+    epoch: options.epoch,
   })
   // 4. Backward. A parameter without a gradient does not change the loss: it stays, and is reported.
   const result = backward(grown(form, forward), loss, names)
@@ -175,6 +178,7 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
     statisticsOutput,
     statistics: form.statistics,
     ...fromMembers,
+    stateInputs: [...fromMembers.stateInputs, ...members.flatMap(stateOfModel)],
     noise: [
       ...form.masks.map(dropoutNoise),
       ...members.flatMap((m) => m.noise ?? []).map((n) => ({ ...n, shape: shapeOfNoise(n, options) })),
@@ -193,6 +197,13 @@ function ownParameters({ id, parameters = [] }: Member, model: Model): readonly 
   const missing = parameters.find((name) => !isStored(model, name))
   if (missing) throw new Error(`${id}: the model stores no "${missing}" to train`)
   return parameters
+}
+
+/** The state that the model itself reads. */
+function stateOfModel(member: Member): StateInput[] {
+  return Object.entries(member.state ?? {}).flatMap(([name, { input, shape }]) =>
+    input === undefined ? [] : [{ member, name, input, shape }],
+  )
 }
 
 /** A mask of Dropout: 0 with probability `ratio`, else 1 / (1 - ratio). */

@@ -134,8 +134,8 @@ export function createTrainState(
       return arrays
     },
     load(arrays) {
-      for (const s of step.state) packInto([s], vectorOf, (name) => arrays.get(`${s.slot}/${name}`) as Float32Array)
-      if (averages) packInto(weightVectors, averageOf, (name) => arrays.get(`average/${name}`) as Float32Array)
+      for (const s of step.state) packInto([s], vectorOf, (name) => arrays.get(`${s.slot}/${name}`))
+      if (averages) packInto(weightVectors, averageOf, (name) => arrays.get(`average/${name}`))
       for (const [name, values] of statistics) values.set(arrays.get(statisticsPrefix + name) as Float32Array)
       for (const [name, values] of allState()) values.set(arrays.get(name) as Float32Array)
       const keptState = [...arrays].filter(([name]) => name.startsWith('best-state/'))
@@ -181,10 +181,14 @@ function unpacked(
 function packInto(
   vectors: readonly StateVector[],
   vectorOf: (s: StateVector) => Float32Array,
-  valuesOf: (name: string) => Float32Array,
+  valuesOf: (name: string) => Float32Array | undefined,
 ): void {
   for (const s of vectors) {
-    for (const { parameter, offset } of s.parts) vectorOf(s).set(parameter.pack(valuesOf(parameter.name)), offset)
+    for (const { parameter, offset } of s.parts) {
+      // What a later phase alone trains begins as it is.
+      const values = valuesOf(parameter.name)
+      if (values) vectorOf(s).set(parameter.pack(values), offset)
+    }
   }
 }
 

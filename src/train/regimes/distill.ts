@@ -44,8 +44,7 @@ export const distillDefaults = { temperature: 4, alpha: 0.9, featureWeight: 1 } 
 export function distill(options: DistillOptions): Regime {
   const { teacher, temperature, alpha = distillDefaults.alpha, features = [] } = options
   const { featureWeight = distillDefaults.featureWeight } = options
-  if (temperature !== undefined && !(temperature > 0 && Number.isFinite(temperature)))
-    throw new Error(`distill: temperature must be above 0, got ${temperature}`)
+  checkTemperature('distill', temperature)
   if (!(alpha >= 0 && alpha <= 1)) throw new Error(`distill: alpha must be within [0, 1], got ${alpha}`)
   if (!(featureWeight >= 0 && Number.isFinite(featureWeight)))
     throw new Error(`distill: featureWeight must be 0 or more, got ${featureWeight}`)
@@ -73,8 +72,12 @@ export function distill(options: DistillOptions): Regime {
       }
       const emit = (g: Emitter, scope: TermScope): string => {
         const parts = features.map((f) => scale(g, emitFeature(g, scope, f), featureWeight))
-        if (alpha > 0)
-          parts.unshift(scale(g, emitAnswers(g, scope, temperature), alpha / (setting.objective?.unit ?? 1)))
+        if (alpha > 0) {
+          const { output: student, loss } = scope
+          const compared = { student, teacher: scope.fed('teacher', g.shape(student)), loss }
+          const unit = setting.objective?.unit ?? 1
+          parts.unshift(scale(g, emitDivergence(g, compared, temperature), alpha / unit))
+        }
         return parts.reduce((a, b) => add(g, a, b))
       }
       return {
@@ -85,9 +88,25 @@ export function distill(options: DistillOptions): Regime {
   }
 }
 
-/** D(t, s). */
-function emitAnswers(g: Emitter, { output, loss, fed }: TermScope, told: number | undefined): string {
-  const answers = fed('teacher', g.shape(output))
+/** Throws where it is told and no number above 0. */
+export function checkTemperature(subject: string, temperature: number | undefined): void {
+  if (temperature !== undefined && !(temperature > 0 && Number.isFinite(temperature)))
+    throw new Error(`${subject}: temperature must be above 0, got ${temperature}`)
+}
+
+/** What is compared: values that the loss works on, of one shape. */
+export interface Compared {
+  readonly student: string
+  readonly teacher: string
+  readonly loss: TermScope['loss']
+}
+
+/** D(t, s). Throws where a temperature is told for what has no logits. */
+export function emitDivergence(
+  g: Emitter,
+  { student: output, teacher: answers, loss }: Compared,
+  told: number | undefined,
+): string {
   const temperature = told ?? distillDefaults.temperature
   const soft = (logits: string): string => scale(g, logits, 1 / temperature)
   switch (loss) {

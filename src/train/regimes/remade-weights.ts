@@ -7,6 +7,7 @@ import { editGraph } from '../../graph/edit.ts'
 import { type WeightTensor, weightTensors } from '../../graph/weights.ts'
 import { type Model, type Node, type Tensor, type ValueInfo, withGraph } from '../../model.ts'
 import type { Emitter } from '../../ops/grad/emit.ts'
+import { macroDomain } from '../../ops/grad/rule.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../../tensor/dtype.ts'
 import type { Random } from '../../tensor/random.ts'
 import { checksumOf, type Json, type StateScope, type StateTensor } from '../regime.ts'
@@ -99,6 +100,8 @@ function eachGated(model: Model, { tensor, axis, units }: GateMember, visit: (un
 export interface Remaking {
   /** A node of one output, whose name it gives. */
   op(type: string, inputs: readonly string[], attributes?: Readonly<Record<string, number>>): string
+  /** The second value, whose gradient goes to the first. */
+  straightThrough(source: string, value: string): string
   /** Stores an array and gives its name, which begins with `base`. */
   store(base: string, dims: readonly number[], values: Float32Array): string
   /** A stored number. */
@@ -128,6 +131,11 @@ export function remakeWeights(model: Model): Remaking {
     op(type, from, attributes = {}) {
       const output = edit.fresh(type.toLowerCase())
       added.push(node(type, from, [output], attributes))
+      return output
+    },
+    straightThrough(source, value) {
+      const output = edit.fresh('straight_through')
+      added.push(node('StraightThrough', [source, value], [output], {}, { domain: macroDomain }))
       return output
     },
     store: (base, dims, values) => edit.store(floatTensor(edit.fresh(base), dims, values)),
