@@ -10,13 +10,13 @@
 
 import { loadavg } from 'node:os'
 import { basename, join } from 'node:path'
-import { environment } from '../src/cli/environment.ts'
 import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
 import { drawSamples } from '../src/data/handle.ts'
 import { guessPreprocess } from '../src/data/preprocess.ts'
 import { spreadOf } from '../src/evaluate/latency.ts'
 import { weightTensors } from '../src/graph/weights.ts'
 import { loadData } from '../src/node/data.ts'
+import { environment } from '../src/node/environment.ts'
 import { openModel, writeFileAtomic } from '../src/node/files.ts'
 import { scan, scanGrid } from '../src/search/scan.ts'
 

@@ -41,9 +41,14 @@ export interface CalibrationSpec {
   readonly header?: boolean
 }
 
+/** Throws one sentence where any step's method or options are wrong. */
+export function checkSteps(steps: readonly Step[]): void {
+  for (const [id, options] of steps) checkOptions(id, methodNamed(id).options, options as Record<string, never>)
+}
+
 /** Runs the steps in order. Throws before the first where any step's method or options are wrong. */
 export async function runSteps(model: Model, steps: readonly Step[], context: Context = {}): Promise<Model> {
-  for (const [id, options] of steps) checkOptions(id, methodNamed(id).options, options as Record<string, never>)
+  checkSteps(steps)
   let current = model
   for (const [i, [id, options]] of steps.entries()) {
     current = await methodNamed(id)(current, options as Record<string, number>, {

@@ -42,16 +42,19 @@ const layers: Readonly<Record<string, string>> = {
   'recipe.ts': 'methods.ts task',
   // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.
   search: 'calibrate data evaluate graph inspect.ts ops prune quantize recipe.ts runtime simplify task tensor',
-  compress: 'data evaluate formats graph onnx quantize recipe.ts search simplify task tensor',
+  // A recipe that trains resumes.
+  compress: 'data evaluate formats graph methods.ts onnx quantize recipe.ts search simplify task tensor train',
+  sweep: 'compress data evaluate formats onnx recipe.ts tensor train',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
-  report: 'calibrate compress data evaluate formats graph recipe.ts runtime search task tensor train',
+  report: 'calibrate compress data evaluate formats graph recipe.ts runtime search sweep task tensor train',
   // What threads do: the list that a pool's worker reads.
   'tasks.ts': 'formats quantize',
-  node: 'data evaluate formats graph onnx search tasks.ts tensor train',
+  // A sweep's models and data are read as those of commands.
+  node: 'data evaluate formats graph invent onnx runtime search simplify sweep tasks.ts tensor train',
   // What people import (package.json, "exports"): nothing in src/ imports from these. What needs Node is in node/.
   'runtime-only.ts': 'formats',
   exports:
-    'channels compress data evaluate factorize formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify task train zoo',
+    'channels compress data evaluate factorize formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify sweep task train zoo',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */

@@ -2,8 +2,10 @@
 import { describe, expect, it } from 'vitest'
 import { renderHtml } from '../src/report/html.ts'
 import { renderScan } from '../src/report/scan-html.ts'
+import { renderSweep } from '../src/report/sweep-html.ts'
 import { renderTraining } from '../src/report/train-html.ts'
 import { exampleReport, longName } from '../src/testing/example-report.ts'
+import { exampleRows } from '../src/testing/sweep-rows.ts'
 import { missing, withPage } from './_chromium.ts'
 
 const { made, environment } = exampleReport
@@ -36,6 +38,10 @@ const pages: Record<string, string> = {
       retrainEpochs: 0,
       curves: [curve(longName), curve('fc')],
     },
+  ),
+  sweep: renderSweep(
+    { title: `${longName}.json`, made, facts: [['models', longName]], environment },
+    exampleRows([longName, 'lenet5', 'resnet', 'vgg', 'alexnet']),
   ),
   train: renderTraining('mobilenetv2, trained on images:pictures (train)', {
     model: 'out.onnx',

@@ -1,18 +1,18 @@
 /** The options that commands share which take data: the spec, the preprocessing, the seed. */
 
 import { compressTable } from '../compress/options.ts'
-import { requiredInputs } from '../data/batcher.ts'
 import { bindSplits } from '../data/bind-splits.ts'
 import { hasImages, type Preprocess } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
-import { imageSizeOf, spelledOut } from '../data/preprocess.ts'
+import { spelledOut } from '../data/preprocess.ts'
 import { preprocessOptions, preprocessTable, readOptions, readTable } from '../data/read-options.ts'
 import { preprocessWarnings } from '../evaluate/preprocess-warnings.ts'
 import { inputShapesOf, withInputShapes } from '../graph/input-shapes.ts'
 import { type ShapeFlags, shapedModel, shapeOption } from '../graph/told-shapes.ts'
-import { inventedSplits, statisticsForm, statisticsSamples } from '../invent/invented-splits.ts'
+import { statisticsForm } from '../invent/invented-splits.ts'
 import type { Model } from '../model.ts'
-import { dataForms, loadData } from '../node/data.ts'
+import { splitsOf } from '../node/bind-spec.ts'
+import { dataForms } from '../node/data.ts'
 import type { OptionsOf, OptionTable } from '../options.ts'
 import type { CalibrationSpec } from '../recipe.ts'
 import type { Io } from './io.ts'
@@ -82,20 +82,7 @@ export async function bindSpec(
   spec: Omit<CalibrationSpec, 'samples' | 'batchSize'>,
   { seed, io, signal, given = [] }: { seed: number; io: Io; signal?: AbortSignal; given?: readonly string[] },
 ): Promise<BoundSpec> {
-  const inputs = requiredInputs(model)
-  const samples = statisticsSamples(spec.data)
-  const splits =
-    samples === undefined
-      ? await loadData(spec.data, {
-          seed,
-          signal,
-          inputs,
-          label: spec.label,
-          header: spec.header,
-          imageSize: imageSizeOf(inputs),
-          progress: io.progress,
-        })
-      : await inventedSplits(model, { samples, seed, signal, progress: io.progress })
+  const splits = await splitsOf(model, spec, { seed, signal, progress: io.progress })
   if (given.length > 0 && !hasImages(splits.test))
     throw new Error(
       `${given[0]}: it says how images are read, and ${spec.data} has none; expected data of images with it`,

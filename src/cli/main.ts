@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /** The command line: which commands there are, their flags, how they fail. What a command takes and does is in commands/. */
 import { Command, CommanderError } from 'commander'
+import { version } from '../node/environment.ts'
 import { useThreads } from '../runtime/session.ts'
 import type { CliCommand } from './command.ts'
-import { version } from './environment.ts'
 import { addFlags, readFlags } from './flags.ts'
 import { createIo } from './io.ts'
 import { checkEndings } from './outputs.ts'

@@ -7,6 +7,7 @@ export type { InputFacts, LayerRow, Report, Untouched } from '../report/report.t
 export { type ReportOptions, reportOf } from '../report/report-of.ts'
 export { type ComparisonRow, comparisonRows, factRows, type JudgedRow, judgedRows } from '../report/rows.ts'
 export { renderScan, type ScanPage } from '../report/scan-html.ts'
+export { renderSweep } from '../report/sweep-html.ts'
 export { renderText } from '../report/text.ts'
 export { type Tile, tilesOf } from '../report/tiles.ts'
 export { renderTraining } from '../report/train-html.ts'

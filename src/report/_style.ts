@@ -3,8 +3,8 @@
  * its background in both.
  */
 export const style = `
-:root{color-scheme:light dark;--ink:#1d2a24;--soft:#56635c;--line:#dde4df;--paper:#fff;--ground:#f4f7f5;--good:#2a7347;--bad:#b3261e;--bark:#c3cfc8;--leaf:#2f7d4f;--held:#b3561d;--warn:#7a4200;--warnground:#fff4e2}
-@media(prefers-color-scheme:dark){:root{--ink:#e6ece8;--soft:#a3b1a9;--line:#2c3832;--paper:#17201b;--ground:#0f1512;--good:#6fd197;--bad:#ff9c91;--bark:#3f5047;--leaf:#5cc488;--held:#f0a268;--warn:#ffc37a;--warnground:#33260f}}
+:root{color-scheme:light dark;--ink:#1d2a24;--soft:#56635c;--line:#dde4df;--paper:#fff;--ground:#f4f7f5;--good:#2a7347;--bad:#b3261e;--bark:#c3cfc8;--leaf:#2f7d4f;--held:#b3561d;--warn:#7a4200;--warnground:#fff4e2;--third:#2b5f9e;--fourth:#7a3e9d}
+@media(prefers-color-scheme:dark){:root{--ink:#e6ece8;--soft:#a3b1a9;--line:#2c3832;--paper:#17201b;--ground:#0f1512;--good:#6fd197;--bad:#ff9c91;--bark:#3f5047;--leaf:#5cc488;--held:#f0a268;--warn:#ffc37a;--warnground:#33260f;--third:#7db2f0;--fourth:#cf9cf0}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1060px;margin:0 auto;padding:2rem 1.25rem 3rem}
@@ -31,6 +31,9 @@ pre{background:var(--ground);border-radius:8px;padding:.75rem 1rem;font-size:.82
 figure{margin:0;min-width:0}figcaption{font-weight:600;font-size:.88rem;overflow-wrap:anywhere}.charts svg{display:block;width:100%;height:auto}
 .charts text{font-size:11px;fill:var(--soft)}.charts.small text{font-size:9px}.grid{stroke:var(--line)}.reference{stroke:var(--soft);stroke-dasharray:3 3}
 polyline{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke:var(--leaf)}polyline.held{stroke:var(--held)}circle.held{fill:var(--held)}circle.ring{fill:var(--paper);stroke:var(--held);stroke-width:2}
+.mark{fill:var(--leaf);stroke:var(--leaf)}.mark.series1{fill:var(--held);stroke:var(--held)}.mark.series2{fill:var(--third);stroke:var(--third)}.mark.series3{fill:var(--fourth);stroke:var(--fourth)}
+.mark.original{fill:var(--paper)}.mark.beaten{opacity:.5}.mark .range{stroke-width:1.4}.mark .number{fill:var(--ink);stroke:none;font-weight:600}polyline.front{stroke:var(--soft);stroke-width:1.2}
+.key{width:1em;height:1em;vertical-align:-.12em;margin-right:.3em}.keyed{display:inline-block;margin-right:1em}.stacked td.text{overflow-wrap:anywhere;min-width:6rem}.charts+table{margin-top:1.1rem}
 footer{color:var(--soft);font-size:.82rem;overflow-wrap:anywhere}
 @media(max-width:640px){main{padding:1rem .75rem 2rem}section{padding:.9rem .85rem}.tile{padding:.8rem .9rem}dl div{grid-template-columns:1fr}
 table,thead,tbody{display:block}tr{display:grid;gap:.1rem 1.2rem;padding:.5rem 0;border-bottom:1px solid var(--line);align-items:baseline}tbody tr:last-child{border-bottom:0;padding-bottom:0}

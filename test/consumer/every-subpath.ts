@@ -8,10 +8,11 @@ import { hac, type Matrix, openMatrix, packModel, shac, unpackModel } from 'copp
 import { compressors, openModel, saveModel, writeFileAtomic } from 'coppice/node'
 import { magnitude, pruneAndTrain } from 'coppice/prune'
 import { share, uniform } from 'coppice/quantize'
-import { type Report, renderText } from 'coppice/report'
+import { type Report, renderSweep, renderText } from 'coppice/report'
 import { finetune, pruneInRounds } from 'coppice/retrain'
 import { decodeCop, loadSession } from 'coppice/runtime'
 import { foldBatchNorm, removeUnused } from 'coppice/simplify'
+import { type RowStore, sweep as runSweep, type SweepRow } from 'coppice/sweep'
 import { type CheckpointStore, cosine, keepZeros, l2, sgd, train } from 'coppice/train'
 import { lenet300, zoo } from 'coppice/zoo'
 import * as ort from 'onnxruntime-node'
@@ -91,4 +92,29 @@ const report: Report = {
   ...nothing,
 }
 assert.match(renderText(report), /A title/)
+
+const swept = new Map<string, SweepRow>()
+const rows: RowStore = { load: (key) => swept.get(key), save: ({ row }) => void swept.set(row.key, row) }
+const [row] = await runSweep(
+  {
+    models: [{ name: 'net', file: 'net' }],
+    data: [{ name: 'random', data: 'random' }],
+    recipes: [{ name: 'shared', steps: [['share', { values: 8 }]] }],
+    seeds: [0],
+    latency: false,
+  },
+  {
+    version: '1',
+    environment: [],
+    model: () => ({ model, onnx: writeModel(model), sha256: 'of the model' }),
+    data: async () => bound,
+    dataHash: async () => 'of the data',
+  },
+  { rows },
+)
+assert.ok(row.found && swept.size === 1)
+assert.match(
+  renderSweep({ title: 'a sweep', made: new Date().toISOString(), facts: [], environment: [] }, [row]),
+  /shared/,
+)
 console.log('every subpath works')

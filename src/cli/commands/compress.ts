@@ -5,6 +5,7 @@ import type { CompressOptions } from '../../compress/settings.ts'
 import { inputShapesOf } from '../../graph/input-shapes.ts'
 import { opsetOf } from '../../model.ts'
 import { compressors } from '../../node/compress.ts'
+import { environment } from '../../node/environment.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { withPool } from '../../node/pool.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
@@ -24,7 +25,6 @@ import {
   threadsOption,
 } from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
-import { environment } from '../environment.ts'
 import { withoutFolders } from '../facts.ts'
 import { openAny } from '../inputs.ts'
 
