@@ -36,8 +36,8 @@ const layers: Readonly<Record<string, string>> = {
   prune: 'calibrate channels data evaluate formats grad graph inspect.ts onnx ops runtime simplify task tensor train',
   // Layers are timed beside their factors.
   factorize: 'calibrate evaluate graph ops runtime simplify tensor',
-  // Methods that train further.
-  retrain: 'channels data graph prune quantize simplify tensor train',
+  // Methods that train further; one gives a network another last layer, another says which model a checkpoint is of.
+  retrain: 'channels data graph onnx ops prune quantize simplify tensor train',
   'methods.ts': 'factorize prune quantize retrain simplify',
   'recipe.ts': 'methods.ts task',
   // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.

@@ -32,4 +32,5 @@ export {
 } from '../data/preprocess.ts'
 export { preprocessOptions, preprocessTable, readOptions, readTable } from '../data/read-options.ts'
 export { planeResizer, type Size } from '../data/resize.ts'
+export { rotations } from '../data/rotations.ts'
 export { checkSplits, halves } from '../data/splits.ts'

@@ -1,4 +1,5 @@
 /** The methods of retrain/. Written by `npm run methods` from the files that define them. */
+export { findMask } from './find-mask.ts'
 export { finetune } from './finetune.ts'
 export { learnSparsity } from './learn-sparsity.ts'
 export { pqk } from './pqk.ts'
