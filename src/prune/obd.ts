@@ -7,11 +7,18 @@
  * AdaHessian (Yao et al. 2020, arXiv:2006.00719): sqrt(Σ_j H_kj²), the diagonal's size and a bound on it.
  */
 import type { WeightTensor } from '../graph/weights.ts'
-import { type Context, defineMethod, type LabelledFeeds } from '../method.ts'
+import { type Context, defineMethod } from '../method.ts'
 import type { Model } from '../model.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
-import { gradientBatches, openGradients, shapesOf, singles, warnOfSilence } from '../train/weight-gradients.ts'
+import {
+  type GradientBatch,
+  gradientBatches,
+  gradientOptions,
+  openGradients,
+  singles,
+  warnOfSilence,
+} from '../train/weight-gradients.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const obd = defineMethod({
@@ -55,12 +62,12 @@ function empty(weights: readonly WeightTensor[]): Float64Array[] {
 export async function fisherDiagonal(
   model: Model,
   weights: readonly WeightTensor[],
-  batches: readonly LabelledFeeds[],
+  batches: readonly GradientBatch[],
   context: Context = {},
 ): Promise<Float64Array[]> {
   const total = empty(weights)
-  const one = singles(model, batches[0]).next().value as LabelledFeeds
-  const gradients = await openGradients(model, weights, { inputShapes: shapesOf(one.feeds) })
+  const one = singles(model, batches[0]).next().value as GradientBatch
+  const gradients = await openGradients(model, weights, gradientOptions(one))
   try {
     for (const batch of batches) {
       for (const example of singles(model, batch)) {
@@ -86,12 +93,12 @@ export async function hessianSizes(
     batches,
     probes,
     context,
-  }: { readonly batches: readonly LabelledFeeds[]; readonly probes: number; readonly context: Context },
+  }: { readonly batches: readonly GradientBatch[]; readonly probes: number; readonly context: Context },
 ): Promise<Float64Array[]> {
   const total = empty(weights)
   const rng = random(context.seed ?? 0)
   const same = batches.filter((b) => b.labels.length === batches[0].labels.length)
-  const gradients = await openGradients(model, weights, { inputShapes: shapesOf(batches[0].feeds), order: 2 })
+  const gradients = await openGradients(model, weights, { ...gradientOptions(batches[0]), order: 2 })
   try {
     for (const batch of same) {
       for (let p = 0; p < probes; p++) {

@@ -5,13 +5,13 @@
  */
 import { type Context, defineMethod } from '../method.ts'
 import { sizeOf } from '../tensor/dtype.ts'
-import { gradientBatches, openGradients, shapesOf, warnOfSilence } from '../train/weight-gradients.ts'
+import { gradientBatches, gradientOptions, openGradients, warnOfSilence } from '../train/weight-gradients.ts'
 import { type Competing, pruneBy, type Scored, selectOptions, zerosFirst } from './_select.ts'
 
 export const taylor = defineMethod({
   id: 'taylor',
   help: 'zeroes the weights whose removal changes the loss least, by |gradient * weight|',
-  data: 'labelled samples, or inputs alone, with labels drawn from the answers of the model; without any, weights are ranked by size',
+  data: 'samples with labels or targets, or inputs alone, with labels drawn from the answers of the model; without any, weights are ranked by size',
   options: {
     ...selectOptions,
     samples: { type: 'number', default: 1024, min: 1, integer: true, help: 'samples that gradients are taken on' },
@@ -20,28 +20,37 @@ export const taylor = defineMethod({
 })
 
 export async function taylorScores(
-  { model, weights }: Competing,
+  competing: Competing,
   options: { readonly samples: number },
   context: Context,
 ): Promise<Scored> {
-  const batches = await gradientBatches(model, context, options)
-  if (!batches) context.warn?.('taylor: no data was given, so every gradient counts as 1, which ranks by |weight|')
-  const totals = weights.map((w) => new Float32Array(sizeOf(w.tensor.dims)).fill(batches ? 0 : 1))
-  if (batches) {
-    const inputShapes = shapesOf(batches[0].feeds)
-    const gradients = await openGradients(model, weights, { inputShapes })
-    try {
-      // A last batch of another size is left out: the graph has static shapes.
-      for (const batch of batches.filter((b) => b.labels.length === batches[0].labels.length)) {
-        const found = await gradients.of(batch)
-        for (const [i, g] of found.entries()) {
-          for (let k = 0; k < g.length; k++) totals[i][k] += Math.abs(g[k])
-        }
+  const sizes = await gradientSizes('taylor', competing, { options, context })
+  if (!sizes) context.warn?.('taylor: no data was given, so every gradient counts as 1, which ranks by |weight|')
+  const { weights } = competing
+  return { scores: weights.map((w, i) => zerosFirst(w.tensor, (v, k) => Math.abs(v) * (sizes?.[i][k] ?? 1))) }
+}
+
+/** Of each weight the mean of |g| over batches; undefined where the context has no samples. */
+export async function gradientSizes(
+  subject: string,
+  { model, weights }: Competing,
+  { options, context }: { readonly options: { readonly samples: number }; readonly context: Context },
+): Promise<Float32Array[] | undefined> {
+  const all = await gradientBatches(model, context, options)
+  if (!all) return undefined
+  // A last batch of another size is left out: the graph has static shapes.
+  const batches = all.filter((b) => b.labels.length === all[0].labels.length)
+  const totals = weights.map((w) => new Float32Array(sizeOf(w.tensor.dims)))
+  const gradients = await openGradients(model, weights, gradientOptions(batches[0]))
+  try {
+    for (const batch of batches) {
+      for (const [i, g] of (await gradients.of(batch)).entries()) {
+        for (let k = 0; k < g.length; k++) totals[i][k] += Math.abs(g[k]) / batches.length
       }
-    } finally {
-      await gradients.release()
     }
-    warnOfSilence('taylor', gradients, context)
+  } finally {
+    await gradients.release()
   }
-  return { scores: weights.map((w, i) => zerosFirst(w.tensor, (v, k) => Math.abs(v) * totals[i][k])) }
+  warnOfSilence(subject, gradients, context)
+  return totals
 }

@@ -3,7 +3,7 @@ import type { WeightTensor } from '../graph/weights.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { floats, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
-import { gradientBatches, openGradients, shapesOf, singles } from '../train/weight-gradients.ts'
+import { gradientBatches, gradientOptions, openGradients, singles } from '../train/weight-gradients.ts'
 import { type Choice, spendBits } from './_bits-where-they-matter.ts'
 import { type MeasuredAlone, measuredAlone } from './_measured-alone.ts'
 
@@ -90,7 +90,7 @@ async function fisherOf(model: Model, weights: readonly WeightTensor[], context:
   if (!batches) throw new Error('share: sensitivity fisher needs gradients, and there is no data; expected some')
   const squares = weights.map((w) => new Float64Array(sizeOf(w.tensor.dims)))
   const one = batches.flatMap((b) => [...singles(model, b)])
-  const gradients = await openGradients(model, weights, { inputShapes: shapesOf(one[0].feeds) })
+  const gradients = await openGradients(model, weights, gradientOptions(one[0]))
   try {
     for (const [n, sample] of one.entries()) {
       for (const [i, g] of (await gradients.of(sample)).entries())

@@ -29,6 +29,8 @@ export interface FakeQuantiseOptions {
   readonly ranges: ReadonlyMap<string, Range>
   /** 2 to 8. */
   readonly weightBits: number
+  /** Of the weights named here, instead of `weightBits` and `edgeBits`. */
+  readonly bitsOf?: Readonly<Record<string, number>>
   readonly activationBits: number
   /** Bits of the first and the last layer, weights and inputs; 0: those of the others. */
   readonly edgeBits: number
@@ -52,6 +54,7 @@ export function fakeQuantise(options: FakeQuantiseOptions): Regime {
     digest: {
       ...{ weightBits, activationBits, edgeBits, weights, activations, perChannel, reduceRange },
       excludeNodes: options.excludeNodes,
+      bitsOf: options.bitsOf,
       clipDecay: options.clipDecay,
       ranges: [...ranges].map(([name, { min, max }]) => [name, min, max]),
     },
@@ -85,17 +88,18 @@ interface Entering {
 }
 
 function fakeWeights(model: Model, points: Points, { options, edit }: Entering) {
-  const { weights: quantiser, weightBits, edgeBits, perChannel, reduceRange } = options
+  const { weights: quantiser, weightBits, bitsOf = {}, edgeBits, perChannel, reduceRange } = options
   const weights = new Map<Tensor, FakeWeight>()
   const weightOf = new Map<Node, string>()
   for (const { layer, axis, isEdge } of points.layers) {
     const tensor = constantOf(model.graph, layer.inputs[1]) as Tensor
-    const own = isEdge && edgeBits > 0
+    const told = bitsOf[tensor.name]
+    const own = told === undefined && isEdge && edgeBits > 0
     const made = weights.get(tensor) ?? {
       ...fakeWeight({
         // Ternary and binary weights would be so whatever the bits.
         quantiser: own && quantiser !== 'straight-through' ? 'lsq' : quantiser,
-        bits: own ? edgeBits : weightBits,
+        bits: told ?? (own ? edgeBits : weightBits),
         ...{ axis, perChannel, reduceRange, tensor },
         opset: opsetOf(model),
         fresh: edit.fresh,

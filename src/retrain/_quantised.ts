@@ -65,11 +65,18 @@ export interface Prepared {
   readonly quantising: Regime
 }
 
+interface Preparing {
+  readonly settings: Settings
+  readonly context: Context
+  /** Bits by the weight's name, of the prepared model, instead of those of the settings. */
+  readonly bitsOf?: (model: Model) => Promise<Readonly<Record<string, number>>>
+}
+
 /** Throws where the model computes on integers already or lacks a node that is named. `context` has the samples to calibrate on. */
 export async function prepareQuantised(
   subject: string,
   given: Model,
-  { settings, context }: { readonly settings: Settings; readonly context: Context },
+  { settings, context, bitsOf }: Preparing,
 ): Promise<Prepared> {
   const integers = integerNode(given)
   if (integers) throw new Error(`${subject}: ${integers.op} computes on integers already; expected a float model`)
@@ -78,5 +85,6 @@ export async function prepareQuantised(
   for (const what of leftInFloat(pointsOf(model, settings).plan)) context.warn?.(`${subject}: ${what}`)
   const inFloat = settings.activations === 'float'
   const ranges = inFloat ? new Map() : await calibrateValues(model, settings, context)
-  return { model, quantising: fakeQuantise({ ...settings, ranges }) }
+  const own = bitsOf ? { bitsOf: await bitsOf(model) } : {}
+  return { model, quantising: fakeQuantise({ ...settings, ...own, ranges }) }
 }

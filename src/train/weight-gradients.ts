@@ -1,8 +1,13 @@
 /**
- * Gradients of the cross-entropy at a model's weights, in inference form (BatchNormalization at its stored statistics,
+ * Gradients of the loss at a model's weights: of the cross-entropy where samples have labels, of what the task asks for where they
+ * have targets; in inference form (BatchNormalization at its stored statistics,
  * no dropout), and products of its Hessian with vectors by a second backward pass (Pearlmutter 1994).
  */
 import { batchAxisOf, pickSamples, requiredInputs } from '../data/batch-axis.ts'
+import { subset } from '../data/batches.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { fedBatches } from '../data/fed-batches.ts'
+import { drawSamples, usualTake } from '../data/handle.ts'
 import { backward, grown } from '../grad/backward.ts'
 import { lowerPlain } from '../grad/lower-plain.ts'
 import { specialize } from '../grad/specialize.ts'
@@ -18,11 +23,17 @@ import { floatValues, sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { lossInput } from './loss-graph.ts'
 import { losses } from './losses.ts'
-import { type Objective, objectiveOfLabels, onlyOutput, targetsFor } from './objective.ts'
+import { type Objective, objectiveOf, objectiveOfLabels, onlyOutput, targetsFor } from './objective.ts'
+
+/** Samples to take gradients on. */
+export interface GradientBatch extends LabelledFeeds {
+  /** Samples with targets, and what is learnt of them; `labels` then only count the samples. */
+  readonly answers?: { readonly data: Dataset; readonly objective: Objective }
+}
 
 export interface Gradients {
   /** dL/dw of each weight for the mean loss over the batch; with `vectors`, the Hessian's product with them instead. */
-  of(batch: LabelledFeeds, vectors?: readonly Float32Array[]): Promise<Float32Array[]>
+  of(batch: GradientBatch, vectors?: readonly Float32Array[]): Promise<Float32Array[]>
   /** The sum of squares of all that each call gave. */
   readonly energies: readonly number[]
   release(): Promise<void>
@@ -31,6 +42,8 @@ export interface Gradients {
 export interface GradientOptions {
   /** Shapes of every input, batch axis included. */
   readonly inputShapes: Readonly<Record<string, readonly number[]>>
+  /** What is learnt; default: classes, or yes or no, from labels. */
+  readonly objective?: Objective
   /** 2: Hessian-vector products. */
   readonly order?: 1 | 2
 }
@@ -39,10 +52,9 @@ export interface GradientOptions {
 export async function openGradients(
   model: Model,
   weights: readonly WeightTensor[],
-  { inputShapes, order = 1 }: GradientOptions,
+  { inputShapes, objective = objectiveOfLabels(model), order = 1 }: GradientOptions,
 ): Promise<Gradients> {
   const names = weights.map((w) => w.name)
-  const objective = objectiveOfLabels(model)
   const special = specialize(onlyOutput(forTraining(model), objective.output), inputShapes)
   const form = trainingForm(special, { frozenStatistics: true })
   const g = createEmitter(form.types, nameSource(form.graph))
@@ -90,14 +102,12 @@ export async function openGradients(
   const energies: number[] = []
   return {
     energies,
-    async of({ feeds, labels }, given = []) {
-      const known = { id: 'labels', length: labels.length, fields: {}, labels: Int32Array.from(labels) }
-      const data = targetsFor(
-        objective,
-        known,
-        known.labels.map((_, i) => i),
-        { shape },
-      )
+    async of({ feeds, labels, answers }, given = []) {
+      const known = answers?.data ?? {
+        ...{ id: 'labels', length: labels.length, fields: {} },
+        labels: Int32Array.from(labels),
+      }
+      const data = targetsFor(objective, known, [...new Array(known.length).keys()], { shape })
       const all: Record<string, Value> = { ...feeds, ...masks, [target]: { dtype: 'float32', dims: [...shape], data } }
       vectors.forEach((name, i) => {
         all[name] = { dtype: 'float32', dims: [...weights[i].tensor.dims], data: given[i] }
@@ -135,24 +145,32 @@ function energyOf(gradients: readonly Float32Array[]): number {
   return sum
 }
 
+/** For gradients on batches like that one. */
+export function gradientOptions({ feeds, answers }: GradientBatch): GradientOptions {
+  return { inputShapes: shapesOf(feeds), ...(answers ? { objective: answers.objective } : {}) }
+}
+
 export function shapesOf(feeds: Feeds): Record<string, readonly number[]> {
   return Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, v.dims]))
 }
 
 /**
- * The samples that a method may take gradients on, one at a time or by the batch as they come: labelled ones, or
- * calibration inputs with labels drawn from the model's own scores (which gives Fisher's information at its output).
+ * The samples that a method may take gradients on, one at a time or by the batch as they come: labelled ones, those of a training
+ * set with targets, or calibration inputs with labels drawn from the model's own scores (which gives Fisher's information at its output).
  * The first batches are taken: whoever gives them sees to it that they hold all classes. Undefined where the context has neither.
  */
 export async function gradientBatches(
   model: Model,
   context: Context,
   options: { readonly samples: number },
-): Promise<LabelledFeeds[] | undefined> {
+): Promise<GradientBatch[] | undefined> {
+  const { data } = context
   const source =
-    context.data?.labelled?.(options) ?? (context.data ? await drawLabels(model, context, options) : undefined)
+    data?.labelled?.(options) ??
+    withTargets(model, context, options) ??
+    (data ? await drawLabels(model, context, options) : undefined)
   if (!source) return undefined
-  const batches: LabelledFeeds[] = []
+  const batches: GradientBatch[] = []
   let seen = 0
   for (const batch of source) {
     if (seen >= options.samples) break
@@ -160,6 +178,22 @@ export async function gradientBatches(
     seen += batch.labels.length
   }
   return batches.length > 0 ? batches : undefined
+}
+
+/** Batches of a training set that has targets; undefined where there is none. */
+function withTargets(
+  model: Model,
+  { data, task, seed = 0 }: Context,
+  { samples }: { readonly samples: number },
+): Iterable<GradientBatch> | undefined {
+  if (!data?.train?.targets || !data.batcher) return undefined
+  const { train, batcher } = data
+  const objective = objectiveOf(model, train, task)
+  const [set] = drawSamples(train, samples, seed)
+  return [...fedBatches(batcher, set, usualTake.batchSize)].map(({ feeds, fed, indices }) => {
+    const filled = Array.from({ length: fed }, (_, i) => indices[Math.min(i, indices.length - 1)])
+    return { feeds, labels: new Int32Array(fed), answers: { data: subset(set, filled), objective } }
+  })
 }
 
 async function drawLabels(
@@ -205,7 +239,7 @@ function drawn({ kind, probabilities }: Objective, row: Float32Array, chance: nu
  * Each sample of a batch as a batch of its own; where the model takes one size of batch only, that many times the sample,
  * since the mean of their losses is its loss.
  */
-export function* singles(model: Model, { feeds, labels }: LabelledFeeds): Generator<LabelledFeeds> {
+export function* singles(model: Model, { feeds, labels, answers }: GradientBatch): Generator<GradientBatch> {
   const axes = new Map(requiredInputs(model).map((input) => [input.name, { input, axis: batchAxisOf(input, model) }]))
   const batched = [...axes.values()].filter(
     ({ input, axis }) => axis !== undefined && feeds[input.name].dims[axis] >= labels.length,
@@ -220,6 +254,9 @@ export function* singles(model: Model, { feeds, labels }: LabelledFeeds): Genera
       if (axis === undefined || value.dims[axis] !== rows) return [name, value] as const
       return [name, pickSamples(value, axis, new Array(copies).fill(i))] as const
     })
-    yield { feeds: Object.fromEntries(one), labels: Array(copies).fill(labels[i]) }
+    yield {
+      ...{ feeds: Object.fromEntries(one), labels: Array(copies).fill(labels[i]) },
+      ...(answers ? { answers: { ...answers, data: subset(answers.data, Array(copies).fill(i)) } } : {}),
+    }
   }
 }

@@ -15,7 +15,7 @@ import type { WeightTensor } from '../../graph/weights.ts'
 import type { Tensor } from '../../model.ts'
 import { floats } from '../../tensor/dtype.ts'
 import { random } from '../../tensor/random.ts'
-import { gradientBatches, openGradients, shapesOf, singles } from '../../train/weight-gradients.ts'
+import { gradientBatches, gradientOptions, openGradients, singles } from '../../train/weight-gradients.ts'
 import { along } from '../_units.ts'
 import { membersOf, type ScoredGroups, type UnitScore } from './unit-score.ts'
 
@@ -73,7 +73,7 @@ async function byGates(given: ScoredGroups, measure: (gradient: number) => numbe
   const labels = batches.flatMap((b) => Array.from(b.labels))
   const sums = groups.map((g) => new Float64Array(g.units))
   const [first] = singles(model, batches[0])
-  const gradients = await openGradients(model, weights, { inputShapes: shapesOf(first.feeds) })
+  const gradients = await openGradients(model, weights, gradientOptions(first))
   try {
     for (const batch of batches) {
       for (const one of singles(model, batch)) {
