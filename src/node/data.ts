@@ -17,6 +17,7 @@ import { type DownloadOptions, download } from './download.ts'
 import { readFileBytes } from './files.ts'
 import { foldersIn, imageFolder } from './images.ts'
 import { sources } from './sources.ts'
+import { speechFromArchive, speechFromFolder } from './speech-commands.ts'
 import { readTar } from './tar.ts'
 
 export interface LoadOptions extends CsvOptions {
@@ -40,6 +41,7 @@ const loaders: Readonly<Record<string, { readonly form: string; readonly load: L
   },
   cifar10: { form: 'cifar10[:DIR]', load: (dir, spec, options) => loadCifar(10, dir, spec, options) },
   cifar100: { form: 'cifar100[:DIR]', load: (dir, spec, options) => loadCifar(100, dir, spec, options) },
+  'speech-commands': { form: 'speech-commands[:DIR]', load: loadSpeech },
   images: { form: 'images:DIR', load: loadImages },
   npz: { form: 'npz:FILE', load: loadNpz },
   csv: { form: 'csv:FILE', load: loadCsv },
@@ -153,6 +155,13 @@ async function fromArchive(classes: 10 | 100, options: LoadOptions): Promise<(na
     if (!bytes) throw new Error(`${path}: there is no ${name} in it`)
     return { name: `${path}: ${name}`, bytes }
   }
+}
+
+async function loadSpeech(dir: string, spec: string, options: LoadOptions): Promise<Splits> {
+  const how = { ...options, id: spec }
+  if (!dir) return speechFromArchive(await download(sources['speech-commands'][0], downloadOptions(options)), how)
+  expectFolder(dir, spec)
+  return speechFromFolder(dir, how)
 }
 
 async function loadImages(dir: string, spec: string, options: LoadOptions): Promise<Splits> {

@@ -9,6 +9,10 @@ const fashionHosts = [
   'https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/',
   'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/',
 ]
+const speechHosts = [
+  'https://storage.googleapis.com/download.tensorflow.org/data/',
+  'http://download.tensorflow.org/data/',
+]
 const toronto = ['https://www.cs.toronto.edu/~kriz/']
 
 function files(folder: string, hosts: readonly string[], sums: Readonly<Record<string, string>>): readonly Download[] {
@@ -38,5 +42,8 @@ export const sources = {
   }),
   cifar100: files('cifar100', toronto, {
     'cifar-100-binary.tar.gz': '58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec',
+  }),
+  'speech-commands': files('speech-commands', speechHosts, {
+    'speech_commands_v0.02.tar.gz': 'af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58',
   }),
 } as const satisfies Record<string, readonly Download[]>
