@@ -1,4 +1,5 @@
 /** The main job: a model in; a smaller or faster model, its packed form and the recipe that makes them, out. */
+import type { BoundData } from '../data/handle.ts'
 import { preprocessWarnings } from '../evaluate/preprocess-warnings.ts'
 import { unpackOnnxOn } from '../formats/unpack.ts'
 import type { Model } from '../model.ts'
@@ -12,7 +13,15 @@ import { encode } from './encode.ts'
 import { compressTable } from './options.ts'
 import { prepare } from './prepare.ts'
 import { brokenInWords, type Compressed, heldBackLoss, type Source } from './result.ts'
-import { asWritten, type CompressOptions, partsAfterSearch, partsAhead, type Settings } from './settings.ts'
+import {
+  asWritten,
+  type CompressOptions,
+  type CompressTable,
+  partsAfterSearch,
+  partsAhead,
+  type Settings,
+  trainingMs,
+} from './settings.ts'
 
 /** Searches again with a tighter limit where a result breaks it on other samples; so often at most. */
 const mostAttempts = { size: 4, speed: 2 }
@@ -69,7 +78,8 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
 function settingsOf(model: Model, given: CompressOptions, warnings: string[]): Settings {
   const table = Object.fromEntries(Object.entries(given).filter(([name]) => name in compressTable))
   const checked = checkOptions('compress', compressTable, table)
-  const costs = compressCosts(model, { data: given.data, goal: checked.goal })
+  checkTraining(checked, given.data)
+  const costs = compressCosts(model, { data: given.data, goal: checked.goal, training: trainingMs(checked) })
   return {
     ...given,
     ...checked,
@@ -82,6 +92,20 @@ function settingsOf(model: Model, given: CompressOptions, warnings: string[]): S
       given.warn?.(message)
     },
   }
+}
+
+function checkTraining({ train, goal, budget, crop, flip }: CompressTable, data: BoundData | undefined): void {
+  if (!train) {
+    const unread = budget !== undefined ? 'budget' : crop !== undefined ? 'crop' : flip ? 'flip' : undefined
+    if (unread) throw new Error(`compress: ${unread} is for training; expected --train with it`)
+    return
+  }
+  if (goal !== 'size') throw new Error(`compress: --train with goal ${goal}; expected goal size`)
+  const set = data?.splits.train
+  if (!set?.labels && !set?.targets)
+    throw new Error(
+      `compress: --train needs labels or targets to train on, which ${set ? `${set.id} has not` : 'no data gives'}; expected --data SPEC with them`,
+    )
 }
 
 function sourceOf(model: Model, settings: Settings): Source {

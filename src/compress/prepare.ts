@@ -5,7 +5,7 @@ import { randomData, randomSpec } from '../evaluate/random-data.ts'
 import { openTrial, type TrialOf } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
 import type { CalibrationSpec } from '../recipe.ts'
-import { goals } from '../search/goals.ts'
+import { goals, trainedSize } from '../search/goals.ts'
 import { holdBack } from '../search/held-back.ts'
 import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
 import { dataScorer, randomScorer, type Scorer } from '../search/scorer.ts'
@@ -13,7 +13,7 @@ import { randomRemarks } from '../simplify/remarks.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import { resolveTask } from '../task/resolve-task.ts'
 import { describeTask, type Task } from '../task/task.ts'
-import type { Settings } from './settings.ts'
+import { type Settings, trainingMs } from './settings.ts'
 import { type Tidied, tidy } from './tidy.ts'
 
 export interface Prepared {
@@ -56,8 +56,8 @@ interface Given {
 type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
 
 async function onData({ model, tidied, settings, shared, searchAgain }: Given, data: BoundData): Promise<Judged> {
-  const { goal, max, seed, signal } = settings
-  const heldBack = holdBack(data, seed)
+  const { max, seed, signal, train: trains } = settings
+  const heldBack = holdBack(data, { seed, trains })
   const [feeds] = heldBack.data.calibration()
   const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
   sayHowJudged(task, settings)
@@ -67,9 +67,19 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
   const timed = async (before: Model, after: Model): Promise<SpeedUp> =>
     (await latencyOf([before, after], await oneCall(before, { data, seed }), { signal }))[1].speedUp
   const compareSpeed = settings.compareSpeed ?? timed
-  const search = await openInTurn(tidied, goals[goal], { ...shared, task, data: heldBack.data, compareSpeed })
-  const { samples } = heldBack
-  const calibration = settings.calibration && { ...settings.calibration, samples, batchSize: usualTake.batchSize }
+  const search = await openInTurn(tidied, searchesOf(settings), {
+    ...shared,
+    task,
+    data: heldBack.data,
+    compareSpeed,
+  })
+  const { samples, validation } = heldBack
+  const calibration = settings.calibration && {
+    ...settings.calibration,
+    samples,
+    batchSize: usualTake.batchSize,
+    ...(trains ? { heldBack: validation.length } : {}),
+  }
   return { task, scorer, search, trialOf, calibration }
 }
 
@@ -86,6 +96,11 @@ async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: 
   const trialOf = await openTrial(model, { random, samples: scorer.samples }, { task, max, signal })
   const calibration = { data: randomSpec, samples: random.calibrationSamples, batchSize: random.perCall }
   return { task, scorer, search, trialOf, calibration }
+}
+
+function searchesOf(settings: Settings): Parameters<typeof openInTurn>[1] {
+  const { goal, train, crop, flip } = settings
+  return train ? trainedSize({ budget: trainingMs(settings), crop, flip }) : goals[goal]
 }
 
 function sayHowJudged(task: Task, { say }: Settings): void {

@@ -33,6 +33,11 @@ export interface CompressOptions
 
 export type CompressTable = OptionsOf<typeof compressTable>
 
+/** How long training may take, in milliseconds; 0 where there is none. */
+export function trainingMs({ train, budget = 30 }: Pick<CompressOptions, 'train' | 'budget'>): number {
+  return train ? 60_000 * budget : 0
+}
+
 /** The options, checked, and what follows from them. */
 export interface Settings extends Omit<CompressOptions, keyof CompressTable | 'progress' | 'warn'>, CompressTable {
   readonly max: MaxLoss

@@ -1,7 +1,7 @@
 /** Compressing and the report on it as one piece of work, with one progress. */
 import { compress } from '../compress/compress.ts'
 import type { Compressed } from '../compress/result.ts'
-import type { CompressOptions } from '../compress/settings.ts'
+import { type CompressOptions, trainingMs } from '../compress/settings.ts'
 import type { Model } from '../model.ts'
 import { Outlook, type Tell } from '../progress.ts'
 import { compressCosts, msToCompress } from '../search/costs.ts'
@@ -24,7 +24,7 @@ export async function compressWithReport(
   const { goal = 'size', data } = options
   const outlook = new Outlook(
     [
-      { kind: 'compressing', cost: msToCompress(compressCosts(model, { data, goal })) },
+      { kind: 'compressing', cost: msToCompress(compressCosts(model, { data, goal, training: trainingMs(options) })) },
       { kind: 'reporting', cost: msToReport(model, about, goal) },
     ],
     tell,

@@ -37,7 +37,11 @@ const ranges = 3
 /** For speed, kinds of layers are timed in float and on integers: how often, about, and how long each takes. */
 const comparisonsOfSpeed = { count: 5, ms: 3_000 }
 
-export function compressCosts(model: Model, { data, goal }: { data?: BoundData; goal: Goal }): CompressCosts {
+/** `training`: how long it may take, in milliseconds. */
+export function compressCosts(
+  model: Model,
+  { data, goal, training = 0 }: { data?: BoundData; goal: Goal; training?: number },
+): CompressCosts {
   const { layers, totals } = inspectModel(model)
   const weights = totals.params
   const macs = Math.max(totals.macs ?? 0, weights)
@@ -58,7 +62,8 @@ export function compressCosts(model: Model, { data, goal }: { data?: BoundData; 
   return {
     tidying: 50 + 3e-4 * weights,
     running: 50 + (data ? run(2 * validated + tested) : run(ranges)),
-    searching: preparing + trials + (goal === 'speed' ? comparisonsOfSpeed.count * comparisonsOfSpeed.ms : 0),
+    searching:
+      preparing + trials + (goal === 'speed' ? comparisonsOfSpeed.count * comparisonsOfSpeed.ms : 0) + training,
     preparing,
     quantising,
     judging,

@@ -1,6 +1,6 @@
 /** SWEEP.json: recipes, models, data and seeds, of which every combination is tried. */
 import { didYouMean } from '../errors.ts'
-import { checkSteps, parseRecipe, type Recipe, type Step } from '../recipe.ts'
+import { type CalibrationSpec, checkSteps, parseRecipe, type Recipe, type Step } from '../recipe.ts'
 import { withVariables } from './_variables.ts'
 
 /** A model, by its file. */
@@ -20,7 +20,7 @@ export interface SweepData extends Omit<NonNullable<Recipe['calibration']>, 'sam
 /** The steps of a recipe, with what it says of outputs and of the samples that it looks at. */
 export interface SweepRecipe extends Pick<Recipe, 'steps' | 'task'> {
   readonly name: string
-  readonly take?: { readonly samples: number; readonly batchSize: number }
+  readonly take?: Pick<CalibrationSpec, 'samples' | 'batchSize' | 'heldBack'>
 }
 
 export interface Sweep {
@@ -164,7 +164,11 @@ async function recipesOf(
     if (given.grid !== undefined) throw new Error(`${subject}: ${file} has a "grid"; expected "steps" beside it`)
     const { steps, task, calibration } = parseRecipe(await read(file), file)
     checkSteps(steps)
-    const take = calibration && { samples: calibration.samples, batchSize: calibration.batchSize }
+    const take = calibration && {
+      samples: calibration.samples,
+      batchSize: calibration.batchSize,
+      ...(calibration.heldBack === undefined ? {} : { heldBack: calibration.heldBack }),
+    }
     return [{ name: named ?? baseName(file), steps, ...(task ? { task } : {}), ...(take ? { take } : {}) }]
   }
   return withVariables(given.steps, given.grid, subject).map(({ value, words }) => {

@@ -1,0 +1,114 @@
+/**
+ * For size, where there is time to train: the price of a kilobyte while the model trains (train-small). Each round trains on from
+ * the one before, at a higher price where that held and at a lower one where it lost too much, so that the price settles where
+ * what may be lost is spent. A round ends with a small learning rate, so that every one of them is a result.
+ */
+import { stopIfAborted } from '../../errors.ts'
+import { packedSizeOn } from '../../formats/pack.ts'
+import { weightTensors } from '../../graph/weights.ts'
+import type { Model } from '../../model.ts'
+import { runSteps, type Step } from '../../recipe.ts'
+import type { Verdict } from '../../task/verdict.ts'
+import { sizeOf } from '../../tensor/dtype.ts'
+import type { Found, OpenSearch } from '../knob.ts'
+import { short } from '../strategies.ts'
+
+export interface TrainedSizeOptions {
+  /** For all rounds, in milliseconds; one epoch of training is run whatever it takes. */
+  readonly budget: number
+  /** Augmentation of images: pixels that they are padded by and cropped from at random, and whether they are mirrored at random. */
+  readonly crop?: number
+  readonly flip?: boolean
+}
+
+/** Of the budget, for each round. */
+const shares = [1 / 2, 1 / 4, 1 / 8, 1 / 8]
+/** The loss that a kilobyte is worth at first is that over the number of weights: what most networks bear. */
+const firstPrice = 2400
+/** Factors of the price of the next round where one held, and where it did not. */
+const dearer = 1.7
+const cheaper = 0.4
+const rate = 0.001
+const mostPerBatch = 64
+
+/** What a round made. */
+interface Round {
+  readonly model: Model
+  /** From the model that the search was opened on. */
+  readonly steps: readonly Step[]
+}
+
+/** `model` is tidied: its BatchNormalization folded. Throws where the data has no training set with answers. */
+export function openTrainedSize({ budget, crop, flip }: TrainedSizeOptions): OpenSearch {
+  const augmentation = { ...(crop ? { crop } : {}), ...(flip ? { flip } : {}) }
+  return async (model, { signal, progress, ...context }) => {
+    const { train } = context.data
+    if (!train) throw new Error('compress: --train needs a training set with labels or targets; expected --data SPEC')
+    const weights = weightTensors(model).reduce((n, { tensor }) => n + sizeOf(tensor.dims), 0)
+    const start = performance.now()
+    const spent = (): number => performance.now() - start
+    const made: { readonly round: Round; verdict: Verdict }[] = []
+
+    const trainOn = async (
+      from: Round,
+      { price, ...more }: { readonly price: number; readonly epochs: number; readonly schedule?: string },
+    ): Promise<Round> => {
+      const batch = Math.min(mostPerBatch, train.length)
+      const options = { batch, rate, price: short(price), rise: 0.3, keep: 'none', ...more, ...augmentation }
+      const steps: Step[] = [
+        ['train-small', options],
+        ['remove-dead', {}],
+      ]
+      const told = (_done: number, what: string): void => progress?.(Math.min(1, spent() / budget), `training: ${what}`)
+      return {
+        model: await runSteps(from.model, steps, { ...context, signal, progress: told }),
+        steps: [...from.steps, ...steps],
+      }
+    }
+
+    /** All rounds that the budget is for. */
+    const search = async (verdictOf: (model: Model) => Promise<Verdict>): Promise<void> => {
+      let price = firstPrice / Math.max(1, weights)
+      // How long an epoch takes is told by one.
+      let round = await trainOn({ model, steps: [] }, { price, epochs: 1, schedule: 'constant' })
+      const msPerEpoch = spent()
+      for (const share of shares) {
+        stopIfAborted(signal, 'compress')
+        const epochs = Math.floor(((budget - msPerEpoch) * share) / msPerEpoch)
+        if (epochs < 1 && made.length > 0) break
+        round = await trainOn(round, { price, epochs: Math.max(1, epochs) })
+        const verdict = await verdictOf(round.model)
+        made.push({ round, verdict })
+        price *= verdict.spent <= 1 ? dearer : cheaper
+      }
+    }
+
+    return {
+      id: 'train-small',
+      first: async () => model,
+      async find(verdictOf): Promise<Found> {
+        // What was trained is not trained again for a tighter limit: it is judged by it.
+        if (made.length === 0) await search(verdictOf)
+        else for (const one of made) one.verdict = await verdictOf(one.round.model)
+        const holding = made.filter((m) => m.verdict.spent <= 1)
+        const sized = await Promise.all(
+          holding.map(async (m) => ({ ...m, bytes: await packedSizeOn(m.round.model, { mode: 'fast' }) })),
+        )
+        const best = sized.sort((a, b) => a.bytes - b.bytes)[0]
+        if (!best) {
+          const why = 'training for size lost more than is allowed at every price that was tried'
+          return { model, steps: [], verdict: await verdictOf(model), kept: new Map(), otherwise: why, notes: [why] }
+        }
+        const rest: Step[] = [['compact', {}]]
+        return {
+          model: await runSteps(best.round.model, rest),
+          steps: [...best.round.steps, ...rest],
+          verdict: best.verdict,
+          kept: new Map(),
+          otherwise: 'it is too small to be worth a grid',
+          notes: [`trained for size: ${made.length} rounds, of which ${holding.length} kept the limit`],
+        }
+      },
+    }
+  }
+}

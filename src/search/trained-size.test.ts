@@ -1,0 +1,139 @@
+/** Training for size as a search: what it trains on, where its prices go, and that its recipe makes the same model again. */
+import { describe, expect, it } from 'vitest'
+import { compress } from '../compress/compress.ts'
+import { runRecipe } from '../compress/run-recipe.ts'
+import { bindSplits } from '../data/bind-splits.ts'
+import { drawDigits } from '../data/digits.ts'
+import { dataHandle } from '../data/handle.ts'
+import { model, node, valueInfo } from '../graph/build.ts'
+import type { Model } from '../model.ts'
+import { writeModel } from '../onnx/write.ts'
+import { guessTask } from '../task/guess.ts'
+import { parseMaxLoss } from '../task/max-loss.ts'
+import type { Verdict } from '../task/verdict.ts'
+import { floatTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { train } from '../train/train.ts'
+import { holdBack, withoutHeldBack } from './held-back.ts'
+import { openTrainedSize } from './knobs/trained-size.ts'
+
+const splits = { train: drawDigits(400, 1), test: drawDigits(100, 2) }
+const rng = random(1)
+const weight = (name: string, dims: readonly number[]) =>
+  floatTensor(
+    name,
+    dims,
+    Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => rng.normal() / Math.sqrt(dims[0])),
+  )
+const net: Model = model({
+  nodes: [
+    node('Flatten', ['x'], ['flat']),
+    node('MatMul', ['flat', 'w1'], ['h']),
+    node('Relu', ['h'], ['r']),
+    node('MatMul', ['r', 'w2'], ['logits']),
+  ],
+  initializers: new Map([
+    ['w1', weight('w1', [784, 16])],
+    ['w2', weight('w2', [16, 10])],
+  ]),
+  inputs: [valueInfo('x', 'float32', ['N', 1, 28, 28])],
+  outputs: [valueInfo('logits', 'float32', ['N', 10])],
+})
+const bound = bindSplits(net, splits)
+
+/** What a search finds where `spent` says how each model that it makes stands, in turn. */
+async function found(spent: readonly number[], budget = 2_000) {
+  const data = dataHandle({ train: splits.train, batcher: bound.batcher }, { seed: 1 })
+  const task = guessTask(net, { dataset: splits.train })
+  const context = { data, task, max: parseMaxLoss('0.5'), seed: 1 }
+  const search = await openTrainedSize({ budget, crop: 1 })(net, context)
+  let judged = 0
+  const verdictOf = (): Promise<Verdict> =>
+    Promise.resolve({ spent: spent[Math.min(judged++, spent.length - 1)], findings: [] })
+  const result = await search.find(verdictOf)
+  return { search, result, rounds: judged }
+}
+
+const prices = (steps: readonly (readonly [string, Readonly<Record<string, unknown>>])[]): number[] =>
+  steps.flatMap(([id, { price }]) => (id === 'train-small' ? [price as number] : []))
+
+describe('the price of a kilobyte', () => {
+  it('rises while rounds hold', async () => {
+    const { search, rounds } = await found([0.5])
+    // For another limit what was made is judged again, not made again: here the last round alone holds.
+    let judged = 0
+    const last = await search.find(() => Promise.resolve({ spent: ++judged === rounds ? 0.9 : 2, findings: [] }))
+    const [first, ...tried] = prices(last.steps)
+    expect(tried).toHaveLength(rounds)
+    expect(tried[0]).toBe(first)
+    expect(tried).toEqual([...new Set(tried)].sort((a, b) => a - b))
+    expect(last.verdict.spent).toBe(0.9)
+  })
+
+  it('falls where one does not, and nothing comes of it where none does', async () => {
+    const { result, search } = await found([2])
+    expect(result.model).toBe(net)
+    expect(result.steps).toEqual([])
+    expect(result.notes[0]).toMatch(/^training for size lost more than is allowed/)
+    const again = await search.find(() => Promise.resolve({ spent: 0.9, findings: [] }))
+    const tried = prices(again.steps)
+    expect(tried.length).toBeGreaterThan(1)
+    expect(Math.min(...tried)).toBe(tried.at(-1))
+  })
+
+  it('and all that it says it did makes the same model again', async () => {
+    const { data, validation, samples } = holdBack(bound, { seed: 1, trains: true })
+    const task = guessTask(net, { dataset: splits.train })
+    const search = await openTrainedSize({ budget: 1_000 })(net, { data, task, max: parseMaxLoss('0.5'), seed: 1 })
+    const { model: once, steps } = await search.find(() => Promise.resolve({ spent: 0.5, findings: [] }))
+    const calibration = { data: 'digits:400', samples, batchSize: 128, heldBack: validation.length }
+    const recipe = { coppice: 1, seed: 1, task, calibration, steps } as const
+    expect(writeModel(await runRecipe(net, recipe, { data: bound }))).toEqual(writeModel(once))
+  })
+
+  it('an epoch is trained, whatever the budget', async () => {
+    const { result } = await found([0.5], 1)
+    expect(prices(result.steps)).toHaveLength(2)
+  })
+})
+
+it('trains on nothing that it judges by', () => {
+  const { data, validation, samples } = holdBack(bound, { seed: 3, trains: true })
+  const picture = (set: typeof splits.train, i: number): string => {
+    const [{ data: pixels, shape }] = Object.values(set.fields)
+    const size = shape.reduce((a, b) => a * b, 1)
+    return `${Array.prototype.slice.call(pixels, i * size, (i + 1) * size)}`
+  }
+  const all = (set: typeof splits.train): string[] => Array.from({ length: set.length }, (_, i) => picture(set, i))
+  const seen = new Set(all(data.train as typeof splits.train))
+  expect(validation.length).toBe(100)
+  expect(seen.size).toBe(300)
+  expect(all(validation).filter((p) => seen.has(p))).toEqual([])
+  const again = withoutHeldBack(splits.train, { samples, heldBack: validation.length, seed: 3 })
+  expect(all(again)).toEqual([...seen])
+})
+
+describe('compress', () => {
+  it('holds samples back, as its recipe says', async () => {
+    const { model: taught } = await train(net, splits.train, {
+      ...{ batcher: bound.batcher, epochs: 10, batchSize: 40, learningRate: 0.02 },
+    })
+    const calibration = { data: 'digits:400' }
+    const result = await compress(taught, { data: bound, maxLoss: '5', train: true, budget: 0.02, calibration })
+    expect(result.recipe.calibration?.heldBack).toBe(100)
+    expect(result.holds).toBe(true)
+    const again = await runRecipe(taught, result.recipe, { data: bound })
+    expect(writeModel(again)).toEqual(writeModel(result.model))
+  })
+
+  const refused = (options: object, model: Model = net) => expect(compress(model, { data: bound, ...options })).rejects
+
+  it('refuses in one sentence what cannot be trained', async () => {
+    await refused({ train: true, goal: 'speed' }).toThrow('compress: --train with goal speed; expected goal size')
+    await refused({ train: true, data: undefined }).toThrow(/^compress: --train needs labels or targets to train on/)
+    await refused({ budget: 5 }).toThrow('compress: budget is for training; expected --train with it')
+    const { labels: _labels, ...unlabelled } = splits.train
+    const data = { ...bound, splits: { ...splits, train: unlabelled } }
+    await refused({ train: true, data }).toThrow(/which digits.* has not/)
+  })
+})
