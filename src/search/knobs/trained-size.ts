@@ -1,7 +1,7 @@
 /**
  * For size, where there is time to train: the price of a kilobyte while the model trains (train-small). Each round trains on from
- * the one before, at a higher price where that held and at a lower one where it lost too much, so that the price settles where
- * what may be lost is spent. A round ends with a small learning rate, so that every one of them is a result.
+ * the last one that held, at twice its price; where a round loses too much, the next price lies between the two. A round ends
+ * with a small learning rate, so that every one of them is a result.
  */
 import { stopIfAborted } from '../../errors.ts'
 import { packedSizeOn } from '../../formats/pack.ts'
@@ -23,11 +23,8 @@ export interface TrainedSizeOptions {
 
 /** Of the budget, for each round. */
 const shares = [1 / 2, 1 / 4, 1 / 8, 1 / 8]
-/** The loss that a kilobyte is worth at first is that over the number of weights: what most networks bear. */
-const firstPrice = 2400
-/** Factors of the price of the next round where one held, and where it did not. */
-const dearer = 1.7
-const cheaper = 0.4
+/** The loss that a kilobyte is worth at first is that over the number of weights: what nearly every network bears. */
+const firstPrice = 800
 const rate = 0.001
 const mostPerBatch = 64
 
@@ -68,18 +65,28 @@ export function openTrainedSize({ budget, crop, flip }: TrainedSizeOptions): Ope
 
     /** All rounds that the budget is for. */
     const search = async (verdictOf: (model: Model) => Promise<Verdict>): Promise<void> => {
+      const original: Round = { model, steps: [] }
+      let [good, bad] = [0, Number.POSITIVE_INFINITY]
       let price = firstPrice / Math.max(1, weights)
-      // How long an epoch takes is told by one.
-      let round = await trainOn({ model, steps: [] }, { price, epochs: 1, schedule: 'constant' })
+      // How long an epoch takes is told by one, which is part of the first round.
+      let from = await trainOn(original, { price, epochs: 1, schedule: 'constant' })
       const msPerEpoch = spent()
       for (const share of shares) {
         stopIfAborted(signal, 'compress')
         const epochs = Math.floor(((budget - msPerEpoch) * share) / msPerEpoch)
         if (epochs < 1 && made.length > 0) break
-        round = await trainOn(round, { price, epochs: Math.max(1, epochs) })
+        const round = await trainOn(from, { price, epochs: Math.max(1, epochs) })
         const verdict = await verdictOf(round.model)
         made.push({ round, verdict })
-        price *= verdict.spent <= 1 ? dearer : cheaper
+        if (verdict.spent <= 1) {
+          good = price
+          from = round
+        } else {
+          bad = price
+          // What was pressed too hard has lost weights that do not come back.
+          if (good === 0) from = original
+        }
+        price = bad === Number.POSITIVE_INFINITY ? 2 * good : good === 0 ? bad / 4 : Math.sqrt(good * bad)
       }
     }
 
