@@ -64,8 +64,13 @@ interface Measured {
 const work = flag('work', '.coppice/experiments/pqk')
 const out = join(import.meta.dirname, 'results', 'run.json')
 for (const folder of [work, dirname(out)]) mkdirSync(folder, { recursive: true })
-/** By net, way and seed. */
-const results = { runs: {}, ...readResults(out) } as { runs: Record<string, Record<string, Record<string, Measured>>> }
+interface Results {
+  /** By net. */
+  readonly about: Record<string, Pick<Net, 'title' | 'few'>>
+  /** By net, way and seed. */
+  readonly runs: Record<string, Record<string, Record<string, Measured>>>
+}
+const results = { about: {}, runs: {}, ...readResults(out) } as Results
 
 function contextOf({ train: set, batcher }: Net, seed: number, what: string): Context {
   return {
@@ -157,8 +162,8 @@ async function measure(model: Model, { test, batcher }: Net): Promise<Measured> 
   }
 }
 
-function writeTable(titles: ReadonlyMap<string, Net>): Promise<void> {
-  const rows = [...titles].flatMap(([name, { title, few }]) =>
+function writeTable(): Promise<void> {
+  const rows = Object.entries(results.about).flatMap(([name, { title, few }]) =>
     Object.entries(results.runs[name] ?? {}).map(([way, bySeed]) => {
       const all = Object.values(bySeed)
       const spread = (of: (m: Measured) => number, digits: number): string => meanAndSpread(all.map(of), digits)
@@ -201,6 +206,7 @@ const nets = new Map<string, Net>()
 for (const name of flag('nets', Object.keys(makers).join()).split(',')) nets.set(name, await makers[name]())
 for (const seed of flag('seeds', '0,1,2').split(',').map(Number)) {
   for (const [name, net] of nets) {
+    results.about[name] = { title: net.title, few: net.few }
     results.runs[name] ??= {}
     const keep = async (way: string, make: () => Promise<Model>): Promise<void> => {
       results.runs[name][way] ??= {}
@@ -208,7 +214,7 @@ for (const seed of flag('seeds', '0,1,2').split(',').map(Number)) {
       if (bySeed[seed]) return
       bySeed[seed] = await measure(await make(), net)
       await writeResults(out, results as unknown as Record<string, unknown>)
-      await writeTable(nets)
+      await writeTable()
     }
     const float = await net.float(seed)
     await keep('float', async () => float)
@@ -218,4 +224,4 @@ for (const seed of flag('seeds', '0,1,2').split(',').map(Number)) {
     }
   }
 }
-await writeTable(nets)
+await writeTable()

@@ -1,8 +1,8 @@
 /**
  * Pruning and bits by Taylor score (Yu et al. 2020, arXiv:2010.01892) beside pruning by magnitude and equal bits: a stereo network on
- * scenes drawn here, and ResNet-20 on CIFAR-10. Memory and bit operations are counted as that paper's field counts them.
+ * scenes drawn here, LeNet-5 of half the width on Fashion-MNIST, and ResNet-20 on CIFAR-10. Memory and bit operations are counted as that paper's field counts them.
  *
- *   COPPICE_MODELS=… COPPICE_CIFAR10=… npm run experiment -- taylor-bits [--nets stereo,resnet20] [--seeds 0,1] [--work FOLDER]
+ *   COPPICE_MODELS=… COPPICE_DATA=… COPPICE_CIFAR10=… npm run experiment -- taylor-bits [--nets stereo,lenet5,resnet20] [--seeds 0,1] [--work FOLDER]
  *
  * Both ways have the same rounds, epochs, sparsity over all weights and mean bits, and start from the same float network. Memory is
  * the weights that are not zero times their bits, beside 32 bits for every weight; with places, the whole packed file beside the
@@ -17,11 +17,13 @@ import { type BoundBatcher, batcherFor, requiredInputs } from '../../src/data/ba
 import type { Dataset } from '../../src/data/dataset.ts'
 import { fedBatches } from '../../src/data/fed-batches.ts'
 import { dataHandle, drawSamples } from '../../src/data/handle.ts'
+import { guessPreprocess } from '../../src/data/preprocess.ts'
 import { packModel } from '../../src/formats/pack.ts'
 import { inspectModel } from '../../src/inspect.ts'
 import type { Context } from '../../src/method.ts'
 import type { Model } from '../../src/model.ts'
 import { checkpointFile } from '../../src/node/checkpoint-file.ts'
+import { loadData } from '../../src/node/data.ts'
 import { writeFileAtomic } from '../../src/node/files.ts'
 import { count } from '../../src/report/format.ts'
 import { finetune } from '../../src/retrain/finetune.ts'
@@ -32,6 +34,7 @@ import { openSession } from '../../src/runtime/session.ts'
 import { floats, integers } from '../../src/tensor/dtype.ts'
 import type { Progress } from '../../src/train/train-options.ts'
 import { validateClasses } from '../../src/train/validate.ts'
+import { zoo } from '../../src/zoo/index.ts'
 import { flag, meanAndSpread, readResults, stored, writeResults } from '../_shared.mts'
 import { stereoNet, stereoScenes } from './_stereo.mts'
 
@@ -64,8 +67,13 @@ interface Measured {
 const work = flag('work', '.coppice/experiments/taylor-bits')
 const out = join(import.meta.dirname, 'results', 'run.json')
 for (const folder of [work, dirname(out)]) mkdirSync(folder, { recursive: true })
-/** By net, way and seed. */
-const results = { runs: {}, ...readResults(out) } as { runs: Record<string, Record<string, Record<string, Measured>>> }
+interface Results {
+  /** By net. */
+  readonly about: Record<string, Pick<Net, 'title' | 'few'>>
+  /** By net, way and seed. */
+  readonly runs: Record<string, Record<string, Record<string, Measured>>>
+}
+const results = { about: {}, runs: {}, ...readResults(out) } as Results
 
 function contextOf({ train: set, batcher }: Net, seed: number, what: string): Context {
   return {
@@ -116,6 +124,35 @@ async function stereo(): Promise<Net> {
   return net
 }
 
+async function accuracyOf(
+  model: Model,
+  { test, batcher }: Pick<Net, 'test' | 'batcher'>,
+): Promise<Record<string, number>> {
+  const { accuracy } = await validateClasses(model, test, { batcher, batchSize: 250, threads: 1 })
+  return { 'test accuracy, %': Number((100 * accuracy).toFixed(2)) }
+}
+
+async function lenet5(): Promise<Net> {
+  const start = (seed: number): Model => zoo.lenet5.build({ seed, width: 0.5 })
+  const splits = await loadData(`fashion-mnist:${join(process.env.COPPICE_DATA ?? '', 'fashion-mnist')}`, { seed: 0 })
+  const inputs = requiredInputs(start(0))
+  const test = splits.test
+  const batcher = batcherFor(inputs, test, guessPreprocess(inputs, test, {}))
+  const learning = { batch: 64, rate: 0.02, crop: 1 } as const
+  const net: Net = {
+    title: 'LeNet-5 of half the width, Fashion-MNIST (6,000 training images)',
+    ...{ train: drawSamples(splits.train, 6000, 0)[0], test, batcher },
+    learning: { ...learning, epochs: 2 },
+    few: { sparsity: 0.95, meanBits: 3, activationBits: 8, rounds: 3, bitEpochs: 4 },
+    float: (seed) =>
+      stored(join(work, `lenet5-float-${seed}.onnx`), () =>
+        finetune(start(seed), { ...learning, epochs: 10 }, contextOf(net, seed, `lenet5-float-${seed}`)),
+      ),
+    score: (m) => accuracyOf(m, { test, batcher }),
+  }
+  return net
+}
+
 async function resnet20(): Promise<Net> {
   const { model, train: all, test, preprocess } = await loadCase('cifar10-resnet20')
   const batcher = batcherFor(requiredInputs(model), all, preprocess)
@@ -126,10 +163,7 @@ async function resnet20(): Promise<Net> {
     learning: { batch: 128, rate: 0.02, decay: 1e-4, crop: 4, flip: true, epochs: 1 },
     few: { sparsity: 0.8, meanBits: 3, activationBits: 8, rounds: 3, bitEpochs: 3 },
     float: async () => model,
-    async score(m) {
-      const { accuracy } = await validateClasses(m, test, { batcher, batchSize: 250, threads: 1 })
-      return { 'test accuracy, %': Number((100 * accuracy).toFixed(2)) }
-    },
+    score: (m) => accuracyOf(m, { test, batcher }),
   }
 }
 
@@ -193,8 +227,8 @@ async function measure(model: Model, { score, few }: Net, isFloat: boolean): Pro
   }
 }
 
-function writeTable(nets: ReadonlyMap<string, Net>): Promise<void> {
-  const parts = [...nets].map(([name, { title, few }]) => {
+function writeTable(): Promise<void> {
+  const parts = Object.entries(results.about).map(([name, { title, few }]) => {
     const runs = results.runs[name] ?? {}
     const floatRuns = Object.values(runs.float ?? {})
     const scores = Object.keys(floatRuns[0]?.scores ?? {})
@@ -227,11 +261,12 @@ ${parts.join('\n')}`
   return writeFileAtomic(out.replace(/json$/, 'md'), new TextEncoder().encode(text))
 }
 
-const makers: Readonly<Record<string, () => Promise<Net>>> = { stereo, resnet20 }
+const makers: Readonly<Record<string, () => Promise<Net>>> = { stereo, lenet5, resnet20 }
 const nets = new Map<string, Net>()
 for (const name of flag('nets', Object.keys(makers).join()).split(',')) nets.set(name, await makers[name]())
 for (const seed of flag('seeds', '0,1').split(',').map(Number)) {
   for (const [name, net] of nets) {
+    results.about[name] = { title: net.title, few: net.few }
     results.runs[name] ??= {}
     const keep = async (way: string, make: () => Promise<Model>): Promise<void> => {
       results.runs[name][way] ??= {}
@@ -239,7 +274,7 @@ for (const seed of flag('seeds', '0,1').split(',').map(Number)) {
       if (bySeed[seed]) return
       bySeed[seed] = await measure(await make(), net, way === 'float')
       await writeResults(out, results as unknown as Record<string, unknown>)
-      await writeTable(nets)
+      await writeTable()
     }
     const float = await net.float(seed)
     await keep('float', async () => float)
@@ -249,4 +284,4 @@ for (const seed of flag('seeds', '0,1').split(',').map(Number)) {
     }
   }
 }
-await writeTable(nets)
+await writeTable()
