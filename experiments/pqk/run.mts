@@ -86,7 +86,7 @@ async function keywords(): Promise<Net> {
   const { model, train: set, test, preprocess } = await loadCase('mlperf-tiny-kws-dscnn')
   return {
     title: 'DS-CNN, keywords',
-    ...{ train: set, test, batcher: batcherFor(requiredInputs(model), set, preprocess), epochs: 10 },
+    ...{ train: set, test, batcher: batcherFor(requiredInputs(model), set, preprocess), epochs: 5 },
     learning: { batch: 50, rate: 0.002 },
     few: { sparsity: 0.7, weightBits: 4, activationBits: 4 },
     float: async () => model,

@@ -86,19 +86,19 @@ function contextOf({ train: set, batcher }: Net, seed: number, what: string): Co
 }
 
 async function stereo(): Promise<Net> {
-  const [set, test] = [stereoScenes(400, 1, 'scenes (train)'), stereoScenes(200, 2, 'scenes (test)')]
+  const [set, test] = [stereoScenes(300, 1, 'scenes (train)'), stereoScenes(200, 2, 'scenes (test)')]
   const batcher = batcherFor(requiredInputs(stereoNet(0)), set, { range: [0, 1], layout: 'NCHW' })
   const learning = { batch: 16, rate: 0.002, optimizer: 'adam' } as const
   const net: Net = {
     title: 'stereo network, drawn scenes',
     ...{ train: set, test, batcher },
-    learning: { ...learning, epochs: 3 },
-    few: { sparsity: 0.85, meanBits: 4, activationBits: 8, rounds: 3, bitEpochs: 5 },
+    learning: { ...learning, epochs: 2 },
+    few: { sparsity: 0.85, meanBits: 4, activationBits: 8, rounds: 3, bitEpochs: 4 },
     float: (seed) =>
       stored(join(work, `stereo-float-${seed}.onnx`), () =>
         finetune(
           stereoNet(seed),
-          { ...learning, epochs: 20, keep: 'none' },
+          { ...learning, epochs: 12, keep: 'none' },
           contextOf(net, seed, `stereo-float-${seed}`),
         ),
       ),
@@ -146,7 +146,7 @@ async function lenet5(): Promise<Net> {
     few: { sparsity: 0.95, meanBits: 3, activationBits: 8, rounds: 3, bitEpochs: 4 },
     float: (seed) =>
       stored(join(work, `lenet5-float-${seed}.onnx`), () =>
-        finetune(start(seed), { ...learning, epochs: 10 }, contextOf(net, seed, `lenet5-float-${seed}`)),
+        finetune(start(seed), { ...learning, epochs: 6 }, contextOf(net, seed, `lenet5-float-${seed}`)),
       ),
     score: (m) => accuracyOf(m, { test, batcher }),
   }

@@ -13,16 +13,17 @@ export interface Copy {
 }
 
 /**
- * Emits the network of a model that has been trained in part, without Dropout, and with the statistics that BatchNormalization
- * stores. `g` is of a graph that was made of this model, so it has its inputs and stored tensors under their names, which both then
- * share; a tensor that it lacks is stored. `trained` is what `g` was specialised for. Throws where a branch or a loop reads values from outside.
+ * Emits the network of a model that has been trained in part, without Dropout, and with BatchNormalization by the batch's own
+ * statistics: what is stored suits the first copy alone. `g` is of a graph that was made of this model, so it has its inputs and
+ * stored tensors under their names, which both then share; a tensor that it lacks is stored. `trained` is what `g` was specialised
+ * for. Throws where a branch or a loop reads values from outside.
  */
 export function emitCopy(g: Emitter, model: Model, trained: readonly string[]): Copy {
   const inputShapes = Object.fromEntries(
     model.graph.inputs.flatMap(({ name }): [string, Shape][] => (g.types.has(name) ? [[name, g.shape(name)]] : [])),
   )
   const special = specialize(withoutDropout(model), inputShapes, trained)
-  const { graph, types } = trainingForm(special, { frozenStatistics: true })
+  const { graph, types } = trainingForm(special)
   const names = new Map<string, string>()
   const stored = ({ name, dtype, dims }: Tensor): string => {
     if (g.types.has(name)) return name

@@ -7,7 +7,8 @@
  * be trained before. train/regimes/soft-mask.ts has the formulas. The teacher is dropped in the end.
  *
  * Of the paper we had the abstract alone: that both networks learn at once, the temperature and the lengths of the phases are
- * choices of ours. BatchNormalization keeps its statistics in the second phase.
+ * choices of ours. The teacher's BatchNormalization is by the statistics of each batch. It is no good teacher at first, so more `alpha`
+ * or a higher temperature can do harm.
  * With `alpha` 0 the second phase has no teacher, for comparison.
  */
 import { defineMethod } from '../method.ts'
@@ -49,9 +50,17 @@ const choices = {
     integer: true,
     help: 'how often in an epoch of the first phase it is decided anew which weights are zero',
   },
+  freezeAfter: {
+    type: 'number',
+    default: 0.75,
+    min: 0,
+    max: 1,
+    value: 'share',
+    help: 'share of all epochs after which BatchNormalization keeps its statistics',
+  },
   alpha: {
     type: 'number',
-    default: 1,
+    default: 0.5,
     min: 0,
     max: 100,
     help: "how much the teacher's answers count beside labels in the second phase; 0: there is no teacher",
@@ -61,7 +70,7 @@ const choices = {
     optional: true,
     min: 0.1,
     max: 100,
-    help: 'for the teacher: higher values count small probabilities more (default: 4; not for numbers)',
+    help: 'for the teacher: higher values count small probabilities more (default: 2; not for numbers)',
   },
 } as const satisfies OptionTable
 
@@ -84,7 +93,18 @@ export const pqk = defineMethod({
   },
   async run(given, settings, context) {
     const { data, context: inside, options } = await trainingOf('pqk', settings, context)
-    const { epochs, teacherEpochs = epochs, sparsity, scope, exclude, rise, updates, alpha, temperature } = settings
+    const {
+      epochs,
+      teacherEpochs = epochs,
+      sparsity,
+      scope,
+      exclude,
+      rise,
+      updates,
+      alpha,
+      temperature,
+      freezeAfter,
+    } = settings
     const { model, quantising } = await prepareQuantised('pqk', given, { settings, context: inside })
     const weights = storedWeights('pqk', model).map((w) => w.name)
     const unknown = exclude.find((name) => !weights.includes(name))
@@ -95,7 +115,7 @@ export const pqk = defineMethod({
     const trained = await train(model, data, {
       ...options,
       epochs: epochs + teacherEpochs,
-      frozenStatistics: epochs,
+      frozenStatistics: Math.round(freezeAfter * (epochs + teacherEpochs)),
       regimes: [
         quantising,
         softMask({

@@ -76,7 +76,7 @@ export function distill(options: DistillOptions): Regime {
           const { output: student, loss } = scope
           const compared = { student, teacher: scope.fed('teacher', g.shape(student)), loss }
           const unit = setting.objective?.unit ?? 1
-          parts.unshift(scale(g, emitDivergence(g, compared, temperature), alpha / unit))
+          parts.unshift(scale(g, emitDivergence(g, compared, { told: temperature }), alpha / unit))
         }
         return parts.reduce((a, b) => add(g, a, b))
       }
@@ -105,9 +105,9 @@ export interface Compared {
 export function emitDivergence(
   g: Emitter,
   { student: output, teacher: answers, loss }: Compared,
-  told: number | undefined,
+  { told, usual = distillDefaults.temperature }: { readonly told?: number; readonly usual?: number },
 ): string {
-  const temperature = told ?? distillDefaults.temperature
+  const temperature = told ?? usual
   const soft = (logits: string): string => scale(g, logits, 1 / temperature)
   switch (loss) {
     case 'cross-entropy':

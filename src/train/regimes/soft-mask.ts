@@ -41,7 +41,7 @@ export interface SoftMaskOptions {
   readonly updates?: number
   /** α of phase 2; 0 (the default): there is no teacher. */
   readonly alpha?: number
-  /** As that of `distill`; default 4. */
+  /** As that of `distill`; default 2. */
   readonly temperature?: number
 }
 
@@ -165,7 +165,7 @@ function teach(model: Model, { objective }: Setting, { options, from }: Teaching
       const own = (typeof loss === 'string' ? losses[loss] : loss)(g, teacher, target)
       // Its gradient goes to a constant.
       const still = g.op('StraightThrough', [g.constant(0), teacher], { domain: macroDomain, shape: g.shape(teacher) })
-      const apart = emitDivergence(g, { student, teacher: still, loss }, temperature)
+      const apart = emitDivergence(g, { student, teacher: still, loss }, { told: temperature, usual: 2 })
       return scale(g, add(g, own, scale(g, apart, alpha)), 1 / (objective?.unit ?? 1))
     },
   }
