@@ -28,8 +28,8 @@ const log2At: usize = reciprocalAt + 4096 // u8[256]
 const zeroAt: usize = log2At + 256 // i32[352]
 const escapeAt: usize = zeroAt + 1408 // i32[32]
 const learntAt: usize = escapeAt + 128 // i32[2][12]
-const learntSignedAt: usize = learntAt + 96 // i32[2][16]
-const slotsAt: usize = learntSignedAt + 128 // u32[16]: addresses of the current contexts, of magnitudes
+const learntSignedAt: usize = learntAt + 96 // i32[2][12]
+const slotsAt: usize = learntSignedAt + 96 // u32[16]: addresses of the current contexts, of magnitudes
 const signSlotsAt: usize = slotsAt + 64 // and of the sign
 const stretchedAt: usize = signSlotsAt + 64 // i32[16]
 const lanesAt: usize = 28672 // i16[48][16]: the shares of magnitudes, in fast
@@ -81,7 +81,7 @@ export function init(mode: i32, decode: i32): usize {
   const missing = <i32>((heap + 0xffff) >> 16) - memory.size()
   if (missing > 0) memory.grow(missing)
   for (let at = probabilityAt; at < weights0; at += 4) store<i32>(at, 0x80000000)
-  for (let at = weights0; at < refinedAt && !fast; at += 4) store<i32>(at, 72000 / <i32>contexts)
+  for (let at = weights0; at < refinedAt && !fast; at += 4) store<i32>(at, 66000 / <i32>contexts)
   for (let at = refinedAt; max && at < heap; ) {
     for (let cell = 0; cell < cells; cell++, at += 4) store<i32>(at, (squash((cell - 16) * 128) << 16) | 6)
   }
@@ -313,6 +313,15 @@ function magnitude(v: i32): i32 {
   return a < 255 ? <i32>a : 255
 }
 
+/** The shares of four values. */
+@inline
+function sharesOf(v: v128, inverse: i32): v128 {
+  const magnitudes = i32x4.min_u(i32x4.abs(v), i32x4.splat(255))
+  const scaled = i32x4.shr_s(i32x4.mul(magnitudes, i32x4.splat(inverse)), 6)
+  const negative = i32x4.shr_s(v, 31)
+  return i32x4.sub(v128.xor(i32x4.min_s(scaled, i32x4.splat(4096)), negative), negative)
+}
+
 /** A mean of signed weights, moved towards one by `rate` of 2^14. */
 @inline
 function approachSigned(at: usize, v: i32, rate: i32): void {
@@ -320,10 +329,11 @@ function approachSigned(at: usize, v: i32, rate: i32): void {
   store<i32>(at, mean + (((((v << 14) - mean) >> 5) * rate) >> 9))
 }
 
-/** Such a mean as a share of the expected magnitude, times 4. */
+/** Four such means as shares of the expected magnitude, times 4, within ±4096. */
 @inline
-function inShares(mean: i32, inverse: i32): i32 {
-  return max32(-2048, min32(2048, ((mean >> 8) * inverse) >> 12)) << 2
+function inShares(means: v128, inverse: i32): v128 {
+  const shares = i32x4.shr_s(i32x4.mul(i32x4.shr_s(means, 8), i32x4.splat(inverse)), 12)
+  return i32x4.shl(within(shares, 1024), 2)
 }
 
 /** Between two neighbouring probabilities of a refinement, of 65536. */
@@ -397,15 +407,15 @@ export function codeTensor(
   const tensor = tensors++ & 255
   const kernel = taps > 1
   const learnt = learntAt + (kernel ? 48 : 0)
-  const learntSigned = learntSignedAt + (kernel ? 64 : 0)
+  const learntSigned = learntSignedAt + (kernel ? 48 : 0)
   const columnsAt = tapsAt + (<usize>rowLength << 2)
   const signedTapsAt = columnsAt + (<usize>columns << 2)
   const signedColumnsAt = signedTapsAt + (<usize>rowLength << 2)
   const signedPlacesAt = signedColumnsAt + (<usize>columns << 2)
   const signedHereAt = signedPlacesAt + (<usize>taps << 2)
   const placesAt = signedHereAt + (<usize>taps << 2)
+  if (!fast) memory.fill(signedTapsAt, 0, (max ? signedHereAt : signedColumnsAt) - signedTapsAt)
   if (max) {
-    memory.fill(signedTapsAt, 0, signedHereAt - signedTapsAt)
     for (let k: usize = 0; k < <usize>taps; k++) store<i32>(placesAt + (k << 2), firstMean)
   }
   let signedRecent = 0
@@ -482,7 +492,6 @@ export function codeTensor(
       const place = min32(k, 24)
 
       let s2 = i32x4.splat(0)
-      let s3 = i32x4.splat(0)
       let w2: usize = 0
       setContext(0, bin)
       setSignContext(
@@ -491,30 +500,26 @@ export function codeTensor(
           ? 81 + (placeInRow ? sign3(left) : 0) * 27 + sign3(above) * 9 + sign3(channel) * 3 + sign3(up)
           : sign3(left) * 9 + sign3(left2) * 3 + sign3(up),
       )
-      // 3. Its expected sign: neighbours, and in max running means, as shares of the expected magnitude, weighted.
-      const s0 = quad(share(left, inverse), share(left2, inverse), share(up, inverse), share(up2, inverse))
-      const s1 = quad(share(channel, inverse), share(above, inverse), 0, 0)
+      // 3. Its expected sign: neighbours and running means, in max more of them, as shares of the expected magnitude, weighted.
+      const s0 = sharesOf(quad(left, left2, up, up2), inverse)
+      const signedTapAt = signedTapsAt + (<usize>p << 2)
+      const means = inShares(quad(0, 0, load<i32>(signedTapAt), signedRecent), inverse)
+      const s1 = v128.or(sharesOf(quad(channel, above, 0, 0), inverse), means)
       let predicted =
         total(
           i32x4.add(i32x4.mul(s0, v128.load(learntSigned)), i32x4.mul(s1, v128.load(learntSigned, 16))),
         ) >> 16
       if (max) {
-        s2 = quad(
-          inShares(signedRow, inverse),
-          inShares(load<i32>(signedTapsAt + (<usize>p << 2)), inverse),
-          inShares(load<i32>(signedColumnsAt + (<usize>i << 2)), inverse),
-          inShares(load<i32>(signedPlacesAt + (<usize>k << 2)), inverse),
+        s2 = inShares(
+          quad(
+            signedRow,
+            load<i32>(signedColumnsAt + (<usize>i << 2)),
+            load<i32>(signedPlacesAt + (<usize>k << 2)),
+            load<i32>(signedHereAt + (<usize>k << 2)),
+          ),
+          inverse,
         )
-        s3 = quad(
-          inShares(signedRecent, inverse),
-          kernel ? inShares(load<i32>(signedHereAt + (<usize>k << 2)), inverse) : 0,
-          0,
-          0,
-        )
-        predicted +=
-          total(
-            i32x4.add(i32x4.mul(s2, v128.load(learntSigned, 32)), i32x4.mul(s3, v128.load(learntSigned, 48))),
-          ) >> 16
+        predicted += total(i32x4.mul(s2, v128.load(learntSigned, 32))) >> 16
       }
       const sure = min32(6, ((predicted < 0 ? -predicted : predicted) + 64) >> 7)
       const side = predicted < 0 ? 6 - sure : 6 + sure
@@ -529,7 +534,7 @@ export function codeTensor(
       )
       setContext(3, coarseBin(rowLog) * 28 + columnBin)
       setSignContext(1, side)
-      setSignContext(2, place * 3 + sign3(above))
+      setSignContext(2, tensor * 13 + side)
       setSignContext(3, (sign3(above) * 5 + size5(above)) * 24 + coarse)
       if (max) {
         const leftSize = size5(left)
@@ -550,7 +555,7 @@ export function codeTensor(
         setSignContext(4, sign3(up) * 9 + sign3(up2) * 3 + sign3(left))
         setSignContext(5, (sign3(up) * 5 + upSize) * 24 + coarse)
         setSignContext(6, (sign3(channel) * 5 + size5(channel)) * 24 + coarse)
-        setSignContext(7, tensor * 13 + side)
+        setSignContext(7, place * 3 + sign3(above))
         setSignContext(8, (sign3(left) * 9 + sign3(up) * 3 + sign3(channel)) * 13 + side)
         setSignContext(9, place * 13 + side)
         setSignContext(10, side * 48 + bin)
@@ -701,23 +706,22 @@ export function codeTensor(
       // The weights of steps 2 and 3 learn from how far they were off.
       const b = magnitude(result)
       const surprise = i32x4.splat(min32(4 << 16, (b + 1) * inverse) - 65536)
-      learn(learnt, surprise, f0, 17, 131072)
-      learn(learnt + 16, surprise, f1, 17, 131072)
+      learn(learnt, surprise, f0, 15, 131072)
+      learn(learnt + 16, surprise, f1, 15, 131072)
       const error = i32x4.splat(share(result, inverse) - predicted)
-      learn(learntSigned, error, s0, 16, 65536)
-      learn(learntSigned + 16, error, s1, 16, 65536)
+      learn(learntSigned, error, s0, 11, 65536)
+      learn(learntSigned + 16, error, s1, 11, 65536)
+      // 6. The running means take it in: those of signs,
+      const w = negative ? -b : b
+      approachSigned(signedTapAt, w, max32(slowest, reciprocal(row + 4)))
+      signedRecent += (((w << 14) - signedRecent) >> 5) * 3
       if (max) {
-        if (kernel) learn(learnt + 32, surprise, f2, 17, 131072)
-        learn(learntSigned + 32, error, s2, 16, 32768)
-        learn(learntSigned + 48, error, s3, 16, 32768)
-        // 6. The running means take it in: those of signs,
-        const w = negative ? -b : b
+        if (kernel) learn(learnt + 32, surprise, f2, 15, 131072)
+        learn(learntSigned + 32, error, s2, 11, 65536)
         signedRow += ((((w << 14) - signedRow) >> 5) * reciprocal(p + 4)) >> 9
-        approachSigned(signedTapsAt + (<usize>p << 2), w, max32(slowest, reciprocal(row + 4)))
         approachSigned(signedColumnsAt + (<usize>i << 2), w, max32(slowest, reciprocal(row * taps + k + 4)))
         approachSigned(signedPlacesAt + (<usize>k << 2), w, max32(slowestTap, reciprocal(row * columns + i + 4)))
         approachSigned(signedHereAt + (<usize>k << 2), w, max32(slowest, reciprocal(i + 4)))
-        signedRecent += (((w << 14) - signedRecent) * 3) >> 5
         const placeAt = placesAt + (<usize>k << 2)
         store<i32>(placeAt, approach(load<i32>(placeAt), b, reciprocal(row * columns + i)))
         kernelMean = approach(kernelMean, b, reciprocal(k + 1))

@@ -79,6 +79,15 @@ interface Place {
   readonly bin: number
 }
 
+/** How fast signed means move. */
+function rateOf(n: number, floor: number): number {
+  return Math.max(floor, reciprocal[Math.min(n + 4, 1023)])
+}
+
+function move(means: Int32Array, at: number, v: number, rate: number): void {
+  means[at] += (((v * 2 ** 14 - means[at]) >> 5) * rate) >> 9
+}
+
 /** What max keeps of a tensor. */
 class MaxState {
   private readonly kernel: boolean
@@ -87,18 +96,15 @@ class MaxState {
   private readonly place: Int32Array
   private inKernel = 0
   private readonly signedRow = new Int32Array(1)
-  private readonly signedTap: Int32Array
   private readonly signedColumn: Int32Array
   private readonly signedPlace: Int32Array
   private readonly signedHere: Int32Array
-  private signedRecent = 0
 
   constructor(columns: number, taps: number) {
     this.kernel = taps > 1
     this.columns = columns
     this.taps = taps
     this.place = new Int32Array(taps).fill(11468)
-    this.signedTap = new Int32Array(columns * taps)
     this.signedColumn = new Int32Array(columns)
     this.signedPlace = new Int32Array(taps)
     this.signedHere = new Int32Array(taps)
@@ -116,18 +122,10 @@ class MaxState {
     return this.kernel ? logs : [0, 0]
   }
 
-  signedShares(p: number, inverse: number): number[] {
-    const { taps, kernel, signedRow, signedTap, signedColumn, signedPlace, signedRecent, signedHere } = this
+  signedMeans(p: number): number[] {
+    const { taps, signedRow, signedColumn, signedPlace, signedHere } = this
     const [i, k] = [Math.floor(p / taps), p % taps]
-    const means = [
-      signedRow[0],
-      signedTap[p],
-      signedColumn[i],
-      signedPlace[k],
-      signedRecent,
-      kernel ? signedHere[k] : 0,
-    ]
-    return means.map((x) => clamp(((x >> 8) * inverse) >> 12, -2048, 2048) << 2)
+    return [signedRow[0], signedColumn[i], signedPlace[k], signedHere[k]]
   }
 
   learn(row: number, p: number, value: number): void {
@@ -135,16 +133,10 @@ class MaxState {
     const [i, k] = [Math.floor(p / taps), p % taps]
     const a = mag(value)
     const v = a * Math.sign(value)
-    const rate = (n: number, floor: number): number => Math.max(floor, reciprocal[Math.min(n + 4, 1023)])
-    const move = (means: Int32Array, at: number, r: number): void => {
-      means[at] += (((v * 2 ** 14 - means[at]) >> 5) * r) >> 9
-    }
-    move(this.signedRow, 0, rate(p, 0))
-    move(this.signedTap, p, rate(row, 492))
-    move(this.signedColumn, i, rate(row * taps + k, 492))
-    move(this.signedPlace, k, rate(row * columns + i, 164))
-    move(this.signedHere, k, rate(i, 492))
-    this.signedRecent += ((v * 2 ** 14 - this.signedRecent) * 3) >> 5
+    move(this.signedRow, 0, v, rateOf(p, 0))
+    move(this.signedColumn, i, v, rateOf(row * taps + k, 492))
+    move(this.signedPlace, k, v, rateOf(row * columns + i, 164))
+    move(this.signedHere, k, v, rateOf(i, 492))
     this.place[k] = approach(this.place[k], a, reciprocal[Math.min(row * columns + i, 1023)])
     this.inKernel = approach(this.inKernel, a, reciprocal[Math.min(k + 1, 1023)])
   }
@@ -210,7 +202,7 @@ export class IntegerStream {
     this.magnitudeTables = tables()
     this.signTables = tables()
     this.weights = Array.from({ length: this.mixerCount }, () =>
-      new Int32Array(256 * 17 * contextCount).fill(Math.floor(72000 / contextCount)),
+      new Int32Array(256 * 17 * contextCount).fill(Math.floor(66000 / contextCount)),
     )
   }
 
@@ -230,6 +222,8 @@ export class IntegerStream {
 
     const tap = new Int32Array(length).fill(11468)
     const column = new Int32Array(columns).fill(11468)
+    const signedTap = new Int32Array(this.mode > 0 ? length : 0)
+    const signedRecent = new Int32Array(1)
     const more = this.mode === 2 ? new MaxState(columns, taps) : undefined
     let mean = 11468
     let count = 2
@@ -278,26 +272,30 @@ export class IntegerStream {
         if (this.mode === 0) value = this.fast(bin, left, up)
         else {
           const share = (v: number): number => Math.sign(v) * Math.min(4096, (mag(v) * inverse) >> 6)
-          const g = [left, left2, up, up2, channel, above].map(share)
+          const shares = (x: number): number => clamp(((x >> 8) * inverse) >> 12, -1024, 1024) << 2
+          const g = [
+            ...[left, left2, up, up2, channel, above].map(share),
+            ...[signedTap[p], signedRecent[0]].map(shares),
+          ]
           let predicted = 0
-          for (let j = 0; j < 6; j++) predicted += g[j] * S[j]
+          for (let j = 0; j < 8; j++) predicted += g[j] * S[j]
           predicted >>= 16
           if (more) {
-            g.push(...more.signedShares(p, inverse))
+            g.push(...more.signedMeans(p).map(shares))
             let sum = 0
-            for (let j = 6; j < 12; j++) sum += g[j] * S[j]
+            for (let j = 8; j < 12; j++) sum += g[j] * S[j]
             predicted += sum >> 16
           }
           const place = { kernel, k, width, i, left, left2, up, up2, channel, above, others, r, t, c, n, bin }
           value = this.mixed(place, predicted)
           const surprise = Math.min(2 ** 18, (mag(value) + 1) * inverse) - 65536
           for (let j = 0; j < f.length; j++)
-            E[j] = clamp(E[j] + ((surprise * f[j] + 2 ** 16) >> 17), -(2 ** 17), 2 ** 17)
+            E[j] = clamp(E[j] + ((surprise * f[j] + 2 ** 14) >> 15), -(2 ** 17), 2 ** 17)
           const error = share(value) - predicted
-          for (let j = 0; j < g.length; j++) {
-            const limit = j < 6 ? 2 ** 16 : 2 ** 15
-            S[j] = clamp(S[j] + ((error * g[j] + 2 ** 15) >> 16), -limit, limit)
-          }
+          for (let j = 0; j < g.length; j++) S[j] = clamp(S[j] + ((error * g[j] + 2 ** 10) >> 11), -(2 ** 16), 2 ** 16)
+          const v = mag(value) * Math.sign(value)
+          move(signedTap, p, v, rateOf(row, 492))
+          move(signedRecent, 0, v, 1536)
         }
         values[at] = value
 
@@ -457,12 +455,12 @@ function signContexts(place: Place, side: number, tensor: number): number[] {
       ? 81 + 27 * inRow + 9 * sign3(above) + 3 * sign3(channel) + sign3(up)
       : 9 * sign3(left) + 3 * sign3(left2) + sign3(up),
     side,
-    3 * tapPlace + sign3(above),
+    13 * tensor + side,
     signed(above),
     9 * sign3(up) + 3 * sign3(up2) + sign3(left),
     signed(up),
     signed(channel),
-    13 * tensor + side,
+    3 * tapPlace + sign3(above),
     (9 * sign3(left) + 3 * sign3(up) + sign3(channel)) * 13 + side,
     13 * tapPlace + side,
     48 * side + bin,

@@ -15,6 +15,7 @@ const folder = mkdtempSync(join(tmpdir(), 'coppice-wasm-'))
 const asc = join(root, 'node_modules/assemblyscript/bin/asc.js')
 const options = [
   '-O3',
+  '--converge',
   '--shrinkLevel',
   '1',
   '--noAssert',

@@ -45,7 +45,7 @@ function integerOf({ kind, levels }: Form, v: number, step: number, minimum: num
   return Math.round(kind === 'affine' ? (v - minimum) / step : (v / step) * levels)
 }
 
-/** The form that all parts share, if there is one. `parts` may be gone through more than once. */
+/** The form that all parts share, if there is one. */
 export function formOf(parts: () => Iterable<Float32Array>): FormSteps | undefined {
   return scaled(parts) ?? affine(parts)
 }
@@ -56,40 +56,40 @@ interface Guess {
 }
 
 function scaled(parts: () => Iterable<Float32Array>): FormSteps | undefined {
-  let rejected: Set<string> | undefined
-  for (;;) {
-    let form: Form | undefined
-    const steps: number[] = []
-    let failed = false
-    for (const part of parts()) {
-      const magnitudes = distinct(part, Math.abs)
-      if (!magnitudes) return undefined
-      if (magnitudes.length === 0) {
-        steps.push(0)
-        continue
-      }
-      const guess = firstOf(scales(magnitudes, form), ({ form: f }) => !rejected?.has(`${f.kind} ${f.levels}`))
-      if (!guess) {
-        failed = true
-        break
-      }
-      form = guess.form
-      steps.push(guess.step)
-    }
-    if (!form) return undefined
-    if (!failed) return { form, steps }
-    // Parts of few values fit several forms.
-    rejected = (rejected ?? new Set()).add(`${form.kind} ${form.levels}`)
+  const all: Float64Array[] = []
+  for (const part of parts()) {
+    const magnitudes = distinct(part, Math.abs)
+    if (!magnitudes) return undefined
+    all.push(magnitudes)
   }
-}
-
-function firstOf<T>(values: Iterable<T>, fits: (value: T) => boolean): T | undefined {
-  for (const value of values) if (fits(value)) return value
+  // Parts of few values fit many forms, of which those of most values leave few: they are asked first.
+  const order = all.map((_, i) => i).sort((a, b) => all[b].length - all[a].length)
+  const tried = new Set<string>()
+  for (const { form } of scales(all[order[0]])) {
+    const name = `${form.kind} ${form.levels}`
+    if (tried.has(name)) continue
+    tried.add(name)
+    const steps = stepsOf(form, all, order)
+    if (steps) return { form, steps }
+  }
   return undefined
 }
 
+/** The step of each part on a form, looked for in this order. */
+function stepsOf(form: Form, parts: readonly Float64Array[], order: readonly number[]): number[] | undefined {
+  const steps = parts.map(() => 0)
+  for (const i of order) {
+    if (parts[i].length === 0) continue
+    const [guess] = scales(parts[i], form)
+    if (!guess) return undefined
+    steps[i] = guess.step
+  }
+  return steps
+}
+
 /** The forms and steps that give these magnitudes, from the least integer of the largest on. */
-function* scales(sorted: Float64Array, known: Form | undefined): Generator<Guess> {
+function* scales(sorted: Float64Array, known?: Form): Generator<Guess> {
+  if (sorted.length === 0) return
   const largest = sorted[sorted.length - 1]
   for (let q = sorted.length; q <= mostLevels; q++) {
     const unit = largest / q

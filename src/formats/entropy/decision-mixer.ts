@@ -40,7 +40,7 @@ export class DecisionMixer {
     this.mixers = mixers
     this.probability = new Int32Array(count * tableSize * unaryLimit).fill(1 << 31)
     this.signProbability = new Int32Array(count * tableSize).fill(1 << 31)
-    const first = Math.floor(72000 / count)
+    const first = Math.floor(66000 / count)
     this.refinements = mixers === 3 ? [1, 2].map(() => new Refinement(decisions * refinedContexts)) : []
     this.weights = mixerSets.slice(0, mixers).map((n) => new Int32Array(decisions * n * count).fill(first))
   }

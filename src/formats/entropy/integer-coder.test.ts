@@ -198,7 +198,7 @@ describe('where memory is short', () => {
       return pages - more
     })
     const bytes = encodeIntegers(new Int32Array(size), [size], { mode })
-    expect(pages * 65536).toBeLessThan(4 * size * (mode === 'max' ? 5 : 3) + 2 ** 23)
+    expect(pages * 65536).toBeLessThan(4 * size * { fast: 3, default: 4, max: 5 }[mode] + 2 ** 23)
     expect(decodeIntegers(bytes, [size], { mode }).length).toBe(size)
   })
 

@@ -5,8 +5,7 @@
  * A weight is coded as: is it 0; its sign; its magnitude in unary, from `unaryLimit` on as Exp-Golomb. Its magnitude is
  * expected by a log-linear model, whose features are running means (of the row, the place in the row, the input channel,
  * what came last) and neighbours, and whose weights learn online as if magnitudes were geometrically distributed. Its
- * sign is predicted from neighbours (and in max from the means of rows, columns and places) by least mean squares. Both make
- * contexts, which are mixed. After DeepCABAC
+ * sign is predicted from neighbours and running means of weights with their signs by least mean squares. Both make contexts, which are mixed. After DeepCABAC
  * (Wiedemann et al. 2020, arXiv:1907.11900) and PAQ (Mahoney 2005). What is learnt stays from tensor to tensor.
  */
 import { DecisionMixer, signDecision, unaryLimit } from './decision-mixer.ts'
@@ -14,7 +13,7 @@ import { log2, zeroTable } from './logarithm.ts'
 import { adapt, reciprocalTable } from './logistic.ts'
 import { MagnitudeShares } from './magnitude-shares.ts'
 import type { BinaryCoder } from './range-coder.ts'
-import { SignedMeans, signedMeanCount } from './signed-means.ts'
+import { SignedMeans, signedMeanCounts } from './signed-means.ts'
 
 export type Mode = 'fast' | 'default' | 'max'
 
@@ -42,6 +41,12 @@ const slowest = 492
 /** First weights of the log-linear model, in 2^-16; the order is that of `features`. */
 const firstWeights = [41943, 22282, 12452, 7209, 6554, 655, 3277, 0, 0, 0]
 const neighbours = 6
+/** What the two sums that predict a sign end with: the second is of what max alone has. Each has room in 32 bits. */
+const signedInDefault = neighbours + signedMeanCounts.default
+const signedInMax = neighbours + signedMeanCounts.max
+/** The steps of what learns online are 2^-15 and 2^-11 of an error's product with what it came from. */
+const magnitudeSlowness = 15
+const signSlowness = 11
 
 export class IntegerModel {
   private readonly mode: Mode
@@ -53,7 +58,7 @@ export class IntegerModel {
   private readonly sets = new Int32Array(5)
   /** Logarithms relative to the mean's; the last two in max. */
   private readonly features: Int32Array
-  /** Neighbours relative to the expected magnitude; then, in max, signed means. */
+  /** Neighbours relative to the expected magnitude; then signed means. */
   private readonly signed: Int32Array
   /** Learnt weights of both, for tensors without and with taps. */
   private readonly learnt: readonly Int32Array[]
@@ -65,9 +70,9 @@ export class IntegerModel {
     this.mode = mode
     const max = mode === 'max'
     this.features = new Int32Array(max ? 10 : 8)
-    this.signed = new Int32Array(max ? neighbours + signedMeanCount : neighbours)
+    this.signed = new Int32Array(max ? signedInMax : signedInDefault)
     this.learnt = [0, 1].map(() => Int32Array.from(firstWeights))
-    this.learntSigned = [0, 1].map(() => new Int32Array(neighbours + signedMeanCount))
+    this.learntSigned = [0, 1].map(() => new Int32Array(signedInMax))
     this.mixer = new DecisionMixer(mode === 'fast' ? 1 : mode === 'default' ? 4 : 12, max ? 3 : 2)
   }
 
@@ -86,7 +91,7 @@ export class IntegerModel {
     const tapMeans = new Int32Array(rowLength).fill(firstMean)
     const columnMeans = new Int32Array(columns).fill(firstMean)
     const placeMeans = new Int32Array(taps).fill(firstMean)
-    const signedMeans = max ? new SignedMeans(layout) : undefined
+    const signedMeans = fast ? undefined : new SignedMeans(layout, signed.length - neighbours)
     let mean = firstMean
     let meanCount = 2
     let rowMean = firstMean
@@ -164,11 +169,9 @@ export class IntegerModel {
           signed[3] = share(up2, inverse)
           signed[4] = share(channel, inverse)
           signed[5] = share(above, inverse)
-          let predicted = dot(signed, learntSigned, 0) >> 16
-          if (signedMeans) {
-            signedMeans.write(signed, neighbours, { row, place: p, column: i, tap: k }, inverse)
-            predicted += dot(signed, learntSigned, neighbours) >> 16
-          }
+          signedMeans?.write(signed, neighbours, row, i, k, inverse)
+          let predicted = dot(signed, learntSigned, 0, signedInDefault) >> 16
+          if (max) predicted += dot(signed, learntSigned, signedInDefault, signedInMax) >> 16
           const certainty = Math.min(6, (Math.abs(predicted) + 64) >> 7)
           const side = predicted < 0 ? 6 - certainty : 6 + certainty
           // 4. Contexts of the decisions: is it 0, how large, which sign; and which sets of mixing weights they use.
@@ -183,7 +186,7 @@ export class IntegerModel {
             ? 81 + (k % width ? sign3(left) : 0) * 27 + sign3(above) * 9 + sign3(channel) * 3 + sign3(up)
             : sign3(left) * 9 + sign3(left2) * 3 + sign3(up)
           signContexts[1] = side
-          signContexts[2] = place * 3 + sign3(above)
+          signContexts[2] = tensor * 13 + side
           signContexts[3] = (sign3(above) * 5 + size5(above)) * 24 + coarse
           sets[0] = bin >> 2
           sets[1] = kernel ? 1 + place : 0
@@ -204,7 +207,7 @@ export class IntegerModel {
             signContexts[4] = sign3(up) * 9 + sign3(up2) * 3 + sign3(left)
             signContexts[5] = (sign3(up) * 5 + size5(up)) * 24 + coarse
             signContexts[6] = (sign3(channel) * 5 + size5(channel)) * 24 + coarse
-            signContexts[7] = tensor * 13 + side
+            signContexts[7] = place * 3 + sign3(above)
             signContexts[8] = (sign3(left) * 9 + sign3(up) * 3 + sign3(channel)) * 13 + side
             signContexts[9] = place * 13 + side
             signContexts[10] = side * 48 + bin
@@ -217,14 +220,11 @@ export class IntegerModel {
           result = this.codeMixed(coder, values[at])
           const surprise = Math.min(4 << 16, Math.imul(magnitude(result) + 1, inverse)) - 65536
           for (let j = 0; j < features.length; j++) {
-            const moved = learnt[j] + ((Math.imul(surprise, features[j]) + 0x10000) >> 17)
-            learnt[j] = Math.max(-131072, Math.min(131072, moved))
+            learnt[j] = learn(learnt[j], surprise, features[j], magnitudeSlowness, 131072)
           }
           const error = share(result, inverse) - predicted
           for (let j = 0; j < signed.length; j++) {
-            const moved = learntSigned[j] + ((Math.imul(error, signed[j]) + 0x8000) >> 16)
-            const limit = j < neighbours ? 65536 : 32768
-            learntSigned[j] = Math.max(-limit, Math.min(limit, moved))
+            learntSigned[j] = learn(learntSigned[j], error, signed[j], signSlowness, 65536)
           }
         }
         values[at] = result
@@ -235,10 +235,10 @@ export class IntegerModel {
         rowMean = approach(rowMean, a, reciprocalTable[Math.min(p + 5, 1023)])
         tapMeans[p] = approach(tap, a, rate)
         columnMeans[i] = approach(column, a, rate)
-        if (signedMeans) {
+        signedMeans?.learn(result < 0 ? -a : a)
+        if (max) {
           placeMeans[k] = approach(placeMeans[k], a, reciprocalTable[Math.min(row * columns + i, 1023)])
           kernelMean = approach(kernelMean, a, reciprocalTable[Math.min(k + 1, 1023)])
-          signedMeans.learn({ row, place: p, column: i, tap: k }, result < 0 ? -a : a)
         }
         if (++k === taps) {
           k = 0
@@ -299,11 +299,17 @@ function approach(mean: number, a: number, rate: number): number {
   return Math.max(0, mean + (Math.imul(((a << 14) - mean) >> 5, rate) >> 9))
 }
 
-/** Of the 6 numbers from `from` on, whose products fit 32 bits together. */
-function dot(x: Int32Array, w: Int32Array, from: number): number {
+/** Of the numbers from `from` to `to`. */
+function dot(x: Int32Array, w: Int32Array, from: number, to: number): number {
   let sum = 0
-  for (let j = from; j < from + 6; j++) sum += Math.imul(x[j], w[j])
+  for (let j = from; j < to; j++) sum += Math.imul(x[j], w[j])
   return sum
+}
+
+/** A weight of a sum, moved by 2^-slowness of the product of the sum's error and what the weight was of. */
+function learn(weight: number, error: number, x: number, slowness: number, limit: number): number {
+  const moved = weight + ((Math.imul(error, x) + (1 << (slowness - 1))) >> slowness)
+  return Math.max(-limit, Math.min(limit, moved))
 }
 
 function relative(log: number, meanLog: number): number {

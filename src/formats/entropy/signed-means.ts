@@ -1,76 +1,62 @@
 /**
  * Which sign weights tend to have: running means of signed weights, in 2^-14, from which the sign of the next is predicted.
- * By the row, the place in the row, the input channel, the place in the kernel, what came last, and the place in the kernel
- * in this row.
+ * By the place in the row and what came last; in max also by the row, the input channel, the place in the kernel, and the place
+ * in the kernel in this row.
  */
+import type { Layout } from './integer-model.ts'
 import { reciprocalTable } from './logistic.ts'
 
-/** Means of places in a row, of channels and of places in this row's kernels move by at least this much of 2^14, */
-const slowest = 492
-/** and those of places in the kernel by this. */
-const slowestTap = 164
-export const signedMeanCount = 6
-
-/** Where a weight is. */
-export interface Position {
-  readonly row: number
-  /** In the row. */
-  readonly place: number
-  readonly column: number
-  readonly tap: number
-}
+/** How many means there are: in default, and in max. */
+export const signedMeanCounts = { default: 2, max: 6 }
+/** They move by at least this much of 2^14. */
+const slowest = [492, 1536, 0, 492, 164, 492]
+/** So often was moved what is as slow as it will be. */
+const often = 1023
 
 export class SignedMeans {
-  private readonly places: Int32Array
-  private readonly columns: Int32Array
-  private readonly taps: Int32Array
-  private readonly rowTaps: Int32Array
-  private row = 0
-  private recent = 0
+  private readonly layout: Layout
+  private readonly means: readonly Int32Array[]
+  /** Which of each the present weight moves. */
+  private readonly at = new Int32Array(6)
+  /** How often it was moved before. */
+  private readonly moved = new Int32Array(6)
 
-  constructor({ columns, taps }: { readonly columns: number; readonly taps: number }) {
-    this.places = new Int32Array(columns * taps)
-    this.columns = new Int32Array(columns)
-    this.taps = new Int32Array(taps)
-    this.rowTaps = new Int32Array(taps)
+  constructor(layout: Layout, count: number) {
+    const { columns, taps } = layout
+    this.layout = layout
+    this.means = [columns * taps, 1, 1, columns, taps, taps].slice(0, count).map((n) => new Int32Array(n))
   }
 
   startRow(): void {
-    this.row = 0
-    this.rowTaps.fill(0)
+    this.means[2]?.fill(0)
+    this.means[5]?.fill(0)
   }
 
-  /** Writes the means as shares of the expected magnitude (see `share`), times 4, into `out` from `at` on. */
-  write(out: Int32Array, at: number, { place, column, tap }: Position, inverse: number): void {
-    out[at] = shareOf(this.row, inverse)
-    out[at + 1] = shareOf(this.places[place], inverse)
-    out[at + 2] = shareOf(this.columns[column], inverse)
-    out[at + 3] = shareOf(this.taps[tap], inverse)
-    out[at + 4] = shareOf(this.recent, inverse)
-    out[at + 5] = this.taps.length > 1 ? shareOf(this.rowTaps[tap], inverse) : 0
+  /** Writes the means of a weight as shares of the expected magnitude (see `share`), times 4, into `out` from `from` on. */
+  write(out: Int32Array, from: number, row: number, column: number, tap: number, inverse: number): void {
+    const { at, moved, means } = this
+    const { columns, taps } = this.layout
+    const place = column * taps + tap
+    at[0] = place
+    at[3] = column
+    at[4] = at[5] = tap
+    moved[0] = row
+    moved[1] = often
+    moved[2] = place
+    moved[3] = row * taps + tap
+    moved[4] = row * columns + column
+    moved[5] = column
+    for (let j = 0; j < means.length; j++)
+      out[from + j] = Math.max(-1024, Math.min(1024, Math.imul(means[j][at[j]] >> 8, inverse) >> 12)) << 2
   }
 
-  /** `v` within ±255. */
-  learn({ row, place, column, tap }: Position, v: number): void {
-    const { places, columns, taps, rowTaps } = this
-    this.row = moved(this.row, v, rate(place, 0))
-    places[place] = moved(places[place], v, rate(row, slowest))
-    columns[column] = moved(columns[column], v, rate(row * taps.length + tap, slowest))
-    taps[tap] = moved(taps[tap], v, rate(row * columns.length + column, slowestTap))
-    rowTaps[tap] = moved(rowTaps[tap], v, rate(column, slowest))
-    this.recent += (((v << 14) - this.recent) * 3) >> 5
+  /** The weight that `write` was called for, within ±255. */
+  learn(v: number): void {
+    const { at, moved, means } = this
+    for (let j = 0; j < means.length; j++) {
+      const rate = Math.max(slowest[j], reciprocalTable[Math.min(moved[j] + 4, often)])
+      const mean = means[j][at[j]]
+      means[j][at[j]] = mean + (Math.imul(((v << 14) - mean) >> 5, rate) >> 9)
+    }
   }
-}
-
-/** Of a mean that was moved `n` times. */
-function rate(n: number, least: number): number {
-  return Math.max(least, reciprocalTable[Math.min(n + 4, 1023)])
-}
-
-function moved(mean: number, v: number, by: number): number {
-  return mean + (Math.imul(((v << 14) - mean) >> 5, by) >> 9)
-}
-
-function shareOf(mean: number, inverse: number): number {
-  return Math.max(-2048, Math.min(2048, Math.imul(mean >> 8, inverse) >> 12)) << 2
 }

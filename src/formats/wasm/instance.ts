@@ -84,9 +84,10 @@ export function openWasmStream(mode: Mode, input?: Uint8Array): Stream | undefin
     code(values, { rows, columns, taps, width }) {
       if (values.length === 0) return true
       const scratchAt = heap + values.length * 4
+      const row = columns * taps
       // Fast reads the mean of a column more.
-      const means = columns * taps + columns
-      if (!reserve(scratchAt + (mode === 'max' ? 2 * means + 3 * taps : means) * 4 + 4)) return false
+      const scratch = { fast: row + columns + 1, default: 2 * row + columns, max: 2 * (row + columns) + 3 * taps }
+      if (!reserve(scratchAt + scratch[mode] * 4)) return false
       const there = new Int32Array(wasm.memory.buffer, heap, values.length)
       if (input) there.fill(0)
       else there.set(values)
