@@ -9,6 +9,8 @@ import { isolated } from './_isolated.ts'
 interface Thread {
   readonly worker: Worker
   busy: Job | undefined
+  /** Until it can do its first task, or has failed. */
+  readonly starting: Promise<void>
 }
 
 interface Job {
@@ -18,15 +20,17 @@ interface Job {
   readonly reject: (error: Error) => void
 }
 
-/** What a thread answers. */
-export type Answer = { readonly output: unknown } | { readonly error: string }
+/** What a thread says: that it is there, once, and what came of each task. */
+export type Answer = 'there' | { readonly output: unknown } | { readonly error: string }
 
 export interface Pool extends Workers {
+  /** Starts all threads, and waits until they are there: what is timed from then on is work. */
+  start(): Promise<void>
   /** Ends the threads. What they have not done is not done any more. */
   close(): Promise<void>
 }
 
-/** Threads that begin with the first tasks; one per core unless said. */
+/** Threads that begin with the first tasks, if not before; one per core unless said. */
 export function createPool(size = availableParallelism()): Pool {
   const threads: Thread[] = []
   const waiting: Job[] = []
@@ -35,27 +39,33 @@ export function createPool(size = availableParallelism()): Pool {
     let thread = threads.find((t) => !t.busy)
     if (!thread) {
       if (threads.length >= size) return
-      thread = start()
-      threads.push(thread)
+      thread = add()
     }
     const job = waiting.shift() as Job
     thread.busy = job
     const { value, buffers } = isolated({ name: job.name, input: job.input })
     thread.worker.postMessage(value, buffers)
   }
-  const start = (): Thread => {
-    const thread: Thread = { worker: open(), busy: undefined }
+  const add = (): Thread => {
+    const worker = open()
+    const starting = new Promise<void>((resolve) => {
+      worker.once('message', () => resolve())
+      worker.once('exit', () => resolve())
+    })
+    const thread: Thread = { worker, busy: undefined, starting }
+    threads.push(thread)
     const settle = (tell: (job: Job) => void): void => {
       const job = thread.busy
       thread.busy = undefined
       if (job) tell(job)
       next()
     }
-    thread.worker.on('message', (answer: Answer) =>
-      settle((job) => ('error' in answer ? job.reject(new Error(answer.error)) : job.resolve(answer.output))),
-    )
+    worker.on('message', (answer: Answer) => {
+      if (answer === 'there') return
+      settle((job) => ('error' in answer ? job.reject(new Error(answer.error)) : job.resolve(answer.output)))
+    })
     // A thread that ends by itself: most of all for want of memory.
-    thread.worker.on('error', (error) => {
+    worker.on('error', (error) => {
       threads.splice(threads.indexOf(thread), 1)
       settle((job) => job.reject(new Error(`a worker thread failed: ${error.message}`, { cause: error })))
     })
@@ -63,6 +73,10 @@ export function createPool(size = availableParallelism()): Pool {
   }
   return {
     size,
+    async start() {
+      while (threads.length < size) add()
+      await Promise.all(threads.map(({ starting }) => starting))
+    },
     run: <I, O>(task: (input: I) => O, input: I) =>
       new Promise<O>((resolve, reject) => {
         waiting.push({ name: nameOfTask(task), input, resolve: resolve as Job['resolve'], reject })
@@ -86,6 +100,8 @@ function open(): Worker {
 
 /** Below this a thread takes longer to begin than the work. */
 const leastBytes = 1 << 24
+/** The work of one task, about: no more threads are started than there may be tasks. */
+const taskBytes = 1 << 22
 
 /** Uses a pool where there are so many bytes to work on that it pays, and ends it. */
 export async function withPool<T>(
@@ -93,8 +109,9 @@ export async function withPool<T>(
   use: (workers: Workers | undefined) => Promise<T>,
 ): Promise<T> {
   if (bytes < leastBytes || threads < 2) return use(undefined)
-  const pool = createPool(threads)
+  const pool = createPool(Math.min(threads, Math.ceil(bytes / taskBytes)))
   try {
+    await pool.start()
     return await use(pool)
   } finally {
     await pool.close()

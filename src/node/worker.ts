@@ -1,4 +1,4 @@
-/** A thread of a pool (pool.ts): does the tasks that it is sent, one after the other. */
+/** A thread of a pool (pool.ts): says that it is there, then does the tasks that it is sent, one after the other. */
 import { parentPort } from 'node:worker_threads'
 import { runTask, type SentTask } from '../tasks.ts'
 import { isolated } from './_isolated.ts'
@@ -14,3 +14,4 @@ parentPort?.on('message', (task: SentTask) => {
   const { value, buffers } = isolated(answer, false)
   parentPort?.postMessage(value, buffers)
 })
+parentPort?.postMessage('there' satisfies Answer)
