@@ -1,7 +1,8 @@
 /**
  * Question: how many bytes, and how much time, do fixed integer weights take, beside NNCodec (bytes), brotli and zstd (bytes, time)?
  * Every case is decoded and compared, in Node and in Chromium. Writes bench/results/weight-integers.json.
- * Run: COPPICE_DATA=... npx tsx bench/weight-integers.mts (needs the folder weight-integers there; see its README).
+ * Run: COPPICE_DATA=... npx tsx bench/weight-integers.mts [--bytes] (needs the folder weight-integers there; see its README).
+ * With --bytes, bytes alone are measured again, decoded once, and speeds stay as they were.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -46,17 +47,25 @@ const compressors = {
 }
 type Compressor = keyof typeof compressors
 const compressorNames = Object.keys(compressors) as Compressor[]
-const rounds = 9
+const onlyBytes = process.argv.includes('--bytes')
+const rounds = onlyBytes ? 1 : 9
+const resultFile = new URL('results/weight-integers.json', import.meta.url)
+/** What was measured before; its speeds stay where bytes alone are measured. */
+const before: Before | undefined = onlyBytes ? JSON.parse(readFileSync(resultFile, 'utf8')) : undefined
 
 const streams = new Map<string, Uint8Array>()
-const cases = peers.map((peer) => {
+const cases = peers.map((peer, i) => {
   const id = `${peer.model}__s${peer.s}`
   const tensors = readInt32Arrays(readFileSync(join(folder, `${id}.npz`)))
-  const result = measure(tensors, id)
+  const result = withSpeedsOf(before?.cases[i], measure(tensors, id))
   console.log(id.padEnd(40), ...modes.map((m) => (result[m].bytes / peer.nncodec_best_per_tensor_verified).toFixed(4)))
   return { peer, id, tensors, ...result }
 })
-const chromium = missing ? undefined : await inChromium()
+const chromium = before
+  ? Object.fromEntries(cases.map(({ id }, i) => [id, before.cases[i].chromiumDecodeMps]))
+  : missing
+    ? undefined
+    : await inChromium()
 
 const summary = Object.fromEntries(
   modes.map((mode) => {
@@ -89,7 +98,8 @@ const summary = Object.fromEntries(
 console.log(JSON.stringify(summary, undefined, 1))
 const result = {
   what: 'bytes against NNCodec 2.0.3 best payload, and packed files (tensors named t0, t1, …, all with the step 1) against its whole bitstream; speeds in million weights per second, best of interleaved rounds, one thread, WebAssembly (plain: TypeScript); brotli is of Node, quality 9, zstd in WebAssembly, level 19, both on int8 or int16: our bytes over theirs, our decoding speed over theirs; spreads are over the cases',
-  machine: `${cpus()[0].model}, Node ${process.version}`,
+  machine: before?.machine ?? `${cpus()[0].model}, Node ${process.version}`,
+  ...(before ? { speeds: 'as measured before the bytes, of an earlier coding' } : {}),
   summary,
   cases: cases.map(({ peer, id, tensors, ...modesOf }) => ({
     model: peer.model,
@@ -101,7 +111,7 @@ const result = {
     chromiumDecodeMps: chromium?.[id],
   })),
 }
-writeFileSync(new URL('results/weight-integers.json', import.meta.url), `${JSON.stringify(result, undefined, 1)}\n`)
+writeFileSync(resultFile, `${JSON.stringify(result, undefined, 1)}\n`)
 
 interface Measured {
   readonly bytes: number
@@ -111,6 +121,25 @@ interface Measured {
   readonly plainDecodeMps: number
   readonly bytesTo: Readonly<Record<Compressor, number>>
   readonly decodeSpeedTo: Readonly<Record<Compressor, number>>
+}
+
+interface Before {
+  readonly machine: string
+  readonly cases: readonly (Readonly<Record<Mode, Measured>> & { readonly chromiumDecodeMps: Record<Mode, number> })[]
+}
+
+/** The bytes that were measured now, with the speeds that were measured before. */
+function withSpeedsOf(
+  earlier: Readonly<Record<Mode, Measured>> | undefined,
+  now: Record<Mode, Measured>,
+): Record<Mode, Measured> {
+  if (!earlier) return now
+  return Object.fromEntries(
+    modes.map((mode) => {
+      const { bytes, file, bytesTo } = now[mode]
+      return [mode, { ...earlier[mode], bytes, file, bytesTo }]
+    }),
+  ) as Record<Mode, Measured>
 }
 
 function measure(tensors: readonly Weights[], id: string): Record<Mode, Measured> {
@@ -177,7 +206,7 @@ function measure(tensors: readonly Weights[], id: string): Record<Mode, Measured
         file: packModel(asModel, { mode }).length,
         encodeMps: rate(time),
         decodeMps: rate(Math.min(...times[mode])),
-        plainDecodeMps: rate(decode(mode, bytes, false)),
+        plainDecodeMps: onlyBytes ? 0 : rate(decode(mode, bytes, false)),
         bytesTo: perCompressor(({ bytes: theirs }) => bytes.length / theirs.length),
         decodeSpeedTo: perCompressor(({ name }) => median(times[mode].map((t, r) => times[name][r] / t))),
       },
@@ -199,7 +228,7 @@ async function inChromium(): Promise<Record<string, Record<Mode, number>>> {
       // As text, so that the runner does not rewrite the import.
       page.evaluate(`(async () => {
         const { beginDecoding } = await import('/formats/entropy/integer-coder.js')
-        const { crc32 } = await import('/formats/checksum.js')
+        const { crc32 } = await import('/checksum.js')
         const out = {}
         for (const { id, shapes, checksums } of ${JSON.stringify(shapes)}) {
           out[id] = {}

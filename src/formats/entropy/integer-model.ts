@@ -5,7 +5,8 @@
  * A weight is coded as: is it 0; its sign; its magnitude in unary, from `unaryLimit` on as Exp-Golomb. Its magnitude is
  * expected by a log-linear model, whose features are running means (of the row, the place in the row, the input channel,
  * what came last) and neighbours, and whose weights learn online as if magnitudes were geometrically distributed. Its
- * sign is predicted from neighbours and running means of weights with their signs by least mean squares. Both make contexts, which are mixed. After DeepCABAC
+ * sign is predicted from neighbours and running means of weights with their signs, by least mean squares. Both make contexts,
+ * which are mixed. After DeepCABAC
  * (Wiedemann et al. 2020, arXiv:1907.11900) and PAQ (Mahoney 2005). What is learnt stays from tensor to tensor.
  */
 import { DecisionMixer, signDecision, unaryLimit } from './decision-mixer.ts'
