@@ -171,6 +171,17 @@ it('has a command', async () => {
   expect(await node(join(installed, 'dist/cli/main.js'), 'inspect', 'model.onnx')).toMatch(/Conv/)
 })
 
+it('says which packages the queue of a sweep needs, and sweeps without one', async () => {
+  const recipes = [{ steps: [['share', { values: 8 }]] }]
+  const spec = { coppice: 1, models: ['model.onnx'], data: ['digits:40'], recipes, latency: false }
+  writeFileSync(join(project, 'sweep.json'), JSON.stringify(spec))
+  const command = [join(installed, 'dist/cli/main.js'), 'sweep', 'sweep.json', '-o', 'swept']
+  await expect(node(...command)).rejects.toThrow(
+    /sweep: the package pg-boss is not installed; expected it after `npm install pg-boss@12 @electric-sql\/pglite@0.5`/,
+  )
+  expect(await node(...command, '--workers', '0')).toContain('wrote swept/report.html')
+})
+
 describe('a program that uses it', () => {
   it('is typed by moduleResolution nodenext and bundler, and runs', async () => {
     const types = [[], ['-p', 'tsconfig.bundler.json']].map((args) => output(join(bin, 'tsc'), args))

@@ -437,6 +437,28 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  sweep: () => {
+    const r = result('sweep')
+    if (!r) return undefined
+    const { jobs, workers, withoutKills, withKills } = r.kills
+    const { kills, killedAtWork, rows, told, equal, heartbeatSeconds, longestSecondsUntilTakenUp } = withKills
+    return table(
+      [`${jobs} small jobs, ${workers} workers on Postgres`, ''],
+      [
+        ['workers killed (SIGKILL) at random moments', `${kills}, ${killedAtWork} of them at work`],
+        ['rows, and rows that arrived', `${rows}, ${told}`],
+        ['rows equal to those of the sweep without kills', String(equal)],
+        ['seconds without kills, with them', `${withoutKills.seconds}, ${withKills.seconds}`],
+        [
+          `longest until a killed worker's job was taken up, heartbeat ${heartbeatSeconds} s`,
+          `${longestSecondsUntilTakenUp} s`,
+        ],
+        [`the same, heartbeat ${r.takenUp.heartbeatSeconds} s as it is by default`, `${r.takenUp.seconds} s`],
+        ['queue operations per second, one client: Postgres', count(r.operationsPerSecond.postgres)],
+        ['the same, embedded PGlite', count(r.operationsPerSecond.pglite)],
+      ],
+    )
+  },
   'unpack-memory': () => {
     const r = result('unpack-memory')
     return (

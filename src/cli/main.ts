@@ -60,6 +60,14 @@ const commands: Readonly<Record<string, Listed>> = {
     help: 'measure how far each weight tensor can be pruned alone, on held-back training data',
     load: async () => (await import('./commands/scan.ts')).scanCommand,
   },
+  sweep: {
+    help: 'try every combination of recipes, models, data and seeds, and report which no other beats',
+    load: async () => (await import('./commands/sweep.ts')).sweepCommand,
+  },
+  worker: {
+    help: 'work at the sweeps of other machines, on a Postgres that all reach',
+    load: async () => (await import('./commands/worker.ts')).workerCommand,
+  },
   serve: {
     help: 'open the page on this computer: everything in the browser, nothing uploaded',
     load: async () => (await import('./commands/serve.ts')).serveCommand,

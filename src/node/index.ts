@@ -7,4 +7,6 @@ export { openModel, type SaveOptions, saveModel, writeFileAtomic } from './files
 export { openPackedFile, type PackedOnDisk, packToFile } from './packed-file.ts'
 export { createPool, type Pool, withPool } from './pool.ts'
 export { fileSources } from './sweep/file-sources.ts'
+export { type QueueSweepOptions, sweepOnQueue } from './sweep/queue-sweep.ts'
+export { type QueueWorkerOptions, workOnQueue } from './sweep/queue-worker.ts'
 export { rowFolder } from './sweep/row-folder.ts'

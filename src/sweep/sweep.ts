@@ -28,10 +28,10 @@ export interface SweepOptions extends Pick<Context, 'progress' | 'signal'> {
  */
 export async function sweep(spec: Sweep, sources: SweepSources, options: SweepOptions = {}): Promise<SweepRow[]> {
   const { rows, progress, signal, onRow } = options
-  const cells = await planSweep(spec, sources, { signal, progress: (done, what) => progress?.(planned * done, what) })
+  const cells = await planSweep(spec, sources, { signal, ...(progress ? { progress } : {}) })
   const all: SweepRow[] = []
   for (const [i, cell] of cells.entries()) {
-    const share = (done: number): number => planned + ((1 - planned) * (i + done)) / cells.length
+    const share = (done: number): number => (i + done) / cells.length
     const kept = await rows?.load(cell.key)
     if (kept && kept.error === undefined) {
       all.push(renamed(kept, cell))
@@ -48,9 +48,6 @@ export async function sweep(spec: Sweep, sources: SweepSources, options: SweepOp
   }
   return all
 }
-
-/** The share of a sweep's progress that reading takes. */
-const planned = 0.02
 
 /** A row with today's names: a key says nothing of them. */
 export function renamed(row: SweepRow, { model, data, recipe }: PlannedCell): SweepRow {
