@@ -22,7 +22,7 @@ const main = join(import.meta.dirname, '../dist/cli/main.js')
 const folder = mkdtempSync(join(tmpdir(), 'coppice-bench-sweep-'))
 const [kills, seed, workers] = [20, 1, 3]
 /** Seconds between kills, at least and at most. */
-const gap = [2, 8]
+const gap = [3, 12]
 
 for (const s of [1, 2]) writeFileSync(join(folder, `net${s}.onnx`), writeModel(lenet300({ seed: s, width: 0.2 })))
 const training = ['finetune', { epochs: 6, batch: 20 }]
@@ -95,11 +95,16 @@ function crewOf(url: string) {
   const [at, lostAt] = [new Map<ChildProcess, string>(), new Map<string, number>()]
   const lay: number[] = []
   let isOver = false
+  let tellBegun: () => void = () => undefined
+  const begun = new Promise<void>((resolve) => {
+    tellBegun = resolve
+  })
   const begin = (): void => {
     const child = coppice(['worker', '--queue', url, '--heartbeat', '10'], (line) => {
       const [, word, job] = /^(making|made) (.*)$/.exec(line) ?? []
       if (word === 'made') at.set(child, '')
       if (word !== 'making') return
+      tellBegun()
       at.set(child, job)
       const lost = lostAt.get(job)
       if (lost !== undefined) lay.push(seconds(lost))
@@ -114,6 +119,8 @@ function crewOf(url: string) {
   for (let i = 0; i < workers; i++) begin()
   return {
     lay,
+    /** The first job is being made. */
+    begun,
     kill(share: number): boolean {
       const all = [...at.keys()]
       const victim = all[Math.floor(share * all.length)]
@@ -135,6 +142,7 @@ async function withKills(url: string) {
   const rng = random(seed)
   let [done, busy, isOver] = [0, 0, false]
   const killing = (async () => {
+    await crew.begun
     while (done < kills && !isOver) {
       await sleep(gap[0] + (gap[1] - gap[0]) * rng.next())
       if (isOver) return

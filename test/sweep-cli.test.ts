@@ -38,7 +38,7 @@ const write = (name: string, more: object): void =>
   )
 
 beforeAll(() => {
-  writeFileSync(at('net.onnx'), writeModel(lenet300({ seed: 1, width: 0.05 })))
+  writeFileSync(at('net.onnx'), writeModel(lenet300({ seed: 1, width: 0.02 })))
   write('s.json', {})
 })
 

@@ -51,7 +51,7 @@ export async function runCell(
     complete = { ...complete, calibration: await calibrationOf(opened.model, cell) }
     const made = await applied(opened, complete, { ...context, data: bound })
     const compared = await compareModels(
-      { name: 'before', model: opened.model, onnx: opened.onnx, packedBytes: packModel(opened.model).byteLength },
+      { name: 'before', model: opened.model, onnx: opened.onnx, packedBytes: packedBytesOf(opened.model) },
       { name: 'after', ...made, packedBytes: made.packed.byteLength },
       {
         ...(bound ? { data: bound } : {}),
@@ -73,6 +73,15 @@ export async function runCell(
     const timed = { seconds: (performance.now() - from) / 1000, environment: sources.environment }
     return { row: { ...row, recipe: complete, timed, error: sentence } }
   }
+}
+
+/** Originals that were packed: every row is beside one, and packing takes long. */
+const originals = new WeakMap<Model, number>()
+
+function packedBytesOf(model: Model): number {
+  const bytes = originals.get(model) ?? packModel(model).byteLength
+  originals.set(model, bytes)
+  return bytes
 }
 
 /** The share of a row's progress that the recipe takes, roughly. */

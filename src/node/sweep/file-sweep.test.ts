@@ -16,7 +16,7 @@ import { rowFolder } from './row-folder.ts'
 const folder = mkdtempSync(join(tmpdir(), 'coppice-sweep-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const at = (name: string): string => join(folder, name)
-const model = lenet300({ seed: 1, width: 0.05 })
+const model = lenet300({ seed: 1, width: 0.02 })
 writeFileSync(at('net.onnx'), writeModel(model))
 writeFileSync(at('net.cop'), packModel(model))
 
@@ -73,7 +73,7 @@ describe('a sweep over files', () => {
   test('keys differ where model, data, recipe, seed or version do, and not by names and places', async () => {
     const keyOf = async (more: object, sources = fileSources()) => (await planSweep(await specOf(more), sources))[0].key
     writeFileSync(at('copy.onnx'), readFileSync(at('net.onnx')))
-    writeFileSync(at('other.onnx'), writeModel(lenet300({ seed: 2, width: 0.05 })))
+    writeFileSync(at('other.onnx'), writeModel(lenet300({ seed: 2, width: 0.02 })))
     const plain = await keyOf({})
     expect(await keyOf({ models: [{ name: 'another', file: at('copy.onnx') }] })).toBe(plain)
     const others = await Promise.all([
@@ -91,7 +91,7 @@ describe('a sweep over files', () => {
   test('a worker whose model, data or version is another refuses', async () => {
     const [cell] = await planSweep(await specOf(), fileSources())
     const changed = { ...cell, model: { name: 'net', file: at('changed.onnx') } }
-    writeFileSync(at('changed.onnx'), writeModel(lenet300({ seed: 3, width: 0.05 })))
+    writeFileSync(at('changed.onnx'), writeModel(lenet300({ seed: 3, width: 0.02 })))
     await expect(runCell(changed, fileSources())).rejects.toThrow(/changed.onnx: it is not what the sweep was planned/)
     const otherData = { ...cell, data: { name: 'd', data: 'digits:64' } }
     await expect(runCell(otherData, fileSources())).rejects.toThrow(/^digits:64: it is not what/)

@@ -88,9 +88,11 @@ export async function openQueue(place: QueuePlace, options: QueueOptions = {}): 
 function jobsOf(boss: Boss, heartbeatSeconds: number) {
   return {
     async add(sweep: string, jobs: readonly { readonly id: string; readonly cell: PlannedCell }[]): Promise<void> {
-      const made = jobs.map(({ id, cell }) => ({
+      const made = jobs.map(({ id, cell }, i) => ({
         id,
         data: { sweep, cell },
+        // In their order, and one that comes back before those that nobody began. Sweeps take turns.
+        priority: -i,
         retryLimit: retries,
         heartbeatSeconds,
         // The most that there is: a job that takes longer goes on from its checkpoint.

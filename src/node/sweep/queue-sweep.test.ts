@@ -33,7 +33,7 @@ const facts = (rows: readonly SweepRow[]) => rows.map(({ timed: _, ...row }) => 
 let expected: ReturnType<typeof facts>
 
 beforeAll(async () => {
-  writeFileSync(at('net.onnx'), writeModel(lenet300({ seed: 1, width: 0.05 })))
+  writeFileSync(at('net.onnx'), writeModel(lenet300({ seed: 1, width: 0.02 })))
   const text = {
     coppice: 1,
     models: [at('net.onnx')],
@@ -191,12 +191,12 @@ describe.runIf(programs)('on Postgres', () => {
     const { url } = postgres
     const told: string[] = []
     const changed = { ...spec, models: [{ name: 'net', file: at('there.onnx') }] }
-    const right = writeModel(lenet300({ seed: 1, width: 0.05 }))
+    const right = writeModel(lenet300({ seed: 1, width: 0.02 }))
     writeFileSync(at('there.onnx'), right)
     const made = sweepOnQueue(changed, { folder: at('server'), url, workers: 0, onRow: (row) => told.push(row.key) })
     // It is planned once there is a file of its own.
     await expect.poll(() => existsSync(at('server/sweep-id')), { timeout: 60_000 }).toBe(true)
-    writeFileSync(at('there.onnx'), writeModel(lenet300({ seed: 2, width: 0.05 })))
+    writeFileSync(at('there.onnx'), writeModel(lenet300({ seed: 2, width: 0.02 })))
     await expect(workOnQueue({ url, workers: 1 })).rejects.toThrow(/there\.onnx: it is not what the sweep was planned/)
     writeFileSync(at('there.onnx'), right)
     const workers = [workOnQueue({ url, workers: 1, idleSeconds: 3 }), workOnQueue({ url, workers: 1, idleSeconds: 3 })]

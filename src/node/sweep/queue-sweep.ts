@@ -72,6 +72,7 @@ async function rowsFromQueue(
 ): Promise<SweepRow[]> {
   const { folder, url, workers, threads = 1, heartbeatSeconds, onTrouble } = options
   const place = url === undefined ? { folder: makeFolder(join(folder, 'queue')) } : { url }
+  options.progress?.(0, 'opening the queue')
   const queue = await openQueue(place, { heartbeatSeconds, onTrouble })
   let crew: Crew | undefined
   try {

@@ -1,5 +1,5 @@
 /** Rows of a sweep in a folder: each in a file named by its key, and beside it the model that came out, packed. */
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseRow } from '../../sweep/row.ts'
 import type { RowStore } from '../../sweep/sweep.ts'
@@ -19,9 +19,14 @@ export function rowFolder(folder: string): RowStore {
       if (packed) await writeFileAtomic(place('models', `${row.key}.cop`), packed)
       const text = `${JSON.stringify(row, null, 2)}\n`
       await writeFileAtomic(place('rows', `${row.key}.json`), new TextEncoder().encode(text))
-      rmSync(join(folder, 'checkpoints', row.key), { force: true })
+      const checkpoints = join(folder, 'checkpoints')
+      rmSync(join(checkpoints, row.key), { force: true })
+      if (existsSync(checkpoints) && readdirSync(checkpoints).length === 0) rmdirSync(checkpoints)
     },
-    checkpoint: (key) => checkpointFile(place('checkpoints', key)),
+    checkpoint: (key) => ({
+      load: () => checkpointFile(join(folder, 'checkpoints', key)).load(),
+      save: (bytes) => checkpointFile(place('checkpoints', key)).save(bytes),
+    }),
   }
 }
 
