@@ -127,7 +127,7 @@ const ways: Readonly<Record<string, Way>> = {
     const trained = await train(model, data, {
       ...{ ...options, epochs: 2 * epochs, frozenStatistics: epochs },
       regimes: [
-        distill({ teacher: float, alpha: 0.5 }),
+        distill({ teacher: float, alpha: 0.5, temperature: 2 }),
         quantising,
         softMask({ sparsity, stepsPerEpoch, epochs, rise, updates }),
       ],
