@@ -33,7 +33,7 @@ figure{margin:0;min-width:0}figcaption{font-weight:600;font-size:.88rem;overflow
 polyline{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke:var(--leaf)}polyline.held{stroke:var(--held)}circle.held{fill:var(--held)}circle.ring{fill:var(--paper);stroke:var(--held);stroke-width:2}
 .mark{fill:var(--leaf);stroke:var(--leaf)}.mark.series1{fill:var(--held);stroke:var(--held)}.mark.series2{fill:var(--third);stroke:var(--third)}.mark.series3{fill:var(--fourth);stroke:var(--fourth)}
 .mark.original{fill:var(--paper)}.mark.beaten{opacity:.5}.mark .range{stroke-width:1.4}.mark .number{fill:var(--ink);stroke:none;font-weight:600}polyline.front{stroke:var(--soft);stroke-width:1.2}
-.key{width:1em;height:1em;vertical-align:-.12em;margin-right:.3em}.keyed{display:inline-block;margin-right:1em}.stacked td.text{overflow-wrap:anywhere;min-width:6rem}.charts+table{margin-top:1.1rem}
+.key{width:1em;height:1em;vertical-align:-.12em;margin-right:.3em}.keyed{display:inline-block;margin-right:1em}.stacked td.text{overflow-wrap:anywhere;min-width:6rem}.charts+table{margin-top:1.1rem}.charts+table tbody th{min-width:8rem}
 footer{color:var(--soft);font-size:.82rem;overflow-wrap:anywhere}
 @media(max-width:640px){main{padding:1rem .75rem 2rem}section{padding:.9rem .85rem}.tile{padding:.8rem .9rem}dl div{grid-template-columns:1fr}
 table,thead,tbody{display:block}tr{display:grid;gap:.1rem 1.2rem;padding:.5rem 0;border-bottom:1px solid var(--line);align-items:baseline}tbody tr:last-child{border-bottom:0;padding-bottom:0}

@@ -173,9 +173,7 @@ function combinationTable(group: Comparable): string {
     { html: escapeHtml(c.model), kind: 'text' },
     showScore(measure, c.after.score),
     ...(isDb ? [] : [signed(100 * (c.after.score - c.before.score))]),
-    ...(hasSeeds
-      ? [c.seeds > 1 ? `${showScore(measure, c.scores.low)} to ${showScore(measure, c.scores.high)}` : '']
-      : []),
+    ...(hasSeeds ? [overSeeds(c)] : []),
     bytes(c.after.packed),
     `${factor(c.before.bytes / c.after.packed)} x`,
     c.after.macs === null ? 'not known' : thousands(c.after.macs),
@@ -195,6 +193,14 @@ function combinationTable(group: Comparable): string {
     ...['packed bytes', 'smaller', 'MACs', ...(isTimed ? ['per call', 'faster'] : []), 'not beaten in'],
   ]
   return table({ caption: `Every combination on ${group.data}`, head, rows, narrow: 'stacked' })
+}
+
+/** From the worst to the best, where they differ. */
+function overSeeds({ measure, scores: { low, high } }: Combination): string {
+  if (low === high) return ''
+  return measure === 'signal to noise'
+    ? `${low.toFixed(1)} to ${high.toFixed(1)} dB`
+    : `${(100 * low).toFixed(1)} to ${percent(high, 1)}`
 }
 
 function failures(rows: readonly SweepRow[]): string {
