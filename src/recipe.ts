@@ -29,8 +29,6 @@ export interface CalibrationSpec {
   /** Samples of its training part, drawn by the seed. */
   readonly samples: number
   readonly batchSize: number
-  /** So many further ones of it are left out, to judge by, where a step trains; default: none. */
-  readonly heldBack?: number
   readonly range?: readonly [number, number]
   readonly mean?: readonly number[]
   readonly std?: readonly number[]

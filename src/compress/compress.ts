@@ -8,6 +8,7 @@ import { writeModel } from '../onnx/write.ts'
 import { checkOptions } from '../options.ts'
 import { Outlook } from '../progress.ts'
 import { compressCosts } from '../search/costs.ts'
+import { holdBackOfTest } from '../search/held-back.ts'
 import { parseMaxLoss } from '../task/max-loss.ts'
 import { encode } from './encode.ts'
 import { compressTable } from './options.ts'
@@ -79,10 +80,12 @@ function settingsOf(model: Model, given: CompressOptions, warnings: string[]): S
   const table = Object.fromEntries(Object.entries(given).filter(([name]) => name in compressTable))
   const checked = checkOptions('compress', compressTable, table)
   checkTraining(checked, given.data)
+  const split = checked.train && given.data ? holdBackOfTest(given.data, checked.seed) : {}
   const costs = compressCosts(model, { data: given.data, goal: checked.goal, training: trainingMs(checked) })
   return {
     ...given,
     ...checked,
+    ...split,
     max: parseMaxLoss(checked.maxLoss),
     costs,
     outlook: new Outlook(partsAhead(costs), given.progress),

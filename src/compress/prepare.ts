@@ -56,8 +56,8 @@ interface Given {
 type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
 
 async function onData({ model, tidied, settings, shared, searchAgain }: Given, data: BoundData): Promise<Judged> {
-  const { max, seed, signal, train: trains } = settings
-  const heldBack = holdBack(data, { seed, trains })
+  const { max, seed, signal } = settings
+  const heldBack = settings.heldBack ?? holdBack(data, seed)
   const [feeds] = heldBack.data.calibration()
   const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
   sayHowJudged(task, settings)
@@ -73,13 +73,8 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
     data: heldBack.data,
     compareSpeed,
   })
-  const { samples, validation } = heldBack
-  const calibration = settings.calibration && {
-    ...settings.calibration,
-    samples,
-    batchSize: usualTake.batchSize,
-    ...(trains ? { heldBack: validation.length } : {}),
-  }
+  const { samples } = heldBack
+  const calibration = settings.calibration && { ...settings.calibration, samples, batchSize: usualTake.batchSize }
   return { task, scorer, search, trialOf, calibration }
 }
 

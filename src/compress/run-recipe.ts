@@ -1,11 +1,9 @@
 /** A whole recipe on a model: its steps, with the data, the seed and the meaning of outputs that it names. */
-import type { Dataset } from '../data/dataset.ts'
 import { type BoundData, dataHandle } from '../data/handle.ts'
 import { randomData, randomSpec } from '../evaluate/random-data.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
-import { type CalibrationSpec, type Recipe, runSteps } from '../recipe.ts'
-import { withoutHeldBack } from '../search/held-back.ts'
+import { type Recipe, runSteps } from '../recipe.ts'
 import { resumeSteps } from './resume-steps.ts'
 
 export interface RecipeContext extends Pick<Context, 'progress' | 'warn' | 'signal' | 'workers' | 'checkpoint'> {
@@ -34,18 +32,8 @@ export async function runRecipe(
     ...(task ? { task } : {}),
     ...(random ? { data: random.data } : {}),
     ...(bound
-      ? {
-          data: dataHandle(
-            { train: trainingOf(bound, calibration, seed), batcher: bound.batcher },
-            { seed, usual: calibration },
-          ),
-        }
+      ? { data: dataHandle({ train: bound.splits.train, batcher: bound.batcher }, { seed, usual: calibration }) }
       : {}),
   }
   return checkpoint ? resumeSteps(model, steps, complete, checkpoint) : runSteps(model, steps, complete)
-}
-
-/** The training part, less what the recipe holds back. */
-function trainingOf({ splits: { train } }: BoundData, { samples, heldBack }: CalibrationSpec, seed: number): Dataset {
-  return heldBack === undefined ? train : withoutHeldBack(train, { samples, heldBack, seed })
 }

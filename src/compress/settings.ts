@@ -7,6 +7,7 @@ import type { OptionsOf } from '../options.ts'
 import type { Outlook, Piece } from '../progress.ts'
 import type { CalibrationSpec } from '../recipe.ts'
 import type { CompressCosts } from '../search/costs.ts'
+import type { HeldBack } from '../search/held-back.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import type { Workers } from '../workers.ts'
@@ -45,6 +46,8 @@ export interface Settings extends Omit<CompressOptions, keyof CompressTable | 'p
   readonly outlook: Outlook<Part>
   readonly costs: CompressCosts
   readonly warn: (message: string) => void
+  /** What a search that trains looks at; `data` has the rest. */
+  readonly heldBack?: HeldBack
 }
 
 export type Part = 'tidying' | 'running the model' | 'searching' | 'packing' | 'unpacking' | 'judging'

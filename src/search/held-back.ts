@@ -1,55 +1,61 @@
-/** What compressing may look at: calibration and validation samples, both of the training part. */
+/** What compressing may look at: calibration and validation samples, both of the training part unless the model is trained. */
 
 import { subset } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { type BoundData, type DataHandle, dataHandle, drawSamples, usualTake } from '../data/handle.ts'
-import { permutation, random } from '../tensor/random.ts'
 
 const validationSamples = 5000
-/** Of a small set that is trained on. */
-const validatedShare = 0.25
 
 export interface HeldBack {
   readonly data: DataHandle
   /** How many samples the handle takes. */
   readonly samples: number
   readonly validation: Dataset
+  /** The model was not trained on what it is validated on. */
+  readonly isNew?: boolean
 }
 
 /** How many samples of a set are calibrated on, and how many validated on. */
-export function holdBackCounts(
-  length: number,
-  trains = false,
-): { readonly calibrated: number; readonly validated: number } {
+export function holdBackCounts(length: number): { readonly calibrated: number; readonly validated: number } {
   const calibrated = Math.min(usualTake.samples, Math.max(1, Math.floor(length * 0.4)))
-  const spare = trains ? Math.ceil(length * validatedShare) : length
-  return { calibrated, validated: Math.min(length - calibrated, validationSamples, spare) }
+  return { calibrated, validated: Math.min(length - calibrated, validationSamples) }
 }
 
-/** A training set without the samples that follow those to calibrate on, which a search judges by. */
-export function withoutHeldBack(
-  train: Dataset,
-  { samples, heldBack, seed }: { readonly samples: number; readonly heldBack: number; readonly seed: number },
-): Dataset {
-  const order = permutation(train.length, random(seed))
-  const left = [...order.subarray(0, samples), ...order.subarray(samples + heldBack)]
-  return subset(train, Uint32Array.from(left))
+/** At most 512 samples to calibrate on and 5,000 others to validate on; of a small set two fifths and the rest. */
+export function holdBack({ splits: { train }, batcher }: BoundData, seed: number): HeldBack {
+  const { calibrated: samples } = holdBackCounts(train.length)
+  const [, others] = drawSamples(train, samples, seed)
+  if (others.length === 0) throw new Error(`${train.id}: ${train.length} samples; expected 2 or more to compress with`)
+  return {
+    data: dataHandle({ train, batcher }, { seed, usual: { samples } }),
+    samples,
+    validation: others.length > validationSamples ? firstOf(others, validationSamples) : others,
+  }
 }
 
 /**
- * At most 512 samples to calibrate on and 5,000 others to validate on; of a small set two fifths and the rest. A search
- * that trains validates on a quarter at most, and sees no others than those that it does not validate on.
+ * The same for a search that trains, and the data without what it validates on: half of the test part, at most 5,000 samples. Of
+ * the training part the model knows the samples from before, and forgets some while it trains, which would look like a loss.
  */
-export function holdBack(
-  { splits: { train }, batcher }: BoundData,
-  { seed, trains }: { readonly seed: number; readonly trains: boolean },
-): HeldBack {
-  const { calibrated: samples, validated } = holdBackCounts(train.length, trains)
-  const [, others] = drawSamples(train, samples, seed)
-  if (others.length === 0) throw new Error(`${train.id}: ${train.length} samples; expected 2 or more to compress with`)
-  const validation = others.length > validated ? firstOf(others, validated) : others
-  const seen = trains ? withoutHeldBack(train, { samples, heldBack: validation.length, seed }) : train
-  return { data: dataHandle({ train: seen, batcher }, { seed, usual: { samples } }), samples, validation }
+export function holdBackOfTest(
+  data: BoundData,
+  seed: number,
+): { readonly heldBack: HeldBack; readonly data: BoundData } {
+  const { splits, batcher } = data
+  const { train, test } = splits
+  const half = Math.min(validationSamples, Math.floor(test.length / 2))
+  if (half === 0) throw new Error(`${test.id}: ${test.length} samples; expected 2 or more to judge training by`)
+  const [validation, others] = drawSamples(test, half, seed)
+  const { calibrated: samples } = holdBackCounts(train.length)
+  return {
+    heldBack: {
+      data: dataHandle({ train, batcher }, { seed, usual: { samples } }),
+      samples,
+      validation: { ...validation, id: `${test.id}, a part to choose by` },
+      isNew: true,
+    },
+    data: { ...data, splits: { ...splits, test: { ...others, id: `${test.id}, the other part` } } },
+  }
 }
 
 function firstOf(set: Dataset, count: number): Dataset {

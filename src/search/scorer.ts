@@ -43,7 +43,7 @@ export async function dataScorer(
   model: Model,
   { data, heldBack, task, max }: { data: BoundData; heldBack: HeldBack; task: Task; max: MaxLoss },
 ): Promise<Scorer> {
-  const { validation } = heldBack
+  const { validation, isNew } = heldBack
   checkClasses(validation.labels, validation.id)
   // A search asks many times: a model of one sample per call is judged in batches. The trial at the end runs it as it is.
   const any = await anyBatchOf(model, { batcher: data.batcher, dataset: validation })
@@ -73,7 +73,7 @@ export async function dataScorer(
       ),
   ]
   const accuracy = Math.max(0, ...known.map((j) => j.right?.before ?? 0))
-  const reserve = accuracy > knownByHeart ? 0.2 : 0.5
+  const reserve = isNew ? 1 : accuracy > knownByHeart ? 0.2 : 0.5
   return {
     on: `${count(validation.length)} held-back samples of ${validation.id}`,
     task,

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { compress } from '../compress/compress.ts'
 import { runRecipe } from '../compress/run-recipe.ts'
 import { bindSplits } from '../data/bind-splits.ts'
+import type { Dataset } from '../data/dataset.ts'
 import { drawDigits } from '../data/digits.ts'
 import { dataHandle } from '../data/handle.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
@@ -14,7 +15,7 @@ import type { Verdict } from '../task/verdict.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { train } from '../train/train.ts'
-import { holdBack, withoutHeldBack } from './held-back.ts'
+import { holdBackOfTest } from './held-back.ts'
 import { openTrainedSize } from './knobs/trained-size.ts'
 
 const splits = { train: drawDigits(400, 1), test: drawDigits(100, 2) }
@@ -83,11 +84,11 @@ describe('the price of a kilobyte', () => {
   })
 
   it('and all that it says it did makes the same model again', async () => {
-    const { data, validation, samples } = holdBack(bound, { seed: 1, trains: true })
+    const { data, samples } = holdBackOfTest(bound, 1).heldBack
     const task = guessTask(net, { dataset: splits.train })
     const search = await openTrainedSize({ budget: 1_000 })(net, { data, task, max: parseMaxLoss('0.5'), seed: 1 })
     const { model: once, steps } = await search.find(() => Promise.resolve({ spent: 0.5, findings: [] }))
-    const calibration = { data: 'digits:400', samples, batchSize: 128, heldBack: validation.length }
+    const calibration = { data: 'digits:400', samples, batchSize: 128 }
     const recipe = { coppice: 1, seed: 1, task, calibration, steps } as const
     expect(writeModel(await runRecipe(net, recipe, { data: bound }))).toEqual(writeModel(once))
   })
@@ -98,31 +99,28 @@ describe('the price of a kilobyte', () => {
   })
 })
 
-it('trains on nothing that it judges by', () => {
-  const { data, validation, samples } = holdBack(bound, { seed: 3, trains: true })
-  const picture = (set: typeof splits.train, i: number): string => {
+it('chooses by one part of the test samples, and leaves the others to report on', () => {
+  const { heldBack, data } = holdBackOfTest(bound, 3)
+  const picture = (set: Dataset, i: number): string => {
     const [{ data: pixels, shape }] = Object.values(set.fields)
     const size = shape.reduce((a, b) => a * b, 1)
     return `${Array.prototype.slice.call(pixels, i * size, (i + 1) * size)}`
   }
-  const all = (set: typeof splits.train): string[] => Array.from({ length: set.length }, (_, i) => picture(set, i))
-  const seen = new Set(all(data.train as typeof splits.train))
-  expect(validation.length).toBe(100)
-  expect(seen.size).toBe(300)
-  expect(all(validation).filter((p) => seen.has(p))).toEqual([])
-  const again = withoutHeldBack(splits.train, { samples, heldBack: validation.length, seed: 3 })
-  expect(all(again)).toEqual([...seen])
+  const all = (set: Dataset): string[] => Array.from({ length: set.length }, (_, i) => picture(set, i))
+  const [chosen, others] = [all(heldBack.validation), all(data.splits.test)]
+  expect([chosen.length, others.length]).toEqual([50, 50])
+  expect([...chosen, ...others].sort()).toEqual(all(splits.test).sort())
+  expect(heldBack.data.train).toBe(splits.train)
 })
 
 describe('compress', () => {
-  it('holds samples back, as its recipe says', async () => {
+  it('reports on what it did not choose by, and its recipe makes the same bytes', async () => {
     const { model: taught } = await train(net, splits.train, {
       ...{ batcher: bound.batcher, epochs: 10, batchSize: 40, learningRate: 0.02 },
     })
     const calibration = { data: 'digits:400' }
-    const result = await compress(taught, { data: bound, maxLoss: '5', train: true, budget: 0.02, calibration })
-    expect(result.recipe.calibration?.heldBack).toBe(100)
-    expect(result.holds).toBe(true)
+    const result = await compress(taught, { data: bound, maxLoss: '20', train: true, budget: 0.02, calibration })
+    expect(result.trial.on).toBe(`50 samples of ${splits.test.id}, the other part`)
     const again = await runRecipe(taught, result.recipe, { data: bound })
     expect(writeModel(again)).toEqual(writeModel(result.model))
   })

@@ -20,7 +20,7 @@ export interface SweepData extends Omit<NonNullable<Recipe['calibration']>, 'sam
 /** The steps of a recipe, with what it says of outputs and of the samples that it looks at. */
 export interface SweepRecipe extends Pick<Recipe, 'steps' | 'task'> {
   readonly name: string
-  readonly take?: Pick<CalibrationSpec, 'samples' | 'batchSize' | 'heldBack'>
+  readonly take?: Pick<CalibrationSpec, 'samples' | 'batchSize'>
 }
 
 export interface Sweep {
@@ -164,11 +164,7 @@ async function recipesOf(
     if (given.grid !== undefined) throw new Error(`${subject}: ${file} has a "grid"; expected "steps" beside it`)
     const { steps, task, calibration } = parseRecipe(await read(file), file)
     checkSteps(steps)
-    const take = calibration && {
-      samples: calibration.samples,
-      batchSize: calibration.batchSize,
-      ...(calibration.heldBack === undefined ? {} : { heldBack: calibration.heldBack }),
-    }
+    const take = calibration && { samples: calibration.samples, batchSize: calibration.batchSize }
     return [{ name: named ?? baseName(file), steps, ...(task ? { task } : {}), ...(take ? { take } : {}) }]
   }
   return withVariables(given.steps, given.grid, subject).map(({ value, words }) => {
