@@ -6,8 +6,9 @@
  *
  * Every way begins with the same trained float network and trains for 2n epochs. `pqk`: n epochs of each phase. `no teacher`: the same
  * with alpha 0. `ordinary teacher`: the same, where the float network teaches for all epochs. `prune, then quantise`: n rounds of
- * gradual pruning by magnitude, of an epoch each, then n epochs of `train-quantised`. The choices were made beforehand; the test
- * set is met once by each network. Writes results/run.json and .md; a run that was cut off goes on.
+ * gradual pruning by magnitude, of an epoch each, then n epochs of `train-quantised`. On LeNet-5 the choices were made
+ * beforehand, and the test set is met once by each network; `alpha` and the temperature of `pqk` were compared before on the keyword
+ * maps that are tested on, so that its rows there flatter it a little. Writes results/run.json and .md; a run that was cut off goes on.
  *
  * The keyword set at hand has 1,000 maps, of which half is trained on, from a network that learnt Speech Commands: this is no
  * repetition of the paper's table. `--data speech-commands` of the command line loads the whole set.
