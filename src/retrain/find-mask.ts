@@ -1,8 +1,9 @@
 /**
  * Finds which weights a network can do without, before it learns what it is for: the network learns, is pruned in rounds by
- * magnitude, and the mask is all that is taken from it. Without labels it learns to tell how images are turned (`rotation`); masks
- * found so serve about as well as those found with labels once the network is trained on labels (Caron et al. 2020,
- * arXiv:2001.03554). `labels` and `random` are what to compare with.
+ * magnitude, and the mask is all that is taken from it. Without labels it learns to tell how images are turned (`rotation`; Caron
+ * et al. 2020, arXiv:2001.03554, who find such masks as good as those found with labels once the network is trained on labels; on
+ * our small networks they are far better than random ones and less good than those: experiments/self-supervised-masks). `labels`
+ * and `random` are what to compare with.
  *
  * The model that leaves has zeros where the mask has, and otherwise the weights that it came with (`start` given), as a lottery
  * ticket has, or those that it learnt on the way (`found`). `finetune` then trains it on labels under its mask. The last layer is
