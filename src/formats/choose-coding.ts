@@ -30,17 +30,36 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
   const { tensor, bits } = best as Candidate
   const other = bytesEncoder.encode(info, data, bits)
   // The coder of integers does better than the estimate, which knows nothing of neighbours: where it is close, it is asked.
-  if (!other || other.bits >= bits || other.bits >= bits - savedByModel(tensor)) return tensor
-  // How much repeats was counted all over; what neighbours tell is known of a sample.
+  if (!other || other.bits >= bits) return tensor
+  const asIntegers = bits - savedByModel(tensor)
+  if (other.bits >= asIntegers) return tensor
   const wins =
-    info.byteLength <= slowBytes ||
-    (other.coded.parameters[0] === 1 ? other.bits < worthwhile * bits : worthTheTime(tensor, bits, data))
+    other.coded.parameters[0] === 1
+      ? // How much repeats was counted all over.
+        info.byteLength <= slowBytes || other.bits < worthwhile * bits
+      : asBytesWins({ tensor, bits, asIntegers }, data)
   return wins ? chosen(bytesEncoder, info, other) : tensor
+}
+
+/**
+ * Whether bytes, which an estimate says are smaller, are. Of tensors of some size it knows samples and how much repeats, and in
+ * tensors of few values much repeats that takes few bits anyhow, so those are coded to see.
+ */
+function asBytesWins(
+  { tensor, bits, asIntegers }: { readonly tensor: ChosenCoding; readonly bits: number; readonly asIntegers: number },
+  data: Uint8Array,
+): boolean {
+  const { info, coded } = tensor
+  const enough = (info.byteLength <= slowBytes ? 1 : worthwhile) * asIntegers
+  if (info.byteLength <= mostTried && coded.integers) return 64 + bitsAsBytes(info, data) < enough
+  return info.byteLength <= slowBytes || worthTheTime(tensor, bits, data)
 }
 
 /** Bytes that take a quarter of a second to code as such. */
 const slowBytes = 1 << 17
-/** Large tensors are looked at in so many places, of so many elements each. */
+/** Tensors of no more bytes are coded as bytes before that is chosen: two seconds at most, where it then takes as long again. */
+const mostTried = 1 << 20
+/** Larger ones are looked at in so many places, of so many elements each. */
 const places = 16
 const placeSize = 1 << 12
 /** Bytes take twenty times as long to code as integers, and to decode: they must be this much smaller. */
@@ -49,7 +68,7 @@ const worthwhile = 0.97
 /** Whether bytes save so much of a large tensor, measured by coding the same rows from all over it both ways. */
 function worthTheTime({ coded, info }: ChosenCoding, bits: number, data: Uint8Array): boolean {
   const { integers, form } = coded
-  const [rows = 1, ...inner] = info.dims
+  const [rows = 1, ...inner] = info.dims.filter((d) => d > 1)
   if (!integers || !form || integers.length !== info.size) return true
   const rowSize = info.size / rows
   const rowBytes = info.byteLength / rows

@@ -3,9 +3,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliCompressSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import { model } from '../graph/build.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
+import { floatTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
 import { zoo } from '../zoo/index.ts'
+import { encodeIntegers } from './entropy/integer-coder.ts'
 import { packedSizeOn, packModel } from './pack.ts'
 import { unpackModel } from './unpack.ts'
 
@@ -27,4 +31,19 @@ describe('packedSizeOn', () => {
     const net = zoo[name].build({ seed: 1 })
     expect(await packedSizeOn(net, { mode: 'fast' })).toBe(packModel(net, { mode: 'fast' }).length)
   })
+})
+
+describe('weights of few levels', () => {
+  // Much of them repeats, which takes few bits as integers too.
+  it.each([{ shape: [64, 64, 3, 3] }, { shape: [1, 512, 257] }, { shape: [48, 32, 3, 3] }])(
+    'of $shape are coded as integers',
+    ({ shape }) => {
+      const rng = random(7)
+      const size = shape.reduce((a, b) => a * b, 1)
+      const levels = Int32Array.from({ length: size }, () => Math.round(0.7 * rng.normal()))
+      const tensor = floatTensor('w', shape, Float32Array.from(levels))
+      const net = model({ nodes: [], initializers: new Map([['w', tensor]]), inputs: [], outputs: [] })
+      expect(packModel(net).length).toBeLessThan(1.01 * encodeIntegers(levels, shape).length + 100)
+    },
+  )
 })
