@@ -6,11 +6,10 @@ import { dataHandle } from '../data/handle.ts'
 import { rotations } from '../data/rotations.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
 import { floats } from '../tensor/dtype.ts'
 import { mobileNet } from '../testing/small-nets.ts'
+import { expectSameBytesResumed } from '../testing/stopped-and-resumed.ts'
 import { exampleModel, exampleTraining } from '../testing/test-method.ts'
-import type { CheckpointStore } from '../train/checkpoint.ts'
 import { train } from '../train/train.ts'
 import { withNewHead } from './_new-head.ts'
 import { findMask } from './find-mask.ts'
@@ -72,22 +71,5 @@ it('a network with a new head learns how digits are turned', async () => {
 })
 
 it('stopped in any round and resumed, it gives the same bytes', async () => {
-  const whole = writeModel(await findMask(exampleModel(), options, { data, seed: 2 }))
-  let saved: Uint8Array | undefined
-  for (const stopAt of [1, 3]) {
-    const stop = new AbortController()
-    let saves = 0
-    const store: CheckpointStore = {
-      load: async () => saved,
-      save: async (bytes) => {
-        saved = bytes
-        if (++saves === stopAt) stop.abort()
-      },
-    }
-    const stopped = findMask(exampleModel(), options, { data, seed: 2, checkpoint: store, signal: stop.signal })
-    await expect(stopped).rejects.toThrow('stopped')
-  }
-  const checkpoint = { load: async () => saved, save: async () => {} }
-  const resumed = await findMask(exampleModel(), options, { data, seed: 2, checkpoint })
-  expect(Buffer.compare(writeModel(resumed), whole)).toBe(0)
+  await expectSameBytesResumed((c) => findMask(exampleModel(), options, { data, seed: 2, ...c }), [1, 3])
 })

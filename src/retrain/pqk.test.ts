@@ -4,8 +4,8 @@ import { dataHandle } from '../data/handle.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floats, integers } from '../tensor/dtype.ts'
+import { expectSameBytesResumed } from '../testing/stopped-and-resumed.ts'
 import { exampleModel, exampleTraining } from '../testing/test-method.ts'
-import type { CheckpointStore } from '../train/checkpoint.ts'
 import { validate } from '../train/validate.ts'
 import { pqk } from './pqk.ts'
 
@@ -67,24 +67,5 @@ it('the teacher changes what is learnt; without one the second phase trains unde
 
 it('stopped within either phase and resumed, it gives the same bytes', async () => {
   const short = { ...options, epochs: 3, teacherEpochs: 2 }
-  const whole = writeModel(await pqk(exampleModel(), short, { data, seed: 2 }))
-  let saved: Uint8Array | undefined
-  for (const stopAt of [2, 2]) {
-    const stop = new AbortController()
-    let saves = 0
-    const store: CheckpointStore = {
-      load: async () => saved,
-      save: async (bytes) => {
-        saved = bytes
-        if (++saves === stopAt) stop.abort()
-      },
-    }
-    const stopped = pqk(exampleModel(), short, { data, seed: 2, checkpoint: store, signal: stop.signal })
-    await expect(stopped).rejects.toThrow('stopped')
-  }
-  const resumed = await pqk(exampleModel(), short, {
-    ...{ data, seed: 2 },
-    checkpoint: { load: async () => saved, save: async () => {} },
-  })
-  expect(Buffer.compare(writeModel(resumed), whole)).toBe(0)
+  await expectSameBytesResumed((c) => pqk(exampleModel(), short, { data, seed: 2, ...c }), [2, 2])
 })

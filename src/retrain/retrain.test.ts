@@ -6,12 +6,11 @@ import { dataHandle } from '../data/handle.ts'
 import { packModel } from '../formats/pack.ts'
 import { weightTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { runSteps, type Step } from '../recipe.ts'
 import { floats } from '../tensor/dtype.ts'
+import { expectSameBytesResumed } from '../testing/stopped-and-resumed.ts'
 import { exampleModel, exampleTraining } from '../testing/test-method.ts'
-import type { CheckpointStore } from '../train/checkpoint.ts'
 import { unitNorms } from '../train/regimes/unit-norms.ts'
 import { validate } from '../train/validate.ts'
 import { finetune } from './finetune.ts'
@@ -56,21 +55,7 @@ it('wrong options of a later step are told before the first step runs', async ()
 
 it.each([finetune, trainShallow])('goes on from a checkpoint to the same bytes (%#)', async (method) => {
   const options = { epochs: 4, batch: 32, rate: 0.02 }
-  const whole = writeModel(await method(exampleModel(), options, { data, seed: 2 }))
-  let saved: Uint8Array | undefined
-  const stop = new AbortController()
-  let saves = 0
-  const store: CheckpointStore = {
-    load: async () => saved,
-    save: async (bytes) => {
-      saved = bytes
-      if (++saves === 2) stop.abort()
-    },
-  }
-  const stopped = method(exampleModel(), options, { data, seed: 2, checkpoint: store, signal: stop.signal })
-  await expect(stopped).rejects.toThrow('stopped')
-  const resumed = await method(exampleModel(), options, { data, seed: 2, checkpoint: store })
-  expect(Buffer.compare(writeModel(resumed), whole)).toBe(0)
+  await expectSameBytesResumed((c) => method(exampleModel(), options, { data, seed: 2, ...c }), [2])
 })
 
 it('scores weights on what is trained on alone: what is held back is seen by none but validation', async () => {

@@ -5,11 +5,10 @@ import type { Dataset } from '../data/dataset.ts'
 import { dataHandle } from '../data/handle.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
 import { integers, sizeOf } from '../tensor/dtype.ts'
 import { outputsOf } from '../testing/real-models.ts'
+import { expectSameBytesResumed } from '../testing/stopped-and-resumed.ts'
 import { exampleModel, exampleTraining } from '../testing/test-method.ts'
-import type { CheckpointStore } from '../train/checkpoint.ts'
 import { validate } from '../train/validate.ts'
 import { taylorBits } from './taylor-bits.ts'
 
@@ -76,22 +75,5 @@ it('sparsity 0 quantises alone', async () => {
 
 it('stopped in pruning or under quantisation and resumed, it gives the same bytes', async () => {
   const short = { ...options, epochs: 2 }
-  const whole = writeModel(await taylorBits(exampleModel(), short, { data, seed: 2 }))
-  let saved: Uint8Array | undefined
-  for (const stopAt of [1, 6]) {
-    const stop = new AbortController()
-    let saves = 0
-    const store: CheckpointStore = {
-      load: async () => saved,
-      save: async (bytes) => {
-        saved = bytes
-        if (++saves === stopAt) stop.abort()
-      },
-    }
-    const stopped = taylorBits(exampleModel(), short, { data, seed: 2, checkpoint: store, signal: stop.signal })
-    await expect(stopped).rejects.toThrow('stopped')
-  }
-  const checkpoint = { load: async () => saved, save: async () => {} }
-  const resumed = await taylorBits(exampleModel(), short, { data, seed: 2, checkpoint })
-  expect(Buffer.compare(writeModel(resumed), whole)).toBe(0)
+  await expectSameBytesResumed((c) => taylorBits(exampleModel(), short, { data, seed: 2, ...c }), [1, 6])
 })
