@@ -1,6 +1,12 @@
 /** What the experiments share: flags, results that grow a row at a time, models that are made once. */
 import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { BoundBatcher } from '../src/data/batcher.ts'
+import type { Dataset } from '../src/data/dataset.ts'
+import { dataHandle } from '../src/data/handle.ts'
+import type { Context } from '../src/method.ts'
 import type { Model } from '../src/model.ts'
+import { checkpointFile } from '../src/node/checkpoint-file.ts'
 import { openModel, saveModel, writeFileAtomic } from '../src/node/files.ts'
 
 /** `--name value` of the command line; throws where it is missing and has no fallback. */
@@ -23,6 +29,21 @@ export async function writeResults(path: string, results: Record<string, unknown
 export async function stored(path: string, make: () => Promise<Model>): Promise<Model> {
   if (!existsSync(path)) await saveModel(path, await make())
   return openModel(path)
+}
+
+/** What a method that trains is given: the training set, a checkpoint of that name in a folder, and a word after each epoch. */
+export function trainingContext(
+  { train, batcher }: { readonly train: Dataset; readonly batcher: BoundBatcher },
+  { seed, what, folder }: { readonly seed: number; readonly what: string; readonly folder: string },
+): Context {
+  return {
+    seed,
+    data: dataHandle({ train, batcher }, { seed }),
+    checkpoint: checkpointFile(join(folder, `${what}.checkpoint`)),
+    training({ epoch, finished }) {
+      if (finished) console.error(`${what}: epoch ${epoch + 1}, loss ${finished.loss.toFixed(4)}`)
+    },
+  }
 }
 
 /** Mean and standard deviation over seeds: `97.12 ± 0.08`. */

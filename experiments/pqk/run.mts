@@ -18,12 +18,11 @@ import { dirname, join } from 'node:path'
 import { loadCase } from '../../bench/_cases.mts'
 import { type BoundBatcher, batcherFor, requiredInputs } from '../../src/data/batcher.ts'
 import type { Dataset } from '../../src/data/dataset.ts'
-import { dataHandle, drawSamples } from '../../src/data/handle.ts'
+import { drawSamples } from '../../src/data/handle.ts'
 import { guessPreprocess } from '../../src/data/preprocess.ts'
 import { packModel } from '../../src/formats/pack.ts'
 import type { Context } from '../../src/method.ts'
 import type { Model } from '../../src/model.ts'
-import { checkpointFile } from '../../src/node/checkpoint-file.ts'
 import { loadData } from '../../src/node/data.ts'
 import { writeFileAtomic } from '../../src/node/files.ts'
 import { checkOptions } from '../../src/options.ts'
@@ -38,10 +37,9 @@ import { floats, integers } from '../../src/tensor/dtype.ts'
 import { distill } from '../../src/train/regimes/distill.ts'
 import { softMask } from '../../src/train/regimes/soft-mask.ts'
 import { train } from '../../src/train/train.ts'
-import type { Progress } from '../../src/train/train-options.ts'
 import { validateClasses } from '../../src/train/validate.ts'
 import { zoo } from '../../src/zoo/index.ts'
-import { flag, meanAndSpread, readResults, stored, writeResults } from '../_shared.mts'
+import { flag, meanAndSpread, readResults, stored, trainingContext, writeResults } from '../_shared.mts'
 
 interface Net {
   readonly title: string
@@ -73,16 +71,6 @@ interface Results {
 }
 const results = { about: {}, runs: {}, ...readResults(out) } as Results
 
-function contextOf({ train: set, batcher }: Net, seed: number, what: string): Context {
-  return {
-    ...{ seed, data: dataHandle({ train: set, batcher }, { seed }) },
-    checkpoint: checkpointFile(join(work, `${what}.checkpoint`)),
-    training({ epoch, finished }: Progress) {
-      if (finished) console.error(`${what}: epoch ${epoch + 1}, loss ${finished.loss.toFixed(4)}`)
-    },
-  }
-}
-
 async function keywords(): Promise<Net> {
   const { model, train: set, test, preprocess } = await loadCase('mlperf-tiny-kws-dscnn')
   return {
@@ -107,7 +95,11 @@ async function lenet5(): Promise<Net> {
     few: { sparsity: 0.95, weightBits: 2, activationBits: 4 },
     float: (seed) =>
       stored(join(work, `lenet5-float-${seed}.onnx`), () =>
-        finetune(start(seed), { ...net.learning, epochs: 6 }, contextOf(net, seed, `lenet5-float-${seed}`)),
+        finetune(
+          start(seed),
+          { ...net.learning, epochs: 6 },
+          trainingContext(net, { seed, what: `lenet5-float-${seed}`, folder: work }),
+        ),
       ),
   }
   return net
@@ -221,7 +213,7 @@ for (const seed of flag('seeds', '0,1,2').split(',').map(Number)) {
     await keep('float', async () => float)
     for (const [way, make] of Object.entries(ways)) {
       const what = `${name}-${way.replaceAll(/[ ,]+/g, '-')}-${seed}`
-      await keep(way, () => make(net, float, contextOf(net, seed, what)))
+      await keep(way, () => make(net, float, trainingContext(net, { seed, what, folder: work })))
     }
   }
 }

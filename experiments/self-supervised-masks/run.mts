@@ -13,18 +13,16 @@ import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { batcherFor, requiredInputs } from '../../src/data/batcher.ts'
 import type { Dataset } from '../../src/data/dataset.ts'
-import { dataHandle, drawSamples } from '../../src/data/handle.ts'
+import { drawSamples } from '../../src/data/handle.ts'
 import { guessPreprocess } from '../../src/data/preprocess.ts'
 import type { Model } from '../../src/model.ts'
-import { checkpointFile } from '../../src/node/checkpoint-file.ts'
 import { loadData } from '../../src/node/data.ts'
 import { writeFileAtomic } from '../../src/node/files.ts'
 import { findMask } from '../../src/retrain/find-mask.ts'
 import { finetune } from '../../src/retrain/finetune.ts'
-import type { Progress } from '../../src/train/train-options.ts'
 import { validateClasses } from '../../src/train/validate.ts'
 import { zoo } from '../../src/zoo/index.ts'
-import { flag, meanAndSpread, readResults, stored, writeResults } from '../_shared.mts'
+import { flag, meanAndSpread, readResults, stored, trainingContext, writeResults } from '../_shared.mts'
 
 const sets = { fashion: 'Fashion-MNIST', mnist: 'MNIST' } as const
 type SetName = keyof typeof sets
@@ -59,17 +57,6 @@ const dataOf = (name: SetName) => {
   return { train, test, batcher }
 }
 
-function contextOf(name: SetName, seed: number, what: string) {
-  const { train, batcher } = dataOf(name)
-  return {
-    ...{ seed, data: dataHandle({ train, batcher }, { seed }) },
-    checkpoint: checkpointFile(join(work, `${what}.checkpoint`)),
-    training({ epoch, finished }: Progress) {
-      if (finished) console.error(`${what}: epoch ${epoch + 1}, loss ${finished.loss.toFixed(4)}`)
-    },
-  }
-}
-
 /** Trains on labels under the mask that the model has, and measures. */
 async function measure(
   name: SetName,
@@ -82,7 +69,11 @@ async function measure(
   const row = results.accuracy[name][sparsity][mask]
   if (row[seed] !== undefined) return
   const what = `${name}-${sparsity}-${mask.replaceAll(/[ ,]+/g, '-')}-${seed}`
-  const trained = await finetune(await masked(), { ...learning, epochs: 5, keep: 'zeros' }, contextOf(name, seed, what))
+  const trained = await finetune(
+    await masked(),
+    { ...learning, epochs: 5, keep: 'zeros' },
+    trainingContext(dataOf(name), { seed, what, folder: work }),
+  )
   const { test, batcher } = dataOf(name)
   const { accuracy } = await validateClasses(trained, test, { batcher, batchSize: 250, threads: 1 })
   row[seed] = Number((100 * accuracy).toFixed(2))
@@ -93,7 +84,9 @@ async function measure(
 function found(name: SetName, by: (typeof ways)[number], sparsity: number, seed: number): Promise<Model> {
   const what = `mask-${name}-${by}-${sparsity}-${seed}`
   const options = { ...learning, by, sparsity, epochs: 2, rounds: 3 }
-  return stored(join(work, `${what}.onnx`), () => findMask(startOf(seed), options, contextOf(name, seed, what)))
+  return stored(join(work, `${what}.onnx`), () =>
+    findMask(startOf(seed), options, trainingContext(dataOf(name), { seed, what, folder: work })),
+  )
 }
 
 function writeTable(): Promise<void> {

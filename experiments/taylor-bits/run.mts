@@ -16,13 +16,12 @@ import { loadCase } from '../../bench/_cases.mts'
 import { type BoundBatcher, batcherFor, requiredInputs } from '../../src/data/batcher.ts'
 import type { Dataset } from '../../src/data/dataset.ts'
 import { fedBatches } from '../../src/data/fed-batches.ts'
-import { dataHandle, drawSamples } from '../../src/data/handle.ts'
+import { drawSamples } from '../../src/data/handle.ts'
 import { guessPreprocess } from '../../src/data/preprocess.ts'
 import { packModel } from '../../src/formats/pack.ts'
 import { inspectModel } from '../../src/inspect.ts'
 import type { Context } from '../../src/method.ts'
 import type { Model } from '../../src/model.ts'
-import { checkpointFile } from '../../src/node/checkpoint-file.ts'
 import { loadData } from '../../src/node/data.ts'
 import { writeFileAtomic } from '../../src/node/files.ts'
 import { count } from '../../src/report/format.ts'
@@ -32,10 +31,9 @@ import { taylorBits } from '../../src/retrain/taylor-bits.ts'
 import { trainQuantised } from '../../src/retrain/train-quantised.ts'
 import { openSession } from '../../src/runtime/session.ts'
 import { floats, integers } from '../../src/tensor/dtype.ts'
-import type { Progress } from '../../src/train/train-options.ts'
 import { validateClasses } from '../../src/train/validate.ts'
 import { zoo } from '../../src/zoo/index.ts'
-import { flag, meanAndSpread, readResults, stored, writeResults } from '../_shared.mts'
+import { flag, meanAndSpread, readResults, stored, trainingContext, writeResults } from '../_shared.mts'
 import { stereoNet, stereoScenes } from './_stereo.mts'
 
 interface Net {
@@ -75,16 +73,6 @@ interface Results {
 }
 const results = { about: {}, runs: {}, ...readResults(out) } as Results
 
-function contextOf({ train: set, batcher }: Net, seed: number, what: string): Context {
-  return {
-    ...{ seed, data: dataHandle({ train: set, batcher }, { seed }) },
-    checkpoint: checkpointFile(join(work, `${what}.checkpoint`)),
-    training({ epoch, finished }: Progress) {
-      if (finished) console.error(`${what}: epoch ${epoch + 1}, loss ${finished.loss.toFixed(4)}`)
-    },
-  }
-}
-
 async function stereo(): Promise<Net> {
   const [set, test] = [stereoScenes(300, 1, 'scenes (train)'), stereoScenes(200, 2, 'scenes (test)')]
   const batcher = batcherFor(requiredInputs(stereoNet(0)), set, { range: [0, 1], layout: 'NCHW' })
@@ -99,7 +87,7 @@ async function stereo(): Promise<Net> {
         finetune(
           stereoNet(seed),
           { ...learning, epochs: 12, keep: 'none' },
-          contextOf(net, seed, `stereo-float-${seed}`),
+          trainingContext(net, { seed, what: `stereo-float-${seed}`, folder: work }),
         ),
       ),
     async score(model) {
@@ -146,7 +134,11 @@ async function lenet5(): Promise<Net> {
     few: { sparsity: 0.95, meanBits: 3, activationBits: 8, rounds: 3, bitEpochs: 4 },
     float: (seed) =>
       stored(join(work, `lenet5-float-${seed}.onnx`), () =>
-        finetune(start(seed), { ...learning, epochs: 6 }, contextOf(net, seed, `lenet5-float-${seed}`)),
+        finetune(
+          start(seed),
+          { ...learning, epochs: 6 },
+          trainingContext(net, { seed, what: `lenet5-float-${seed}`, folder: work }),
+        ),
       ),
     score: (m) => accuracyOf(m, { test, batcher }),
   }
@@ -280,7 +272,7 @@ for (const seed of flag('seeds', '0,1').split(',').map(Number)) {
     await keep('float', async () => float)
     for (const [way, make] of Object.entries(ways)) {
       const what = `${name}-${way.replaceAll(/[ ,]+/g, '-')}-${seed}`
-      await keep(way, () => make(net, float, contextOf(net, seed, what)))
+      await keep(way, () => make(net, float, trainingContext(net, { seed, what, folder: work })))
     }
   }
 }
