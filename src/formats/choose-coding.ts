@@ -1,5 +1,5 @@
 /** Which coding a tensor gets: the cheapest, by estimates. */
-import { bitsAsBytes, bytesEncoder } from './coding/bytes.ts'
+import { bitsAsBytes, bytesEncoder, shortLength } from './coding/bytes.ts'
 import { chooseForm } from './coding/choose-form.ts'
 import type { Coded, Encoder, TensorInfo } from './coding/coding.ts'
 import { estimateBits } from './coding/coding.ts'
@@ -50,6 +50,8 @@ function asBytesWins(
   data: Uint8Array,
 ): boolean {
   const { info, coded } = tensor
+  // The estimate has coded it whole.
+  if (info.byteLength <= shortLength) return true
   const enough = (info.byteLength <= slowBytes ? 1 : worthwhile) * asIntegers
   if (info.byteLength <= mostTried && coded.integers) return 64 + bitsAsBytes(info, data) < enough
   return info.byteLength <= slowBytes || worthTheTime(tensor, bits, data)

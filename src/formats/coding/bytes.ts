@@ -128,7 +128,7 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, { byElements, source, c
 /** Bytes in a row that are coded for an estimate, and how many such rows. */
 const sampleLength = 1 << 13
 /** Tensors that are shorter are coded whole for an estimate. */
-const shortLength = 1 << 15
+export const shortLength = 1 << 15
 
 export const bytesEncoder: Encoder = {
   coding: bytes,
