@@ -64,7 +64,7 @@ describe('good files', () => {
   it('use every coding and mode', () => {
     const codings = new Set(good.flatMap((g) => g.tensors.map((t) => t.coding)))
     expect([...codings].sort()).toEqual(
-      ['raw', 'inline', 'constant', 'integers', 'grid', 'codebook', 'floats', 'copy', 'runs', 'bytes'].sort(),
+      ['raw', 'inline', 'constant', 'integers', 'grid', 'codebook', 'floats', 'copy', 'runs', 'beside', 'bytes'].sort(),
     )
     expect(new Set(good.map((g) => g.mode)).size).toBe(3)
   })

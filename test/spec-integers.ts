@@ -587,13 +587,13 @@ const decodeFloats: Decode = ({ dtype, bits, parameters: [largest, second] }, in
 }
 
 /** What is known of elements; `b` are the bytes so far, of each element the highest first. */
-function seenElements({ dtype, dims, bits }: SpecTensor, mixer: Mixer, coder: RangeDecoder, b: number[]) {
+function seenElements({ dtype, dims, bits, parameters }: SpecTensor, mixer: Mixer, coder: RangeDecoder, b: number[]) {
   const width = bits / 8
   const row = Math.max(1, dims[dims.length - 1] ?? 1)
   const taps = dims.slice(2).reduce((x, y) => x * y, 1)
   const period = taps > 1 ? taps : row
   const steps = [1, -1, row, -row]
-  const isFloat = ['float16', 'bfloat16', 'float32', 'float64'].includes(dtype)
+  const isSigned = parameters[0] === 2 || ['float16', 'bfloat16', 'float32', 'float64'].includes(dtype)
   /** Numbers of keys, and the last element of each number. */
   const numbers = new Map<number, number>()
   const lastOf: number[] = []
@@ -602,7 +602,7 @@ function seenElements({ dtype, dims, bits }: SpecTensor, mixer: Mixer, coder: Ra
   let [next, way, run, missed, flip, turns, history, rank] = [-1, 0, 0, 0, 0, 0, 0, 0]
 
   const keyOf = (i: number): number => {
-    let key = b[i * width] & (isFloat ? 127 : 255)
+    let key = b[i * width] & (isSigned ? 127 : 255)
     for (const byte of b.slice(i * width + 1, (i + 1) * width)) key = Math.imul(key, 0x9e3779b1) ^ byte
     return key
   }
@@ -651,7 +651,7 @@ function seenElements({ dtype, dims, bits }: SpecTensor, mixer: Mixer, coder: Ra
         way = mixer.symbol(0, 2, [hash(207, way), hash(at, 5), hash(208, kind)], 260)
       }
       const out = b.slice(source * width, (source + 1) * width)
-      if (isFloat) {
+      if (isSigned) {
         const sign = out[0] >> 7
         const above = i < row ? 0 : b[(i - row) * width] >> 7
         const unlike = sign === above ? 0 : 1
@@ -677,7 +677,7 @@ function decodeBytes(tensor: SpecTensor, raw: RawBits): Uint8Array {
   const coder = new RangeDecoder(stream)
   const mixer = new Mixer(coder, { slots: 2 ** clamp(2 + lengthBits, 10, 20), limit: 1023 })
   const b: number[] = []
-  const seen = parameters[0] === 1 ? seenElements(tensor, mixer, coder, b) : undefined
+  const seen = parameters[0] > 0 ? seenElements(tensor, mixer, coder, b) : undefined
   const positions = new Int32Array(2 ** Math.min(16, lengthBits))
   const after = new Map<number, number>()
   let match = 0
@@ -727,6 +727,15 @@ function decodeBytes(tensor: SpecTensor, raw: RawBits): Uint8Array {
     }
     positions[key] = i + 1
   }
+  if (parameters[0] === 2)
+    for (let i = 0; i < byteLength; i += width) {
+      // A sign and a magnitude, as one number; the sign alone is the lowest number.
+      if (b[i] < 128) continue
+      const signed = b.slice(i, i + width).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
+      const lowest = 2n ** BigInt(bits - 1)
+      const negative = signed === lowest ? lowest : 3n * lowest - signed
+      for (let d = 0; d < width; d++) b[i + d] = Number((negative >> BigInt(8 * (width - 1 - d))) % 256n)
+    }
   return Uint8Array.from(b, (_, i) => b[i - (i % width) + width - 1 - (i % width)])
 }
 
@@ -757,7 +766,11 @@ function decodeTensor(tensor: SpecTensor, stream: IntegerStream, raw: RawBits): 
     const expected = predictor === 0 ? 0 : before(i - d) + (plane ? before(i - 1) - before(i - d - 1) : 0)
     integers[i] = v + offset + expected
   }
-  decoders[tensor.coding](tensor, integers, raw, new DataView(data.buffer))
+  if (tensor.coding === 'beside') {
+    const half = ['float16', 'bfloat16'].includes(tensor.dtype)
+    if (!half && tensor.dtype !== 'float32') throw new Error('differences of a type that has none')
+    decodeIntegers({ ...tensor, dtype: half ? 'int16' : 'int32' }, integers, raw, new DataView(data.buffer))
+  } else decoders[tensor.coding](tensor, integers, raw, new DataView(data.buffer))
   return data
 }
 
@@ -838,6 +851,13 @@ function withRuns(tensor: SpecTensor, before: (distance: number) => SpecTensor):
   return Uint8Array.from([...out, ...fresh])
 }
 
+/** Elements of two tensors added as whole numbers that wrap. */
+function sumOf({ data, bits }: SpecTensor, other: SpecTensor): Uint8Array {
+  const Numbers = bits === 32 ? Uint32Array : Uint16Array
+  const [a, b] = [data, other.data].map((bytes) => new Numbers((bytes as Uint8Array).slice().buffer))
+  return new Uint8Array(a.map((v, i) => v + b[i]).buffer)
+}
+
 /** The whole file: tensors with their data, and the ONNX file. */
 export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['tensors']; readonly onnx: Uint8Array } {
   const file = readBySpec(bytes)
@@ -849,6 +869,7 @@ export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['t
   }
   for (const [i, tensor] of file.tensors.entries())
     if (tensor.coding === 'copy') tensor.data = reordered(file.tensors[i - tensor.parameters[0]], tensor.parameters[1])
+    else if (tensor.coding === 'beside') tensor.data = sumOf(tensor, file.tensors[i - tensor.parameters[0]])
     else if (tensor.coding === 'runs') tensor.data = withRuns(tensor, (distance) => file.tensors[i - distance])
   return { tensors: file.tensors, onnx: file.onnx() }
 }

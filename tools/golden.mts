@@ -391,6 +391,33 @@ const tensors: Record<string, readonly Tensor[]> = {
       ),
     ),
   ],
+  // Integers as signs and magnitudes, of which the lowest is a sign alone.
+  signs: (['int8', 'int16', 'int32', 'int64'] as const).map((dtype) => {
+    const lowest = -(2 ** (Math.min(32, dataTypes[dtype].bits) - 1))
+    const ones = (x: number): number => (x === 0 ? 0 : (x & 1) ^ ones(x >> 1))
+    const values = Array.from({ length: 2048 }, (_, i) => (ones((i >> 6) & i & 63) ? -1 : 1) * (i % 700 === 9 ? 0 : 3))
+    return integerTensor(`signs ${dtype}`, dtype, [32, 64], [...values.slice(1), dtype === 'int64' ? -3 : lowest])
+  }),
+  // Close to one before: averages of it, the last with some other signs.
+  beside: (['float32', 'float16', 'bfloat16'] as const).flatMap((dtype) => {
+    const values = Float32Array.from({ length: 600 }, (_, i) => Math.sin(i * i) + 1.5)
+    const near = (i: number): number => 1 + Math.sin(7 * i * i) / 1000
+    return [
+      tensorOfFloats(`first ${dtype}`, dtype, [20, 30], values),
+      tensorOfFloats(
+        `average ${dtype}`,
+        dtype,
+        [20, 30],
+        values.map((v, i) => v * near(i)),
+      ),
+      tensorOfFloats(
+        `turned ${dtype}`,
+        dtype,
+        [20, 30],
+        values.map((v, i) => (i % 40 === 0 ? -v : v * near(i + 1))),
+      ),
+    ]
+  }),
   predicted: [
     integerTensor(
       'range',
@@ -568,7 +595,8 @@ const hostile: Record<string, Uint8Array> = {
   }),
   'exponent-out-of-range': withHead({ tensor: first({ coding: 'floats', parameters: [256, 0] }) }),
   'inline-of-another-size': withHead({ tensor: first({ coding: 'inline', parameters: [], table: new Uint8Array(3) }) }),
-  'bytes-of-no-kind': withHead({ tensor: first({ coding: 'bytes', parameters: [2] }) }),
+  'bytes-of-no-kind': withHead({ tensor: first({ coding: 'bytes', parameters: [3] }) }),
+  'beside-nothing': withHead({ tensor: first({ coding: 'beside', parameters: [1] }) }),
   'runs-that-end': withHead({ tensor: first({ coding: 'runs', parameters: [0], table: Uint8Array.of(0, 8, 0, 1) }) }),
   'run-of-no-tensor': withHead({
     tensor: first({ coding: 'runs', parameters: [0], table: Uint8Array.of(0, 8, 0, 1, 0) }),

@@ -1,4 +1,5 @@
 /** Which coding a tensor gets: the cheapest, by estimates. */
+import { besideEncoder } from './coding/beside.ts'
 import { bitsAsBytes, bytesEncoder, shortLength } from './coding/bytes.ts'
 import { chooseForm } from './coding/choose-form.ts'
 import type { Coded, Encoder, TensorInfo } from './coding/coding.ts'
@@ -21,7 +22,12 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
   if (same && info.size > 64) return chosen(constantEncoder, info, same)
   let best: Candidate | undefined
   for (const encoder of encoders) {
-    if (encoder === bytesEncoder || (encoder.coding.hasIntegers && info.size > maxIntegers)) continue
+    if (
+      encoder === bytesEncoder ||
+      encoder === besideEncoder ||
+      (encoder.coding.hasIntegers && info.size > maxIntegers)
+    )
+      continue
     const found = encoder.encode(info, data)
     if (!found) continue
     const candidate = withForm(encoder, info, found)

@@ -9,6 +9,7 @@ import { floatsEncoder } from './coding/floats.ts'
 import { writeTensor } from './coding/write-stream.ts'
 import { type Group, groupSize } from './container.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
+import { sampleOf } from './find-beside.ts'
 import { marksOf } from './find-runs.ts'
 import { unorderedSum } from './permuted-copies.ts'
 
@@ -29,6 +30,8 @@ export interface Description {
   readonly sum?: number
   /** By which those find each other that share a run of elements. */
   readonly marks: Uint32Array
+  /** By which those find each other that are close. */
+  readonly sample: Int32Array
   /** About as many as the coding takes. */
   readonly bits: number
 }
@@ -38,7 +41,12 @@ export function chooseCodings(parts: readonly PartData[]): Description[] {
   return parts.map(({ info, data }) => {
     const { encoder, coded, bits } = chooseCoding(info, data)
     const { integers: _, ...rest } = coded
-    const found = { check: crc32(data), sum: unorderedSum(info, data), marks: marksOf(info, data) }
+    const found = {
+      check: crc32(data),
+      sum: unorderedSum(info, data),
+      marks: marksOf(info, data),
+      sample: sampleOf(info, data),
+    }
     return { coding: encoders.indexOf(encoder), coded: rest, bits, ...found }
   })
 }

@@ -18,7 +18,7 @@ import type { TensorInfo } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
 import { constant } from './coding/constant.ts'
 import { copy } from './coding/copy.ts'
-import { runs, writeRuns } from './coding/runs.ts'
+import { readRuns, runs, writeRuns } from './coding/runs.ts'
 import {
   type Group,
   type GroupSizes,
@@ -32,6 +32,7 @@ import {
 } from './container.ts'
 import type { Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
+import { findBeside } from './find-beside.ts'
 import { RunFinder } from './find-runs.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
 import { chooseCodings, type Description, encodeGroup, type PartData } from './group-encoder.ts'
@@ -157,10 +158,15 @@ function* packingOutline(
       outlook.expect(behind())
     },
   })
-  const described = findRuns(parts, descriptions, {
+  const withRuns = findRuns(parts, descriptions, {
     described: findCopies(parts, descriptions),
     progress: outlook.begin('finding runs'),
   })
+  const described = findBeside(
+    withRuns,
+    descriptions.map(({ sample }) => sample),
+    areFree(withRuns),
+  )
   const head = encodeHead(message, described, {
     graphByteLength,
     counts: tensors.map(({ info }) => partsOf(info).length),
@@ -284,6 +290,21 @@ function inBatches(parts: readonly Part[]): Part[][] {
     size += part.info.size + 1024
   }
   return batches
+}
+
+/** Whether parts neither take data from others nor give it. */
+function areFree(described: readonly Described[]): boolean[] {
+  const free = described.map(({ coding }) => coding !== copy && coding !== runs)
+  for (const [here, { coding, coded, info }] of described.entries()) {
+    const distances =
+      coding === copy
+        ? [coded.parameters[0]]
+        : coding === runs
+          ? readRuns(coded.table, info).map((r) => r.distance)
+          : []
+    for (const distance of distances) free[here - distance] = false
+  }
+  return free
 }
 
 /** Bits that a run takes in the head, about. */

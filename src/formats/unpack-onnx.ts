@@ -5,6 +5,8 @@
  */
 import { ModelProto } from '../onnx/schema.ts'
 import { concat, encode, type Message } from '../onnx/wire.ts'
+import { dataTypes } from '../tensor/dtype.ts'
+import { addElements, beside } from './coding/beside.ts'
 import { damaged, type TensorInfo } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
 import { copy, permuted } from './coding/copy.ts'
@@ -37,7 +39,7 @@ export interface PackedPart extends CodedTensor {
   readonly group: number | undefined
   /** Its place in the group. */
   readonly place: number
-  /** The parts that this one takes data from: of copies the one, of runs those of all of them. */
+  /** The parts that this one takes data from: of copies and differences the one, of runs those of all of them. */
   readonly sources: readonly PackedPart[]
 }
 
@@ -155,6 +157,7 @@ function withSources(part: PackedPart, own: () => Uint8Array, from: readonly Uin
   const { info, coding, coded, sources } = part
   if (coding === copy) return permuted(from[0], sources[0].info, coded.parameters[1])
   const data = own()
+  if (coding === beside) addElements(data, from[0], dataTypes[info.dtype].bits / 8)
   if (coding !== runs) return data
   const all = readRuns(coded.table, info)
   const distances = distancesOf(all)
@@ -257,10 +260,11 @@ export function withParts(chunks: readonly (Uint8Array | PackedTensor)[]): (Uint
   return chunks.flatMap<Uint8Array | PackedPart>((c) => (c instanceof Uint8Array ? [c] : c.parts))
 }
 
-/** The parts that a copy, or runs, take data from: earlier ones of the same type that have no sources themselves. */
+/** The parts that a copy, differences or runs take data from: earlier ones of the same type that have no sources themselves. */
 function sourcesOf(before: readonly PackedPart[], { info, coding, coded }: CodedTensor): PackedPart[] {
-  if (coding !== copy && coding !== runs) return []
-  const distances = coding === copy ? [coded.parameters[0]] : distancesOf(readRuns(coded.table, info))
+  const isWhole = coding === copy || coding === beside
+  if (!isWhole && coding !== runs) return []
+  const distances = isWhole ? [coded.parameters[0]] : distancesOf(readRuns(coded.table, info))
   return distances.map((distance) => {
     const source = before[before.length - distance]
     if (
@@ -268,9 +272,9 @@ function sourcesOf(before: readonly PackedPart[], { info, coding, coded }: Coded
       distance < 1 ||
       source.sources.length > 0 ||
       source.info.dtype !== info.dtype ||
-      (coding === copy && source.info.byteLength !== info.byteLength)
+      (isWhole && source.info.byteLength !== info.byteLength)
     )
-      throw damaged(`a tensor ${coding === copy ? 'is a copy' : 'has a run'} of one that is not there`)
+      throw damaged('a tensor takes data from one that is not there')
     return source
   })
 }

@@ -368,6 +368,32 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       ),
     ]
   },
+  'Hadamard matrices as integers': () => {
+    const ones = (x: number): number => (x === 0 ? 0 : (x & 1) ^ ones(x >> 1))
+    const matrix = list(128 * 128, (i) => (ones((i >> 7) & i & 127) ? -1 : 1))
+    return [
+      integerTensor('i8', 'int8', [128, 128], matrix),
+      integerTensor('i64', 'int64', [128, 128], matrix),
+      integerTensor(
+        'times a row',
+        'int16',
+        [128, 128],
+        matrix.map((v, i) => v * (i % 128)),
+      ),
+    ]
+  },
+  'averages of weights beside them': (rng) => {
+    const w = weights(rng, [48, 24, 3, 3])
+    const near = (scale: number): Float32Array =>
+      w.map((v) => v * (1 + scale * rng.normal()) + (scale * rng.normal()) / 100)
+    return [
+      floatTensor('w', [48, 24, 3, 3], w),
+      floatTensor('average', [48, 24, 3, 3], near(1e-4)),
+      floatTensor('slower average', [48, 24, 3, 3], near(1e-3)),
+      tensorOfFloats('half', 'float16', [48, 24, 3, 3], w),
+      tensorOfFloats('half of an average', 'float16', [48, 24, 3, 3], near(1e-3)),
+    ]
+  },
   'a tensor and itself times powers of two': (rng) => {
     const w = weights(rng, [64, 64]).map((v) => (rng.next() < 0.2 ? 0 : v))
     return [

@@ -29,12 +29,19 @@ export const bytes: Coding = {
   hasRaw: true,
   decode(info, { parameters }, raw) {
     const width = widthOf(info)
-    if (parameters[0] > 1 || (parameters[0] === 1 && (width < 2 || width > 8)))
+    const kind = parameters[0]
+    if (kind > bySigns || (kind === byElements && width < 2) || (kind > 0 && width > 8))
       throw damaged('bytes are of no known kind')
     const coder = new BinaryCoder(raw.bytes(raw.read(32)))
-    return inPlace(codeBytes(coder, info, { byElements: parameters[0] === 1 }), width)
+    const data = inPlace(codeBytes(coder, info, { kind }), width)
+    if (kind === bySigns) fromSigns(data, width)
+    return data
   },
 }
+
+/** Kinds besides 0: it is told of elements that they were there before; the same, of integers as a sign and a magnitude. */
+const byElements = 1
+const bySigns = 2
 
 function widthOf({ dtype }: TensorInfo): number {
   return Math.max(1, dataTypes[dtype].bits >> 3)
@@ -46,16 +53,36 @@ function inPlace(data: Uint8Array, width: number): Uint8Array {
   return data
 }
 
+/** Elements that are a sign, their highest bit, and a magnitude become integers, in the array itself. The sign alone is the lowest. */
+function fromSigns(data: Uint8Array, width: number): void {
+  for (let at = 0; at < data.length; at += width) {
+    const top = at + width - 1
+    if (data[top] < 128) continue
+    data[top] -= 128
+    negate(data, at, width)
+    data[top] |= 128
+  }
+}
+
+/** Makes an integer of `width` bytes its negative. */
+function negate(data: Uint8Array, at: number, width: number): void {
+  let carry = 0
+  for (const end = at + width; at < end; at++) {
+    carry -= data[at]
+    data[at] = carry
+    carry >>= 8
+  }
+}
+
 interface BytesOptions {
-  /** Whether it is told of elements that they were there before. */
-  readonly byElements: boolean
+  readonly kind: number
   /** What an encoder has. */
   readonly source?: Uint8Array
   readonly choicesOf?: (seen: Seen) => Choices
 }
 
 /** Codes the bytes of a tensor, each element's highest first: those of `source`, or, where there is none, those that come out. */
-function codeBytes(coder: BinaryCoder, info: TensorInfo, { byElements, source, choicesOf }: BytesOptions): Uint8Array {
+function codeBytes(coder: BinaryCoder, info: TensorInfo, { kind, source, choicesOf }: BytesOptions): Uint8Array {
   const { dims, byteLength } = info
   const width = widthOf(info)
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
@@ -64,7 +91,8 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, { byElements, source, c
   const bits = 32 - Math.clz32(byteLength)
   const mixer = new ContextMixer(coder, { slotBits: Math.max(10, Math.min(20, bits + 2)), sets, limit })
   const positions = new Int32Array(1 << Math.min(16, bits))
-  const elements = byElements ? seenElements(out, info, choicesOf) : undefined
+  const isSigned = kind === bySigns || dataTypes[info.dtype].kind === 'float'
+  const elements = kind > 0 ? seenElements(out, info, { isSigned, choicesOf }) : undefined
   // What came last after each byte: a row's mantissas come again, under other exponents.
   const after = new Uint8Array(width << 8)
   let match = 0
@@ -135,22 +163,41 @@ export const bytesEncoder: Encoder = {
   encode(info, data, most = Number.POSITIVE_INFINITY) {
     if (info.byteLength < 32) return undefined
     const plain = estimate(info, data)
+    const width = widthOf(info)
+    const kind = dataTypes[info.dtype].kind === 'int' && hasNegative(data, width) ? bySigns : byElements
     const seen = bitsBySeen(info, data, {
-      highestFirst: () => inPlace(new Uint8Array(data), widthOf(info)),
+      isSigned: kind === bySigns || dataTypes[info.dtype].kind === 'float',
+      highestFirst: () => prepared(data, width, kind),
       bitsAsBytes,
       most: Math.min(most, plain),
     })
-    const byElements = seen !== undefined && 64 + seen < plain
-    return { coded: { parameters: [byElements ? 1 : 0] }, bits: byElements ? 64 + seen : plain }
+    const wins = seen !== undefined && 64 + seen < plain
+    return { coded: { parameters: [wins ? kind : 0] }, bits: wins ? 64 + seen : plain }
   },
-  writeRaw(info, data, { parameters }, out) {
+  writeRaw(info, data, { parameters: [kind] }, out) {
     const coder = new BinaryCoder()
-    const source = inPlace(new Uint8Array(data), widthOf(info))
-    codeBytes(coder, info, { byElements: parameters[0] === 1, source, choicesOf: seenChoices })
+    codeBytes(coder, info, { kind, source: prepared(data, widthOf(info), kind), choicesOf: seenChoices })
     const stream = coder.finish()
     out.write(stream.length, 32)
     for (const byte of stream) out.write(byte, 8)
   },
+}
+
+function hasNegative(data: Uint8Array, width: number): boolean {
+  for (let at = width - 1; at < data.length; at += width) if (data[at] >= 128) return true
+  return false
+}
+
+/** The bytes as they are coded, each element's highest first. */
+function prepared(data: Uint8Array, width: number, kind: number): Uint8Array {
+  const out = new Uint8Array(data)
+  if (kind === bySigns)
+    for (let at = 0; at < out.length; at += width)
+      if (out[at + width - 1] >= 128) {
+        negate(out, at, width)
+        out[at + width - 1] |= 128
+      }
+  return inPlace(out, width)
 }
 
 function estimate(info: TensorInfo, data: Uint8Array): number {
@@ -192,7 +239,7 @@ export function bitsAsBytes(info: TensorInfo, data: Uint8Array): number {
   codeBytes(
     coder,
     { ...info, byteLength: data.length },
-    { byElements: false, source: inPlace(new Uint8Array(data), widthOf(info)) },
+    { kind: 0, source: inPlace(new Uint8Array(data), widthOf(info)) },
   )
   return 8 * coder.finish().length
 }

@@ -1,4 +1,5 @@
 /** The tensor codings; a file names one by its place here, so the order is part of the format. */
+import { beside } from './beside.ts'
 import { bytes } from './bytes.ts'
 import { codebook } from './codebook.ts'
 import type { Coding } from './coding.ts'
@@ -11,4 +12,16 @@ import { integers } from './integers.ts'
 import { raw } from './raw.ts'
 import { runs } from './runs.ts'
 
-export const codings: readonly Coding[] = [raw, inline, constant, integers, grid, codebook, floats, copy, bytes, runs]
+export const codings: readonly Coding[] = [
+  raw,
+  inline,
+  constant,
+  integers,
+  grid,
+  codebook,
+  floats,
+  copy,
+  bytes,
+  runs,
+  beside,
+]

@@ -1,4 +1,5 @@
 /** The encoders of the tensor codings, in the order of codings.ts. */
+import { besideEncoder } from './beside.ts'
 import { bytesEncoder } from './bytes.ts'
 import { codebookEncoder } from './codebook.ts'
 import type { Encoder } from './coding.ts'
@@ -22,4 +23,5 @@ export const encoders: readonly Encoder[] = [
   copyEncoder,
   bytesEncoder,
   runsEncoder,
+  besideEncoder,
 ]

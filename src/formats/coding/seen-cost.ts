@@ -13,10 +13,14 @@ const leastRepeated = 0.2
 const windowSize = 512
 /** Where the second half of the first elements takes so many times what it may, the others are not looked at. */
 const hopeless = 1.1
+/** As many magnitudes of 8-bit integers are few. */
+const fewMagnitudes = 4
 /** New elements that are coded for an estimate. */
 const sampled = 1024
 
 interface Given {
+  /** Whether these are signs and magnitudes. */
+  readonly isSigned: boolean
   /** The tensor's bytes, of each element the highest first. */
   readonly highestFirst: () => Uint8Array
   /** Bits of elements coded as bytes. */
@@ -29,14 +33,16 @@ interface Given {
 export function bitsBySeen(info: TensorInfo, data: Uint8Array, given: Given): number | undefined {
   const { dtype, size } = info
   const width = dataTypes[dtype].bits >> 3
-  if (width < 2 || width > 8 || size < 16) return undefined
-  if (size > fewElements && !repeatsEnough(data, width)) return undefined
+  if (width < 1 || width > 8 || size < 16) return undefined
+  // Most bytes come again, which says nothing: but signs of a few magnitudes may follow a rule.
+  if (width === 1 && !(given.isSigned && magnitudes(data) <= fewMagnitudes)) return undefined
+  if (size > fewElements && width > 1 && !repeatsEnough(data, width)) return undefined
   const counter = new BitCounter()
   const mixer = new ContextMixer(counter, {
     slotBits: Math.max(10, Math.min(16, 34 - Math.clz32(info.byteLength))),
     limit: 1023,
   })
-  const seen = seenElements(given.highestFirst(), info, seenChoices)
+  const seen = seenElements(given.highestFirst(), info, { isSigned: given.isSigned, choicesOf: seenChoices })
   const sample = new Uint8Array(sampled * width)
   let fresh = 0
   // Bits of the new ones are told by the first of them, coded as they would be, in one row.
@@ -57,6 +63,11 @@ export function bitsBySeen(info: TensorInfo, data: Uint8Array, given: Given): nu
     fresh++
   }
   return bits()
+}
+
+/** How many magnitudes 8-bit integers have. */
+function magnitudes(data: Uint8Array): number {
+  return new Set(data.map((v) => (v < 128 ? v : 256 - v))).size
 }
 
 /** Whether enough magnitudes come more than once: all over, told by those whose hash is a multiple of 8, or close together. */

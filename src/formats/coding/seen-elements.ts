@@ -1,7 +1,7 @@
 /**
  * Elements that were there before, for the coding of bytes: filter banks, Fourier bases, symmetric matrices, mirrored kernels,
  * weights of few values per row or block. An element is the next one of a run that goes on (forward, backward, down a column or
- * up), one of those last seen, any other seen before, or new. Signs of floats are apart from magnitudes.
+ * up), one of those last seen, any other seen before, or new. Signs are apart from magnitudes, where elements are both.
  */
 import { dataTypes } from '../../tensor/dtype.ts'
 import { Distinct } from '../distinct.ts'
@@ -62,15 +62,21 @@ export interface SeenElements {
   readonly add: (i: number) => void
 }
 
-/** Elements of `out`, their highest bytes first. An encoder gives what makes its choices. */
+interface SeenOptions {
+  /** Whether elements are a sign, their highest bit, and a magnitude. */
+  readonly isSigned: boolean
+  /** What makes an encoder's choices. */
+  readonly choicesOf?: (seen: Seen) => Choices
+}
+
+/** Elements of `out`, their highest bytes first. */
 export function seenElements(
   out: Uint8Array,
   { dims, dtype }: TensorInfo,
-  choicesOf?: (seen: Seen) => Choices,
+  { isSigned, choicesOf }: SeenOptions,
 ): SeenElements {
-  const { bits, kind: elementKind } = dataTypes[dtype]
-  const width = bits >> 3
-  const top = elementKind === 'float' ? 0x7f : 0xff
+  const width = dataTypes[dtype].bits >> 3
+  const top = isSigned ? 0x7f : 0xff
   const row = Math.max(1, dims[dims.length - 1] ?? 1)
   const steps = [1, -1, row, -row]
   const taps = dims.slice(2).reduce((n, d) => n * d, 1)
@@ -119,7 +125,7 @@ export function seenElements(
     const to = i * width
     const from = source * width
     if (!choices) out.copyWithin(to, from, from + width)
-    if (top === 0x7f) {
+    if (isSigned) {
       const sign = out[from] >> 7
       const turned = sign ^ (i < row ? 0 : out[to - row * width] >> 7)
       const near = hash(hash(at, 6), flip)
