@@ -11,7 +11,7 @@ import { int8 } from '../quantize/int8.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import { guessTask } from '../task/guess.ts'
 import { parseMaxLoss } from '../task/max-loss.ts'
-import { floatTensor } from '../tensor/dtype.ts'
+import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { compress } from './compress.ts'
 
@@ -217,4 +217,63 @@ it('says of a model that draws random numbers why its weights keep their precisi
   const result = await compress(dropout, { seed: 1, warn: (sentence) => warned.push(sentence) })
   expect(result.otherwise).toMatch(/draws random numbers/)
   expect(warned.join('\n')).toMatch(/Dropout "d"/)
+})
+
+it('judges what NonMaxSuppression looks at, whose finds differ in number, and leaves alone what nothing judges', async () => {
+  const tensors = {
+    ...{ w: drawn([16, 64], 0.25), wb: drawn([64, 32], 0.125), ws: drawn([64, 8], 0.125), after: drawn([4, 64], 0.5) },
+    boxShape: integerTensor('', 'int64', [3], [1, 8, 4]),
+    scoreShape: integerTensor('', 'int64', [3], [1, 1, 8]),
+    most: integerTensor('', 'int64', [1], [8]),
+    threshold: floatTensor('', [1], [0.5]),
+    second: integerTensor('', 'int64', [1], [2]),
+    zero: integerTensor('', 'int64', [1], [0]),
+    one: integerTensor('', 'int64', [1], [1]),
+  }
+  const detector: Model = model({
+    nodes: [
+      node('MatMul', ['x', 'w'], ['h']),
+      node('Relu', ['h'], ['r']),
+      node('MatMul', ['r', 'wb'], ['flat']),
+      node('Reshape', ['flat', 'boxShape'], ['boxes']),
+      node('MatMul', ['r', 'ws'], ['logits']),
+      node('Sigmoid', ['logits'], ['p']),
+      node('Reshape', ['p', 'scoreShape'], ['scores']),
+      node('NonMaxSuppression', ['boxes', 'scores', 'most', 'threshold', 'threshold'], ['selected'], {
+        center_point_box: 1,
+      }),
+      node('Gather', ['selected', 'second'], ['column'], { axis: 1 }),
+      node('Squeeze', ['column', 'one'], ['which']),
+      node('Squeeze', ['boxes', 'zero'], ['all']),
+      node('Gather', ['all', 'which'], ['found'], { axis: 0 }),
+      node('MatMul', ['found', 'after'], ['described']),
+    ],
+    initializers: new Map(Object.entries(tensors).map(([name, t]) => [name, { ...t, name }])),
+    inputs: [valueInfo('x', 'float32', [1, 16])],
+    outputs: [valueInfo('found', 'float32', ['k', 4]), valueInfo('described', 'float32', ['k', 64])],
+  })
+  const data = Float32Array.from({ length: 80 * 16 }, () => rng.normal())
+  const whole = { id: 'drawn', length: 80, fields: { x: { shape: [16], data, kind: 'values' as const } } }
+  const [train, test] = splitDataset(whole, 0.5, 1)
+  const inputs = requiredInputs(detector)
+  const batcher = batcherFor(inputs, train, guessPreprocess(inputs, train), detector.graph.outputs)
+  const said: string[] = []
+  const result = await compress(detector, {
+    seed: 1,
+    data: { splits: { train, test }, batcher },
+    say: (sentence) => said.push(sentence),
+  })
+  expect(said).toEqual([
+    ...['found', 'described'].map(
+      (name) =>
+        `output "${name}" is not judged (it depends on what NonMaxSuppression finds, which is judged by what it looks at)`,
+    ),
+    ...['boxes', 'scores'].map(
+      (name) => `judging output "${name}" as numbers (what is found depends on it); --task to change`,
+    ),
+  ])
+  expect(result.holds).toBe(true)
+  const stored = [...result.model.graph.initializers.values()].filter((t) => t.dims.length === 2)
+  expect(stored.filter((t) => t.dtype === 'float32').map((t) => t.name)).toEqual(['after'])
+  expect(result.kept.get('described')).toBe('no output that is judged depends on it')
 })

@@ -32,6 +32,12 @@ const cases: [what: string, inputs: Shapes, outputs: Shapes, axes: (number | und
   ['a fixed batch', { x: [4, 16], h: [2, 4, 8] }, { y: [4, 10] }, [0, 1, 0]],
   ['an input fixed later', { x: [8, 1, 28, 28] }, { y: ['N', 10] }, [0, 0]],
   ['sizes without a name', { x: [undefined, 16], h: [2, undefined, 8] }, { y: [undefined, 10] }, [0, 1, 0]],
+  [
+    'the classes of a batch without a name',
+    { x: [undefined, 12] },
+    { y: [32, 3], label: [undefined] },
+    [0, undefined, 0],
+  ],
   ['a scalar beside', { x: ['batch', 512], sr: [] }, { y: ['batch', 1] }, [0, undefined, 0]],
   ['tokens', { ids: ['batch', 'sequence'], mask: ['batch', 'sequence'] }, { y: ['batch', 'sequence', 99] }, [0, 0, 0]],
   [

@@ -43,6 +43,8 @@ export function batchOf(inputs: readonly ValueInfo[], outputs: readonly ValueInf
   const [best] = [...symbols].sort((a, b) => compare(rank(b), rank(a)))
   const isBatch = best !== undefined && (!saysLength.test(best) || shapes.some((shape) => shape[0] === best))
   if (isBatch) return { symbol: best }
+  // A batch that is open, without a name: sizes that are fixed say nothing of it.
+  if (inputs.some(({ shape }) => shape !== undefined && shape.length > 0 && isOpen(shape[0]))) return { fixed: 1 }
   // The size that most values have somewhere, and begin with: states begin with their layers, but have the batch too.
   const sizes = new Set(shapes.flatMap((shape) => shape.filter((d) => typeof d === 'number' && d > 0))) as Set<number>
   const having = (size: number): number => shapes.filter((s) => s.includes(size) || isOpen(s[0])).length

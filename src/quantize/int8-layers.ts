@@ -10,6 +10,8 @@ import type { Graph, Model, Node } from '../model.ts'
 import { macsOf } from '../ops/cost.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { openSession } from '../runtime/session.ts'
+import { judgedModel } from '../task/judged-model.ts'
+import type { Task } from '../task/task.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import type { Range } from './_histogram.ts'
 import { nodeName, type Plan, planInt8 } from './_plan.ts'
@@ -69,9 +71,9 @@ interface Exact {
   readonly exact: readonly Float32Array[]
 }
 
-async function exactOutputs(prepared: Model, { data, batches = 1 }: NoiseOptions): Promise<Exact> {
+async function exactOutputs(prepared: Model, { data, batches = 1, task }: NoiseOptions): Promise<Exact> {
   const feeds = first(data.calibration(), batches)
-  return { feeds, exact: await floatOutputs(prepared, feeds) }
+  return { feeds, exact: await floatOutputs(prepared, feeds, task) }
 }
 
 /** Every quantisable layer of a prepared model, the one that adds most noise for what its integers save first. */
@@ -99,7 +101,7 @@ async function noiseBeside(
     const excludeNodes = others.filter((name) => name !== nodeName(layer))
     const alone = quantizeInt8(prepared, calibrated, { ...options.settings, excludeNodes })
     const macs = Math.max(1, macsOf(layer, shapes, (name) => shapes.values.get(name)) ?? 1)
-    noise.push({ node: nodeName(layer), snrDb: snr(exact, await floatOutputs(alone, feeds)), macs })
+    noise.push({ node: nodeName(layer), snrDb: snr(exact, await floatOutputs(alone, feeds, options.task)), macs })
   }
   return noise.sort((a, b) => noisePerWork(b) - noisePerWork(a) || a.snrDb - b.snrDb)
 }
@@ -113,8 +115,9 @@ function first(batches: Iterable<Feeds>, count: number): Feeds[] {
   return taken
 }
 
-async function floatOutputs(model: Model, batches: readonly Feeds[]): Promise<Float32Array[]> {
-  const session = await openSession(model, { name: 'int8' })
+/** What is judged where the task says, else all outputs. */
+async function floatOutputs(model: Model, batches: readonly Feeds[], task?: Task): Promise<Float32Array[]> {
+  const session = await openSession(task ? judgedModel(model, task) : model, { name: 'int8' })
   try {
     const outputs: Float32Array[] = []
     for (const feeds of batches) {
@@ -167,7 +170,8 @@ export async function layerCauses(
   const whole = new Map(alone.map((l) => [l.node, l]))
   const plan = planInt8(prepared.graph, new Set(options.settings.excludeNodes))
   const { ranges } = calibrated
-  const noiseOf = async (changed: Model): Promise<number> => snr(exact, await floatOutputs(changed, feeds))
+  const noiseOf = async (changed: Model): Promise<number> =>
+    snr(exact, await floatOutputs(changed, feeds, options.task))
   const causes: LayerCauses[] = []
   for (const [i, layer] of plan.layers.entries()) {
     stopIfAborted(options.signal, 'int8')

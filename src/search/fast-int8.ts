@@ -28,6 +28,8 @@ export interface FastOptions extends Context {
   readonly int8?: Partial<Int8Options>
   /** A group goes back to float only where the whole model is faster by this share; default 0.03. */
   readonly margin?: number
+  /** Why the nodes that `int8` excludes are in float; default: asked for. */
+  readonly whyExcluded?: string
 }
 
 /** `kept` says why a layer is in float, by its name (its first output where it has none). */
@@ -75,7 +77,7 @@ export async function openFastInt8(model: Model, options: FastOptions): Promise<
     id: knob.id,
     first: async () => (await knob.at(knob.start)).model,
     async find(verdictOf) {
-      const { signal, progress, margin = 0.03 } = options
+      const { signal, progress, margin = 0.03, whyExcluded = 'asked for' } = options
       let compared = 0
       const timed = (before: Model, after: Model): Promise<SpeedUp> => {
         progress?.(compared / (compared + usuallyLeft), 'measuring the speed on integers')
@@ -91,7 +93,7 @@ export async function openFastInt8(model: Model, options: FastOptions): Promise<
         margin,
         signal,
       }
-      const kept = new Map<string, string>(knob.start.map((name) => [name, 'asked for']))
+      const kept = new Map<string, string>(knob.start.map((name) => [name, whyExcluded]))
       const whole = await run.verdictAt(knob.start)
       const accuracy = whole.spent <= 1 ? [] : await keepForAccuracy(run, kept)
       for (const [name, why] of accuracy) kept.set(name, why)

@@ -36,6 +36,14 @@ describe('guessing', () => {
     ])
   })
 
+  test('a batch without a name is no class, once the model has run', () => {
+    const m = ending(['Relu'], [undefined, 3], 'y', [undefined, 12])
+    const y = { dtype: 'float32', dims: [32, 3], data: new Float32Array(96).fill(1 / 3) } as const
+    const [guess] = guessTask(m, { ...labels(3), seen: { y } }).outputs
+    expect(guess).toMatchObject({ kind: 'classes', axis: 1, labelled: true })
+    expect(guess.batchAxis).toBeUndefined()
+  })
+
   test('classes per position, where the data has whole numbers for each', () => {
     const perPosition = (shape: number[], most: number) => ({
       dataset: { targets: { shape, data: [0, most, -100] } },
@@ -180,5 +188,15 @@ describe('telling', () => {
   test('one sentence for what is not known', () => {
     expect(() => parseTask('boxes', guessTask(m), m)).toThrow(/--task: "boxes"; expected classes, binary/)
     expect(() => parseTask('z=numbers', guessTask(m), m)).toThrow('the model has no output "z"; expected one of "y"')
+  })
+
+  test('what is found among the inputs alone is as large for every copy of a model', () => {
+    const m: Model = model({
+      nodes: [node('NonZero', ['x'], ['at']), node('Cast', ['at'], ['y'], { to: 1 })],
+      initializers: new Map(),
+      inputs: [valueInfo('x', 'float32', ['N', 64])],
+      outputs: [valueInfo('y', 'float32', [2, 'k'])],
+    })
+    expect(kindOf(m)).toBe('numbers')
   })
 })

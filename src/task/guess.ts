@@ -10,6 +10,7 @@ import { intAttribute, producersOf } from '../graph/walk.ts'
 import type { Value } from '../method.ts'
 import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
+import { foundValues } from './found.ts'
 import { isDecision, type OutputKind, type OutputTask, type Task } from './task.ts'
 
 export interface GuessOptions {
@@ -24,8 +25,12 @@ export interface GuessOptions {
 /** Guesses the task of every output. Never throws. */
 export function guessTask(model: Model, options: GuessOptions = {}): Task {
   const { graph } = model
-  const shapes = shapesOf(model, options)
+  const types = typesOf(model)
+  const shapes = shapesOf(model, types, options)
+  const found = foundValues(model, (name) => types?.get(name)?.dtype)
   const outputs = graph.outputs.map((info): OutputTask => {
+    const finder = found.behind.get(info.name)
+    if (finder) return { output: info.name, kind: 'ignored', why: whyFound(finder, found.lookedAt) }
     const behind = scoresBehind(graph, info)
     const name = behind?.name ?? info.name
     const shape = shapes(name) ?? (behind ? undefined : info.shape)
@@ -35,7 +40,15 @@ export function guessTask(model: Model, options: GuessOptions = {}): Task {
       : guessOutput(model, { ...info, shape }, options)
     return { output: name, ...guess, ...(batch > 0 ? { batchAxis: batch } : {}) }
   })
-  return { outputs: withLabels(merged(outputs), model, shapes, options) }
+  const lookedAt = graph.outputs.some((o) => found.behind.has(o.name))
+    ? found.lookedAt.map((output): OutputTask => ({ output, kind: 'numbers', why: 'what is found depends on it' }))
+    : []
+  return { outputs: merged([...withLabels(merged(outputs), model, shapes, options), ...lookedAt]) }
+}
+
+function whyFound(finder: string, lookedAt: readonly string[]): string {
+  const instead = lookedAt.length > 0 ? ', which is judged by what it looks at' : ''
+  return `it depends on what ${finder} finds${instead}`
 }
 
 type Guess = Omit<OutputTask, 'output' | 'batchAxis'>
@@ -49,7 +62,6 @@ function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Gue
   if (opaqueType) return { kind: 'ignored', why: 'it is not a tensor' }
   if (dtype === 'string') return { kind: 'classes', why: 'it holds text' }
   const [end, place] = endOf(model.graph, name)
-  if (end && varying.has(end.op)) return { kind: 'ignored', why: `its size depends on what ${end.op} finds` }
   if (dtype !== undefined && !/float/.test(dtype)) return guessWhole(shape, end)
   if (isState(model, info, end, place)) return { kind: 'state', why: 'it goes into the next call' }
   const range = rangeOf(seen?.[name])
@@ -166,8 +178,6 @@ function isSequence({ graph }: Model, name: string): boolean {
 }
 
 const recurrent = new Set(['LSTM', 'GRU', 'RNN'])
-/** Operators that give as many values as they find. */
-const varying = new Set(['NonMaxSuppression', 'NonZero', 'Unique', 'Compress'])
 
 /** The last node that makes an output's values, and which of its outputs that is. */
 function endOf(graph: Graph, output: string): [Node | undefined, number] {
@@ -213,14 +223,23 @@ function guessScores(model: Model, name: string, axis: number, dims: readonly Di
   }
 }
 
-/** Dimensions of values: as run, else as inferred, else as declared. */
-function shapesOf(model: Model, { seen }: GuessOptions): (name: string) => readonly Dim[] | undefined {
-  let inferred: ReturnType<typeof inferShapes>['values'] | undefined
+type Types = ReturnType<typeof inferShapes>['values']
+
+function typesOf(model: Model): Types | undefined {
   try {
-    inferred = inferShapes(model).values
+    return inferShapes(model).values
   } catch {
     // Shapes are a hint here: without them the declared ones speak.
+    return undefined
   }
+}
+
+/** Dimensions of values: as run, else as inferred, else as declared. */
+function shapesOf(
+  model: Model,
+  inferred: Types | undefined,
+  { seen }: GuessOptions,
+): (name: string) => readonly Dim[] | undefined {
   return (name) => {
     const declared = model.graph.outputs.find((o) => o.name === name)?.shape
     const known = inferred?.get(name)?.shape

@@ -1,5 +1,8 @@
 /** A model as it is run to be judged: its outputs are those of the task, which include scores behind maps and decisions. */
-import { type Model, withGraph } from '../model.ts'
+import { dropUnused } from '../graph/drop-unused.ts'
+import { subgraphsOf } from '../graph/walk.ts'
+import { type Model, type Node, type ValueInfo, withGraph } from '../model.ts'
+import { inferShapes } from '../ops/shape.ts'
 import type { Task } from './task.ts'
 
 /** The same model with the judged values as its only outputs. */
@@ -10,5 +13,18 @@ export function judgedModel(model: Model, { outputs }: Task): Model {
     const names = outputs.map((o) => `"${o.output}" (${o.why})`).join(', ')
     throw new Error(`model: none of its outputs can be judged: ${names}; expected one to judge, or --task OUTPUT=KIND`)
   }
-  return withGraph(model, { outputs: wanted.map((name) => declared.get(name) ?? { name, dtype: 'float32' }) })
+  const types = wanted.every((name) => declared.has(name)) ? undefined : inferShapes(model).values
+  const inner = (name: string): ValueInfo => ({ name, dtype: types?.get(name)?.dtype ?? 'float32' })
+  return withGraph(model, { outputs: wanted.map((name) => declared.get(name) ?? inner(name)) })
+}
+
+/** Why a weight stays: were it ruined, nothing would tell. */
+export const whyUnjudged = 'no output that is judged depends on it'
+
+/** The nodes that no judged output depends on, with those of their nested graphs. */
+export function unjudgedNodes(model: Model, task: Task): ReadonlySet<Node> {
+  if (!task.outputs.some((o) => o.kind === 'ignored')) return new Set()
+  const judged = new Set(dropUnused(judgedModel(model, task).graph).nodes)
+  const within = (node: Node): Node[] => [node, ...subgraphsOf(node).flatMap((g) => g.nodes.flatMap(within))]
+  return new Set(model.graph.nodes.filter((node) => !judged.has(node)).flatMap(within))
 }

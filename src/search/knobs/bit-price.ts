@@ -3,12 +3,14 @@
  * spent. All that does not depend on it (second moments of inputs, sensitivities) is measured once.
  */
 import { stopIfAborted } from '../../errors.ts'
+import { weightTensors } from '../../graph/weights.ts'
 import type { Model } from '../../model.ts'
 import { checkOptions } from '../../options.ts'
 import { Outlook } from '../../progress.ts'
 import { type PreparedUniform, prepareUniform, quantizeAt, uniform } from '../../quantize/uniform.ts'
 import { runSteps, type Step } from '../../recipe.ts'
 import { whyRandomStays } from '../../simplify/remarks.ts'
+import { unjudgedNodes, whyUnjudged } from '../../task/judged-model.ts'
 import type { MaxLoss } from '../../task/max-loss.ts'
 import { isDecision, type Task } from '../../task/task.ts'
 import { sizeOf } from '../../tensor/dtype.ts'
@@ -37,7 +39,10 @@ export async function openBitPrice(
       { kind: 'judging', cost: costs.judging },
     ]).flat()
   const outlook = new Outlook([{ kind: 'preparing', cost: costs.preparing }, ...trials(usual)], context.progress)
-  const settings = checkOptions(uniform.id, uniform.options)
+  const unjudged = unjudgedNodes(model, task)
+  const exclude = weightTensors(model).flatMap((w) => (w.uses.every((u) => unjudged.has(u.node)) ? [w.name] : []))
+  const kept = new Map([...unjudged].map((node) => [node.name || node.outputs[0], whyUnjudged]))
+  const settings = checkOptions(uniform.id, uniform.options, { exclude })
   const prepared = await prepareUniform(model, settings, { ...context, task, progress: outlook.begin('preparing') })
   const weights = weightsOf(prepared)
   // The model of the last trial, which nearly always is what comes out; one at a time, since a large model's weights are most of the memory.
@@ -53,7 +58,7 @@ export async function openBitPrice(
         last = { price, model: (await quantizeAt(prepared, price, told)).model }
         judging = outlook.begin('judging')
       }
-      return { model: last.model, steps: [[uniform.id, { lambda: price }]] }
+      return { model: last.model, steps: [[uniform.id, { lambda: price, ...(exclude.length > 0 ? { exclude } : {}) }]] }
     },
   }
   return {
@@ -65,7 +70,7 @@ export async function openBitPrice(
         model,
         steps: [],
         verdict: await verdictOf(model),
-        kept: new Map(),
+        kept,
         otherwise: why,
         notes: [why],
       })
@@ -97,7 +102,7 @@ export async function openBitPrice(
         steps: [...quantised.steps, ...rest],
         // Prices that hold only rise, and compacting changes no weight.
         verdict: best.verdict,
-        kept: new Map(),
+        kept,
         otherwise: 'it is on its grid already',
         notes: [],
       }

@@ -1,6 +1,7 @@
 /** For speed: which layers of an int8 model stay in float (fast-int8.ts), on the model as it came, float16 and all. */
-import type { Model } from '../../model.ts'
+import type { Model, Node } from '../../model.ts'
 import { float32Arithmetic, inFloat32 } from '../../simplify/float32-arithmetic.ts'
+import { unjudgedNodes, whyUnjudged } from '../../task/judged-model.ts'
 import type { Verdict } from '../../task/verdict.ts'
 import { openFastInt8 } from '../fast-int8.ts'
 import type { Search, SearchContext } from '../knob.ts'
@@ -11,7 +12,14 @@ export async function openFloatLayers(model: Model, context: SearchContext): Pro
   if (!compareSpeed) throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   // Integer kernels stand beside float32 ones.
   const wide = inFloat32(model)
-  const opened = await openFastInt8(wide, { ...context, compareSpeed })
+  const names = new Set(wide.graph.nodes.map(nameOf))
+  const excludeNodes = [...unjudgedNodes(wide, context.task)].map(nameOf).filter((name) => names.has(name))
+  const opened = await openFastInt8(wide, {
+    ...context,
+    compareSpeed,
+    int8: { excludeNodes },
+    whyExcluded: whyUnjudged,
+  })
   return {
     id: opened.id,
     first: opened.first,
@@ -34,10 +42,14 @@ export async function openFloatLayers(model: Model, context: SearchContext): Pro
   }
 }
 
+function nameOf(node: Node): string {
+  return node.name || node.outputs[0]
+}
+
 /** A sentence for each reason, with the nodes that it holds for. */
 function inFloat(kept: ReadonlyMap<string, string>): string[] {
   const nodesOf = new Map<string, string[]>()
-  for (const [node, why] of kept) nodesOf.set(why, [...(nodesOf.get(why) ?? []), node])
+  for (const [node, why] of kept) if (why !== whyUnjudged) nodesOf.set(why, [...(nodesOf.get(why) ?? []), node])
   return [...nodesOf].map(([why, nodes]) => {
     const shown = nodes.slice(0, 5).join(', ')
     const more = nodes.length > 5 ? ` and ${nodes.length - 5} more` : ''
