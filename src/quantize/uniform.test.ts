@@ -1,11 +1,12 @@
 /** Weights on uniform grids: steps follow the price of a bit, and outputs lose what was predicted. */
 import { describe, expect, it } from 'vitest'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
-import type { Model } from '../model.ts'
+import type { Attribute, Model } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 import { divergenceFrom } from '../task/divergence.ts'
 import { guessTask } from '../task/guess.ts'
-import { floats } from '../tensor/dtype.ts'
+import { floats, floatTensor } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
 import { random } from '../tensor/random.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
@@ -178,5 +179,54 @@ describe('uniform', () => {
     const quantized = await uniform(model, { exclude: ['w2'], minElements: 8 }, context)
     expect(quantized.graph.initializers.get('w2')).toBe(model.graph.initializers.get('w2'))
     expect(quantized.graph.initializers.get('w1')).not.toBe(model.graph.initializers.get('w1'))
+  })
+
+  it('what no sample reaches, the other branch, is no free room', async () => {
+    const rng = random(8)
+    const drawn = (name: string, dims: readonly number[]) =>
+      floatTensor(
+        name,
+        dims,
+        Float32Array.from({ length: dims[0] * dims[1] }, () => rng.normal() / Math.sqrt(dims[0])),
+      )
+    const branch = (weight: string): Attribute => ({
+      type: 'graph',
+      value: {
+        name: weight,
+        nodes: [node('MatMul', ['x', weight], [`${weight}_made`])],
+        initializers: new Map([[weight, drawn(weight, [16, 32])]]),
+        inputs: [],
+        outputs: [valueInfo(`${weight}_made`, 'float32')],
+      },
+    })
+    const branching: Model = makeModel({
+      nodes: [
+        node('ReduceSum', ['x'], ['sum'], { keepdims: 0 }),
+        node('Greater', ['sum', 'much'], ['is']),
+        node('If', ['is'], ['h'], { then_branch: branch('rare'), else_branch: branch('usual') }),
+        node('Relu', ['h'], ['r']),
+        node('MatMul', ['r', 'last'], ['y']),
+      ],
+      initializers: new Map([
+        ['much', floatTensor('much', [], [1e6])],
+        ['last', drawn('last', [32, 4])],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 16])],
+      outputs: [valueInfo('y', 'float32', ['N', 4])],
+    })
+    const batch = () => ({
+      x: { dtype: 'float32' as const, dims: [64, 16], data: Float32Array.from({ length: 1024 }, () => rng.normal()) },
+    })
+    const feeds = [batch(), batch()]
+    const said: string[] = []
+    const prepared = await prepareUniform(branching, settings, {
+      data: { calibration: () => feeds },
+      warn: (sentence) => said.push(sentence),
+    })
+    expect(said).toEqual([
+      'weights that change no output on the samples are taken to matter as much as those that matter most: rare',
+    ])
+    const plan = planAt(prepared, 1e-5)
+    expect(plan.get('rare')?.step).toBeLessThan(1.5 * (plan.get('usual')?.step as number))
   })
 })

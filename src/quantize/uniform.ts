@@ -260,6 +260,9 @@ async function measureSensitivity(
     layers.map((layer) => () => quantizedAt(layer, (once ? onlyStep : 1) * sizeOfWeights(layer))),
   )
   let measured = 0
+  // What each layer's weights cost at noise of the same share of their power; and layers that no sample reaches.
+  let dearest = 0
+  const unreached = new Map<string, number>()
   for await (const coarse of first) {
     const layer = layers[measured++]
     const { name, tensor } = layer.weight
@@ -267,6 +270,8 @@ async function measureSensitivity(
     const measure = async ({ values, error }: typeof coarse): Promise<number> => {
       const quantized = floatTensor(tensor.name, tensor.dims, values)
       const divergence = await alone.divergence(tensor, quantized)
+      if (divergence === 0 && error > 0) unreached.set(name, coarse.error)
+      else unreached.delete(name)
       // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.
       const floor = 1e-12 / Math.max(1e-30, error)
       return Math.max(error > 0 ? divergence / error : 0, floor, 1e-12)
@@ -277,7 +282,14 @@ async function measureSensitivity(
       found = await measure(quantizeWeights(quantizedAt(layer, suggested)))
     }
     sensitivity.set(name, found)
+    if (!unreached.has(name)) dearest = Math.max(dearest, found * coarse.error)
     context.progress?.(measured / layers.length, 'measuring sensitivity')
   }
+  // The other branch, an expert that no sample was sent to: other inputs may reach it, so it counts as the dearest does.
+  if (dearest > 0) for (const [name, error] of unreached) sensitivity.set(name, dearest / error)
+  if (unreached.size > 0)
+    context.warn?.(
+      `weights that change no output on the samples are taken to matter as much as those that matter most: ${[...unreached.keys()].slice(0, 5).join(', ')}${unreached.size > 5 ? ` and ${unreached.size - 5} more` : ''}`,
+    )
   return sensitivity
 }
