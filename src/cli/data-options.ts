@@ -87,12 +87,12 @@ export async function bindSpec(
     throw new Error(
       `${given[0]}: it says how images are read, and ${spec.data} has none; expected data of images with it`,
     )
-  const { batcher, preprocess, notes } = bindSplits(model, splits, spec)
-  const { classNames } = splits.test
+  const { splits: bound, batcher, preprocess, notes } = bindSplits(model, splits, spec)
+  const { classNames } = bound.test
   const named = classNames && /^(csv|npz):/.test(spec.data) ? [classesInWords(classNames)] : []
   for (const note of [...(splits.notes ?? []), ...named, ...notes]) io.say(`note: ${note}`)
   return {
-    splits,
+    splits: bound,
     batcher,
     preprocess,
     spec: {

@@ -5,7 +5,10 @@ import { sizeOf } from '../tensor/dtype.ts'
 
 /** `labels of 10 classes`, `targets of 4 numbers per sample`. */
 export function answersInWords({ labels, classes, targets }: Dataset): string {
-  if (labels) return classes === undefined ? 'labels' : `labels of ${classes} classes`
+  if (labels) {
+    const fromOne = labels.length > 0 && labels.every((label) => label > 0) ? ', none of which is 0,' : ''
+    return classes === undefined ? 'labels' : `labels of ${classes} classes${fromOne}`
+  }
   const size = sizeOf(targets?.shape ?? [])
   return `targets of ${size} ${size === 1 ? 'number' : 'numbers'} per sample`
 }
