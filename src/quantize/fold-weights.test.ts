@@ -1,7 +1,9 @@
 /** What constants alone compute is stored, where the file does not grow. */
 import { describe, expect, it } from 'vitest'
+import { model, node, valueInfo } from '../graph/build.ts'
 import { constantsOf } from '../graph/constants.ts'
 import { storedBytes } from '../graph/walk.ts'
+import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
 import { weightWays } from '../testing/weight-ways.ts'
 import { foldWeights } from './fold-weights.ts'
@@ -10,21 +12,50 @@ describe('fold-weights', () => {
   it.each(['a quantiser of float weights', 'weight normalisation', 'a low-rank side, merged', 'a constant scale'])(
     '%s',
     async (name) => {
-      const { model } = weightWays[name]()
-      const after = await foldWeights(model)
-      expect(storedBytes(after)).toBeLessThanOrEqual(storedBytes(model))
+      const { model: given } = weightWays[name]()
+      const after = await foldWeights(given)
+      expect(storedBytes(after)).toBeLessThanOrEqual(storedBytes(given))
       const direct = constantsOf(after).filter((c) => c.role === 'weight')
       expect(direct.every((c) => c.uses.every((u) => u.direct))).toBe(true)
-      const feeds = randomFeeds(model)
-      expect(largestDifference(await outputsOf(model, feeds), await outputsOf(after, feeds))).toBeLessThan(1e-5)
+      const feeds = randomFeeds(given)
+      expect(largestDifference(await outputsOf(given, feeds), await outputsOf(after, feeds))).toBeLessThan(1e-5)
     },
   )
 
   it.each(['a Transpose', 'a Cast of float16', 'a table tied to the output', 'gates joined by Concat'])(
     'leaves what is only rearranged: %s',
     async (name) => {
-      const { model } = weightWays[name]()
-      expect(await foldWeights(model)).toBe(model)
+      const { model: given } = weightWays[name]()
+      expect(await foldWeights(given)).toBe(given)
     },
   )
+
+  it('leaves the bias of a layer on integers an integer, as its kernels take it', async () => {
+    const whole = (name: string, dtype: 'int8' | 'int32', dims: readonly number[]) =>
+      integerTensor(
+        name,
+        dtype,
+        dims,
+        Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => ((7 * i) % 101) - 50),
+      )
+    const tensors = [
+      whole('w', 'int8', [4, 3, 3, 3]),
+      whole('b', 'int32', [4]),
+      ...[floatTensor('s', [4], [0.01, 0.02, 0.03, 0.04]), floatTensor('xs', [], [0.02])],
+      ...[integerTensor('z', 'int8', [4], [0, 0, 0, 0]), integerTensor('xz', 'uint8', [], [128])],
+    ]
+    const quantised = model({
+      nodes: [
+        node('QuantizeLinear', ['x', 'xs', 'xz'], ['xq']),
+        node('DequantizeLinear', ['xq', 'xs', 'xz'], ['xd']),
+        node('DequantizeLinear', ['w', 's', 'z'], ['wd'], { axis: 0 }),
+        node('DequantizeLinear', ['b', 's'], ['bd'], { axis: 0 }),
+        node('Conv', ['xd', 'wd', 'bd'], ['y']),
+      ],
+      initializers: new Map(tensors.map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', ['N', 3, 8, 8])],
+      outputs: [valueInfo('y', 'float32', ['N', 4, 6, 6])],
+    })
+    expect(await foldWeights(quantised)).toBe(quantised)
+  })
 })

@@ -6,7 +6,7 @@
  * do integers; and nothing is stored that would make the file larger, such as the two forms of a shared table.
  */
 import { valueInfo } from '../graph/build.ts'
-import { constantsOf } from '../graph/constants.ts'
+import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { dropUnused } from '../graph/drop-unused.ts'
 import { editGraph } from '../graph/edit.ts'
 import { parameterPlaces } from '../graph/roles.ts'
@@ -45,10 +45,11 @@ const movers = new Set([
   ...['Constant', 'Shape'],
 ])
 
-/** Integers that stand for the numbers of a weight. */
+/** Integers that stand for the numbers of a weight or a bias: runtimes compute with them where both are integers. */
 function integerWeights(model: Model): Set<Tensor> {
-  const weights = constantsOf(model).filter((c) => c.role === 'weight' && !isFloat(c.tensor.dtype))
-  return new Set(weights.map((c) => c.tensor))
+  const isParameter = ({ role }: StoredConstant): boolean => role === 'weight' || role === 'bias'
+  const stored = constantsOf(model).filter((c) => isParameter(c) && !isFloat(c.tensor.dtype))
+  return new Set(stored.map((c) => c.tensor))
 }
 
 /** Every weight and bias of the main graph's convolutions and products stored plainly, for what reads only such. */
