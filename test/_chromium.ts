@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, normalize } from 'node:path'
+import { Readable } from 'node:stream'
 import { type Browser, chromium, type Page } from 'playwright-core'
 
 const browser = process.env.COPPICE_CHROMIUM ?? '/usr/bin/chromium'
@@ -23,7 +24,12 @@ const types: Record<string, string> = {
   mjs: 'text/javascript',
   wasm: 'application/wasm',
   cop: 'application/octet-stream',
+  css: 'text/css',
+  json: 'application/json',
 }
+
+/** A file's bytes, or its pieces as they are to come. */
+type Body = Uint8Array | (() => AsyncIterable<Uint8Array>)
 
 export function launch(): Promise<Browser> {
   return chromium.launch({ executablePath: browser, args: flags })
@@ -32,14 +38,14 @@ export function launch(): Promise<Browser> {
 export interface Site {
   /** Folders by the path that they are served under, such as `/`. */
   readonly folders: Readonly<Record<string, string>>
-  readonly files?: ReadonlyMap<string, Uint8Array>
+  readonly files?: ReadonlyMap<string, Body>
   /** Of the page's head. */
   readonly head?: string
 }
 
 /** Opens the page, hands it to `work`, and closes everything. */
 export async function withPage<T>({ folders, files, head = '' }: Site, work: (page: Page) => Promise<T>): Promise<T> {
-  const find = (path: string): Uint8Array | undefined => {
+  const find = (path: string): Body | undefined => {
     const given = files?.get(path)
     if (given) return given
     const root = Object.keys(folders).find((r) => path.startsWith(r) && path.length > r.length)
@@ -51,7 +57,8 @@ export async function withPage<T>({ folders, files, head = '' }: Site, work: (pa
     const body = find(path)
     const type = (body && types[path.slice(path.lastIndexOf('.') + 1)]) ?? 'text/html'
     response.writeHead(200, { 'content-type': type })
-    response.end(body ?? `<!doctype html><title>coppice</title>${head}`)
+    if (typeof body === 'function') Readable.from(body()).pipe(response)
+    else response.end(body ?? `<!doctype html><title>coppice</title>${head}`)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const instance = await launch()

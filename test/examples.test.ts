@@ -1,6 +1,7 @@
-/** The examples run: the page of examples/onnxruntime-web reads a drawn digit in a real Chromium; transformers.js's hook unpacks. */
+/** The examples run: the pages read a drawn digit in a real Chromium, and unpack while a file comes; transformers.js's hook unpacks. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Page } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
 import { dataHandle } from '../src/data/handle.ts'
@@ -13,26 +14,62 @@ import { openModel } from '../src/node/files.ts'
 import { writeModel } from '../src/onnx/write.ts'
 import { parseRecipe, runSteps } from '../src/recipe.ts'
 import { openSession } from '../src/runtime/session.ts'
+import { lenet300 } from '../src/zoo/lenet.ts'
 import { missing, withPage } from './_chromium.ts'
 
 const root = join(import.meta.dirname, '..')
-const folder = '/examples/onnxruntime-web/'
+const digits = openModel(join(root, 'models/digits-lenet5.onnx'))
 
-describe.skipIf(missing)(`examples/onnxruntime-web${missing}`, () => {
-  it('fetches a packed network and reads a digit that is drawn', async () => {
-    const packed = packModel(openModel(join(root, 'models/digits-lenet5.onnx')))
-    // The server answers a path without a file with an empty page, so the page itself is given by name.
-    const files = new Map([
-      [`${folder}digits.cop`, packed],
-      [`${folder}index.html`, readFileSync(join(root, folder, 'index.html'))],
-    ])
+/** Pages that load packed networks and read digits that are drawn. */
+const pages = {
+  'onnxruntime-web': '/examples/onnxruntime-web/digits.cop',
+  'transformers-js': '/examples/transformers-js/models/digits/onnx/model.cop',
+}
+
+describe.skipIf(missing)(`pages${missing}`, () => {
+  /** Opens the page for `work`, which sends the rest of the network where only its first bytes come at once. */
+  async function onPage(
+    name: keyof typeof pages,
+    packed: Uint8Array,
+    { first = packed.length }: { readonly first?: number },
+    work: (page: Page, sendRest: () => void) => Promise<void>,
+  ): Promise<void> {
+    let sendRest = (): void => {}
+    const released = new Promise<void>((resolve) => {
+      sendRest = resolve
+    })
+    async function* pieces(): AsyncGenerator<Uint8Array> {
+      yield packed.subarray(0, first)
+      if (first < packed.length) await released
+      yield packed.subarray(first)
+    }
+    const index = `/examples/${name}/index.html`
+    const files = new Map([[pages[name], pieces]])
+    // The server answers a path without a file with an empty page.
     const folders = {
+      '/examples/': join(root, 'examples'),
       '/dist/': join(root, 'dist'),
-      '/node_modules/onnxruntime-web/dist/': join(root, 'node_modules/onnxruntime-web/dist'),
+      '/node_modules/': join(root, 'node_modules'),
     }
     await withPage({ folders, files }, async (page) => {
-      await page.goto(new URL(`${folder}index.html`, page.url()).href)
-      await page.waitForFunction(`document.querySelector('#status').textContent.includes('opened in')`)
+      const elsewhere: string[] = []
+      const own = new URL(page.url()).origin
+      page.on('request', (request) => {
+        const url = request.url()
+        if (!url.startsWith(own) && !url.startsWith('blob:')) elsewhere.push(url)
+      })
+      await page.goto(new URL(index, page.url()).href)
+      await work(page, sendRest)
+      expect(elsewhere).toEqual([])
+    })
+  }
+
+  const opened = (page: Page) =>
+    page.waitForFunction(`document.querySelector('#status').textContent.includes('opened in')`)
+
+  it.each(Object.keys(pages) as (keyof typeof pages)[])('%s reads a digit that is drawn', async (name) => {
+    await onPage(name, packModel(digits), {}, async (page) => {
+      await opened(page)
       const box = await page.locator('canvas').boundingBox()
       if (!box) throw new Error('the page shows no canvas')
       const draw = async (points: readonly (readonly [number, number])[]): Promise<string> => {
@@ -45,29 +82,43 @@ describe.skipIf(missing)(`examples/onnxruntime-web${missing}`, () => {
         await page.waitForFunction(`document.querySelector('output').textContent !== ''`)
         return page.locator('output').innerText()
       }
-      expect(
-        await draw([
-          [0.5, 0.2],
-          [0.5, 0.8],
-        ]),
-      ).toBe('1')
-      expect(
-        await draw([
-          [0.25, 0.2],
-          [0.72, 0.2],
-          [0.4, 0.82],
-        ]),
-      ).toBe('7')
+      const one = [
+        [0.5, 0.2],
+        [0.5, 0.8],
+      ] as const
+      const seven = [
+        [0.25, 0.2],
+        [0.72, 0.2],
+        [0.4, 0.82],
+      ] as const
+      expect(await draw(one)).toBe('1')
+      expect(await draw(seven)).toBe('7')
     })
   })
+
+  it.each(Object.keys(pages) as (keyof typeof pages)[])(
+    '%s unpacks weights while the rest is on its way',
+    async (name) => {
+      // Of several groups, the last of which ends the file.
+      const packed = packModel(lenet300({ seed: 1, width: 8 }), { mode: 'fast' })
+      await onPage(name, packed, { first: Math.round(0.8 * packed.length) }, async (page, sendRest) => {
+        const done = () => page.evaluate(() => document.querySelector('progress')?.value ?? 0)
+        await expect.poll(done, { timeout: 20_000 }).toBeGreaterThan(0.3)
+        await page.waitForTimeout(200)
+        expect(await done()).toBeLessThan(0.9)
+        sendRest()
+        await opened(page)
+        expect(await done()).toBe(1)
+      })
+    },
+  )
 })
 
 describe('examples/transformers-js', () => {
   // As a name that is looked up at run time: the example imports the built package by its public name.
   const hook = new URL('../examples/transformers-js/cop-fetch.mjs', import.meta.url).href
-  const model = openModel(join(root, 'models/digits-lenet5.onnx'))
-  const onnx = writeModel(model)
-  const packed = new Uint8Array(packModel(model, { mode: 'fast' }))
+  const onnx = writeModel(digits)
+  const packed = new Uint8Array(packModel(digits, { mode: 'fast' }))
   const asked: string[] = []
   const server = async (url: string | URL): Promise<Response> => {
     asked.push(String(url))
@@ -133,12 +184,11 @@ describe('examples/recipes', () => {
   ])('%s makes a network smaller that still reads digits', async (name, most) => {
     const file = join(root, `examples/recipes/${name}.json`)
     const { steps, seed } = parseRecipe(readFileSync(file, 'utf8'), file)
-    const model = openModel(join(root, 'models/digits-lenet5.onnx'))
     const { train, test } = await loadData('digits:1500', { seed })
-    const inputs = requiredInputs(model)
-    const batcher = batcherFor(inputs, test, guessPreprocess(inputs, test), model.graph.outputs)
-    const small = await runSteps(model, steps, { seed, data: dataHandle({ train, batcher }, { seed }) })
-    expect(inspectModel(small).totals.macs).toBeLessThan(most * (inspectModel(model).totals.macs ?? 0))
+    const inputs = requiredInputs(digits)
+    const batcher = batcherFor(inputs, test, guessPreprocess(inputs, test), digits.graph.outputs)
+    const small = await runSteps(digits, steps, { seed, data: dataHandle({ train, batcher }, { seed }) })
+    expect(inspectModel(small).totals.macs).toBeLessThan(most * (inspectModel(digits).totals.macs ?? 0))
     const session = await openSession(small)
     const { top1 } = await evaluateAccuracy(session, batcher, test)
     await session.release()
