@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { join, normalize } from 'node:path'
 import { Readable } from 'node:stream'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Served } from '../src/node/serve-page.ts'
 
 const browser = process.env.COPPICE_CHROMIUM ?? '/usr/bin/chromium'
 /** Empty where there is a Chromium; else what to say of a test that is skipped. */
@@ -23,6 +24,7 @@ const types: Record<string, string> = {
   js: 'text/javascript',
   mjs: 'text/javascript',
   wasm: 'application/wasm',
+  svg: 'image/svg+xml',
   cop: 'application/octet-stream',
   css: 'text/css',
   json: 'application/json',
@@ -41,10 +43,12 @@ export interface Site {
   readonly files?: ReadonlyMap<string, Body>
   /** Of the page's head. */
   readonly head?: string
+  /** Of every answer. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
-/** Opens the page, hands it to `work`, and closes everything. */
-export async function withPage<T>({ folders, files, head = '' }: Site, work: (page: Page) => Promise<T>): Promise<T> {
+/** Serves a site; a path without a file is answered with an empty page. */
+export async function serveSite({ folders, files, head = '', headers }: Site): Promise<Served> {
   const find = (path: string): Body | undefined => {
     const given = files?.get(path)
     if (given) return given
@@ -56,18 +60,30 @@ export async function withPage<T>({ folders, files, head = '' }: Site, work: (pa
     const path = normalize(request.url ?? '/')
     const body = find(path)
     const type = (body && types[path.slice(path.lastIndexOf('.') + 1)]) ?? 'text/html'
-    response.writeHead(200, { 'content-type': type })
+    response.writeHead(200, { 'content-type': type, ...headers })
     if (typeof body === 'function') Readable.from(body()).pipe(response)
     else response.end(body ?? `<!doctype html><title>coppice</title>${head}`)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    close: () => {
+      server.closeAllConnections()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+/** Opens the page, hands it to `work`, and closes everything. */
+export async function withPage<T>(site: Site, work: (page: Page) => Promise<T>): Promise<T> {
+  const served = await serveSite(site)
   const instance = await launch()
   try {
     const page = await instance.newPage()
-    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    await page.goto(served.url)
     return await work(page)
   } finally {
     await instance.close()
-    await new Promise((resolve) => server.close(resolve))
+    await served.close()
   }
 }

@@ -2,7 +2,6 @@
  * The page (web/), built and used in a real Chromium: what it loads, what it gives, and that it needs no network after the first
  * visit. What comes out is compared byte by byte with what the library gives here.
  */
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,9 +21,9 @@ import { writeModel } from '../src/onnx/write.ts'
 import { parseRecipe, runSteps } from '../src/recipe.ts'
 import { train } from '../src/train/train.ts'
 import { lenet300 } from '../src/zoo/lenet.ts'
-import { launch, missing } from './_chromium.ts'
+import { launch, missing, serveSite } from './_chromium.ts'
+import { buildPage, choose, download, drop, open, runLikePage, visit } from './_page.ts'
 
-const root = join(import.meta.dirname, '..')
 const folder = mkdtempSync(join(tmpdir(), 'coppice-page-'))
 const built = join(folder, 'page')
 const onnx = join(folder, 'digits.onnx')
@@ -33,11 +32,7 @@ const digits = drawDigits(900, 1)
 let model: Model
 
 beforeAll(async () => {
-  execFileSync(join(root, 'node_modules/.bin/vite'), ['build', 'web', '--outDir', built, '--logLevel', 'error'], {
-    cwd: root,
-    // The tests' own would make a build for development.
-    env: { ...process.env, NODE_ENV: 'production' },
-  })
+  buildPage(built)
   const network = lenet300({ seed: 1, width: 0.2 })
   const { batcher } = bindSplits(network, { train: digits, test: digits }, { range: [0, 1] })
   model = (await train(network, digits, { batcher, epochs: 3, batchSize: 50, learningRate: 0.05 })).model
@@ -78,58 +73,11 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
     await served?.close()
   })
 
-  /** A page of its own. Files go in and out by the ways that every browser has. */
-  async function visit(): Promise<{ page: Page; requested: string[]; errors: string[] }> {
-    const context = await browser.newContext({ acceptDownloads: true })
-    await context.addInitScript(() => {
-      for (const name of ['showOpenFilePicker', 'showSaveFilePicker', 'showDirectoryPicker'])
-        delete (globalThis as Record<string, unknown>)[name]
-    })
-    const requested: string[] = []
-    context.on('request', (request) => requested.push(request.url()))
-    const page = await context.newPage()
-    const errors: string[] = []
-    page.on('pageerror', (error) => errors.push(error.message))
-    page.on('console', (message) => message.type() === 'error' && errors.push(message.text()))
-    await page.goto(served.url)
-    return { page, requested, errors }
-  }
-
-  async function choose(page: Page, button: string, files: string | string[]): Promise<void> {
-    const chooser = page.waitForEvent('filechooser')
-    await page.getByRole('button', { name: button, exact: true }).click()
-    await (await chooser).setFiles(files)
-  }
-
-  async function open(page: Page, files: string | string[] = onnx): Promise<void> {
-    await choose(page, 'Choose a model', files)
-    await page.getByRole('tab', { name: 'Compress' }).waitFor()
-  }
-
-  /** Drops files as a pointer would. */
-  async function drop(page: Page, zone: string, path: string, name: string): Promise<void> {
-    const bytes = readFileSync(path).toString('base64')
-    const transfer = await page.evaluateHandle(
-      ([text, called]) => {
-        const made = new DataTransfer()
-        made.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], called))
-        return made
-      },
-      [bytes, name],
-    )
-    await page.getByLabel(zone, { exact: true }).dispatchEvent('drop', { dataTransfer: transfer })
-  }
-
-  async function download(page: Page, name: string): Promise<Uint8Array> {
-    const saved = page.waitForEvent('download')
-    await page.locator(`[data-download="${name}"]`).click()
-    return new Uint8Array(readFileSync(await (await saved).path()))
-  }
-
+  const visitPage = () => visit(browser, served.url)
   const wrong = (page: Page) => page.locator('[role=alert] p')
 
   it('compresses without a network after the first visit; the recipe gives the same bytes again', async () => {
-    const { page, requested, errors } = await visit()
+    const { page, requested, errors } = await visitPage()
     await page.getByText('works offline').waitFor({ timeout: 60_000 })
     await page.context().setOffline(true)
     await page.reload()
@@ -155,14 +103,41 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
     await choose(page, 'Choose a recipe', recipe)
     await page.getByRole('button', { name: 'Run', exact: true }).click()
     expect(await download(page, 'digits.changed.onnx')).toEqual(small)
+    // And elsewhere, where the same runtime computes, on however many threads.
+    const elsewhere = join(folder, 'elsewhere.onnx')
+    runLikePage('run', recipe, onnx, '--data', `npz:${npz}`, '-o', elsewhere, '--threads', '3')
+    expect(new Uint8Array(readFileSync(elsewhere))).toEqual(small)
     expect(requested.filter((url) => !url.startsWith(served.url) && !url.startsWith('blob:'))).toEqual([])
     expect(errors).toEqual([])
     await page.context().close()
   })
 
+  it.each([
+    ['by the headers of coppice serve', undefined, true],
+    ['by Document-Isolation-Policy alone', { 'Document-Isolation-Policy': 'isolate-and-require-corp' }, true],
+    ['from the second visit on where the host sends nothing', {}, false],
+  ] as const)('may use threads %s', async (_, headers, atOnce) => {
+    const site = headers && (await serveSite({ folders: { '/': built }, headers }))
+    const { page } = await visit(browser, site ? `${site.url}index.html` : served.url)
+    /** Whether the page may share memory between threads, and its worker, in which everything runs. */
+    const isolated = async (): Promise<boolean[]> => {
+      await open(page, onnx)
+      return Promise.all([
+        page.evaluate(() => crossOriginIsolated),
+        page.workers()[0].evaluate(() => crossOriginIsolated),
+      ])
+    }
+    expect(await isolated()).toEqual([atOnce, atOnce])
+    await page.getByText('works offline').waitFor({ timeout: 60_000 })
+    await page.reload()
+    expect(await isolated()).toEqual([true, true])
+    await page.context().close()
+    await site?.close()
+  })
+
   it('is cancelled within 200 ms', async () => {
-    const { page } = await visit()
-    await open(page)
+    const { page } = await visitPage()
+    await open(page, onnx)
     const cancelled = async (): Promise<number> => {
       await page.getByRole('button', { name: 'Compress', exact: true }).click()
       await page.locator('.job p', { hasText: /search|runn|tidy/ }).waitFor({ timeout: 60_000 })
@@ -188,8 +163,8 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
   })
 
   it('packs and unpacks to the same bytes, without ONNX Runtime', async () => {
-    const { page, requested } = await visit()
-    await open(page)
+    const { page, requested } = await visitPage()
+    await open(page, onnx)
     await page.getByRole('tab', { name: 'Pack' }).click()
     await page.getByRole('button', { name: 'Pack', exact: true }).click()
     const packed = await download(page, 'digits.cop')
@@ -210,8 +185,8 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
   })
 
   it('makes a form of every method, with a label for each field, and applies one', async () => {
-    const { page } = await visit()
-    await open(page)
+    const { page } = await visitPage()
+    await open(page, onnx)
     await page.getByRole('tab', { name: 'Methods' }).click()
     await page.locator('#method option').nth(methods.size).waitFor({ state: 'attached' })
     for (const [id, { options }] of methods) {
@@ -241,7 +216,7 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
   })
 
   it('says in one sentence what is wrong with a file', async () => {
-    const { page } = await visit()
+    const { page } = await visitPage()
     const damaged = join(folder, 'damaged.onnx')
     writeFileSync(damaged, readFileSync(onnx).subarray(0, 5000))
     await choose(page, 'Choose a model', damaged)

@@ -38,6 +38,7 @@ self.addEventListener('fetch', (event) => {
 function isolated(response) {
   if (response.type === 'opaque' || response.status === 0) return response
   const headers = new Headers(response.headers)
+  headers.set('Document-Isolation-Policy', 'isolate-and-require-corp')
   headers.set('Cross-Origin-Opener-Policy', 'same-origin')
   headers.set('Cross-Origin-Embedder-Policy', 'require-corp')
   headers.set('Cross-Origin-Resource-Policy', 'same-origin')

@@ -66,7 +66,11 @@ function offline(): Plugin {
 }
 
 /** With these a page may use threads. */
-const isolated = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
+const isolated = {
+  'Document-Isolation-Policy': 'isolate-and-require-corp',
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+}
 
 export default defineConfig({
   root: import.meta.dirname,

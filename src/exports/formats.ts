@@ -11,7 +11,15 @@ export { cla, csc, cser, csrRelative, dense, hac, indexMap, shac } from '../form
 export type { Matrix, MatrixFormat, MatrixStatistics, OpenedMatrix, OpenOptions } from '../formats/matrix/matrix.ts'
 export { openMatrix } from '../formats/matrix/open.ts'
 export { type MeasuredStatistics, statisticsOf } from '../formats/matrix/statistics.ts'
-export { type PackOnOptions, type PackOptions, packedSizeOn, packModel, packModelOn } from '../formats/pack.ts'
+export {
+  type GroupStore,
+  type PackOnOptions,
+  type PackOptions,
+  packedSizeOn,
+  packModel,
+  packModelInto,
+  packModelOn,
+} from '../formats/pack.ts'
 export { type UnpackOnOptions, unpackModel, unpackOnnx, unpackOnnxOn } from '../formats/unpack.ts'
 export type { UnpackOptions } from '../formats/unpack-onnx.ts'
 export type { Workers } from '../workers.ts'

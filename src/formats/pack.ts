@@ -82,14 +82,14 @@ export interface PackOnOptions extends PackOptions {
 /** Packs a model, on several threads where there are some. */
 export async function packModelOn(model: Model, options: PackOnOptions): Promise<Uint8Array> {
   const groups = new GroupsInMemory()
-  const beginning = await packOn(model, options, groups)
+  const beginning = await packModelInto(model, options, groups)
   return concat([...beginning, ...groups.chunks])
 }
 
 /** How many bytes a model packs to. Needs no memory for the packed file. */
 export async function packedSizeOn(model: Model, options: PackOnOptions): Promise<number> {
   let size = 0
-  const beginning = await packOn(model, options, {
+  const beginning = await packModelInto(model, options, {
     add: (chunks) => {
       size += lengthOf(chunks)
     },
@@ -105,7 +105,7 @@ function lengthOf(chunks: readonly Uint8Array[]): number {
 }
 
 /** Packs a model, on several threads where there are some: all of the file but its groups, which went to the store. */
-export function packOn(model: Model, options: PackOnOptions, store: GroupStore): Promise<Uint8Array[]> {
+export function packModelInto(model: Model, options: PackOnOptions, store: GroupStore): Promise<Uint8Array[]> {
   return runOn(options.workers, packing(model, options, store))
 }
 

@@ -3,7 +3,7 @@ import { statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { maxBytes } from '../formats/container.ts'
 import { type OpenPacked, openPacked } from '../formats/cop-file.ts'
-import { type PackOnOptions, packOn } from '../formats/pack.ts'
+import { type PackOnOptions, packModelInto } from '../formats/pack.ts'
 import type { PackedPart, PackedTensor } from '../formats/unpack-onnx.ts'
 import { withParts } from '../formats/unpack-onnx.ts'
 import type { Model } from '../model.ts'
@@ -17,7 +17,7 @@ import { fileLength, readFileRange, withSpillFile, writeFileAtomic } from './fil
 /** Packs a model to a file. Returns its length in bytes. */
 export function packToFile(path: string, model: Model, options: PackOnOptions = {}): Promise<number> {
   return withSpillFile(path, async (spill) => {
-    const beginning = await packOn(model, options, spill)
+    const beginning = await packModelInto(model, options, spill)
     async function* chunks(): AsyncGenerator<Uint8Array> {
       yield* beginning
       yield* spill.chunks()

@@ -20,6 +20,8 @@ const types: Readonly<Record<string, string>> = {
 }
 
 const headers = {
+  // Where it is known, this alone is enough, in a frame of another page too.
+  'Document-Isolation-Policy': 'isolate-and-require-corp',
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
   'Cross-Origin-Resource-Policy': 'same-origin',

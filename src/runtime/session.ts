@@ -1,6 +1,6 @@
 /**
- * The only file that knows ONNX Runtime: onnxruntime-node in Node, onnxruntime-web in browsers (package.json, "#ort").
- * `run` in Node computes on the calling thread and blocks it.
+ * The only file that knows ONNX Runtime: onnxruntime-node in Node, onnxruntime-web in browsers and wherever it is asked for by
+ * `node --conditions=onnxruntime-web` (package.json, "#ort"). `run` in Node computes on the calling thread and blocks it.
  */
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
 import { UnsupportedError } from '../errors.ts'
@@ -37,7 +37,10 @@ let loaded: Promise<Ort> | undefined
 export async function loadOrt(): Promise<Ort> {
   loaded ??= import('#ort').then((m: Ort & { default?: Ort }) => (m.InferenceSession ? m : (m.default as Ort)))
   try {
-    return await loaded
+    const ort = await loaded
+    // WebAssembly has one number for all sessions, which it looks at with the first.
+    if (usualThreads && !isNative(ort)) ort.env.wasm.numThreads = usualThreads
+    return ort
   } catch (cause) {
     loaded = undefined
     throw new Error(
@@ -45,6 +48,11 @@ export async function loadOrt(): Promise<Ort> {
       { cause },
     )
   }
+}
+
+/** Whether it is onnxruntime-node, rather than WebAssembly. */
+export function isNative({ env }: Ort): boolean {
+  return env.versions.node !== undefined
 }
 
 let usualThreads: number | undefined
@@ -69,7 +77,7 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
   let session: InferenceSession
   try {
     session = await ort.InferenceSession.create(bytes, {
-      executionProviders: 'process' in globalThis ? ['cpu'] : ['wasm'],
+      executionProviders: isNative(ort) ? ['cpu'] : ['wasm'],
       graphOptimizationLevel: options.optimize ?? 'all',
       logSeverityLevel: 4,
       ...threadOptions(options.threads),

@@ -11,7 +11,7 @@ import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
 import type { Feeds } from '../method.ts'
 import type { Model, Node } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
-import { loadOrt, threadOptions } from './session.ts'
+import { isNative, loadOrt, threadOptions } from './session.ts'
 
 export interface SessionState {
   readonly input: string
@@ -60,9 +60,9 @@ export interface StateSessionOptions {
 
 export async function openStateSession(model: Model, { state, threads }: StateSessionOptions): Promise<StateSession> {
   const ort = await loadOrt()
-  const inNode = 'process' in globalThis
-  const session = await ort.InferenceSession.create(writeModel(inNode ? withStopper(model) : model), {
-    executionProviders: inNode ? ['cpu'] : ['wasm'],
+  const native = isNative(ort)
+  const session = await ort.InferenceSession.create(writeModel(native ? withStopper(model) : model), {
+    executionProviders: native ? ['cpu'] : ['wasm'],
     graphOptimizationLevel: 'all',
     // One block for everything comes on top of what the first step had allocated: nearly twice the memory.
     enableMemPattern: false,
@@ -92,9 +92,9 @@ export async function openStateSession(model: Model, { state, threads }: StateSe
       const inputs: Record<string, OrtTensor> = {}
       for (const [name, v] of Object.entries(feeds))
         inputs[name] = new ort.Tensor(v.dtype as 'float32', v.data as Float32Array, v.dims)
-      const fetches: Record<string, OrtTensor | null> = inNode ? { [stopper]: null } : {}
+      const fetches: Record<string, OrtTensor | null> = native ? { [stopper]: null } : {}
       // onnxruntime-web gives back buffers that it was given, but does not write into them.
-      const into = (data: Float32Array, dims: readonly number[]) => (inNode ? tensor(data, dims) : null)
+      const into = (data: Float32Array, dims: readonly number[]) => (native ? tensor(data, dims) : null)
       for (const o of others) fetches[o.name] = into(o.data, o.dims)
       const next = new Map<string, Float32Array>()
       for (const s of state) {

@@ -66,12 +66,12 @@ const types: Readonly<Record<string, string>> = {
 }
 
 /** Saves a file, where the person says or among the downloads. */
-export async function save({ name, bytes }: Made): Promise<void> {
+export async function save({ name, blob }: Made): Promise<void> {
   const ending = name.slice(name.lastIndexOf('.') + 1)
-  const blob = new Blob([bytes as Uint8Array<ArrayBuffer>], { type: types[ending] ?? 'application/octet-stream' })
-  await unlessAborted(fileSave(blob, { fileName: name, extensions: [`.${ending}`] }))
+  const typed = blob.slice(0, blob.size, types[ending] ?? 'application/octet-stream')
+  await unlessAborted(fileSave(typed, { fileName: name, extensions: [`.${ending}`] }))
 }
 
 export function textFile(name: string, text: string): Made {
-  return { name, bytes: new TextEncoder().encode(text) }
+  return { name, blob: new Blob([text]) }
 }

@@ -24,8 +24,8 @@ export function ChangeResult({
   }))
   const ofPacked = {
     what: 'packed bytes',
-    after: count(packed.bytes.length),
-    change: `${sizeDifference(before.bytes, packed.bytes.length).join(' ')} than the .onnx before`,
+    after: count(packed.blob.size),
+    change: `${sizeDifference(before.bytes, packed.blob.size).join(' ')} than the .onnx before`,
   }
   return (
     <section class="card" aria-labelledby="changed">

@@ -60,11 +60,11 @@ export function PackView() {
 function Result() {
   if (!packed.value) return null
   const { made, before } = packed.value
-  const [amount, what] = sizeDifference(before, made.bytes.length)
+  const [amount, what] = sizeDifference(before, made.blob.size)
   return (
     <div class="result">
       <p>
-        <strong class="figure">{amount}</strong> {what}: {count(before)} bytes before, {count(made.bytes.length)} after
+        <strong class="figure">{amount}</strong> {what}: {count(before)} bytes before, {count(made.blob.size)} after
       </p>
       <Download made={made} primary />
     </div>

@@ -90,7 +90,7 @@ export function JobView() {
 export function Download({ made, primary, what }: { made: Made; primary?: boolean; what?: string }) {
   return (
     <button type="button" class={primary ? 'primary' : ''} onClick={() => save(made)} data-download={made.name}>
-      {what ?? `Download ${made.name}`} <small>{size(made.bytes.length)}</small>
+      {what ?? `Download ${made.name}`} <small>{size(made.blob.size)}</small>
     </button>
   )
 }

@@ -44,9 +44,10 @@ export interface Task {
   readonly seed: number
 }
 
+/** A file that was made. The browser keeps what is in it, outside of the page's memory. */
 export interface Made {
   readonly name: string
-  readonly bytes: Uint8Array
+  readonly blob: Blob
 }
 
 export interface CompressOutcome {
@@ -59,7 +60,7 @@ export interface CompressOutcome {
   readonly warnings: readonly string[]
   readonly html: string
   /** The ONNX file that comes out of the packed one: what is compared with the original. */
-  readonly decoded: Uint8Array
+  readonly decoded: Blob
 }
 
 export interface MethodOutcome {

@@ -1,6 +1,6 @@
 /** Models from the files that a person chose. */
 import { type ExternalSource, type Inspection, inspectModel, type Model, readModel, writeModel } from 'coppice'
-import { isPacked, unpackOnnxOn } from 'coppice/formats'
+import { isPacked, openCop } from 'coppice/formats'
 import { raisedIfTooOld } from 'coppice/simplify'
 import type { Chosen, ModelSummary, NamedFile } from './messages.ts'
 
@@ -23,20 +23,26 @@ export function openModel(chosen: Chosen): Promise<Opened> {
 
 async function open(files: readonly NamedFile[]): Promise<Opened> {
   const main = mainFile(files)
-  const bytes = new Uint8Array(await main.file.arrayBuffer())
+  const { file } = main
   const name = nameOf(main)
-  if (bytes.length === 0) throw new Error(`${name}: it is empty; expected an ONNX model`)
+  if (file.size === 0) throw new Error(`${name}: it is empty; expected an ONNX model`)
   return named(name, async () => {
-    if (isPacked(bytes)) {
-      const onnx = await unpackOnnxOn(bytes)
-      return { name, model: readModel(onnx), onnx, fileBytes: bytes.length, packed: true }
+    if (isPacked(await bytesOf(file, 0, 8))) {
+      const source = { byteLength: file.size, read: (at: number, length: number) => bytesOf(file, at, length) }
+      const onnx = await (await openCop(source)).onnx()
+      return { name, model: readModel(onnx), onnx, fileBytes: file.size, packed: true }
     }
+    const bytes = await bytesOf(file, 0, file.size)
     const external = await externalFiles(main, files)
     const model = readModel(bytes, { external: external.read })
     const fileBytes = bytes.length + external.used().reduce((sum, { size }) => sum + size, 0)
     const isOneFile = external.used().length === 0
     return { name, model, ...(isOneFile ? { onnx: bytes } : {}), fileBytes, packed: false }
   })
+}
+
+async function bytesOf(file: File, at: number, length: number): Promise<Uint8Array> {
+  return new Uint8Array(await file.slice(at, at + length).arrayBuffer())
 }
 
 /** Errors begin with the file's name. */

@@ -2,7 +2,7 @@
  * The page's worker: everything that takes long. It is ended and begun anew to cancel, so that nothing here needs to ask
  * whether it should stop.
  */
-import { expose, transfer } from 'comlink'
+import { expose } from 'comlink'
 import {
   inputShapesOf,
   inspectModel,
@@ -20,7 +20,7 @@ import {
 } from 'coppice'
 import { dataHandle, drawSamples } from 'coppice/data'
 import { guessTask, parseTask, scan } from 'coppice/evaluate'
-import { packModelOn } from 'coppice/formats'
+import { type PackOptions, packModelInto } from 'coppice/formats'
 import { comparisonRows, compressWithReport, renderHtml, renderScan, tilesOf } from 'coppice/report'
 import { densified } from 'coppice/simplify'
 import { compareSamples } from './compare.ts'
@@ -104,14 +104,12 @@ const api = {
   async pack(chosen: Chosen, mode: 'fast' | 'default' | 'max', tell: Tell): Promise<Made> {
     const { name, model } = await openModel(chosen)
     const progress = seldom(tell)
-    const bytes = await packModelOn(model, { mode, progress: (done) => progress(done, 'packing') })
-    return sent({ name: `${stemOf(name)}.cop`, bytes })
+    return packed(`${stemOf(name)}.cop`, model, { mode, progress: (done) => progress(done, 'packing') })
   },
 
   async unpack(chosen: Chosen): Promise<Made> {
     const { name, onnx, model } = await openModel(chosen)
-    // Kept here too, for the next question about the model.
-    return sent({ name: `${stemOf(name)}.onnx`, bytes: (onnx ?? writeModel(model)).slice() })
+    return made(`${stemOf(name)}.onnx`, onnx ?? writeModel(model))
   },
 
   async compress(task: Task, words: Words, tell: Tell, say: Say): Promise<CompressOutcome> {
@@ -143,28 +141,27 @@ const api = {
       },
       progress,
     })
-    const outcome: CompressOutcome = {
-      onnx: { name: `${stem}.small.onnx`, bytes: result.onnx.slice() },
-      packed: { name: `${stem}.cop`, bytes: result.packed },
+    return {
+      onnx: made(`${stem}.small.onnx`, result.onnx),
+      packed: made(`${stem}.cop`, result.packed),
       recipe: result.recipe,
       holds: result.holds,
       tiles: tilesOf(report),
       rows: comparisonRows(report),
       warnings: report.warnings,
       html: renderHtml(report),
-      decoded: result.decoded,
+      decoded: blobOf(result.decoded),
     }
-    return transfer(outcome, [outcome.onnx.bytes.buffer])
   },
 
   /** Pictures of the test set through the original and the result. */
-  async compare(task: Task, after: Uint8Array, count: number): Promise<Compared[]> {
+  async compare(task: Task, after: Blob, count: number): Promise<Compared[]> {
     if (!task.data) return []
     const { model: asFiled } = await openToWork(task.model)
     const { reading = {}, seed } = task
     const model = shaped(asFiled, reading)
     const data = await bindData(model, task.data, { words: reading, seed })
-    return compareSamples(model, after, { data, seed, count })
+    return compareSamples(model, new Uint8Array(await after.arrayBuffer()), { data, seed, count })
   },
 
   /** One method alone. */
@@ -249,20 +246,20 @@ async function changed(
     progress: (done, what) => progress(0.9 * done, what),
     warn: (message) => warnings.push(message),
   })
-  const made = changedModel === model ? asFiled : withInputShapes(changedModel, inputShapesOf(asFiled))
+  const result = changedModel === model ? asFiled : withInputShapes(changedModel, inputShapesOf(asFiled))
   // A recipe without steps stands for the file as it is.
-  const bytes = made === asFiled ? onnx.slice() : writeModel(made)
-  const packed = await packModelOn(made, { progress: (done) => progress(0.9 + 0.1 * done, 'packing') })
+  const bytes = result === asFiled ? onnx : writeModel(result)
   const stem = stemOf(name)
-  const outcome: MethodOutcome = {
-    onnx: { name: `${stem}.changed.onnx`, bytes },
-    packed: { name: `${stem}.changed.cop`, bytes: packed },
+  return {
+    onnx: made(`${stem}.changed.onnx`, bytes),
+    packed: await packed(`${stem}.changed.cop`, result, {
+      progress: (done) => progress(0.9 + 0.1 * done, 'packing'),
+    }),
     warnings,
     before: sizesOf(asFiled, fileBytes),
-    after: sizesOf(made, bytes.length),
+    after: sizesOf(result, bytes.length),
     ...(step ? { step } : {}),
   }
-  return transfer(outcome, [bytes.buffer, packed.buffer])
 }
 
 /** What a recipe says of reading data, in the words of the option tables. */
@@ -281,8 +278,22 @@ function wordsOf(calibration: Recipe['calibration']): Words {
   }
 }
 
-function sent(made: Made): Made {
-  return transfer(made, [made.bytes.buffer])
+function blobOf(bytes: Uint8Array): Blob {
+  return new Blob([bytes as Uint8Array<ArrayBuffer>])
+}
+
+function made(name: string, bytes: Uint8Array): Made {
+  return { name, blob: blobOf(bytes) }
+}
+
+/** Packs a model; what is coded goes out of memory at once. */
+async function packed(name: string, model: Model, options: PackOptions): Promise<Made> {
+  const groups: Blob[] = []
+  const beginning = await packModelInto(model, options, {
+    add: (chunks) => void groups.push(...chunks.map(blobOf)),
+    clear: () => void groups.splice(0),
+  })
+  return { name, blob: new Blob([...beginning.map(blobOf), ...groups]) }
 }
 
 export type Work = typeof api
