@@ -15,6 +15,7 @@ import { tensorOfFloats } from '../src/tensor/dtype.ts'
 import { random } from '../src/tensor/random.ts'
 import { launch } from '../test/_chromium.ts'
 import { open, visit } from '../test/_page.ts'
+import { processesOf, textOf } from './_chromium-processes.mts'
 
 const layers = 15
 const side = 2048
@@ -44,31 +45,13 @@ interface Peaks {
   readonly browser: number
 }
 
-const textOf = (path: string): string => {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return '' // the process has ended
-  }
-}
-
-const descendants = (pid: string): string[] =>
-  textOf(`/proc/${pid}/task/${pid}/children`)
-    .split(' ')
-    .filter(Boolean)
-    .flatMap((child) => [child, ...descendants(child)])
-
 /** In MiB, since the processes began. */
 function peaks(): Peaks {
-  const found = { page: 0, browser: 0 }
-  for (const pid of descendants(String(process.pid))) {
-    const command = textOf(`/proc/${pid}/cmdline`)
-    const mib = Math.round(Number(/VmHWM:\s*(\d+)/.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0) / 1024)
-    const kind = !command.includes('--type=') ? 'browser' : command.includes('--type=renderer') ? 'page' : undefined
-    // The browser keeps a process or two for pages to come, which are small.
-    if (kind && command.includes('chrom')) found[kind] = Math.max(found[kind], mib)
+  const most = (kind: 'page' | 'browser'): number => {
+    const kib = processesOf(kind).map((pid) => Number(/VmHWM:\s*(\d+)/.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0))
+    return Math.round(Math.max(0, ...kib) / 1024)
   }
-  return found
+  return { page: most('page'), browser: most('browser') }
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-'))

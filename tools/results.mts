@@ -473,6 +473,45 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  runtimes: () => {
+    const r = result('runtimes')
+    return (
+      r &&
+      table(
+        [
+          'network',
+          'weights',
+          'stored otherwise by native code, same recipe',
+          'packed bytes: WebAssembly',
+          'native code, same recipe',
+          'native code, its own search',
+        ],
+        Object.entries<Json>(r.results).map(([id, { elements, other, packed }]) => [
+          id,
+          count(elements),
+          `${count(other)} (${((100 * other) / elements).toFixed(2)} %)`,
+          ...[packed.wasm, packed.nativeByItsRecipe, packed.nativeByItsOwn].map(count),
+        ]),
+      )
+    )
+  },
+  'page-memory': () => {
+    const r = result('page-memory')
+    return (
+      r &&
+      table(
+        ['', 'the page and its worker', "the browser's own process"],
+        Object.entries<Json>(r.peakMiB).flatMap(([what, peaks]) =>
+          Object.entries({
+            'page opened': peaks.opened,
+            'model shown': peaks.shown,
+            [`${what}ed`]: peaks.worked,
+            downloaded: peaks.saved,
+          }).map(([when, { page, browser }]) => [`${what}: ${when}`, count(page), count(browser)]),
+        ),
+      )
+    )
+  },
   large: () => {
     const r = result('large')
     const rows = Object.entries<Json>(r?.results ?? {}).flatMap(([name, x]) =>

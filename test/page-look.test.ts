@@ -1,0 +1,159 @@
+/**
+ * How the page looks, and how it is used without a pointer or without sight: contrast, names, focus and widths of each view, at
+ * two widths, light and dark. With COPPICE_SCREENSHOTS=DIR, pictures of all of them are left there.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { drawDigits } from '../src/data/digits.ts'
+import { writeNpz } from '../src/data/npy.ts'
+import { type Served, servePage } from '../src/node/serve-page.ts'
+import { launch, missing } from './_chromium.ts'
+import { contrast, faintTexts, namelessControls, sizes, unseenFocus } from './_look.ts'
+import { buildPage, choose, open, root, visit } from './_page.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'coppice-page-'))
+const onnx = join(root, 'models/digits-lenet5.onnx')
+const npz = join(folder, 'digits.npz')
+const pictures = process.env.COPPICE_SCREENSHOTS
+
+describe('the style sheet', () => {
+  const sheet = readFileSync(join(root, 'web/src/style.css'), 'utf8')
+  const schemes = [...sheet.matchAll(/:root \{([^}]*)\}/g)].map(
+    ([, body]) => new Map([...body.matchAll(/--([\w-]+): #(\w+);/g)].map(([, name, hex]) => [name, rgb(hex)])),
+  )
+  const used = (property: string): string[] => [
+    ...new Set(
+      [...sheet.matchAll(new RegExp(`[\\s;{]${property}: [^;]*;`, 'g'))].flatMap(([text]) =>
+        [...text.matchAll(/var\(--([\w-]+)\)/g)].map(([, name]) => name),
+      ),
+    ),
+  ]
+  function rgb(hex: string): number[] {
+    const long = hex.length === 3 ? [...hex].map((c) => c + c).join('') : hex
+    return [0, 2, 4].map((at) => Number.parseInt(long.slice(at, at + 2), 16))
+  }
+  /** Grounds that are for one colour alone. */
+  const strong = new Map([
+    ['leaf', 'on-leaf'],
+    ['leaf-over', 'on-leaf'],
+    ['ink', 'ground'],
+  ])
+  const inks = used('color').filter((name) => name !== 'on-leaf' && name !== 'ground')
+  const grounds = used('background').filter((name) => !strong.has(name) && name !== 'share')
+
+  it.each(['light', 'dark'])('every colour of text stands out from every ground, %s', (scheme) => {
+    const colours = schemes[scheme === 'light' ? 0 : 1]
+    const of = (name: string): number[] => {
+      const found = colours.get(name)
+      if (!found) throw new Error(`the style sheet uses --${name} and does not give it`)
+      return found
+    }
+    const pairs = [
+      ...inks.flatMap((ink) => grounds.map((ground) => [ink, ground] as const)),
+      ...[...strong].map(([ground, ink]) => [ink, ground] as const),
+    ]
+    expect(inks.length * grounds.length).toBeGreaterThan(11)
+    const faint = pairs.filter(([ink, ground]) => contrast(of(ink), of(ground)) < 4.5)
+    expect(faint).toEqual([])
+    // Edges of fields and buttons, and the outline of what has the focus.
+    for (const edge of ['edge', 'leaf'])
+      for (const ground of grounds) expect(contrast(of(edge), of(ground)), `${edge} on ${ground}`).toBeGreaterThan(3)
+  })
+})
+
+describe.skipIf(missing)(`each view in Chromium${missing}`, () => {
+  let browser: Browser
+  let served: Served
+  beforeAll(async () => {
+    buildPage(join(folder, 'page'))
+    const part = (set: ReturnType<typeof drawDigits>, name: string) => ({
+      [`x_${name}`]: { shape: [set.length, 28, 28], data: Object.values(set.fields)[0].data },
+      [`y_${name}`]: { shape: [set.length], data: set.labels as Int32Array },
+    })
+    writeFileSync(npz, await writeNpz({ ...part(drawDigits(200, 3), 'train'), ...part(drawDigits(100, 4), 'test') }))
+    if (pictures) mkdirSync(pictures, { recursive: true })
+    browser = await launch()
+    served = await servePage(join(folder, 'page'), 0)
+  }, 300_000)
+  afterAll(async () => {
+    await browser?.close()
+    await served?.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  /** All that is looked at, light and dark, narrow and wide. */
+  async function look(page: Page, view: string): Promise<void> {
+    await page.evaluate(() => {
+      for (const details of document.querySelectorAll('details')) details.open = true
+    })
+    for (const width of [390, 1280]) {
+      await page.setViewportSize({ width, height: 844 })
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+        const where = `${view}, ${width} px, ${colorScheme}`
+        expect(await faintTexts(page), where).toEqual([])
+        if (pictures)
+          await page.screenshot({ path: join(pictures, `${view}-${width}-${colorScheme}.png`), fullPage: true })
+      }
+      expect(await sizes(page), `${view}, ${width} px`).toEqual({ small: [], tooWide: 0 })
+    }
+    await page.setViewportSize({ width: 320, height: 640 })
+    expect((await sizes(page)).tooWide, `${view}, 320 px`).toBe(0)
+    const { nameless, controls } = await namelessControls(page)
+    expect(nameless, view).toEqual([])
+    expect(controls, view).toBeGreaterThan(0)
+    const { unseen, stops } = await unseenFocus(page)
+    expect(unseen, view).toEqual([])
+    expect(stops, view).toBeGreaterThan(0)
+  }
+
+  it('is clear, labelled, and used by keys alone', { timeout: 600_000 }, async () => {
+    const { page, errors } = await visit(browser, served.url)
+    await look(page, 'start')
+    const damaged = join(folder, 'damaged.onnx')
+    writeFileSync(damaged, readFileSync(onnx).subarray(0, 5000))
+    await choose(page, 'Choose a model', damaged)
+    await page.locator('[role=alert] p').waitFor()
+    await look(page, 'failure')
+    await open(page, onnx)
+    await choose(page, 'Choose files', npz)
+    await page.getByText('200 samples to work with').waitFor()
+    await look(page, 'compress')
+    await page.getByRole('button', { name: 'Compress', exact: true }).click()
+    await page.getByRole('heading', { name: 'Your pictures, before and after' }).waitFor({ timeout: 200_000 })
+    await look(page, 'compressed')
+    for (const [tab, button] of [
+      ['Pack', 'Pack'],
+      ['Methods', 'Apply'],
+      ['Scan', 'Scan'],
+    ]) {
+      await page.getByRole('tab', { name: tab }).click()
+      if (tab === 'Methods') {
+        await page.locator('#method').selectOption('magnitude')
+        await page.locator('#method-sparsity').fill('2')
+        await page.getByText('expected a number within').waitFor()
+        await look(page, 'methods-wrong')
+        await page.locator('#method-sparsity').fill('0.7')
+      }
+      await page.getByRole('button', { name: button, exact: true }).click()
+      await page.locator('.panel [data-download]').first().waitFor({ timeout: 200_000 })
+      await look(page, tab.toLowerCase())
+    }
+    await page.getByRole('tab', { name: 'Recipe' }).click()
+    await choose(page, 'Choose a recipe', join(root, 'examples/recipes/thin.json'))
+    await page.getByRole('button', { name: 'Run', exact: true }).waitFor()
+    await look(page, 'recipe')
+    // While it works: training, with its curves.
+    await page.getByRole('tab', { name: 'Methods' }).click()
+    await page.locator('#method').selectOption('train-small')
+    await page.getByRole('button', { name: 'Apply' }).click()
+    await page.getByRole('button', { name: 'Pause' }).click({ timeout: 200_000 })
+    await look(page, 'training')
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    expect(errors).toEqual([])
+    await page.context().close()
+  })
+})
