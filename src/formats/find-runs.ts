@@ -13,10 +13,12 @@ import { Numbers } from './memory.ts'
 export interface Searched {
   readonly info: TensorInfo
   readonly read: () => Uint8Array
-  /** Hashes of marked windows and where they begin, in turn. */
+  /** Of each marked window a hash, where it begins, and another hash. */
   readonly marks: Uint32Array
 }
 
+/** Numbers of each mark. */
+const marked = 3
 /** Tensors of fewer bytes are not looked at. */
 const leastBytes = 64
 /** One window in so many is marked; of large tensors, one in four times as many. */
@@ -39,19 +41,26 @@ export function marksOf(info: TensorInfo, data: Uint8Array): Uint32Array {
   const marks: number[] = []
   const hashes = new Int32Array(window)
   let sum = 0
+  let check = 0
   let alike = 0
   for (let i = 0; i < info.size; i++) {
     const h = words.hash(i)
     const slot = i % window
     alike = i > 0 && h === hashes[(i + window - 1) % window] ? alike + 1 : 0
     sum = (sum + h - hashes[slot]) | 0
+    check = (check + checkOf(h) - checkOf(hashes[slot])) | 0
     hashes[slot] = h
     // Where all elements are the same, there is nothing to find.
     if (i + 1 < window || alike >= window - 2) continue
     const mixed = Math.imul(sum ^ (sum >>> 15), 0x2c1b3c6d)
-    if ((mixed >>> 12) % every === 0) marks.push(sum >>> 0, i + 1 - window)
+    if ((mixed >>> 12) % every === 0) marks.push(sum >>> 0, i + 1 - window, check >>> 0)
   }
   return Uint32Array.from(marks)
+}
+
+/** Among a million windows, one in some thousands has another's hash by chance, and to read both tensors for nothing takes long. */
+function checkOf(hash: number): number {
+  return Math.imul(hash ^ (hash >>> 16), 0x7feb352d) ^ (hash >>> 5)
 }
 
 /** How elements come from those of another tensor: with other signs or not, and what is added to the words of all but zeros. */
@@ -135,6 +144,7 @@ class Marked {
   readonly hashes = new Distinct()
   readonly tensors = new Numbers()
   readonly places = new Numbers()
+  readonly checks = new Numbers()
 }
 
 /** Looks for the runs of tensors, which must be given in order. */
@@ -152,11 +162,12 @@ export class RunFinder {
     const { info, marks } = this.tensors[index]
     const seen = this.seen.get(info.dtype) ?? new Marked()
     this.seen.set(info.dtype, seen)
-    for (let m = 0; m < marks.length; m += 2) {
+    for (let m = 0; m < marks.length; m += marked) {
       const { size } = seen.hashes
       if (seen.hashes.add(marks[m]) < size) continue
       seen.tensors.push(index)
       seen.places.push(marks[m + 1])
+      seen.checks.push(marks[m + 2])
     }
   }
 
@@ -170,10 +181,10 @@ export class RunFinder {
     const window = windowOf(width)
     let words: Words | undefined
     let end = 0
-    for (let m = 0; m < marks.length; m += 2) {
+    for (let m = 0; m < marks.length; m += marked) {
       const at = marks[m + 1]
       const known = at < end ? -1 : seen.hashes.find(marks[m])
-      if (known < 0) continue
+      if (known < 0 || seen.checks.all[known] !== marks[m + 2]) continue
       const tensor = seen.tensors.all[known]
       const there = seen.places.all[known]
       words ??= new Words(info, read())

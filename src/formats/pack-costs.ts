@@ -8,12 +8,12 @@ const sampled = 1 << 14
 
 /** Choosing a tensor's coding. */
 export function msToChoose({ size }: TensorInfo): number {
-  return 0.1 + 80 * Math.min(1, size / sampled) + 2e-4 * size
+  return 0.1 + 100 * Math.min(1, size / sampled) + 1.6e-4 * size
 }
 
 /** Looking for runs of its elements in earlier tensors: on one thread, where the rest is on several. */
 export function msToFindRuns({ size }: TensorInfo): number {
-  return 0.01 + 1.5e-4 * size
+  return 0.01 + 2e-5 * size
 }
 
 /** Milliseconds per bit, of codings that model each: bytes, and integers. Those of floats mostly copy. */
@@ -31,7 +31,7 @@ export function msToCode(
   chosen?: { readonly coding: CodedTensor['coding']; readonly bits: number },
 ): number {
   const known = chosen && perBit[chosen.coding.name]
-  return 0.01 + (known ? known * chosen.bits : (isFloat(dtype) ? 2e-4 : 5e-4) * size)
+  return 0.01 + (known ? known * chosen.bits : (isFloat(dtype) ? 1.3e-4 : 5e-4) * size)
 }
 
 /** Packing a tensor. */
