@@ -1,8 +1,7 @@
 /**
  * Question: how much memory does the page take to pack and to unpack a model of 250 MB? A chain of Gemms of random floats is
- * chosen on the page in a real Chromium, packed or unpacked, and downloaded. The peak of resident memory as Linux counts it
- * (VmHWM), of the process that shows the page and does its work, and of the browser's own, which keeps files on their way to
- * the disk; and how much more each is than with the page just opened.
+ * chosen on the page in a real Chromium, packed or unpacked, and downloaded. The peak of resident memory as Linux counts it, of
+ * the process that shows the page and does its work, and of the browser's own, which keeps files on their way to the disk.
  * Run: npm run build:web && npx tsx bench/page-memory.mts; writes bench/results/page-memory.json.
  */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -45,13 +44,29 @@ interface Peaks {
   readonly browser: number
 }
 
-/** In MiB, since the processes began. */
-function peaks(): Peaks {
-  const most = (kind: 'page' | 'browser'): number => {
-    const kib = processesOf(kind).map((pid) => Number(/VmHWM:\s*(\d+)/.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0))
-    return Math.round(Math.max(0, ...kib) / 1024)
+const kinds = ['page', 'browser'] as const
+
+/**
+ * The most that any process of each kind has taken since it began, in MiB. Chromium sets Linux's own record (VmHWM) back now
+ * and then, so it is looked at often.
+ */
+function watchPeaks(): { now(): Peaks; end(): void } {
+  const peaks = { page: 0, browser: 0 }
+  const look = (): void => {
+    for (const kind of kinds)
+      for (const pid of processesOf(kind)) {
+        const kib = Number(/VmHWM:\s*(\d+)/.exec(textOf(`/proc/${pid}/status`))?.[1] ?? 0)
+        peaks[kind] = Math.max(peaks[kind], Math.round(kib / 1024))
+      }
   }
-  return { page: most('page'), browser: most('browser') }
+  const timer = setInterval(look, 100)
+  return {
+    now() {
+      look()
+      return { ...peaks }
+    },
+    end: () => clearInterval(timer),
+  }
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-'))
@@ -62,23 +77,25 @@ const served = await servePage(built, 0)
 /** Does one thing on a page of its own, and keeps the file. */
 async function measured(from: string, button: 'Pack' | 'Unpack', to: string) {
   const browser = await launch()
+  const peaks = watchPeaks()
   try {
     const { page } = await visit(browser, served.url)
-    const opened = peaks()
+    const opened = peaks.now()
     const begun = performance.now()
     await open(page, from)
-    const shown = peaks()
+    const shown = peaks.now()
     await page.getByRole('tab', { name: 'Pack' }).click()
     await page.getByRole('button', { name: button, exact: true }).click()
     const made = page.locator('[data-download]')
     await made.waitFor({ timeout: 1_200_000 })
     const seconds = Math.round((performance.now() - begun) / 1000)
-    const worked = peaks()
+    const worked = peaks.now()
     const saved = page.waitForEvent('download')
     await made.click()
     copyFileSync(await (await saved).path(), to)
-    return { opened, shown, worked, saved: peaks(), seconds }
+    return { opened, shown, worked, saved: peaks.now(), seconds }
   } finally {
+    peaks.end()
     await browser.close()
   }
 }

@@ -74,7 +74,7 @@ export async function faintTexts(page: Page): Promise<string[]> {
 
 /** Roles that say nothing without a name. */
 const named = new Set(
-  'button link textbox combobox listbox checkbox radio slider spinbutton tab tabpanel tablist progressbar image region table group Iframe DisclosureTriangle'.split(
+  'button link textbox combobox listbox checkbox radio slider spinbutton tab tabpanel tablist progressbar image region table Iframe DisclosureTriangle'.split(
     ' ',
   ),
 )

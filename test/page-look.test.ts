@@ -148,7 +148,8 @@ describe.skipIf(missing)(`each view in Chromium${missing}`, () => {
     await look(page, 'recipe')
     // While it works: training, with its curves.
     await page.getByRole('tab', { name: 'Methods' }).click()
-    await page.locator('#method').selectOption('train-small')
+    await page.locator('#method').selectOption('finetune')
+    await page.locator('#method-epochs').fill('100000')
     await page.getByRole('button', { name: 'Apply' }).click()
     await page.getByRole('button', { name: 'Pause' }).click({ timeout: 200_000 })
     await look(page, 'training')

@@ -74,8 +74,9 @@ const mantissaBits: Partial<Record<DataType, number>> = { float16: 10, bfloat16:
 
 /** Elements as words of at most 32 bits; those of 64 as two. */
 class Words {
-  private readonly array: Uint8Array | Uint16Array | Uint32Array
-  private readonly isDouble: boolean
+  private readonly view: DataView
+  /** Bytes of an element. */
+  private readonly width: number
   /** In the word that has them: the sign of a float, and its exponent; 0 for other types. */
   private readonly sign: number
   private readonly exponent: number
@@ -85,14 +86,9 @@ class Words {
   constructor({ dtype }: TensorInfo, data: Uint8Array) {
     const { bits, kind } = dataTypes[dtype]
     const width = bits / 8
-    this.isDouble = width === 8
-    const { buffer, byteOffset, byteLength } = data.byteOffset % Math.min(width, 4) === 0 ? data : new Uint8Array(data)
-    this.array =
-      width === 1
-        ? new Uint8Array(buffer, byteOffset, byteLength)
-        : width === 2
-          ? new Uint16Array(buffer, byteOffset, byteLength / 2)
-          : new Uint32Array(buffer, byteOffset, byteLength / 4)
+    this.width = width
+    // Not an array of words: data need not be aligned, and a copy of it all for a look at a few elements is garbage.
+    this.view = new DataView(data.buffer, data.byteOffset, data.byteLength)
     this.below = width > 2 ? 16 : 0
     this.sign = kind === 'float' ? 0x8000 << this.below : 0
     const mantissa = mantissaBits[dtype]
@@ -131,11 +127,14 @@ class Words {
 
   /** The word with an element's sign and exponent. */
   private upper(i: number): number {
-    return this.array[this.isDouble ? 2 * i + 1 : i] | 0
+    const { view, width } = this
+    if (width === 4) return view.getInt32(4 * i, true)
+    if (width === 2) return view.getUint16(2 * i, true)
+    return width === 1 ? view.getUint8(i) : view.getInt32(8 * i + 4, true)
   }
 
   private lower(i: number): number {
-    return this.isDouble ? this.array[2 * i] : 0
+    return this.width === 8 ? this.view.getUint32(8 * i, true) : 0
   }
 }
 

@@ -11,9 +11,9 @@ export function size(bytes: number): string {
   return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toPrecision(value >= 9.95 ? 3 : 2)} ${units[unit]}`
 }
 
-/** A sentence of the library with options called as forms call them: `input range` of `--input-range`. */
+/** A sentence of the library with options called as forms call them: input range, of `--input-range`. */
 export function withoutFlags(sentence: string): string {
-  return sentence.replace(/--([a-z]+(?:-[a-z]+)*)/g, (_, name: string) => name.replaceAll('-', ' '))
+  return sentence.replace(/--([a-z]+(?:-[a-z]+)*)/g, (_, name: string) => name.replaceAll('-', ' ')).replaceAll('`', '')
 }
 
 /** Multiply-adds and parameters: "40.6 million". */

@@ -36,6 +36,8 @@ function Plot() {
       const [{ default: Plot }] = await Promise.all([import('uplot'), import('uplot/dist/uPlot.min.css')])
       if (gone || !place.current) return
       plot.current = new Plot(optionsOf(place.current), columns(), place.current)
+      // A part of the picture, whose name says it all.
+      plot.current.root.querySelector('.u-legend')?.setAttribute('aria-hidden', 'true')
       observer.observe(place.current)
     }
     void begin()

@@ -1,5 +1,6 @@
 /** A form made of an option table: a field for each option, with its line of help and what is wrong with its value. */
 import { expectedText, type OptionDef, type OptionTable, readOption } from 'coppice'
+import { withoutFlags } from '../numbers.ts'
 import type { Words } from '../work/messages.ts'
 
 /** What stands in the fields, by the option's name; '' and a missing one are the default. */
@@ -60,7 +61,7 @@ export function OptionForm({
               {def.required && <span aria-hidden="true"> *</span>}
             </label>
             <Field field={field} def={def} text={text} set={set} wrong={sentence !== undefined} />
-            <small id={`${field}-help`}>{def.help}</small>
+            <small id={`${field}-help`}>{withoutFlags(def.help)}</small>
             {sentence && (
               <small class="failure" id={`${field}-wrong`}>
                 {sentence}

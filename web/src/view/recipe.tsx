@@ -40,7 +40,7 @@ export function RecipeView() {
         </DropZone>
         {recipe && (
           <>
-            {recipe.made && <p class="soft">made by {recipe.made}</p>}
+            {recipe.made && <p class="soft">made: {recipe.made}</p>}
             <ol class="steps">
               {recipe.steps.map(([id, options], i) => (
                 <li key={i}>

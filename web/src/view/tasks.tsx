@@ -38,7 +38,7 @@ export function Tasks() {
             key={tab.id}
             id={`tab-${tab.id}`}
             aria-selected={tab.id === id}
-            aria-controls={`panel-${tab.id}`}
+            aria-controls={tab.id === id ? `panel-${tab.id}` : undefined}
             tabIndex={tab.id === id ? 0 : -1}
             disabled={busy.value && tab.id !== id}
             onClick={() => {
