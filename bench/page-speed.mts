@@ -1,7 +1,6 @@
 /**
  * Question: how much slower than Node is the page? cifar10-resnet56 is compressed without data, in the page in a real Chromium,
- * in one worker on one thread, and by the command line on one thread: with ONNX Runtime in native code, and with the
- * WebAssembly that the page has. From the start of the work to its result; seconds of processor time too, which other work on
+ * in one worker on one thread, and by the command line on one thread. From the start of the work to its result; seconds of processor time too, which other work on
  * the machine changes less, and of which the ratio is told.
  *
  * Needs COPPICE_MODELS, a folder with the model.
@@ -53,12 +52,11 @@ async function inPage(at: string): Promise<Took> {
   }
 }
 
-function inNode(...conditions: string[]): Took {
+function inNode(): Took {
   const [start, cpu] = [performance.now(), cpuOfChildren()]
   const { status, stderr } = spawnSync(
     process.execPath,
     [
-      ...conditions.map((c) => `--conditions=${c}`),
       ...[join(root, 'dist/cli/main.js'), 'compress', model, '--threads', '1'],
       ...['-o', join(folder, 'out.onnx'), '--pack', join(folder, 'out.cop'), '--report', join(folder, 'out.html')],
     ],
@@ -71,8 +69,7 @@ function inNode(...conditions: string[]): Took {
 try {
   const ways = {
     page: () => inPage(built),
-    node: () => inNode(),
-    'node, WebAssembly': () => inNode('onnxruntime-web'),
+    node: async () => inNode(),
   }
   const took: Record<string, Took> = {}
   for (const [way, run] of Object.entries(ways)) {

@@ -4,10 +4,10 @@
  * weights that come out are compared. The native search is run too, which may come to another recipe.
  *
  * Needs COPPICE_MODELS, COPPICE_DATA and COPPICE_CIFAR10, as bench/compress.mts does.
- * Run: npm run build && npx tsx bench/runtimes.mts; writes bench/results/runtimes.json.
+ * Run: npm run build && npx tsx bench/runtimes.mts [ID...]; writes bench/results/runtimes.json.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { packModel } from '../src/formats/pack.ts'
@@ -50,10 +50,15 @@ const networks: Record<string, () => Promise<[model: string, ...flags: string[]]
 }
 const real = (id: string): string => join(process.env.COPPICE_MODELS ?? '', `${id}.onnx`)
 
+const asked = process.argv.slice(2)
+const file = join(import.meta.dirname, 'results/runtimes.json')
+
 try {
-  const results: Record<string, unknown> = {}
-  for (const [id, find] of Object.entries(networks)) {
-    const [model, ...flags] = await find()
+  // Of some networks alone: the others' rows stay.
+  const results: Record<string, unknown> =
+    asked.length > 0 && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).results : {}
+  for (const id of asked.length > 0 ? asked : Object.keys(networks)) {
+    const [model, ...flags] = await networks[id]()
     const [, spec] = flags
     const recipe = at(`${id}.recipe.json`)
     coppice('wasm', 'compress', model, ...flags, '-o', at(`${id}.onnx`), '--pack', at(`${id}.cop`), '--no-latency')
@@ -74,10 +79,7 @@ try {
   }
   const command = 'npm run build && npx tsx bench/runtimes.mts'
   const machine = `${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.version}`
-  writeFileSync(
-    new URL('./results/runtimes.json', import.meta.url),
-    `${JSON.stringify({ command, machine, results }, null, 2)}\n`,
-  )
+  writeFileSync(file, `${JSON.stringify({ command, machine, results }, null, 2)}\n`)
 } finally {
   rmSync(folder, { recursive: true })
 }

@@ -1,5 +1,5 @@
 /** Training as it goes: the loss and the accuracy by the step, and a button that pauses it. */
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type UPlot from 'uplot'
 import { busy, curve, pause, paused } from '../state.ts'
 
@@ -26,7 +26,21 @@ export function Curves() {
   )
 }
 
+/** Whether the page is dark, as long as it is. */
+function useDark(): boolean {
+  const [dark, setDark] = useState(false)
+  useEffect(() => {
+    const scheme = matchMedia('(prefers-color-scheme: dark)')
+    const tell = () => setDark(scheme.matches)
+    tell()
+    scheme.addEventListener('change', tell)
+    return () => scheme.removeEventListener('change', tell)
+  }, [])
+  return dark
+}
+
 function Plot() {
+  const dark = useDark()
   const place = useRef<HTMLDivElement>(null)
   const plot = useRef<UPlot | undefined>(undefined)
   useEffect(() => {
@@ -45,8 +59,10 @@ function Plot() {
       gone = true
       observer.disconnect()
       plot.current?.destroy()
+      plot.current = undefined
     }
-  }, [])
+    // Its colours are those of the page when it is begun.
+  }, [dark])
   const data = columns()
   useEffect(() => plot.current?.setData(data))
   return <div ref={place} class="plot" role="img" aria-label="Loss and accuracy by the step" />
