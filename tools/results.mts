@@ -495,6 +495,21 @@ const tables: Record<string, () => string | undefined> = {
       )
     )
   },
+  'page-speed': () => {
+    const r = result('page-speed')
+    return (
+      r &&
+      table(
+        ['compressing, without data', 'where', 'seconds', 'of a processor'],
+        Object.entries<Json>(r.took).map(([where, { seconds, cpuSeconds }]) => [
+          r.model,
+          where,
+          String(seconds),
+          where === 'page' ? `${cpuSeconds} (${r.timesNode} x)` : String(cpuSeconds),
+        ]),
+      )
+    )
+  },
   'page-memory': () => {
     const r = result('page-memory')
     return (
