@@ -76,6 +76,7 @@ export function heldBackLoss(
 ): HeldBackLoss {
   const what = {
     'points of accuracy': accuracyInWords(kind),
+    'points of accuracy per class': `${accuracyInWords(kind)}, every class counting alike,`,
     'points of agreement': `${accuracyInWords(kind).replace('accuracy', 'agreement')} with the original`,
     'points of explained variance': 'variance of the targets explained',
     'dB of noise': 'output noise against the original',

@@ -186,3 +186,48 @@ describe('intervals', () => {
     expect(b.error).toBeLessThan(0.75 * a.error)
   })
 })
+
+test('a class of few pixels is not lost within the points of all pixels', async () => {
+  const [images, side] = [40, 16]
+  const pixels = side * side
+  const shifted = (by: number): Model =>
+    model({
+      nodes: [node('Add', ['x', 'b'], ['mask'])],
+      initializers: new Map([['b', floatTensor('b', [1, 2, 1, 1], [0, by])]]),
+      inputs: [valueInfo('x', 'float32', ['N', 2, side, side])],
+      outputs: [valueInfo('mask', 'float32', ['N', 2, side, side])],
+    })
+  // One pixel of each image is of class 1, by a margin of 1.
+  const scores = new Float32Array(images * 2 * pixels)
+  const labels = new Float32Array(images * pixels)
+  for (let i = 0; i < images; i++) {
+    const at = Math.floor(rng.next() * pixels)
+    labels[i * pixels + at] = 1
+    for (let p = 0; p < pixels; p++) scores[(2 * i + 1) * pixels + p] = p === at ? 1 : -1
+  }
+  const targets = { shape: [side, side], data: labels, kind: 'values' as const }
+  const dataset = { id: 'drawn', length: images, fields: {}, targets }
+  const original = shifted(0)
+  const task = guessTask(original, { dataset })
+  const judge = await openJudge(original, {
+    task,
+    dataset,
+    inputs: () => [
+      {
+        feeds: { x: { dtype: 'float32', dims: [images, 2, side, side], data: scores } },
+        ...{ fed: images, count: images, indices: Uint32Array.from({ length: images }, (_, i) => i) },
+      },
+    ],
+  })
+  const lost = async (by: number) =>
+    verdictOf(await judge.compare(shifted(by)), parseMaxLoss('0.5')).findings.map(({ unit, loss }) => [unit, loss])
+  // All of class 1: one pixel in 256, and half of what there is to be right about.
+  expect(await lost(-2)).toEqual([
+    ['points of accuracy', 100 / pixels],
+    ['points of accuracy per class', expect.closeTo(50, 6)],
+  ])
+  expect(await lost(-0.5)).toEqual([
+    ['points of accuracy', 0],
+    ['points of accuracy per class', 0],
+  ])
+})

@@ -25,6 +25,8 @@ export interface DecisionJudgement {
     readonly gained: number
     readonly total: number
     readonly loss: TurnedShare
+    /** Of masks and several labels, what was lost as a mean over the classes of the labels; `total`: positions that would show as much. */
+    readonly perClass?: { readonly share: number; readonly error: number; readonly total: number }
     /** Shares whose label is among the five largest scores, where there are more than five. */
     readonly top5?: { readonly before: number; readonly after: number }
   }
@@ -44,6 +46,9 @@ export class DecisionTally {
   private readonly labelNoise: number[] = []
   private readonly rightBefore: number[] = []
   private readonly rightAfter: number[] = []
+  /** Positions with a label, by label, and for each sample how many there are and how many of each label were lost. */
+  private readonly labelled = new Map<number, number>()
+  private readonly judged: { positions: number; lost: Map<number, number> }[] = []
   private readonly top5 = { before: 0, after: 0, seen: false }
 
   private readonly task: OutputTask
@@ -59,6 +64,7 @@ export class DecisionTally {
     this.from.push(before.classes)
     this.to.push(after.classes)
     for (let s = 0; s < from.samples; s++) this.perSample.push(positions)
+    const first = this.perSample.length - from.samples
     const labelOf = answers && labelAt(answers, this.task, positions)
     for (let i = 0; i < before.classes.length; i++) {
       const decided = before.classes[i]
@@ -72,12 +78,22 @@ export class DecisionTally {
       this.countTop5(before.rank?.(i, label), after.rank?.(i, label))
       this.rightBefore.push(decided === label ? 1 : 0)
       this.rightAfter.push(after.classes[i] === label ? 1 : 0)
+      if (this.balanced) this.countLabel(first + Math.floor(i / positions), label, decided, after.classes[i])
       if (positions === 1 && before.margin && after.margin) {
         const margin = before.margin(i, label)
         this.labelMargins.push(margin)
         this.labelNoise.push(after.margin(i, label) - margin)
       }
     }
+  }
+
+  private countLabel(sample: number, label: number, before: number, after: number): void {
+    this.labelled.set(label, (this.labelled.get(label) ?? 0) + 1)
+    this.judged[sample] ??= { positions: 0, lost: new Map() }
+    const { lost } = this.judged[sample]
+    this.judged[sample].positions++
+    const change = Number(before === label) - Number(after === label)
+    if (change !== 0) lost.set(label, (lost.get(label) ?? 0) + change)
   }
 
   private countTop5(before: number | undefined, after: number | undefined): void {
@@ -113,12 +129,21 @@ export class DecisionTally {
 
   private classWeights(): Map<number, number> {
     const counts = new Map<number, number>()
-    let total = 0
-    for (const classes of this.from) {
-      for (const c of classes) counts.set(c, (counts.get(c) ?? 0) + 1)
-      total += classes.length
-    }
-    return new Map([...counts].map(([c, count]) => [c, 1 / (counts.size * Math.max(rarest, count / total))]))
+    for (const classes of this.from) for (const c of classes) counts.set(c, (counts.get(c) ?? 0) + 1)
+    return weightsOf(counts)
+  }
+
+  /** What was lost of the share that is right, as a mean over the classes of the labels. */
+  private lostPerClass(): Pick<NonNullable<DecisionJudgement['right']>, 'perClass'> {
+    if (!this.balanced) return {}
+    const weights = weightsOf(this.labelled)
+    const samples = this.judged.filter((sample) => sample)
+    const shares = samples.map(({ positions, lost }) =>
+      [...lost].reduce((sum, [label, n]) => sum + (n * (weights.get(label) as number)) / positions, 0),
+    )
+    const { mean, error } = meanAndError(shares)
+    const total = this.rightBefore.length / Math.max(...weights.values())
+    return { perClass: { share: mean, error, total } }
   }
 
   private right(): NonNullable<DecisionJudgement['right']> {
@@ -135,9 +160,16 @@ export class DecisionTally {
       gained,
       total,
       loss: { share: mean, error, ...expectedOf(this.labelMargins, this.labelNoise) },
+      ...this.lostPerClass(),
       ...(this.top5.seen ? { top5: { before: this.top5.before / total, after: this.top5.after / total } } : {}),
     }
   }
+}
+
+/** What a position of each class counts, so that classes count alike. */
+function weightsOf(counts: ReadonlyMap<number, number>): Map<number, number> {
+  const total = [...counts.values()].reduce((a, b) => a + b, 0)
+  return new Map([...counts].map(([c, count]) => [c, 1 / (counts.size * Math.max(rarest, count / total))]))
 }
 
 function expectedOf(margins: readonly number[], noise: readonly number[]): Pick<TurnedShare, 'expected'> {

@@ -4,7 +4,12 @@ import type { MaxLoss } from './max-loss.ts'
 import { below90, pairedInterval, shareInterval } from './statistics.ts'
 import { isDecision, type OutputTask } from './task.ts'
 
-export type LossUnit = 'points of accuracy' | 'points of agreement' | 'points of explained variance' | 'dB of noise'
+export type LossUnit =
+  | 'points of accuracy'
+  | 'points of accuracy per class'
+  | 'points of agreement'
+  | 'points of explained variance'
+  | 'dB of noise'
 
 /** One output's loss in one unit, and its limit. Larger is worse in every unit: noise is -30 dB where the SNR is 30 dB. */
 export interface Finding {
@@ -52,7 +57,8 @@ export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, 
       const own = decided && max.points < Number.POSITIVE_INFINITY ? pointsOf(j, max, options) : undefined
       // Numbers that the data knows are judged by those.
       const noise = values && (own === undefined || scoresToo) ? [noiseOf(j, max, options)] : []
-      return own ? [own, ...noise] : noise
+      const perClass = own ? perClassOf(j, max, options) : []
+      return own ? [own, ...perClass, ...noise] : noise
     })
   const worst = findings.reduce<Finding | undefined>((w, f) => (w && w.spent >= f.spent ? w : f), undefined)
   return { spent: worst?.spent ?? 0, ...(worst ? { worst } : {}), findings }
@@ -137,6 +143,18 @@ function pointsOf(j: OutputJudgement, max: MaxLoss, options: VerdictOptions): Fi
       total: samples,
     },
   )
+}
+
+/** Where most pixels are of one class, the others could be lost within few points of all: each class counts alike. */
+function perClassOf(j: OutputJudgement, max: MaxLoss, options: VerdictOptions): Finding[] {
+  const { perClass } = j.right ?? {}
+  if (!perClass) return []
+  const { share, error, total } = perClass
+  const around = 1.96 * finite(error)
+  const interval = [share - around, share + around] as const
+  return [
+    points(j, max, options, { unit: 'points of accuracy per class', loss: share, interval, shown: perClass, total }),
+  ]
 }
 
 function points(
