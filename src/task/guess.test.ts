@@ -190,6 +190,19 @@ describe('telling', () => {
     expect(() => parseTask('z=numbers', guessTask(m), m)).toThrow('the model has no output "z"; expected one of "y"')
   })
 
+  test('scores beside boxes are numbers, each of which may find one', () => {
+    const detector = (positions: Dim): Model =>
+      model({
+        nodes: [node('Relu', ['x'], ['boxes']), node('Softmax', ['x'], ['scores'], { axis: 2 })],
+        initializers: new Map(),
+        inputs: [valueInfo('x', 'float32', ['N', 108, 4])],
+        outputs: [valueInfo('scores', 'float32', ['N', 108, 4]), valueInfo('boxes', 'float32', ['N', positions, 4])],
+      })
+    expect(guessTask(detector(108)).outputs.map((o) => o.kind)).toEqual(['numbers', 'numbers'])
+    expect(guessTask(detector('all')).outputs.map((o) => o.kind)).toEqual(['numbers', 'numbers'])
+    expect(guessTask(detector(60)).outputs.map((o) => o.kind)).toEqual(['mask', 'numbers'])
+  })
+
   test('what is found among the inputs alone is as large for every copy of a model', () => {
     const m: Model = model({
       nodes: [node('NonZero', ['x'], ['at']), node('Cast', ['at'], ['y'], { to: 1 })],

@@ -98,8 +98,21 @@ function guessSoftmax(
   const why = `it ends in ${end?.op}`
   if (dims.length === 0) return { kind: 'classes', axis: 1, probabilities, why }
   if (wide.length <= 1) return { kind: 'classes', axis: wide[0] ?? Math.max(0, dims.length - 1), probabilities, why }
+  // Of boxes a few of thousands are kept, by how high their scores are.
+  if (hasBoxesBeside(model, name, dims)) return { kind: 'numbers', why: 'scores of boxes' }
   const axis = dims.length === 4 && end?.inputs[0] !== undefined && softmaxAxis(end) === 1 ? 1 : dims.length - 1
   return { kind: dims.length === 3 && isSequence(model, name) ? 'tokens' : 'mask', axis, probabilities, why }
+}
+
+/** Whether another output has four numbers for each position of [N, positions, classes]. */
+function hasBoxesBeside({ graph }: Model, name: string, dims: readonly Dim[]): boolean {
+  const isAlike = (a: Dim, b: Dim): boolean => a === b || typeof a !== 'number' || typeof b !== 'number'
+  return (
+    dims.length === 3 &&
+    graph.outputs.some(
+      ({ name: other, shape }) => other !== name && shape?.length === 3 && shape[2] === 4 && isAlike(shape[1], dims[1]),
+    )
+  )
 }
 
 function softmaxAxis({ attributes }: Node): number | undefined {
