@@ -69,12 +69,16 @@ describe('verdicts', () => {
 
   test('argmax would have passed the constant box; numbers do not', async () => {
     const dead = affine([0, 0, 0, 0], box)
-    expect(verdictOf([await judgeAs('classes', affine(ones, box), dead)], max).spent).toBe(0)
+    const asClasses = verdictOf([await judgeAs('classes', affine(ones, box), dead)], max)
+    expect(asClasses.findings.map((f) => [f.unit, f.spent > 1])).toEqual([
+      ['points of agreement', false],
+      ['dB of noise', true],
+    ])
     expect(verdictOf([await judgeAs('numbers', affine(ones, box), dead)], max).spent).toBeGreaterThan(10)
   })
 
   test('where a guess says so, the values behind decisions count as well', async () => {
-    const judgement = await judgeAs('classes', affine(ones, box), affine([1.1, 1.1, 1.1, 1.1], box))
+    const judgement = await judgeAs('classes', affine(ones, ones), affine([1.1, 1.1, 1.1, 1.1], ones))
     const task = { ...judgement.task, valuesToo: true }
     expect(verdictOf([judgement], max).findings.map((f) => f.unit)).toEqual(['points of agreement'])
     const { findings, spent } = verdictOf([{ ...judgement, task }], max)
@@ -230,4 +234,25 @@ test('a class of few pixels is not lost within the points of all pixels', async 
     ['points of accuracy', 0],
     ['points of accuracy per class', 0],
   ])
+})
+
+test('where nearly all decisions are for one class, the scores behind them are judged too', async () => {
+  const alarm = (weight: number): Model =>
+    model({
+      nodes: [node('Mul', ['x', 's'], ['m']), node('Sigmoid', ['m'], ['y'])],
+      initializers: new Map([['s', floatTensor('s', [1], [weight])]]),
+      inputs: [valueInfo('x', 'float32', ['N', 1])],
+      outputs: [valueInfo('y', 'float32', ['N', 1])],
+    })
+  const spent = async (positives: number): Promise<number> => {
+    const x = Float32Array.from({ length: 1000 }, (_, i) => (i < positives ? 2 : -2) + 0.1 * rng.normal())
+    const judge = await openJudge(alarm(1), {
+      task: guessTask(alarm(1)),
+      inputs: () => [{ feeds: { x: { dtype: 'float32', dims: [1000, 1], data: x } }, fed: 1000, count: 1000 }],
+    })
+    // No decision changes, and yet little is left of the scores.
+    return verdictOf(await judge.compare(alarm(0.3)), parseMaxLoss('0.5')).spent
+  }
+  expect(await spent(4)).toBeGreaterThan(1)
+  expect(await spent(500)).toBe(0)
 })

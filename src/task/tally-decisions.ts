@@ -16,6 +16,8 @@ export interface TurnedShare {
 export interface DecisionJudgement {
   /** Decisions that changed. Of masks and several labels, the mean over classes, so that rare ones count. */
   readonly changed?: TurnedShare
+  /** Share of the original's decisions that are for the class it decides for most. */
+  readonly commonest?: number
   /** Against the data's labels: shares of right decisions, and what was lost of them (negative: gained). */
   readonly right?: {
     readonly before: number
@@ -107,6 +109,7 @@ export class DecisionTally {
     const changed = meanAndError(this.changedShares())
     return {
       changed: { share: changed.mean, error: changed.error, ...expectedOf(this.margins, this.noise) },
+      commonest: this.commonest(),
       ...(this.rightBefore.length > 0 ? { right: this.right() } : {}),
     }
   }
@@ -128,9 +131,19 @@ export class DecisionTally {
   }
 
   private classWeights(): Map<number, number> {
+    return weightsOf(this.decided())
+  }
+
+  /** How often the original decided for each class. */
+  private decided(): Map<number, number> {
     const counts = new Map<number, number>()
     for (const classes of this.from) for (const c of classes) counts.set(c, (counts.get(c) ?? 0) + 1)
-    return weightsOf(counts)
+    return counts
+  }
+
+  private commonest(): number {
+    const counts = [...this.decided().values()]
+    return Math.max(0, ...counts) / Math.max(1, total(counts))
   }
 
   /** What was lost of the share that is right, as a mean over the classes of the labels. */
@@ -168,8 +181,12 @@ export class DecisionTally {
 
 /** What a position of each class counts, so that classes count alike. */
 function weightsOf(counts: ReadonlyMap<number, number>): Map<number, number> {
-  const total = [...counts.values()].reduce((a, b) => a + b, 0)
-  return new Map([...counts].map(([c, count]) => [c, 1 / (counts.size * Math.max(rarest, count / total))]))
+  const all = total([...counts.values()])
+  return new Map([...counts].map(([c, count]) => [c, 1 / (counts.size * Math.max(rarest, count / all))]))
+}
+
+function total(counts: readonly number[]): number {
+  return counts.reduce((a, b) => a + b, 0)
 }
 
 function expectedOf(margins: readonly number[], noise: readonly number[]): Pick<TurnedShare, 'expected'> {

@@ -51,7 +51,7 @@ export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, 
   const findings = judgements
     .filter((j) => j.varies)
     .flatMap((j) => {
-      const scoresToo = max.scoresToo || j.task.valuesToo
+      const scoresToo = max.scoresToo || j.task.valuesToo || isLopsided(j)
       const values = j.snrDb !== undefined && (options.valuesOnly || !isDecision(j.task) || scoresToo)
       const decided = !options.valuesOnly || j.snrDb === undefined
       const own = decided && max.points < Number.POSITIVE_INFINITY ? pointsOf(j, max, options) : undefined
@@ -66,6 +66,14 @@ export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, 
 
 function about({ task, group, samples }: OutputJudgement): Pick<Finding, 'output' | 'kind' | 'group' | 'samples'> {
   return { output: task.output, kind: task.kind, samples, ...(group ? { group } : {}) }
+}
+
+/** Share of decisions for one class above which the others could be lost within few points of all. */
+const mostForOne = 0.9
+
+/** Whether nearly all decisions are for one class, so that counting them says little: the scores behind them must hold too. */
+function isLopsided({ task: { kind }, commonest = 0 }: OutputJudgement): boolean {
+  return commonest > mostForOne && (kind === 'classes' || kind === 'binary' || kind === 'tokens')
 }
 
 /**
