@@ -7,7 +7,7 @@ import type { ChannelView, Range } from '../channels/channels.ts'
 import { capturedBy, floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../graph/walk.ts'
 import type { Node, Tensor } from '../model.ts'
 import { type Coupling, eachTied, type Mix } from '../ops/coupling.ts'
-import { floats, sizeOf } from '../tensor/dtype.ts'
+import { floats, isFloat, sizeOf } from '../tensor/dtype.ts'
 
 /**
  * Tells the constants that a layer's bias can take up. Beyond the image a padded convolution reads 0 instead, a transposed one
@@ -115,10 +115,12 @@ export function constantChannels(view: ChannelView): Float64Array {
   return known
 }
 
-/** At each place along an axis of a stored tensor (-1: in all of it), the one number that it holds; NaN where several. */
+/** At each place along an axis of a stored tensor (-1: in all of it), the one float that it holds; NaN where several. */
 function uniformAlong(tensor: Tensor, axis: number): Float64Array {
   const inner = sizeOf(tensor.dims.slice(axis + 1))
   const found = new Float64Array(axis < 0 ? 1 : tensor.dims[axis])
+  // Whole numbers are counts and indices, which no weight makes dead.
+  if (!isFloat(tensor.dtype)) return found.fill(Number.NaN)
   floats(tensor).forEach((v, k) => {
     const c = Math.floor(k / inner) % found.length
     if (k === c * inner) found[c] = v

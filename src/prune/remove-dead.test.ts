@@ -278,6 +278,33 @@ describe('remove-dead', () => {
     expect(dimsOf(await shrunk(net), 'w1')).toEqual([7, 3, 1, 1])
   })
 
+  it('leaves whole numbers that channels are counted by alone', async () => {
+    const drawn = (name: string, dims: number[]) =>
+      floatTensor(
+        name,
+        dims,
+        Float32Array.from({ length: sizeOf(dims) }, (_, i) => Math.sin(i + 1)),
+      )
+    const counts = integerTensor('k', 'int64', [8], [1, 2, 3, 4, 5, 6, 7, 8])
+    const whole = makeModel({
+      nodes: [
+        node('MatMul', ['x', 'w'], ['h']),
+        node('Cast', ['h'], ['c'], { to: 7 }),
+        node('Add', ['c', 'k'], ['a']),
+        node('Cast', ['a'], ['f'], { to: 1 }),
+        node('MatMul', ['f', 'v'], ['y']),
+      ],
+      initializers: new Map([drawn('w', [4, 8]), drawn('v', [8, 3]), counts].map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', ['N', 4])],
+      outputs: [valueInfo('y', 'float32', ['N', 3])],
+    })
+    const feeds = {
+      x: { dtype: 'float32' as const, dims: [5, 4], data: Float32Array.from({ length: 20 }, (_, i) => i - 9) },
+    }
+    const after = await removeDead(whole, {})
+    expect(largestDifference(await outputsOf(whole, feeds), await outputsOf(after, feeds))).toBe(0)
+  })
+
   it('says which node holds a dead unit', async () => {
     const told: string[] = []
     const held = chain([node('Softmax', ['h'], ['r'], { axis: 1 }, { name: 'soft' })])
