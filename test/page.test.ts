@@ -76,7 +76,9 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
   const visitPage = () => visit(browser, served.url)
   const wrong = (page: Page) => page.locator('[role=alert] p')
 
-  it('compresses without a network after the first visit; the recipe gives the same bytes again', async () => {
+  it('compresses without a network after the first visit; the recipe gives the same bytes again', {
+    timeout: 400_000,
+  }, async () => {
     const { page, requested, errors } = await visitPage()
     await page.getByText('works offline').waitFor({ timeout: 60_000 })
     await page.context().setOffline(true)
@@ -86,7 +88,7 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
     await choose(page, 'Choose files', npz)
     await page.getByText('400 samples to work with, 200 to judge on, 10 classes').waitFor()
     await page.getByRole('button', { name: 'Compress', exact: true }).click()
-    await page.getByRole('heading', { name: 'The result' }).waitFor({ timeout: 100_000 })
+    await page.getByRole('heading', { name: 'The result' }).waitFor({ timeout: 200_000 })
     await page.getByRole('heading', { name: 'Your pictures, before and after' }).waitFor()
     expect(await page.locator('.pictures canvas').count()).toBe(12)
 

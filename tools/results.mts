@@ -500,11 +500,10 @@ const tables: Record<string, () => string | undefined> = {
     return (
       r &&
       table(
-        ['compressing, without data', 'where', 'seconds', 'of a processor'],
-        Object.entries<Json>(r.took).map(([where, { seconds, cpuSeconds }]) => [
+        ['compressed without data', 'where', 'seconds of a processor'],
+        Object.entries<Json>(r.took).map(([where, { cpuSeconds }]) => [
           r.model,
           where,
-          String(seconds),
           where === 'page' ? `${cpuSeconds} (${r.timesNode} x)` : String(cpuSeconds),
         ]),
       )
