@@ -98,12 +98,13 @@ describe.skipIf(missing)(`pages${missing}`, () => {
 
   it.each(Object.keys(pages) as (keyof typeof pages)[])(
     '%s unpacks weights while the rest is on its way',
+    { timeout: 240_000 },
     async (name) => {
       // Of several groups, the last of which ends the file.
       const packed = packModel(lenet300({ seed: 1, width: 8 }), { mode: 'fast' })
       await onPage(name, packed, { first: Math.round(0.8 * packed.length) }, async (page, sendRest) => {
         const done = () => page.evaluate(() => document.querySelector('progress')?.value ?? 0)
-        await expect.poll(done, { timeout: 20_000 }).toBeGreaterThan(0.3)
+        await expect.poll(done, { timeout: 60_000 }).toBeGreaterThan(0.3)
         await page.waitForTimeout(200)
         expect(await done()).toBeLessThan(0.9)
         sendRest()
