@@ -34,3 +34,15 @@ it('counts the steps of a loop, whose many small calls take long', async () => {
   expect(looped.mostSamples).toBeLessThan(512)
   expect(looped.mostSamples).toBeGreaterThan(3)
 })
+
+it('counts the values of outputs, which take long to compare', async () => {
+  const net = model({
+    nodes: [node('MatMul', ['x', 'w'], ['y'])],
+    initializers: new Map([['w', floatTensor('w', [8, 300], new Float32Array(2400).fill(0.1))]]),
+    inputs: [valueInfo('x', 'float32', ['batch', 'tokens', 8])],
+    outputs: [valueInfo('y', 'float32', ['batch', 'tokens', 300])],
+  })
+  const { mostSamples, ranges } = await randomData(net, 1)
+  // 512 tokens of 300 values each.
+  expect(mostSamples).toBe(Math.floor(2 ** 24 / (512 * 300 * ranges.length)))
+})

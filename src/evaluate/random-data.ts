@@ -34,8 +34,9 @@ const callCost = { tiny: 2e8, most: 1e10 }
 /** Multiply-adds that one comparison of two models may take, and running all calibration inputs: seconds. */
 const comparisonCost = 5e10
 const calibrationCost = 5e10
-/** Input values that are kept at once to judge on, and to calibrate on. */
+/** Input values that are kept at once to judge on, output values that one comparison looks at, and input values kept to calibrate on. */
 const mostValues = 2 ** 25
+const mostCompared = 2 ** 24
 const mostDrawn = 2 ** 22
 const mostJudged = 1024
 const mostCalibrated = 32
@@ -57,13 +58,15 @@ export async function randomData(
   seed: number,
   take?: { readonly samples: number; readonly batchSize: number },
 ): Promise<RandomData> {
-  const { inputs, macs, values } = await withSession(
+  const { inputs, macs, values, outputs } = await withSession(
     () => openSession(model),
     async (session) => {
       const one = await findRandomInputs(model, session)
       const cost = costOf(model, one)
       const batchSize = take?.batchSize ?? samplesPerCall(cost.macs)
-      return { ...cost, inputs: batchSize > 1 ? await findRandomInputs(model, session, { batchSize }) : one }
+      const results = Object.values(await session.run(one.make(seed)))
+      const outputs = results.reduce((sum, { data }) => sum + data.length, 0) / one.samples
+      return { ...cost, outputs, inputs: batchSize > 1 ? await findRandomInputs(model, session, { batchSize }) : one }
     },
   )
   const { ranges, groups, samples: fed } = inputs
@@ -104,6 +107,7 @@ export async function randomData(
     mostSamples: Math.min(
       afford(comparisonCost, leastJudged, mostJudged),
       Math.max(leastJudged, Math.floor(mostValues / (values * ranges.length))),
+      Math.max(leastJudged, Math.floor(mostCompared / (Math.max(1, outputs) * ranges.length))),
     ),
   }
 }
