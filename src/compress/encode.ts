@@ -1,8 +1,8 @@
 /**
- * What a search found, as files: the ONNX file, the packed one and the recipe. Where no smaller ONNX file came out they are
+ * What a search found, as files: the ONNX file, the packed one and the recipe. Where nothing smaller came out they are
  * those of the tidied model, or, if that is no smaller either, of the file as it was.
  */
-import { packModelOn } from '../formats/pack.ts'
+import { packedSizeOn, packModelOn } from '../formats/pack.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import type { Recipe, Step } from '../recipe.ts'
@@ -25,21 +25,29 @@ export async function encode(
   { model, settings }: { readonly model: Model; readonly settings: Settings },
 ): Promise<Encoded> {
   const progress = settings.outlook.begin('packing', 'packing')
-  const { steps, ...chosen } = choose(found, prepared, { model, settings })
-  const written = asWritten(chosen.model, settings)
   const { mode, workers } = settings
+  const { steps, ...chosen } = await choose(found, prepared, { model, settings })
+  const written = asWritten(chosen.model, settings)
   const packed = await packModelOn(written, { mode, workers, progress })
   return { ...chosen, model: written, packed, recipe: recipeOf(steps, prepared, settings) }
 }
 
-function choose(
+/** An .onnx that is about as large as it was is worth a packed file that is so much smaller. */
+const worthwhile = { onnx: 1.02, packed: 0.95 }
+
+async function choose(
   found: Found,
   { tidied }: Prepared,
   { model, settings }: { readonly model: Model; readonly settings: Settings },
-): Chosen {
-  const { original, goal } = settings
+): Promise<Chosen> {
+  const { original, goal, mode, workers } = settings
   const onnx = writeModel(asWritten(found.model, settings))
-  if (goal === 'speed' || onnx.byteLength < original.byteLength) {
+  const packedSize = (m: Model): Promise<number> => packedSizeOn(asWritten(m, settings), { mode, workers })
+  const packsSmaller = async (): Promise<boolean> =>
+    found.steps.length > 0 &&
+    onnx.byteLength < worthwhile.onnx * original.byteLength &&
+    (await packedSize(found.model)) < worthwhile.packed * (await packedSize(tidied.model))
+  if (goal === 'speed' || onnx.byteLength < original.byteLength || (await packsSmaller())) {
     const steps = [...tidied.steps, ...found.steps]
     const notes = [...tidied.notes, ...found.notes]
     return { model: found.model, onnx, steps, notes, kept: found.kept, otherwise: found.otherwise }
@@ -47,14 +55,14 @@ function choose(
   const isQuantised = found.steps.length > 0
   const random = whyRandomStays(model)
   const { kept } = found
-  const otherwise = isQuantised ? (random ?? 'quantising it did not make the .onnx smaller') : found.otherwise
+  const otherwise = isQuantised ? (random ?? 'quantising it made no file smaller') : found.otherwise
   const tidiedOnnx = writeModel(asWritten(tidied.model, settings))
   if (tidiedOnnx.byteLength < original.byteLength && tidied.notes.length > 0) {
-    const why = random ?? 'quantising did not make the .onnx smaller, so the weights keep their precision'
+    const why = random ?? 'quantising made no file smaller, so the weights keep their precision'
     const notes = [...tidied.notes, ...(isQuantised ? [why] : found.notes)]
     return { model: tidied.model, onnx: tidiedOnnx, steps: tidied.steps, notes, kept, otherwise }
   }
-  const notes = [...(isQuantised ? [] : found.notes), 'no smaller .onnx came out, so the original file is kept']
+  const notes = [...(isQuantised ? [] : found.notes), 'nothing smaller came out, so the original file is kept']
   return { model, onnx: original, steps: [], notes, kept, otherwise }
 }
 

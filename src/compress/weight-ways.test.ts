@@ -1,11 +1,14 @@
 /** Weights are compressed however they reach their layer, and every constant is listed. */
 import { describe, expect, it } from 'vitest'
 import { findRandomInputs } from '../evaluate/random-inputs.ts'
+import { packModel } from '../formats/pack.ts'
+import { model, node, valueInfo } from '../graph/build.ts'
 import { storedBytes } from '../graph/walk.ts'
 import { writeModel } from '../onnx/write.ts'
 import { constantRows } from '../report/constant-rows.ts'
 import { openSession, withSession } from '../runtime/session.ts'
-import { floatValues } from '../tensor/dtype.ts'
+import { floatValues, tensorOfFloats } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
 import { outputsOf } from '../testing/real-models.ts'
 import { weightWays } from '../testing/weight-ways.ts'
 import { compress } from './compress.ts'
@@ -32,6 +35,21 @@ describe('compress, for size', () => {
     expect(untouched.every((u) => u.reason.length > 0)).toBe(true)
     expect(untouched.reduce((sum, u) => sum + u.bytes, 0)).toBeLessThan(0.1 * storedBytes(result.floatForm))
   })
+})
+
+it('where float16 weights need more than 8 bits, so that the .onnx gets no smaller, the packed file does', async () => {
+  const rng = random(5)
+  const values = Float32Array.from({ length: 64 * 96 }, () => rng.normal() / 8)
+  const net = model({
+    nodes: [node('MatMul', ['x', 'w'], ['y'])],
+    initializers: new Map([['w', tensorOfFloats('w', 'float16', [64, 96], values)]]),
+    inputs: [valueInfo('x', 'float16', ['N', 64])],
+    outputs: [valueInfo('y', 'float16', ['N', 96])],
+  })
+  const result = await compress(net, { seed: 1, maxLoss: '46 dB' })
+  expect(result.packed.byteLength).toBeLessThan(0.8 * packModel(net).byteLength)
+  expect(result.onnx.byteLength).toBeLessThan(1.02 * writeModel(net).byteLength)
+  expect(result.holds).toBe(true)
 })
 
 function signalToNoise(exact: ArrayLike<number>, noisy: ArrayLike<number>): number {

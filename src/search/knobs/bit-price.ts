@@ -3,6 +3,7 @@
  * spent. All that does not depend on it (second moments of inputs, sensitivities) is measured once.
  */
 import { stopIfAborted } from '../../errors.ts'
+import { storedBytes } from '../../graph/walk.ts'
 import { weightTensors } from '../../graph/weights.ts'
 import type { Model } from '../../model.ts'
 import { checkOptions } from '../../options.ts'
@@ -97,9 +98,12 @@ export async function openBitPrice(
       const quantised = await knob.at(best.value)
       outlook.expect([])
       const rest: readonly Step[] = [['compact', {}]]
+      const compacted = await runSteps(quantised.model, rest)
+      // Weights of 16 bits whose levels take 16 too stay as they are: only the packed file is smaller then.
+      const isSmaller = storedBytes(compacted) < storedBytes(quantised.model)
       return {
-        model: await runSteps(quantised.model, rest),
-        steps: [...quantised.steps, ...rest],
+        model: isSmaller ? compacted : quantised.model,
+        steps: isSmaller ? [...quantised.steps, ...rest] : quantised.steps,
         // Prices that hold only rise, and compacting changes no weight.
         verdict: best.verdict,
         kept,
