@@ -164,7 +164,9 @@ export const bytesEncoder: Encoder = {
     if (info.byteLength < 32) return undefined
     const plain = estimate(info, data)
     const width = widthOf(info)
-    const kind = dataTypes[info.dtype].kind === 'int' && hasNegative(data, width) ? bySigns : byElements
+    const isInteger = dataTypes[info.dtype].kind === 'int' && hasNegative(data, width)
+    const mayRepeat = width > 1 || hasFewMagnitudes(data)
+    const kind = isInteger && info.size <= mostSigned && mayRepeat ? bySigns : byElements
     const seen = bitsBySeen(info, data, {
       isSigned: kind === bySigns || dataTypes[info.dtype].kind === 'float',
       highestFirst: () => prepared(data, width, kind),
@@ -181,6 +183,17 @@ export const bytesEncoder: Encoder = {
     out.write(stream.length, 32)
     for (const byte of stream) out.write(byte, 8)
   },
+}
+
+/** More integers are not looked at by sign and magnitude, which takes a microsecond for each: magnitudes of weights all repeat. */
+const mostSigned = 1 << 17
+const fewMagnitudes = 4
+
+/** Whether 8-bit integers have no more magnitudes than that. Of weights, the first few tell. */
+function hasFewMagnitudes(data: Uint8Array): boolean {
+  const seen = new Set<number>()
+  for (const byte of data) if (seen.add(Math.min(byte, 256 - byte)).size > fewMagnitudes) return false
+  return true
 }
 
 function hasNegative(data: Uint8Array, width: number): boolean {

@@ -13,8 +13,6 @@ const leastRepeated = 0.2
 const windowSize = 512
 /** Where the second half of the first elements takes so many times what it may, the others are not looked at. */
 const hopeless = 1.1
-/** As many magnitudes of 8-bit integers are few. */
-const fewMagnitudes = 4
 /** New elements that are coded for an estimate. */
 const sampled = 1024
 
@@ -35,7 +33,7 @@ export function bitsBySeen(info: TensorInfo, data: Uint8Array, given: Given): nu
   const width = dataTypes[dtype].bits >> 3
   if (width < 1 || width > 8 || size < 16) return undefined
   // Most bytes come again, which says nothing: but signs of a few magnitudes may follow a rule.
-  if (width === 1 && !(given.isSigned && magnitudes(data) <= fewMagnitudes)) return undefined
+  if (width === 1 && !given.isSigned) return undefined
   if (size > fewElements && width > 1 && !repeatsEnough(data, width)) return undefined
   const counter = new BitCounter()
   const mixer = new ContextMixer(counter, {
@@ -63,11 +61,6 @@ export function bitsBySeen(info: TensorInfo, data: Uint8Array, given: Given): nu
     fresh++
   }
   return bits()
-}
-
-/** How many magnitudes 8-bit integers have. */
-function magnitudes(data: Uint8Array): number {
-  return new Set(data.map((v) => (v < 128 ? v : 256 - v))).size
 }
 
 /** Whether enough magnitudes come more than once: all over, told by those whose hash is a multiple of 8, or close together. */
