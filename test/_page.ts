@@ -3,6 +3,9 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import type { Dataset } from '../src/data/dataset.ts'
+import { type Served, servePage } from '../src/node/serve-page.ts'
+import { launch } from './_chromium.ts'
 
 export const root = join(import.meta.dirname, '..')
 
@@ -13,6 +16,34 @@ export function buildPage(folder: string): void {
     // The tests' own would make a build for development.
     env: { ...process.env, NODE_ENV: 'production' },
   })
+}
+
+/** A built page as this machine serves it, and a browser. */
+export interface InBrowser {
+  readonly browser: Browser
+  readonly served: Served
+  close(): Promise<void>
+}
+
+export async function serveInBrowser(folder: string): Promise<InBrowser> {
+  const browser = await launch()
+  const served = await servePage(folder, 0)
+  return {
+    browser,
+    served,
+    async close() {
+      await browser.close()
+      await served.close()
+    },
+  }
+}
+
+/** The first `count` images of 28 x 28 and their labels, as arrays of an .npz. */
+export function imageArrays({ fields, labels, length }: Dataset, name: string, count = length) {
+  return {
+    [`x_${name}`]: { shape: [count, 28, 28], data: Object.values(fields)[0].data.slice(0, count * 28 * 28) },
+    [`y_${name}`]: { shape: [count], data: (labels as Int32Array).slice(0, count) },
+  }
 }
 
 export interface Visit {

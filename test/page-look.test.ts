@@ -5,14 +5,13 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { drawDigits } from '../src/data/digits.ts'
 import { writeNpz } from '../src/data/npy.ts'
-import { type Served, servePage } from '../src/node/serve-page.ts'
-import { launch, missing } from './_chromium.ts'
+import { missing } from './_chromium.ts'
 import { contrast, faintTexts, namelessControls, sizes, unseenFocus } from './_look.ts'
-import { buildPage, choose, open, root, visit } from './_page.ts'
+import { buildPage, choose, type InBrowser, imageArrays, open, root, serveInBrowser, visit } from './_page.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-page-'))
 const onnx = join(root, 'models/digits-lenet5.onnx')
@@ -65,22 +64,16 @@ describe('the style sheet', () => {
 })
 
 describe.skipIf(missing)(`each view in Chromium${missing}`, () => {
-  let browser: Browser
-  let served: Served
+  let opened: InBrowser
   beforeAll(async () => {
     buildPage(join(folder, 'page'))
-    const part = (set: ReturnType<typeof drawDigits>, name: string) => ({
-      [`x_${name}`]: { shape: [set.length, 28, 28], data: Object.values(set.fields)[0].data },
-      [`y_${name}`]: { shape: [set.length], data: set.labels as Int32Array },
-    })
-    writeFileSync(npz, await writeNpz({ ...part(drawDigits(200, 3), 'train'), ...part(drawDigits(100, 4), 'test') }))
+    const arrays = { ...imageArrays(drawDigits(200, 3), 'train'), ...imageArrays(drawDigits(100, 4), 'test') }
+    writeFileSync(npz, await writeNpz(arrays))
     if (pictures) mkdirSync(pictures, { recursive: true })
-    browser = await launch()
-    served = await servePage(join(folder, 'page'), 0)
+    opened = await serveInBrowser(join(folder, 'page'))
   }, 300_000)
   afterAll(async () => {
-    await browser?.close()
-    await served?.close()
+    await opened?.close()
     rmSync(folder, { recursive: true, force: true })
   })
 
@@ -111,7 +104,7 @@ describe.skipIf(missing)(`each view in Chromium${missing}`, () => {
   }
 
   it('is clear, labelled, and used by keys alone', { timeout: 600_000 }, async () => {
-    const { page, errors } = await visit(browser, served.url)
+    const { page, errors } = await visit(opened.browser, opened.served.url)
     await look(page, 'start')
     const damaged = join(folder, 'damaged.onnx')
     writeFileSync(damaged, readFileSync(onnx).subarray(0, 5000))

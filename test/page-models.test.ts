@@ -5,32 +5,37 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Dataset } from '../src/data/dataset.ts'
 import { writeNpz } from '../src/data/npy.ts'
 import { packModel } from '../src/formats/pack.ts'
 import { loadData } from '../src/node/data.ts'
-import { type Served, servePage } from '../src/node/serve-page.ts'
 import { readModel } from '../src/onnx/read.ts'
 import { modelsFolder, needsModels } from '../src/testing/real-models.ts'
-import { launch, missing } from './_chromium.ts'
-import { buildPage, choose, download, drop, runLikePage, visit } from './_page.ts'
+import { missing } from './_chromium.ts'
+import {
+  buildPage,
+  choose,
+  download,
+  drop,
+  type InBrowser,
+  imageArrays,
+  runLikePage,
+  serveInBrowser,
+  visit,
+} from './_page.ts'
 
 const { COPPICE_CIFAR10: cifar, COPPICE_DATA: data } = process.env
 const folder = mkdtempSync(join(tmpdir(), 'coppice-page-'))
 
 describe.skipIf(missing || !modelsFolder)(`real models in the page${missing}${needsModels}`, () => {
-  let browser: Browser
-  let served: Served
+  let opened: InBrowser
   beforeAll(async () => {
     buildPage(join(folder, 'page'))
-    browser = await launch()
-    served = await servePage(join(folder, 'page'), 0)
+    opened = await serveInBrowser(join(folder, 'page'))
   }, 300_000)
   afterAll(async () => {
-    await browser?.close()
-    await served?.close()
+    await opened?.close()
     rmSync(folder, { recursive: true, force: true })
   })
 
@@ -45,7 +50,7 @@ describe.skipIf(missing || !modelsFolder)(`real models in the page${missing}${ne
 
   /** Drops the model, compresses it, and compares what is downloaded with what Node makes of the recipe. */
   async function compressed(name: string, { prepare, flags = [], ratio }: Wanted): Promise<void> {
-    const { page, errors } = await visit(browser, served.url)
+    const { page, errors } = await visit(opened.browser, opened.served.url)
     const model = join(modelsFolder ?? '', `${name}.onnx`)
     await drop(page, 'Drop a model here', model, `${name}.onnx`)
     await page.getByRole('tab', { name: 'Compress' }).waitFor()
@@ -67,15 +72,10 @@ describe.skipIf(missing || !modelsFolder)(`real models in the page${missing}${ne
     expect(Buffer.compare(packed, packModel(readModel(bytes)))).toBe(0)
   }
 
-  const part = ({ fields, labels }: Dataset, name: string, count: number) => ({
-    [`x_${name}`]: { shape: [count, 28, 28], data: Object.values(fields)[0].data.slice(0, count * 28 * 28) },
-    [`y_${name}`]: { shape: [count], data: (labels as Int32Array).slice(0, count) },
-  })
-
   it.skipIf(!data)('mnist-8, with an .npz (needs COPPICE_DATA)', { timeout: 1_800_000 }, async () => {
     const { train, test } = await loadData(`mnist:${data}/mnist`, { seed: 0 })
     const npz = join(folder, 'mnist.npz')
-    writeFileSync(npz, await writeNpz({ ...part(train, 'train', 600), ...part(test, 'test', 300) }))
+    writeFileSync(npz, await writeNpz({ ...imageArrays(train, 'train', 600), ...imageArrays(test, 'test', 300) }))
     await compressed('mnist-8', {
       ratio: 5,
       flags: ['--data', `npz:${npz}`],

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { brotliCompressSync } from 'node:zlib'
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bindSplits } from '../src/data/bind-splits.ts'
 import { drawDigits } from '../src/data/digits.ts'
@@ -15,14 +15,24 @@ import { packModel } from '../src/formats/pack.ts'
 import { methods } from '../src/methods.ts'
 import type { Model } from '../src/model.ts'
 import { saveModel } from '../src/node/files.ts'
-import { type Served, servePage } from '../src/node/serve-page.ts'
 import { readModel } from '../src/onnx/read.ts'
 import { writeModel } from '../src/onnx/write.ts'
 import { parseRecipe, runSteps } from '../src/recipe.ts'
 import { train } from '../src/train/train.ts'
 import { lenet300 } from '../src/zoo/lenet.ts'
-import { launch, missing, serveSite } from './_chromium.ts'
-import { buildPage, choose, download, drop, open, runLikePage, visit } from './_page.ts'
+import { missing, serveSite } from './_chromium.ts'
+import {
+  buildPage,
+  choose,
+  download,
+  drop,
+  type InBrowser,
+  imageArrays,
+  open,
+  runLikePage,
+  serveInBrowser,
+  visit,
+} from './_page.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-page-'))
 const built = join(folder, 'page')
@@ -37,11 +47,8 @@ beforeAll(async () => {
   const { batcher } = bindSplits(network, { train: digits, test: digits }, { range: [0, 1] })
   model = (await train(network, digits, { batcher, epochs: 3, batchSize: 50, learningRate: 0.05 })).model
   writeFileSync(onnx, writeModel(model))
-  const part = (set: typeof digits, name: string) => ({
-    [`x_${name}`]: { shape: [set.length, 28, 28], data: Object.values(set.fields)[0].data },
-    [`y_${name}`]: { shape: [set.length], data: set.labels as Int32Array },
-  })
-  writeFileSync(npz, await writeNpz({ ...part(drawDigits(400, 3), 'train'), ...part(drawDigits(200, 4), 'test') }))
+  const arrays = { ...imageArrays(drawDigits(400, 3), 'train'), ...imageArrays(drawDigits(200, 4), 'test') }
+  writeFileSync(npz, await writeNpz(arrays))
 }, 300_000)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -62,18 +69,13 @@ it('may load nothing from elsewhere, by its own policy', () => {
 })
 
 describe.skipIf(missing)(`in Chromium${missing}`, () => {
-  let browser: Browser
-  let served: Served
+  let opened: InBrowser
   beforeAll(async () => {
-    browser = await launch()
-    served = await servePage(built, 0)
+    opened = await serveInBrowser(built)
   })
-  afterAll(async () => {
-    await browser?.close()
-    await served?.close()
-  })
+  afterAll(() => opened?.close())
 
-  const visitPage = () => visit(browser, served.url)
+  const visitPage = () => visit(opened.browser, opened.served.url)
   const wrong = (page: Page) => page.locator('[role=alert] p')
 
   it('compresses without a network after the first visit; the recipe gives the same bytes again', {
@@ -109,7 +111,7 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
     const elsewhere = join(folder, 'elsewhere.onnx')
     runLikePage('run', recipe, onnx, '--data', `npz:${npz}`, '-o', elsewhere, '--threads', '3')
     expect(new Uint8Array(readFileSync(elsewhere))).toEqual(small)
-    expect(requested.filter((url) => !url.startsWith(served.url) && !url.startsWith('blob:'))).toEqual([])
+    expect(requested.filter((url) => !url.startsWith(opened.served.url) && !url.startsWith('blob:'))).toEqual([])
     expect(errors).toEqual([])
     await page.context().close()
   })
@@ -120,7 +122,7 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
     ['from the second visit on where the host sends nothing', {}, false],
   ] as const)('may use threads %s', async (_, headers, atOnce) => {
     const site = headers && (await serveSite({ folders: { '/': built }, headers }))
-    const { page } = await visit(browser, site ? `${site.url}index.html` : served.url)
+    const { page } = await visit(opened.browser, site ? `${site.url}index.html` : opened.served.url)
     /** Whether the page may share memory between threads, and its worker, in which everything runs. */
     const isolated = async (): Promise<boolean[]> => {
       await open(page, onnx)

@@ -37,7 +37,6 @@ export function findBeside<P extends Part>(
   isFree: readonly boolean[],
 ): P[] {
   const seen = new Map<string, number[]>()
-  const from = new Set<number>()
   return parts.map((part, here) => {
     const { info } = part
     if (!isFree[here] || samples[here].length === 0) return part
@@ -46,7 +45,7 @@ export function findBeside<P extends Part>(
     seen.set(key, earlier)
     const source = nearest(samples, here, earlier)
     const most = (worthwhile * part.bits) / info.size
-    if (source !== undefined && !from.has(here) && source.bits < most) {
+    if (source !== undefined && source.bits < most) {
       const read = (): Uint8Array => {
         const data = new Uint8Array(part.read())
         addElements(data, parts[source.index].read(), dataTypes[info.dtype].bits / 8, -1)
@@ -57,7 +56,6 @@ export function findBeside<P extends Part>(
       const form = chooseForm(integers, info.dims)
       const bits = estimateBits(differences(integers, form))
       if (bits < worthwhile * part.bits) {
-        from.add(source.index)
         return { ...part, read, bits, coding: beside, coded: { parameters: [here - source.index], form } }
       }
     }

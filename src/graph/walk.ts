@@ -80,6 +80,11 @@ export function* tensorsOf(model: Model): Generator<StoredTensor> {
   }
 }
 
+/** How options and reports name a node: by its name, or its first output where it has none. */
+export function nodeName({ name, outputs }: Node): string {
+  return name || outputs[0]
+}
+
 /** Bytes of all stored tensors. */
 export function storedBytes(model: Model): number {
   let bytes = 0

@@ -1,12 +1,12 @@
 /** Weights of fewer than 8 bits, or rounded adaptively: levels and scales that a layer is written with. */
 import { type Layer, layersOf, momentsOf } from '../calibrate/layers.ts'
 import { stopIfAborted } from '../errors.ts'
-import { constantOf, intAttribute } from '../graph/walk.ts'
+import { constantOf, intAttribute, nodeName } from '../graph/walk.ts'
 import type { Context } from '../method.ts'
 import type { Model, Tensor } from '../model.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { adaptiveRounding } from './_adaptive-rounding.ts'
-import { nodeName, type Plan } from './_plan.ts'
+import type { Plan } from './_plan.ts'
 import { type QuantizedWeight, quantizeWeight } from './_qdq.ts'
 import { bestStep } from './_weight-quantisers.ts'
 

@@ -4,7 +4,7 @@
  * The rules follow what ONNX Runtime fuses on a CPU: a layer between DequantizeLinear and QuantizeLinear becomes one
  * integer kernel; a Relu or Clip between layer and QuantizeLinear disappears into the range.
  */
-import { constantOf, consumersOf, describe, intAttribute, producersOf } from '../graph/walk.ts'
+import { constantOf, consumersOf, describe, intAttribute, nodeName, producersOf } from '../graph/walk.ts'
 import type { Graph, Node } from '../model.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 
@@ -37,11 +37,6 @@ export interface Plan {
   readonly values: ReadonlyMap<string, string>
   /** Layers that could not be quantised, and why. */
   readonly left: ReadonlyMap<Node, string>
-}
-
-/** How options name a node: its name, or its first output where it has none. */
-export function nodeName(node: Node): string {
-  return node.name || node.outputs[0]
 }
 
 /** A sentence for each reason why layers stay in float, with the first of them. */

@@ -2,12 +2,13 @@
  * int8 weights, float arithmetic: each weight is stored as int8 and a DequantizeLinear gives it back under its own name,
  * so that nothing that reads it changes. Works wherever a weight is stored, and in every float type.
  */
+
 import { node } from '../graph/build.ts'
+import { nodeName } from '../graph/walk.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Model, Node } from '../model.ts'
 import { computeConstants, type Form } from '../simplify/compute-constants.ts'
 import { dataTypes, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
-import { nodeName } from './_plan.ts'
 import { quantizeWeight } from './_qdq.ts'
 
 /** Below this many elements the scales and the extra node take more bytes than they save. */

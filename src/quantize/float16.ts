@@ -7,7 +7,7 @@
  */
 import { node as makeNode } from '../graph/build.ts'
 import { editGraph, type GraphEdit } from '../graph/edit.ts'
-import { capturedBy, describe, producersOf, subgraphsOf } from '../graph/walk.ts'
+import { capturedBy, describe, nodeName, producersOf, subgraphsOf } from '../graph/walk.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { type Context, defineMethod } from '../method.ts'
 import {
@@ -27,7 +27,6 @@ import { computeConstants, type Form } from '../simplify/compute-constants.ts'
 import { inlined } from '../simplify/inline-functions.ts'
 import { upgradeOpset } from '../simplify/upgrade.ts'
 import { dataTypeOf, dataTypes, floats, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
-import { nodeName } from './_plan.ts'
 import { checkNodeNames } from './node-names.ts'
 
 type Half = 'float16' | 'bfloat16'

@@ -7,7 +7,7 @@
  */
 import { node as makeNode } from '../graph/build.ts'
 import { editGraph, type GraphEdit } from '../graph/edit.ts'
-import { consumersOf, floatAttribute, intAttribute } from '../graph/walk.ts'
+import { consumersOf, floatAttribute, intAttribute, nodeName } from '../graph/walk.ts'
 import { defineMethod } from '../method.ts'
 import { isOnnxDomain, type Model, type Node, type Tensor } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
@@ -15,7 +15,6 @@ import type { OptionsOf } from '../options.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { contribDomain, withContrib } from './_contrib.ts'
 import { type Blocks, roundBlocks } from './_int4-blocks.ts'
-import { nodeName } from './_plan.ts'
 import { foldAllWeights } from './fold-weights.ts'
 import { checkNodeNames } from './node-names.ts'
 

@@ -6,7 +6,7 @@
  * asymmetric, one scale per tensor. ONNX Runtime computes that on integers on every processor; with `activations: int8` it
  * does on ARM alone, and computes in float on x86.
  */
-import { describe, graphsOf } from '../graph/walk.ts'
+import { describe, graphsOf, nodeName } from '../graph/walk.ts'
 import { type Context, defineMethod } from '../method.ts'
 import { irVersionOf, type Model, type Node, opsetOf, withGraph } from '../model.ts'
 import { since } from '../ops/operator-sets.ts'
@@ -20,7 +20,7 @@ import { equalise } from './_equalise.ts'
 import { fewBitWeights } from './_few-bits.ts'
 import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
-import { leftInFloat, nodeName, type Plan, planInt8 } from './_plan.ts'
+import { leftInFloat, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, type QuantizedWeight, quantizeLayer, writeQdq } from './_qdq.ts'
 import { sharedRanges } from './_shared-ranges.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'

@@ -1,8 +1,7 @@
 /** Checks options that name nodes to keep in float. */
 import { didYouMean } from '../errors.ts'
-import { graphsOf } from '../graph/walk.ts'
+import { graphsOf, nodeName } from '../graph/walk.ts'
 import type { Model } from '../model.ts'
-import { nodeName } from './_plan.ts'
 
 /** Throws, with the nearest name, where an option names a node that no graph of the model has. */
 export function checkNodeNames(model: Model, names: readonly string[], subject: string): void {

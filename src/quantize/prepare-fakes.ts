@@ -1,4 +1,5 @@
 /** Preparation for training under quantisation: the model in a form for quantisers, and ranges of its values. */
+import { nodeName } from '../graph/walk.ts'
 import type { Context } from '../method.ts'
 import { type Model, type Tensor, withGraph } from '../model.ts'
 import { gathersForShuffles } from '../simplify/gather-shuffles.ts'
@@ -6,7 +7,6 @@ import { withOwnCopies } from '../train/own-copies.ts'
 import { collectHistograms } from './_calibrate.ts'
 import { mseRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
-import { nodeName } from './_plan.ts'
 import { foldAllWeights } from './fold-weights.ts'
 import { withChannelScales } from './int8.ts'
 import { type PointsOptions, pointsOf } from './quantised-points.ts'

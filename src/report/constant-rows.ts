@@ -8,7 +8,7 @@ import { type PlainTensor, packedTensorBytes } from '../formats/tensor-bytes.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { namesSince } from '../graph/edit.ts'
 import type { Role } from '../graph/roles.ts'
-import { bytesOfTensor, describe, graphsOf, tensorsOf } from '../graph/walk.ts'
+import { bytesOfTensor, describe, graphsOf, nodeName, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
 import { sharesDone } from '../progress.ts'
 import { byteLengthOf, dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
@@ -139,7 +139,7 @@ function why({ role, tensor, uses }: StoredConstant, { kept, otherwise }: RowOpt
   if (role !== 'weight') return reasons[role]
   if (!isFloat(tensor.dtype)) return 'integers already'
   const nodes = uses.filter((u) => u.role === 'weight').map((u) => u.node)
-  const told = nodes.map((n) => kept?.get(n.name || n.outputs[0])).find((w) => w)
+  const told = nodes.map((n) => kept?.get(nodeName(n))).find((w) => w)
   if (told) return told
   if (tensor.dims.length < 2) return 'a weight of one axis'
   return whyNoGrid(tensor, 64) ?? otherwise

@@ -34,7 +34,7 @@ export const bytes: Coding = {
       throw damaged('bytes are of no known kind')
     const coder = new BinaryCoder(raw.bytes(raw.read(32)))
     const data = inPlace(codeBytes(coder, info, { kind }), width)
-    if (kind === bySigns) fromSigns(data, width)
+    if (kind === bySigns) turnNegatives(data, width)
     return data
   },
 }
@@ -53,8 +53,11 @@ function inPlace(data: Uint8Array, width: number): Uint8Array {
   return data
 }
 
-/** Elements that are a sign, their highest bit, and a magnitude become integers, in the array itself. The sign alone is the lowest. */
-function fromSigns(data: Uint8Array, width: number): void {
+/**
+ * Negative integers become a sign, their highest bit, and a magnitude, in the array itself; done again, integers. The sign alone is
+ * the lowest.
+ */
+function turnNegatives(data: Uint8Array, width: number): void {
   for (let at = 0; at < data.length; at += width) {
     const top = at + width - 1
     if (data[top] < 128) continue
@@ -164,9 +167,9 @@ export const bytesEncoder: Encoder = {
     if (info.byteLength < 32) return undefined
     const plain = estimate(info, data)
     const width = widthOf(info)
-    const isInteger = dataTypes[info.dtype].kind === 'int' && hasNegative(data, width)
-    const mayRepeat = width > 1 || hasFewMagnitudes(data)
-    const kind = isInteger && info.size <= mostSigned && mayRepeat ? bySigns : byElements
+    const isShort = dataTypes[info.dtype].kind === 'int' && info.size <= mostSigned
+    const bySign = isShort && hasNegative(data, width) && (width > 1 || hasFewMagnitudes(data))
+    const kind = bySign ? bySigns : byElements
     const seen = bitsBySeen(info, data, {
       isSigned: kind === bySigns || dataTypes[info.dtype].kind === 'float',
       highestFirst: () => prepared(data, width, kind),
@@ -204,12 +207,7 @@ function hasNegative(data: Uint8Array, width: number): boolean {
 /** The bytes as they are coded, each element's highest first. */
 function prepared(data: Uint8Array, width: number, kind: number): Uint8Array {
   const out = new Uint8Array(data)
-  if (kind === bySigns)
-    for (let at = 0; at < out.length; at += width)
-      if (out[at + width - 1] >= 128) {
-        negate(out, at, width)
-        out[at + width - 1] |= 128
-      }
+  if (kind === bySigns) turnNegatives(out, width)
   return inPlace(out, width)
 }
 

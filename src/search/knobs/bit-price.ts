@@ -3,7 +3,7 @@
  * spent. All that does not depend on it (second moments of inputs, sensitivities) is measured once.
  */
 import { stopIfAborted } from '../../errors.ts'
-import { storedBytes } from '../../graph/walk.ts'
+import { nodeName, storedBytes } from '../../graph/walk.ts'
 import { weightTensors } from '../../graph/weights.ts'
 import type { Model } from '../../model.ts'
 import { checkOptions } from '../../options.ts'
@@ -42,7 +42,7 @@ export async function openBitPrice(
   const outlook = new Outlook([{ kind: 'preparing', cost: costs.preparing }, ...trials(usual)], context.progress)
   const unjudged = unjudgedNodes(model, task)
   const exclude = weightTensors(model).flatMap((w) => (w.uses.every((u) => unjudged.has(u.node)) ? [w.name] : []))
-  const kept = new Map([...unjudged].map((node) => [node.name || node.outputs[0], whyUnjudged]))
+  const kept = new Map([...unjudged].map((node) => [nodeName(node), whyUnjudged]))
   const settings = checkOptions(uniform.id, uniform.options, { exclude })
   const prepared = await prepareUniform(model, settings, { ...context, task, progress: outlook.begin('preparing') })
   const weights = weightsOf(prepared)

@@ -1,5 +1,6 @@
 /** For speed: which layers of an int8 model stay in float (fast-int8.ts), on the model as it came, float16 and all. */
-import type { Model, Node } from '../../model.ts'
+import { nodeName } from '../../graph/walk.ts'
+import type { Model } from '../../model.ts'
 import { float32Arithmetic, inFloat32 } from '../../simplify/float32-arithmetic.ts'
 import { unjudgedNodes, whyUnjudged } from '../../task/judged-model.ts'
 import type { Verdict } from '../../task/verdict.ts'
@@ -12,8 +13,8 @@ export async function openFloatLayers(model: Model, context: SearchContext): Pro
   if (!compareSpeed) throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
   // Integer kernels stand beside float32 ones.
   const wide = inFloat32(model)
-  const names = new Set(wide.graph.nodes.map(nameOf))
-  const excludeNodes = [...unjudgedNodes(wide, context.task)].map(nameOf).filter((name) => names.has(name))
+  const names = new Set(wide.graph.nodes.map(nodeName))
+  const excludeNodes = [...unjudgedNodes(wide, context.task)].map(nodeName).filter((name) => names.has(name))
   const opened = await openFastInt8(wide, {
     ...context,
     compareSpeed,
@@ -40,10 +41,6 @@ export async function openFloatLayers(model: Model, context: SearchContext): Pro
       }
     },
   }
-}
-
-function nameOf(node: Node): string {
-  return node.name || node.outputs[0]
 }
 
 /** A sentence for each reason, with the nodes that it holds for. */
