@@ -175,6 +175,8 @@ it('says which packages the queue of a sweep needs, and sweeps without one', asy
   const recipes = [{ steps: [['share', { values: 8 }]] }]
   const spec = { coppice: 1, models: ['model.onnx'], data: ['digits:40'], recipes, latency: false }
   writeFileSync(join(project, 'sweep.json'), JSON.stringify(spec))
+  // Hides what a folder above the temporary one may have.
+  mkdirSync(join(project, 'node_modules/pg-boss'))
   const command = [join(installed, 'dist/cli/main.js'), 'sweep', 'sweep.json', '-o', 'swept']
   await expect(node(...command)).rejects.toThrow(
     /sweep: the package pg-boss is not installed; expected it after `npm install pg-boss@12 @electric-sql\/pglite@0.5`/,
