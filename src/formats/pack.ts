@@ -22,7 +22,6 @@ import { readRuns, runs, writeRuns } from './coding/runs.ts'
 import {
   type Group,
   type GroupSizes,
-  groupSize,
   maxBytes,
   maxGraphBytes,
   maxGraphExpansion,
@@ -277,17 +276,20 @@ function withData({ info, read }: Part): PartData {
   return { info, data: read() }
 }
 
-/** Small ones together, so that each batch is worth sending to a thread. */
+/** Milliseconds of choosing that are worth sending to a thread: more would tell less often how far it is. */
+const msOfBatch = 200
+
+/** Small ones together. */
 function inBatches(parts: readonly Part[]): Part[][] {
   const batches: Part[][] = []
-  let size = groupSize
+  let ms = msOfBatch
   for (const part of parts) {
-    if (size >= groupSize) {
+    if (ms >= msOfBatch) {
       batches.push([])
-      size = 0
+      ms = 0
     }
     batches[batches.length - 1].push(part)
-    size += part.info.size + 1024
+    ms += toChoose(part)
   }
   return batches
 }
