@@ -217,6 +217,11 @@ function multiple(shift: u64): u64 {
   return ((<u64>low + ((<u64>1 << shift) - 1)) >> shift) << shift
 }
 
+/** Bytes of an encoder that are not flushed yet. */
+export function waiting(): i32 {
+  return used + pending + (hasCache ? 1 : 0)
+}
+
 /** Ends an encoder's stream; JavaScript drops up to 8 trailing zeros. */
 export function finish(): void {
   const last: u64 = <u64>low + <u64>range - 1

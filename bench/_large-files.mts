@@ -12,15 +12,11 @@ import { bytesOf, floats, floatTensor } from '../src/tensor/dtype.ts'
 import { random } from '../src/tensor/random.ts'
 import { zoo } from '../src/zoo/index.ts'
 
-/** Draws that weights are scaled from: most from a normal distribution, three in ten from a narrow one, as trained filters have. */
-function draws(count: number, seed: number): Float32Array {
-  const rng = random(seed)
-  return Float32Array.from({ length: count }, () => rng.normal() * (rng.next() < 0.3 ? 0.3 : 1.2))
-}
-
-const pool = draws(1 << 22, 1)
-
-/** Weights of the size that the network starts with, each filter at a scale of its own. */
+/**
+ * Weights of the size that the network starts with, each filter at a scale of its own: most are from a normal distribution, three
+ * in ten from a narrow one, as trained filters have. Each is drawn for itself: numbers that are used again at another scale are
+ * the same integers once they are quantised, and no trained network repeats itself.
+ */
 function trained(tensor: Tensor, seed: number): Tensor {
   const rng = random(seed)
   const before = floats(tensor)
@@ -31,12 +27,7 @@ function trained(tensor: Tensor, seed: number): Tensor {
   const row = before.length / tensor.dims[0]
   for (let r = 0; r < tensor.dims[0]; r++) {
     const scale = size * Math.exp(0.4 * rng.normal())
-    // A start of its own in the pool, and sizes that no other pass has, so that no two stretches repeat each other.
-    let at = rng.below(pool.length)
-    for (let i = 0; i < row; i++) {
-      if (at === pool.length) at = 0
-      values[r * row + i] = scale * (1 + 1e-3 * (i & 7)) * pool[at++]
-    }
+    for (let i = 0; i < row; i++) values[r * row + i] = scale * (rng.next() < 0.3 ? 0.3 : 1.2) * rng.normal()
   }
   return floatTensor(tensor.name, tensor.dims, values)
 }

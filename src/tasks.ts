@@ -1,7 +1,6 @@
 /** The tasks that other threads can do (workers.ts), by their names. A page's worker runs `runTask` on what it is sent. */
 import { decodeGroup } from './formats/group-decoder.ts'
 import { chooseCodings, encodeGroup } from './formats/group-encoder.ts'
-import { packedTensorBytes } from './formats/tensor-bytes.ts'
 import { quantizeWeights } from './quantize/quantize-weights.ts'
 
 /** Each takes an input of its own type; whoever sends one says both. */
@@ -11,7 +10,6 @@ const tasks: Readonly<Record<string, Task>> = {
   chooseCodings,
   encodeGroup,
   decodeGroup,
-  packedTensorBytes,
   quantizeWeights,
 }
 const names = new Map<unknown, string>(Object.entries(tasks).map(([name, task]) => [task, name]))

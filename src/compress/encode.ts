@@ -3,7 +3,7 @@
  * those of the tidied model, or, if that is no smaller either, of the file as it was.
  */
 import { packedSizeOn, packModelOn } from '../formats/pack.ts'
-import type { Model } from '../model.ts'
+import type { Model, Tensor } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import type { Recipe, Step } from '../recipe.ts'
 import type { Found } from '../search/knob.ts'
@@ -12,10 +12,13 @@ import type { Prepared } from './prepare.ts'
 import type { Compressed } from './result.ts'
 import { asWritten, type Settings } from './settings.ts'
 
-export type Encoded = Pick<Compressed, 'model' | 'onnx' | 'packed' | 'recipe' | 'notes' | 'kept' | 'otherwise'>
+export type Encoded = Pick<
+  Compressed,
+  'model' | 'onnx' | 'packed' | 'tensorBytes' | 'recipe' | 'notes' | 'kept' | 'otherwise'
+>
 
 /** What is to be written, before it is packed. */
-interface Chosen extends Omit<Encoded, 'packed' | 'recipe'> {
+interface Chosen extends Omit<Encoded, 'packed' | 'tensorBytes' | 'recipe'> {
   readonly steps: readonly Step[]
 }
 
@@ -28,8 +31,10 @@ export async function encode(
   const { mode, workers } = settings
   const { steps, ...chosen } = await choose(found, prepared, { model, settings })
   const written = asWritten(chosen.model, settings)
-  const packed = await packModelOn(written, { mode, workers, progress })
-  return { ...chosen, model: written, packed, recipe: recipeOf(steps, prepared, settings) }
+  const tensorBytes = new Map<Tensor, number>()
+  const onTensor = (tensor: Tensor, bytes: number): void => void tensorBytes.set(tensor, bytes)
+  const packed = await packModelOn(written, { mode, workers, progress, onTensor })
+  return { ...chosen, model: written, packed, tensorBytes, recipe: recipeOf(steps, prepared, settings) }
 }
 
 /** An .onnx that is about as large as it was is worth a packed file that is so much smaller. */

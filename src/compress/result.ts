@@ -1,6 +1,6 @@
 /** What `compress` gives, and its sentences about what was lost. */
 import type { Trial } from '../evaluate/trial.ts'
-import type { Model } from '../model.ts'
+import type { Model, Tensor } from '../model.ts'
 import { apart } from '../numbers.ts'
 import type { Recipe } from '../recipe.ts'
 import type { Goal } from '../search/goals.ts'
@@ -25,6 +25,8 @@ export interface Compressed {
   /** The file; the original's bytes where nothing smaller came out. */
   readonly onnx: Uint8Array
   readonly packed: Uint8Array
+  /** Bytes of it that each tensor of `model` takes, about; none where all of it is coded as one. */
+  readonly tensorBytes: ReadonlyMap<Tensor, number>
   /** The ONNX file that comes out of `packed`: what was judged. */
   readonly decoded: Uint8Array
   readonly recipe: Recipe

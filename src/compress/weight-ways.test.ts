@@ -29,7 +29,7 @@ describe('compress, for size', () => {
     expect(signalToNoise(floatValues(before.y) as Float32Array, floatValues(after.y) as Float32Array)).toBeGreaterThan(
       20,
     )
-    const { layers, untouched } = await constantRows(result.floatForm, result.model, result)
+    const { layers, untouched } = constantRows(result.floatForm, result.model, result)
     const listed = [...layers.map((l) => l.bytesBefore), ...untouched.map((u) => u.bytes)].reduce((a, b) => a + b, 0)
     expect(listed).toBe(storedBytes(result.floatForm))
     expect(untouched.every((u) => u.reason.length > 0)).toBe(true)

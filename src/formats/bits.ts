@@ -2,7 +2,7 @@
 import { type BitReader, type BitWriter, damaged } from './coding/coding.ts'
 import { grown } from './memory.ts'
 
-export function bitWriter(): BitWriter & { finish(): Uint8Array } {
+export function bitWriter(): BitWriter & { readonly length: number; finish(): Uint8Array } {
   let bytes = new Uint8Array(1024)
   let used = 0
   let pending = 0
@@ -23,6 +23,10 @@ export function bitWriter(): BitWriter & { finish(): Uint8Array } {
           pending = count = 0
         }
       }
+    },
+    /** In bytes, as a part of one where there is less. */
+    get length() {
+      return used + count / 8
     },
     finish() {
       if (count > 0) put(pending << (8 - count))

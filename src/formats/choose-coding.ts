@@ -6,7 +6,7 @@ import type { Coded, Encoder, TensorInfo } from './coding/coding.ts'
 import { estimateBits } from './coding/coding.ts'
 import { constantEncoder } from './coding/constant.ts'
 import { encoders } from './coding/encoders.ts'
-import { differences } from './coding/stream-form.ts'
+import { differences, plainForm, type StreamForm } from './coding/stream-form.ts'
 import { encodeIntegers } from './entropy/integer-coder.ts'
 import { type CodedTensor, maxIntegers } from './tensor-coder.ts'
 
@@ -58,9 +58,29 @@ function asBytesWins(
   const { info, coded } = tensor
   // The estimate has coded it whole.
   if (info.byteLength <= shortLength) return true
-  const enough = (info.byteLength <= slowBytes ? 1 : worthwhile) * asIntegers
-  if (info.byteLength <= mostTried && coded.integers) return 64 + bitsAsBytes(info, data) < enough
-  return info.byteLength <= slowBytes || worthTheTime(tensor, bits, data)
+  const most = info.byteLength <= slowBytes ? 1 : worthwhile
+  if (info.byteLength > mostTried || !coded.integers)
+    return info.byteLength <= slowBytes || worthTheTime(tensor, bits, data)
+  const asBytes = 64 + bitsAsBytes(info, data)
+  // The integers' first rows are looked at before all of them are.
+  return asBytes < most * asIntegers && asBytes < most * bitsAsIntegers(tensor, bits)
+}
+
+/** Bits of a tensor that has integers, coded alone; `bits` is the estimate of all of it. */
+function bitsAsIntegers({ coded: { integers, form = plainForm }, info }: ChosenCoding, bits: number): number {
+  const rest = differences(integers as Int32Array, form)
+  return 8 * encodeIntegers(highBits(rest, form), info.dims).length + besidesOf(rest, form, bits)
+}
+
+/** What the coder of integers gets of them. */
+function highBits(values: Int32Array, { lowBits }: StreamForm): Int32Array {
+  return lowBits > 0 ? values.map((v) => v >> lowBits) : values
+}
+
+/** Bits of what is not among those: low bits, signs and the like. `values`: all integers; `bits`: the estimate of the tensor. */
+function besidesOf(values: Int32Array, { lowBits }: StreamForm, bits: number): number {
+  const more = bits - estimateBits(values)
+  return lowBits > 0 ? lowBits * values.length + Math.max(0, more) : Math.max(0, more)
 }
 
 /** Bytes that take a quarter of a second to code as such. */
@@ -92,10 +112,8 @@ function worthTheTime({ coded, info }: ChosenCoding, bits: number, data: Uint8Ar
     values.set(rest.subarray(row * rowSize, (row + perPlace) * rowSize), i * perPlace * rowSize)
     bytes.set(data.subarray(row * rowBytes, (row + perPlace) * rowBytes), i * perPlace * rowBytes)
   }
-  if (form.lowBits > 0) for (let i = 0; i < values.length; i++) values[i] >>= form.lowBits
-  // What is not among the integers as the coder gets them: low bits, signs and the like.
-  const besides = Math.max(0, bits - estimateBits(differences(integers, form)))
-  const asIntegers = 8 * encodeIntegers(values, dims).length + (besides * taken.size) / info.size
+  const besides = (besidesOf(rest, form, bits) * taken.size) / info.size
+  const asIntegers = 8 * encodeIntegers(highBits(values, form), dims).length + besides
   return bitsAsBytes(taken, bytes) < worthwhile * asIntegers
 }
 
@@ -121,8 +139,7 @@ function savedByModel({ coded: { integers, form }, info }: ChosenCoding): number
   if (!integers || !form || integers.length === 0) return 0
   const rowLength = integers.length / (info.dims[0] ?? 1)
   const rows = Math.max(1, Math.min(info.dims[0] ?? 1, Math.ceil(sampleSize / rowLength)))
-  const sample = differences(integers.subarray(0, rows * rowLength), form)
-  if (form.lowBits > 0) for (let i = 0; i < sample.length; i++) sample[i] >>= form.lowBits
+  const sample = highBits(differences(integers.subarray(0, rows * rowLength), form), form)
   const estimate = estimateBits(sample)
   const real = 8 * encodeIntegers(sample, [rows, ...info.dims.slice(1)]).length
   return ((estimate - real) * integers.length) / sample.length

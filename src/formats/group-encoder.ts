@@ -56,17 +56,26 @@ export interface GroupToEncode {
   readonly parts: readonly (PartData & Pick<Description, 'coding' | 'coded'>)[]
 }
 
+/** A group, and about how many of its bytes each part takes. */
+export interface EncodedGroup extends Group {
+  readonly partBytes: readonly number[]
+}
+
 /** Codes the parts of a group. */
-export function encodeGroup({ mode: asked, parts }: GroupToEncode): Group {
+export function encodeGroup({ mode: asked, parts }: GroupToEncode): EncodedGroup {
   const mode = modeOf(asked, parts)
   const integers = beginEncoding({ mode })
   const bits = bitWriter()
+  const length = (): number => integers.length + bits.length
+  const partBytes: number[] = []
   for (const { info, data, coding, coded } of parts) {
+    const before = length()
     const encoder = encoders[coding]
     const values = encoder.coding.hasIntegers ? encoder.encode(info, data)?.coded.integers : undefined
     writeTensor({ encoder, info, data, coded: { ...coded, integers: values } }, integers, bits)
+    partBytes.push(length() - before)
   }
-  return { mode, integers: integers.finish(), raw: bits.finish() }
+  return { mode, integers: integers.finish(), raw: bits.finish(), partBytes }
 }
 
 /**

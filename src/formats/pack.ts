@@ -20,7 +20,6 @@ import { constant } from './coding/constant.ts'
 import { copy } from './coding/copy.ts'
 import { readRuns, runs, writeRuns } from './coding/runs.ts'
 import {
-  type Group,
   type GroupSizes,
   maxBytes,
   maxGraphBytes,
@@ -34,7 +33,7 @@ import { BinaryCoder } from './entropy/range-coder.ts'
 import { findBeside } from './find-beside.ts'
 import { RunFinder } from './find-runs.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
-import { chooseCodings, type Description, encodeGroup, type PartData } from './group-encoder.ts'
+import { chooseCodings, type Description, type EncodedGroup, encodeGroup, type PartData } from './group-encoder.ts'
 import { msToChoose, msToCode, msToFindRuns } from './pack-costs.ts'
 import { partsOf } from './parts.ts'
 import { orderOf } from './permuted-copies.ts'
@@ -45,6 +44,11 @@ export interface PackOptions {
   readonly mode?: Mode
   /** Called with the share of the time that is over, 0 to 1, at last 1. An estimate: it may fall. */
   readonly progress?: (share: number) => void
+  /**
+   * Told about how many bytes of the packed file each tensor of the model takes: of one whose equal came before, next to none.
+   * Not called where the model is packed as the bytes of its ONNX file.
+   */
+  readonly onTensor?: (tensor: Tensor, bytes: number) => void
 }
 
 /** Where coded groups wait until the head, which comes before them, is written. */
@@ -128,7 +132,7 @@ function* packing(model: Model, options: PackOptions, store: GroupStore): Steps<
 /** Undefined where decoders would refuse the graph, and where the packed file would be larger than its ONNX file. */
 function* packingOutline(
   { message, byteLength, tensors }: Outline,
-  { mode = 'default', progress }: PackOptions,
+  { mode = 'default', progress, onTensor }: PackOptions,
   store: GroupStore,
 ): Steps<Uint8Array[] | undefined> {
   const parts = tensors.flatMap(partsOfTensor)
@@ -175,6 +179,7 @@ function* packingOutline(
   const groups = splitIntoGroups(described)
   const costs = groups.map(costOf(toCode))
   const sizes: GroupSizes[] = []
+  const taken = new Map(described.map((part) => [part, part.coded.table?.length ?? 0]))
   outlook.expect([{ kind: 'coding', cost: costs.reduce((a, b) => a + b, 0) }])
   yield* stage({
     task: encodeGroup,
@@ -183,7 +188,9 @@ function* packingOutline(
       parts: members.map((m) => ({ ...withData(m), coding: codings.indexOf(m.coding), coded: m.coded })),
     })),
     done: sharesDone(costs, outlook.begin('coding')),
-    take: (group: Group) => {
+    take: (group: EncodedGroup) => {
+      for (const [i, part] of groups[sizes.length].entries())
+        taken.set(part, (taken.get(part) ?? 0) + group.partBytes[i])
       sizes.push(sizesOf(group))
       return store.add([group.integers, group.raw])
     },
@@ -192,7 +199,24 @@ function* packingOutline(
   const beginning = writeBeginning({ mode, byteLength, graphByteLength, head, groups: sizes })
   const length = sizes.reduce((n, s) => n + s.integersLength + s.rawLength, 0)
   const isLarger = length + lengthOf(beginning) >= byteLength
-  return isLarger && message ? undefined : beginning
+  if (isLarger && message) return undefined
+  if (onTensor) tellBytes(tensors, [...taken.values()], onTensor)
+  return beginning
+}
+
+/** `partBytes`: of the tensors' parts, in their order. */
+function tellBytes(
+  tensors: readonly OutlinedTensor[],
+  partBytes: readonly number[],
+  tell: (tensor: Tensor, bytes: number) => void,
+): void {
+  let at = 0
+  for (const { info, tensor } of tensors) {
+    const from = at
+    at += partsOf(info).length
+    const bytes = partBytes.slice(from, at).reduce((sum, n) => sum + n, 0)
+    if (tensor) tell(tensor, Math.round(bytes))
+  }
 }
 
 /** A tensor, or a part of one, whose data is read when its turn comes. */
@@ -226,7 +250,12 @@ interface Outline {
   /** The length of the whole as ONNX. */
   readonly byteLength: number
   /** In their order. */
-  readonly tensors: readonly Part[]
+  readonly tensors: readonly OutlinedTensor[]
+}
+
+interface OutlinedTensor extends Part {
+  /** The model's, where it is one. */
+  readonly tensor?: Tensor
 }
 
 /** A file without a message: all of it is one tensor. */
@@ -242,7 +271,7 @@ function outline(model: Model): Outline {
   const { byteLength } = encode<Later>(ModelProto, message)
   // Of a tensor that is read in parts, the data is held while its parts are read.
   let held: { of: Message; data: Uint8Array } | undefined
-  const tensors: Part[] = []
+  const tensors: OutlinedTensor[] = []
   for (const proto of tensorsWithData(ModelProto, message)) {
     const from = proto.rawData as Uint8Array | Later
     const info = infoOf(proto)
@@ -258,7 +287,7 @@ function outline(model: Model): Outline {
       held = { of: proto, data }
       return data
     }
-    tensors.push({ info, read })
+    tensors.push({ info, read, ...(from instanceof Uint8Array ? {} : { tensor: from.tensor }) })
   }
   return { message: decode(ModelProto, concat(encode(ModelProto, message).chunks)), byteLength, tensors }
 }

@@ -1,13 +1,13 @@
 /** What threads make is, byte for byte, what this thread makes. */
 import { expect, it } from 'vitest'
+import { packModelOn } from '../formats/pack.ts'
 import { writeModel } from '../onnx/write.ts'
 import { compact } from '../quantize/compact.ts'
 import { uniform } from '../quantize/uniform.ts'
-import { constantRows } from '../report/constant-rows.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { createPool } from './pool.ts'
 
-it('quantised weights and what they take', async () => {
+it('quantised weights, packed, and what they take', async () => {
   const model = exampleModel()
   const pool = createPool(2)
   try {
@@ -15,12 +15,11 @@ it('quantised weights and what they take', async () => {
     for (const workers of [undefined, pool]) {
       const context = { data: { calibration: () => exampleBatches() }, seed: 1, workers }
       const quantized = await compact(await uniform(model, { lambda: 1e-5 }, context))
-      made.push({
-        bytes: writeModel(quantized),
-        rows: await constantRows(model, quantized, { otherwise: '', workers }),
-      })
+      const tensorBytes: number[] = []
+      const packed = await packModelOn(quantized, { workers, onTensor: (_, bytes) => tensorBytes.push(bytes) })
+      made.push({ bytes: writeModel(quantized), packed, tensorBytes })
     }
-    expect(made[0].rows.layers.length).toBeGreaterThan(0)
+    expect(made[0].tensorBytes.length).toBeGreaterThan(0)
     expect(made[1]).toEqual(made[0])
   } finally {
     await pool.close()

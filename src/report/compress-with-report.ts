@@ -31,6 +31,6 @@ export async function compressWithReport(
   )
   const progress = outlook.begin('compressing', 'tidying')
   const result = await withWorkers((workers) => compress(model, { ...options, progress, workers }))
-  const reporting = outlook.begin('reporting', 'measuring packed bytes per layer')
+  const reporting = outlook.begin('reporting', 'packing the original, to compare')
   return { ...result, report: await reportOf(result, { ...about, progress: reporting }) }
 }

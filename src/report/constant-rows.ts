@@ -3,16 +3,12 @@
  * else, with its bytes and why it is as it was. Together they are all constants: nothing is left in silence.
  */
 import { whyNoGrid } from '../calibrate/layers.ts'
-import { msToPack } from '../formats/pack-costs.ts'
-import { type PlainTensor, packedTensorBytes } from '../formats/tensor-bytes.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { namesSince } from '../graph/edit.ts'
 import type { Role } from '../graph/roles.ts'
 import { bytesOfTensor, describe, graphsOf, nodeName, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
-import { sharesDone } from '../progress.ts'
-import { byteLengthOf, dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
-import { inOrder, type Workers } from '../workers.ts'
+import { dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
 import type { LayerRow, Untouched } from './report.ts'
 
 export interface ConstantRows {
@@ -28,38 +24,23 @@ export interface RowOptions {
   readonly kept?: ReadonlyMap<string, string>
   /** Why any weight stayed that nothing else explains. */
   readonly otherwise: string
-  /** Threads to find out on what weights take now. */
-  readonly workers?: Workers
-  /** Told the share of the weights that this is found of. */
-  readonly progress?: (done: number) => void
+  /** What each tensor of the model that came out takes in its packed file; as many bytes as it has where that is not known. */
+  readonly tensorBytes?: ReadonlyMap<Tensor, number>
 }
 
 /** `before` is the model whose weights were compressed. Constants are paired by name, or by where `after` says they came from. */
-export async function constantRows(before: Model, after: Model, options: RowOptions): Promise<ConstantRows> {
+export function constantRows(before: Model, after: Model, options: RowOptions): ConstantRows {
   const now = nowOf(after)
-  const changed: { constant: StoredConstant; stored: Tensor }[] = []
+  const layers: LayerRow[] = []
   const untouched: Untouched[] = []
   for (const constant of constantsOf(before)) {
     const { tensor } = constant
     const stored = now(constant)
-    if (stored && !isSame(stored, tensor)) changed.push({ constant, stored })
-    else if (stored) untouched.push(untouchedRow(constant, why(constant, options)))
-  }
-  const layers: LayerRow[] = []
-  const inputs = changed.map(
-    ({ stored }) =>
-      () =>
-        plainOf(stored),
-  )
-  const costs = changed.map(({ stored: { dtype, dims } }) => {
-    const size = sizeOf(dims)
-    return msToPack({ dtype, dims, size, byteLength: byteLengthOf(dtype, size) })
-  })
-  const done = sharesDone(costs, (share) => options.progress?.(share))
-  for await (const bytes of inOrder(options.workers, packedTensorBytes, inputs, done)) {
-    const { constant, stored } = changed[layers.length]
-    const sensitivity = namesSince(after, stored.name).flatMap((name) => options.sensitivity?.get(name) ?? [])
-    layers.push(rowOf(constant, stored, bytes, sensitivity[0]))
+    if (stored && !isSame(stored, tensor)) {
+      const sensitivity = namesSince(after, stored.name).flatMap((name) => options.sensitivity?.get(name) ?? [])
+      const bytes = options.tensorBytes?.get(stored) ?? bytesOfTensor(stored)
+      layers.push(rowOf(constant, stored, bytes, sensitivity[0]))
+    } else if (stored) untouched.push(untouchedRow(constant, why(constant, options)))
   }
   return { layers, untouched: grouped([...untouched, ...attributeRows(before)]) }
 }
@@ -87,10 +68,6 @@ function nowOf(after: Model): (constant: StoredConstant) => Tensor | undefined {
     const { made, own } = byName.get(name) ?? { made: [], own: [] }
     return [...made, ...own][k]
   }
-}
-
-function plainOf({ dtype, dims, data, strings }: Tensor): PlainTensor {
-  return { dtype, dims, data, strings }
 }
 
 function rowOf(constant: StoredConstant, now: Tensor, bytesAfter: number, sensitivity: number | undefined): LayerRow {

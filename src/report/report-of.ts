@@ -30,7 +30,7 @@ export interface ReportOptions
   readonly withWorkers?: <T>(use: (workers: Workers | undefined) => Promise<T>) => Promise<T>
 }
 
-type Part = 'rows' | 'original' | 'measuring'
+type Part = 'original' | 'measuring'
 
 /** How long latency is measured at most, in milliseconds. */
 const latencyMs = { size: 3_000, speed: 20_000 }
@@ -45,7 +45,6 @@ function partsAhead(model: Model, { skipLatency }: ReportOptions, goal: Goal): P
   const params = weights.reduce((sum, { size }) => sum + size, 0)
   const threads = params < ofManyThreads ? 1 : 2
   return [
-    { kind: 'rows', cost: (1.3 * toPack) / threads },
     { kind: 'original', cost: toPack / threads },
     { kind: 'measuring', cost: 100 + 8e-5 * params + (skipLatency ? 0 : latencyMs[goal]) },
   ]
@@ -65,15 +64,9 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
   const { signal, names = ['original', 'compressed'], fileBytes = original.byteLength } = options
   const outlook = new Outlook(partsAhead(model, options, goal), options.progress)
   const { withWorkers = (use) => use(undefined) } = options
-  const { rows, packedBytes } = await withWorkers(async (workers) => {
-    const rows = await constantRows(result.floatForm, result.model, {
-      ...result,
-      workers,
-      progress: outlook.begin('rows', 'measuring packed bytes per layer'),
-    })
-    const progress = outlook.begin('original', 'packing the original, to compare')
-    return { rows, packedBytes: await packedSizeOn(written, { mode, workers, progress }) }
-  })
+  const packedBytes = await withWorkers((workers) =>
+    packedSizeOn(written, { mode, workers, progress: outlook.begin('original', 'packing the original, to compare') }),
+  )
   const { speedUp, trial, ...comparison } = await compareModels(
     { name: names[0], model, onnx: original, packedBytes },
     {
@@ -113,7 +106,7 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
     ...(test?.labels ? { testSet: { id: test.id, samples: test.length } } : {}),
     ...(result.heldBack ? { heldBack: result.heldBack } : {}),
     judged: { on: trial.on, holds: result.holds, findings: trial.verdict.findings },
-    ...rows,
+    ...constantRows(result.floatForm, result.model, result),
     recipe: result.recipe,
     notes: [...(options.notes ?? []), ...result.notes],
     warnings: [

@@ -13,6 +13,8 @@ export type { Mode } from './integer-model.ts'
 export interface IntegerEncoder {
   /** Appends a tensor; `values` holds as many integers as the shape says, and keeps them until the stream is finished. */
   encodeTensor(values: Int32Array, shape: readonly number[]): void
+  /** Bytes of the stream until now, about: a few are held back. */
+  readonly length: number
   /** The stream's bytes. The encoder is used up. */
   finish(): Uint8Array
 }
@@ -43,6 +45,9 @@ export function beginEncoding(options: CoderOptions = {}): IntegerEncoder {
         throw new Error(`integers: ${values.length} values; expected ${size} for the shape [${shape.join(',')}]`)
       }
       withMemory(`${size} integers`, () => stream.code(values, layoutOf(shape)))
+    },
+    get length() {
+      return stream.length
     },
     finish: () => stream.finish(),
   }
@@ -84,6 +89,9 @@ function openStream({ mode = 'default', wasm = true }: CoderOptions, input?: Uin
       } else if (stream === fast) before.push({ values: input ? undefined : values, layout })
       return true
     },
+    get length() {
+      return stream.length
+    },
     finish: () => stream.finish(),
   }
 }
@@ -95,6 +103,9 @@ function openPlainStream(mode: Mode, input?: Uint8Array): Stream {
     code(values, layout) {
       model.code(coder, values, layout)
       return true
+    },
+    get length() {
+      return coder.length
     },
     finish: () => coder.finish(),
   }

@@ -36,6 +36,11 @@ export class BinaryCoder {
     return Math.max(0, this.at - this.bytes.length)
   }
 
+  /** Bytes that an encoder has written. */
+  get length(): number {
+    return this.at
+  }
+
   /** Codes one bit; `p` is the probability of a 1, in 1..65535 of 65536. Returns the bit. */
   code(bit: number, p: number): number {
     const bound = Math.imul(this.range >>> 16, p) >>> 0

@@ -23,12 +23,15 @@ interface Exports {
     tapCount: number,
     width: number,
   ): number
+  waiting(): number
   finish(): void
 }
 
 export interface Stream {
   /** Codes a tensor: reads `values`, or fills them when decoding. False, and nothing is done, where there is no memory for it. */
   code(values: Int32Array, layout: Layout): boolean
+  /** Bytes of an encoder's stream until now, about. */
+  readonly length: number
   /** The bytes of an encoder's stream. */
   finish(): Uint8Array
 }
@@ -47,8 +50,10 @@ export function wasmAvailable(): boolean {
 export function openWasmStream(mode: Mode, input?: Uint8Array): Stream | undefined {
   if (!wasmAvailable()) return undefined
   const output: Uint8Array[] = []
+  let flushed = 0
   const flush = (at: number, length: number): void => {
     output.push(new Uint8Array(wasm.memory.buffer, at, length).slice())
+    flushed += length
   }
   let wasm: Exports
   let heap: number
@@ -96,6 +101,9 @@ export function openWasmStream(mode: Mode, input?: Uint8Array): Stream | undefin
       }
       if (input) values.set(there)
       return true
+    },
+    get length() {
+      return flushed + wasm.waiting()
     },
     finish() {
       wasm.finish()
