@@ -6,9 +6,12 @@ import type { CodedTensor } from './tensor-coder.ts'
 /** Codings are tried on samples of so many elements, whatever the size of the tensor. */
 const sampled = 1 << 14
 
+/** What the first tensors take longer, of all threads together: until then the engine has not compiled the code. */
+export const msToWarmUp = 1000
+
 /** Choosing a tensor's coding. */
 export function msToChoose({ size }: TensorInfo): number {
-  return 0.1 + 100 * Math.min(1, size / sampled) + 1.6e-4 * size
+  return 0.1 + 45 * Math.min(1, size / sampled) + 1.4e-4 * size
 }
 
 /** Looking for runs of its elements in earlier tensors: on one thread, where the rest is on several. */

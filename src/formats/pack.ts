@@ -34,7 +34,7 @@ import { findBeside } from './find-beside.ts'
 import { RunFinder } from './find-runs.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
 import { chooseCodings, type Description, type EncodedGroup, encodeGroup, type PartData } from './group-encoder.ts'
-import { msToChoose, msToCode, msToFindRuns } from './pack-costs.ts'
+import { msToChoose, msToCode, msToFindRuns, msToWarmUp } from './pack-costs.ts'
 import { partsOf } from './parts.ts'
 import { orderOf } from './permuted-copies.ts'
 import { type CodedTensor, infoOf, plainInfo, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
@@ -142,15 +142,16 @@ function* packingOutline(
   const finding = { kind: 'finding runs', cost: costOf(toFindRuns)(parts) }
   let msOfCoding = costOf(toCode)(parts)
   const behind = () => [finding, { kind: 'coding', cost: msOfCoding }]
-  const outlook = new Outlook([{ kind: 'choosing', cost: costOf(toChoose)(parts) }, ...behind()], (share) =>
+  const batches = inBatches(parts)
+  const msOfChoosing = batches.map((batch, i) => costOf(toChoose)(batch) + (i === 0 ? msToWarmUp : 0))
+  const outlook = new Outlook([{ kind: 'choosing', cost: sumOf(msOfChoosing) }, ...behind()], (share) =>
     progress?.(share),
   )
   const descriptions: Description[] = []
-  const batches = inBatches(parts)
   yield* stage({
     task: chooseCodings,
     inputs: batches.map((batch) => () => batch.map(withData)),
-    done: sharesDone(batches.map(costOf(toChoose)), outlook.begin('choosing')),
+    done: sharesDone(msOfChoosing, outlook.begin('choosing')),
     take: (chosen) => {
       for (const description of chosen) {
         const part = parts[descriptions.length]
@@ -180,7 +181,7 @@ function* packingOutline(
   const costs = groups.map(costOf(toCode))
   const sizes: GroupSizes[] = []
   const taken = new Map(described.map((part) => [part, part.coded.table?.length ?? 0]))
-  outlook.expect([{ kind: 'coding', cost: costs.reduce((a, b) => a + b, 0) }])
+  outlook.expect([{ kind: 'coding', cost: sumOf(costs) }])
   yield* stage({
     task: encodeGroup,
     inputs: groups.map((members) => () => ({
@@ -214,8 +215,7 @@ function tellBytes(
   for (const { info, tensor } of tensors) {
     const from = at
     at += partsOf(info).length
-    const bytes = partBytes.slice(from, at).reduce((sum, n) => sum + n, 0)
-    if (tensor) tell(tensor, Math.round(bytes))
+    if (tensor) tell(tensor, Math.round(sumOf(partBytes.slice(from, at))))
   }
 }
 
@@ -235,7 +235,11 @@ const toCode = ({ info, ...chosen }: Part | Omit<Described, 'coded'>): number =>
 
 /** What work on some parts costs, by what it costs on one. */
 function costOf<P>(ms: (part: P) => number): (parts: readonly P[]) => number {
-  return (parts) => parts.reduce((sum, part) => sum + ms(part), 0)
+  return (parts) => sumOf(parts.map(ms))
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, n) => sum + n, 0)
 }
 
 /** What stands for a tensor's data while lengths are counted. */

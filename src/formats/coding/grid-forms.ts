@@ -59,7 +59,8 @@ function scaled(parts: () => Iterable<Float32Array>): FormSteps | undefined {
   const all: Float64Array[] = []
   for (const part of parts()) {
     const magnitudes = distinct(part, Math.abs)
-    if (!magnitudes) return undefined
+    // Weights that never lay on a grid are recognised by their first parts: the others are many.
+    if (!magnitudes || (all.length < looked && fitsNone(magnitudes))) return undefined
     all.push(magnitudes)
   }
   // Parts of few values fit many forms, of which those of most values leave few: they are asked first.
@@ -73,6 +74,13 @@ function scaled(parts: () => Iterable<Float32Array>): FormSteps | undefined {
     if (steps) return { form, steps }
   }
   return undefined
+}
+
+/** Parts that are tried for any form before all are read. */
+const looked = 4
+
+function fitsNone(magnitudes: Float64Array): boolean {
+  return magnitudes.length > 0 && scales(magnitudes).next().done === true
 }
 
 /** The step of each part on a form, looked for in this order. */
