@@ -194,6 +194,9 @@ export async function withSpillFile<T>(path: string, use: (spill: SpillFile) => 
       clear() {
         start = written
       },
+      get byteLength() {
+        return written - start
+      },
       async *chunks() {
         const buffer = new Uint8Array(1 << 24)
         for (let at = start; ; ) {
@@ -218,6 +221,7 @@ export interface SpillFile {
   add(chunks: readonly Uint8Array[]): Promise<void>
   /** Forgets what is there. */
   clear(): void
+  readonly byteLength: number
   /** All of it, from its beginning. A chunk is of use until the next. */
   chunks(): AsyncGenerator<Uint8Array, void, undefined>
 }

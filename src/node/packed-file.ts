@@ -14,15 +14,26 @@ import { concat, encode } from '../onnx/wire.ts'
 import type { Workers } from '../workers.ts'
 import { fileLength, readFileRange, withSpillFile, writeFileAtomic } from './files.ts'
 
+/** The share of the time of packing after which the file is put together, where weights are floats. */
+const coded = 0.95
+
 /** Packs a model to a file. Returns its length in bytes. */
 export function packToFile(path: string, model: Model, options: PackOnOptions = {}): Promise<number> {
+  const { progress } = options
   return withSpillFile(path, async (spill) => {
-    const beginning = await packModelInto(model, options, spill)
+    const packing = { ...options, progress: (share: number) => progress?.(coded * share) }
+    const beginning = await packModelInto(model, packing, spill)
     async function* chunks(): AsyncGenerator<Uint8Array> {
       yield* beginning
-      yield* spill.chunks()
+      let written = 0
+      for await (const chunk of spill.chunks()) {
+        yield chunk
+        written += chunk.length
+        progress?.(coded + (1 - coded) * (written / spill.byteLength))
+      }
     }
     await writeFileAtomic(path, chunks())
+    progress?.(1)
     return fileLength(path)
   })
 }
