@@ -43,7 +43,7 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
     other.coded.parameters[0] === 1
       ? // How much repeats was counted all over.
         info.byteLength <= slowBytes || other.bits < worthwhile * bits
-      : asBytesWins({ tensor, bits, asIntegers }, data)
+      : asBytesWins(tensor, { bits, asBytes: other.bits }, data)
   return wins ? chosen(bytesEncoder, info, other) : tensor
 }
 
@@ -52,18 +52,18 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
  * tensors of few values much repeats that takes few bits anyhow, so those are coded to see.
  */
 function asBytesWins(
-  { tensor, bits, asIntegers }: { readonly tensor: ChosenCoding; readonly bits: number; readonly asIntegers: number },
+  tensor: ChosenCoding,
+  { bits, asBytes }: { readonly bits: number; readonly asBytes: number },
   data: Uint8Array,
 ): boolean {
   const { info, coded } = tensor
   // The estimate has coded it whole.
   if (info.byteLength <= shortLength) return true
-  const most = info.byteLength <= slowBytes ? 1 : worthwhile
   if (info.byteLength > mostTried || !coded.integers)
     return info.byteLength <= slowBytes || worthTheTime(tensor, bits, data)
-  const asBytes = 64 + bitsAsBytes(info, data)
-  // The integers' first rows are looked at before all of them are.
-  return asBytes < most * asIntegers && asBytes < most * bitsAsIntegers(tensor, bits)
+  // Integers are coded first, which is quick: mostly that is all.
+  const most = (info.byteLength <= slowBytes ? worthAMoment : worthwhile) * bitsAsIntegers(tensor, bits)
+  return asBytes < most && 64 + bitsAsBytes(info, data) < most
 }
 
 /** Bits of a tensor that has integers, coded alone; `bits` is the estimate of all of it. */
@@ -92,6 +92,8 @@ const places = 16
 const placeSize = 1 << 12
 /** Bytes take twenty times as long to code as integers, and to decode: they must be this much smaller. */
 const worthwhile = 0.97
+/** The same of tensors that take no longer than a quarter of a second. */
+const worthAMoment = 0.995
 
 /** Whether bytes save so much of a large tensor, measured by coding the same rows from all over it both ways. */
 function worthTheTime({ coded, info }: ChosenCoding, bits: number, data: Uint8Array): boolean {
