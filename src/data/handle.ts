@@ -31,6 +31,8 @@ export interface InputGroup {
   readonly range: string
   /** All their numbers are independent, which those of real inputs are not. */
   readonly isNoise: boolean
+  /** A network for images is fed in one range, and the others leave its outputs nearly constant. */
+  readonly isImage?: boolean
 }
 
 export interface DataHandle {

@@ -259,12 +259,13 @@ function rangedInputs({
     return { input, dims, axis, layout: layoutOf(perSample), isData }
   })
   const main = plans.filter((p) => p.isData).sort((a, b) => sizeOf(b.dims) - sizeOf(a.dims))[0]
+  const isImage = main?.layout.isImage ?? false
   const bytes = main?.input.dtype === 'uint8'
   const ranges = !main ? ['as the graph allows'] : bytes ? ['0..255'] : rangesOf(main.layout.form)
   return {
     ranges,
     groups: ranges.flatMap((range) =>
-      (main && !main.layout.isImage ? [false, true] : [false]).map((isNoise) => ({ range, isNoise })),
+      (isImage ? [false] : [false, true]).map((isNoise) => ({ range, isNoise, isImage })),
     ),
     draw(of, call, seed) {
       const feeds: Record<string, Value> = {}

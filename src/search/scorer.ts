@@ -122,6 +122,13 @@ export async function randomScorer(
       `model: ${sameness}, so no loss could be seen; expected a model that works, and samples of its own where random inputs do not reach it (--data SPEC)`,
     )
   const warnings = dead.length > 0 ? [`${sameness}, so nothing is judged there; use --data SPEC`] : []
+  const flat = [...new Set(judge.varying.flatMap(({ group = [] }) => group))].filter((group) =>
+    judge.varying.every((v) => v.group !== group || !v.varies || dead.includes(v.output)),
+  )
+  if (flat.length > 0)
+    warnings.push(
+      `inputs ${flat.join(' and ')} hardly change the outputs, beside inputs in another range, so nothing is judged there; use --data SPEC if yours are such`,
+    )
   if (spread > mostErrorDb)
     warnings.push(
       `${count(samples)} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`,

@@ -64,6 +64,43 @@ describe('values about their mean', () => {
   })
 })
 
+describe('ranges of random inputs', () => {
+  /** Whether y varies in each range, by its name. */
+  const varyingIn = async (original: Model, scales: Readonly<Record<string, number>>, isImage = false) => {
+    const batches = Object.entries(scales).map(([range, scale]) => ({
+      feeds: { x: { dtype: 'float32', dims: [samples, 4], data: data.map((v) => v * scale) } },
+      ...{ fed: samples, count: samples, group: { range, isNoise: false, isImage } },
+    }))
+    const judge = await openJudge(original, { task: guessTask(original), inputs: () => batches })
+    return Object.fromEntries(judge.varying.map(({ group, varies }) => [group, varies]))
+  }
+  const offset = affine(ones, [300, 300, 300, 300])
+  const probability = (scale: number): Model =>
+    model({
+      ...{ nodes: [node('Mul', ['x', 's'], ['m']), node('Sigmoid', ['m'], ['y'])] },
+      ...{ initializers: new Map([['s', floatTensor('s', [1], [scale])]]) },
+      ...{ inputs: [valueInfo('x', 'float32', ['N', 4])], outputs: [valueInfo('y', 'float32', ['N', 4])] },
+    })
+
+  test('numbers that are mostly an offset count in the range where they vary less, too', async () => {
+    expect(await varyingIn(offset, { normalised: 1, '0..255': 80 })).toEqual({ normalised: true, '0..255': true })
+  })
+
+  test('images in a range that is not theirs do not', async () => {
+    const varying = await varyingIn(offset, { normalised: 1, '0..255': 80 }, true)
+    expect(varying).toEqual({ normalised: false, '0..255': true })
+  })
+
+  test('probabilities around a half count beside a range where they are sure', async () => {
+    expect(await varyingIn(probability(1), { small: 0.3, large: 80 })).toEqual({ small: true, large: true })
+  })
+
+  test('outputs that do not change beyond rounding count nowhere', async () => {
+    const varying = await varyingIn(affine(ones, [3e6, 3e6, 3e6, 3e6]), { tiny: 1e-3, '0..255': 80 })
+    expect(varying).toEqual({ tiny: false, '0..255': true })
+  })
+})
+
 describe('verdicts', () => {
   const max = parseMaxLoss('0.5')
 

@@ -64,13 +64,19 @@ export interface Judge {
 /** Most bytes of the original's outputs that are kept between comparisons; above it they are computed again. */
 const mostKept = 2 ** 28
 
-/** Least shares of the mean square that vary: beyond rounding; beside the range where most does. */
+/** Least share of the mean square that varies, beyond rounding. */
 const leastVariation = 1e-10
-const leastOfBest = { probabilities: 0.1, values: 0.01 }
+/** The same beside the range where most does. An output that is mostly an offset varies little in any. */
+const leastOfBest = { sure: 0.1, values: 0.01 }
+/** The least variance beside the range of the largest: numbers that people measure come in any unit, pixels do not. */
+const leastVariance = { image: 1e-3, other: 1e-5 }
+/** Probabilities that are less unsure than this are saturated, where another range has answers that vary more; of images, all. */
+const leastUnsure = 0.2
 
 interface Subject {
   readonly task: OutputTask
   readonly group?: string
+  readonly isImage: boolean
   readonly facts: ValueFacts
   readonly samples: number
   readonly signal?: Float64Array
@@ -82,10 +88,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   const judged = task.outputs.filter((o) => o.kind !== 'ignored')
   const kept: Record<string, Value>[] = []
   let bytes = 0
-  const parts = new Map<
-    string,
-    { task: OutputTask; group?: string; facts: ReturnType<typeof factsOf>; samples: number }
-  >()
+  const parts = new Map<string, Omit<Subject, 'facts'> & { facts: ReturnType<typeof factsOf>; samples: number }>()
   const original = judgedModel(model, task)
   const run = (m: Model, use: (session: Session) => Promise<void>): Promise<void> =>
     withSession(() => openSession(m), use)
@@ -94,7 +97,14 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
     if (bytes <= mostKept) kept.push(values)
     for (const o of judged) {
       const key = keyOf(o, batch)
-      const part = parts.get(key) ?? { task: o, group: groupKey(o, batch.group), facts: factsOf(o), samples: 0 }
+      const { isImage = false } = batch.group ?? {}
+      const part = parts.get(key) ?? {
+        task: o,
+        group: groupKey(o, batch.group),
+        isImage,
+        facts: factsOf(o),
+        samples: 0,
+      }
       const cut = cutOf(values, o, batch)
       part.facts.add(cut)
       part.samples += cut.samples
@@ -106,12 +116,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   const subjects = new Map<string, Subject>(
     [...parts].map(([key, part]) => [key, { ...part, facts: part.facts.finish() }]),
   )
-  const most = new Map<string, number>()
-  for (const { task: t, facts } of subjects.values())
-    most.set(t.output, Math.max(most.get(t.output) ?? 0, facts.variation))
-  const varies = ({ task: t, facts }: Subject): boolean =>
-    facts.variation >
-    Math.max(leastVariation, leastOfBest[t.probabilities ? 'probabilities' : 'values'] * (most.get(t.output) ?? 0))
+  const varies = (subject: Subject): boolean => variesBeside(subject, [...subjects.values()])
   if (keptAll) addSignals(subjects, judged, options, keptAll)
   return {
     task,
@@ -171,6 +176,15 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
       })
     },
   }
+}
+
+/** Whether an output varies with the inputs of a group so much, beside the other groups, that something is shown there. */
+function variesBeside({ task, facts, isImage }: Subject, all: readonly Subject[]): boolean {
+  const others = all.filter((s) => s.task.output === task.output).map((s) => s.facts)
+  const isSure = task.probabilities && (isImage || facts.unsure < leastUnsure)
+  const variation = leastOfBest[isSure ? 'sure' : 'values'] * Math.max(...others.map((f) => f.variation))
+  const variance = leastVariance[isImage ? 'image' : 'other'] * Math.max(...others.map((f) => f.variance))
+  return facts.variation > leastVariation && (facts.variation > variation || (!isSure && facts.variance > variance))
 }
 
 /** What each sample adds to the signal, of outputs that are at hand. */

@@ -19,6 +19,10 @@ export interface ValueFacts {
   readonly float: boolean
   /** The share of the output's mean square that varies from sample to sample; of several numbers the largest. */
   readonly variation: number
+  /** How much that is for an element, in the output's own unit squared. */
+  readonly variance: number
+  /** Of probabilities, how unsure they are: from 0, where all are 0 or 1, to 1, where no answer is likelier than another. */
+  readonly unsure: number
   /** What a squared difference of element `j` counts, so that noise as large as the signal counts 1 in all. */
   weight(j: number): number
   /** What element `j` is about, over samples. */
@@ -89,7 +93,11 @@ export function factsOf(task: OutputTask) {
       const about = sums && samples > 1 ? sums.map((total) => total / samples) : undefined
       const mean = (j: number): number => about?.[j] ?? overall
       const variation = signal.reduce((most, v, c) => Math.max(most, energy[c] > 0 ? v / energy[c] : 0), 0)
-      return { float, variation: float ? variation : 1, weight: (j) => weights[j % columns], mean }
+      const variance = signal.reduce((total, v) => total + v, 0) / Math.max(1, count)
+      // Probabilities of classes add up to 1 for each decision; others are for yes or no each.
+      const classes = task.axis === undefined ? undefined : first?.dims[task.axis]
+      const unsure = classes ? (sum - square) / (sum * (1 - 1 / Math.max(2, classes))) : (4 * (sum - square)) / count
+      return { float, variation: float ? variation : 1, variance, unsure, weight: (j) => weights[j % columns], mean }
     },
   }
 }
