@@ -65,13 +65,15 @@ describe('values about their mean', () => {
 })
 
 describe('ranges of random inputs', () => {
-  /** Whether y varies in each range, by its name. */
+  /** Whether y varies in each range, by its name; of numbers, or of scores of classes found in images. */
   const varyingIn = async (original: Model, scales: Readonly<Record<string, number>>, isImage = false) => {
+    const guessed = guessTask(original)
+    const task: Task = isImage ? { outputs: guessed.outputs.map((o) => ({ ...o, kind: 'classes', axis: 1 })) } : guessed
     const batches = Object.entries(scales).map(([range, scale]) => ({
       feeds: { x: { dtype: 'float32', dims: [samples, 4], data: data.map((v) => v * scale) } },
       ...{ fed: samples, count: samples, group: { range, isNoise: false, isImage } },
     }))
-    const judge = await openJudge(original, { task: guessTask(original), inputs: () => batches })
+    const judge = await openJudge(original, { task, inputs: () => batches })
     return Object.fromEntries(judge.varying.map(({ group, varies }) => [group, varies]))
   }
   const offset = affine(ones, [300, 300, 300, 300])
@@ -86,7 +88,7 @@ describe('ranges of random inputs', () => {
     expect(await varyingIn(offset, { normalised: 1, '0..255': 80 })).toEqual({ normalised: true, '0..255': true })
   })
 
-  test('images in a range that is not theirs do not', async () => {
+  test('scores of classes in images of a range that is not theirs do not', async () => {
     const varying = await varyingIn(offset, { normalised: 1, '0..255': 80 }, true)
     expect(varying).toEqual({ normalised: false, '0..255': true })
   })

@@ -68,8 +68,11 @@ const mostKept = 2 ** 28
 const leastVariation = 1e-10
 /** The same beside the range where most does. An output that is mostly an offset varies little in any. */
 const leastOfBest = { sure: 0.1, values: 0.01 }
-/** The least variance beside the range of the largest: numbers that people measure come in any unit, pixels do not. */
-const leastVariance = { image: 1e-3, other: 1e-5 }
+/**
+ * The least variance beside the range of the largest: of values, which may lie around an offset whatever they are made of, and of
+ * the scores behind what is decided of an image, which say nothing in a range that is not the network's.
+ */
+const leastVariance = { values: 1e-5, scores: 1e-3 }
 /** Probabilities that are less unsure than this are saturated, where another range has answers that vary more; of images, all. */
 const leastUnsure = 0.2
 
@@ -183,7 +186,8 @@ function variesBeside({ task, facts, isImage }: Subject, all: readonly Subject[]
   const others = all.filter((s) => s.task.output === task.output).map((s) => s.facts)
   const isSure = task.probabilities && (isImage || facts.unsure < leastUnsure)
   const variation = leastOfBest[isSure ? 'sure' : 'values'] * Math.max(...others.map((f) => f.variation))
-  const variance = leastVariance[isImage ? 'image' : 'other'] * Math.max(...others.map((f) => f.variance))
+  const variance =
+    leastVariance[isImage && isDecision(task) ? 'scores' : 'values'] * Math.max(...others.map((f) => f.variance))
   return facts.variation > leastVariation && (facts.variation > variation || (!isSure && facts.variance > variance))
 }
 
