@@ -79,8 +79,7 @@ function highBits(values: Int32Array, { lowBits }: StreamForm): Int32Array {
 
 /** Bits of what is not among those: low bits, signs and the like. `values`: all integers; `bits`: the estimate of the tensor. */
 function besidesOf(values: Int32Array, { lowBits }: StreamForm, bits: number): number {
-  const more = bits - estimateBits(values)
-  return lowBits > 0 ? lowBits * values.length + Math.max(0, more) : Math.max(0, more)
+  return lowBits * values.length + Math.max(0, bits - estimateBits(values))
 }
 
 /** Bytes that take a quarter of a second to code as such. */
