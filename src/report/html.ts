@@ -67,7 +67,7 @@ function layers(rows: readonly LayerRow[]): string {
     ...(sensitive ? [l.sensitivity === undefined ? '' : l.sensitivity.toExponential(1)] : []),
   ])
   const head = ['weight', 'operator', 'weights', 'size', 'before', 'after', 'bits per weight', 'zeros']
-  return `<p class="legend"><span class="swatch before"></span>bytes before <span class="swatch"></span>bytes in the packed file, each tensor coded alone.${sensitive ? " Sensitivity: how much the output changes for a squared error of 1 of the layer's output." : ''}</p>
+  return `<p class="legend"><span class="swatch before"></span>bytes before <span class="swatch"></span>bytes of the packed file.${sensitive ? " Sensitivity: how much the output changes for a squared error of 1 of the layer's output." : ''}</p>
 ${table({ caption: 'Bytes of each weight tensor before and after', head: sensitive ? [...head, 'sensitivity'] : head, rows: cells, narrow: 'stacked' })}`
 }
 

@@ -9,7 +9,7 @@ export interface LayerRow {
   readonly op: string
   readonly weights: number
   readonly bytesBefore: number
-  /** In the packed file, coded alone. */
+  /** Of the packed file, about: the coder learns from one tensor for the next, so it belongs to both. */
   readonly bytesAfter: number
   readonly bitsPerWeight: number
   readonly sparsity: number
