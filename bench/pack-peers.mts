@@ -14,6 +14,7 @@ import type { Model } from '../src/model.ts'
 import { readModel } from '../src/onnx/read.ts'
 import { writeModel } from '../src/onnx/write.ts'
 import { exportedStructures } from '../src/testing/exported-structures.ts'
+import { longTexts } from '../src/testing/long-texts.ts'
 
 interface Row {
   readonly file: string
@@ -60,7 +61,7 @@ for (const name of folder ? readdirSync(folder).filter((n) => n.endsWith('.onnx'
   const onnx = new Uint8Array(readFileSync(join(folder as string, name)))
   add(measure(name.replace('.onnx', ''), onnx, readModel(onnx)))
 }
-for (const [name, model] of Object.entries(exportedStructures()))
+for (const [name, model] of Object.entries({ ...exportedStructures(), ...longTexts() }))
   add(measure(`made: ${name}`, writeModel(model), model))
 const result = { command: 'COPPICE_MODELS=... npx tsx bench/pack-peers.mts', rows }
 writeFileSync(new URL('results/pack-peers.json', import.meta.url), `${JSON.stringify(result, null, 1)}\n`)

@@ -10,6 +10,7 @@ import { openModel } from '../src/node/files.ts'
 import { writeModel } from '../src/onnx/write.ts'
 import { byteLengthOf, sizeOf } from '../src/tensor/dtype.ts'
 import { type Random, random } from '../src/tensor/random.ts'
+import { longTexts } from '../src/testing/long-texts.ts'
 import { allTypes, randomModel } from '../src/testing/random-model.ts'
 import { modelsFolder, needsModels, realModel } from '../src/testing/real-models.ts'
 import { exampleModel } from '../src/testing/test-method.ts'
@@ -46,6 +47,10 @@ describe('a decoder written after the page alone reads', () => {
 
   it('models that use every part of the format', async () => {
     for (let seed = 1; seed <= 12; seed++) await expectSame(randomModel(seed), modes[seed % 3])
+  })
+
+  it('long texts of every kind', async () => {
+    for (const model of Object.values(longTexts())) await expectSame(model, 'fast')
   })
 
   it('every element type, of random bits, of few values and of three that are anything', async () => {

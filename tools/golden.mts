@@ -25,6 +25,7 @@ import { decode, type Message } from '../src/onnx/wire.ts'
 import { writeModel } from '../src/onnx/write.ts'
 import { type DataType, dataTypes, floatTensor, integerTensor, tensorOfFloats } from '../src/tensor/dtype.ts'
 import { random } from '../src/tensor/random.ts'
+import { longTexts } from '../src/testing/long-texts.ts'
 import { randomModel } from '../src/testing/random-model.ts'
 import { exampleModel } from '../src/testing/test-method.ts'
 
@@ -85,9 +86,9 @@ function modelOf(tensors: readonly Tensor[]): Model {
 }
 
 /** What no coding makes smaller: the file is held as bytes. */
-function withRandomText(model: Model): Model {
-  const value = Uint8Array.from({ length: 20_000 }, () => rng.below(256))
-  const attributes: Record<string, Attribute> = { text: { type: 'string', value } }
+function withRandomTexts(model: Model): Model {
+  const value = Array.from({ length: 60 }, () => Uint8Array.from({ length: 300 }, () => rng.below(256)))
+  const attributes: Record<string, Attribute> = { texts: { type: 'strings', value } }
   return { ...model, graph: { ...model.graph, nodes: [{ ...model.graph.nodes[0], attributes }] } }
 }
 
@@ -484,7 +485,12 @@ const good: { what: string; model: Model; modes: readonly Mode[] }[] = [
     model: modelOf(list),
     modes: (what === 'integers' ? ['fast', 'default', 'max'] : ['fast']) as Mode[],
   })),
-  { what: 'plain', model: withRandomText(modelOf([])), modes: ['fast'] },
+  { what: 'no-graph', model: withRandomTexts(modelOf([])), modes: ['fast'] },
+  ...Object.entries(longTexts()).map(([what, model]) => ({
+    what: `text-${what.replaceAll(' ', '-')}`,
+    model,
+    modes: ['fast'] as Mode[],
+  })),
   { what: 'lists', model: withLists(modelOf([])), modes: ['default'] },
   { what: 'network', model: exampleModel(), modes: ['fast', 'default', 'max'] },
   ...[1, 4, 9].map((seed) => ({ what: `everything-${seed}`, model: randomModel(seed), modes: ['default'] as Mode[] })),

@@ -3,10 +3,11 @@ import { brotliCompressSync, constants } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { writeModel } from '../onnx/write.ts'
 import { exportedStructures } from '../testing/exported-structures.ts'
+import { longTexts } from '../testing/long-texts.ts'
 import { packModel } from './pack.ts'
 import { unpackOnnx } from './unpack.ts'
 
-const models = exportedStructures()
+const models = { ...exportedStructures(), ...longTexts() }
 
 describe('packed, and back to the same bytes', () => {
   it.each(Object.keys(models))('%s', (name) => {

@@ -21,7 +21,8 @@ import { ContextMixer, hash, type MixerMemory } from './entropy/context-mixer.ts
 import { BinaryCoder } from './entropy/range-coder.ts'
 import { primer } from './graph-primer.ts'
 import { type ListCoder, listCoder, longList, planOf } from './list-coder.ts'
-import { type NameMemory, type NameTable, nameMemory, nameTable } from './name-coder.ts'
+import { type NameMemory, type NameTable, nameMemory, nameTable, type PlanText } from './name-coder.ts'
+import { planText } from './plan-text.ts'
 
 export interface GraphCoderOptions {
   /** Codes a tensor's bytes: `message` has its dims and dataType already. Called in the order of the tree. */
@@ -67,7 +68,7 @@ export function codeMessage(
   message: Message | undefined,
   options: GraphCoderOptions,
 ): Message {
-  return codeTree(stateOf(mixer, options, { treeOf: treeOfType, planOf }), schema, message, 1, 0)
+  return codeTree(stateOf(mixer, options, { treeOf: treeOfType, planOf, planText }), schema, message, 1, 0)
 }
 
 /** Decodes a message; a decoder that has this alone takes none of what encoding needs. */
@@ -79,6 +80,7 @@ export function decodeMessage(mixer: ContextMixer, schema: Schema, options: Grap
 interface Encoding {
   readonly treeOf: NonNullable<State['treeOf']>
   readonly planOf: typeof planOf
+  readonly planText: PlanText
 }
 
 function stateOf(mixer: ContextMixer, options: GraphCoderOptions, encoding?: Encoding): State {
@@ -89,7 +91,7 @@ function stateOf(mixer: ContextMixer, options: GraphCoderOptions, encoding?: Enc
     if (items > maxItems) throw new Error(`cop: the graph has more than ${maxItems} items; expected fewer`)
     options.check(n)
   }
-  const names = nameTable(mixer, { count, check: options.check }, structuredClone(primed.names))
+  const names = nameTable(mixer, { count, check: options.check }, structuredClone(primed.names), encoding?.planText)
   const lists = listCoder(mixer, () => options.check(1), encoding?.planOf)
   return {
     mixer,
@@ -123,7 +125,7 @@ function prime(): Primed {
   const lists = listCoder(mixer, count, undefined)
   const state: State = { mixer, names, lists, last: new Map(), previous: 0, options, count }
   codeTree(state, ModelProto, primer(), 1, 0)
-  return { mixer: mixer.finish(), names: memory, last: state.last, previous: state.previous }
+  return { mixer: mixer.learnt, names: memory, last: state.last, previous: state.previous }
 }
 
 interface State {

@@ -8,9 +8,10 @@
 import { damaged } from './coding/coding.ts'
 import { type ContextMixer, hash } from './entropy/context-mixer.ts'
 import { grown } from './memory.ts'
+import { codePlain, type PlainMemory, plainMemory } from './plain-text.ts'
 
 /** Mixing weights 448 up are this file's. */
-const sets = { how: 448, rank: 449, long: 450, text: 512 } as const
+const sets = { how: 448, rank: 449, long: 450, plain: 451, text: 512 } as const
 
 export interface NameTable {
   /** A value's name. `role`: 1 node input, 2 node output, 3 tensor, 4 value info. */
@@ -51,8 +52,19 @@ const longSearch = 1 << 14
 
 const how = { isNew: 0, inOrder: 1, follower: 2, recent: 3 } as const
 
+/** The form in which plain text is coded (plain-text.ts), undefined for all other text; of encoders. */
+export type PlanText = (bytes: Uint8Array, coded: TextSoFar) => number | undefined
+
+/** Where a text is to be coded. */
+export interface TextSoFar {
+  readonly mixer: ContextMixer
+  readonly memory: TextMemory
+  readonly place: number
+  readonly isName: boolean
+}
+
 /** What text has been coded. */
-interface TextMemory {
+export interface TextMemory {
   /** All strings, each with its 0. */
   history: Uint8Array
   used: number
@@ -63,6 +75,7 @@ interface TextMemory {
   /** Start of the last string in each place. */
   readonly starts: Map<number, number>
   previousStart: number
+  readonly plain: PlainMemory
 }
 
 /** What is learnt besides probabilities, and stays when names are forgotten. */
@@ -83,15 +96,16 @@ export function nameMemory(): NameMemory {
       farPositions: new Int32Array(1 << 16),
       starts: new Map(),
       previousStart: 0,
+      plain: plainMemory(),
     },
     lastHow: new Map(),
     previous: new Map(),
   }
 }
 
-export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameMemory): NameTable {
+export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameMemory, planText?: PlanText): NameTable {
   const { check } = counters
-  const text = textCoder(mixer, counters, memory.text)
+  const text = textCoder(mixer, counters, memory.text, planText)
   const { lastHow, previous } = memory
   const entries = new Map<string, Entry>()
   const ordered: Entry[] = []
@@ -181,8 +195,16 @@ export function nameTable(mixer: ContextMixer, counters: Counters, memory: NameM
   return { name, bytes }
 }
 
+/** In place of a text that is coded as plain text, after a 1. */
+const plainMark = Uint8Array.of(2)
+
 /** Codes bytes one by one, ended by a 0; 0 and 1 themselves are written after a 1. */
-function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: TextMemory) {
+export function textCoder(
+  mixer: ContextMixer,
+  { count, check }: Counters,
+  memory: TextMemory,
+  plan?: PlanText,
+): (bytes: Uint8Array | undefined, place: number, isName: boolean) => Uint8Array {
   const { positions, farPositions, starts } = memory
   let stringStart = 0
   let match = 0
@@ -253,8 +275,37 @@ function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: Text
       matched++
   }
 
-  return (bytes: Uint8Array | undefined, place: number, isName: boolean): Uint8Array => {
+  /** What a symbol is to those after it. */
+  const note = (symbol: number, place: number): void => {
+    put(symbol)
+    whole = hash(whole, symbol)
+    word = isLetter(symbol) ? hash(word, symbol) : 0
+    if (match > 0 && memory.history[match] === symbol) {
+      match++
+      matched++
+    } else match = matched = 0
+    findMatch(place)
+  }
+
+  const codePlainText = (bytes: Uint8Array | undefined, form: number | undefined, place: number): Uint8Array => {
+    const length = mixer.number(bytes?.length ?? 0, [place], sets.plain)
+    // Before there is room made for it: a damaged length may be any number.
+    check(length)
+    const chosen = mixer.symbol(form ?? 0, 2, [place], sets.plain + 1)
+    const out = codePlain(mixer.coder, { form: chosen, length, bytes }, memory.plain)
+    // So that the next text can repeat this one.
+    for (const byte of out) {
+      if (byte < 2) note(1, place)
+      note(byte, place)
+    }
+    put(0)
+    return out
+  }
+
+  return (bytes, place, isName) => {
     count(textItems)
+    const form = bytes && plan?.(bytes, { mixer, memory, place, isName })
+    const told = form === undefined ? bytes : plainMark
     const lastStart = starts.get(place) ?? 0
     let alongPrevious = isName ? memory.previousStart : lastStart
     let alongPlace = lastStart
@@ -267,24 +318,18 @@ function textCoder(mixer: ContextMixer, { count, check }: Counters, memory: Text
     word = 0
     let escaped = false
     for (let at = 0; ; ) {
-      const source = bytes && at < bytes.length ? bytes[at] : 0
-      const needsEscape = bytes !== undefined && at < bytes.length && source < 2
-      const symbol = !bytes ? 0 : at >= bytes.length ? 0 : needsEscape && !escaped ? 1 : source
+      const source = told && at < told.length ? told[at] : 0
+      const needsEscape = told !== undefined && at < told.length && (source < 2 || form !== undefined)
+      const symbol = needsEscape && !escaped ? 1 : source
       const same = alongPlace === lastStart + (memory.used - stringStart) ? 1 : 0
       const byte = codeByte(symbol, place, alongPlace || alongPrevious, same)
       check(1)
       // The strings read alongside: step while they go on.
       if (alongPlace > 0) alongPlace = memory.history[alongPlace] === 0 ? alongPlace : alongPlace + 1
       if (alongPrevious > 0) alongPrevious = memory.history[alongPrevious] === 0 ? alongPrevious : alongPrevious + 1
-      put(byte)
-      whole = hash(whole, byte)
-      word = isLetter(byte) ? hash(word, byte) : 0
-      if (match > 0 && memory.history[match] === byte) {
-        match++
-        matched++
-      } else match = matched = 0
-      findMatch(place)
+      note(byte, place)
       if (byte === 0 && !escaped) break
+      if (byte === 2 && escaped && at === 0) return codePlainText(bytes, form, place)
       escaped = byte === 1 && !escaped
       if (!escaped) at++
     }

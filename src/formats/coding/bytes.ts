@@ -6,12 +6,13 @@
  */
 import { dataTypes } from '../../tensor/dtype.ts'
 import { Distinct } from '../distinct.ts'
-import { ContextMixer, hash } from '../entropy/context-mixer.ts'
+import { type BitCoder, ContextMixer, hash } from '../entropy/context-mixer.ts'
 import { BinaryCoder } from '../entropy/range-coder.ts'
 import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts'
 import { seenChoices } from './seen-choices.ts'
 import { bitsBySeen } from './seen-cost.ts'
 import { type Choices, type Seen, seenElements } from './seen-elements.ts'
+import type { TextPlace } from './text-place.ts'
 
 /** Bytes that a match must have in common before it counts, and from which on a byte is one decision. */
 const leastMatch = 5
@@ -82,10 +83,16 @@ interface BytesOptions {
   /** What an encoder has. */
   readonly source?: Uint8Array
   readonly choicesOf?: (seen: Seen) => Choices
+  /** Where the bytes are text. */
+  readonly text?: TextPlace
 }
 
 /** Codes the bytes of a tensor, each element's highest first: those of `source`, or, where there is none, those that come out. */
-function codeBytes(coder: BinaryCoder, info: TensorInfo, { kind, source, choicesOf }: BytesOptions): Uint8Array {
+export function codeBytes(
+  coder: BitCoder & { readonly overrun?: number },
+  info: TensorInfo,
+  { kind, source, choicesOf, text }: BytesOptions,
+): Uint8Array {
   const { dims, byteLength } = info
   const width = widthOf(info)
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
@@ -101,7 +108,7 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, { kind, source, choices
   let match = 0
   let matched = 0
   for (let i = 0; i < byteLength; i++) {
-    if ((i & 0xff) === 0 && coder.overrun > 12) throw damaged('raw bits end too soon')
+    if ((i & 0xff) === 0 && (coder.overrun ?? 0) > 12) throw damaged('raw bits end too soon')
     const column = i % width
     if (elements && column === 0) {
       if (i > 0) elements.add(i / width - 1)
@@ -125,21 +132,27 @@ function codeBytes(coder: BinaryCoder, info: TensorInfo, { kind, source, choices
       if (mixer.bit(source && source[i] === expected ? 1 : 0, as, 1, longSet)) byte = expected
     }
     if (byte < 0) {
+      const four = h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)
       const contexts = [
         hash(column, h1),
         hash(16 + column, h1 | (h2 << 8)),
         hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
-        hash(48 + column, h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)),
-        hash(64 + column, before | (back(2 * width) << 8)),
-        hash(80 + column, before | (h1 << 8)),
-        hash(96 + column, above | (h1 << 8)),
-        hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
+        hash(48 + column, four),
+        ...(text
+          ? text.contexts(h1, four, back(5))
+          : [
+              hash(64 + column, before | (back(2 * width) << 8)),
+              hash(80 + column, before | (h1 << 8)),
+              hash(96 + column, above | (h1 << 8)),
+              hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
+            ]),
         hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
         hash(144 + column, after[(column << 8) | h1]),
       ]
       byte = mixer.symbol(source ? source[i] : 0, 8, contexts, 16 * column + Math.min(matched, 15))
     }
     out[i] = byte
+    text?.note(byte)
     after[(column << 8) | h1] = byte
     matched = match > 0 && byte === expected ? matched + 1 : matched >> 2
     if (match > 0) match++

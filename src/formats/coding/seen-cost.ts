@@ -1,7 +1,8 @@
 /** What coding a tensor by seen elements would take, told without coding it. */
 import { dataTypes } from '../../tensor/dtype.ts'
 import { Distinct } from '../distinct.ts'
-import { type BitCoder, ContextMixer } from '../entropy/context-mixer.ts'
+import { BitCounter } from '../entropy/bit-counter.ts'
+import { ContextMixer } from '../entropy/context-mixer.ts'
 import type { TensorInfo } from './coding.ts'
 import { seenChoices } from './seen-choices.ts'
 import { seenElements } from './seen-elements.ts'
@@ -85,20 +86,4 @@ function repeatsEnough(data: Uint8Array, width: number): boolean {
   }
   // Of 16 bits there are so few that they repeat anyhow.
   return (width > 2 && all.size <= (1 - leastRepeated) * looked) || repeatedNear > leastRepeated * size
-}
-
-/** Counts the bits that a coder would write. */
-class BitCounter implements BitCoder {
-  readonly decoding = false
-  bits = 0
-
-  code(bit: number, p: number): number {
-    this.bits += 16 - Math.log2(bit ? p : 65536 - p)
-    return bit
-  }
-
-  codeRaw(value: number, count: number): number {
-    this.bits += count
-    return value
-  }
 }

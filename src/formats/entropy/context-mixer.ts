@@ -29,7 +29,7 @@ export interface MixerMemory {
 export type BitCoder = Pick<BinaryCoder, 'decoding' | 'code' | 'codeRaw'>
 
 export class ContextMixer {
-  private readonly coder: BitCoder
+  readonly coder: BitCoder
   private readonly memory: MixerMemory
   private readonly slot = new Int32Array(maxContexts)
   private readonly stretched = new Int32Array(maxContexts)
@@ -62,8 +62,8 @@ export class ContextMixer {
     }
   }
 
-  /** What was learnt. The mixer is used up. */
-  finish(): MixerMemory {
+  /** What was learnt so far: not a copy. */
+  get learnt(): MixerMemory {
     return this.memory
   }
 

@@ -1,0 +1,84 @@
+/**
+ * Long text that is no text: keys, hashes, pictures in base64, compiled code, tables. The contexts of names and sentences only add
+ * noise there, so that general compressors do better.
+ */
+import { codeBytes } from './coding/bytes.ts'
+import { TextPlace } from './coding/text-place.ts'
+import type { BitCoder } from './entropy/context-mixer.ts'
+
+/** How it is coded. */
+export const plainForms = {
+  /** As it is. */
+  raw: 0,
+  /** Each byte by how often it came before. */
+  counted: 1,
+  /** By how often it came before in this place of a character in UTF-8. */
+  utf8: 2,
+  /** As the data of a tensor of bytes would be, by contexts of text. */
+  bytes: 3,
+} as const
+
+/** What is learnt from one such text for the next. */
+export interface PlainMemory {
+  /** Zeros and ones that each decision was: 256 for each place of a character, and four for which bytes there are. */
+  readonly counts: Uint16Array
+  /** Which bytes the last text had: leaves, from 256 on, of the tree of a byte's bits. */
+  readonly isThere: Uint8Array
+}
+
+export function plainMemory(): PlainMemory {
+  return { counts: new Uint16Array((4 * 256 + 4) * 2), isThere: new Uint8Array(512) }
+}
+
+interface PlainText {
+  readonly form: number
+  readonly length: number
+  /** What an encoder has. */
+  readonly bytes?: Uint8Array
+}
+
+/** Codes a text: encodes its bytes, or decodes them where there are none. */
+export function codePlain(coder: BitCoder, { form, length, bytes }: PlainText, memory: PlainMemory): Uint8Array {
+  if (form === plainForms.bytes) {
+    const info = { dtype: 'uint8', dims: [length], size: length, byteLength: length } as const
+    return codeBytes(coder, info, { kind: 0, source: bytes, text: new TextPlace() })
+  }
+  const out = new Uint8Array(length)
+  if (form === plainForms.raw) {
+    for (let i = 0; i < length; i++) out[i] = coder.codeRaw(bytes ? bytes[i] : 0, 8)
+    return out
+  }
+  const { counts, isThere } = memory
+  const codeBit = (bit: number, decision: number): number => {
+    const at = 2 * decision
+    const likely = counts[at + 1] > counts[at] ? 1 : 0
+    // The rarer bit's share, as if there had been half a zero and half a one more (Krichevsky and Trofimov 1981).
+    const p = Math.floor(((2 * counts[at + 1 - likely] + 1) * 32768) / (counts[at] + counts[at + 1] + 1))
+    // What the coder rounds off is the likelier bit's.
+    const coded = coder.code(bit ^ likely, Math.max(1, p)) ^ likely
+    if (++counts[at + coded] === 65535) {
+      counts[at] >>= 1
+      counts[at + 1] >>= 1
+    }
+    return coded
+  }
+  // 1. Which bytes there are, beside which there were, and so which bits of one can be 0 and 1.
+  const given = new Uint8Array(256)
+  for (const byte of bytes ?? []) given[byte] = 1
+  for (let byte = 0, before = 0; byte < 256; byte++)
+    isThere[256 + byte] = before = codeBit(given[byte], 1024 + 2 * isThere[256 + byte] + before)
+  for (let node = 255; node > 0; node--) isThere[node] = isThere[2 * node] | isThere[2 * node + 1]
+  // 2. The bytes, the highest bit first. What can be one bit alone is not coded.
+  let place = 0
+  for (let i = 0; i < length; i++) {
+    const byte = bytes ? bytes[i] : 0
+    let node = 1
+    for (let shift = 7; shift >= 0; shift--) {
+      const isOpen = isThere[2 * node] & isThere[2 * node + 1]
+      node = 2 * node + (isOpen ? codeBit((byte >> shift) & 1, 256 * place + node) : isThere[2 * node + 1])
+    }
+    out[i] = node
+    if (form === plainForms.utf8) place = out[i] >= 0xc0 ? 1 : out[i] >= 0x80 ? Math.min(3, place + 1) : 0
+  }
+  return out
+}

@@ -1,0 +1,51 @@
+/** Long texts as files hold them that are no sentences: keys, pictures in base64, tables, vocabularies, other files. */
+import { node, valueInfo } from '../graph/build.ts'
+import type { Model } from '../model.ts'
+import { permutation, type Random, random } from '../tensor/random.ts'
+
+const bytes = (rng: Random, n: number): Buffer => Buffer.from(Uint8Array.from({ length: n }, () => rng.below(256)))
+const list = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i))
+const word = (rng: Random): string => list(2 + rng.below(6), () => 'aeioulnrst'[rng.below(10)]).join('')
+
+const texts: Record<string, (rng: Random) => string[]> = {
+  'a short key': (rng) => [bytes(rng, 300).toString('hex')],
+  'a key': (rng) => [bytes(rng, 4000).toString('hex')],
+  'a picture in base64': (rng) => [bytes(rng, 9000).toString('base64')],
+  'pictures in base64': (rng) => list(20, () => bytes(rng, 700).toString('base64')),
+  'the same picture twice': (rng) => {
+    const picture = bytes(rng, 5000).toString('base64')
+    return [picture, picture]
+  },
+  'a sequence of bases': (rng) => [list(8000, () => 'ACGT'[rng.below(4)]).join('')],
+  'characters that a reader knows': (rng) => [
+    Array.from(permutation(3000, rng), (i) => String.fromCodePoint(0x4e00 + i)).join('\n'),
+  ],
+  'identifiers of classes': (rng) => [
+    JSON.stringify(Object.fromEntries(list(300, (i) => [i, bytes(rng, 16).toString('hex')]))),
+  ],
+  'names of classes': (rng) => [JSON.stringify(Object.fromEntries(list(1500, (i) => [i, word(rng)])))],
+  'a table of numbers': (rng) => [list(500, () => list(6, () => rng.normal().toFixed(6)).join(',')).join('\n')],
+}
+
+/** Made models with such texts in their metadata, and one with another file in an attribute. */
+export function longTexts(): Record<string, Model> {
+  const withTexts = (all: readonly string[]): Model => ({
+    irVersion: 10,
+    opsets: [{ domain: '', version: 18 }],
+    graph: {
+      name: 'main_graph',
+      nodes: [node('Relu', ['x'], ['y'])],
+      initializers: new Map(),
+      inputs: [valueInfo('x', 'float32', ['n', 8])],
+      outputs: [valueInfo('y', 'float32', ['n', 8])],
+    },
+    metadata: all.map((value, i) => ({ key: `text ${i}`, value })),
+  })
+  const plain = withTexts([])
+  const rng = random(17)
+  const blob = node('Context', ['x'], ['y'], { data: { type: 'string', value: new Uint8Array(bytes(rng, 6000)) } })
+  return {
+    ...Object.fromEntries(Object.entries(texts).map(([name, make]) => [name, withTexts(make(random(17)))])),
+    'compiled code': { ...plain, graph: { ...plain.graph, nodes: [blob] } },
+  }
+}

@@ -1,0 +1,175 @@
+/** The second decoder's coding "bytes", written after that part of docs/format.md alone. It imports nothing from src. */
+import { hash, Mixer, type RangeDecoder } from './spec-coder.ts'
+
+/** Of a tensor. */
+interface SpecBytes {
+  readonly dtype: string
+  readonly dims: readonly number[]
+  /** Of an element. */
+  readonly bits: number
+  readonly byteLength: number
+  readonly parameters: readonly number[]
+}
+
+/** What is known of elements; `b` are the bytes so far, of each element the highest first. */
+function seenElements({ dtype, dims, bits, parameters }: SpecBytes, mixer: Mixer, coder: RangeDecoder, b: number[]) {
+  const width = bits / 8
+  const row = Math.max(1, dims[dims.length - 1] ?? 1)
+  const taps = dims.slice(2).reduce((x, y) => x * y, 1)
+  const period = taps > 1 ? taps : row
+  const steps = [1, -1, row, -row]
+  const isSigned = parameters[0] === 2 || ['float16', 'bfloat16', 'float32', 'float64'].includes(dtype)
+  /** Numbers of keys, and the last element of each number. */
+  const numbers = new Map<number, number>()
+  const lastOf: number[] = []
+  const recent: number[] = []
+  const jumps = new Map<number, number>()
+  let [next, way, run, missed, flip, turns, history, rank] = [-1, 0, 0, 0, 0, 0, 0, 0]
+
+  const keyOf = (i: number): number => {
+    let key = b[i * width] & (isSigned ? 127 : 255)
+    for (const byte of b.slice(i * width + 1, (i + 1) * width)) key = Math.imul(key, 0x9e3779b1) ^ byte
+    return key
+  }
+  const missing = (): never => {
+    throw new Error('an element that is not there')
+  }
+  return {
+    add(i: number): void {
+      const key = keyOf(i)
+      const number = numbers.get(key) ?? numbers.size
+      numbers.set(key, number)
+      lastOf[number] = i
+      const at = recent.indexOf(number)
+      if (at >= 0) recent.splice(at, 1)
+      recent.unshift(number)
+      recent.length = Math.min(recent.length, 1024)
+    },
+    /** The bytes of element i if it was there before, else the element that a run would have here; -1 if none goes on. */
+    element(i: number): number[] | number {
+      const place = i % period
+      const at = hash(200, place)
+      const near = hash(201, 16 * Math.min(run, 32) + missed)
+      let source = next
+      let kind = 4
+      const isThere = next >= 0 && next < i
+      if (isThere && mixer.bit(0, [near, hash(at, 1), hash(202, history), hash(near, way)], 1, 257) === 1) run++
+      else {
+        run = 0
+        kind = mixer.symbol(0, 2, [hash(203, history), hash(at, 2), hash(hash(at, 3), history & 7)], 258)
+        if (kind === 0) {
+          if (next >= 0) next = ++missed > 8 ? -1 : next + steps[way]
+          history = (8 * history) & 4095
+          return isThere ? source : -1
+        }
+        if (kind === 1) {
+          rank = mixer.number(0, [204, hash(at, 4), hash(205, rank), hash(206, history & 63)], 259)
+          source = lastOf[recent[rank]] ?? missing()
+        } else if (kind === 2) {
+          let number = 0
+          for (let n = Math.ceil(Math.log2(Math.max(1, lastOf.length))); n > 0; n--)
+            number = 2 * number + coder.bit(32768)
+          source = lastOf[number] ?? missing()
+        } else source = next >= 0 ? next + (jumps.get(place) ?? 0) : missing()
+        if (source < 0 || source >= i) missing()
+        if (next >= 0) jumps.set(place, source - next)
+        way = mixer.symbol(0, 2, [hash(207, way), hash(at, 5), hash(208, kind)], 260)
+      }
+      const out = b.slice(source * width, (source + 1) * width)
+      if (isSigned) {
+        const sign = out[0] >> 7
+        const above = i < row ? 0 : b[(i - row) * width] >> 7
+        const unlike = sign === above ? 0 : 1
+        const contexts = [hash(209, 8 * flip + kind), hash(hash(at, 6), flip), hash(210, 8 * sign + kind)]
+        flip = mixer.bit(0, [...contexts, hash(211 + unlike, turns)], 1, 261)
+        turns = (2 * turns + (flip === unlike ? 0 : 1)) % 2 ** 20
+        out[0] ^= 128 * flip
+      }
+      missed = 0
+      next = source + steps[way]
+      history = (8 * history + kind) & 4095
+      return out
+    },
+  }
+}
+
+/** The data of a tensor of this coding, or a plain text of form 3. */
+export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = false): Uint8Array {
+  const { bits, dims, byteLength, parameters } = tensor
+  const width = Math.max(1, bits / 8)
+  const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
+  const lengthBits = byteLength === 0 ? 0 : byteLength.toString(2).length
+  const mixer = new Mixer(coder, { slots: 2 ** Math.min(20, Math.max(10, 2 + lengthBits)), limit: 1023 })
+  const b: number[] = []
+  const seen = parameters[0] > 0 ? seenElements(tensor, mixer, coder, b) : undefined
+  const positions = new Int32Array(2 ** Math.min(16, lengthBits))
+  const after = new Map<number, number>()
+  let match = 0
+  let matched = 0
+  let [word, since, sign, field] = [0, 0, 0, 0]
+  for (let i = 0; i < byteLength; i++) {
+    const column = i % width
+    if (seen && column === 0) {
+      if (i > 0) seen.add(i / width - 1)
+      const element = seen.element(i / width)
+      if (typeof element === 'object') {
+        b.push(...element)
+        i += width - 1
+        continue
+      }
+      match = Math.max(0, element * width)
+      matched = element < 0 ? 0 : 1
+    }
+    const at = (d: number): number => (i >= d ? b[i - d] : 0)
+    const [h1, h2, h3, h4] = [at(1), at(2), at(3), at(4)]
+    const expected = match > 0 ? b[match] : 0
+    const near = hash(column, Math.min(matched, 32))
+    const long = [near, hash(near, expected), hash(11, expected | (h1 << 8))]
+    const isExpected = matched >= 16 && mixer.bit(0, long, 1, 256) === 1
+    const four = h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)
+    const contexts = [
+      hash(column, h1),
+      hash(16 + column, h1 | (h2 << 8)),
+      hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
+      hash(48 + column, four),
+      hash(64 + column, isText ? hash(four, at(5)) : at(width) | (at(2 * width) << 8)),
+      hash(80 + column, isText ? word : at(width) | (h1 << 8)),
+      hash(96 + column, isText ? hash(Math.min(since, 255), sign) : at(row) | (h1 << 8)),
+      hash(112 + column, isText ? hash(hash(field, since), h1) : at(row) | (at(width) << 8) | (at(row + width) << 16)),
+      hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
+      hash(144 + column, after.get(256 * column + h1) ?? 0),
+    ]
+    b.push(isExpected ? expected : mixer.symbol(0, 8, contexts, 16 * column + Math.min(matched, 15)))
+    after.set(256 * column + h1, b[i])
+    const isLetter = /[a-zA-Z\x80-\xff]/.test(String.fromCharCode(b[i]))
+    const isDigit = /[0-9]/.test(String.fromCharCode(b[i]))
+    word = isLetter ? hash(word, b[i]) : isDigit ? hash(word, 48) : 0
+    since++
+    if (!isLetter && !isDigit && b[i] !== 45 && b[i] !== 46) {
+      field = b[i] === 10 ? 0 : field + 1
+      since = 0
+      sign = b[i]
+    }
+    matched = match > 0 && b[i] === expected ? matched + 1 : matched >> 2
+    if (match > 0) match++
+    if (i < 5 || seen) continue
+    const key = hash(b[i] | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & (positions.length - 1)
+    if (matched === 0) {
+      const found = positions[key]
+      while (matched < 32 && matched < found && b[found - 1 - matched] === b[i - matched]) matched++
+      if (matched < 5) matched = 0
+      else match = found
+    }
+    positions[key] = i + 1
+  }
+  if (parameters[0] === 2)
+    for (let i = 0; i < byteLength; i += width) {
+      // A sign and a magnitude, as one number; the sign alone is the lowest number.
+      if (b[i] < 128) continue
+      const signed = b.slice(i, i + width).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
+      const lowest = 2n ** BigInt(bits - 1)
+      const negative = signed === lowest ? lowest : 3n * lowest - signed
+      for (let d = 0; d < width; d++) b[i + d] = Number((negative >> BigInt(8 * (width - 1 - d))) % 256n)
+    }
+  return Uint8Array.from(b, (_, i) => b[i - (i % width) + width - 1 - (i % width)])
+}
