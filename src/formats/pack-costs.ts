@@ -15,7 +15,7 @@ export function msToChoose({ size }: TensorInfo): number {
 }
 
 /** Looking for runs of its elements in earlier tensors: on one thread, where the rest is on several. */
-export function msToFindRuns({ size }: TensorInfo): number {
+export function msToFindShared({ size }: TensorInfo): number {
   return 0.01 + 2e-5 * size
 }
 
@@ -39,5 +39,5 @@ export function msToCode(
 
 /** Packing a tensor. */
 export function msToPack(info: TensorInfo): number {
-  return msToChoose(info) + msToFindRuns(info) + msToCode(info)
+  return msToChoose(info) + msToFindShared(info) + msToCode(info)
 }

@@ -14,11 +14,7 @@ import { lowerModel, writeModel } from '../onnx/write.ts'
 import { Outlook, sharesDone } from '../progress.ts'
 import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 import { runHere, runOn, type Steps, stage, type Workers } from '../workers.ts'
-import type { TensorInfo } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
-import { constant } from './coding/constant.ts'
-import { copy } from './coding/copy.ts'
-import { readRuns, runs, writeRuns } from './coding/runs.ts'
 import {
   type GroupSizes,
   maxBytes,
@@ -30,13 +26,11 @@ import {
 } from './container.ts'
 import type { Mode } from './entropy/integer-coder.ts'
 import { BinaryCoder } from './entropy/range-coder.ts'
-import { findBeside } from './find-beside.ts'
-import { RunFinder } from './find-runs.ts'
+import { type Described, findShared, type Part } from './find-shared.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
 import { chooseCodings, type Description, type EncodedGroup, encodeGroup, type PartData } from './group-encoder.ts'
-import { msToChoose, msToCode, msToFindRuns, msToWarmUp } from './pack-costs.ts'
+import { msToChoose, msToCode, msToFindShared, msToWarmUp } from './pack-costs.ts'
 import { partsOf } from './parts.ts'
-import { orderOf } from './permuted-copies.ts'
 import { type CodedTensor, infoOf, plainInfo, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface PackOptions {
@@ -139,7 +133,7 @@ function* packingOutline(
   const tensorBytes = parts.reduce((sum, { info }) => sum + info.byteLength, 0)
   const graphByteLength = byteLength - tensorBytes
   if (graphByteLength > maxGraphBytes) return undefined
-  const finding = { kind: 'finding runs', cost: costOf(toFindRuns)(parts) }
+  const finding = { kind: 'finding shared data', cost: sumOf(parts.map(({ info }) => msToFindShared(info))) }
   let msOfCoding = costOf(toCode)(parts)
   const behind = () => [finding, { kind: 'coding', cost: msOfCoding }]
   const batches = inBatches(parts)
@@ -162,15 +156,7 @@ function* packingOutline(
       outlook.expect(behind())
     },
   })
-  const withRuns = findRuns(parts, descriptions, {
-    described: findCopies(parts, descriptions),
-    progress: outlook.begin('finding runs'),
-  })
-  const described = findBeside(
-    withRuns,
-    descriptions.map(({ sample }) => sample),
-    areFree(withRuns),
-  )
+  const described = findShared(parts, descriptions, outlook.begin('finding shared data'))
   const head = encodeHead(message, described, {
     graphByteLength,
     counts: tensors.map(({ info }) => partsOf(info).length),
@@ -219,17 +205,7 @@ function tellBytes(
   }
 }
 
-/** A tensor, or a part of one, whose data is read when its turn comes. */
-interface Part {
-  readonly info: TensorInfo
-  readonly read: () => Uint8Array
-}
-
-/** A part and how it is coded. */
-type Described = Part & CodedTensor & Pick<Description, 'bits'>
-
 const toChoose = ({ info }: Part): number => msToChoose(info)
-const toFindRuns = ({ info }: Part): number => msToFindRuns(info)
 const toCode = ({ info, ...chosen }: Part | Omit<Described, 'coded'>): number =>
   msToCode(info, 'bits' in chosen ? chosen : undefined)
 
@@ -325,84 +301,6 @@ function inBatches(parts: readonly Part[]): Part[][] {
     ms += toChoose(part)
   }
   return batches
-}
-
-/** Whether parts neither take data from others nor give it. */
-function areFree(described: readonly Described[]): boolean[] {
-  const free = described.map(({ coding }) => coding !== copy && coding !== runs)
-  for (const [here, { coding, coded, info }] of described.entries()) {
-    const distances =
-      coding === copy
-        ? [coded.parameters[0]]
-        : coding === runs
-          ? readRuns(coded.table, info).map((r) => r.distance)
-          : []
-    for (const distance of distances) free[here - distance] = false
-  }
-  return free
-}
-
-/** Bits that a run takes in the head, about. */
-const runBits = 32
-/** Elements beside runs are coded as bytes, which takes its time: no more than so many bytes. */
-const mostBesideRuns = 1 << 20
-
-/** Parts that share runs of elements with earlier ones get these, where that is clearly smaller. */
-function findRuns(
-  parts: readonly Part[],
-  descriptions: readonly Description[],
-  { described, progress }: { described: readonly Described[]; progress: (done: number) => void },
-): Described[] {
-  const finder = new RunFinder(parts.map((part, i) => ({ ...part, marks: descriptions[i].marks })))
-  const isSource = new Set(
-    described.flatMap(({ coding, coded }, i) => (coding === copy ? i - coded.parameters[0] : [])),
-  )
-  const all = costOf(toFindRuns)(parts)
-  let looked = 0
-  return described.map((part, here) => {
-    const { info, coding } = part
-    progress(looked / all)
-    looked += toFindRuns(part)
-    if (coding === copy || coding === constant) return part
-    const found = isSource.has(here) ? [] : finder.runsOf(here)
-    const beside = 1 - found.reduce((n, r) => n + r.length, 0) / Math.max(1, info.size)
-    const bits = runBits * (found.length + 2) + beside * 8 * info.byteLength
-    const table = writeRuns(found)
-    const isSmaller = bits < 0.9 * descriptions[here].bits && table.length <= info.byteLength
-    if (found.length > 0 && isSmaller && beside * info.byteLength <= mostBesideRuns)
-      return { ...part, bits, coding: runs, coded: { parameters: [0], table } }
-    finder.add(here)
-    return part
-  })
-}
-
-/** The parts as they are coded: those that equal an earlier one, with its dimensions in whatever order, as copies of it. */
-function findCopies(parts: readonly Part[], descriptions: readonly Description[]): Described[] {
-  const seen = new Map<string, number[]>()
-  const turned = new Map<string, number[]>()
-  return parts.map((part, here) => {
-    const { info } = part
-    const { coding, coded, bits, check, sum } = descriptions[here]
-    const chosen = { ...part, coding: codings[coding], coded, bits }
-    if (info.byteLength < 16) return chosen
-    const key = `${info.dtype} ${info.byteLength} ${check}`
-    const earlier = seen.get(key) ?? []
-    if (earlier.length > 0) {
-      const data = part.read()
-      const source = earlier.find((i) => parts[i].read().every((b, at) => b === data[at]))
-      if (source !== undefined) return { ...chosen, coding: copy, coded: { parameters: [here - source, 0] } }
-    }
-    seen.set(key, [...earlier, here])
-    if (sum === undefined) return chosen
-    const sumKey = `${info.dtype} ${info.byteLength} ${sum}`
-    const alike = turned.get(sumKey) ?? []
-    turned.set(sumKey, [...alike, here])
-    for (const source of alike) {
-      const order = orderOf({ info: parts[source].info, data: parts[source].read() }, { info, data: part.read() })
-      if (order !== undefined) return { ...chosen, coding: copy, coded: { parameters: [here - source, order] } }
-    }
-    return chosen
-  })
 }
 
 function encodeHead(
