@@ -37,6 +37,7 @@ import { writeModel } from '../src/onnx/write.ts'
 import { parseRecipe } from '../src/recipe.ts'
 import { byteLengthOf, type DataType, dataTypes, floatTensor, integerTensor, sizeOf } from '../src/tensor/dtype.ts'
 import { type Random, random } from '../src/tensor/random.ts'
+import { longTexts } from '../src/testing/long-texts.ts'
 import { randomModel } from '../src/testing/random-model.ts'
 import { matrixOf, sharedMatrix } from '../src/testing/test-format.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../src/train/checkpoint.ts'
@@ -119,8 +120,14 @@ const modelOf = (list: readonly Tensor[]): Model => ({
 })
 const twice = modelOf([tensors[3], { ...tensors[3], name: 'again' }])
 const models = [...tensors.map((t) => modelOf([t])), modelOf(tensors), twice, randomModel(4), randomModel(9)]
+const texts = longTexts()
+/** One of each way of coding. */
+const textSeeds = ['a key', 'characters that a reader knows', 'a table of numbers', 'compiled code'].map(
+  (name) => texts[name],
+)
 const copSeeds = [
   ...models.map((m) => packModel(m, { mode: 'fast' })),
+  ...textSeeds.map((m) => packModel(m, { mode: 'fast' })),
   ...(['default', 'max'] as const).map((mode) => packModel(modelOf(tensors.slice(0, 7)), { mode })),
 ]
 

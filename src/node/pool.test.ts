@@ -25,3 +25,17 @@ it('quantised weights, packed, and what they take', async () => {
     await pool.close()
   }
 })
+
+it('threads end where there is nothing to do, and others begin with the next task', async () => {
+  const threads = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'MessagePort').length
+  const before = threads()
+  const pool = createPool(2, 20)
+  try {
+    const packed = await packModelOn(exampleModel(), { workers: pool })
+    expect(threads()).toBeGreaterThan(before)
+    await expect.poll(threads, { timeout: 10_000 }).toBe(before)
+    expect(await packModelOn(exampleModel(), { workers: pool })).toEqual(packed)
+  } finally {
+    await pool.close()
+  }
+})

@@ -11,6 +11,8 @@ interface Thread {
   busy: Job | undefined
   /** Until it can do its first task, or has failed. */
   readonly starting: Promise<void>
+  /** Ends it, once it has had nothing to do for a while. */
+  idle?: NodeJS.Timeout
 }
 
 interface Job {
@@ -30,8 +32,11 @@ export interface Pool extends Workers {
   close(): Promise<void>
 }
 
-/** Threads that begin with the first tasks, if not before; one per core unless said. */
-export function createPool(size = availableParallelism()): Pool {
+/** Milliseconds without a task after which a thread ends: its memory is worth more than the time in which another starts. */
+const patience = 3000
+
+/** Threads that begin with the first tasks, if not before, and end where there are none for `idleMs`; one per core unless said. */
+export function createPool(size = availableParallelism(), idleMs = patience): Pool {
   const threads: Thread[] = []
   const waiting: Job[] = []
   const next = (): void => {
@@ -43,8 +48,15 @@ export function createPool(size = availableParallelism()): Pool {
     }
     const job = waiting.shift() as Job
     thread.busy = job
+    clearTimeout(thread.idle)
     const { value, buffers } = isolated({ name: job.name, input: job.input })
     thread.worker.postMessage(value, buffers)
+  }
+  const retire = (thread: Thread): void => {
+    const at = threads.indexOf(thread)
+    if (at < 0) return
+    threads.splice(at, 1)
+    void thread.worker.terminate()
   }
   const add = (): Thread => {
     const worker = open()
@@ -59,6 +71,7 @@ export function createPool(size = availableParallelism()): Pool {
       thread.busy = undefined
       if (job) tell(job)
       next()
+      if (!thread.busy) thread.idle = setTimeout(() => retire(thread), idleMs).unref()
     }
     worker.on('message', (answer: Answer) => {
       if (answer === 'there') return
@@ -66,7 +79,8 @@ export function createPool(size = availableParallelism()): Pool {
     })
     // A thread that ends by itself: most of all for want of memory.
     worker.on('error', (error) => {
-      threads.splice(threads.indexOf(thread), 1)
+      const at = threads.indexOf(thread)
+      if (at >= 0) threads.splice(at, 1)
       settle((job) => job.reject(new Error(`a worker thread failed: ${error.message}`, { cause: error })))
     })
     return thread
