@@ -1,6 +1,6 @@
 /**
  * Training step: how long one step (forward, backward, SGD with momentum) takes beside PyTorch on the same cores, in one
- * interleaved run: rounds of a few steps of each in turn. The ratio is coppice / PyTorch, the median over the rounds of
+ * interleaved run, in both memory formats, eager and compiled: rounds of a few steps of each in turn. The ratio is coppice / PyTorch, the median over the rounds of
  * the ratio of the rounds' median times, so that what slows the machine slows both.
  *
  *   COPPICE_PYTHON=python-with-torch-and-torchvision npx tsx bench/train-step.mts [NET…] [--rounds 7] [--engine auto]
@@ -16,6 +16,8 @@ import { parseArgs } from 'node:util'
 import { nets } from './_train-nets.mts'
 
 const threads = 2
+/** PyTorch's memory formats, run as they are and compiled by torch.compile (with the fused optimiser). */
+const layouts = ['contiguous', 'channels_last', 'compiled', 'compiled_channels_last']
 const resultFile = fileURLToPath(new URL('./results/train-step.json', import.meta.url))
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
@@ -67,7 +69,7 @@ async function measure(name: string, rounds: number, engine: string) {
     ]),
   }
   if (python) {
-    for (const layout of ['contiguous', 'channels_last'])
+    for (const layout of layouts)
       workers[layout] = await start(python, [here('./peers/train_step.py'), name, layout, String(threads)])
   }
   const first = await workers.coppice.run(3)
@@ -83,14 +85,14 @@ async function measure(name: string, rounds: number, engine: string) {
     }
   }
   for (const worker of Object.values(workers)) worker.end()
-  const ratio = (id: string): number | undefined =>
-    medians[id] && median(medians[id].map((ms, i) => medians.coppice[i] / ms))
-  const [plain, last] = [ratio('contiguous'), ratio('channels_last')]
+  const ratios = Object.fromEntries(
+    layouts.filter((id) => medians[id]).map((id) => [id, median(medians[id].map((ms, i) => medians.coppice[i] / ms))]),
+  )
   return {
     batch: nets[name].batch,
     ...workers.coppice.hello,
     stepMs: Object.fromEntries(Object.entries(medians).map(([id, list]) => [id, { median: median(list), all: list }])),
-    ...(plain && last ? { ratio: { contiguous: plain, channels_last: last, fastest: Math.max(plain, last) } } : {}),
+    ...(python ? { ratio: { ...ratios, fastest: Math.max(...Object.values(ratios)) } } : {}),
     peakBytes: peaks,
     ...(workers.contiguous ? { torch: workers.contiguous.hello } : {}),
     rounds,

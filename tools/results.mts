@@ -339,23 +339,25 @@ const tables: Record<string, () => string | undefined> = {
           'network',
           'batch',
           'coppice ms',
-          'PyTorch contiguous ms',
-          'PyTorch channels_last ms',
-          'ratio to the faster',
+          'PyTorch ms',
+          'channels_last ms',
+          'compiled ms',
+          'compiled, channels_last ms',
+          'ratio to the fastest',
           'coppice peak MiB',
           'PyTorch peak MiB',
         ],
         Object.entries<Json>(r.rows).map(([id, x]) => {
-          const peers = [x.stepMs.contiguous?.median, x.stepMs.channels_last?.median].filter(
-            (m: number | undefined) => m !== undefined,
+          const peers = ['contiguous', 'channels_last', 'compiled', 'compiled_channels_last'].map(
+            (layout): Json => x.stepMs[layout],
           )
           const ours = x.stepMs.coppice.median
           return [
             id,
             String(x.batch),
             ours.toFixed(1),
-            ...[x.stepMs.contiguous, x.stepMs.channels_last].map((m: Json) => m?.median.toFixed(1) ?? ''),
-            peers.length > 0 ? `**${(ours / Math.min(...peers)).toFixed(2)}**` : '',
+            ...peers.map((m) => m?.median.toFixed(1) ?? ''),
+            x.ratio ? `**${x.ratio.fastest.toFixed(2)}**` : '',
             ...[x.peakBytes.coppice, x.peakBytes.contiguous].map((b?: number) =>
               b ? count(Math.round(b / 2 ** 20)) : '',
             ),

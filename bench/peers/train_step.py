@@ -1,6 +1,6 @@
 """PyTorch's side of train-step.mts. Reads a line `run N`, does N training steps, prints their times as JSON; `end` ends.
 
-Usage: train_step.py NET contiguous|channels_last THREADS
+Usage: train_step.py NET contiguous|channels_last|compiled|compiled_channels_last THREADS
 """
 
 import json
@@ -82,17 +82,26 @@ batch, shape, build = {
 }[net]
 
 model, x = build(), torch.randn(batch, *shape)
-if layout == "channels_last":
+if layout.endswith("channels_last"):
     model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
 y = torch.arange(batch) % 10
-optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+compiled = layout.startswith("compiled")
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=compiled)
 model.train()
 parameters = sum(p.numel() for p in model.parameters())
 
 
+def loss_of(x, y):
+    return F.cross_entropy(model(x), y)
+
+
+if compiled:
+    loss_of = torch.compile(loss_of)
+
+
 def step():
     optimizer.zero_grad()
-    loss = F.cross_entropy(model(x), y)
+    loss = loss_of(x, y)
     loss.backward()
     optimizer.step()
     return float(loss)

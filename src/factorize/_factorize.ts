@@ -28,6 +28,8 @@ export interface Given<O> {
   readonly norms: readonly DataNorm[] | undefined
   readonly options: O
   readonly seed: number
+  /** All that are to be factorised. */
+  readonly layers: readonly FactorLayer[]
 }
 
 export interface Planner<O> {
@@ -60,7 +62,8 @@ export async function factorizeLayers<O extends LayerOptions>(
   for (const [i, layer] of layers.entries()) {
     stopIfAborted(context.signal, id)
     context.progress?.(i / layers.length, `factorising ${layer.name}`)
-    const planned = await plan(layer, { norms: norms.get(layer.name), options, seed: context.seed ?? 0 })
+    const given = { norms: norms.get(layer.name), options, seed: context.seed ?? 0, layers }
+    const planned = await plan(layer, given)
     if (typeof planned === 'string') {
       leave(planned, layer.name)
       continue

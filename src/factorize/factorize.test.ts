@@ -18,6 +18,7 @@ import {
   realModel,
 } from '../testing/real-models.ts'
 import { cp } from './cp.ts'
+import { filterGroups } from './filter-groups.ts'
 import { spatialSvd } from './spatial-svd.ts'
 import { svd } from './svd.ts'
 import { tucker } from './tucker.ts'
@@ -107,6 +108,11 @@ describe('at full rank a factorised layer equals the whole one in ONNX Runtime',
     await expectSame(spatialSvd as Method, convolution([12, 7, 3, 3], given), whole, { nodes: 2 })
     await expectSame(spatialSvd as Method, convolution([12, 4, 3, 3], { ...given, group: 3 }), whole, { nodes: 2 })
     await expectSame(spatialSvd as Method, convolution([6, 1, 3, 3], { ...given, group: 6 }), whole, { nodes: 2 })
+  })
+  it.each(attributes)('filter-groups: %s', async (_, given) => {
+    await expectSame(filterGroups as Method, convolution([12, 8, 3, 3], given), whole, { nodes: 2 })
+    // 6 channels do not fall into 4 groups, but into 3.
+    await expectSame(filterGroups as Method, convolution([5, 6, 3, 3], given), whole, { nodes: 2 })
   })
   it.each(attributes)('cp: %s', async (_, given) => {
     const kernel = ofComponents('w', [12, 7, 3, 3], 4)
@@ -291,6 +297,7 @@ describe("in the data's norm outputs on calibration data change less at the same
     ['tucker, grouped', tucker as Method, convolution([16, 7, 3, 3], { group: 2 }), { rank: 3 }],
     ['spatial-svd', spatialSvd as Method, convolution([16, 14, 3, 3], { strides: [2, 2] }), { rank: 6 }],
     ['cp', cp as Method, convolution([16, 14, 3, 3]), { rank: 12 }],
+    ['filter-groups', filterGroups as Method, convolution([16, 12, 3, 3], { strides: [2, 2] }), { rank: 3 }],
   ])('%s', async (_, method, before, options) => {
     const context = correlated(before)
     const plain = await method(before, { ...options, norm: 'weights' }, context)
@@ -298,6 +305,37 @@ describe("in the data's norm outputs on calibration data change less at the same
     expect(byData.graph.nodes.length).toBe(plain.graph.nodes.length)
     const [most, least] = [await error(before, plain, context), await error(before, byData, context)]
     expect(least).toBeLessThan(0.7 * most)
+  })
+})
+
+describe('filter groups', () => {
+  const before = net(
+    [
+      node('Conv', ['x', 'a'], ['h'], { pads: [1, 1, 1, 1] }),
+      node('Conv', ['h', 'b'], ['i'], { pads: [1, 1, 1, 1], strides: [2, 2] }),
+      node('Conv', ['i', 'c'], ['j'], { pads: [1, 1, 1, 1] }),
+      node('Conv', ['j', 'd'], ['y'], { pads: [1, 1, 1, 1], strides: [2, 2] }),
+    ],
+    [draw('a', [16, 16, 3, 3]), draw('b', [16, 16, 3, 3]), draw('c', [7, 16, 3, 3]), draw('d', [16, 7, 3, 3])],
+    ['N', 16, 12, 12],
+  )
+  const groupsOf = (after: Model): unknown[] =>
+    after.graph.nodes.map(({ attributes: { group } }) => (group?.type === 'int' ? group.value : 1))
+
+  it('are fewer with each smaller size of maps, or as many everywhere', async () => {
+    const options = { groups: 8, rank: 1, norm: 'weights' } as const
+    expect(groupsOf(await filterGroups(before, options))).toEqual([8, 1, 4, 1, 4, 1, 1])
+    expect(groupsOf(await filterGroups(before, { ...options, hierarchy: false }))).toEqual([8, 1, 8, 1, 8, 1, 7, 1])
+  })
+
+  it('leave a layer whole whose channels no number of groups divides', async () => {
+    const warnings: string[] = []
+    const options = { groups: 2, rank: 1, norm: 'weights' } as const
+    const after = await filterGroups(before, options, { warn: (w) => warnings.push(w) })
+    expect(groupsOf(after)).toEqual([2, 1, 2, 1, 2, 1, 1])
+    expect(warnings).toEqual([
+      'filter-groups: not factorised, as no number of groups up to that asked for divides its input channels: "d"',
+    ])
   })
 })
 
@@ -368,7 +406,7 @@ it('measured, a layer stays whole where its factors are not faster, though they 
 it('the same seed gives the same bytes, in the data’s norm too', async () => {
   const before = convolution([16, 14, 3, 3])
   const context = { ...correlated(before), seed: 4 }
-  for (const method of [tucker, cp, spatialSvd] as Method[]) {
+  for (const method of [tucker, cp, spatialSvd, filterGroups] as Method[]) {
     const [a, b] = [await method(before, {}, context), await method(before, {}, context)]
     expect(Buffer.compare(writeModel(a), writeModel(b))).toBe(0)
   }
