@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { batcherFor, requiredInputs } from '../src/data/batcher.ts'
 import { splitDataset, subset } from '../src/data/batches.ts'
 import type { Dataset, Preprocess } from '../src/data/dataset.ts'
+import { unpackOnnx } from '../src/formats/unpack-onnx.ts'
 import type { Feeds } from '../src/method.ts'
 import type { Model } from '../src/model.ts'
 import { loadData } from '../src/node/data.ts'
@@ -38,7 +39,16 @@ export const caseIds = [
   'mlperf-tiny-kws-dscnn',
 ]
 
+/** Networks of models/, which were trained on Fashion-MNIST. */
+export const ownCaseIds = ['fashion-mobilenetv2', 'fashion-shufflenetv2']
+
 export async function loadCase(id: string): Promise<Case> {
+  if (ownCaseIds.includes(id)) {
+    const file = readFileSync(join(import.meta.dirname, `../models/${id}.cop`))
+    const spec = `fashion-mnist:${join(folder('COPPICE_DATA'), 'fashion-mnist')}`
+    const { train, test } = await loadData(spec, { seed: 1 })
+    return { id, model: readModel(unpackOnnx(file)), train, test, preprocess: plain }
+  }
   const model = readModel(readFileSync(join(folder('COPPICE_MODELS'), `${id}.onnx`)))
   if (id === 'mlperf-tiny-kws-dscnn') {
     const [train, test] = splitDataset(keywords(), 0.5, 1)

@@ -1,10 +1,11 @@
 /**
  * int8: what it costs and gains. Accuracy on whole test sets and latency of the float model, our int8 and the int8 that
- * ONNX Runtime's own quantiser makes of the same calibration inputs, in one interleaved run.
+ * ONNX Runtime's own quantiser and NNCF make of the same calibration inputs, in one interleaved run; and how long each takes to make.
  *
  *   COPPICE_MODELS=… COPPICE_DATA=… COPPICE_CIFAR10=… [COPPICE_PYTHON=…] npx tsx bench/int8.mts [ID…]
  *
- * Without COPPICE_PYTHON (a Python with onnx and onnxruntime) the peer is left out. Writes bench/results/int8.json.
+ * Without COPPICE_PYTHON (a Python with onnx, onnxruntime and nncf) the peers are left out. Writes bench/results/int8.json, where
+ * processors with VNNI and without it have results of their own.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,7 +16,7 @@ import { type Latency, measureLatency } from '../src/evaluate/latency.ts'
 import { writeModel } from '../src/onnx/write.ts'
 import { int8 } from '../src/quantize/int8.ts'
 import { openSession } from '../src/runtime/session.ts'
-import { accuracyOf, type Case, calibrationOf, caseIds, feedsOf, loadCase } from './_cases.mts'
+import { accuracyOf, type Case, calibrationOf, caseIds, feedsOf, loadCase, ownCaseIds } from './_cases.mts'
 
 const calibrationSamples = 512
 const threads = 1
@@ -29,40 +30,47 @@ interface Row {
   readonly calibrationHalfAccuracy?: number
   readonly latencyMs?: Latency['latencyMs']
   readonly speedUp?: Latency['speedUp']
+  /** What making it took. */
+  readonly seconds?: number
 }
 
 interface Peers {
-  readonly models: Record<string, Uint8Array>
-  readonly version?: string
+  readonly models: Record<string, { readonly onnx: Uint8Array; readonly seconds: number }>
+  readonly versions: Record<string, string>
   /** What the peer could not do, with its own last line. */
   readonly failures: readonly string[]
 }
 
 async function peerModels(c: Case): Promise<Peers> {
   const python = process.env.COPPICE_PYTHON
-  if (!python) return { models: {}, failures: [] }
+  if (!python) return { models: {}, versions: {}, failures: [] }
   const folder = mkdtempSync(join(tmpdir(), 'coppice-'))
-  const script = new URL('./peers/ort_quantize.py', import.meta.url).pathname
-  const models: Record<string, Uint8Array> = {}
+  const [float, calibration, out] = ['float.onnx', 'calibration.npz', 'out.onnx'].map((f) => join(folder, f))
+  const models: Peers['models'] = {}
+  const versions: Record<string, string> = {}
   const failures: string[] = []
-  let version = ''
-  const quantize = (name: string, method: string, scales: string): boolean => {
-    const [float, calibration, out] = ['float.onnx', 'calibration.npz', 'out.onnx'].map((f) => join(folder, f))
-    const run = spawnSync(python, [script, float, calibration, method, scales, out], { encoding: 'utf8' })
+  const quantize = (name: string, script: string, ...more: string[]): boolean => {
+    const path = new URL(`./peers/${script}`, import.meta.url).pathname
+    const run = spawnSync(python, [path, float, calibration, ...more, out], { encoding: 'utf8' })
     if (run.status !== 0) failures.push(`${name}: ${run.stderr.trim().split('\n').at(-1)}`)
-    else models[name] = readFileSync(out)
-    version = run.stdout.trim().split('\n').at(-1) || version
+    else {
+      const { version, seconds } = JSON.parse(run.stdout.trim().split('\n').at(-1) as string)
+      versions[name.split(' ')[0]] = version
+      models[name] = { onnx: readFileSync(out), seconds }
+    }
     return run.status === 0
   }
   try {
-    writeFileSync(join(folder, 'float.onnx'), writeModel(c.model))
-    writeFileSync(join(folder, 'calibration.npz'), await calibrationFile(c))
-    // Its Entropy is left out: with its default of 128 bins for 128 levels it has one range to choose from.
+    writeFileSync(float, writeModel(c.model))
+    writeFileSync(calibration, await calibrationFile(c))
+    // ONNX Runtime's Entropy is left out: with its default of 128 bins for 128 levels it has one range to choose from.
     for (const method of ['MinMax', 'Percentile']) {
       const name = `onnxruntime.quantization ${method}`
-      if (!quantize(name, method, 'per-channel')) quantize(`${name} per-tensor`, method, 'per-tensor')
+      if (!quantize(name, 'ort_quantize.py', method, 'per-channel'))
+        quantize(`${name} per-tensor`, 'ort_quantize.py', method, 'per-tensor')
     }
-    return { models, version, failures }
+    quantize('NNCF', 'nncf_quantize.py')
+    return { models, versions, failures }
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -85,17 +93,24 @@ async function calibrationFile(c: Case): Promise<Uint8Array> {
 async function bench(id: string): Promise<Record<string, unknown>> {
   const c = await loadCase(id)
   const warnings: string[] = []
+  const start = performance.now()
   const ours = await int8(
     c.model,
     {},
     { data: { calibration: calibrationOf(c, calibrationSamples) }, warn: (w) => warnings.push(w) },
   )
+  const seconds = (performance.now() - start) / 1000
   const peers = await peerModels(c)
-  const models: Record<string, Uint8Array> = { float: writeModel(c.model), coppice: writeModel(ours), ...peers.models }
+  const models: Record<string, { onnx: Uint8Array; seconds?: number }> = {
+    float: { onnx: writeModel(c.model) },
+    coppice: { onnx: writeModel(ours), seconds },
+    ...peers.models,
+  }
   const rows: Record<string, Row> = {}
-  for (const [name, bytes] of Object.entries(models)) {
+  for (const [name, { onnx: bytes, seconds }] of Object.entries(models)) {
     rows[name] = {
       bytes: bytes.length,
+      ...(seconds === undefined ? {} : { seconds }),
       accuracy: await accuracyOf(bytes, c, c.test),
       ...(c.note ? { calibrationHalfAccuracy: await accuracyOf(bytes, c, c.train) } : {}),
     }
@@ -103,7 +118,7 @@ async function bench(id: string): Promise<Record<string, unknown>> {
   }
   const [one] = feedsOf(c, c.test, 1)
   const contenders = []
-  for (const [name, bytes] of Object.entries(models)) {
+  for (const [name, { onnx: bytes }] of Object.entries(models)) {
     contenders.push({ name, open: () => openSession(bytes, { threads, name }), feeds: one })
   }
   for (const { name, latencyMs, speedUp } of await measureLatency(contenders, { precision, maxMs: 60_000 })) {
@@ -116,7 +131,7 @@ async function bench(id: string): Promise<Record<string, unknown>> {
     calibration,
     ...(c.note ? { note: c.note } : {}),
     warnings,
-    peer: peers.version,
+    peers: peers.versions,
     peerFailures: peers.failures,
     rows,
   }
@@ -124,14 +139,15 @@ async function bench(id: string): Promise<Record<string, unknown>> {
 
 const ids = process.argv.slice(2)
 const old = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, 'utf8')) : {}
-const results: Record<string, unknown> = ids.length > 0 ? { ...old.results } : {}
 const { version } = JSON.parse(
   readFileSync(new URL('../node_modules/onnxruntime-node/package.json', import.meta.url), 'utf8'),
 )
 const machine = `${cpus()[0].model}, ${cpus().length} cores, onnxruntime-node ${version}, Node ${process.version}`
 const settings = { threads, batch: 1, precision, calibrationSamples }
-for (const id of ids.length > 0 ? ids : caseIds) {
+const kind = /vnni/.test(readFileSync('/proc/cpuinfo', 'utf8')) ? 'with VNNI' : 'without VNNI'
+const results: Record<string, unknown> = ids.length > 0 ? { ...old.processors?.[kind]?.results } : {}
+for (const id of ids.length > 0 ? ids : [...caseIds, ...ownCaseIds]) {
   results[id] = await bench(id)
-  const found = { command: 'npx tsx bench/int8.mts', machine, settings, results }
-  writeFileSync(resultFile, `${JSON.stringify(found, null, 2)}\n`)
+  const processors = { ...old.processors, [kind]: { machine, results } }
+  writeFileSync(resultFile, `${JSON.stringify({ command: 'npx tsx bench/int8.mts', settings, processors }, null, 2)}\n`)
 }

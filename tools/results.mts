@@ -210,16 +210,21 @@ const tables: Record<string, () => string | undefined> = {
   'compress-statistics': () => lossTable('compress-statistics'),
   int8: () => {
     const r = result('int8')
-    const rows = Object.entries<Json>(r?.results ?? {}).flatMap(([id, x]) =>
-      Object.entries<Json>(x.rows).map(([who, row]) => [
-        id,
-        who,
-        row.bytes === undefined ? '' : count(row.bytes),
-        row.accuracy === undefined ? 'failed' : `${row.accuracy.toFixed(2)} %`,
-        row.speedUp ? speed(row.speedUp) : '',
-      ]),
-    )
-    return r && table(['model', 'form', 'bytes', 'top-1', `speed-up over float (${rangeOf(r)})`], rows)
+    const tables = Object.entries<Json>(r?.processors ?? {}).map(([kind, processor]) => {
+      const rows = Object.entries<Json>(processor.results).flatMap(([id, x]) =>
+        Object.entries<Json>(x.rows).map(([who, row]) => [
+          id,
+          who,
+          row.bytes === undefined ? '' : count(row.bytes),
+          row.accuracy === undefined ? 'failed' : `${row.accuracy.toFixed(2)} %`,
+          row.speedUp ? speed(row.speedUp) : '',
+          row.seconds?.toFixed(1) ?? '',
+        ]),
+      )
+      const heads = ['model', 'form', 'bytes', 'top-1', `speed-up over float (${rangeOf(processor)})`, 'made in s']
+      return `A processor ${kind} (${processor.machine}):\n\n${table(heads, rows)}`
+    })
+    return r && tables.join('\n\n')
   },
   compact: () => {
     const r = result('compact')

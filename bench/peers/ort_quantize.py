@@ -2,11 +2,13 @@
 
 Usage: ort_quantize.py FLOAT.onnx CALIBRATION.npz METHOD SCALES OUT.onnx
 CALIBRATION.npz holds one array for each input, samples along its first axis; METHOD is MinMax or Percentile;
-SCALES is per-channel or per-tensor.
+SCALES is per-channel or per-tensor. Prints the version and the seconds that it took.
 Needs: pip install onnx onnxruntime numpy
 """
 
+import json
 import sys
+import time
 
 import numpy
 import onnx
@@ -31,6 +33,7 @@ def main(source, calibration, method, scales, target):
     model = onnx.load(source)
     if model.opset_import[0].version < 13:
         model = version_converter.convert_version(model, 13)
+    start = time.perf_counter()
     prepared = target + ".prepared.onnx"
     onnx.save(model, prepared)
     quant_pre_process(prepared, prepared, skip_symbolic_shape=True)
@@ -46,7 +49,7 @@ def main(source, calibration, method, scales, target):
         weight_type=QuantType.QInt8,
         calibrate_method=getattr(CalibrationMethod, method),
     )
-    print(onnxruntime.__version__)
+    print(json.dumps({"version": onnxruntime.__version__, "seconds": time.perf_counter() - start}))
 
 
 if __name__ == "__main__":

@@ -97,9 +97,12 @@ function settingsOf(model: Model, given: CompressOptions, warnings: string[]): S
   }
 }
 
-function checkTraining({ train, goal, budget, crop, flip }: CompressTable, data: BoundData | undefined): void {
+function checkTraining({ train, goal, ...own }: CompressTable, data: BoundData | undefined): void {
   if (!train) {
-    const unread = budget !== undefined ? 'budget' : crop !== undefined ? 'crop' : flip ? 'flip' : undefined
+    const { budget, crop, flip, mixup } = own
+    const unread = Object.entries({ budget, crop, flip: flip || undefined, mixup }).find(
+      ([, v]) => v !== undefined,
+    )?.[0]
     if (unread) throw new Error(`compress: ${unread} is for training; expected --train with it`)
     return
   }

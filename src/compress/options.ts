@@ -38,6 +38,14 @@ export const compressTable = {
     help: 'of --train: pad images by this many pixels, then crop at random',
   },
   flip: { type: 'boolean', default: false, help: 'of --train: mirror images at random' },
+  mixup: {
+    type: 'number',
+    optional: true,
+    min: 0,
+    max: 1,
+    value: 'a',
+    help: 'of --train: mix samples and their answers in pairs, the share of each from Beta(a, a)',
+  },
   task: {
     type: 'string',
     optional: true,

@@ -94,8 +94,8 @@ async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: 
 }
 
 function searchesOf(settings: Settings): Parameters<typeof openInTurn>[1] {
-  const { goal, train, crop, flip } = settings
-  return train ? trainedSize({ budget: trainingMs(settings), crop, flip }) : goals[goal]
+  const { goal, train, crop, flip, mixup } = settings
+  return train ? trainedSize({ budget: trainingMs(settings), crop, flip, mixup }) : goals[goal]
 }
 
 function sayHowJudged(task: Task, { say }: Settings): void {

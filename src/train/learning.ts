@@ -62,6 +62,14 @@ export function learningOptions({ epochs, rate, leastEpochs = 1 }: UsualLength) 
       help: 'augment: pad images by this many pixels, then crop at random',
     },
     flip: { type: 'boolean', default: false, help: 'augment: mirror images at random' },
+    mixup: {
+      type: 'number',
+      default: 0,
+      min: 0,
+      max: 1,
+      value: 'a',
+      help: 'augment: mix samples and their answers in pairs, the share of each from Beta(a, a); 0: not',
+    },
     validation: {
       type: 'number',
       default: 0,
@@ -106,7 +114,7 @@ export function trainOptionsOf(
   learning: Learning,
   called: (option: string) => string = (option) => option,
 ): Omit<TrainOptions, 'batcher' | 'engine'> {
-  const { patience, validation, crop, flip } = learning
+  const { patience, validation, crop, flip, mixup } = learning
   if (patience !== undefined && validation === 0)
     throw new Error(
       `${called('patience')}: no data is held back to stop by; expected ${called('validation')} above 0 with it`,
@@ -120,7 +128,7 @@ export function trainOptionsOf(
     labelSmoothing: learning.smoothing,
     patience,
     averageDecay: learning.average,
-    ...(crop > 0 || flip ? { augment: { crop, flip } } : {}),
+    ...(crop > 0 || flip || mixup > 0 ? { augment: { crop, flip, ...(mixup > 0 ? { mixup } : {}) } } : {}),
   }
 }
 

@@ -1,6 +1,7 @@
 /** What a step's model is fed: a batch, what it is compared with, the optimiser's scalars, noise, and what terms and state give. */
 import { augment as augmentSamples } from '../data/augment.ts'
 import type { Dataset } from '../data/dataset.ts'
+import { drawMixing, mixFeeds, mixRows } from '../data/mixup.ts'
 import type { Feeds, Value } from '../method.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
@@ -30,9 +31,15 @@ export interface FeedSource {
 export async function feedsOf(source: FeedSource, at: number, indices: Uint32Array): Promise<Feeds> {
   const { options, step, optimizer, stepsPerEpoch, seed, mainLoss } = source
   const { schedule = constant } = options
-  const inputs = batchInputs(source, at, indices)
+  const mixup = options.augment?.mixup
+  const mixing = mixup ? drawMixing(indices.length, mixup, random(mix(seed, at, 0))) : undefined
+  const whole = batchInputs(source, at, indices)
+  const inputs = mixing ? mixFeeds(whole, mixing) : whole
   const feeds: Record<string, Value> = { ...inputs }
-  if (mainLoss > 0) feeds[step.target.name] = float32(step.target.shape as number[], targetsOf(source, indices))
+  if (mainLoss > 0) {
+    const targets = targetsOf(source, indices)
+    feeds[step.target.name] = float32(step.target.shape as number[], mixing ? mixRows(targets, mixing) : targets)
+  }
   const factor = schedule({ step: at, stepsPerEpoch, epochs: options.epochs })
   for (const [name, value] of Object.entries(optimizer.scalars(options.learningRate * factor, at)))
     feeds[step.scalarInput(name)] = float32([], Float32Array.of(value))

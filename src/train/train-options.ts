@@ -37,7 +37,8 @@ export interface TrainOptions {
   readonly schedule?: Schedule
   /** Methods of training, composed in this order. */
   readonly regimes?: readonly Regime[]
-  readonly augment?: AugmentOptions
+  /** `mixup`: samples and targets mixed in pairs, the share of each from Beta(a, a) with this a, above 0 up to 1; default: not. */
+  readonly augment?: AugmentOptions & { readonly mixup?: number }
   /** Seeds shuffling, augmentation and dropout; default 0. */
   readonly seed?: number
   /** Data that training does not see, measured after each epoch. */

@@ -65,10 +65,10 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   await (await openSession(original, { name: path })).release()
   // compress() itself compares ways of feeding images.
   const data = await bindData(model, { ...flags, preprocessCheck: false }, io, signal)
-  const { maxLoss, task, keepMetadata, preprocessCheck, train, budget, crop, flip } = flags
+  const { maxLoss, task, keepMetadata, preprocessCheck, train, budget, crop, flip, mixup } = flags
   const compressOptions: CompressOptions = {
     ...{ goal, maxLoss, task, mode, keepMetadata, preprocessCheck, seed },
-    ...{ train, budget, crop, flip },
+    ...{ train, budget, crop, flip, mixup },
     original,
     say: (sentence) => io.say(`note: ${sentence}`),
     warn: io.warn,

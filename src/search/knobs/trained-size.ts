@@ -19,6 +19,8 @@ export interface TrainedSizeOptions {
   /** Augmentation of images: pixels that they are padded by and cropped from at random, and whether they are mirrored at random. */
   readonly crop?: number
   readonly flip?: boolean
+  /** Samples and answers are mixed in pairs, the share of each from Beta(a, a) with this a. */
+  readonly mixup?: number
 }
 
 /** Of the budget, for each round. */
@@ -36,8 +38,8 @@ interface Round {
 }
 
 /** `model` is tidied: its BatchNormalization folded. Throws where the data has no training set with answers. */
-export function openTrainedSize({ budget, crop, flip }: TrainedSizeOptions): OpenSearch {
-  const augmentation = { ...(crop ? { crop } : {}), ...(flip ? { flip } : {}) }
+export function openTrainedSize({ budget, crop, flip, mixup }: TrainedSizeOptions): OpenSearch {
+  const augmentation = { ...(crop ? { crop } : {}), ...(flip ? { flip } : {}), ...(mixup ? { mixup } : {}) }
   return async (model, { signal, progress, ...context }) => {
     const { train } = context.data
     if (!train) throw new Error('compress: --train needs a training set with labels or targets; expected --data SPEC')
