@@ -37,15 +37,16 @@ export function specialize(
   const initializers = new Map<string, Tensor>(modern.graph.initializers)
   const nodes: Node[] = []
   const fresh = nameSource(modern.graph)
-  // A weight that is turned or cast on its way stays one, however small: its gradient is asked for.
-  const weights = new Set([...initializers.values()].filter((t) => t.dims.length > 1).map((t) => t.name))
+  // What follows from a weight changes as it is trained, however small it is, and of whatever type (which weights are large); but
+  // not its shape.
+  const isWeight = ({ dims, dtype }: Tensor): boolean => dims.length > 1 && isFloat(dtype)
+  const weights = new Set([...initializers.values()].filter(isWeight).map((t) => t.name))
   for (const name of trained) weights.add(name)
   // So does a codebook that it is looked up in.
   for (const c of constantsOf(modern)) if (c.role === 'factor' && c.tensor.dims.length > 0) weights.add(c.name)
   for (const node of modern.graph.nodes) {
-    const isOfWeight = (name: string): boolean =>
-      isFloat(values.get(name)?.dtype ?? 'int64') && node.inputs.some((n) => weights.has(n))
-    for (const name of node.outputs.filter(isOfWeight)) weights.add(name)
+    if (!readsShape(node) && node.inputs.some((name) => weights.has(name)))
+      for (const name of node.outputs) weights.add(name)
     const folded = node.outputs.map((name) => (weights.has(name) ? undefined : constantFrom(name, values.get(name))))
     if (folded.length > 0 && folded.every((t) => t !== undefined)) {
       for (const tensor of folded) initializers.set(tensor.name, tensor)
@@ -67,6 +68,8 @@ export function specialize(
   const { graph } = withGraph(modern, { nodes, initializers })
   return { graph, types, model: { ...modern, graph } }
 }
+
+const readsShape = ({ op }: Node): boolean => op === 'Shape' || op === 'Size'
 
 /** Which branch an If takes often follows from shapes; then only that branch is left. */
 function withoutBranches(

@@ -8,7 +8,8 @@
  * - ternary: w = α · t, t = sign(w) where |w| > 0.7 · mean|w|, else 0; α = mean|w| there. Li et al. 2016, arXiv:1605.04711.
  * - ttq: w = p where w > t · max|w|, -n where w < -t · max|w|, else 0; t = 0.05; p and n are learnt, and the gradient of a
  *   weight is multiplied by p, n or 1. Zhu et al. 2016, arXiv:1612.01064. p and n are rounded to 64ths of the larger one, so
- *   that both are whole steps.
+ *   that both are whole steps. Their gradients are sums over all weights, which throws a large layer off at any usual rate; so they are
+ *   divided by the root of the number of weights, as those of lsq are.
  * - binary: w = α · sign(w), α = mean|w| of each output channel. Rastegari et al. 2016, arXiv:1603.05279.
  *
  * Gradients go straight through the rounding; those of binary where |w| < 1.
@@ -197,8 +198,9 @@ function trainedTernary({ tensor, fresh }: Made): FakeWeight {
   const up = value('Cast', value('Greater', tensor.name, threshold))
   const down = value('Cast', value('Greater', value('Neg', tensor.name), threshold))
   const step = value('Mul', value('Max', p, n), constants(1 / sizeSteps))
+  const slowness = constants(1 / Math.sqrt(start.length))
   const whole = (v: string): string =>
-    value('StraightThrough', v, value('Mul', value('Round', value('Div', v, step)), step))
+    value('StraightThrough', value('Mul', v, slowness), value('Mul', value('Round', value('Div', v, step)), step))
   const rounded = value('Sub', value('Mul', up, whole(p)), value('Mul', down, whole(n)))
   // 1 for weights that are 0, else the size of their side; the masks take its gradient, which ends there.
   const zero = value('Sub', value('Sub', constants(1), up), down)

@@ -22,6 +22,7 @@ import { chooseEngine } from '../train/choose-engine.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { train } from '../train/train.ts'
 import type { TrainOptions } from '../train/train-options.ts'
+import { validate } from '../train/validate.ts'
 import { type FakeQuantiseOptions, fakeQuantise } from './fake-quantise.ts'
 import { calibrateValues, prepareForFakes } from './prepare-fakes.ts'
 
@@ -110,6 +111,16 @@ describe('fake-quantise', () => {
     }
     const rows = Array.from({ length: 64 }, (__, row) => row)
     expect(rows.filter((row) => classOf(found, row) === classOf(expected, row)).length).toBeGreaterThanOrEqual(63)
+  })
+
+  it.each(choices)('%s: the loss that training tells is that of what it exports', async (_, choice) => {
+    const { model, regime } = await prepared({ ...choice, activations: 'float' })
+    // A second epoch, in which nothing moves any more.
+    const schedule: TrainOptions['schedule'] = ({ step, stepsPerEpoch }) => (step < stepsPerEpoch ? 1 : 0)
+    const more = { schedule, frozenStatistics: true, learningRate: 0.05, regimes: [regime] }
+    const result = await train(model, training.train, options(more))
+    const { loss } = await validate(result.model, training.train, { ...options(), batchSize: 32 })
+    expect(result.history[1].loss).toBeCloseTo(loss, 4)
   })
 
   it.each(choices)('%s: both engines learn the same', async (_, choice) => {
