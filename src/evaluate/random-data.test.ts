@@ -2,6 +2,8 @@
 import { expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
+import { openJudge } from '../task/judge.ts'
+import { resolveTask } from '../task/resolve-task.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { randomData } from './random-data.ts'
 
@@ -45,4 +47,42 @@ it('counts the values of outputs, which take long to compare', async () => {
   const { mostSamples, ranges } = await randomData(net, 1)
   // 512 tokens of 300 values each.
   expect(mostSamples).toBe(Math.floor(2 ** 24 / (512 * 300 * ranges.length)))
+})
+
+it('sequences of an open length are drawn short as well, apart from long ones, and again alike by what a recipe says', async () => {
+  const net = model({
+    nodes: [node('MatMul', ['x', 'w'], ['y'])],
+    initializers: new Map([['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))]]),
+    inputs: [valueInfo('x', 'float32', ['batch', 'tokens', 8])],
+    outputs: [valueInfo('y', 'float32', ['batch', 'tokens', 8])],
+  })
+  const random = await randomData(net, 1)
+  const lengths = new Map<number | undefined, Set<number>>()
+  for (const { feeds, group } of random.batches(16, 1))
+    lengths.set(group?.length, (lengths.get(group?.length) ?? new Set()).add(feeds.x.dims[1]))
+  expect(lengths).toEqual(
+    new Map([
+      [undefined, new Set([512])],
+      [16, new Set([16])],
+    ]),
+  )
+  const calibration = [...random.data.calibration()]
+  expect(new Set(calibration.map(({ x }) => x.dims[1]))).toEqual(new Set([512, 16]))
+  const again = await randomData(net, 1, { samples: random.calibrationSamples, batchSize: random.perCall })
+  expect([...again.data.calibration()]).toEqual(calibration)
+})
+
+it('an output of one value per call is seen to vary, though all samples fit one call', async () => {
+  const net = model({
+    nodes: [node('MatMul', ['x', 'w'], ['h']), node('ReduceMax', ['h'], ['y'], { keepdims: 0 })],
+    initializers: new Map([['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))]]),
+    inputs: [valueInfo('x', 'float32', ['batch', 8])],
+    outputs: [valueInfo('y', 'float32', [])],
+  })
+  const random = await randomData(net, 1)
+  const judge = await openJudge(net, {
+    task: await resolveTask(net, {}),
+    inputs: () => random.batches(16, 1),
+  })
+  expect(judge.varying.some(({ varies }) => varies)).toBe(true)
 })

@@ -46,6 +46,8 @@ const leastCalibrated = 8
 
 /** Calls in each range to calibrate on where one of them is noise. */
 const leastCalls = 4
+/** Calls in each range to judge on: what an output of one value per call varies shows from two on. */
+const leastSeen = 2
 /** The share of inputs that are flat noise, which are much alike. */
 const noiseShare = 0.25
 
@@ -74,7 +76,9 @@ export async function randomData(
     Math.min(most, Math.max(least, Math.floor(budget / (macs * ranges.length))))
   const calibrated = take ? take.samples / ranges.length : afford(calibrationCost, leastCalibrated, mostCalibrated)
   const isNoiseApart = groups.some((group) => group.isNoise)
-  const calls = Math.max(take || !isNoiseApart ? 1 : leastCalls, Math.ceil(calibrated / fed))
+  // Of each length as many.
+  const lengths = new Set(groups.map(({ length }) => length)).size
+  const calls = Math.ceil(Math.max(take || !isNoiseApart ? 1 : leastCalls, Math.ceil(calibrated / fed)) / lengths)
   const noiseCalls = isNoiseApart ? Math.round(calls * noiseShare) : 0
   const plan = groups.flatMap((group) =>
     Array.from({ length: group.isNoise ? noiseCalls : calls - noiseCalls }, (_, call) => ({ group, call })),
@@ -100,7 +104,7 @@ export async function randomData(
     *batches(samples, draw) {
       for (const group of groups) {
         const wanted = group.isNoise ? samples * noiseShare : samples
-        for (let call = 0; call < Math.ceil(wanted / fed); call++)
+        for (let call = 0; call < Math.max(leastSeen, Math.ceil(wanted / fed)); call++)
           yield { feeds: inputs.draw(group, call, seed + 7919 * draw), fed, count: fed, group }
       }
     },

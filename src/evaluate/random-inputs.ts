@@ -47,6 +47,8 @@ const sizeLadder = [
   { side: 1024, length: 1024 },
 ]
 const channelLadder = [3, 1]
+/** Sequences of an open length are also drawn this long: errors of what looks at all of them depend on how many there are. */
+const shortLength = 16
 
 /** Finds shapes that the model runs with. Throws one sentence, with the runtime's reason, where none is found. */
 export async function findRandomInputs(
@@ -59,16 +61,15 @@ export async function findRandomInputs(
   const batch = batchOf(inputs, model.graph.outputs)
   const words = wordsOf(model.graph)
   const known = new Map(inputs.map((input) => [input.name, { range: integerRange(model.graph, input), words }]))
+  const drawAll = (shapes: readonly (readonly number[])[], seed: number): Feeds => {
+    const rng = random(seed)
+    return Object.fromEntries(
+      inputs.map((input, i) => [input.name, draw(input, shapes[i], known.get(input.name)!, rng)]),
+    )
+  }
   let failure: unknown
   for (const shapes of candidateShapes(inputs, batch, batchSize)) {
-    const make = (seed: number): Feeds => {
-      const rng = random(seed)
-      const feeds: Record<string, Value> = {}
-      inputs.forEach((input, i) => {
-        feeds[input.name] = draw(input, shapes[i], known.get(input.name)!, rng)
-      })
-      return feeds
-    }
+    const make = (seed: number): Feeds => drawAll(shapes, seed)
     try {
       await session.run(make(0))
     } catch (cause) {
@@ -76,12 +77,13 @@ export async function findRandomInputs(
       failure = cause
       continue
     }
+    const short = await shortShapes(session, { inputs, shapes, batch, batchSize, draw: drawAll })
     const batchSizeTaken = batchSize === 1 || inputs.every((input) => takesBatches(input, batch))
     const samples = batchSizeTaken ? batchSize : 1
     return {
       batchSizeTaken,
       samples,
-      ...rangedInputs({ inputs, shapes, batch, samples, knownOf: (input) => known.get(input.name)! }),
+      ...rangedInputs({ inputs, shapes, short, batch, samples, knownOf: (input) => known.get(input.name)! }),
       shapes: Object.fromEntries(inputs.map((input, i) => [input.name, shapes[i]])),
       make,
     }
@@ -92,6 +94,35 @@ export async function findRandomInputs(
     ? `the model does not run with inputs of its own shapes, ${inputs.map(({ name, shape }) => `"${name}" [${shape}]`).join(', ')}`
     : 'no shape was found that the model runs with; expected --input-shape NAME=SIZES, or data'
   throw new UnsupportedError(`random inputs: ${what} (${reason})`, { cause: failure })
+}
+
+interface Trying extends Found {
+  readonly batchSize: number
+  draw(shapes: readonly (readonly number[])[], seed: number): Feeds
+}
+
+interface Found {
+  readonly inputs: readonly ValueInfo[]
+  readonly shapes: readonly (readonly number[])[]
+  readonly batch: BatchSize
+}
+
+/** The shapes with short sequences, where the model leaves their length open and runs with such ones. */
+async function shortShapes(session: Session, { inputs, shapes, batch, batchSize, draw }: Trying) {
+  const [channels] = channelLadder
+  const size = { side: 0, length: shortLength }
+  const short = inputs.map((input, i) =>
+    shapeWith(input, { size, channels, batch, batchSize }).map((d, axis) =>
+      d === shortLength && isOpen(input.shape?.[axis]) ? Math.min(d, shapes[i][axis]) : shapes[i][axis],
+    ),
+  )
+  if (short.every((dims, i) => dims.every((d, axis) => d === shapes[i][axis]))) return undefined
+  try {
+    await session.run(draw(short, 0))
+    return short
+  } catch {
+    return undefined
+  }
 }
 
 function takesBatches(input: ValueInfo, batch: BatchSize): boolean {
@@ -240,24 +271,26 @@ const dataShare = 0.25
 function rangedInputs({
   inputs,
   shapes,
+  short,
   batch,
   samples,
   knownOf,
-}: {
-  readonly inputs: readonly ValueInfo[]
-  readonly shapes: readonly (readonly number[])[]
-  readonly batch: BatchSize
+}: Found & {
+  readonly short?: readonly (readonly number[])[]
   readonly samples: number
   readonly knownOf: (input: ValueInfo) => Known
 }): Pick<RandomInputs, 'ranges' | 'groups' | 'draw'> {
   const largest = Math.max(...shapes.map(sizeOf))
-  const plans = inputs.map((input, i) => {
-    const axis = axisOf(input, batch)
-    const dims = shapes[i]
-    const perSample = axis === undefined ? dims : dims.filter((_, a) => a !== axis)
-    const isData = /^(float|uint8)/.test(input.dtype ?? 'float32') && sizeOf(dims) >= dataShare * largest
-    return { input, dims, axis, layout: layoutOf(perSample), isData }
-  })
+  const planOf = (sizes: readonly (readonly number[])[]) =>
+    inputs.map((input, i) => {
+      const axis = axisOf(input, batch)
+      const dims = sizes[i]
+      const perSample = axis === undefined ? dims : dims.filter((_, a) => a !== axis)
+      const isData = /^(float|uint8)/.test(input.dtype ?? 'float32') && sizeOf(shapes[i]) >= dataShare * largest
+      return { input, dims, axis, layout: layoutOf(perSample), isData }
+    })
+  const plans = planOf(shapes)
+  const shortPlans = short && planOf(short)
   const main = plans.filter((p) => p.isData).sort((a, b) => sizeOf(b.dims) - sizeOf(a.dims))[0]
   const isImage = main?.layout.isImage ?? false
   const bytes = main?.input.dtype === 'uint8'
@@ -265,11 +298,14 @@ function rangedInputs({
   return {
     ranges,
     groups: ranges.flatMap((range) =>
-      (isImage ? [false] : [false, true]).map((isNoise) => ({ range, isNoise, isImage })),
+      [{}, ...(short ? [{ length: shortLength }] : [])].flatMap((length) =>
+        (isImage ? [false] : [false, true]).map((isNoise) => ({ range, isNoise, isImage, ...length })),
+      ),
     ),
     draw(of, call, seed) {
       const feeds: Record<string, Value> = {}
-      for (const [p, { input, dims, axis, layout, isData }] of plans.entries()) {
+      const drawn = (of.length !== undefined && shortPlans) || plans
+      for (const [p, { input, dims, axis, layout, isData }] of drawn.entries()) {
         const rng = random(mix(seed, call, p))
         if (!isData) {
           feeds[input.name] = draw(input, dims, knownOf(input), rng)

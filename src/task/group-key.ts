@@ -8,5 +8,6 @@ import { isDecision, type OutputTask } from './task.ts'
  */
 export function groupKey(task: OutputTask, group: InputGroup | undefined): string {
   if (!group) return ''
-  return group.isNoise && !isDecision(task) ? `${group.range} (flat noise)` : group.range
+  const inputs = group.length === undefined ? group.range : `${group.range}, ${group.length} long`
+  return group.isNoise && !isDecision(task) ? `${inputs} (flat noise)` : inputs
 }
