@@ -371,6 +371,29 @@ const tables: Record<string, () => string | undefined> = {
       ) + peerOf(r.rows)
     )
   },
+  factorize: () => {
+    const r = result('factorize')
+    if (!r) return r
+    const { googlenet: g, dense } = r
+    const seconds = (x: Json): string => `${x.median.toFixed(1)} (${x.p10.toFixed(1)}-${x.p90.toFixed(1)})`
+    const differing = Object.keys(g.ranksThatDiffer).length
+    const rows = [
+      [
+        `Tucker-2 of ${g.kernels} kernels of GoogLeNet, ranks by variational Bayes`,
+        seconds(g.coppiceSeconds),
+        seconds(g.tensorlySeconds),
+        `**${g.ratio.median.toFixed(2)}**`,
+      ],
+      ...dense.svd.map(({ rank, seconds }: Json) => [
+        `SVD of ${count(dense.rows)} x ${count(dense.columns)} at rank ${rank}`,
+        seconds.toFixed(1),
+        '',
+        '',
+      ]),
+    ]
+    const heads = ['what', `coppice, s (${rangeOf(r)})`, 'tensorly, s', 'ratio']
+    return `${table(heads, rows)}\n\nRanks differ for ${differing} of ${g.kernels} kernels. ${r.machine}.`
+  },
   shuffles: () => {
     const r = result('shuffles')
     return (

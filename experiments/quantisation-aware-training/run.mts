@@ -49,6 +49,7 @@ const runs: Readonly<Record<string, Run>> = {
   'lenet5-w4a4': { net: 'lenet5', what: '4 / 4', options: { ...lenet, weightBits: 4, activationBits: 4 } },
   'lenet5-w2a2': { net: 'lenet5', what: '2 / 2', options: { ...lenet, weightBits: 2, activationBits: 2 } },
   'lenet5-ternary': { net: 'lenet5', what: 'ternary / 8', options: { ...lenet, weights: 'ternary', edgeBits: 0 } },
+  'lenet5-ttq': { net: 'lenet5', what: 'ttq / 8', options: { ...lenet, weights: 'ttq', edgeBits: 0 } },
   'lenet5-binary': { net: 'lenet5', what: 'binary / 8', options: { ...lenet, weights: 'binary', edgeBits: 0 } },
   'kws-w4a4': { net: 'mlperf-tiny-kws-dscnn', what: '4 / 4', options: { ...speech, weightBits: 4, activationBits: 4 } },
   'resnet20-w4a4': {
