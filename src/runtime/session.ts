@@ -120,6 +120,7 @@ function plain(cause: unknown): string {
     .replace(/\s+/g, ' ')
     .replace(/^Error: /, '')
     .replace(/\/[^\s:]*onnxruntime[^\s:]*:\d+ [^\n]*?\) /g, '')
+    .replace(/\[with [^\]]*\] /g, '')
     .slice(0, 300)
     .trim()
 }
