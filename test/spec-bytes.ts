@@ -96,6 +96,11 @@ function seenElements({ dtype, dims, bits, parameters }: SpecBytes, mixer: Mixer
 /** The data of a tensor of this coding, or a plain text of form 3. */
 export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = false): Uint8Array {
   const { bits, dims, byteLength, parameters } = tensor
+  if (parameters[0] === 3) {
+    const size = byteLength / (bits / 8)
+    const low = decodeBytes({ dtype: 'uint8', dims: [size], bits: 8, byteLength: size, parameters: [0] }, coder, true)
+    return Uint8Array.from({ length: byteLength }, (_, i) => (i % (bits / 8) === 0 ? low[i / (bits / 8)] : 0))
+  }
   const width = Math.max(1, bits / 8)
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
   const lengthBits = byteLength === 0 ? 0 : byteLength.toString(2).length

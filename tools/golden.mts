@@ -136,6 +136,12 @@ const turned = [
 })
 
 const magnitudes = noise(12, 2)
+const words = new TextEncoder().encode(
+  Array.from({ length: 90 }, (_, i) => `word ${(i * i) % 17} of ${i}, `)
+    .join('')
+    .slice(0, 1200),
+)
+
 const tensors: Record<string, readonly Tensor[]> = {
   none: [],
   raw: [
@@ -145,6 +151,10 @@ const tensors: Record<string, readonly Tensor[]> = {
     integerTensor('shape', 'int64', [3], [1, -1, 49]),
     floatTensor('scalar', [], [0.1]),
     floatTensor('empty', [0, 3], []),
+  ],
+  letters: [
+    integerTensor('bytes', 'uint8', [words.length], words),
+    integerTensor('code points', 'int32', [2, words.length / 2], words),
   ],
   constant: [
     floatTensor('zeros', [30, 30], new Float32Array(900)),
@@ -601,7 +611,7 @@ const hostile: Record<string, Uint8Array> = {
   }),
   'exponent-out-of-range': withHead({ tensor: first({ coding: 'floats', parameters: [256, 0] }) }),
   'inline-of-another-size': withHead({ tensor: first({ coding: 'inline', parameters: [], table: new Uint8Array(3) }) }),
-  'bytes-of-no-kind': withHead({ tensor: first({ coding: 'bytes', parameters: [3] }) }),
+  'bytes-of-no-kind': withHead({ tensor: first({ coding: 'bytes', parameters: [4] }) }),
   'beside-nothing': withHead({ tensor: first({ coding: 'beside', parameters: [1] }) }),
   'runs-that-end': withHead({ tensor: first({ coding: 'runs', parameters: [0], table: Uint8Array.of(0, 8, 0, 1) }) }),
   'run-of-no-tensor': withHead({

@@ -40,8 +40,8 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
   const asIntegers = bits - savedByModel(tensor)
   if (other.bits >= asIntegers) return tensor
   const wins =
-    other.coded.parameters[0] === 1
-      ? // How much repeats was counted all over.
+    other.coded.parameters[0] % 2 === 1
+      ? // How much repeats was counted all over, and text was coded.
         info.byteLength <= slowBytes || other.bits < worthwhile * bits
       : asBytesWins(tensor, { bits, asBytes: other.bits }, data)
   return wins ? chosen(bytesEncoder, info, other) : tensor

@@ -33,6 +33,10 @@ function modelOf(nodes: readonly Node[], stored: readonly Tensor[]): Model {
 
 const list = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i))
 
+const lines = new TextEncoder().encode(
+  list(300, (i) => `{"id": ${i}, "token": "tok${(i * 7919) % 997}", "score": ${-i / 8}}`).join('\n'),
+)
+
 /** Nodes in a row, from x to y. */
 function chain(n: number, make: (i: number, input: string, output: string) => Node): Node[] {
   return list(n, (i) => make(i, i === 0 ? 'x' : `v${i}`, i === n - 1 ? 'y' : `v${i + 1}`))
@@ -480,10 +484,9 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       Uint8Array.from(weights(rng, [64, 128]), (v) => Math.max(0, Math.min(255, 128 + Math.round(400 * v)))),
     ),
   ],
-  'text in bytes': () => {
-    const text = new TextEncoder().encode(
-      list(300, (i) => `{"id": ${i}, "token": "tok${(i * 7919) % 997}", "score": ${-i / 8}}`).join('\n'),
-    )
-    return [integerTensor('json', 'uint8', [text.length], text)]
-  },
+  'text in bytes': () => [integerTensor('json', 'uint8', [lines.length], lines)],
+  'text as code points': () => [
+    integerTensor('once', 'int64', [lines.length], lines),
+    integerTensor('twice', 'int32', [2 * lines.length], [...lines, ...lines]),
+  ],
 }

@@ -12,7 +12,7 @@ import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts
 import { seenChoices } from './seen-choices.ts'
 import { bitsBySeen } from './seen-cost.ts'
 import { type Choices, type Seen, seenElements } from './seen-elements.ts'
-import type { TextPlace } from './text-place.ts'
+import { TextPlace } from './text-place.ts'
 
 /** Bytes that a match must have in common before it counts, and from which on a byte is one decision. */
 const leastMatch = 5
@@ -31,18 +31,36 @@ export const bytes: Coding = {
   decode(info, { parameters }, raw) {
     const width = widthOf(info)
     const kind = parameters[0]
-    if (kind > bySigns || (kind === byElements && width < 2) || (kind > 0 && width > 8))
+    if (kind > asText || (kind === byElements && width < 2) || (kind > 0 && width > 8))
       throw damaged('bytes are of no known kind')
     const coder = new BinaryCoder(raw.bytes(raw.read(32)))
+    if (kind === asText) {
+      const out = new Uint8Array(info.byteLength)
+      codeBytes(coder, textInfo(info), textOptions()).forEach((byte, i) => {
+        out[i * width] = byte
+      })
+      return out
+    }
     const data = inPlace(codeBytes(coder, info, { kind }), width)
     if (kind === bySigns) turnNegatives(data, width)
     return data
   },
 }
 
-/** Kinds besides 0: it is told of elements that they were there before; the same, of integers as a sign and a magnitude. */
+/**
+ * Kinds besides 0: it is told of elements that they were there before; the same, of integers as a sign and a magnitude; text, of
+ * each element the lowest byte, where the others are 0.
+ */
 const byElements = 1
 const bySigns = 2
+const asText = 3
+
+/** The lowest bytes of a tensor as if they were one. */
+function textInfo({ size }: TensorInfo): TensorInfo {
+  return { dtype: 'uint8', dims: [size], size, byteLength: size }
+}
+
+const textOptions = (source?: Uint8Array): BytesOptions => ({ kind: 0, source, text: new TextPlace() })
 
 function widthOf({ dtype }: TensorInfo): number {
   return Math.max(1, dataTypes[dtype].bits >> 3)
@@ -178,8 +196,8 @@ export const bytesEncoder: Encoder = {
   coding: bytes,
   encode(info, data, most = Number.POSITIVE_INFINITY) {
     if (info.byteLength < 32) return undefined
-    const plain = estimate(info, data)
     const width = widthOf(info)
+    const plain = estimate(info, data)
     const isShort = dataTypes[info.dtype].kind === 'int' && info.size <= mostSigned
     const bySign = isShort && hasNegative(data, width) && (width > 1 || hasFewMagnitudes(data))
     const kind = bySign ? bySigns : byElements
@@ -189,12 +207,19 @@ export const bytesEncoder: Encoder = {
       bitsAsBytes,
       most: Math.min(most, plain),
     })
+    const text = info.size <= mostText ? textOf(info, data) : undefined
+    if (text) {
+      const asWritten = 64 + bitsAsText(text)
+      const others = Math.min(64 + (seen ?? Number.POSITIVE_INFINITY), 64 + bitsAsBytes(info, data))
+      if (asWritten < others) return { coded: { parameters: [asText] }, bits: asWritten }
+    }
     const wins = seen !== undefined && 64 + seen < plain
     return { coded: { parameters: [wins ? kind : 0] }, bits: wins ? 64 + seen : plain }
   },
   writeRaw(info, data, { parameters: [kind] }, out) {
     const coder = new BinaryCoder()
-    codeBytes(coder, info, { kind, source: prepared(data, widthOf(info), kind), choicesOf: seenChoices })
+    if (kind === asText) codeBytes(coder, textInfo(info), textOptions(lowBytes(data, widthOf(info))))
+    else codeBytes(coder, info, { kind, source: prepared(data, widthOf(info), kind), choicesOf: seenChoices })
     const stream = coder.finish()
     out.write(stream.length, 32)
     for (const byte of stream) out.write(byte, 8)
@@ -233,6 +258,39 @@ function estimate(info: TensorInfo, data: Uint8Array): number {
   for (const from of [0, at]) bits += bitsAsBytes(info, data.subarray(from, from + sampleLength))
   const share = repeatedShare(data, width)
   return 64 + (1 - share) * ((bits * byteLength) / (2 * sampleLength)) + share * byteLength * 0.1
+}
+
+/** Elements of a text up to which it is coded to see, which takes a second. */
+const mostText = 1 << 19
+/** The share of bytes of a text that letters, digits, signs and spaces are, at least. */
+const leastPrintable = 0.9
+
+/** The text whose characters the elements of a tensor are, if they are. */
+function textOf(info: TensorInfo, data: Uint8Array): Uint8Array | undefined {
+  const width = widthOf(info)
+  const { kind, bits } = dataTypes[info.dtype]
+  if ((kind !== 'int' && kind !== 'uint') || bits < 8) return undefined
+  for (let i = 0; i < data.length; i++) if (i % width > 0 && data[i] !== 0) return undefined
+  const text = lowBytes(data, width)
+  const printable = text.reduce(
+    (n, c) => n + ((c >= 32 && c < 127) || c >= 160 || c === 9 || c === 10 || c === 13 ? 1 : 0),
+    0,
+  )
+  return printable >= leastPrintable * text.length ? text : undefined
+}
+
+function lowBytes(data: Uint8Array, width: number): Uint8Array {
+  return Uint8Array.from({ length: data.length / width }, (_, i) => data[i * width])
+}
+
+function bitsAsText(text: Uint8Array): number {
+  const coder = new BinaryCoder()
+  codeBytes(
+    coder,
+    textInfo({ dtype: 'uint8', dims: [], size: text.length, byteLength: text.length }),
+    textOptions(text),
+  )
+  return 8 * coder.finish().length
 }
 
 /** Bytes of a window that is looked for again, and 1 in how many windows is. */
