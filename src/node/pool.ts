@@ -105,12 +105,15 @@ export function createPool(size = availableParallelism(), idleMs = patience): Po
 
 function open(): Worker {
   const { url } = import.meta
-  if (!url.endsWith('.ts')) return new Worker(new URL('./worker.js', url))
+  if (!url.endsWith('.ts')) return new Worker(new URL('./worker.js', url), { resourceLimits })
   // From source, as tests and `npx tsx` run it: threads do not inherit the loader.
   const [loader, file] = [import.meta.resolve('tsx/esm/api'), new URL('./worker.ts', url).href]
   const code = `import(${JSON.stringify(loader)}).then((t) => { t.register(); return import(${JSON.stringify(file)}) })`
-  return new Worker(code, { eval: true, execArgv: [] })
+  return new Worker(code, { eval: true, execArgv: [], resourceLimits })
 }
+
+/** A thread's data is in arrays outside of this; what it makes besides is short-lived and small. */
+const resourceLimits = { maxYoungGenerationSizeMb: 8 }
 
 /** Below this a thread takes longer to begin than the work. */
 const leastBytes = 1 << 24

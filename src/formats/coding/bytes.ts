@@ -151,19 +151,17 @@ export function codeBytes(
     }
     if (byte < 0) {
       const four = h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)
+      // One list, made at once: bytes are coded many times over to choose codings.
+      const side = text?.contexts(h1, four, back(5))
       const contexts = [
         hash(column, h1),
         hash(16 + column, h1 | (h2 << 8)),
         hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
         hash(48 + column, four),
-        ...(text
-          ? text.contexts(h1, four, back(5))
-          : [
-              hash(64 + column, before | (back(2 * width) << 8)),
-              hash(80 + column, before | (h1 << 8)),
-              hash(96 + column, above | (h1 << 8)),
-              hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
-            ]),
+        side ? side[0] : hash(64 + column, before | (back(2 * width) << 8)),
+        side ? side[1] : hash(80 + column, before | (h1 << 8)),
+        side ? side[2] : hash(96 + column, above | (h1 << 8)),
+        side ? side[3] : hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
         hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
         hash(144 + column, after[(column << 8) | h1]),
       ]
