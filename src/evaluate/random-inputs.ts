@@ -112,9 +112,12 @@ async function shortShapes(session: Session, { inputs, shapes, batch, batchSize,
   const [channels] = channelLadder
   const size = { side: 0, length: shortLength }
   const short = inputs.map((input, i) =>
-    shapeWith(input, { size, channels, batch, batchSize }).map((d, axis) =>
-      d === shortLength && isOpen(input.shape?.[axis]) ? Math.min(d, shapes[i][axis]) : shapes[i][axis],
-    ),
+    shapeWith(input, { size, channels, batch, batchSize }).map((d, axis) => {
+      // Of floats the last axis is no sequence but a sound, whose first instants say nothing, or features.
+      const isSound = axis === shapes[i].length - 1 && /^float/.test(input.dtype ?? 'float32')
+      const isLength = d === shortLength && isOpen(input.shape?.[axis]) && !isSound
+      return isLength ? Math.min(d, shapes[i][axis]) : shapes[i][axis]
+    }),
   )
   if (short.every((dims, i) => dims.every((d, axis) => d === shapes[i][axis]))) return undefined
   try {

@@ -2,8 +2,7 @@
  * Long text that is no text: keys, hashes, pictures in base64, compiled code, tables. The contexts of names and sentences only add
  * noise there, so that general compressors do better.
  */
-import { codeBytes } from './coding/bytes.ts'
-import { TextPlace } from './coding/text-place.ts'
+import { codeText } from './coding/bytes.ts'
 import type { BitCoder } from './entropy/context-mixer.ts'
 
 /** How it is coded. */
@@ -39,10 +38,7 @@ interface PlainText {
 
 /** Codes a text: encodes its bytes, or decodes them where there are none. */
 export function codePlain(coder: BitCoder, { form, length, bytes }: PlainText, memory: PlainMemory): Uint8Array {
-  if (form === plainForms.bytes) {
-    const info = { dtype: 'uint8', dims: [length], size: length, byteLength: length } as const
-    return codeBytes(coder, info, { kind: 0, source: bytes, text: new TextPlace() })
-  }
+  if (form === plainForms.bytes) return codeText(coder, length, bytes)
   const out = new Uint8Array(length)
   if (form === plainForms.raw) {
     for (let i = 0; i < length; i++) out[i] = coder.codeRaw(bytes ? bytes[i] : 0, 8)

@@ -36,7 +36,7 @@ export const bytes: Coding = {
     const coder = new BinaryCoder(raw.bytes(raw.read(32)))
     if (kind === asText) {
       const out = new Uint8Array(info.byteLength)
-      codeBytes(coder, textInfo(info), textOptions()).forEach((byte, i) => {
+      codeText(coder, info.size).forEach((byte, i) => {
         out[i * width] = byte
       })
       return out
@@ -55,12 +55,15 @@ const byElements = 1
 const bySigns = 2
 const asText = 3
 
-/** The lowest bytes of a tensor as if they were one. */
-function textInfo({ size }: TensorInfo): TensorInfo {
-  return { dtype: 'uint8', dims: [size], size, byteLength: size }
+/** Codes so many bytes of a text: those of `source`, or, where there is none, those that come out. */
+export function codeText(
+  coder: BitCoder & { readonly overrun?: number },
+  length: number,
+  source?: Uint8Array,
+): Uint8Array {
+  const info = { dtype: 'uint8', dims: [length], size: length, byteLength: length } as const
+  return codeBytes(coder, info, { kind: 0, source, text: new TextPlace() })
 }
-
-const textOptions = (source?: Uint8Array): BytesOptions => ({ kind: 0, source, text: new TextPlace() })
 
 function widthOf({ dtype }: TensorInfo): number {
   return Math.max(1, dataTypes[dtype].bits >> 3)
@@ -106,7 +109,7 @@ interface BytesOptions {
 }
 
 /** Codes the bytes of a tensor, each element's highest first: those of `source`, or, where there is none, those that come out. */
-export function codeBytes(
+function codeBytes(
   coder: BitCoder & { readonly overrun?: number },
   info: TensorInfo,
   { kind, source, choicesOf, text }: BytesOptions,
@@ -158,10 +161,10 @@ export function codeBytes(
         hash(16 + column, h1 | (h2 << 8)),
         hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
         hash(48 + column, four),
-        side ? side[0] : hash(64 + column, before | (back(2 * width) << 8)),
-        side ? side[1] : hash(80 + column, before | (h1 << 8)),
-        side ? side[2] : hash(96 + column, above | (h1 << 8)),
-        side ? side[3] : hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
+        side?.[0] ?? hash(64 + column, before | (back(2 * width) << 8)),
+        side?.[1] ?? hash(80 + column, before | (h1 << 8)),
+        side?.[2] ?? hash(96 + column, above | (h1 << 8)),
+        side?.[3] ?? hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
         hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
         hash(144 + column, after[(column << 8) | h1]),
       ]
@@ -216,7 +219,7 @@ export const bytesEncoder: Encoder = {
   },
   writeRaw(info, data, { parameters: [kind] }, out) {
     const coder = new BinaryCoder()
-    if (kind === asText) codeBytes(coder, textInfo(info), textOptions(lowBytes(data, widthOf(info))))
+    if (kind === asText) codeText(coder, info.size, lowBytes(data, widthOf(info)))
     else codeBytes(coder, info, { kind, source: prepared(data, widthOf(info), kind), choicesOf: seenChoices })
     const stream = coder.finish()
     out.write(stream.length, 32)
@@ -283,11 +286,7 @@ function lowBytes(data: Uint8Array, width: number): Uint8Array {
 
 function bitsAsText(text: Uint8Array): number {
   const coder = new BinaryCoder()
-  codeBytes(
-    coder,
-    textInfo({ dtype: 'uint8', dims: [], size: text.length, byteLength: text.length }),
-    textOptions(text),
-  )
+  codeText(coder, text.length, text)
   return 8 * coder.finish().length
 }
 
