@@ -97,12 +97,10 @@ function settingsOf(model: Model, given: CompressOptions, warnings: string[]): S
   }
 }
 
-function checkTraining({ train, goal, ...own }: CompressTable, data: BoundData | undefined): void {
+function checkTraining({ train, goal, ...given }: CompressTable, data: BoundData | undefined): void {
   if (!train) {
-    const { budget, crop, flip, mixup } = own
-    const unread = Object.entries({ budget, crop, flip: flip || undefined, mixup }).find(
-      ([, v]) => v !== undefined,
-    )?.[0]
+    const own = ['budget', 'crop', 'flip', 'mixup'] as const
+    const unread = own.find((option) => given[option] !== undefined && given[option] !== false)
     if (unread) throw new Error(`compress: ${unread} is for training; expected --train with it`)
     return
   }

@@ -15,10 +15,10 @@ export interface Mixing {
 
 /** λ from Beta(a, a), for a above 0 up to 1 (Jöhnk 1964), and partners at random. */
 export function drawMixing(count: number, a: number, rng: Random): Mixing {
+  // Logarithms of u^(1/a) and v^(1/a), which for a small a are smaller than any number.
   let [u, v] = [0, 0]
-  // Below such a sum the quotient says nothing.
-  while (!(u + v <= 1 && u + v > 1e-9)) [u, v] = [rng.next() ** (1 / a), rng.next() ** (1 / a)]
-  return { share: u / (u + v), partners: permutation(count, rng) }
+  while (Math.exp(u) + Math.exp(v) > 1) [u, v] = [Math.log(1 - rng.next()) / a, Math.log(1 - rng.next()) / a]
+  return { share: 1 / (1 + Math.exp(v - u)), partners: permutation(count, rng) }
 }
 
 /** Rows of equal length, one for each sample, mixed. */

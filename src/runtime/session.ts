@@ -96,6 +96,7 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
       for (const [name, v] of Object.entries(feeds)) tensors[name] = toOrt(ort, v)
       let results: InferenceSession.ReturnType
       try {
+        // What goes wrong is thrown, and need not be on the console as well.
         results = await session.run(tensors, outputs, { logSeverityLevel: 4 })
       } catch (cause) {
         throw new Error(`${options.name ?? 'model'}: ONNX Runtime failed to run it: ${plain(cause)}`, { cause })

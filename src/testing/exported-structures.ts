@@ -17,7 +17,7 @@ export function exportedStructures(): Record<string, Model> {
 
 const relu = node('Relu', ['x'], ['y'])
 
-function modelOf(nodes: readonly Node[], stored: readonly Tensor[]): Model {
+export function modelOf(nodes: readonly Node[], stored: readonly Tensor[]): Model {
   return {
     irVersion: 10,
     opsets: [{ domain: '', version: 18 }],

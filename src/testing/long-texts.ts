@@ -1,7 +1,8 @@
 /** Long texts as files hold them that are no sentences: keys, pictures in base64, tables, vocabularies, other files. */
-import { node, valueInfo } from '../graph/build.ts'
+import { node } from '../graph/build.ts'
 import type { Model } from '../model.ts'
 import { permutation, type Random, random } from '../tensor/random.ts'
+import { modelOf } from './exported-structures.ts'
 
 const bytes = (rng: Random, n: number): Buffer => Buffer.from(Uint8Array.from({ length: n }, () => rng.below(256)))
 const list = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i))
@@ -30,22 +31,13 @@ const texts: Record<string, (rng: Random) => string[]> = {
 /** Made models with such texts in their metadata, and one with another file in an attribute. */
 export function longTexts(): Record<string, Model> {
   const withTexts = (all: readonly string[]): Model => ({
-    irVersion: 10,
-    opsets: [{ domain: '', version: 18 }],
-    graph: {
-      name: 'main_graph',
-      nodes: [node('Relu', ['x'], ['y'])],
-      initializers: new Map(),
-      inputs: [valueInfo('x', 'float32', ['n', 8])],
-      outputs: [valueInfo('y', 'float32', ['n', 8])],
-    },
+    ...modelOf([node('Relu', ['x'], ['y'])], []),
     metadata: all.map((value, i) => ({ key: `text ${i}`, value })),
   })
-  const plain = withTexts([])
   const rng = random(17)
   const blob = node('Context', ['x'], ['y'], { data: { type: 'string', value: new Uint8Array(bytes(rng, 6000)) } })
   return {
     ...Object.fromEntries(Object.entries(texts).map(([name, make]) => [name, withTexts(make(random(17)))])),
-    'compiled code': { ...plain, graph: { ...plain.graph, nodes: [blob] } },
+    'compiled code': { ...modelOf([blob], []), metadata: [] },
   }
 }

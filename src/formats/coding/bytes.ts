@@ -154,7 +154,7 @@ function codeBytes(
     }
     if (byte < 0) {
       const four = h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)
-      // One list, made at once: bytes are coded many times over to choose codings.
+      // Of text, four of the contexts are others.
       const side = text?.contexts(h1, four, back(5))
       const contexts = [
         hash(column, h1),
@@ -211,8 +211,10 @@ export const bytesEncoder: Encoder = {
     const text = info.size <= mostText ? textOf(info, data) : undefined
     if (text) {
       const asWritten = 64 + bitsAsText(text)
-      const others = Math.min(64 + (seen ?? Number.POSITIVE_INFINITY), 64 + bitsAsBytes(info, data))
-      if (asWritten < others) return { coded: { parameters: [asText] }, bits: asWritten }
+      // Of short ones the estimate has coded it all.
+      const asBytes = info.byteLength <= shortLength ? plain : 64 + bitsAsBytes(info, data)
+      if (asWritten < Math.min(asBytes, 64 + (seen ?? Number.POSITIVE_INFINITY)))
+        return { coded: { parameters: [asText] }, bits: asWritten }
     }
     const wins = seen !== undefined && 64 + seen < plain
     return { coded: { parameters: [wins ? kind : 0] }, bits: wins ? 64 + seen : plain }
