@@ -40,6 +40,8 @@ export interface Context {
   readonly data?: DataHandle
   /** What the outputs mean; guessed where it is not given. */
   readonly task?: Task
+  /** Whose answers are learnt by methods that say `teacher`; where there is none, those of the model as it came in. */
+  readonly teacher?: Model
   /** Where long training saves its progress, and goes on from. */
   readonly checkpoint?: CheckpointStore
   /** Seeds every random draw. */
@@ -66,6 +68,8 @@ export interface MethodSpec<T extends OptionTable> {
   readonly data?: string
   /** It trains: it throws where the context has no training set. */
   readonly trains?: boolean
+  /** It can learn the answers of the context's teacher, by its option `alpha`. */
+  readonly teacher?: boolean
   readonly options: T
   run(model: Model, options: OptionsOf<T>, context: Context): Model | Promise<Model>
 }
@@ -75,19 +79,20 @@ export type Method<T extends OptionTable = OptionTable> = ((
   options?: Partial<OptionsOf<T>>,
   context?: Context,
 ) => Promise<Model>) &
-  Pick<MethodSpec<T>, 'id' | 'was' | 'help' | 'data' | 'trains' | 'options'>
+  Pick<MethodSpec<T>, 'id' | 'was' | 'help' | 'data' | 'trains' | 'teacher' | 'options'>
 
 /** Makes a method of its spec: options are filled in and checked before it runs. */
 export function defineMethod<const T extends OptionTable>(spec: MethodSpec<T>): Method<T> {
   const method = async (model: Model, options: Partial<OptionsOf<T>> = {}, context: Context = {}): Promise<Model> =>
     spec.run(model, checkOptions(spec.id, spec.options, options), context)
-  const { id, was, help, data, trains, options } = spec
+  const { id, was, help, data, trains, teacher, options } = spec
   return Object.assign(method, {
     id,
     ...(was ? { was } : {}),
     help,
     ...(data ? { data } : {}),
     ...(trains ? { trains } : {}),
+    ...(teacher ? { teacher } : {}),
     options,
   })
 }

@@ -18,6 +18,8 @@ export interface Recipe {
   readonly seed: number
   /** How calibration inputs are taken, where a step uses them. */
   readonly calibration?: CalibrationSpec
+  /** The teacher whose answers steps learn, as the checksum of its bytes (CRC-32, hex). */
+  readonly teacher?: string
   /** What the outputs mean, where a step compares them. */
   readonly task?: Task
   readonly steps: readonly Step[]

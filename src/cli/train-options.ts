@@ -13,6 +13,15 @@ export const checkpointOption = {
   },
 } as const satisfies OptionTable
 
+export const teacherOption = {
+  teacher: {
+    type: 'string',
+    optional: true,
+    value: 'model',
+    help: 'also learn the answers of this model (.onnx), which takes the same inputs',
+  },
+} as const satisfies OptionTable
+
 /** A table for a command, whose usual length and rate are its own. */
 export function trainOptions(usual: UsualLength) {
   return {

@@ -1,5 +1,4 @@
 /** The main job: a model in; a smaller or faster model, its packed form and the recipe that makes them, out. */
-import type { BoundData } from '../data/handle.ts'
 import { preprocessWarnings } from '../evaluate/preprocess-warnings.ts'
 import { unpackOnnxOn } from '../formats/unpack.ts'
 import type { Model } from '../model.ts'
@@ -79,7 +78,7 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
 function settingsOf(model: Model, given: CompressOptions, warnings: string[]): Settings {
   const table = Object.fromEntries(Object.entries(given).filter(([name]) => name in compressTable))
   const checked = checkOptions('compress', compressTable, table)
-  checkTraining(checked, given.data)
+  checkTraining(checked, given)
   const split = checked.train && given.data ? holdBackOfTest(given.data, checked.seed) : {}
   const costs = compressCosts(model, { data: given.data, goal: checked.goal, training: trainingMs(checked) })
   return {
@@ -97,11 +96,12 @@ function settingsOf(model: Model, given: CompressOptions, warnings: string[]): S
   }
 }
 
-function checkTraining({ train, goal, ...given }: CompressTable, data: BoundData | undefined): void {
+function checkTraining({ train, goal, ...given }: CompressTable, { data, teacher }: CompressOptions): void {
   if (!train) {
     const own = ['budget', 'crop', 'flip', 'mixup'] as const
     const unread = own.find((option) => given[option] !== undefined && given[option] !== false)
     if (unread) throw new Error(`compress: ${unread} is for training; expected --train with it`)
+    if (teacher) throw new Error('compress: teacher is for training; expected --train with it')
     return
   }
   if (goal !== 'size') throw new Error(`compress: --train with goal ${goal}; expected goal size`)

@@ -9,6 +9,7 @@ import type { Recipe, Step } from '../recipe.ts'
 import type { Found } from '../search/knob.ts'
 import { whyRandomStays } from '../simplify/remarks.ts'
 import type { Prepared } from './prepare.ts'
+import { teacherOf } from './recipe-teacher.ts'
 import type { Compressed } from './result.ts'
 import { asWritten, type Settings } from './settings.ts'
 
@@ -71,12 +72,17 @@ async function choose(
   return { model, onnx: original, steps: [], notes, kept, otherwise }
 }
 
-function recipeOf(steps: readonly Step[], { task, calibration }: Prepared, { goal, max, seed }: Settings): Recipe {
+function recipeOf(
+  steps: readonly Step[],
+  { task, calibration }: Prepared,
+  { goal, max, seed, teacher }: Settings,
+): Recipe {
   return {
     coppice: 1,
     made: `compress --goal ${goal} --max-loss ${max.text}`,
     seed,
     ...(calibration ? { calibration } : {}),
+    ...teacherOf(steps, teacher),
     task,
     steps,
   }

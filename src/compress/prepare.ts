@@ -56,7 +56,7 @@ interface Given {
 type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
 
 async function onData({ model, tidied, settings, shared, searchAgain }: Given, data: BoundData): Promise<Judged> {
-  const { max, seed, signal } = settings
+  const { max, seed, signal, teacher } = settings
   const heldBack = settings.heldBack ?? holdBack(data, seed)
   const [feeds] = heldBack.data.calibration()
   const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
@@ -69,6 +69,7 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
   const compareSpeed = settings.compareSpeed ?? timed
   const search = await openInTurn(tidied, searchesOf(settings), {
     ...shared,
+    ...(teacher ? { teacher } : {}),
     task,
     data: heldBack.data,
     compareSpeed,

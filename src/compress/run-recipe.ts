@@ -4,9 +4,11 @@ import { randomData, randomSpec } from '../evaluate/random-data.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { type Recipe, runSteps } from '../recipe.ts'
+import { checkTeacher } from './recipe-teacher.ts'
 import { resumeSteps } from './resume-steps.ts'
 
-export interface RecipeContext extends Pick<Context, 'progress' | 'warn' | 'signal' | 'workers' | 'checkpoint'> {
+export interface RecipeContext
+  extends Pick<Context, 'progress' | 'warn' | 'signal' | 'workers' | 'checkpoint' | 'teacher'> {
   /** Where the recipe names data: that, bound to the model. */
   readonly data?: BoundData
 }
@@ -24,6 +26,7 @@ export async function runRecipe(
   const { calibration, seed, task, steps } = recipe
   if (calibration && !data && calibration.data !== randomSpec)
     throw new Error(`recipe: it was made with the data ${calibration.data}, and none is given; expected data`)
+  checkTeacher(recipe.teacher, context.teacher)
   const random = calibration && !data ? await randomData(model, seed, calibration) : undefined
   const bound = calibration && data
   const complete: Context = {

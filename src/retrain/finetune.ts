@@ -13,6 +13,7 @@ import type { Regime } from '../train/regime.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { tie, tieSteps } from '../train/regimes/tie.ts'
 import { train } from '../train/train.ts'
+import { taught, teacherChoices } from './_teacher.ts'
 import { trainingOf } from './_training.ts'
 
 export const finetuneChoices = {
@@ -42,14 +43,15 @@ export const finetune = defineMethod({
   help: 'trains a model further, from the weights it has',
   data: 'a training set with labels or targets',
   trains: true,
-  options: { ...learningOptions({ epochs: 1, rate: 0.001 }), ...finetuneChoices },
-  async run(model, { keep, sharedStep, updateStatistics, ...learning }, context) {
+  teacher: true,
+  options: { ...learningOptions({ epochs: 1, rate: 0.001 }), ...finetuneChoices, ...teacherChoices },
+  async run(model, { keep, sharedStep, updateStatistics, alpha, temperature, ...learning }, context) {
     const { data, options } = await trainingOf('finetune', learning, context)
     const { checkpoint } = context
     const trained = await train(expandGrids(model), data, {
       ...options,
       frozenStatistics: !updateStatistics,
-      regimes: keeping(keep, sharedStep),
+      regimes: [...keeping(keep, sharedStep), ...taught(model, { alpha, temperature }, context)],
       ...(checkpoint ? { checkpoint: { store: checkpoint } } : {}),
     })
     return trained.model

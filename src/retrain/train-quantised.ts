@@ -13,16 +13,16 @@
 import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'
 import { learningOptions } from '../train/learning.ts'
-import { distill } from '../train/regimes/distill.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { train } from '../train/train.ts'
-import { keepZerosChoice, ownTeacherChoices } from './_choices.ts'
+import { keepZerosChoice } from './_choices.ts'
 import { integerChoices, prepareQuantised, quantiserChoices } from './_quantised.ts'
+import { taught, teacherChoices } from './_teacher.ts'
 import { trainingOf } from './_training.ts'
 
 const quantiseChoices = {
   ...quantiserChoices,
-  ...ownTeacherChoices,
+  ...teacherChoices,
   freezeAfter: {
     type: 'number',
     default: 0.5,
@@ -40,19 +40,16 @@ export const trainQuantised = defineMethod({
   help: 'trains a model with weights and activations of 2 to 8 bits, and stores them as integers',
   data: 'a training set with labels or targets',
   trains: true,
+  teacher: true,
   options: { ...learningOptions({ epochs: 5, rate: 0.01 }), ...quantiseChoices },
   async run(given, settings, context) {
     const { data, context: inside, options } = await trainingOf('train-quantised', settings, context)
-    const { keep, alpha, temperature, freezeAfter } = settings
+    const { keep, freezeAfter } = settings
     const { model, quantising } = await prepareQuantised('train-quantised', given, { settings, context: inside })
     const trained = await train(model, data, {
       ...options,
       frozenStatistics: Math.round(freezeAfter * options.epochs),
-      regimes: [
-        ...(keep === 'zeros' ? [keepZeros()] : []),
-        ...(alpha > 0 ? [distill({ teacher: given, alpha, temperature })] : []),
-        quantising,
-      ],
+      regimes: [...(keep === 'zeros' ? [keepZeros()] : []), ...taught(given, settings, context), quantising],
       ...(context.checkpoint ? { checkpoint: { store: context.checkpoint } } : {}),
     })
     return trained.model

@@ -16,10 +16,10 @@ import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
 import { sizeOf } from '../tensor/dtype.ts'
 import { learningOptions } from '../train/learning.ts'
 import { codedSize } from '../train/regimes/coded-size.ts'
-import { distill } from '../train/regimes/distill.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
 import { train } from '../train/train.ts'
-import { keepZerosChoice, ownTeacherChoices } from './_choices.ts'
+import { keepZerosChoice } from './_choices.ts'
+import { taught, teacherChoices } from './_teacher.ts'
 import { trainingOf } from './_training.ts'
 
 /** A tenth of the loss for each bit per weight: 8,000 bits are worth 800 over the number of weights. */
@@ -45,7 +45,7 @@ const choices = {
     value: 'share',
     help: 'share of the training over which the price rises to its full value',
   },
-  ...ownTeacherChoices,
+  ...teacherChoices,
   ...keepZerosChoice,
 } as const satisfies OptionTable
 
@@ -54,6 +54,7 @@ export const trainSmall = defineMethod({
   help: 'trains a model with the size of its packed file as part of the loss',
   data: 'a training set with labels or targets',
   trains: true,
+  teacher: true,
   options: { ...learning, optimizer: { ...learning.optimizer, default: 'adam' }, ...choices },
   async run(given, { price, rise, alpha, temperature, keep, ...words }, context) {
     const { data, options } = await trainingOf('train-small', words, context)
@@ -70,7 +71,7 @@ export const trainSmall = defineMethod({
         context.progress?.(step / steps, `epoch ${epoch + 1}/${epochs}: loss ${loss.toFixed(4)}${kilobytes}`),
       regimes: [
         ...(keep === 'zeros' ? [keepZeros()] : []),
-        ...(alpha > 0 ? [distill({ teacher: given, alpha, temperature })] : []),
+        ...taught(given, { alpha, temperature }, context),
         codedSize({
           price: price ?? usualPrice / Math.max(1, weights),
           rise: Math.round(rise * steps),

@@ -1,14 +1,17 @@
 /** Training for size as a search: what it trains on, where its prices go, and that its recipe makes the same model again. */
 import { describe, expect, it } from 'vitest'
 import { compress } from '../compress/compress.ts'
+import { teacherOf, teacherSum } from '../compress/recipe-teacher.ts'
 import { runRecipe } from '../compress/run-recipe.ts'
 import { bindSplits } from '../data/bind-splits.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { drawDigits } from '../data/digits.ts'
 import { dataHandle } from '../data/handle.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
+import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import type { Recipe } from '../recipe.ts'
 import { guessTask } from '../task/guess.ts'
 import { parseMaxLoss } from '../task/max-loss.ts'
 import type { Verdict } from '../task/verdict.ts'
@@ -42,12 +45,16 @@ const net: Model = model({
 })
 const bound = bindSplits(net, splits)
 
-/** What a search finds where `spent` says how each model that it makes stands, in turn. */
-async function found(spent: readonly number[], budget = 2_000) {
+async function opened(budget: number, more: Context = {}) {
   const data = dataHandle({ train: splits.train, batcher: bound.batcher }, { seed: 1 })
   const task = guessTask(net, { dataset: splits.train })
-  const context = { data, task, max: parseMaxLoss('0.5'), seed: 1 }
-  const search = await openTrainedSize({ budget, crop: 1 })(net, context)
+  const context = { ...more, data, task, max: parseMaxLoss('0.5'), seed: 1 }
+  return { search: await openTrainedSize({ budget, crop: 1 })(net, context), context }
+}
+
+/** What a search finds where `spent` says how each model that it makes stands, in turn. */
+async function found(spent: readonly number[], budget = 2_000) {
+  const { search } = await opened(budget)
   let judged = 0
   const verdictOf = (): Promise<Verdict> =>
     Promise.resolve({ spent: spent[Math.min(judged++, spent.length - 1)], findings: [] })
@@ -93,6 +100,30 @@ describe('the price of a kilobyte', () => {
     expect(writeModel(await runRecipe(net, recipe, { data: bound }))).toEqual(writeModel(once))
   })
 
+  it('rounds learn from a teacher, which a recipe of them then asks for', async () => {
+    const { batcher } = bound
+    const teacher = (await train(net, splits.train, { batcher, epochs: 1, batchSize: 40, learningRate: 0.02 })).model
+    const { search, context } = await opened(0, { teacher })
+    const { model: once, steps } = await search.find(() => Promise.resolve({ spent: 0.5, findings: [] }))
+    const calibration = { data: 'digits:400', samples: 400, batchSize: 128 }
+    const recipe = {
+      coppice: 1,
+      seed: 1,
+      task: context.task,
+      calibration,
+      steps,
+      ...teacherOf(steps, teacher),
+    } as const
+    expect(writeModel(await runRecipe(net, recipe, { data: bound, teacher }))).toEqual(writeModel(once))
+    const refused = (r: Recipe, given?: Model) => expect(runRecipe(net, r, { data: bound, teacher: given })).rejects
+    const sum = teacherSum(teacher)
+    await refused(recipe).toThrow(
+      `recipe: its steps learn from a teacher (${sum}), and none is given; expected a teacher`,
+    )
+    await refused(recipe, net).toThrow(`recipe: the teacher that is given is ${teacherSum(net)}; expected ${sum}`)
+    await refused({ ...recipe, teacher: undefined }, teacher).toThrow(/expected none, as its steps learn from none$/)
+  })
+
   it('an epoch is trained, whatever the budget', async () => {
     const { result } = await found([0.5], 1)
     expect(prices(result.steps)).toHaveLength(2)
@@ -130,6 +161,7 @@ describe('compress', () => {
   it('refuses in one sentence what cannot be trained', async () => {
     await refused({ train: true, goal: 'speed' }).toThrow('compress: --train with goal speed; expected goal size')
     await refused({ train: true, data: undefined }).toThrow(/^compress: --train needs labels or targets to train on/)
+    await refused({ teacher: net }).toThrow('compress: teacher is for training; expected --train with it')
     await refused({ budget: 5 }).toThrow('compress: budget is for training; expected --train with it')
     const { labels: _labels, ...unlabelled } = splits.train
     const data = { ...bound, splits: { ...splits, train: unlabelled } }

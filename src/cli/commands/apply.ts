@@ -9,7 +9,7 @@ import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../dat
 import { openToWork } from '../inputs.ts'
 import { layoutOption, plannedOutputs, saveFor } from '../layout.ts'
 import { taskOf } from '../train-model.ts'
-import { checkpointOption } from '../train-options.ts'
+import { checkpointOption, teacherOption } from '../train-options.ts'
 
 const resultOption = { ...outputOption('the result (.onnx)', '.onnx'), ...layoutOption } as const
 
@@ -32,7 +32,11 @@ const feedOptions = {
 export function applyCommand(id: string | undefined): CliCommand {
   const method = id === undefined ? undefined : methods.get(id)
   const { seed } = dataOptions
-  const shared = { ...(method?.data ? feedOptions : { ...shapeOption, seed }), ...(method?.trains && checkpointOption) }
+  const shared = {
+    ...(method?.data ? feedOptions : { ...shapeOption, seed }),
+    ...(method?.trains && checkpointOption),
+    ...(method?.teacher && teacherOption),
+  }
   // First those of the method, which may have their own default for one that is shared.
   const options = { ...resultOption, ...method?.options, ...shared, ...method?.options }
   return {
@@ -46,7 +50,8 @@ export function applyCommand(id: string | undefined): CliCommand {
 type Given = OptionsOf<OptionTable> &
   OptionsOf<typeof resultOption> &
   OptionsOf<typeof feedOptions> &
-  OptionsOf<typeof checkpointOption>
+  OptionsOf<typeof checkpointOption> &
+  OptionsOf<typeof teacherOption>
 
 async function apply(
   method: Method,
@@ -61,6 +66,7 @@ async function apply(
   const data = method.data ? await bindData(model, flags, io, signal) : undefined
   if (method.trains && !data) throw new Error(`apply: ${method.id} trains, and there is no data; expected --data SPEC`)
   const task = data && taskOf(model, data.splits.train, flags)
+  const teacher = flags.teacher === undefined ? undefined : openToWork(flags.teacher, { outputs: written })
   const usual = { samples: flags.samples, batchSize: flags.batch }
   const warnings: string[] = []
   const options = Object.fromEntries(Object.keys(method.options).map((name) => [name, given[name]]))
@@ -69,6 +75,7 @@ async function apply(
       ? { data: dataHandle({ train: data.splits.train, batcher: data.batcher }, { seed: flags.seed, usual }) }
       : {}),
     ...(task ? { task } : {}),
+    ...(teacher ? { teacher } : {}),
     ...(flags.checkpoint ? { checkpoint: checkpointFile(flags.checkpoint) } : {}),
     seed: flags.seed ?? 0,
     signal,

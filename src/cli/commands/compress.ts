@@ -26,12 +26,17 @@ import {
 } from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { withoutFolders } from '../facts.ts'
-import { openAny } from '../inputs.ts'
+import { openAny, openToWork } from '../inputs.ts'
+import { teacherOption } from '../train-options.ts'
 
 const options = {
   ...outputOption('the compressed model (.onnx)', '.onnx'),
   ...dataOptions,
   ...compressTable,
+  teacher: {
+    ...teacherOption.teacher,
+    help: 'of --train: also learn the answers of this model (.onnx), which takes the same inputs',
+  },
   pack: { type: 'string', optional: true, value: 'file', writes: '.cop', help: 'also write the packed file (.cop)' },
   report: { type: 'string', optional: true, value: 'file', writes: '.html', help: 'also write the report (.html)' },
   recipe: {
@@ -61,6 +66,8 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   const names = outputNames(flags)
   const { model: asFiled, onnx: original, raisedFrom, fileBytes } = openAny(path, { outputs: Object.values(names) })
   const model = shapedModel(asFiled, flags)
+  const outputs = Object.values(names)
+  const teacher = flags.teacher === undefined ? undefined : openToWork(flags.teacher, { outputs })
   // What the runtime cannot load is told at once, and of which file.
   await (await openSession(original, { name: path })).release()
   // compress() itself compares ways of feeding images.
@@ -69,6 +76,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   const compressOptions: CompressOptions = {
     ...{ goal, maxLoss, task, mode, keepMetadata, preprocessCheck, seed },
     ...{ train, budget, crop, flip, mixup },
+    ...(teacher ? { teacher } : {}),
     original,
     say: (sentence) => io.say(`note: ${sentence}`),
     warn: io.warn,

@@ -8,17 +8,12 @@ import { defineCommand, type Invocation } from '../command.ts'
 import { flagOf } from '../flags.ts'
 import { openToWork } from '../inputs.ts'
 import { trainModel, writtenBy } from '../train-model.ts'
-import { trainOptions, trainReportOption } from '../train-options.ts'
+import { teacherOption, trainOptions, trainReportOption } from '../train-options.ts'
 
 const options = {
   ...trainOptions({ epochs: 1, rate: 0.001 }),
   ...finetuneChoices,
-  teacher: {
-    type: 'string',
-    optional: true,
-    value: 'model',
-    help: 'also learn the answers of this model (.onnx), which takes the same inputs',
-  },
+  ...teacherOption,
   temperature: {
     type: 'number',
     optional: true,

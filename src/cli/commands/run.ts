@@ -7,8 +7,9 @@ import type { OptionsOf, OptionTable } from '../../options.ts'
 import { parseRecipe } from '../../recipe.ts'
 import { defineCommand, type Invocation, outputOption, threadsOption } from '../command.ts'
 import { bindSpec } from '../data-options.ts'
-import { openAny } from '../inputs.ts'
+import { openAny, openToWork } from '../inputs.ts'
 import { layoutOption, plannedOutputs, saveFor } from '../layout.ts'
+import { teacherOption } from '../train-options.ts'
 
 const options = {
   ...outputOption('the result (.onnx)', '.onnx'),
@@ -19,6 +20,7 @@ const options = {
     value: 'spec',
     help: 'calibration data, instead of what the recipe names',
   },
+  ...teacherOption,
   ...threadsOption,
 } as const satisfies OptionTable
 
@@ -34,7 +36,9 @@ async function applyRecipe(
   { io, signal }: Invocation,
 ): Promise<void> {
   const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
-  const { model, onnx } = openAny(path, { outputs: plannedOutputs(path, flags), inputs: [recipePath] })
+  const outputs = plannedOutputs(path, flags)
+  const { model, onnx } = openAny(path, { outputs, inputs: [recipePath] })
+  const teacher = flags.teacher === undefined ? undefined : openToWork(flags.teacher, { outputs })
   const { calibration, seed } = recipe
   const isRandom = calibration?.data === randomSpec && !flags.data
   const bound =
@@ -44,6 +48,7 @@ async function applyRecipe(
   const warnings: string[] = []
   const result = await runRecipe(model, recipe, {
     data: bound,
+    ...(teacher ? { teacher } : {}),
     signal,
     progress: io.progress,
     warn: (message) => warnings.push(message),
