@@ -1,5 +1,6 @@
 /** The second decoder's coding "bytes", written after that part of docs/format.md alone. It imports nothing from src. */
 import { hash, Mixer, type RangeDecoder } from './spec-coder.ts'
+import { PlainText } from './spec-plain.ts'
 
 /** Of a tensor. */
 interface SpecBytes {
@@ -96,22 +97,23 @@ function seenElements({ dtype, dims, bits, parameters }: SpecBytes, mixer: Mixer
 /** The data of a tensor of this coding, or a plain text of form 3. */
 export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = false): Uint8Array {
   const { bits, dims, byteLength, parameters } = tensor
-  if (parameters[0] === 3) {
+  if (parameters[0] >= 3) {
     const size = byteLength / (bits / 8)
-    const low = decodeBytes({ dtype: 'uint8', dims: [size], bits: 8, byteLength: size, parameters: [0] }, coder, true)
+    const low = new PlainText().decode([3, 1, 2][parameters[0] - 3], size, coder)
+    if (tensor.dtype === 'float32') return new Uint8Array(Float32Array.from(low).buffer)
     return Uint8Array.from({ length: byteLength }, (_, i) => (i % (bits / 8) === 0 ? low[i / (bits / 8)] : 0))
   }
   const width = Math.max(1, bits / 8)
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
   const lengthBits = byteLength === 0 ? 0 : byteLength.toString(2).length
-  const mixer = new Mixer(coder, { slots: 2 ** Math.min(20, Math.max(10, 2 + lengthBits)), limit: 1023 })
+  const mixer = new Mixer(coder, { slots: 2 ** Math.min(20, Math.max(10, 4 + lengthBits)), limit: 127, ofNodes: true })
   const b: number[] = []
   const seen = parameters[0] > 0 ? seenElements(tensor, mixer, coder, b) : undefined
   const positions = new Int32Array(2 ** Math.min(16, lengthBits))
   const after = new Map<number, number>()
   let match = 0
   let matched = 0
-  let [word, since, sign, field] = [0, 0, 0, 0]
+  let [word, letters, since, sign, field] = [0, 0, 0, 0, 0]
   for (let i = 0; i < byteLength; i++) {
     const column = i % width
     if (seen && column === 0) {
@@ -137,18 +139,19 @@ export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = fal
       hash(16 + column, h1 | (h2 << 8)),
       hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
       hash(48 + column, four),
-      hash(64 + column, isText ? hash(four, at(5)) : at(width) | (at(2 * width) << 8)),
-      hash(80 + column, isText ? word : at(width) | (h1 << 8)),
+      hash(64 + column, isText ? hash(four, at(5)) : width > 1 ? at(width) | (at(2 * width) << 8) : h2 | (h3 << 8)),
+      hash(80 + column, isText ? word : width > 1 ? at(width) | (h1 << 8) : h3 | (h4 << 8)),
       hash(96 + column, isText ? hash(Math.min(since, 255), sign) : at(row) | (h1 << 8)),
       hash(112 + column, isText ? hash(hash(field, since), h1) : at(row) | (at(width) << 8) | (at(row + width) << 16)),
       hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
-      hash(144 + column, after.get(256 * column + h1) ?? 0),
+      hash(144 + column, isText ? letters : (after.get(256 * column + h1) ?? 0)),
     ]
     b.push(isExpected ? expected : mixer.symbol(0, 8, contexts, 16 * column + Math.min(matched, 15)))
     after.set(256 * column + h1, b[i])
     const isLetter = /[a-zA-Z\x80-\xff]/.test(String.fromCharCode(b[i]))
     const isDigit = /[0-9]/.test(String.fromCharCode(b[i]))
     word = isLetter ? hash(word, b[i]) : isDigit ? hash(word, 48) : 0
+    letters = isLetter ? hash(letters, b[i] & 0xdf) : 0
     since++
     if (!isLetter && !isDigit && b[i] !== 45 && b[i] !== 46) {
       field = b[i] === 10 ? 0 : field + 1

@@ -77,36 +77,50 @@ export class Mixer {
   told: number | undefined
   private readonly p: readonly Int32Array[]
   private readonly n: readonly Uint16Array[]
-  private readonly weights = new Int32Array(1024 * 10).fill(20000)
+  private readonly weights = new Int32Array(1024 * 10 * 4).fill(18000)
+  private readonly corrections = Array.from({ length: 1024 }, () =>
+    Array.from({ length: 33 }, (_, i) => 64 * squash(128 * i - 2048)),
+  )
   /** Bits that each set has coded. */
   private readonly coded = new Int32Array(1024)
   private readonly slots: number
   private readonly limit: number
-  constructor(coder: BitCoder, { slots = 65536, limit = 60 } = {}) {
+  private readonly ofNodes: boolean
+  /** With corrections of nodes, or of sets and nodes. */
+  constructor(coder: BitCoder, { slots = 65536, limit = 60, ofNodes = false } = {}) {
     this.coder = coder
     this.slots = slots
     this.limit = limit
+    this.ofNodes = ofNodes
     this.p = Array.from({ length: 10 }, () => new Int32Array(slots).fill(1 << 21))
     this.n = Array.from({ length: 10 }, () => new Uint16Array(slots))
   }
   bit(wanted: number, contexts: readonly number[], node: number, set: number): number {
     const slots = contexts.map((c) => hash(c, node) & (this.slots - 1))
     const s = slots.map((slot, j) => {
-      const count = this.n[j][slot]
-      const x = count === 0 ? 0 : stretch[this.p[j][slot] >> 10]
-      return count > 3 ? x + (x >> 1) : x
+      return this.n[j][slot] === 0 ? 0 : stretch[this.p[j][slot] >> 10]
+    })
+    const which = slots.map((slot, j) => {
+      const seen = [2, 4, 32].filter((least) => this.n[j][slot] >= least).length
+      return 4 * (10 * set + j) + seen
     })
     let sum = 0
-    for (const [j, x] of s.entries()) sum += Math.imul(this.weights[10 * set + j], x) >> 4
-    const p = squash(Math.max(-2047, Math.min(2047, sum >> 12)))
+    for (const [j, x] of s.entries()) sum += Math.imul(this.weights[which[j]], x) >> 4
+    const x = Math.max(-2047, Math.min(2047, sum >> 12))
+    const p = squash(x)
+    const e = this.corrections[(this.ofNodes ? node : hash(set, node)) & 1023]
+    const [i, d] = [(x + 2048) >> 7, (x + 2048) & 127]
+    const c = (e[i] >> 6) * (128 - d) + (e[i + 1] >> 6) * d
     this.told = wanted
-    const bit = this.coder.bit(p)
+    const bit = this.coder.bit(Math.max(1, (128 * p + c) >> 8))
+    const nearest = d < 64 ? i : i + 1
+    e[nearest] += ((bit ? 4194303 : 0) - e[nearest]) >> 5
     const error = bit * 65536 - p
     const uses = ++this.coded[set]
-    const shift = uses < 256 ? 14 : uses < 2048 ? 15 : uses < 16384 ? 16 : 17
+    const shift = uses < 256 ? 13 : uses < 2048 ? 14 : uses < 16384 ? 15 : 16
     for (const [j, slot] of slots.entries()) {
-      const weight = this.weights[10 * set + j] + ((Math.imul(error, s[j]) + 2 ** (shift - 1)) >> shift)
-      this.weights[10 * set + j] = Math.max(-(2 ** 18), Math.min(2 ** 18, weight))
+      const weight = this.weights[which[j]] + ((Math.imul(error, s[j]) + 2 ** (shift - 1)) >> shift)
+      this.weights[which[j]] = Math.max(-(2 ** 18), Math.min(2 ** 18, weight))
       const [old, count] = [this.p[j][slot], this.n[j][slot]]
       this.p[j][slot] = old + (Math.imul(((bit ? 4194303 : 0) - old) >> 5, reciprocal[count]) >> 9)
       if (count < this.limit) this.n[j][slot]++

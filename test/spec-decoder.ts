@@ -152,7 +152,7 @@ class Head {
     place: number,
   ): unknown[] | undefined {
     if (kind in tables.messages || tables.messages[type].names?.includes(name)) return undefined
-    if (kind === 'int' && !this.mixer.bit(1, [hash(place, 9)], 3, 64)) return undefined
+    if (kind === 'int') return this.integers(wanted, count, place)
     const { mixer } = this
     const set = 576 + 8 * (hash(place, 0) & 31)
     const columns = this.columns.filter((c) => c.length === count).slice(0, 7)
@@ -160,56 +160,51 @@ class Head {
     const besides = (at: number): number[] => columns.map((c, k) => hash(hash(at, k), c[out.length]))
     const texts: Uint8Array[] = []
     const numberOf = (text: Uint8Array): number => texts.findIndex((t) => same(t, text)) + 1
-    if (kind === 'int') this.longInts(place, set, { columns, out, count, besides, wanted })
-    else {
-      for (let history = 0, i = 0; i < count; i++) {
-        const [left, left2] = [out[i - 1] ?? 0, out[i - 2] ?? 0]
-        if (kind === 'float') {
-          const contexts = [place, hash(place, 1 + (history & 3)), ...besides(place)]
-          const again = mixer.bit(0, contexts, 1, set + 3)
-          history = (2 * history + again) & 3
-          let word = again ? left : 0
-          for (let shift = 24; !again && shift >= 0; shift -= 8) {
-            const part = hash(hash(place, 8 + shift), word)
-            const more = [part, hash(8 + shift, word), hash(part, left), ...besides(part)]
-            word = (word << 8) | mixer.symbol(0, 8, more, set + 4 + shift / 8)
-          }
-          out.push(word)
-        } else {
-          const text = wanted?.[i] as string | undefined
-          const bytes = text === undefined ? undefined : utf8.encode(text)
-          const contexts = [
-            place,
-            hash(hash(place, 1), left),
-            hash(hash(place, 2), hash(left, left2)),
-            ...besides(place),
-          ]
-          const number = mixer.number(bytes ? numberOf(bytes) : 0, contexts, set + 2)
-          const isNew = number === 0 || number > texts.length
-          if (isNew) texts.push(this.names.bytes(bytes, hash(place, 8), false))
-          out.push(isNew ? texts.length : number)
+    for (let history = 0, i = 0; i < count; i++) {
+      const [left, left2] = [out[i - 1] ?? 0, out[i - 2] ?? 0]
+      if (kind === 'float') {
+        const contexts = [place, hash(place, 1 + (history & 3)), ...besides(place)]
+        const again = mixer.bit(0, contexts, 1, set + 3)
+        history = (2 * history + again) & 3
+        let word = again ? left : 0
+        for (let shift = 24; !again && shift >= 0; shift -= 8) {
+          const part = hash(hash(place, 8 + shift), word)
+          const more = [part, hash(8 + shift, word), hash(part, left), ...besides(part)]
+          word = (word << 8) | mixer.symbol(0, 8, more, set + 4 + shift / 8)
         }
+        out.push(word)
+      } else {
+        const text = wanted?.[i] as string | undefined
+        const bytes = text === undefined ? undefined : utf8.encode(text)
+        const contexts = [place, hash(hash(place, 1), left), hash(hash(place, 2), hash(left, left2)), ...besides(place)]
+        const number = mixer.number(bytes ? numberOf(bytes) : 0, contexts, set + 2)
+        const isNew = number === 0 || number > texts.length
+        if (isNew) texts.push(this.names.bytes(bytes, hash(place, 8), false))
+        out.push(isNew ? texts.length : number)
       }
     }
     this.columns = [out, ...this.columns].slice(0, 16)
-    if (kind === 'int') return out.map(BigInt)
     return kind === 'float' ? [...new Float32Array(Int32Array.from(out).buffer)] : out.map((n) => texts[n - 1])
   }
 
-  private longInts(
-    place: number,
-    set: number,
-    list: {
-      readonly columns: readonly number[][]
-      readonly out: number[]
-      readonly count: number
-      readonly besides: (at: number) => number[]
-      readonly wanted: unknown[] | undefined
-    },
-  ): void {
-    if (list.wanted) throw new Error('the primer has no long list of integers')
-    const { columns, out, count, besides } = list
+  private integers(wanted: unknown[] | undefined, count: number, place: number): bigint[] {
+    if (wanted) throw new Error('the primer has no long list of integers')
+    if (this.mixer.bit(1, [hash(place, 9)], 3, 64)) {
+      if (this.mixer.bit(0, [hash(place, 10)], 3, 64))
+        return [...this.names.bytes(undefined, hash(place, 11), false)].map(BigInt)
+      return this.longInts(count, place).map(BigInt)
+    }
+    const low = this.longInts(count, hash(place, 12))
+    const high = this.longInts(count, hash(place, 13))
+    return low.map((l, i) => BigInt(high[i]) * 2n ** 32n + BigInt(l >>> 0))
+  }
+
+  private longInts(count: number, place: number): number[] {
     const { mixer } = this
+    const set = 576 + 8 * (hash(place, 0) & 31)
+    const columns = this.columns.filter((c) => c.length === count).slice(0, 7)
+    const out: number[] = []
+    const besides = (at: number): number[] => columns.map((c, k) => hash(hash(at, k), c[out.length]))
     const guess = mixer.bit(0, [hash(place, 1)], 1, set)
     const delta = mixer.bit(0, [hash(place, 2)], 2, set)
     const other = columns[mixer.number(0, [hash(place, 3)], set)]
@@ -234,9 +229,12 @@ class Head {
       out.push(v | 0)
       memory[key] = v
     }
+    this.columns = [out, ...this.columns].slice(0, 16)
+    return out
   }
 
   private value(type: string, { name, kind }: Field, wanted: unknown, place: number, parent: Tree): unknown {
+    if (kind === 'NodeProto' || kind === 'GraphProto') return this.message(kind, wanted as Tree | undefined, 0)
     if (kind in tables.messages) return this.message(kind, wanted as Tree | undefined, hash(place, hashText(type)))
     if (kind === 'int') return this.int(wanted as number | undefined, place)
     if (kind === 'float') return this.float(wanted as number | undefined, place)
@@ -438,7 +436,7 @@ export function readBySpec(file: Uint8Array): SpecFile {
   const check = (from: number, to: number, sum: number): void => {
     if (crc32(file.subarray(from, to)) !== sum) throw new Error('the checksum does not fit')
   }
-  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 5) throw new Error('no packed file')
+  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 6) throw new Error('no packed file')
   const headSum = u32()
   const modeByte = file[at++]
   const modeOf = (): number => (modeByte < 4 ? modeByte : file[at++])

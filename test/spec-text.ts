@@ -1,6 +1,6 @@
 /** The second decoder's names and text, written after those sections of docs/format.md alone. It imports nothing from src. */
-import { decodeBytes } from './spec-bytes.ts'
 import { hash, type Mixer, type RangeDecoder } from './spec-coder.ts'
+import { PlainText } from './spec-plain.ts'
 
 interface Entry {
   readonly bytes: Uint8Array
@@ -17,8 +17,7 @@ export class Names {
   private readonly farPositions = new Int32Array(65536)
   private readonly starts = new Map<number, number>()
   private previousStart = 0
-  private readonly counts: number[][] = []
-  private there: boolean[] = []
+  private readonly plain = new PlainText()
   private ordered: Entry[] = []
   private recent: Entry[] = []
   private cursor = [0, 0, 0, 0, 0]
@@ -78,44 +77,6 @@ export class Names {
     if (before && this.mixer.bit(wanted && same(wanted, before) ? 1 : 0, [place, hash(place, 3)], 5, 448)) return before
     const out = this.text(wanted, place, false)
     if (repeats) this.previous.set(place, out)
-    return out
-  }
-  /** What is left of a plain text: the coder decodes, since the primer has none. */
-  private plain(place: number): number[] {
-    const n = this.mixer.number(0, [place], 451)
-    const form = this.mixer.symbol(0, 2, [place], 452)
-    const coder = this.mixer.coder as RangeDecoder
-    if (form === 3)
-      return [...decodeBytes({ dtype: 'uint8', dims: [n], bits: 8, byteLength: n, parameters: [0] }, coder, true)]
-    const out: number[] = []
-    if (form === 0) {
-      for (let i = 0; i < n; i++) out.push([...Array(8)].reduce((byte: number) => 2 * byte + coder.bit(32768), 0))
-      return out
-    }
-    const decide = (decision: number): number => {
-      const [z, o] = (this.counts[decision] ??= [0, 0])
-      const likely = o > z ? 1 : 0
-      const p = Math.floor(((2 * (likely ? z : o) + 1) * 32768) / (z + o + 1))
-      const bit = coder.bit(Math.max(1, p)) ^ likely
-      const counts = [z + 1 - bit, o + bit]
-      this.counts[decision] = counts.includes(65535) ? counts.map((c) => Math.floor(c / 2)) : counts
-      return bit
-    }
-    const there: boolean[] = []
-    for (let byte = 0; byte < 256; byte++)
-      there.push(decide(1024 + (this.there[byte] ? 2 : 0) + (there[byte - 1] ? 1 : 0)) === 1)
-    this.there = there
-    const bytes = there.flatMap((is, byte) => (is ? [byte] : []))
-    for (let q = 0; out.length < n; ) {
-      let node = 1
-      for (let shift = 7; shift >= 0; shift--) {
-        const next = new Set(bytes.filter((b) => (b | 256) >> (shift + 1) === node).map((b) => (b >> shift) & 1))
-        node = 2 * node + (next.size === 2 ? decide(256 * q + node) : next.has(1) ? 1 : 0)
-      }
-      const byte = node - 256
-      out.push(byte)
-      if (form === 2) q = byte >= 0xc0 ? 1 : byte >= 0x80 ? Math.min(3, q + 1) : 0
-    }
     return out
   }
   private text(wanted: Uint8Array | undefined, place: number, isName: boolean): Uint8Array {
@@ -188,7 +149,10 @@ export class Names {
       note(byte)
       if (!escaped && byte === 0) return Uint8Array.from(out)
       if (escaped && byte === 2 && i === 1) {
-        const bytes = this.plain(place)
+        const n = this.mixer.number(0, [place], 451)
+        const form = this.mixer.symbol(0, 2, [place], 452)
+        // The coder decodes, since the primer has none.
+        const bytes = this.plain.decode(form, n, this.mixer.coder as RangeDecoder)
         for (const b of bytes) {
           if (b < 2) note(1)
           note(b)

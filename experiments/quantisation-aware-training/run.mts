@@ -23,6 +23,7 @@ import { checkpointFile } from '../../src/node/checkpoint-file.ts'
 import { loadData } from '../../src/node/data.ts'
 import { saveModel, writeFileAtomic } from '../../src/node/files.ts'
 import { writeModel } from '../../src/onnx/write.ts'
+import { int8 } from '../../src/quantize/int8.ts'
 import { count } from '../../src/report/format.ts'
 import { trainQuantised } from '../../src/retrain/train-quantised.ts'
 import { sgd } from '../../src/train/optimizers.ts'
@@ -38,11 +39,14 @@ interface Run {
   readonly net: string
   readonly what: string
   readonly options: Options
+  /** The network whose answers it learns, as int8, which answers as well and sooner. */
+  readonly teacher?: string
 }
 
 const lenet = { batch: 64, rate: 0.01, crop: 1, epochs: 6 } as const
 const resnet = { batch: 128, rate: 0.01, decay: 1e-4, crop: 4, flip: true, alpha: 0.9, freezeAfter: 1 } as const
-const speech = { batch: 50, rate: 0.002, epochs: 20, alpha: 0.9, freezeAfter: 0.5 } as const
+const larger = { net: 'cifar10-resnet20', teacher: 'cifar10-resnet56' } as const
+const speech = { batch: 50, rate: 0.002, epochs: 60, alpha: 1, mixup: 1, freezeAfter: 0.5 } as const
 
 const runs: Readonly<Record<string, Run>> = {
   'lenet5-w8a8': { net: 'lenet5', what: '8 / 8', options: { ...lenet, epochs: 2 } },
@@ -53,19 +57,24 @@ const runs: Readonly<Record<string, Run>> = {
   'lenet5-binary': { net: 'lenet5', what: 'binary / 8', options: { ...lenet, weights: 'binary', edgeBits: 0 } },
   'kws-w4a4': { net: 'mlperf-tiny-kws-dscnn', what: '4 / 4', options: { ...speech, weightBits: 4, activationBits: 4 } },
   'resnet20-w4a4': {
-    net: 'cifar10-resnet20',
+    ...larger,
     what: '4 / 4',
-    options: { ...resnet, epochs: 1, weightBits: 4, activationBits: 4 },
+    options: { ...resnet, epochs: 4, weightBits: 4, activationBits: 4 },
   },
   'resnet20-w3a3': {
-    net: 'cifar10-resnet20',
+    ...larger,
     what: '3 / 3',
-    options: { ...resnet, epochs: 6, weightBits: 3, activationBits: 3 },
+    options: { ...resnet, epochs: 8, weightBits: 3, activationBits: 3 },
   },
   'resnet20-w2a2': {
-    net: 'cifar10-resnet20',
+    ...larger,
     what: '2 / 2',
-    options: { ...resnet, epochs: 6, rate: 0.02, weightBits: 2, activationBits: 2 },
+    options: { ...resnet, epochs: 15, rate: 0.02, weightBits: 2, activationBits: 2 },
+  },
+  'resnet20-binary': {
+    ...larger,
+    what: 'binary / 8',
+    options: { ...resnet, epochs: 10, rate: 0.02, weights: 'binary' },
   },
 }
 
@@ -78,6 +87,7 @@ interface Result {
   readonly net: string
   readonly what: string
   readonly options: Options
+  readonly teacher?: string
   readonly float: Measured & { readonly onnxBytes: number }
   readonly quantised: Measured & { readonly onnxBytes: number }
 }
@@ -128,17 +138,26 @@ async function measure(model: Model, test: Dataset, { batcher }: BoundData): Pro
   }
 }
 
-async function runOne(name: string, { net, what, options }: Run): Promise<void> {
+/** A network in int8, calibrated on the training set. */
+async function inInt8(net: string, { bound }: Case): Promise<Model> {
+  const { model } = await caseOf(net)
+  const { train: training } = bound.splits
+  return int8(model, {}, { data: dataHandle({ train: training, batcher: bound.batcher }, { seed: 1 }), seed: 1 })
+}
+
+async function runOne(name: string, { net, what, options, teacher }: Run): Promise<void> {
   const path = join(out, `${name}.json`)
   if (Object.keys(readResults(path)).length > 0) return
-  const { model, bound } = await caseOf(net)
+  const found = await caseOf(net)
+  const { model, bound } = found
   const started = performance.now()
   const all = flag('epochs', '') ? { ...options, epochs: Number(flag('epochs', '')) } : options
   let told = 0
-  const quantised = await stored(join(work, `${name}.onnx`), () =>
+  const quantised = await stored(join(work, `${name}.onnx`), async () =>
     trainQuantised(model, all, {
       data: dataHandle({ train: bound.splits.train, batcher: bound.batcher }, { seed: 1 }),
       seed: 1,
+      ...(teacher ? { teacher: await inInt8(teacher, found) } : {}),
       checkpoint: checkpointFile(join(work, `${name}.checkpoint`)),
       warn: (text) => console.error(`${name}: ${text}`),
       progress(done, text) {
@@ -152,7 +171,7 @@ async function runOne(name: string, { net, what, options }: Run): Promise<void> 
     await measure(model, bound.splits.test, bound),
     await measure(quantised, bound.splits.test, bound),
   ]
-  const result: Result = { net, what, options: all, float, quantised: after }
+  const result: Result = { net, what, options: all, ...(teacher ? { teacher } : {}), float, quantised: after }
   await writeResults(path, result as unknown as Record<string, unknown>)
   await saveModel(join(work, `${name}.onnx`), quantised)
   console.error(`${name}: ${float.accuracyPercent} % -> ${after.accuracyPercent} %, ${after.packedBytes} bytes`)
@@ -163,9 +182,9 @@ async function writeTable(): Promise<void> {
     .filter((f) => f.endsWith('.json'))
     .map((f) => readResults(join(out, f)) as unknown as Result)
   const rows = Object.values(runs).flatMap(({ net, what }) => results.filter((r) => r.net === net && r.what === what))
-  const lines = rows.map(({ net, what, float, quantised, options }) =>
+  const lines = rows.map(({ net, what, float, quantised, options, teacher }) =>
     [
-      ...['', net, what, options.epochs, `${float.accuracyPercent.toFixed(2)} %`],
+      ...['', net, what, options.epochs, teacher ?? '', `${float.accuracyPercent.toFixed(2)} %`],
       `${quantised.accuracyPercent.toFixed(2)} %`,
       (float.accuracyPercent - quantised.accuracyPercent).toFixed(2),
       count(quantised.packedBytes),
@@ -179,10 +198,11 @@ async function writeTable(): Promise<void> {
 
 Bits of weights / activations; the first and the last layer have 8 unless the run's options say otherwise. Accuracy is that
 of the network decoded from the packed file, on the whole test set (keyword spotting: the half of the maps that training
-did not see). Smaller: the float .onnx file over the packed file.
+did not see). Teacher: a larger network whose answers were learnt beside the labels, in int8; most others learn those of
+their own float form. Smaller: the float .onnx file over the packed file.
 
-| network | bits | epochs | float | quantised | points lost | packed bytes | smaller |
-| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| network | bits | epochs | teacher | float | quantised | points lost | packed bytes | smaller |
+| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |
 ${lines.join('\n')}
 `
   await writeFileAtomic(join(out, 'table.md'), new TextEncoder().encode(text))

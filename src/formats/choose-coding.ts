@@ -1,6 +1,6 @@
 /** Which coding a tensor gets: the cheapest, by estimates. */
 import { besideEncoder } from './coding/beside.ts'
-import { bitsAsBytes, bytesEncoder, shortLength } from './coding/bytes.ts'
+import { bitsAsBytes, bytesEncoder, isCounted, shortLength } from './coding/bytes.ts'
 import { chooseForm } from './coding/choose-form.ts'
 import type { Coded, Encoder, TensorInfo } from './coding/coding.ts'
 import { estimateBits } from './coding/coding.ts'
@@ -35,15 +35,15 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
   }
   const { tensor, bits } = best as Candidate
   const other = bytesEncoder.encode(info, data, bits)
-  // The coder of integers does better than the estimate, which knows nothing of neighbours: where it is close, it is asked.
-  if (!other || other.bits >= bits) return tensor
+  // The coder of integers may do better than the estimate, which knows nothing of neighbours, or worse, where a few values lie far
+  // apart: it is asked.
+  if (!other) return tensor
   const asIntegers = bits - savedByModel(tensor)
   if (other.bits >= asIntegers) return tensor
-  const wins =
-    other.coded.parameters[0] % 2 === 1
-      ? // How much repeats was counted all over, and text was coded.
-        info.byteLength <= slowBytes || other.bits < worthwhile * bits
-      : asBytesWins(tensor, { bits, asBytes: other.bits }, data)
+  const wins = isCounted(other.coded.parameters[0])
+    ? // How much repeats was counted all over, and text was coded.
+      info.byteLength <= slowBytes || other.bits < worthwhile * bits
+    : asBytesWins(tensor, { bits, asBytes: other.bits }, data)
   return wins ? chosen(bytesEncoder, info, other) : tensor
 }
 

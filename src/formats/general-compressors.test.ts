@@ -1,13 +1,46 @@
 /** No structure that people's files have packs worse than brotli makes of the file. */
 import { brotliCompressSync, constants } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import { model, node, valueInfo } from '../graph/build.ts'
+import type { Attribute, Graph, Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import { floatTensor } from '../tensor/dtype.ts'
 import { exportedStructures } from '../testing/exported-structures.ts'
 import { longTexts } from '../testing/long-texts.ts'
 import { packModel } from './pack.ts'
 import { unpackOnnx } from './unpack.ts'
 
-const models = { ...exportedStructures(), ...longTexts() }
+/** Ifs within the branches of Ifs, so many deep. */
+function nestedIfs(depth: number): Pick<Graph, 'nodes' | 'outputs'> {
+  const outputs = [valueInfo('y', 'float32', ['N', 8])]
+  if (depth === 0) return { nodes: [node('MatMul', ['x', 'w'], ['y'])], outputs }
+  const branch = (graph: Pick<Graph, 'nodes' | 'outputs'>): Attribute => ({
+    type: 'graph',
+    value: { name: 'branch', initializers: new Map(), inputs: [], ...graph },
+  })
+  const branches = {
+    then_branch: branch(nestedIfs(depth - 1)),
+    else_branch: branch({ nodes: [node('Identity', ['x'], ['y'])], outputs }),
+  }
+  return { nodes: [node('If', ['c'], ['y'], branches)], outputs }
+}
+
+const ifs = model({
+  ...nestedIfs(20),
+  inputs: [valueInfo('x', 'float32', ['N', 8]), valueInfo('c', 'bool', [])],
+  initializers: new Map([
+    [
+      'w',
+      floatTensor(
+        'w',
+        [8, 8],
+        Float32Array.from({ length: 64 }, (_, i) => Math.sin(i)),
+      ),
+    ],
+  ]),
+})
+
+const models: Record<string, Model> = { ...exportedStructures(), ...longTexts(), 'ifs within ifs': ifs }
 
 describe('packed, and back to the same bytes', () => {
   it.each(Object.keys(models))('%s', (name) => {

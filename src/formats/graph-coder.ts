@@ -22,7 +22,7 @@ import { BinaryCoder } from './entropy/range-coder.ts'
 import { primer } from './graph-primer.ts'
 import { type ListCoder, listCoder, longList, planOf } from './list-coder.ts'
 import { type NameMemory, type NameTable, nameMemory, nameTable, type PlanText } from './name-coder.ts'
-import { planText } from './plan-text.ts'
+import { charactersOf, planText } from './plan-text.ts'
 
 export interface GraphCoderOptions {
   /** Codes a tensor's bytes: `message` has its dims and dataType already. Called in the order of the tree. */
@@ -68,7 +68,13 @@ export function codeMessage(
   message: Message | undefined,
   options: GraphCoderOptions,
 ): Message {
-  return codeTree(stateOf(mixer, options, { treeOf: treeOfType, planOf, planText }), schema, message, 1, 0)
+  return codeTree(
+    stateOf(mixer, options, { treeOf: treeOfType, planOf, planText, charactersOf }),
+    schema,
+    message,
+    1,
+    0,
+  )
 }
 
 /** Decodes a message; a decoder that has this alone takes none of what encoding needs. */
@@ -81,6 +87,7 @@ interface Encoding {
   readonly treeOf: NonNullable<State['treeOf']>
   readonly planOf: typeof planOf
   readonly planText: PlanText
+  readonly charactersOf: typeof charactersOf
 }
 
 function stateOf(mixer: ContextMixer, options: GraphCoderOptions, encoding?: Encoding): State {
@@ -102,6 +109,7 @@ function stateOf(mixer: ContextMixer, options: GraphCoderOptions, encoding?: Enc
     options,
     count,
     treeOf: encoding?.treeOf,
+    charactersOf: encoding?.charactersOf,
   }
 }
 
@@ -141,6 +149,8 @@ interface State {
   readonly count: (items: number) => void
   /** A value's type as a tree, where that gives the same bytes back; of encoders. */
   readonly treeOf?: (type: Uint8Array) => Message | undefined
+  /** The text whose characters a list of numbers is, if it is one; of encoders. */
+  readonly charactersOf?: (values: readonly number[]) => Uint8Array | undefined
 }
 
 function codeTree(state: State, schema: Schema, message: Message | undefined, place: number, depth: number): Message {
@@ -215,9 +225,9 @@ function codeList(
   return out
 }
 
-/** A long list of numbers or strings; undefined for all others, integers beyond 32 bits among them. */
+/** A long list of numbers or strings; undefined for all others. */
 function codeLongList(
-  { mixer, lists, names }: State,
+  { mixer, lists, names, charactersOf }: State,
   schema: Schema,
   def: FieldDef,
   values: unknown[] | undefined,
@@ -227,8 +237,18 @@ function codeLongList(
   if (def.kind === 'int') {
     const ints = values as (number | bigint)[] | undefined
     const isNarrow = ints?.every((v) => typeof v === 'number' && (v | 0) === v)
-    if (!mixer.bit(isNarrow ? 1 : 0, [hash(place, 9)], 3, sets.count)) return undefined
-    return lists.ints(ints as number[] | undefined, count, place)
+    if (mixer.bit(isNarrow ? 1 : 0, [hash(place, 9)], 3, sets.count)) {
+      const text = charactersOf?.(ints as number[])
+      if (mixer.bit(text ? 1 : 0, [hash(place, 10)], 3, sets.count))
+        return Array.from(names.bytes(text, hash(place, 11), false))
+      return lists.ints(ints as number[] | undefined, count, place)
+    }
+    // Beyond 32 bits: the low halves, which differ little from each other where the numbers do, then the high ones.
+    const half = (shift: bigint): number[] | undefined =>
+      ints?.map((v) => Number(BigInt.asIntN(32, BigInt(v) >> shift)))
+    const low = lists.ints(half(0n), count, hash(place, 12))
+    const high = lists.ints(half(32n), count, hash(place, 13))
+    return low.map((l, i) => numberOf((BigInt(high[i]) << 32n) | BigInt(l >>> 0)))
   }
   if (def.kind === 'float') {
     const words = values && new Int32Array(Float32Array.from(values as number[]).buffer)
@@ -250,13 +270,10 @@ function codeValue(
 ): unknown {
   const { kind } = def
   if (typeof kind === 'object') {
-    return codeTree(
-      state,
-      kind,
-      value as Message | undefined,
-      hash(place, keyOf(toUtf8.encode(schema.message))),
-      depth + 1,
-    )
+    // Nodes and graphs are alike wherever they are: in a branch or a function as in the model.
+    const isAnywhere = kind === NodeProto || kind === GraphProto
+    const inner = isAnywhere ? 0 : hash(place, keyOf(toUtf8.encode(schema.message)))
+    return codeTree(state, kind, value as Message | undefined, inner, depth + 1)
   }
   if (kind === 'int') return codeInt(state, value as number | bigint | undefined, place)
   if (kind === 'float') return codeFloat(state, value as number | undefined, place)
@@ -306,7 +323,12 @@ function codeInt(state: State, value: number | bigint | undefined, place: number
   const folded = Number(BigInt.asIntN(32, result))
   state.last.set(place, folded)
   state.previous = folded
-  return Number.isSafeInteger(Number(result)) ? Number(result) : result
+  return numberOf(result)
+}
+
+/** An integer as the tree has it: a number where it is exact. */
+function numberOf(value: bigint): number | bigint {
+  return Number.isSafeInteger(Number(value)) ? Number(value) : value
 }
 
 const scratch = new DataView(new ArrayBuffer(4))

@@ -19,6 +19,13 @@ import { type UnpackOptions, unpackOnnx } from './unpack-onnx.ts'
 
 const rng = random(4)
 
+it('half floats hold no text', () => {
+  const info = { dtype: 'float16', dims: [4], size: 4, byteLength: 8 } as const
+  const bytes = codings.find((c) => c.name === 'bytes')
+  const coded = { ...{ parameters: [3], table: new Uint8Array(0), integers: new Int32Array(0) } }
+  expect(() => bytes?.decode(info, coded, bitReader(new Uint8Array(64)))).toThrow(/no known kind/)
+})
+
 describe('small files that say much', () => {
   /** A file whose head says `message`, its tensors as integers, as far as an encoder goes along; no group holds anything. */
   function fileOf(message: Message, sizes: { tensors?: number; graph?: number } = {}): Uint8Array {

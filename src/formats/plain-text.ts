@@ -2,7 +2,7 @@
  * Long text that is no text: keys, hashes, pictures in base64, compiled code, tables. The contexts of names and sentences only add
  * noise there, so that general compressors do better.
  */
-import { codeText } from './coding/bytes.ts'
+import { codeText } from './coding/byte-model.ts'
 import type { BitCoder } from './entropy/context-mixer.ts'
 
 /** How it is coded. */

@@ -1,4 +1,5 @@
 /** Whether an encoder codes a text as plain text (plain-text.ts). */
+import { isPrintable } from './coding/printable.ts'
 import { BitCounter } from './entropy/bit-counter.ts'
 import { ContextMixer } from './entropy/context-mixer.ts'
 import { type PlanText, type TextSoFar, textCoder } from './name-coder.ts'
@@ -30,6 +31,16 @@ export const planText: PlanText = (bytes, soFar) => {
     }
   }
   return best
+}
+
+/** Numbers from which on a list may be a text. */
+const fewestCharacters = 256
+
+/** The text whose characters, as numbers, a list is, if it is one. */
+export function charactersOf(values: readonly number[]): Uint8Array | undefined {
+  if (values.length < fewestCharacters || !values.every((v) => v >= 0 && v < 256)) return undefined
+  const text = Uint8Array.from(values)
+  return isPrintable(text) ? text : undefined
 }
 
 /** With what was learnt so far, which stays as it is. */

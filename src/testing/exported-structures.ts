@@ -488,5 +488,6 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
   'text as code points': () => [
     integerTensor('once', 'int64', [lines.length], lines),
     integerTensor('twice', 'int32', [2 * lines.length], [...lines, ...lines]),
+    floatTensor('as floats', [lines.length], [...lines]),
   ],
 }

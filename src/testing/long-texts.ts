@@ -1,4 +1,7 @@
-/** Long texts as files hold them that are no sentences: keys, pictures in base64, tables, vocabularies, other files. */
+/**
+ * Long texts as files hold them that are no sentences: keys, pictures in base64, tables, vocabularies, other files; and long lists of
+ * numbers that are the characters of a text, or beyond 32 bits.
+ */
 import { node } from '../graph/build.ts'
 import type { Model } from '../model.ts'
 import { permutation, type Random, random } from '../tensor/random.ts'
@@ -28,7 +31,7 @@ const texts: Record<string, (rng: Random) => string[]> = {
   'a table of numbers': (rng) => [list(500, () => list(6, () => rng.normal().toFixed(6)).join(',')).join('\n')],
 }
 
-/** Made models with such texts in their metadata, and one with another file in an attribute. */
+/** Made models with such texts in their metadata, with another file in an attribute, and with such lists. */
 export function longTexts(): Record<string, Model> {
   const withTexts = (all: readonly string[]): Model => ({
     ...modelOf([node('Relu', ['x'], ['y'])], []),
@@ -36,7 +39,17 @@ export function longTexts(): Record<string, Model> {
   })
   const rng = random(17)
   const blob = node('Context', ['x'], ['y'], { data: { type: 'string', value: new Uint8Array(bytes(rng, 6000)) } })
+  const names = new TextEncoder().encode(list(900, () => word(rng)).join(' '))
+  const ids = list(700, () => 3e9 + rng.below(2 ** 32)).sort((a, b) => a - b)
+  const numbers = (name: string, value: readonly (number | bigint)[]): Model =>
+    modelOf([node('Table', ['x'], ['y'], { [name]: { type: 'ints', value } })], [])
   return {
+    'characters in a list of numbers': numbers('characters', [...names]),
+    'identifiers in order': numbers('keys', ids),
+    'numbers of 64 bits': numbers(
+      'hashes',
+      list(40, (i) => BigInt.asIntN(64, BigInt(ids[i]) * 0x9e3779b97f4a7c15n)),
+    ),
     ...Object.fromEntries(Object.entries(texts).map(([name, make]) => [name, withTexts(make(random(17)))])),
     'compiled code': { ...modelOf([blob], []), metadata: [] },
   }

@@ -6,23 +6,15 @@
  */
 import { dataTypes } from '../../tensor/dtype.ts'
 import { Distinct } from '../distinct.ts'
-import { type BitCoder, ContextMixer, hash } from '../entropy/context-mixer.ts'
+import { BitCounter } from '../entropy/bit-counter.ts'
+import { hash } from '../entropy/context-mixer.ts'
 import { BinaryCoder } from '../entropy/range-coder.ts'
+import { codePlain, plainForms, plainMemory } from '../plain-text.ts'
+import { byElements, bySigns, codeBytes, widthOf } from './byte-model.ts'
 import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts'
+import { isPrintable } from './printable.ts'
 import { seenChoices } from './seen-choices.ts'
 import { bitsBySeen } from './seen-cost.ts'
-import { type Choices, type Seen, seenElements } from './seen-elements.ts'
-import { TextPlace } from './text-place.ts'
-
-/** Bytes that a match must have in common before it counts, and from which on a byte is one decision. */
-const leastMatch = 5
-const longMatch = 16
-const mostMatched = 32
-/** What sets of weights are for: a length of a match in a column; long matches. */
-const longSet = 256
-const sets = 262
-/** Data of a tensor is more of one kind than a head. */
-const limit = 1023
 
 export const bytes: Coding = {
   name: 'bytes',
@@ -31,42 +23,36 @@ export const bytes: Coding = {
   decode(info, { parameters }, raw) {
     const width = widthOf(info)
     const kind = parameters[0]
-    if (kind > asText || (kind === byElements && width < 2) || (kind > 0 && width > 8))
-      throw damaged('bytes are of no known kind')
+    const form = textForms[kind - asText]
+    const isWrong =
+      kind >= asText
+        ? form === undefined || !holdsText(info)
+        : (kind === byElements && width < 2) || (kind > 0 && width > 8)
+    if (isWrong) throw damaged('bytes are of no known kind')
     const coder = new BinaryCoder(raw.bytes(raw.read(32)))
-    if (kind === asText) {
-      const out = new Uint8Array(info.byteLength)
-      codeText(coder, info.size).forEach((byte, i) => {
-        out[i * width] = byte
-      })
-      return out
-    }
+    if (kind >= asText) return asElements(info, codePlain(coder, { form, length: info.size }, plainMemory()))
     const data = inPlace(codeBytes(coder, info, { kind }), width)
     if (kind === bySigns) turnNegatives(data, width)
     return data
   },
 }
 
-/**
- * Kinds besides 0: it is told of elements that they were there before; the same, of integers as a sign and a magnitude; text, of
- * each element the lowest byte, where the others are 0.
- */
-const byElements = 1
-const bySigns = 2
+/** The first of the kinds of text, whose characters are the elements, and how they are coded. */
 const asText = 3
+const textForms: readonly number[] = [plainForms.bytes, plainForms.counted, plainForms.utf8]
 
-/** Codes so many bytes of a text: those of `source`, or, where there is none, those that come out. */
-export function codeText(
-  coder: BitCoder & { readonly overrun?: number },
-  length: number,
-  source?: Uint8Array,
-): Uint8Array {
-  const info = { dtype: 'uint8', dims: [length], size: length, byteLength: length } as const
-  return codeBytes(coder, info, { kind: 0, source, text: new TextPlace() })
+/** Whether a tensor's elements can be characters of a text: whole bytes, or float32, in which networks take them. */
+function holdsText({ dtype }: TensorInfo): boolean {
+  const { kind, bits } = dataTypes[dtype]
+  return dtype === 'float32' || (/int/.test(kind) && bits >= 8)
 }
 
-function widthOf({ dtype }: TensorInfo): number {
-  return Math.max(1, dataTypes[dtype].bits >> 3)
+/** Numbers of one byte as the elements of a tensor. */
+function asElements(info: TensorInfo, text: Uint8Array): Uint8Array {
+  if (info.dtype === 'float32') return new Uint8Array(Float32Array.from(text).buffer)
+  const out = new Uint8Array(info.byteLength)
+  for (let i = 0; i < text.length; i++) out[i * widthOf(info)] = text[i]
+  return out
 }
 
 /** Turns each element's bytes around, in the array itself. (Callers copy by `new`: `slice` of a Buffer is no copy.) */
@@ -99,95 +85,6 @@ function negate(data: Uint8Array, at: number, width: number): void {
   }
 }
 
-interface BytesOptions {
-  readonly kind: number
-  /** What an encoder has. */
-  readonly source?: Uint8Array
-  readonly choicesOf?: (seen: Seen) => Choices
-  /** Where the bytes are text. */
-  readonly text?: TextPlace
-}
-
-/** Codes the bytes of a tensor, each element's highest first: those of `source`, or, where there is none, those that come out. */
-function codeBytes(
-  coder: BitCoder & { readonly overrun?: number },
-  info: TensorInfo,
-  { kind, source, choicesOf, text }: BytesOptions,
-): Uint8Array {
-  const { dims, byteLength } = info
-  const width = widthOf(info)
-  const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
-  const out = source ?? new Uint8Array(byteLength)
-  // Tables are no larger than what is to be decoded makes use of.
-  const bits = 32 - Math.clz32(byteLength)
-  const mixer = new ContextMixer(coder, { slotBits: Math.max(10, Math.min(20, bits + 2)), sets, limit })
-  const positions = new Int32Array(1 << Math.min(16, bits))
-  const isSigned = kind === bySigns || dataTypes[info.dtype].kind === 'float'
-  const elements = kind > 0 ? seenElements(out, info, { isSigned, choicesOf }) : undefined
-  // What came last after each byte: a row's mantissas come again, under other exponents.
-  const after = new Uint8Array(width << 8)
-  let match = 0
-  let matched = 0
-  for (let i = 0; i < byteLength; i++) {
-    if ((i & 0xff) === 0 && (coder.overrun ?? 0) > 12) throw damaged('raw bits end too soon')
-    const column = i % width
-    if (elements && column === 0) {
-      if (i > 0) elements.add(i / width - 1)
-      const like = elements.code(i / width, mixer)
-      if (like === undefined) {
-        i += width - 1
-        continue
-      }
-      match = like * width
-      matched = like < 0 ? 0 : 1
-    }
-    const back = (distance: number): number => (i >= distance ? out[i - distance] : 0)
-    const [h1, h2, h3, h4] = [back(1), back(2), back(3), back(4)]
-    const before = back(width)
-    const above = back(row)
-    const expected = match > 0 ? out[match] : 0
-    let byte = -1
-    if (matched >= longMatch) {
-      const near = hash(column, Math.min(matched, mostMatched))
-      const as = [near, hash(near, expected), hash(11, expected | (h1 << 8))]
-      if (mixer.bit(source && source[i] === expected ? 1 : 0, as, 1, longSet)) byte = expected
-    }
-    if (byte < 0) {
-      const four = h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)
-      // Of text, four of the contexts are others.
-      const side = text?.contexts(h1, four, back(5))
-      const contexts = [
-        hash(column, h1),
-        hash(16 + column, h1 | (h2 << 8)),
-        hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
-        hash(48 + column, four),
-        side?.[0] ?? hash(64 + column, before | (back(2 * width) << 8)),
-        side?.[1] ?? hash(80 + column, before | (h1 << 8)),
-        side?.[2] ?? hash(96 + column, above | (h1 << 8)),
-        side?.[3] ?? hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
-        hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
-        hash(144 + column, after[(column << 8) | h1]),
-      ]
-      byte = mixer.symbol(source ? source[i] : 0, 8, contexts, 16 * column + Math.min(matched, 15))
-    }
-    out[i] = byte
-    text?.note(byte)
-    after[(column << 8) | h1] = byte
-    matched = match > 0 && byte === expected ? matched + 1 : matched >> 2
-    if (match > 0) match++
-    if (i < leastMatch || elements) continue
-    const key = hash(byte | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & (positions.length - 1)
-    if (matched === 0) {
-      const found = positions[key]
-      while (found > matched && matched < mostMatched && out[found - 1 - matched] === out[i - matched]) matched++
-      if (matched < leastMatch) matched = 0
-      else match = found
-    }
-    positions[key] = i + 1
-  }
-  return out
-}
-
 /** Bytes in a row that are coded for an estimate, and how many such rows. */
 const sampleLength = 1 << 13
 /** Tensors that are shorter are coded whole for an estimate. */
@@ -210,18 +107,21 @@ export const bytesEncoder: Encoder = {
     })
     const text = info.size <= mostText ? textOf(info, data) : undefined
     if (text) {
-      const asWritten = 64 + bitsAsText(text)
+      const asWritten = textForms.map((form) => 64 + bitsAsText(text, form))
+      const least = Math.min(...asWritten)
       // Of short ones the estimate has coded it all.
       const asBytes = info.byteLength <= shortLength ? plain : 64 + bitsAsBytes(info, data)
-      if (asWritten < Math.min(asBytes, 64 + (seen ?? Number.POSITIVE_INFINITY)))
-        return { coded: { parameters: [asText] }, bits: asWritten }
+      if (least < Math.min(asBytes, 64 + (seen ?? Number.POSITIVE_INFINITY)))
+        return { coded: { parameters: [asText + asWritten.indexOf(least)] }, bits: least }
     }
     const wins = seen !== undefined && 64 + seen < plain
     return { coded: { parameters: [wins ? kind : 0] }, bits: wins ? 64 + seen : plain }
   },
   writeRaw(info, data, { parameters: [kind] }, out) {
     const coder = new BinaryCoder()
-    if (kind === asText) codeText(coder, info.size, lowBytes(data, widthOf(info)))
+    const form = textForms[kind - asText]
+    if (form !== undefined)
+      codePlain(coder, { form, length: info.size, bytes: charactersOf(info, data) }, plainMemory())
     else codeBytes(coder, info, { kind, source: prepared(data, widthOf(info), kind), choicesOf: seenChoices })
     const stream = coder.finish()
     out.write(stream.length, 32)
@@ -265,31 +165,32 @@ function estimate(info: TensorInfo, data: Uint8Array): number {
 
 /** Elements of a text up to which it is coded to see, which takes a second. */
 const mostText = 1 << 19
-/** The share of bytes of a text that letters, digits, signs and spaces are, at least. */
-const leastPrintable = 0.9
 
 /** The text whose characters the elements of a tensor are, if they are. */
 function textOf(info: TensorInfo, data: Uint8Array): Uint8Array | undefined {
+  if (!holdsText(info)) return undefined
+  const text = charactersOf(info, data)
+  const again = asElements(info, text)
+  if (!data.every((byte, i) => byte === again[i])) return undefined
+  return isPrintable(text) ? text : undefined
+}
+
+/** The inverse of `asElements`, where there is one. */
+function charactersOf(info: TensorInfo, data: Uint8Array): Uint8Array {
+  if (info.dtype === 'float32') return Uint8Array.from(new Float32Array(new Uint8Array(data).buffer))
   const width = widthOf(info)
-  const { kind, bits } = dataTypes[info.dtype]
-  if ((kind !== 'int' && kind !== 'uint') || bits < 8) return undefined
-  for (let i = 0; i < data.length; i++) if (i % width > 0 && data[i] !== 0) return undefined
-  const text = lowBytes(data, width)
-  const printable = text.reduce(
-    (n, c) => n + ((c >= 32 && c < 127) || c >= 160 || c === 9 || c === 10 || c === 13 ? 1 : 0),
-    0,
-  )
-  return printable >= leastPrintable * text.length ? text : undefined
+  return Uint8Array.from({ length: info.size }, (_, i) => data[i * width])
 }
 
-function lowBytes(data: Uint8Array, width: number): Uint8Array {
-  return Uint8Array.from({ length: data.length / width }, (_, i) => data[i * width])
+function bitsAsText(text: Uint8Array, form: number): number {
+  const counter = new BitCounter()
+  codePlain(counter, { form, length: text.length, bytes: text }, plainMemory())
+  return counter.bits
 }
 
-function bitsAsText(text: Uint8Array): number {
-  const coder = new BinaryCoder()
-  codeText(coder, text.length, text)
-  return 8 * coder.finish().length
+/** Whether the bits that an encoder tells of are those of the whole tensor, not of samples. */
+export function isCounted(kind: number): boolean {
+  return kind === byElements || kind >= asText
 }
 
 /** Bytes of a window that is looked for again, and 1 in how many windows is. */

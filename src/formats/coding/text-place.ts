@@ -4,6 +4,8 @@ import { hash } from '../entropy/context-mixer.ts'
 export class TextPlace {
   /** Of the letters of a word so far; for digits, of how many there are. */
   private word = 0
+  /** Of the letters alone, large ones as small ones. */
+  private letters = 0
   /** Signs since the line began, bytes since the last sign, and that sign. */
   private field = 0
   private since = 0
@@ -16,6 +18,7 @@ export class TextPlace {
       hash(80, this.word),
       hash(96, hash(Math.min(this.since, 255), this.sign)),
       hash(112, hash(hash(this.field, this.since), h1)),
+      hash(144, this.letters),
     ]
   }
 
@@ -23,6 +26,7 @@ export class TextPlace {
     const isLetter = (byte >= 97 && byte <= 122) || (byte >= 65 && byte <= 90) || byte >= 128
     const isDigit = byte >= 48 && byte <= 57
     this.word = isLetter ? hash(this.word, byte) : isDigit ? hash(this.word, 48) : 0
+    this.letters = isLetter ? hash(this.letters, byte & 0xdf) : 0
     this.since++
     // A point or a minus is part of a number.
     if (isLetter || isDigit || byte === 45 || byte === 46) return

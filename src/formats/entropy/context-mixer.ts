@@ -2,7 +2,8 @@
  * A byte- and number-oriented context mixer for the small, highly structured part of a file: graph, names, shapes.
  *
  * Each bit is predicted from up to `maxContexts` hashed contexts, whose adaptive probabilities are mixed in the logistic
- * domain (Mahoney, PAQ). The caller says what the contexts are; the order in which they are given matters.
+ * domain, each by a weight for how much its context has seen; what comes of it is corrected by what came of such predictions
+ * before (Mahoney, PAQ). The caller says what the contexts are; the order in which they are given matters.
  * Like BinaryCoder, one object codes in both directions: values go in when encoding, come out in both cases.
  */
 import { reciprocalTable, squashTable, stretchLimit, stretchTable } from './logistic.ts'
@@ -18,9 +19,20 @@ const weightLimit = 1 << 18
 /** Bits after which a set of weights learns as slowly as it ever will. */
 const steady = 1 << 14
 
+/** How much a context has seen, of which its weight depends: 0 or 1 bits, 2 or 3, up to 31, or more. */
+const confidences = 4
+const confidenceOf = (count: number): number => (count < 2 ? 0 : count < 4 ? 1 : count < 32 ? 2 : 3)
+/** Tables that correct predictions, and their intervals: 33 probabilities (22 bits), at equal distances when stretched. */
+const corrections = 1024
+const intervals = 32
+const perCorrection = intervals + 1
+/** Mixed predictions lie within ±half when stretched: 128 steps per interval. */
+const half = 2048
+
 export interface MixerMemory {
   readonly probability: Int32Array
   readonly weights: Int32Array
+  readonly corrected: Int32Array
   /** How many bits each set of weights has coded, up to `steady`. */
   readonly uses: Int32Array
 }
@@ -33,11 +45,16 @@ export class ContextMixer {
   private readonly memory: MixerMemory
   private readonly slot = new Int32Array(maxContexts)
   private readonly stretched = new Int32Array(maxContexts)
+  private readonly weightAt = new Int32Array(maxContexts)
 
   private readonly slotBits: number
   private readonly limit: number
+  private readonly correctsSets: boolean
 
-  /** Starts from what another mixer has learnt, where that is given; it must have as many slots. `limit` counts bits of a context. */
+  /**
+   * Starts from what another mixer has learnt, where that is given; it must have as many slots. `limit` counts bits of a context.
+   * Predictions of each set are corrected apart, or those of all sets together.
+   */
   constructor(
     coder: BitCoder,
     {
@@ -45,19 +62,25 @@ export class ContextMixer {
       slotBits = defaultSlotBits,
       sets = defaultSets,
       limit = 60,
+      correctsSets = true,
     }: {
       readonly learnt?: MixerMemory
       readonly slotBits?: number
       readonly sets?: number
       readonly limit?: number
+      readonly correctsSets?: boolean
     } = {},
   ) {
     this.coder = coder
     this.slotBits = slotBits
     this.limit = limit
+    this.correctsSets = correctsSets
     this.memory = structuredClone(learnt) ?? {
       probability: new Int32Array(maxContexts << slotBits).fill(1 << 31),
-      weights: new Int32Array(sets * maxContexts).fill(20000),
+      weights: new Int32Array(sets * maxContexts * confidences).fill(18000),
+      corrected: Int32Array.from({ length: corrections * perCorrection }, (_, i) => {
+        return squashTable[(i % perCorrection) * 128 - half + stretchLimit] << 6
+      }),
       uses: new Int32Array(sets),
     }
   }
@@ -73,39 +96,45 @@ export class ContextMixer {
 
   /** Codes one bit. `node` tells apart the decisions of one symbol; `set` (0..1023) picks the mixing weights. */
   bit(value: number, contexts: readonly number[], node: number, set: number): number {
-    const { slot, stretched, slotBits, limit } = this
-    const { probability, weights, uses } = this.memory
+    const { slot, stretched, weightAt, slotBits, limit } = this
+    const { probability, weights, corrected, uses } = this.memory
     const mask = (1 << slotBits) - 1
     const n = contexts.length
-    const base = set * maxContexts
+    // 1. What each context says, and the weighted sum of it.
     let dot = 0
     for (let j = 0; j < n; j++) {
       const at = (j << slotBits) | (hash(contexts[j], node) & mask)
       slot[j] = at
       const state = probability[at]
       const count = state & 1023
-      const s = count === 0 ? 0 : stretchTable[state >>> 20]
-      stretched[j] = count > 3 ? s + (s >> 1) : s
-      dot += Math.imul(weights[base + j], stretched[j]) >> 4
+      stretched[j] = count === 0 ? 0 : stretchTable[state >>> 20]
+      weightAt[j] = (set * maxContexts + j) * confidences + confidenceOf(count)
+      dot += Math.imul(weights[weightAt[j]], stretched[j]) >> 4
     }
-    dot >>= 12
-    const x = Math.max(-2047, Math.min(2047, dot))
+    const x = Math.max(1 - half, Math.min(half - 1, dot >> 12))
     const p = squashTable[x + stretchLimit]
-    value = this.coder.code(value, p)
+    // 2. Half of the prediction is what came of such ones before: between the two entries of a table that are nearest.
+    const table = (this.correctsSets ? hash(set, node) : node) & (corrections - 1)
+    const at = table * perCorrection + ((x + half) >> 7)
+    const beyond = (x + half) & 127
+    const corrects = (corrected[at] >> 6) * (128 - beyond) + (corrected[at + 1] >> 6) * beyond
+    value = this.coder.code(value, Math.max(1, (128 * p + corrects) >> 8))
+    const nearest = at + (beyond >> 6)
+    corrected[nearest] += ((value ? 4194303 : 0) - corrected[nearest]) >> 5
+    // 3. All learn from the bit.
     const error = (value << 16) - p
     // A set learns fast at first, then slowly: text of one kind settles, and few bits are enough for a small graph.
     const coded = uses[set] < steady ? ++uses[set] : steady
-    const slowness = 14 + (coded >> 8 ? 1 : 0) + (coded >> 11 ? 1 : 0) + (coded >> 14 ? 1 : 0)
-    const half = 1 << (slowness - 1)
+    const slowness = 13 + (coded >> 8 ? 1 : 0) + (coded >> 11 ? 1 : 0) + (coded >> 14 ? 1 : 0)
+    const rounding = 1 << (slowness - 1)
     for (let j = 0; j < n; j++) {
-      const moved = weights[base + j] + ((Math.imul(error, stretched[j]) + half) >> slowness)
-      weights[base + j] = Math.max(-weightLimit, Math.min(weightLimit, moved))
-      const at = slot[j]
-      const state = probability[at]
+      const moved = weights[weightAt[j]] + ((Math.imul(error, stretched[j]) + rounding) >> slowness)
+      weights[weightAt[j]] = Math.max(-weightLimit, Math.min(weightLimit, moved))
+      const state = probability[slot[j]]
       const count = state & 1023
       const q = state >>> 10
       const next = q + (Math.imul(((value ? 4194303 : 0) - q) >> 5, reciprocalTable[count]) >> 9)
-      probability[at] = (next << 10) | (count < limit ? count + 1 : count)
+      probability[slot[j]] = (next << 10) | (count < limit ? count + 1 : count)
     }
     return value
   }
