@@ -39,13 +39,14 @@ export const caseIds = [
   'mlperf-tiny-kws-dscnn',
 ]
 
-/** Networks of models/, which were trained on Fashion-MNIST. */
-export const ownCaseIds = ['fashion-mobilenetv2', 'fashion-shufflenetv2']
+/** Networks of models/, by the data that they were trained on: two of images, and two that read images row by row. */
+export const ownCaseIds = ['fashion-mobilenetv2', 'fashion-shufflenetv2', 'mnist-gru', 'mnist-transformer']
 
 export async function loadCase(id: string): Promise<Case> {
   if (ownCaseIds.includes(id)) {
     const file = readFileSync(join(import.meta.dirname, `../models/${id}.cop`))
-    const spec = `fashion-mnist:${join(folder('COPPICE_DATA'), 'fashion-mnist')}`
+    const set = id.startsWith('mnist') ? 'mnist' : 'fashion-mnist'
+    const spec = `${set}:${join(folder('COPPICE_DATA'), set)}`
     const { train, test } = await loadData(spec, { seed: 1 })
     return { id, model: readModel(unpackOnnx(file)), train, test, preprocess: plain }
   }

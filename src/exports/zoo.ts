@@ -6,6 +6,7 @@ export { type NetOptions, type ZooEntry, type ZooOptions, zoo } from '../zoo/ind
 export { lenet5, lenet300 } from '../zoo/lenet.ts'
 export { type MobilenetOptions, mobilenetV2 } from '../zoo/mobilenet.ts'
 export { cifarResnet, type ResnetOptions, resnet18, resnet50 } from '../zoo/resnet.ts'
+export { gru, transformer } from '../zoo/sequences.ts'
 export { type ShufflenetOptions, shufflenetV2 } from '../zoo/shufflenet.ts'
 export { type SqueezenetOptions, squeezenet1_1 } from '../zoo/squeezenet.ts'
 export { type VggOptions, vgg16, vgg19 } from '../zoo/vgg.ts'

@@ -213,6 +213,12 @@ function layersFor(net: string, { options, initializers, nodes, weights }: Under
     return add('Resize', [x.name, '', scales], [channels, side, side], how)
   }
   return {
+    /** Any operator, and tensors of one's own: drawn as `initializers.linear` says, of one value, or integers. */
+    op: add,
+    weight: (name: string, dims: readonly number[], [fanIn, fanOut]: readonly [number, number]): string =>
+      drawn(name, dims, initializers.linear.kind, initializers.linear.scale(fanIn, fanOut)),
+    fill,
+    ints,
     conv,
     batchNorm,
     relu,

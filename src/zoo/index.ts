@@ -7,6 +7,7 @@ import { googlenet } from './googlenet.ts'
 import { lenet5, lenet300 } from './lenet.ts'
 import { cifarStrides, mobilenetV2 } from './mobilenet.ts'
 import { cifarResnet, resnet18, resnet50 } from './resnet.ts'
+import { gru, transformer } from './sequences.ts'
 import { shufflenetV2 } from './shufflenet.ts'
 import { squeezenet1_1 } from './squeezenet.ts'
 import { vgg16, vgg19 } from './vgg.ts'
@@ -55,6 +56,8 @@ export const zoo: Readonly<Record<string, ZooEntry>> = {
   ),
   shufflenetV2: entry(shufflenetV2, ['stem'], imagenet),
   dsCnn: entry(dsCnn, [], keywords),
+  gru: entry(gru, [], keywords),
+  transformer: entry(transformer, [], keywords),
 }
 
 function entry(

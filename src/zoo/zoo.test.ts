@@ -36,6 +36,8 @@ const counts: Record<string, number> = {
   mobilenetV2: 3_504_872,
   shufflenetV2: 2_278_604,
   dsCnn: 23_756,
+  gru: 15_372,
+  transformer: 71_692,
 }
 
 async function outputDims(model: Model, batch: number): Promise<readonly number[]> {
