@@ -143,7 +143,7 @@ const tables: Record<string, () => string | undefined> = {
             before ? count(before.bytes) : '',
             `**${count(after.bytes)}**`,
             before ? `${(before.bytes / after.bytes).toFixed(0)} x` : '',
-            `${beside.who}: ${count(beside.bytes)} at ${beside.errorPercent.toFixed(1)} %`,
+            `${beside.who}: ${count(beside.bytes)} at ${beside.errorPercent} %`,
           ]),
       )
     )
