@@ -166,13 +166,19 @@ function estimate(info: TensorInfo, data: Uint8Array): number {
 /** Elements of a text up to which it is coded to see, which takes a second. */
 const mostText = 1 << 19
 
-/** The text whose characters the elements of a tensor are, if they are. */
+/** The text whose characters the elements of a tensor are, if they are. Of nearly all others, the first few tell. */
 function textOf(info: TensorInfo, data: Uint8Array): Uint8Array | undefined {
-  if (!holdsText(info)) return undefined
-  const text = charactersOf(info, data)
-  const again = asElements(info, text)
-  if (!data.every((byte, i) => byte === again[i])) return undefined
-  return isPrintable(text) ? text : undefined
+  if (!holdsText(info) || !exactCharacters(info, data, 16)) return undefined
+  const text = exactCharacters(info, data, info.size)
+  return text && isPrintable(text) ? text : undefined
+}
+
+/** The first elements as characters, so many at most, if they are that exactly. */
+function exactCharacters(info: TensorInfo, data: Uint8Array, most: number): Uint8Array | undefined {
+  const size = Math.min(most, info.size)
+  const part = { ...info, size, byteLength: size * widthOf(info) }
+  const text = charactersOf(part, data.subarray(0, part.byteLength))
+  return asElements(part, text).every((byte, i) => byte === data[i]) ? text : undefined
 }
 
 /** The inverse of `asElements`, where there is one. */
