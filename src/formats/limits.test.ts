@@ -14,6 +14,7 @@ import { BinaryCoder } from './entropy/range-coder.ts'
 import { codeMessage, maxItems, primedMixer } from './graph-coder.ts'
 import * as matrixFormats from './matrix/index.ts'
 import type { MatrixFormat } from './matrix/matrix.ts'
+import { codePlain, plainForms, plainMemory } from './plain-text.ts'
 import { infoOf, tensorCoder } from './tensor-coder.ts'
 import { type UnpackOptions, unpackOnnx } from './unpack-onnx.ts'
 
@@ -22,9 +23,28 @@ const rng = random(4)
 it('half floats hold no text', () => {
   const info = { dtype: 'float16', dims: [4], size: 4, byteLength: 8 } as const
   const bytes = codings.find((c) => c.name === 'bytes')
-  const coded = { ...{ parameters: [3], table: new Uint8Array(0), integers: new Int32Array(0) } }
-  expect(() => bytes?.decode(info, coded, bitReader(new Uint8Array(64)))).toThrow(/no known kind/)
+  expect(() =>
+    bytes?.decode(info, { parameters: [3], table: new Uint8Array(0) }, bitReader(new Uint8Array(64))),
+  ).toThrow(/no known kind/)
 })
+
+it('a text of few bits that says it is long takes no time, whether it ends too soon or has one character', () => {
+  const size = 2 ** 28
+  const info = { dtype: 'uint8', dims: [size], size, byteLength: size } as const
+  const bytes = codings.find((c) => c.name === 'bytes')
+  const decode = (stream: Uint8Array): Uint8Array | undefined => {
+    const raw = bitReader(Uint8Array.of(0, 0, 0, stream.length, ...stream))
+    return bytes?.decode(info, { parameters: [4], table: new Uint8Array(0) }, raw)
+  }
+  const streamOf = (text: string): Uint8Array => {
+    const coder = new BinaryCoder()
+    const form = plainForms.counted
+    codePlain(coder, { form, length: text.length, bytes: new TextEncoder().encode(text) }, plainMemory())
+    return coder.finish()
+  }
+  expect(() => decode(streamOf('to and fro'))).toThrow(/raw bits end too soon/)
+  expect(decode(streamOf('aaaa'))?.at(-1)).toBe(97)
+}, 3000)
 
 describe('small files that say much', () => {
   /** A file whose head says `message`, its tensors as integers, as far as an encoder goes along; no group holds anything. */

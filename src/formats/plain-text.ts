@@ -3,6 +3,7 @@
  * noise there, so that general compressors do better.
  */
 import { codeText } from './coding/byte-model.ts'
+import { damaged } from './coding/coding.ts'
 import type { BitCoder } from './entropy/context-mixer.ts'
 
 /** How it is coded. */
@@ -37,7 +38,11 @@ interface PlainText {
 }
 
 /** Codes a text: encodes its bytes, or decodes them where there are none. */
-export function codePlain(coder: BitCoder, { form, length, bytes }: PlainText, memory: PlainMemory): Uint8Array {
+export function codePlain(
+  coder: BitCoder & { readonly overrun?: number },
+  { form, length, bytes }: PlainText,
+  memory: PlainMemory,
+): Uint8Array {
   if (form === plainForms.bytes) return codeText(coder, length, bytes)
   const out = new Uint8Array(length)
   if (form === plainForms.raw) {
@@ -64,9 +69,13 @@ export function codePlain(coder: BitCoder, { form, length, bytes }: PlainText, m
   for (let byte = 0, before = 0; byte < 256; byte++)
     isThere[256 + byte] = before = codeBit(given[byte], 1024 + 2 * isThere[256 + byte] + before)
   for (let node = 255; node > 0; node--) isThere[node] = isThere[2 * node] | isThere[2 * node + 1]
+  // One alone is not coded, so however many of it are said to follow, they must take no time.
+  const last = isThere.lastIndexOf(1)
+  if (isThere.indexOf(1, 256) === last) return out.fill(Math.max(0, last - 256))
   // 2. The bytes, the highest bit first. What can be one bit alone is not coded.
   let place = 0
   for (let i = 0; i < length; i++) {
+    if ((i & 0xff) === 0 && (coder.overrun ?? 0) > 12) throw damaged('raw bits end too soon')
     const byte = bytes ? bytes[i] : 0
     let node = 1
     for (let shift = 7; shift >= 0; shift--) {

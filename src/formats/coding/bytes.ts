@@ -49,9 +49,11 @@ function holdsText({ dtype }: TensorInfo): boolean {
 
 /** Numbers of one byte as the elements of a tensor. */
 function asElements(info: TensorInfo, text: Uint8Array): Uint8Array {
-  if (info.dtype === 'float32') return new Uint8Array(Float32Array.from(text).buffer)
+  if (info.dtype === 'float32') return new Uint8Array(new Float32Array(text).buffer)
+  const width = widthOf(info)
+  if (width === 1) return text
   const out = new Uint8Array(info.byteLength)
-  for (let i = 0; i < text.length; i++) out[i * widthOf(info)] = text[i]
+  for (let i = 0; i < text.length; i++) out[i * width] = text[i]
   return out
 }
 
