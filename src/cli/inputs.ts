@@ -53,6 +53,11 @@ export function openToWork(path: string, files: Files): Model {
   return densified(raiseModel(path, openInput(path, files).model))
 }
 
+/** The model that `--teacher` names, if it is given. */
+export function openTeacher({ teacher }: { readonly teacher?: string }, files: Files): Model | undefined {
+  return teacher === undefined ? undefined : openToWork(teacher, files)
+}
+
 function raised(path: string, opened: OpenedAny): OpenedAny {
   const model = raiseModel(path, opened.model)
   if (model === opened.model) return opened

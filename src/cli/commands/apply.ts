@@ -6,7 +6,7 @@ import { checkpointFile } from '../../node/checkpoint-file.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { type CliCommand, type Invocation, outputOption, taskOption, threadsOption } from '../command.ts'
 import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../data-options.ts'
-import { openToWork } from '../inputs.ts'
+import { openTeacher, openToWork } from '../inputs.ts'
 import { layoutOption, plannedOutputs, saveFor } from '../layout.ts'
 import { taskOf } from '../train-model.ts'
 import { checkpointOption, teacherOption } from '../train-options.ts'
@@ -66,7 +66,7 @@ async function apply(
   const data = method.data ? await bindData(model, flags, io, signal) : undefined
   if (method.trains && !data) throw new Error(`apply: ${method.id} trains, and there is no data; expected --data SPEC`)
   const task = data && taskOf(model, data.splits.train, flags)
-  const teacher = flags.teacher === undefined ? undefined : openToWork(flags.teacher, { outputs: written })
+  const teacher = openTeacher(flags, { outputs: written })
   const usual = { samples: flags.samples, batchSize: flags.batch }
   const warnings: string[] = []
   const options = Object.fromEntries(Object.keys(method.options).map((name) => [name, given[name]]))

@@ -26,7 +26,7 @@ import {
 } from '../command.ts'
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { withoutFolders } from '../facts.ts'
-import { openAny, openToWork } from '../inputs.ts'
+import { openAny, openTeacher } from '../inputs.ts'
 import { teacherOption } from '../train-options.ts'
 
 const options = {
@@ -64,10 +64,10 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   // A wrong limit is told before the model is opened.
   parseMaxLoss(flags.maxLoss)
   const names = outputNames(flags)
-  const { model: asFiled, onnx: original, raisedFrom, fileBytes } = openAny(path, { outputs: Object.values(names) })
-  const model = shapedModel(asFiled, flags)
   const outputs = Object.values(names)
-  const teacher = flags.teacher === undefined ? undefined : openToWork(flags.teacher, { outputs })
+  const { model: asFiled, onnx: original, raisedFrom, fileBytes } = openAny(path, { outputs })
+  const model = shapedModel(asFiled, flags)
+  const teacher = openTeacher(flags, { outputs })
   // What the runtime cannot load is told at once, and of which file.
   await (await openSession(original, { name: path })).release()
   // compress() itself compares ways of feeding images.

@@ -7,7 +7,7 @@ import type { OptionsOf, OptionTable } from '../../options.ts'
 import { parseRecipe } from '../../recipe.ts'
 import { defineCommand, type Invocation, outputOption, threadsOption } from '../command.ts'
 import { bindSpec } from '../data-options.ts'
-import { openAny, openToWork } from '../inputs.ts'
+import { openAny, openTeacher } from '../inputs.ts'
 import { layoutOption, plannedOutputs, saveFor } from '../layout.ts'
 import { teacherOption } from '../train-options.ts'
 
@@ -38,7 +38,7 @@ async function applyRecipe(
   const recipe = parseRecipe(new TextDecoder().decode(readFileBytes(recipePath)), recipePath)
   const outputs = plannedOutputs(path, flags)
   const { model, onnx } = openAny(path, { outputs, inputs: [recipePath] })
-  const teacher = flags.teacher === undefined ? undefined : openToWork(flags.teacher, { outputs })
+  const teacher = openTeacher(flags, { outputs })
   const { calibration, seed } = recipe
   const isRandom = calibration?.data === randomSpec && !flags.data
   const bound =
