@@ -99,7 +99,7 @@ export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = fal
   const { bits, dims, byteLength, parameters } = tensor
   if (parameters[0] >= 3) {
     const size = byteLength / (bits / 8)
-    const low = new PlainText().decode([3, 1, 2][parameters[0] - 3], size, coder)
+    const low = new PlainText().decode([3, 1, 2, 4][parameters[0] - 3], size, coder)
     if (tensor.dtype === 'float32') return new Uint8Array(Float32Array.from(low).buffer)
     return Uint8Array.from({ length: byteLength }, (_, i) => (i % (bits / 8) === 0 ? low[i / (bits / 8)] : 0))
   }
@@ -138,7 +138,7 @@ export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = fal
       hash(column, h1),
       hash(16 + column, h1 | (h2 << 8)),
       hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
-      hash(48 + column, four),
+      hash(48 + column, isText ? 0 : four),
       hash(64 + column, isText ? hash(four, at(5)) : width > 1 ? at(width) | (at(2 * width) << 8) : h2 | (h3 << 8)),
       hash(80 + column, isText ? word : width > 1 ? at(width) | (h1 << 8) : h3 | (h4 << 8)),
       hash(96 + column, isText ? hash(Math.min(since, 255), sign) : at(row) | (h1 << 8)),

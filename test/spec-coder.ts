@@ -79,7 +79,7 @@ export class Mixer {
   private readonly n: readonly Uint16Array[]
   private readonly weights = new Int32Array(1024 * 10 * 4).fill(18000)
   private readonly corrections = Array.from({ length: 1024 }, () =>
-    Array.from({ length: 33 }, (_, i) => 64 * squash(128 * i - 2048)),
+    Array.from({ length: 33 }, (_, i) => ({ p: 64 * squash(128 * i - 2048), n: 1 })),
   )
   /** Bits that each set has coded. */
   private readonly coded = new Int32Array(1024)
@@ -110,11 +110,12 @@ export class Mixer {
     const p = squash(x)
     const e = this.corrections[(this.ofNodes ? node : hash(set, node)) & 1023]
     const [i, d] = [(x + 2048) >> 7, (x + 2048) & 127]
-    const c = (e[i] >> 6) * (128 - d) + (e[i + 1] >> 6) * d
+    const c = (e[i].p >> 6) * (128 - d) + (e[i + 1].p >> 6) * d
     this.told = wanted
     const bit = this.coder.bit(Math.max(1, (128 * p + c) >> 8))
-    const nearest = d < 64 ? i : i + 1
-    e[nearest] += ((bit ? 4194303 : 0) - e[nearest]) >> 5
+    const nearest = e[d < 64 ? i : i + 1]
+    nearest.p += Math.imul(((bit ? 4194303 : 0) - nearest.p) >> 5, reciprocal[nearest.n]) >> 9
+    nearest.n = Math.min(255, nearest.n + 1)
     const error = bit * 65536 - p
     const uses = ++this.coded[set]
     const shift = uses < 256 ? 13 : uses < 2048 ? 14 : uses < 16384 ? 15 : 16
@@ -123,7 +124,7 @@ export class Mixer {
       this.weights[which[j]] = Math.max(-(2 ** 18), Math.min(2 ** 18, weight))
       const [old, count] = [this.p[j][slot], this.n[j][slot]]
       this.p[j][slot] = old + (Math.imul(((bit ? 4194303 : 0) - old) >> 5, reciprocal[count]) >> 9)
-      if (count < this.limit) this.n[j][slot]++
+      if (count < (j === 0 ? 1023 : this.limit)) this.n[j][slot]++
     }
     return bit
   }

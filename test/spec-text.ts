@@ -150,7 +150,7 @@ export class Names {
       if (!escaped && byte === 0) return Uint8Array.from(out)
       if (escaped && byte === 2 && i === 1) {
         const n = this.mixer.number(0, [place], 451)
-        const form = this.mixer.symbol(0, 2, [place], 452)
+        const form = this.mixer.symbol(0, 3, [place], 452)
         // The coder decodes, since the primer has none.
         const bytes = this.plain.decode(form, n, this.mixer.coder as RangeDecoder)
         for (const b of bytes) {

@@ -93,6 +93,9 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
   const known = defaults[net]
   const number = (name: string, fallback: number): number => Number(flag(name, String(fallback)))
   const threads = number('threads', 2)
+  const crop = number('crop', 0)
+  const stem = flag('stem', 'imagenet')
+  if (stem !== 'imagenet' && stem !== 'cifar') throw new Error(`--stem: "${stem}"; expected imagenet or cifar`)
   const settings = {
     epochs: number('epochs', known.epochs),
     batch: number('batch', known.batch),
@@ -103,6 +106,8 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     side: number('side', known.side),
     ...(known.optimizer ? { optimizer: known.optimizer } : {}),
     ...(known.pooled ? { pooled: known.pooled } : {}),
+    ...(stem === 'cifar' ? { stem } : {}),
+    ...(crop > 0 ? { crop } : {}),
   }
   const test = enlarged(splits.test, settings.side)
   const [rest, heldBack] = splitDataset(splits.train, 0.2, 42)
@@ -115,6 +120,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
       inputShape: [shape[0], shape[1], shape[2]],
       width: settings.width,
       ...(settings.pooled ? { pooled: settings.pooled } : {}),
+      stem,
       seed,
     })
   const optimizer = (weightDecay: number): Optimizer =>
@@ -131,7 +137,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     learningRate: settings.rate,
     optimizer: optimizer(settings.decay),
     schedule: warmUp(0.2, cosine()),
-    augment: { flip: set !== 'digits' },
+    augment: { flip: set !== 'digits', ...(crop > 0 ? { crop } : {}) },
     seed,
     threads,
     onProgress: (p) => {

@@ -7,7 +7,8 @@ import type { Recipe, Step } from '../recipe.ts'
 
 /** What a recipe says of the teacher that its steps had, if any of them learns from one. */
 export function teacherOf(steps: readonly Step[], teacher: Model | undefined): Pick<Recipe, 'teacher'> {
-  return teacher && steps.some(([id]) => methodNamed(id).teacher) ? { teacher: teacherSum(teacher) } : {}
+  const learns = steps.some(([id, options]) => methodNamed(id).teacher && options.alpha !== 0)
+  return teacher && learns ? { teacher: teacherSum(teacher) } : {}
 }
 
 export function teacherSum(teacher: Model): string {

@@ -291,7 +291,7 @@ export function textCoder(
     const length = mixer.number(bytes?.length ?? 0, [place], sets.plain)
     // Before there is room made for it: a damaged length may be any number.
     check(length)
-    const chosen = mixer.symbol(form ?? 0, 2, [place], sets.plain + 1)
+    const chosen = mixer.symbol(form ?? 0, 3, [place], sets.plain + 1)
     const out = codePlain(mixer.coder, { form: chosen, length, bytes }, memory.plain)
     // So that the next text can repeat this one.
     for (const byte of out) {

@@ -27,8 +27,9 @@ export const teacherChoices = {
 export function taught(
   given: Model,
   { alpha, temperature }: OptionsOf<typeof teacherChoices>,
-  { teacher }: Context,
+  { teacher, warn }: Context,
 ): Regime[] {
   const share = alpha ?? (teacher ? distillDefaults.alpha : 0)
+  if (teacher && share === 0) warn?.('alpha is 0, so nothing is learnt from the teacher')
   return share > 0 ? [distill({ teacher: teacher ?? given, alpha: share, temperature })] : []
 }

@@ -46,3 +46,12 @@ it('a teacher has a share of the loss where none is told, labels the rest', asyn
   expect(await finetune(exampleModel(), options, { ...context, teacher })).toEqual(told)
   expect(await finetune(exampleModel(), options, context)).not.toEqual(told)
 })
+
+it('a teacher of whom nothing is learnt is said so', async () => {
+  const warnings: string[] = []
+  const context = { data: dataHandle({ train: labelled, batcher }, { seed: 1 }), seed: 1 }
+  const options = { epochs: 1, batch: 64, rate: 0.02, alpha: 0 }
+  const withTeacher = { ...context, teacher, warn: (message: string) => warnings.push(message) }
+  expect(await finetune(exampleModel(), options, withTeacher)).toEqual(await finetune(exampleModel(), options, context))
+  expect(warnings).toEqual(['alpha is 0, so nothing is learnt from the teacher'])
+})

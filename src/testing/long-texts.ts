@@ -16,6 +16,8 @@ const texts: Record<string, (rng: Random) => string[]> = {
   'a key': (rng) => [bytes(rng, 4000).toString('hex')],
   'a picture in base64': (rng) => [bytes(rng, 9000).toString('base64')],
   'pictures in base64': (rng) => list(20, () => bytes(rng, 700).toString('base64')),
+  'pictures in base64 within JSON': (rng) => [JSON.stringify(list(60, () => bytes(rng, 600).toString('base64')))],
+  'small pictures in base64': (rng) => list(200, () => bytes(rng, 300).toString('base64')),
   'the same picture twice': (rng) => {
     const picture = bytes(rng, 5000).toString('base64')
     return [picture, picture]

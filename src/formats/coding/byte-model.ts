@@ -80,13 +80,13 @@ export function codeBytes(
     }
     if (byte < 0) {
       const four = h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)
-      // Of text, five of the contexts are others.
+      // Of text, six of the contexts are others, one of them none: much of what looks like text is random.
       const side = text?.contexts(h1, four, back(5))
       const contexts = [
         hash(column, h1),
         hash(16 + column, h1 | (h2 << 8)),
         hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
-        hash(48 + column, four),
+        hash(48 + column, text ? 0 : four),
         side?.[0] ?? (width > 1 ? hash(64 + column, before | (back(2 * width) << 8)) : hash(64, h2 | (h3 << 8))),
         side?.[1] ?? (width > 1 ? hash(80 + column, before | (h1 << 8)) : hash(80, h3 | (h4 << 8))),
         side?.[2] ?? hash(96 + column, above | (h1 << 8)),

@@ -39,7 +39,7 @@ export const bytes: Coding = {
 
 /** The first of the kinds of text, whose characters are the elements, and how they are coded. */
 const asText = 3
-const textForms: readonly number[] = [plainForms.bytes, plainForms.counted, plainForms.utf8]
+const textForms: readonly number[] = [plainForms.bytes, plainForms.counted, plainForms.utf8, plainForms.signs]
 
 /** Whether a tensor's elements can be characters of a text: whole bytes, or float32, in which networks take them. */
 function holdsText({ dtype }: TensorInfo): boolean {

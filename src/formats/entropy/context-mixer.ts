@@ -3,10 +3,10 @@
  *
  * Each bit is predicted from up to `maxContexts` hashed contexts, whose adaptive probabilities are mixed in the logistic
  * domain, each by a weight for how much its context has seen; what comes of it is corrected by what came of such predictions
- * before (Mahoney, PAQ). The caller says what the contexts are; the order in which they are given matters.
+ * before (Mahoney, PAQ). The caller says what the contexts are; their order matters, and the first is one that comes often.
  * Like BinaryCoder, one object codes in both directions: values go in when encoding, come out in both cases.
  */
-import { reciprocalTable, squashTable, stretchLimit, stretchTable } from './logistic.ts'
+import { adapt, squashTable, stretchLimit, stretchTable } from './logistic.ts'
 import type { BinaryCoder } from './range-coder.ts'
 
 export const maxContexts = 10
@@ -16,13 +16,15 @@ const defaultSlotBits = 16
 const defaultSets = 1024
 /** Weights stay within ±4, so that their products with stretched probabilities fit 32 bits together. */
 const weightLimit = 1 << 18
+/** Bits that the first context counts at most. */
+const firstLimit = 1023
 /** Bits after which a set of weights learns as slowly as it ever will. */
 const steady = 1 << 14
 
 /** How much a context has seen, of which its weight depends: 0 or 1 bits, 2 or 3, up to 31, or more. */
 const confidences = 4
 const confidenceOf = (count: number): number => (count < 2 ? 0 : count < 4 ? 1 : count < 32 ? 2 : 3)
-/** Tables that correct predictions, and their intervals: 33 probabilities (22 bits), at equal distances when stretched. */
+/** Tables that correct predictions, and their intervals: 33 probabilities, at equal distances when stretched. */
 const corrections = 1024
 const intervals = 32
 const perCorrection = intervals + 1
@@ -52,8 +54,8 @@ export class ContextMixer {
   private readonly correctsSets: boolean
 
   /**
-   * Starts from what another mixer has learnt, where that is given; it must have as many slots. `limit` counts bits of a context.
-   * Predictions of each set are corrected apart, or those of all sets together.
+   * Starts from what another mixer has learnt, where that is given; it must have as many slots. `limit` counts bits of a context
+   * other than the first. Predictions of each set are corrected apart, or those of all sets together.
    */
   constructor(
     coder: BitCoder,
@@ -79,7 +81,7 @@ export class ContextMixer {
       probability: new Int32Array(maxContexts << slotBits).fill(1 << 31),
       weights: new Int32Array(sets * maxContexts * confidences).fill(18000),
       corrected: Int32Array.from({ length: corrections * perCorrection }, (_, i) => {
-        return squashTable[(i % perCorrection) * 128 - half + stretchLimit] << 6
+        return (squashTable[(i % perCorrection) * 128 - half + stretchLimit] << 16) | 1
       }),
       uses: new Int32Array(sets),
     }
@@ -117,10 +119,9 @@ export class ContextMixer {
     const table = (this.correctsSets ? hash(set, node) : node) & (corrections - 1)
     const at = table * perCorrection + ((x + half) >> 7)
     const beyond = (x + half) & 127
-    const corrects = (corrected[at] >> 6) * (128 - beyond) + (corrected[at + 1] >> 6) * beyond
+    const corrects = (corrected[at] >>> 16) * (128 - beyond) + (corrected[at + 1] >>> 16) * beyond
     value = this.coder.code(value, Math.max(1, (128 * p + corrects) >> 8))
-    const nearest = at + (beyond >> 6)
-    corrected[nearest] += ((value ? 4194303 : 0) - corrected[nearest]) >> 5
+    adapt(corrected, at + (beyond >> 6), value)
     // 3. All learn from the bit.
     const error = (value << 16) - p
     // A set learns fast at first, then slowly: text of one kind settles, and few bits are enough for a small graph.
@@ -130,11 +131,7 @@ export class ContextMixer {
     for (let j = 0; j < n; j++) {
       const moved = weights[weightAt[j]] + ((Math.imul(error, stretched[j]) + rounding) >> slowness)
       weights[weightAt[j]] = Math.max(-weightLimit, Math.min(weightLimit, moved))
-      const state = probability[slot[j]]
-      const count = state & 1023
-      const q = state >>> 10
-      const next = q + (Math.imul(((value ? 4194303 : 0) - q) >> 5, reciprocalTable[count]) >> 9)
-      probability[slot[j]] = (next << 10) | (count < limit ? count + 1 : count)
+      adapt(probability, slot[j], value, j === 0 ? firstLimit : limit)
     }
     return value
   }

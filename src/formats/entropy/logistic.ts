@@ -15,13 +15,16 @@ export const stretchTable = makeStretch()
 /** `reciprocal[n]`: 2^14 / (n + 1.6), the adaptation rate of a probability that was updated n times. */
 export const reciprocalTable = Int32Array.from({ length: 1024 }, (_, n) => Math.floor(163840 / (10 * n + 16)))
 
-/** Moves a probability (22 bits, above 10 of how often it was moved) towards a bit, by 1 / (count + 1.6). */
-export function adapt(table: Int32Array, at: number, bit: number): void {
+/**
+ * Moves a probability (22 bits, above 10 of how often it was moved) towards a bit, by 1 / (count + 1.6). The count goes up to
+ * `limit`, 1023 at most.
+ */
+export function adapt(table: Int32Array, at: number, bit: number, limit = 255): void {
   const state = table[at]
   const n = state & 1023
   const p = state >>> 10
   const moved = p + (Math.imul(((bit ? 4194303 : 0) - p) >> 5, reciprocalTable[n]) >> 9)
-  table[at] = (moved << 10) | (n < 255 ? n + 1 : n)
+  table[at] = (moved << 10) | (n < limit ? n + 1 : n)
 }
 
 function makeSquash(): Uint16Array {
