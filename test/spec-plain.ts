@@ -37,7 +37,7 @@ export class PlainText {
       const byte = node - 256
       out.push(byte)
       if (form === 2) q = byte >= 0xc0 ? 1 : byte >= 0x80 ? Math.min(3, q + 1) : 0
-      if (form === 4) q = byte < 45 && byte !== 43 ? byte + 5 : 0
+      if (form === 4) q = (byte < 45 && byte !== 43) || byte > 191 ? byte + 5 : 0
     }
     return out
   }

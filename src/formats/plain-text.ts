@@ -16,20 +16,20 @@ export const plainForms = {
   utf8: 2,
   /** As the data of a tensor of bytes would be, by contexts of text. */
   bytes: 3,
-  /** By how often it came before after the same sign, or after what is no sign: base64 within JSON. */
+  /** By how often it came before after the same sign or first byte of a character, or after others: base64 within JSON, Cyrillic. */
   signs: 4,
 } as const
 
 /** What is learnt from one such text for the next. */
 export interface PlainMemory {
-  /** Zeros and ones that each decision was: 256 for each place of a character and after each sign, and four for which bytes there are. */
+  /** Zeros and ones that each decision was: 256 for each place of a character and after each byte, and four for which bytes there are. */
   readonly counts: Uint16Array
   /** Which bytes the last text had: leaves, from 256 on, of the tree of a byte's bits. */
   readonly isThere: Uint8Array
 }
 
 export function plainMemory(): PlainMemory {
-  return { counts: new Uint16Array(50 * 256 * 2), isThere: new Uint8Array(512) }
+  return { counts: new Uint16Array((5 + 256) * 256 * 2), isThere: new Uint8Array(512) }
 }
 
 interface PlainText {
@@ -87,8 +87,8 @@ export function codePlain(
     }
     out[i] = node
     if (form === plainForms.utf8) place = out[i] >= 0xc0 ? 1 : out[i] >= 0x80 ? Math.min(3, place + 1) : 0
-    // Signs below 45 but "+", which base64 has.
-    if (form === plainForms.signs) place = out[i] < 45 && out[i] !== 43 ? 5 + out[i] : 0
+    // Signs below 45 but "+", which base64 has; and bytes that begin a character of several.
+    if (form === plainForms.signs) place = (out[i] < 45 && out[i] !== 43) || out[i] >= 0xc0 ? 5 + out[i] : 0
   }
   return out
 }

@@ -22,6 +22,7 @@ const texts: Record<string, (rng: Random) => string[]> = {
     const picture = bytes(rng, 5000).toString('base64')
     return [picture, picture]
   },
+  'letters of two bytes': (rng) => [list(5000, () => String.fromCharCode(0x430 + rng.below(32))).join('')],
   'a sequence of bases': (rng) => [list(8000, () => 'ACGT'[rng.below(4)]).join('')],
   'characters that a reader knows': (rng) => [
     Array.from(permutation(3000, rng), (i) => String.fromCodePoint(0x4e00 + i)).join('\n'),

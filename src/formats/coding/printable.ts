@@ -4,6 +4,12 @@
 const leastShare = 0.9
 
 export function isPrintable(text: Uint8Array): boolean {
-  const isSign = (c: number): boolean => (c >= 32 && c < 127) || c >= 160 || c === 9 || c === 10 || c === 13
-  return text.reduce((n, c) => n + (isSign(c) ? 1 : 0), 0) >= leastShare * text.length
+  let signs = 0
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i]
+    // In UTF-8, bytes below 0xc0 come after others of their character.
+    const goesOn = c >= 128 && text[i - 1] >= 128
+    if ((c >= 32 && c < 127) || c >= 160 || goesOn || c === 9 || c === 10 || c === 13) signs++
+  }
+  return signs >= leastShare * text.length
 }
