@@ -41,8 +41,9 @@ const layers: Readonly<Record<string, string>> = {
   'methods.ts': 'factorize prune quantize retrain simplify',
   'recipe.ts': 'methods.ts task',
   // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.
-  // What is smallest is known once it is packed.
-  search: 'calibrate data evaluate formats graph inspect.ts ops prune quantize recipe.ts runtime simplify task tensor',
+  // What is smallest is known once it is packed; a search that trains is kept in a checkpoint with its models.
+  search:
+    'calibrate data evaluate formats graph inspect.ts onnx ops prune quantize recipe.ts runtime simplify task tensor train',
   // A recipe that trains resumes.
   compress: 'data evaluate formats graph methods.ts onnx quantize recipe.ts search simplify task tensor train',
   sweep: 'compress data evaluate formats onnx recipe.ts tensor train',

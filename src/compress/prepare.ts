@@ -56,7 +56,7 @@ interface Given {
 type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
 
 async function onData({ model, tidied, settings, shared, searchAgain }: Given, data: BoundData): Promise<Judged> {
-  const { max, seed, signal, teacher } = settings
+  const { max, seed, signal, teacher, checkpoint } = settings
   const heldBack = settings.heldBack ?? holdBack(data, seed)
   const [feeds] = heldBack.data.calibration()
   const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
@@ -70,6 +70,7 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
   const search = await openInTurn(tidied, searchesOf(settings), {
     ...shared,
     ...(teacher ? { teacher } : {}),
+    ...(checkpoint ? { checkpoint } : {}),
     task,
     data: heldBack.data,
     compareSpeed,

@@ -15,7 +15,7 @@ import type { compressTable } from './options.ts'
 
 export interface CompressOptions
   extends Partial<OptionsOf<typeof compressTable>>,
-    Pick<Context, 'progress' | 'warn' | 'signal' | 'teacher'> {
+    Pick<Context, 'progress' | 'warn' | 'signal' | 'teacher' | 'checkpoint'> {
   /** Data bound to the model; without any, the loss is judged on random inputs. */
   readonly data?: BoundData
   /** Told at once how each output is judged. */

@@ -17,6 +17,8 @@ import { parseMaxLoss } from '../task/max-loss.ts'
 import type { Verdict } from '../task/verdict.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
+import type { CheckpointStore } from '../train/checkpoint.ts'
+import { seal } from '../train/checkpoint-bytes.ts'
 import { train } from '../train/train.ts'
 import { holdBackOfTest } from './held-back.ts'
 import { openTrainedSize } from './knobs/trained-size.ts'
@@ -124,6 +126,34 @@ describe('the price of a kilobyte', () => {
     await refused({ ...recipe, teacher: undefined }, teacher).toThrow(/expected none, as its steps learn from none$/)
   })
 
+  it('a search that is stopped goes on where it was, and finds the same', async () => {
+    const holds = (): Promise<Verdict> => Promise.resolve({ spent: 0.5, findings: [] })
+    const whole = await (await opened(0)).search.find(holds)
+    // Stopped after each of its saves in turn: an epoch of each of two rounds, and their ends.
+    for (let stopAt = 1; stopAt <= 4; stopAt++) {
+      const stop = new AbortController()
+      let bytes: Uint8Array | undefined
+      let saves = 0
+      const checkpoint: CheckpointStore = {
+        load: async () => bytes,
+        async save(saved) {
+          bytes = saved
+          if (++saves === stopAt) stop.abort()
+        },
+      }
+      const stopped = (await opened(0, { checkpoint, signal: stop.signal })).search.find(holds)
+      await expect(stopped).rejects.toThrow('stopped on request')
+      const again = await (await opened(0, { checkpoint })).search.find(holds)
+      expect(again.steps).toEqual(whole.steps)
+      expect(writeModel(again.model)).toEqual(writeModel(whole.model))
+      expect(saves).toBe(4)
+      if (stopAt > 1) continue
+      await expect(opened(0, { checkpoint, teacher: net })).rejects.toThrow(/^checkpoint: it is of another search/)
+      bytes = seal('COPRND1', { fingerprint: 'x', rounds: 3 }, [])
+      await expect(opened(0, { checkpoint })).rejects.toThrow(/^checkpoint: its header is damaged/)
+    }
+  })
+
   it('an epoch is trained, whatever the budget', async () => {
     const { result } = await found([0.5], 1)
     expect(prices(result.steps)).toHaveLength(2)
@@ -162,6 +192,8 @@ describe('compress', () => {
     await refused({ train: true, goal: 'speed' }).toThrow('compress: --train with goal speed; expected goal size')
     await refused({ train: true, data: undefined }).toThrow(/^compress: --train needs labels or targets to train on/)
     await refused({ teacher: net }).toThrow('compress: teacher is for training; expected --train with it')
+    const checkpoint = { load: async () => undefined, save: async () => {} }
+    await refused({ checkpoint }).toThrow('compress: checkpoint is for training; expected --train with it')
     await refused({ budget: 5 }).toThrow('compress: budget is for training; expected --train with it')
     const { labels: _labels, ...unlabelled } = splits.train
     const data = { ...bound, splits: { ...splits, train: unlabelled } }

@@ -4,6 +4,7 @@ import { compressTable } from '../../compress/options.ts'
 import type { CompressOptions } from '../../compress/settings.ts'
 import { inputShapesOf } from '../../graph/input-shapes.ts'
 import { opsetOf } from '../../model.ts'
+import { checkpointFile } from '../../node/checkpoint-file.ts'
 import { compressors } from '../../node/compress.ts'
 import { environment } from '../../node/environment.ts'
 import { writeFileAtomic } from '../../node/files.ts'
@@ -27,7 +28,7 @@ import {
 import { bindData, dataOptions, shapedModel } from '../data-options.ts'
 import { withoutFolders } from '../facts.ts'
 import { openAny, openTeacher } from '../inputs.ts'
-import { teacherOption } from '../train-options.ts'
+import { checkpointOption, teacherOption } from '../train-options.ts'
 
 const options = {
   ...outputOption('the compressed model (.onnx)', '.onnx'),
@@ -36,6 +37,10 @@ const options = {
   teacher: {
     ...teacherOption.teacher,
     help: 'of --train: also learn the answers of this model (.onnx), which takes the same inputs',
+  },
+  checkpoint: {
+    ...checkpointOption.checkpoint,
+    help: 'of --train: save progress here each epoch; the same command resumes from it',
   },
   pack: { type: 'string', optional: true, value: 'file', writes: '.cop', help: 'also write the packed file (.cop)' },
   report: { type: 'string', optional: true, value: 'file', writes: '.html', help: 'also write the report (.html)' },
@@ -64,7 +69,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
   // A wrong limit is told before the model is opened.
   parseMaxLoss(flags.maxLoss)
   const names = outputNames(flags)
-  const outputs = Object.values(names)
+  const outputs = [...Object.values(names), flags.checkpoint]
   const { model: asFiled, onnx: original, raisedFrom, fileBytes } = openAny(path, { outputs })
   const model = shapedModel(asFiled, flags)
   const teacher = openTeacher(flags, { outputs })
@@ -77,6 +82,7 @@ async function runCompress(path: string, flags: CompressFlags, { io, signal }: I
     ...{ goal, maxLoss, task, mode, keepMetadata, preprocessCheck, seed },
     ...{ train, budget, crop, flip, mixup },
     ...(teacher ? { teacher } : {}),
+    ...(flags.checkpoint ? { checkpoint: checkpointFile(flags.checkpoint) } : {}),
     original,
     say: (sentence) => io.say(`note: ${sentence}`),
     warn: io.warn,

@@ -1,15 +1,18 @@
 /**
  * For size, where there is time to train: the price of a kilobyte while the model trains (train-small). Each round trains on from
  * the last one that held, at twice its price; where a round loses too much, the next price lies between the two. A round ends
- * with a small learning rate, so that every one of them is a result.
+ * with a small learning rate, so that every one of them is a result. With a checkpoint, a search that was stopped goes on where it was.
  */
+import { crc32 } from '../../checksum.ts'
 import { stopIfAborted } from '../../errors.ts'
 import { packedSizeOn } from '../../formats/pack.ts'
 import { weightTensors } from '../../graph/weights.ts'
 import type { Model } from '../../model.ts'
+import { writeModel } from '../../onnx/write.ts'
 import { runSteps, type Step } from '../../recipe.ts'
 import type { Verdict } from '../../task/verdict.ts'
 import { sizeOf } from '../../tensor/dtype.ts'
+import { KeptRounds } from '../kept-rounds.ts'
 import type { Found, OpenSearch } from '../knob.ts'
 import { short } from '../strategies.ts'
 
@@ -30,6 +33,13 @@ const firstPrice = 800
 const rate = 0.001
 const mostPerBatch = 64
 
+/** How a round trains, of what differs between rounds. */
+interface RoundOptions {
+  readonly price: number
+  readonly epochs: number
+  readonly schedule?: string
+}
+
 /** What a round made. */
 interface Round {
   readonly model: Model
@@ -40,29 +50,30 @@ interface Round {
 /** `model` is tidied: its BatchNormalization folded. Throws where the data has no training set with answers. */
 export function openTrainedSize({ budget, crop, flip, mixup }: TrainedSizeOptions): OpenSearch {
   const augmentation = { ...(crop ? { crop } : {}), ...(flip ? { flip } : {}), ...(mixup ? { mixup } : {}) }
-  return async (model, { signal, progress, ...context }) => {
+  return async (model, { signal, progress, checkpoint, ...context }) => {
     const { train } = context.data
     if (!train) throw new Error('compress: --train needs a training set with labels or targets; expected --data SPEC')
     const weights = weightTensors(model).reduce((n, { tensor }) => n + sizeOf(tensor.dims), 0)
-    const start = performance.now()
-    const spent = (): number => performance.now() - start
+    const ran = [budget, augmentation, context.seed, train.id, train.length, ...[model, context.teacher].map(sumOf)]
+    const kept = await KeptRounds.open<RoundOptions>(checkpoint, JSON.stringify(ran))
+    const start = performance.now() - kept.ms
     const made: { readonly round: Round; verdict: Verdict }[] = []
 
-    const trainOn = async (
-      from: Round,
-      { price, ...more }: { readonly price: number; readonly epochs: number; readonly schedule?: string },
-    ): Promise<Round> => {
+    const trainOn = async (from: Round, wanted: RoundOptions): Promise<Round & { readonly ms: number }> => {
       const batch = Math.min(mostPerBatch, train.length)
-      const options = { batch, rate, price: short(price), rise: 0.3, keep: 'none', ...more, ...augmentation }
-      const steps: Step[] = [
-        ['train-small', options],
+      const stepsOf = ({ price, ...more }: RoundOptions): Step[] => [
+        ['train-small', { batch, rate, price, rise: 0.3, keep: 'none', ...more, ...augmentation }],
         ['remove-dead', {}],
       ]
-      const told = (_done: number, what: string): void => progress?.(Math.min(1, spent() / budget), `training: ${what}`)
-      return {
-        model: await runSteps(from.model, steps, { ...context, signal, progress: told }),
-        steps: [...from.steps, ...steps],
-      }
+      const told = (_done: number, what: string): void =>
+        progress?.(Math.min(1, (performance.now() - start) / budget), `training: ${what}`)
+      const round = await kept.next({ ...wanted, price: short(wanted.price) }, (options, checkpoint) =>
+        runSteps(from.model, stepsOf(options), {
+          ...{ ...context, signal, progress: told },
+          ...(checkpoint ? { checkpoint } : {}),
+        }),
+      )
+      return { model: round.model, steps: [...from.steps, ...stepsOf(round.options)], ms: round.ms }
     }
 
     /** All rounds that the budget is for. */
@@ -71,8 +82,9 @@ export function openTrainedSize({ budget, crop, flip, mixup }: TrainedSizeOption
       let [good, bad] = [0, Number.POSITIVE_INFINITY]
       let price = firstPrice / Math.max(1, weights)
       // How long an epoch takes is told by one, which is part of the first round.
-      let from = await trainOn(original, { price, epochs: 1, schedule: 'constant' })
-      const msPerEpoch = spent()
+      const first = await trainOn(original, { price, epochs: 1, schedule: 'constant' })
+      const msPerEpoch = first.ms
+      let from: Round = first
       for (const share of shares) {
         stopIfAborted(signal, 'compress')
         const epochs = Math.floor(((budget - msPerEpoch) * share) / msPerEpoch)
@@ -120,4 +132,8 @@ export function openTrainedSize({ budget, crop, flip, mixup }: TrainedSizeOption
       },
     }
   }
+}
+
+function sumOf(model: Model | undefined): number {
+  return model ? crc32(writeModel(model)) : 0
 }
