@@ -22,15 +22,21 @@ export const plainForms = {
 
 /** What is learnt from one such text for the next. */
 export interface PlainMemory {
-  /** Zeros and ones that each decision was: 256 for each place of a character and after each byte, and four for which bytes there are. */
-  readonly counts: Uint16Array
+  /**
+   * Zeros and ones that each decision was: those of a byte's bits, for each place of a character and after each byte; and at
+   * `there`, those about which bytes there are.
+   */
+  readonly counts: Uint16Array[]
   /** Which bytes the last text had: leaves, from 256 on, of the tree of a byte's bits. */
   readonly isThere: Uint8Array
 }
 
 export function plainMemory(): PlainMemory {
-  return { counts: new Uint16Array((5 + 256) * 256 * 2), isThere: new Uint8Array(512) }
+  return { counts: [], isThere: new Uint8Array(512) }
 }
+
+/** Behind the three places of a character that go on; places after bytes are behind it. */
+const there = 4
 
 interface PlainText {
   readonly form: number
@@ -53,16 +59,18 @@ export function codePlain(
     return out
   }
   const { counts, isThere } = memory
-  const codeBit = (bit: number, decision: number): number => {
-    const at = 2 * decision
-    const likely = counts[at + 1] > counts[at] ? 1 : 0
+  const codeBit = (bit: number, place: number, node: number): number => {
+    counts[place] ??= new Uint16Array(512)
+    const of = counts[place]
+    const at = 2 * node
+    const likely = of[at + 1] > of[at] ? 1 : 0
     // The rarer bit's share, as if there had been half a zero and half a one more (Krichevsky and Trofimov 1981).
-    const p = Math.floor(((2 * counts[at + 1 - likely] + 1) * 32768) / (counts[at] + counts[at + 1] + 1))
+    const p = Math.floor(((2 * of[at + 1 - likely] + 1) * 32768) / (of[at] + of[at + 1] + 1))
     // What the coder rounds off is the likelier bit's.
     const coded = coder.code(bit ^ likely, Math.max(1, p)) ^ likely
-    if (++counts[at + coded] === 65535) {
-      counts[at] >>= 1
-      counts[at + 1] >>= 1
+    if (++of[at + coded] === 65535) {
+      of[at] >>= 1
+      of[at + 1] >>= 1
     }
     return coded
   }
@@ -70,7 +78,7 @@ export function codePlain(
   const given = new Uint8Array(256)
   for (const byte of bytes ?? []) given[byte] = 1
   for (let byte = 0, before = 0; byte < 256; byte++)
-    isThere[256 + byte] = before = codeBit(given[byte], 1024 + 2 * isThere[256 + byte] + before)
+    isThere[256 + byte] = before = codeBit(given[byte], there, 2 * isThere[256 + byte] + before)
   for (let node = 255; node > 0; node--) isThere[node] = isThere[2 * node] | isThere[2 * node + 1]
   // One alone is not coded, so however many of it are said to follow, they must take no time.
   const last = isThere.lastIndexOf(1)
@@ -83,12 +91,12 @@ export function codePlain(
     let node = 1
     for (let shift = 7; shift >= 0; shift--) {
       const isOpen = isThere[2 * node] & isThere[2 * node + 1]
-      node = 2 * node + (isOpen ? codeBit((byte >> shift) & 1, 256 * place + node) : isThere[2 * node + 1])
+      node = 2 * node + (isOpen ? codeBit((byte >> shift) & 1, place, node) : isThere[2 * node + 1])
     }
     out[i] = node
     if (form === plainForms.utf8) place = out[i] >= 0xc0 ? 1 : out[i] >= 0x80 ? Math.min(3, place + 1) : 0
     // Signs below 45 but "+", which base64 has; and bytes that begin a character of several.
-    if (form === plainForms.signs) place = (out[i] < 45 && out[i] !== 43) || out[i] >= 0xc0 ? 5 + out[i] : 0
+    if (form === plainForms.signs) place = (out[i] < 45 && out[i] !== 43) || out[i] >= 0xc0 ? there + 1 + out[i] : 0
   }
   return out
 }
