@@ -318,8 +318,8 @@ interface CodingCase {
 }
 const types = Object.keys(dataTypes) as DataType[]
 
-/** A mixer of bytes has at most a slot, of 4 bytes, for each bit in the table of each of its contexts. */
-const mixerPerByte = 8 * 4 * maxContexts
+/** A mixer of bytes has at most 32 slots for each, of 4 bytes, in the table of each of its contexts. */
+const mixerPerByte = 32 * 4 * maxContexts
 
 /** What runs are taken from. */
 const runSource = new Uint8Array(noise(200, 1).buffer)

@@ -73,3 +73,10 @@ test('where there is nothing to tidy nothing is said', async () => {
   expect(steps.map(([id]) => id)).toEqual(['remove-unused'])
   expect(notes).toEqual([])
 })
+
+test('inputs that had a stored value and become constants are named, unless the file is so old that they always were', async () => {
+  const text = (ir: number): string =>
+    `ir ${ir}\nopset 17\ngraph g {\n in x: float32[2]\n in t: float32[2]\n out y: float32\n t: float32[2] = {1, 2}\n y = Mul(x, t)\n}`
+  expect((await tidy(parseModel(text(8)))).notes).toEqual(['an input that had a stored value can no longer be fed: t'])
+  expect((await tidy(parseModel(text(3)))).notes).toEqual([])
+})

@@ -28,7 +28,7 @@ interface Tidying {
 const tidyings: readonly Tidying[] = [
   { id: 'densify', told: toldOfSparse },
   { id: 'strip-notes', told: toldOfNotes },
-  { id: 'remove-unused', told: removed('removed', 'that nothing reads') },
+  { id: 'remove-unused', told: toldOfUnused },
   { id: 'inline-functions' },
   { id: 'fold-weights' },
   { id: 'merge-duplicates', told: removed('merged', 'stored again') },
@@ -68,6 +68,24 @@ function toldOfNotes(before: Model, after: Model): string[] {
     ...(before.training && !after.training ? ['removed the graphs of training, which no longer fit the weights'] : []),
   ]
 }
+
+function toldOfUnused(before: Model, after: Model): string[] {
+  const had = new Set(after.graph.inputs.map((i) => i.name))
+  const names = before.graph.inputs.filter(({ name }) => !had.has(name)).map(({ name }) => name)
+  const listed = names.slice(0, mostNamed).join(', ') + (names.length > mostNamed ? ', …' : '')
+  // Before version 4 all weights were listed as inputs, and runtimes took them for constants.
+  const wereInputs = before.irVersion >= 4 && names.length > 0
+  return [
+    ...removed('removed', 'that nothing reads')(before, after),
+    ...(wereInputs
+      ? [
+          `${names.length === 1 ? 'an input' : `${count(names.length)} inputs`} that had a stored value can no longer be fed: ${listed}`,
+        ]
+      : []),
+  ]
+}
+
+const mostNamed = 5
 
 /** Says how many tensors fewer there are, and their bytes. */
 function removed(verb: string, which: string) {

@@ -8,7 +8,7 @@ import { namesSince } from '../graph/edit.ts'
 import type { Role } from '../graph/roles.ts'
 import { bytesOfTensor, describe, graphsOf, nodeName, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
-import { dataTypes, floats, integers, isFloat, sameBytes, sizeOf } from '../tensor/dtype.ts'
+import { dataTypes, floats, integers, sameBytes, sizeOf } from '../tensor/dtype.ts'
 import type { LayerRow, Untouched } from './report.ts'
 
 export interface ConstantRows {
@@ -108,13 +108,21 @@ const reasons: Readonly<Record<Exclude<Role, 'weight' | 'unknown'>, string>> = {
   unused: 'nothing reads it',
 }
 
+/** Why weights that are neither floats of 16 bits or more nor integers stay. */
+const ofOtherKinds: Readonly<Record<string, string>> = {
+  string: 'text',
+  complex: 'complex numbers',
+  'tiny-float': 'floats of few bits already',
+}
+
 function why({ role, tensor, uses }: StoredConstant, { kept, otherwise }: RowOptions): string {
   if (role === 'unknown') {
     const { node } = uses.find((u) => u.role === 'unknown') as (typeof uses)[number]
     return `read by ${opOf(node)}, an operator that coppice does not know`
   }
   if (role !== 'weight') return reasons[role]
-  if (!isFloat(tensor.dtype)) return 'integers already'
+  const { kind } = dataTypes[tensor.dtype]
+  if (kind !== 'float') return ofOtherKinds[kind] ?? 'integers already'
   const nodes = uses.filter((u) => u.role === 'weight').map((u) => u.node)
   const told = nodes.map((n) => kept?.get(nodeName(n))).find((w) => w)
   if (told) return told

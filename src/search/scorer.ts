@@ -131,7 +131,9 @@ export async function randomScorer(
     )
   if (spread > mostErrorDb)
     warnings.push(
-      `${count(samples)} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`,
+      Number.isFinite(spread)
+        ? `${count(samples)} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`
+        : `${count(samples)} random inputs in each range do not tell how sure the ratios of noise are`,
     )
   return {
     on: randomInWords(samples, random),

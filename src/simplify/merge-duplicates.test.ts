@@ -126,6 +126,20 @@ describe('a matrix stored again, transposed', () => {
     const small = matrix(4, 3)
     expect(withoutDuplicates(tied(small, turned(small))).count).toBe(0)
   })
+
+  test('a symmetric matrix is no copy of itself', async () => {
+    const identity = (name: string, scale: number): Tensor =>
+      floatTensor(
+        name,
+        [24, 24],
+        Float32Array.from({ length: 24 * 24 }, (_, i) => (i % 25 === 0 ? scale : 0)),
+      )
+    expect(withoutDuplicates(tied(identity('a', 1), identity('b', 2))).count).toBe(0)
+    const same = tied(identity('a', 1), identity('b', 1))
+    const merged = withoutDuplicates(same)
+    expect(merged.count).toBe(1)
+    expect((await run(merged.model)).y).toEqual((await run(same)).y)
+  })
 })
 
 test('inputs that a caller can override stay, and names that a nested graph gives anew', async () => {

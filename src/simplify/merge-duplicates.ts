@@ -79,11 +79,13 @@ class Library {
     return same
   }
 
-  /** A matrix that was added before, of which this one is the transpose. */
+  /** Another matrix that was added before, of which this one is the transpose. (A symmetric one is its own.) */
   findTransposed(entry: Entry): Entry | undefined {
     const { tensor } = entry
     const turned = this.byForm.get(formOf({ ...tensor, dims: tensor.dims.toReversed() })) ?? []
-    const found = turned.find((e) => diagonalOf(e) === diagonalOf(entry) && isTransposed(e.tensor, tensor))
+    const found = turned.find(
+      (e) => e !== entry && diagonalOf(e) === diagonalOf(entry) && isTransposed(e.tensor, tensor),
+    )
     return found ?? this.outer?.findTransposed(entry)
   }
 

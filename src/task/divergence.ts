@@ -94,7 +94,9 @@ function valued(
       for (let s = 0; s < p.samples; s++) {
         for (let j = 0; j < p.size; j++) {
           const at = p.at(s, j)
-          sum += (p.data[at] - q.data[at]) ** 2 * fact.weight(j)
+          const noise = p.data[at] - q.data[at]
+          // Of infinite answers (a logarithm of silence) there is no noise; whether they stay so, verdicts tell.
+          if (Number.isFinite(noise)) sum += noise ** 2 * fact.weight(j)
         }
       }
     }
