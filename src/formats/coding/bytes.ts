@@ -88,7 +88,7 @@ function negate(data: Uint8Array, at: number, width: number): void {
 }
 
 /** Bytes in a row that are coded for an estimate, and how many such rows. */
-const sampleLength = 1 << 13
+const sampleLength = 1 << 12
 /** Tensors that are shorter are coded whole for an estimate. */
 export const shortLength = 1 << 15
 
