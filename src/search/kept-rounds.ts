@@ -107,7 +107,7 @@ function parsed<Options extends object>(
   let at = 0
   const kept = rounds.map((round: unknown): Kept<Options> => {
     const { options, ms, bytes } = (round ?? {}) as { options?: Options; ms?: unknown; bytes?: unknown }
-    if (typeof options !== 'object' || typeof ms !== 'number' || typeof bytes !== 'number' || !(bytes >= 0))
+    if (!options || typeof options !== 'object' || typeof ms !== 'number' || typeof bytes !== 'number' || !(bytes >= 0))
       throw damaged()
     if (at + bytes > body.length) throw damaged()
     const model = body.slice(at, at + bytes)
