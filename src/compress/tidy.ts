@@ -69,23 +69,19 @@ function toldOfNotes(before: Model, after: Model): string[] {
   ]
 }
 
-function toldOfUnused(before: Model, after: Model): string[] {
-  const had = new Set(after.graph.inputs.map((i) => i.name))
-  const names = before.graph.inputs.filter(({ name }) => !had.has(name)).map(({ name }) => name)
-  const listed = names.slice(0, mostNamed).join(', ') + (names.length > mostNamed ? ', …' : '')
-  // Before version 4 all weights were listed as inputs, and runtimes took them for constants.
-  const wereInputs = before.irVersion >= 4 && names.length > 0
-  return [
-    ...removed('removed', 'that nothing reads')(before, after),
-    ...(wereInputs
-      ? [
-          `${names.length === 1 ? 'an input' : `${count(names.length)} inputs`} that had a stored value can no longer be fed: ${listed}`,
-        ]
-      : []),
-  ]
-}
-
+/** Inputs that are named at most. */
 const mostNamed = 5
+
+function toldOfUnused(before: Model, after: Model): string[] {
+  const told = removed('removed', 'that nothing reads')(before, after)
+  const left = new Set(after.graph.inputs.map((i) => i.name))
+  const names = before.graph.inputs.map((i) => i.name).filter((name) => !left.has(name))
+  // Before version 4 all weights were listed as inputs, and runtimes took them for constants.
+  if (before.irVersion < 4 || names.length === 0) return told
+  const which = names.length === 1 ? 'an input' : `${count(names.length)} inputs`
+  const listed = names.slice(0, mostNamed).join(', ') + (names.length > mostNamed ? ', …' : '')
+  return [...told, `${which} that had a stored value can no longer be fed: ${listed}`]
+}
 
 /** Says how many tensors fewer there are, and their bytes. */
 function removed(verb: string, which: string) {

@@ -54,8 +54,10 @@ export function openTrainedSize({ budget, crop, flip, mixup }: TrainedSizeOption
     const { train } = context.data
     if (!train) throw new Error('compress: --train needs a training set with labels or targets; expected --data SPEC')
     const weights = weightTensors(model).reduce((n, { tensor }) => n + sizeOf(tensor.dims), 0)
-    const ran = [budget, augmentation, context.seed, train.id, train.length, ...[model, context.teacher].map(sumOf)]
-    const kept = await KeptRounds.open<RoundOptions>(checkpoint, JSON.stringify(ran))
+    // Sums of models are taken for a checkpoint alone: they are of all their bytes.
+    const data = [train.id, train.length]
+    const ran = checkpoint && [budget, augmentation, context.seed, data, sumOf(model), sumOf(context.teacher)]
+    const kept = await KeptRounds.open<RoundOptions>(checkpoint, JSON.stringify(ran ?? ''))
     const start = performance.now() - kept.ms
     const made: { readonly round: Round; verdict: Verdict }[] = []
 
