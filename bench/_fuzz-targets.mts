@@ -19,7 +19,7 @@ import { readContents, readGroup, writeContainer } from '../src/formats/containe
 import { openCop } from '../src/formats/cop-file.ts'
 import { maxContexts } from '../src/formats/entropy/context-mixer.ts'
 import { beginDecoding, encodeIntegers, type Mode } from '../src/formats/entropy/integer-coder.ts'
-import { BinaryCoder } from '../src/formats/entropy/range-coder.ts'
+import { BinaryEncoder } from '../src/formats/entropy/range-coder.ts'
 import { codeMessage, primedMixer } from '../src/formats/graph-coder.ts'
 import * as matrixFormats from '../src/formats/matrix/index.ts'
 import { headerBytes, type MatrixFormat } from '../src/formats/matrix/matrix.ts'
@@ -184,7 +184,7 @@ const descriptions: Target = {
     const groups = contents.groups.map((g, i) =>
       readGroup(contents, i, file.subarray(g.at, g.at + g.integersLength + g.rawLength)),
     )
-    const coder = new BinaryCoder()
+    const coder = new BinaryEncoder()
     const mixer = primedMixer(coder)
     const describe = tensorCoder(mixer)
     codeMessage(mixer, ModelProto, decode(ModelProto, onnx), {
@@ -345,7 +345,7 @@ function runCases(): CodingCase[] {
     const info = { dtype, dims: [150], size: 150, byteLength: byteLengthOf(dtype, 150) }
     const coded = { parameters: [0], table: writeRuns(found) }
     const out = bitWriter()
-    encoders[codings.indexOf(runs)].writeRaw?.(info, runSource.subarray(0, info.byteLength), coded, out)
+    encoders[codings.indexOf(runs)].writeRaw?.({ info, data: runSource.subarray(0, info.byteLength) }, coded, out)
     return { info, coded, raw: out.finish() }
   })
 }
@@ -359,7 +359,7 @@ function codingTarget(index: number): Target | undefined {
     const found = encoder.encode(info, data)
     if (!found) continue
     const bits = bitWriter()
-    encoder.writeRaw?.(info, data, found.coded, bits)
+    encoder.writeRaw?.({ info, data }, found.coded, bits)
     cases.push({ info, coded: found.coded, raw: bits.finish() })
   }
   if (coding === runs) cases.push(...runCases())

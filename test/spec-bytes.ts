@@ -10,21 +10,26 @@ interface SpecBytes {
   readonly bits: number
   readonly byteLength: number
   readonly parameters: readonly number[]
+  /** What the group holds of the tensors before this one, in order. */
+  readonly earlier?: readonly Uint8Array[]
 }
 
 /** What is known of elements; `b` are the bytes so far, of each element the highest first. */
 function seenElements({ dtype, dims, bits, parameters }: SpecBytes, mixer: Mixer, coder: RangeDecoder, b: number[]) {
-  const width = bits / 8
+  const width = Math.max(1, bits / 8)
   const row = Math.max(1, dims[dims.length - 1] ?? 1)
   const taps = dims.slice(2).reduce((x, y) => x * y, 1)
-  const period = taps > 1 ? taps : row
-  const steps = [1, -1, row, -row]
-  const isSigned = parameters[0] === 2 || ['float16', 'bfloat16', 'float32', 'float64'].includes(dtype)
+  const elements = dims.reduce((x, y) => x * y, 1)
+  const period = Math.min(elements, taps > 1 ? taps : row)
+  const step = [1, -1, row, -row]
+  const down = [period, -period, 1, -1]
+  const isSigned = parameters[0] % 8 === 2 || ['float16', 'bfloat16', 'float32', 'float64'].includes(dtype)
   /** Numbers of keys, and the last element of each number. */
   const numbers = new Map<number, number>()
   const lastOf: number[] = []
   const recent: number[] = []
-  const jumps = new Map<number, number>()
+  /** Of each place: what its next element is expected to be, its way, and how often that was right. */
+  const places = new Map<number, { below: number; way: number; run: number }>()
   let [next, way, run, missed, flip, turns, history, rank] = [-1, 0, 0, 0, 0, 0, 0, 0]
 
   const keyOf = (i: number): number => {
@@ -50,44 +55,74 @@ function seenElements({ dtype, dims, bits, parameters }: SpecBytes, mixer: Mixer
     element(i: number): number[] | number {
       const place = i % period
       const at = hash(200, place)
-      const near = hash(201, 16 * Math.min(run, 32) + missed)
-      let source = next
-      let kind = 4
-      const isThere = next >= 0 && next < i
-      if (isThere && mixer.bit(0, [near, hash(at, 1), hash(202, history), hash(near, way)], 1, 257) === 1) run++
-      else {
-        run = 0
-        kind = mixer.symbol(0, 2, [hash(203, history), hash(at, 2), hash(hash(at, 3), history & 7)], 258)
-        if (kind === 0) {
-          if (next >= 0) next = ++missed > 8 ? -1 : next + steps[way]
-          history = (8 * history) & 4095
-          return isThere ? source : -1
-        }
-        if (kind === 1) {
-          rank = mixer.number(0, [204, hash(at, 4), hash(205, rank), hash(206, history & 63)], 259)
-          source = lastOf[recent[rank]] ?? missing()
-        } else if (kind === 2) {
-          let number = 0
-          for (let n = Math.ceil(Math.log2(Math.max(1, lastOf.length))); n > 0; n--)
-            number = 2 * number + coder.bit(32768)
-          source = lastOf[number] ?? missing()
-        } else source = next >= 0 ? next + (jumps.get(place) ?? 0) : missing()
-        if (source < 0 || source >= i) missing()
-        if (next >= 0) jumps.set(place, source - next)
-        way = mixer.symbol(0, 2, [hash(207, way), hash(at, 5), hash(208, kind)], 260)
+      const here = places.get(place) ?? { below: -1, way: 0, run: 0 }
+      places.set(place, here)
+      // 1
+      const onward = next < i ? next : -1
+      const downward = here.below < i ? here.below : -1
+      const unlike = downward < 0 ? 0 : onward >= 0 && keyOf(onward) === keyOf(downward) ? 1 : 2
+      let source = -1
+      let kind = 0
+      const goesOn = (): boolean => {
+        const near = hash(201, 16 * Math.min(run, 32) + missed)
+        const contexts = [near, hash(at, 1), hash(hash(202, history), unlike), hash(hash(near, way), unlike)]
+        return mixer.bit(0, contexts, 1, 257) === 1
       }
+      const goesDown = (): boolean => {
+        const near = hash(213, Math.min(here.run, 32))
+        return mixer.bit(0, [near, hash(at, 7), hash(near, history & 7)], 1, 262) === 1
+      }
+      if (onward >= 0 && goesOn()) {
+        // 2
+        source = onward
+        kind = 4
+        run++
+      } else {
+        run = 0
+        if (unlike === 2 && goesDown()) {
+          // 3
+          source = downward
+          kind = 3
+        } else {
+          // 4
+          kind = mixer.symbol(0, 2, [hash(203, history), hash(at, 2), hash(hash(at, 3), history & 7)], 258)
+          if (kind === 0) {
+            if (next >= 0) next = ++missed > 8 ? -1 : next + step[way]
+            here.below = downward < 0 ? -1 : downward + down[here.way]
+            here.run = 0
+            history = (8 * history) & 4095
+            return onward >= 0 ? onward : downward
+          }
+          if (kind === 1) {
+            rank = mixer.number(0, [204, hash(at, 4), hash(205, rank), hash(206, history & 63)], 259)
+            source = lastOf[recent[rank]] ?? missing()
+          } else {
+            let number = 0
+            for (let n = Math.ceil(Math.log2(Math.max(1, lastOf.length))); n > 0; n--)
+              number = 2 * number + coder.bit(32768)
+            source = lastOf[number] ?? missing()
+          }
+          // 5
+          way = mixer.symbol(0, 2, [hash(207, way), hash(at, 5)], 260)
+          here.way = mixer.symbol(0, 2, [hash(208, here.way), hash(at, 6)], 260)
+        }
+      }
+      // 6
       const out = b.slice(source * width, (source + 1) * width)
       if (isSigned) {
         const sign = out[0] >> 7
         const above = i < row ? 0 : b[(i - row) * width] >> 7
-        const unlike = sign === above ? 0 : 1
-        const contexts = [hash(209, 8 * flip + kind), hash(hash(at, 6), flip), hash(210, 8 * sign + kind)]
-        flip = mixer.bit(0, [...contexts, hash(211 + unlike, turns)], 1, 261)
-        turns = (2 * turns + (flip === unlike ? 0 : 1)) % 2 ** 20
+        const turned = sign === above ? 0 : 1
+        const contexts = [hash(209, 8 * flip + kind), hash(hash(at, 8), flip), hash(210, 8 * sign + kind)]
+        flip = mixer.bit(0, [...contexts, hash(211 + turned, turns)], 1, 261)
+        turns = (2 * turns + (flip === turned ? 0 : 1)) % 2 ** 20
         out[0] ^= 128 * flip
       }
+      const isRight = source === downward || (kind === 4 && unlike === 1)
+      here.run = isRight ? here.run + 1 : 0
+      here.below = (isRight ? downward : source) + down[here.way]
       missed = 0
-      next = source + steps[way]
+      next = source + step[way]
       history = (8 * history + kind) & 4095
       return out
     },
@@ -96,8 +131,8 @@ function seenElements({ dtype, dims, bits, parameters }: SpecBytes, mixer: Mixer
 
 /** The data of a tensor of this coding, or a plain text of form 3. */
 export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = false): Uint8Array {
-  const { bits, dims, byteLength, parameters } = tensor
-  if (parameters[0] >= 3) {
+  const { bits, dims, byteLength, parameters, earlier = [] } = tensor
+  if (parameters[0] >= 3 && parameters[0] < 8) {
     const size = byteLength / (bits / 8)
     const low = new PlainText().decode([3, 1, 2, 4][parameters[0] - 3], size, coder)
     if (tensor.dtype === 'float32') return new Uint8Array(Float32Array.from(low).buffer)
@@ -107,14 +142,17 @@ export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = fal
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
   const lengthBits = byteLength === 0 ? 0 : byteLength.toString(2).length
   const mixer = new Mixer(coder, { slots: 2 ** Math.min(20, Math.max(10, 4 + lengthBits)), limit: 127, ofNodes: true })
-  const b: number[] = []
-  const seen = parameters[0] > 0 ? seenElements(tensor, mixer, coder, b) : undefined
+  const kind = parameters[0] % 8
+  const b = parameters[0] < 8 ? [] : elementsOf(earlier[earlier.length - Math.floor(parameters[0] / 8)], width, kind)
+  const start = b.length
+  const seen = kind > 0 ? seenElements(tensor, mixer, coder, b) : undefined
+  for (let i = 0; i < start / width - 1; i++) seen?.add(i)
   const positions = new Int32Array(2 ** Math.min(16, lengthBits))
   const after = new Map<number, number>()
   let match = 0
   let matched = 0
   let [word, letters, since, sign, field] = [0, 0, 0, 0, 0]
-  for (let i = 0; i < byteLength; i++) {
+  for (let i = start; i < start + byteLength; i++) {
     const column = i % width
     if (seen && column === 0) {
       if (i > 0) seen.add(i / width - 1)
@@ -170,14 +208,25 @@ export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = fal
     }
     positions[key] = i + 1
   }
-  if (parameters[0] === 2)
-    for (let i = 0; i < byteLength; i += width) {
-      // A sign and a magnitude, as one number; the sign alone is the lowest number.
-      if (b[i] < 128) continue
-      const signed = b.slice(i, i + width).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
-      const lowest = 2n ** BigInt(bits - 1)
-      const negative = signed === lowest ? lowest : 3n * lowest - signed
-      for (let d = 0; d < width; d++) b[i + d] = Number((negative >> BigInt(8 * (width - 1 - d))) % 256n)
-    }
-  return Uint8Array.from(b, (_, i) => b[i - (i % width) + width - 1 - (i % width)])
+  const own = b.slice(start)
+  if (kind === 2) turnNegatives(own, width)
+  return Uint8Array.from(own, (_, i) => own[i - (i % width) + width - 1 - (i % width)])
+}
+
+/** Of elements as a sign, their highest bit, and a magnitude, the numbers, and the other way round; the sign alone is the lowest. */
+function turnNegatives(b: number[], width: number): void {
+  for (let i = 0; i < b.length; i += width) {
+    if (b[i] < 128) continue
+    const signed = b.slice(i, i + width).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
+    const lowest = 2n ** BigInt(8 * width - 1)
+    const negative = signed === lowest ? lowest : 3n * lowest - signed
+    for (let d = 0; d < width; d++) b[i + d] = Number((negative >> BigInt(8 * (width - 1 - d))) % 256n)
+  }
+}
+
+/** The bytes of another tensor as those of elements of this width, the highest first. */
+function elementsOf(data: Uint8Array, width: number, kind: number): number[] {
+  const b = Array.from(data, (_, i) => data[i - (i % width) + width - 1 - (i % width)])
+  if (kind === 2) turnNegatives(b, width)
+  return b
 }

@@ -436,7 +436,7 @@ export function readBySpec(file: Uint8Array): SpecFile {
   const check = (from: number, to: number, sum: number): void => {
     if (crc32(file.subarray(from, to)) !== sum) throw new Error('the checksum does not fit')
   }
-  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 7) throw new Error('no packed file')
+  if (file[0] !== 0x63 || file[1] !== 0x6f || file[2] !== 0x70 || file[3] !== 8) throw new Error('no packed file')
   const headSum = u32()
   const modeByte = file[at++]
   const modeOf = (): number => (modeByte < 4 ? modeByte : file[at++])

@@ -590,10 +590,15 @@ const decoders: Readonly<Record<string, Decode>> = {
   floats: decodeFloats,
 }
 
-function decodeTensor(tensor: SpecTensor, stream: IntegerStream, raw: RawBits): Uint8Array {
+function decodeTensor(
+  tensor: SpecTensor,
+  stream: IntegerStream,
+  raw: RawBits,
+  earlier: readonly Uint8Array[],
+): Uint8Array {
   const data = new Uint8Array(tensor.byteLength)
   if (tensor.coding === 'raw') return data.map(() => raw.bits(8))
-  if (tensor.coding === 'bytes') return decodeBytes(tensor, raw.stream())
+  if (tensor.coding === 'bytes') return decodeBytes({ ...tensor, earlier }, raw.stream())
   if (tensor.coding === 'runs') {
     const width = tensor.bits / 8
     const left = runsOf(tensor).reduce((n, run) => n - run.length, tensor.byteLength / width)
@@ -707,7 +712,11 @@ export function unpackBySpec(bytes: Uint8Array): { readonly tensors: SpecFile['t
   for (const { mode, tensors, integers, raw } of file.groups) {
     const stream = new IntegerStream(integers, mode)
     const bits = new RawBits(raw)
-    for (const tensor of tensors) tensor.data = decodeTensor(tensor, stream, bits)
+    const done: Uint8Array[] = []
+    for (const tensor of tensors) {
+      tensor.data = decodeTensor(tensor, stream, bits, done)
+      done.push(tensor.data)
+    }
     bits.end()
   }
   for (const [i, tensor] of file.tensors.entries())

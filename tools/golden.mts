@@ -11,7 +11,7 @@ import type { Coded } from '../src/formats/coding/coding.ts'
 import { codings } from '../src/formats/coding/codings.ts'
 import { type Container, readContents, readGroup, writeContainer } from '../src/formats/container.ts'
 import type { Mode } from '../src/formats/entropy/integer-coder.ts'
-import { BinaryCoder } from '../src/formats/entropy/range-coder.ts'
+import { BinaryEncoder } from '../src/formats/entropy/range-coder.ts'
 import { codeMessage, primedMixer } from '../src/formats/graph-coder.ts'
 import * as matrixFormats from '../src/formats/matrix/index.ts'
 import type { MatrixFormat } from '../src/formats/matrix/matrix.ts'
@@ -70,6 +70,9 @@ const rng = random(2)
 const noise = (n: number, scale: number): Float32Array =>
   Float32Array.from({ length: n }, () => Math.fround((rng.next() + rng.next() + rng.next() - 1.5) * scale))
 const ints = (n: number, scale: number): number[] => Array.from(noise(n, scale), Math.round)
+
+/** Values that several tensors have. */
+const book = noise(800, 1)
 
 function modelOf(tensors: readonly Tensor[]): Model {
   return {
@@ -401,6 +404,37 @@ const tensors: Record<string, readonly Tensor[]> = {
         noise(1500, 1),
       ),
     ),
+    // Each column's own, further down or up in another.
+    floatTensor(
+      'columns',
+      [60, 24],
+      ((values) =>
+        Float32Array.from({ length: 1440 }, (_, i) => values[(i % 24) * 30 + Math.abs((((i / 24) | 0) % 58) - 29)]))(
+        noise(720, 1),
+      ),
+    ),
+  ],
+  // Elements of a tensor before, in another order: floats with other signs, integers by sign and magnitude.
+  'elements-of-others': [
+    floatTensor('book', [20, 40], book),
+    floatTensor(
+      'shuffled',
+      [10, 160],
+      Float32Array.from({ length: 1600 }, (_, i) => book[(i * 37) % 800] * (i % 3 ? 1 : -1)),
+    ),
+    floatTensor(
+      'columns of it',
+      [30, 40],
+      Float32Array.from({ length: 1200 }, (_, i) => book[((i % 40) * 9 + ((i / 40) | 0)) % 800]),
+    ),
+    ...[800, 3200].map((n) =>
+      integerTensor(
+        `${n} integers`,
+        'int32',
+        [40, n / 40],
+        Array.from({ length: n }, (_, i) => Math.round(1e9 * book[(i * 7) % 800]) * (i % 3 ? 1 : -1)),
+      ),
+    ),
   ],
   // Integers as signs and magnitudes, of which the lowest is a sign alone.
   signs: (['int8', 'int16', 'int32', 'int64'] as const).map((dtype) => {
@@ -531,7 +565,7 @@ function withHead(
   change: { message?: (m: Message) => void; tensor?: (t: CodedTensor) => Partial<Coded> & { coding?: string } },
   more: Partial<Container> = {},
 ): Uint8Array {
-  const coder = new BinaryCoder()
+  const coder = new BinaryEncoder()
   const mixer = primedMixer(coder)
   const describe = tensorCoder(mixer)
   const message = decode(ModelProto, onnx)
@@ -611,7 +645,11 @@ const hostile: Record<string, Uint8Array> = {
   }),
   'exponent-out-of-range': withHead({ tensor: first({ coding: 'floats', parameters: [256, 0] }) }),
   'inline-of-another-size': withHead({ tensor: first({ coding: 'inline', parameters: [], table: new Uint8Array(3) }) }),
-  'bytes-of-no-kind': withHead({ tensor: first({ coding: 'bytes', parameters: [4] }) }),
+  'bytes-of-no-kind': withHead({ tensor: first({ coding: 'bytes', parameters: [7] }) }),
+  'bytes-behind-none': withHead(
+    { tensor: first({ coding: 'bytes', parameters: [1 + 8] }) },
+    { groups: [{ ...group, raw: new Uint8Array(8) }] },
+  ),
   'beside-nothing': withHead({ tensor: first({ coding: 'beside', parameters: [1] }) }),
   'runs-that-end': withHead({ tensor: first({ coding: 'runs', parameters: [0], table: Uint8Array.of(0, 8, 0, 1) }) }),
   'run-of-no-tensor': withHead({

@@ -38,11 +38,13 @@ export function chooseCoding(info: TensorInfo, data: Uint8Array): ChosenCoding {
   // The coder of integers may do better than the estimate, which knows nothing of neighbours, or worse, where a few values lie far
   // apart: it is asked.
   if (!other) return tensor
-  const asIntegers = bits - savedByModel(tensor)
+  const isSure = isCounted(other.coded.parameters[0])
+  const isTried = isSure && tensor.coded.integers !== undefined && info.byteLength <= mostTried && other.bits < bits
+  const asIntegers = isTried ? bitsAsIntegers(tensor, bits) : bits - savedByModel(tensor)
   if (other.bits >= asIntegers) return tensor
-  const wins = isCounted(other.coded.parameters[0])
+  const wins = isSure
     ? // How much repeats was counted all over, and text was coded.
-      info.byteLength <= slowBytes || other.bits < worthwhile * bits
+      info.byteLength <= slowBytes || other.bits < worthwhile * asIntegers
     : asBytesWins(tensor, { bits, asBytes: other.bits }, data)
   return wins ? chosen(bytesEncoder, info, other) : tensor
 }

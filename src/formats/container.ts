@@ -10,7 +10,7 @@ import { damaged } from './coding/coding.ts'
 import type { Mode } from './entropy/integer-coder.ts'
 
 /** "cop" and the version. */
-export const magic = Uint8Array.of(0x63, 0x6f, 0x70, 0x07)
+export const magic = Uint8Array.of(0x63, 0x6f, 0x70, 0x08)
 export const modes: readonly Mode[] = ['fast', 'default', 'max']
 
 export interface Group {

@@ -6,6 +6,7 @@ import { constant } from './coding/constant.ts'
 import { copy } from './coding/copy.ts'
 import { readRuns, runs, writeRuns } from './coding/runs.ts'
 import { findBeside } from './find-beside.ts'
+import { findEarlier } from './find-earlier.ts'
 import { RunFinder } from './find-runs.ts'
 import type { Description } from './group-encoder.ts'
 import { msToFindShared } from './pack-costs.ts'
@@ -29,7 +30,8 @@ export function findShared(
 ): Described[] {
   const withRuns = findRuns(parts, descriptions, { described: findCopies(parts, descriptions), progress })
   const samples = descriptions.map(({ sample }) => sample)
-  return findBeside(withRuns, samples, areFree(withRuns))
+  const all = findBeside(withRuns, samples, areFree(withRuns))
+  return findEarlier(all, new Map(all.map((part, i) => [part, descriptions[i].keys])))
 }
 
 /** Parts that equal an earlier one, with its dimensions in whatever order, become copies of it. */

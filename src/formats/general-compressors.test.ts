@@ -69,6 +69,7 @@ describe('packed, and back to the same bytes', () => {
     expect(shareOf('symmetric matrices')).toBeLessThan(0.45)
     expect(shareOf('rows of another tensor')).toBeLessThan(0.18)
     expect(shareOf('Hadamard matrices')).toBeLessThan(0.01)
+    expect(shareOf('cosines and sines apart, and a cosine transform')).toBeLessThan(0.16)
     expect(shareOf('a tensor and itself times powers of two')).toBeLessThan(0.32)
     expect(shareOf('float64, quantised per row')).toBeLessThan(0.13)
   })

@@ -17,8 +17,7 @@ import {
 } from '../onnx/schema.ts'
 import { concat, decode, encode, type FieldDef, type Message, type Schema } from '../onnx/wire.ts'
 import { damaged } from './coding/coding.ts'
-import { ContextMixer, hash, type MixerMemory } from './entropy/context-mixer.ts'
-import { BinaryCoder } from './entropy/range-coder.ts'
+import { type BitCoder, ContextMixer, hash, type MixerMemory } from './entropy/context-mixer.ts'
 import { primer } from './graph-primer.ts'
 import { type ListCoder, listCoder, longList, planOf } from './list-coder.ts'
 import { type NameMemory, type NameTable, nameMemory, nameTable, type PlanText } from './name-coder.ts'
@@ -56,7 +55,7 @@ const messageItems = 6
 const sets = { presence: 0, count: 64, int: 128, sign: 192, float: 256, bytes: 320, type: 384 } as const
 
 /** A mixer that has coded the primer. */
-export function primedMixer(coder: BinaryCoder): ContextMixer {
+export function primedMixer(coder: BitCoder): ContextMixer {
   primed ??= prime()
   return new ContextMixer(coder, { learnt: primed.mixer })
 }
@@ -123,9 +122,11 @@ interface Primed {
 
 let primed: Primed | undefined
 
-/** Codes the primer to nowhere. */
+/** Where the primer goes: to nowhere. */
+const nowhere: BitCoder = { decoding: false, code: (bit) => bit, codeRaw: (value) => value }
+
 function prime(): Primed {
-  const mixer = new ContextMixer(new BinaryCoder())
+  const mixer = new ContextMixer(nowhere)
   const count = () => {}
   const options: GraphCoderOptions = { check: count, codeTensor: () => {} }
   const memory = nameMemory()

@@ -27,14 +27,17 @@ export function decodeGroup({ index, mode, integers, raw, parts, until = parts.l
   const hasIntegers = parts.some((p) => codings[p.coding].hasIntegers)
   const decoder = hasIntegers ? beginDecoding(integers, { mode }) : undefined
   const bits = bitReader(raw)
-  const data = parts.slice(0, until).map(({ info, coding: which, coded }) =>
-    withMemory(`${info.byteLength} bytes of a tensor`, () => {
-      const coding = codings[which]
+  const data: Uint8Array[] = []
+  for (const { info, coding: which, coded } of parts.slice(0, until)) {
+    const coding = codings[which]
+    const earlier = (distance: number) => data[data.length - distance]
+    const decoded = withMemory(`${info.byteLength} bytes of a tensor`, () => {
       const values = coding.hasIntegers ? decoder?.decodeTensor(info.dims) : undefined
       if (values && coded.form) fromStream(values, coded.form, bits)
-      return sized(coding.decode(info, { ...coded, integers: values }, bits), info)
-    }),
-  )
+      return sized(coding.decode(info, { ...coded, integers: values }, bits, earlier), info)
+    })
+    data.push(decoded)
+  }
   if (until === parts.length && !bits.atEnd()) throw damaged(`group ${index} has raw bits to spare`)
   return data
 }

@@ -3,21 +3,16 @@
 import { crc32 } from '../checksum.ts'
 import { bitWriter } from './bits.ts'
 import { chooseCoding } from './choose-coding.ts'
-import type { Coded, TensorInfo } from './coding/coding.ts'
+import type { Coded, TensorData } from './coding/coding.ts'
 import { encoders } from './coding/encoders.ts'
 import { floatsEncoder } from './coding/floats.ts'
 import { writeTensor } from './coding/write-stream.ts'
 import { type Group, groupSize } from './container.ts'
 import { beginEncoding, type Mode } from './entropy/integer-coder.ts'
 import { sampleOf } from './find-beside.ts'
+import { keysOf } from './find-earlier.ts'
 import { marksOf } from './find-runs.ts'
 import { unorderedSum } from './permuted-copies.ts'
-
-/** A part's data. */
-export interface PartData {
-  readonly info: TensorInfo
-  readonly data: Uint8Array
-}
 
 /** How a part is coded, as plain data: without its integers, which `encodeGroup` makes again from the data. */
 export interface Description {
@@ -32,12 +27,14 @@ export interface Description {
   readonly marks: Uint32Array
   /** By which those find each other that are close. */
   readonly sample: Int32Array
+  /** By which those find each other that have elements in common. */
+  readonly keys: Uint32Array
   /** About as many as the coding takes. */
   readonly bits: number
 }
 
 /** The cheapest coding of each. */
-export function chooseCodings(parts: readonly PartData[]): Description[] {
+export function chooseCodings(parts: readonly TensorData[]): Description[] {
   return parts.map(({ info, data }) => {
     const { encoder, coded, bits } = chooseCoding(info, data)
     const { integers: _, ...rest } = coded
@@ -46,6 +43,7 @@ export function chooseCodings(parts: readonly PartData[]): Description[] {
       sum: unorderedSum(info, data),
       marks: marksOf(info, data),
       sample: sampleOf(info, data),
+      keys: keysOf(info, data),
     }
     return { coding: encoders.indexOf(encoder), coded: rest, bits, ...found }
   })
@@ -53,7 +51,7 @@ export function chooseCodings(parts: readonly PartData[]): Description[] {
 
 export interface GroupToEncode {
   readonly mode: Mode
-  readonly parts: readonly (PartData & Pick<Description, 'coding' | 'coded'>)[]
+  readonly parts: readonly (TensorData & Pick<Description, 'coding' | 'coded'>)[]
 }
 
 /** A group, and about how many of its bytes each part takes. */
@@ -68,11 +66,12 @@ export function encodeGroup({ mode: asked, parts }: GroupToEncode): EncodedGroup
   const bits = bitWriter()
   const length = (): number => integers.length + bits.length
   const partBytes: number[] = []
-  for (const { info, data, coding, coded } of parts) {
+  for (const [i, { info, data, coding, coded }] of parts.entries()) {
     const before = length()
     const encoder = encoders[coding]
     const values = encoder.coding.hasIntegers ? encoder.encode(info, data)?.coded.integers : undefined
-    writeTensor({ encoder, info, data, coded: { ...coded, integers: values } }, integers, bits)
+    const earlier = (distance: number) => parts[i - distance]?.data
+    writeTensor({ encoder, info, data, coded: { ...coded, integers: values }, earlier }, integers, bits)
     partBytes.push(length() - before)
   }
   return { mode, integers: integers.finish(), raw: bits.finish(), partBytes }

@@ -10,7 +10,7 @@ import { chooseForm } from './coding/choose-form.ts'
 import { codings } from './coding/codings.ts'
 import { maxGraphExpansion, writeContainer } from './container.ts'
 import { Distinct } from './distinct.ts'
-import { BinaryCoder } from './entropy/range-coder.ts'
+import { BinaryEncoder } from './entropy/range-coder.ts'
 import { codeMessage, maxItems, primedMixer } from './graph-coder.ts'
 import * as matrixFormats from './matrix/index.ts'
 import type { MatrixFormat } from './matrix/matrix.ts'
@@ -37,7 +37,7 @@ it('a text of few bits that says it is long takes no time, whether it ends too s
     return bytes?.decode(info, { parameters: [4], table: new Uint8Array(0) }, raw)
   }
   const streamOf = (text: string): Uint8Array => {
-    const coder = new BinaryCoder()
+    const coder = new BinaryEncoder()
     const form = plainForms.counted
     codePlain(coder, { form, length: text.length, bytes: new TextEncoder().encode(text) }, plainMemory())
     return coder.finish()
@@ -49,7 +49,7 @@ it('a text of few bits that says it is long takes no time, whether it ends too s
 describe('small files that say much', () => {
   /** A file whose head says `message`, its tensors as integers, as far as an encoder goes along; no group holds anything. */
   function fileOf(message: Message, sizes: { tensors?: number; graph?: number } = {}): Uint8Array {
-    const coder = new BinaryCoder()
+    const coder = new BinaryEncoder()
     const mixer = primedMixer(coder)
     const describeTensor = tensorCoder(mixer)
     const coding = codings[3]

@@ -14,6 +14,7 @@ import { lowerModel, writeModel } from '../onnx/write.ts'
 import { Outlook, sharesDone } from '../progress.ts'
 import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 import { runHere, runOn, type Steps, stage, type Workers } from '../workers.ts'
+import type { TensorData } from './coding/coding.ts'
 import { codings } from './coding/codings.ts'
 import {
   type GroupSizes,
@@ -25,10 +26,10 @@ import {
   writeBeginning,
 } from './container.ts'
 import type { Mode } from './entropy/integer-coder.ts'
-import { BinaryCoder } from './entropy/range-coder.ts'
+import { BinaryEncoder } from './entropy/range-coder.ts'
 import { type Described, findShared, type Part } from './find-shared.ts'
 import { codeMessage, primedMixer } from './graph-coder.ts'
-import { chooseCodings, type Description, type EncodedGroup, encodeGroup, type PartData } from './group-encoder.ts'
+import { chooseCodings, type Description, type EncodedGroup, encodeGroup } from './group-encoder.ts'
 import { msToChoose, msToCode, msToFindShared, msToWarmUp } from './pack-costs.ts'
 import { partsOf } from './parts.ts'
 import { type CodedTensor, infoOf, plainInfo, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
@@ -281,7 +282,7 @@ function partsOfTensor({ info, read }: Part): Part[] {
   })
 }
 
-function withData({ info, read }: Part): PartData {
+function withData({ info, read }: Part): TensorData {
   return { info, data: read() }
 }
 
@@ -308,7 +309,7 @@ function encodeHead(
   described: readonly CodedTensor[],
   { graphByteLength, counts }: { readonly graphByteLength: number; readonly counts: readonly number[] },
 ): Uint8Array | undefined {
-  const coder = new BinaryCoder()
+  const coder = new BinaryEncoder()
   const mixer = primedMixer(coder)
   const describe = tensorCoder(mixer)
   if (!message) {

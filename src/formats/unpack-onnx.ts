@@ -21,7 +21,7 @@ import {
   readContents,
   readGroup,
 } from './container.ts'
-import { BinaryCoder } from './entropy/range-coder.ts'
+import { BinaryDecoder } from './entropy/range-coder.ts'
 import { decodeMessage, primedMixer } from './graph-coder.ts'
 import { decodeGroup, type GroupToDecode } from './group-decoder.ts'
 import { withMemory } from './memory.ts'
@@ -192,7 +192,7 @@ export function readHead(contents: Contents, options: UnpackOptions = {}): Head 
 }
 
 function decodeHead(contents: Contents, { maxBytes = mostInOneFile }: UnpackOptions): Head {
-  const coder = new BinaryCoder(contents.head)
+  const coder = new BinaryDecoder(contents.head)
   const mixer = primedMixer(coder)
   const { byteLength, graphByteLength } = contents
   let graphBudget = maxItemsIn(graphByteLength)

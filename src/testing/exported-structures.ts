@@ -359,6 +359,51 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       ),
     )
   },
+  // Of a window that is symmetric, which no row of the other tensor repeats as it is.
+  'cosines and sines apart, and a cosine transform': () => {
+    const windowed = (wave: (angle: number) => number): number[] =>
+      list(81 * 160, (i) => {
+        const [row, t] = [Math.floor(i / 160), i % 160]
+        return wave((2 * Math.PI * row * t) / 160) * (0.5 - 0.5 * Math.cos((2 * Math.PI * t) / 159))
+      })
+    return [
+      floatTensor('cosines', [81, 1, 160], windowed(Math.cos)),
+      floatTensor('sines', [81, 1, 160], windowed(Math.sin)),
+      floatTensor(
+        'transform',
+        [96, 96],
+        list(9216, (i) => Math.cos((Math.PI / 96) * (Math.floor(i / 96) + 0.5) * (i % 96))),
+      ),
+    ]
+  },
+  'a wave that repeats far apart, almost': () => [
+    {
+      name: 'sine',
+      dtype: 'float64',
+      dims: [40000],
+      data: bytesOf(Float64Array.from({ length: 40000 }, (_, i) => Math.sin((2 * Math.PI * i) / 1000))),
+    },
+  ],
+  'the same few values, shuffled anew': (rng) => {
+    const book = list(600, () => rng.normal())
+    return ['first', 'second'].map((name) =>
+      floatTensor(
+        name,
+        [60, 80],
+        list(4800, () => book[rng.below(600)]),
+      ),
+    )
+  },
+  'Hankel and Toeplitz matrices of the same values': (rng) => {
+    const values = list(255, () => rng.normal())
+    return [1, -1].map((turn) =>
+      floatTensor(
+        `turned ${turn}`,
+        [128, 128],
+        list(128 * 128, (i) => values[(i >> 7) + (turn > 0 ? i & 127 : 127 - (i & 127))]),
+      ),
+    )
+  },
   'Hadamard matrices': (rng) => {
     const ones = (x: number): number => (x === 0 ? 0 : (x & 1) ^ ones(x >> 1))
     const matrix = list(128 * 128, (i) => (ones((i >> 7) & i & 127) ? -1 : 1) / 16)

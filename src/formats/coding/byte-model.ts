@@ -1,7 +1,9 @@
 /** How bytes are predicted: by those before, to the left and above, and by what followed the same bytes earlier. */
+
+import { concat } from '../../onnx/wire.ts'
 import { dataTypes } from '../../tensor/dtype.ts'
 import { type BitCoder, ContextMixer, hash } from '../entropy/context-mixer.ts'
-import { damaged, type TensorInfo } from './coding.ts'
+import { damaged, type TensorInfo, widthOf } from './coding.ts'
 import { type Choices, type Seen, seenElements } from './seen-elements.ts'
 import { TextPlace } from './text-place.ts'
 
@@ -11,7 +13,7 @@ const longMatch = 16
 const mostMatched = 32
 /** What sets of weights are for: a length of a match in a column; long matches. */
 const longSet = 256
-const sets = 262
+const sets = 263
 /** Data of a tensor is more of one kind than a head, and changes with its place. */
 const limit = 127
 
@@ -22,6 +24,8 @@ export const bySigns = 2
 interface BytesOptions {
   /** 0, or one of those. */
   readonly kind: number
+  /** Elements of the same type that stand before the tensor's, to be repeated; none for kind 0. */
+  readonly before?: Uint8Array
   /** What an encoder has. */
   readonly source?: Uint8Array
   readonly choicesOf?: (seen: Seen) => Choices
@@ -33,12 +37,13 @@ interface BytesOptions {
 export function codeBytes(
   coder: BitCoder & { readonly overrun?: number },
   info: TensorInfo,
-  { kind, source, choicesOf, text }: BytesOptions,
+  { kind, before = new Uint8Array(0), source, choicesOf, text }: BytesOptions,
 ): Uint8Array {
   const { dims, byteLength } = info
   const width = widthOf(info)
   const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
-  const out = source ?? new Uint8Array(byteLength)
+  const start = before.length
+  const out = concat([before, source ?? new Uint8Array(byteLength)])
   // Tables are no larger than what is to be decoded makes use of.
   const bits = 32 - Math.clz32(byteLength)
   const mixer = new ContextMixer(coder, {
@@ -54,12 +59,11 @@ export function codeBytes(
   const after = new Uint8Array(width << 8)
   let match = 0
   let matched = 0
-  for (let i = 0; i < byteLength; i++) {
+  for (let i = start; i < out.length; i++) {
     if ((i & 0xff) === 0 && (coder.overrun ?? 0) > 12) throw damaged('raw bits end too soon')
     const column = i % width
     if (elements && column === 0) {
-      if (i > 0) elements.add(i / width - 1)
-      const like = elements.code(i / width, mixer)
+      const like = elements(i / width, mixer)
       if (like === undefined) {
         i += width - 1
         continue
@@ -69,14 +73,14 @@ export function codeBytes(
     }
     const back = (distance: number): number => (i >= distance ? out[i - distance] : 0)
     const [h1, h2, h3, h4] = [back(1), back(2), back(3), back(4)]
-    const before = back(width)
+    const left = back(width)
     const above = back(row)
     const expected = match > 0 ? out[match] : 0
     let byte = -1
     if (matched >= longMatch) {
       const near = hash(column, Math.min(matched, mostMatched))
       const as = [near, hash(near, expected), hash(11, expected | (h1 << 8))]
-      if (mixer.bit(source && source[i] === expected ? 1 : 0, as, 1, longSet)) byte = expected
+      if (mixer.bit(out[i] === expected ? 1 : 0, as, 1, longSet)) byte = expected
     }
     if (byte < 0) {
       const four = h1 | (h2 << 8) | (h3 << 16) | (h4 << 24)
@@ -87,14 +91,14 @@ export function codeBytes(
         hash(16 + column, h1 | (h2 << 8)),
         hash(32 + column, h1 | (h2 << 8) | (h3 << 16)),
         hash(48 + column, text ? 0 : four),
-        side?.[0] ?? (width > 1 ? hash(64 + column, before | (back(2 * width) << 8)) : hash(64, h2 | (h3 << 8))),
-        side?.[1] ?? (width > 1 ? hash(80 + column, before | (h1 << 8)) : hash(80, h3 | (h4 << 8))),
+        side?.[0] ?? (width > 1 ? hash(64 + column, left | (back(2 * width) << 8)) : hash(64, h2 | (h3 << 8))),
+        side?.[1] ?? (width > 1 ? hash(80 + column, left | (h1 << 8)) : hash(80, h3 | (h4 << 8))),
         side?.[2] ?? hash(96 + column, above | (h1 << 8)),
-        side?.[3] ?? hash(112 + column, above | (before << 8) | (back(row + width) << 16)),
+        side?.[3] ?? hash(112 + column, above | (left << 8) | (back(row + width) << 16)),
         hash(128 + column, match > 0 ? expected | (Math.min(matched, 15) << 8) : -1),
         side?.[4] ?? hash(144 + column, after[(column << 8) | h1]),
       ]
-      byte = mixer.symbol(source ? source[i] : 0, 8, contexts, 16 * column + Math.min(matched, 15))
+      byte = mixer.symbol(out[i], 8, contexts, 16 * column + Math.min(matched, 15))
     }
     out[i] = byte
     text?.note(byte)
@@ -111,7 +115,7 @@ export function codeBytes(
     }
     positions[key] = i + 1
   }
-  return out
+  return out.subarray(start)
 }
 
 /** Codes so many bytes of a text: those of `source`, or, where there is none, those that come out. */
@@ -122,8 +126,4 @@ export function codeText(
 ): Uint8Array {
   const info = { dtype: 'uint8', dims: [length], size: length, byteLength: length } as const
   return codeBytes(coder, info, { kind: 0, source, text: new TextPlace() })
-}
-
-export function widthOf({ dtype }: TensorInfo): number {
-  return Math.max(1, dataTypes[dtype].bits >> 3)
 }

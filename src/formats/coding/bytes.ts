@@ -4,14 +4,24 @@
  * mantissa. In the middle of what was there before, a whole byte is one decision. Among the raw bits are 32 that say how many
  * bytes the stream has, and the stream.
  */
+
+import { concat } from '../../onnx/wire.ts'
 import { dataTypes } from '../../tensor/dtype.ts'
 import { Distinct } from '../distinct.ts'
 import { BitCounter } from '../entropy/bit-counter.ts'
 import { hash } from '../entropy/context-mixer.ts'
-import { BinaryCoder } from '../entropy/range-coder.ts'
+import { BinaryDecoder, BinaryEncoder } from '../entropy/range-coder.ts'
 import { codePlain, plainForms, plainMemory } from '../plain-text.ts'
-import { byElements, bySigns, codeBytes, widthOf } from './byte-model.ts'
-import { type Coding, damaged, type Encoder, type TensorInfo } from './coding.ts'
+import { byElements, bySigns, codeBytes } from './byte-model.ts'
+import {
+  type Coding,
+  damaged,
+  type Earlier,
+  type Encoder,
+  type TensorData,
+  type TensorInfo,
+  widthOf,
+} from './coding.ts'
 import { isPrintable } from './printable.ts'
 import { seenChoices } from './seen-choices.ts'
 import { bitsBySeen } from './seen-cost.ts'
@@ -20,21 +30,32 @@ export const bytes: Coding = {
   name: 'bytes',
   parameterCount: 1,
   hasRaw: true,
-  decode(info, { parameters }, raw) {
+  decode(info, { parameters }, raw, earlier) {
     const width = widthOf(info)
-    const kind = parameters[0]
-    const form = textForms[kind - asText]
-    const isWrong =
-      kind >= asText
-        ? form === undefined || !holdsText(info)
-        : (kind === byElements && width < 2) || (kind > 0 && width > 8)
-    if (isWrong) throw damaged('bytes are of no known kind')
-    const coder = new BinaryCoder(raw.bytes(raw.read(32)))
+    const kind = parameters[0] % perDistance
+    const form = textForms[parameters[0] - asText]
+    if (kind >= asText && (form === undefined || !holdsText(info))) throw damaged('bytes are of no known kind')
+    const coder = new BinaryDecoder(raw.bytes(raw.read(32)))
     if (kind >= asText) return asElements(info, codePlain(coder, { form, length: info.size }, plainMemory()))
-    const data = inPlace(codeBytes(coder, info, { kind }), width)
+    const before = elementsBefore(info, parameters[0], earlier)
+    const data = inPlace(codeBytes(coder, info, { kind, before }), width)
     if (kind === bySigns) turnNegatives(data, width)
     return data
   },
+}
+
+/** Behind the kind, in the parameter: how many tensors back in its group the one is whose elements stand before this one's. */
+const perDistance = 8
+/** That one has at most so many times as many bytes, so that no file takes much longer to decode than its length says. */
+const mostBefore = 64
+
+/** The elements that stand before a tensor's, the highest byte first; undefined where there are none. */
+function elementsBefore(info: TensorInfo, parameter: number, earlier?: Earlier): Uint8Array | undefined {
+  if (parameter < perDistance) return undefined
+  const source = earlier?.(Math.floor(parameter / perDistance))
+  if (!source || source.length % widthOf(info) > 0 || source.length > mostBefore * info.byteLength)
+    throw damaged('a tensor takes data from one that is not there')
+  return prepared(source, widthOf(info), parameter % perDistance)
 }
 
 /** The first of the kinds of text, whose characters are the elements, and how they are coded. */
@@ -91,6 +112,8 @@ function negate(data: Uint8Array, at: number, width: number): void {
 const sampleLength = 1 << 12
 /** Tensors that are shorter are coded whole for an estimate. */
 export const shortLength = 1 << 15
+/** Up to here they are coded whole where the estimate is beaten, which takes a second. */
+const mostWhole = 1 << 19
 
 export const bytesEncoder: Encoder = {
   coding: bytes,
@@ -102,7 +125,7 @@ export const bytesEncoder: Encoder = {
     const bySign = isShort && hasNegative(data, width) && (width > 1 || hasFewMagnitudes(data))
     const kind = bySign ? bySigns : byElements
     const seen = bitsBySeen(info, data, {
-      isSigned: kind === bySigns || dataTypes[info.dtype].kind === 'float',
+      isSigned: isSigned(info, kind),
       highestFirst: () => prepared(data, width, kind),
       bitsAsBytes,
       most: Math.min(most, plain),
@@ -116,19 +139,63 @@ export const bytesEncoder: Encoder = {
       if (least < Math.min(asBytes, 64 + (seen ?? Number.POSITIVE_INFINITY)))
         return { coded: { parameters: [asText + asWritten.indexOf(least)] }, bits: least }
     }
-    const wins = seen !== undefined && 64 + seen < plain
-    return { coded: { parameters: [wins ? kind : 0] }, bits: wins ? 64 + seen : plain }
+    if (seen === undefined || 64 + seen >= plain) return { coded: { parameters: [0] }, bits: plain }
+    // The samples of a longer one may have missed what it repeats at a distance.
+    const isSampled = info.byteLength > shortLength && info.byteLength <= mostWhole
+    const whole = isSampled ? 64 + bitsAsBytes(info, data) : plain
+    return 64 + seen < whole
+      ? { coded: { parameters: [kind] }, bits: 64 + seen }
+      : { coded: { parameters: [0] }, bits: whole }
   },
-  writeRaw(info, data, { parameters: [kind] }, out) {
-    const coder = new BinaryCoder()
+  writeRaw({ info, data }, { parameters: [parameter] }, out, earlier) {
+    const coder = new BinaryEncoder()
+    const kind = parameter % perDistance
     const form = textForms[kind - asText]
     if (form !== undefined)
       codePlain(coder, { form, length: info.size, bytes: charactersOf(info, data) }, plainMemory())
-    else codeBytes(coder, info, { kind, source: prepared(data, widthOf(info), kind), choicesOf: seenChoices })
+    else {
+      const before = elementsBefore(info, parameter, earlier)
+      const source = prepared(data, widthOf(info), kind)
+      codeBytes(coder, info, { kind, before, source, choicesOf: seenChoices })
+    }
     const stream = coder.finish()
     out.write(stream.length, 32)
     for (const byte of stream) out.write(byte, 8)
   },
+}
+
+interface EarlierTensor {
+  /** The data of that one, which is of the same type. */
+  readonly source: Uint8Array
+  /** How many tensors back in the group. */
+  readonly distance: number
+  /** The kind of the tensor alone. */
+  readonly kind: number
+  /** Bits that it must take less than. */
+  readonly most: number
+}
+
+/** The parameter and the bits of a tensor that repeats elements of an earlier one; undefined where it cannot. */
+export function behindEarlier(
+  { info, data }: TensorData,
+  { source, distance, kind: alone, most }: EarlierTensor,
+): { readonly parameter: number; readonly bits: number } | undefined {
+  const width = widthOf(info)
+  const kind = alone === bySigns ? bySigns : byElements
+  if (source.length > mostBefore * info.byteLength) return undefined
+  const bits = bitsBySeen(info, data, {
+    isSigned: isSigned(info, kind),
+    start: source.length / width,
+    highestFirst: () => concat([prepared(source, width, kind), prepared(data, width, kind)]),
+    bitsAsBytes,
+    most,
+  })
+  return bits === undefined ? undefined : { parameter: kind + perDistance * distance, bits: 64 + bits }
+}
+
+/** Whether elements are a sign and a magnitude, for this kind. */
+function isSigned({ dtype }: TensorInfo, kind: number): boolean {
+  return kind === bySigns || dataTypes[dtype].kind === 'float'
 }
 
 /** More integers are not looked at by sign and magnitude, which takes a microsecond for each: magnitudes of weights all repeat. */
@@ -148,7 +215,7 @@ function hasNegative(data: Uint8Array, width: number): boolean {
 }
 
 /** The bytes as they are coded, each element's highest first. */
-function prepared(data: Uint8Array, width: number, kind: number): Uint8Array {
+export function prepared(data: Uint8Array, width: number, kind: number): Uint8Array {
   const out = new Uint8Array(data)
   if (kind === bySigns) turnNegatives(out, width)
   return inPlace(out, width)
@@ -225,7 +292,7 @@ function repeatedShare(data: Uint8Array, width: number): number {
 
 /** Bits of a tensor coded as bytes. */
 export function bitsAsBytes(info: TensorInfo, data: Uint8Array): number {
-  const coder = new BinaryCoder()
+  const coder = new BinaryEncoder()
   codeBytes(
     coder,
     { ...info, byteLength: data.length },

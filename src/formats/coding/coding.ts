@@ -2,7 +2,7 @@
  * What a tensor coding is: a lossless map from a tensor's bytes to a few parameters, a table, one tensor of integers
  * and raw bits. Adding one is a file here and a line in codings.ts and in encoders.ts.
  */
-import type { DataType } from '../../tensor/dtype.ts'
+import { type DataType, dataTypes } from '../../tensor/dtype.ts'
 import type { StreamForm } from './stream-form.ts'
 
 export interface TensorInfo {
@@ -12,6 +12,11 @@ export interface TensorInfo {
   readonly size: number
   /** Bytes of data; as ONNX packs `size` elements of `dtype`. */
   readonly byteLength: number
+}
+
+/** Bytes of an element; 1 where it is less. */
+export function widthOf({ dtype }: TensorInfo): number {
+  return Math.max(1, dataTypes[dtype].bits >> 3)
 }
 
 /** A tensor in coded form. */
@@ -25,6 +30,15 @@ export interface Coded {
   /** How these are in the stream, if not as they are. */
   readonly form?: StreamForm
 }
+
+/** A tensor's data. */
+export interface TensorData {
+  readonly info: TensorInfo
+  readonly data: Uint8Array
+}
+
+/** What the group holds of the tensor that is so many before this one; undefined where there is none. */
+export type Earlier = (distance: number) => Uint8Array | undefined
 
 /** Raw bits of a group, in order. */
 export interface BitWriter {
@@ -47,7 +61,7 @@ export interface Coding {
   /** Whether there may be raw bits besides the integers' low bits. */
   readonly hasRaw?: true
   /** The tensor's bytes again. Throws a sentence where the parameters make no sense. */
-  readonly decode: (info: TensorInfo, coded: Coded, raw: BitReader) => Uint8Array
+  readonly decode: (info: TensorInfo, coded: Coded, raw: BitReader, earlier?: Earlier) => Uint8Array
 }
 
 /** What an encoder needs besides; apart, so that a decoder alone carries none of it. */
@@ -63,7 +77,7 @@ export interface Encoder {
     most?: number,
   ) => { readonly coded: Coded; readonly bits: number } | undefined
   /** Raw bits, if any, of a tensor that `encode` coded. */
-  readonly writeRaw?: (info: TensorInfo, data: Uint8Array, coded: Coded, out: BitWriter) => void
+  readonly writeRaw?: (tensor: TensorData, coded: Coded, out: BitWriter, earlier?: Earlier) => void
 }
 
 /** Bits that the integer coder takes for these, roughly: the zero-order entropy of small values, Elias-gamma-like classes for large. */

@@ -9,7 +9,7 @@ export const copy: Coding = {
   name: 'copy',
   parameterCount: 2,
   decode: () => {
-    throw damaged('a tensor is a copy of one that is not there')
+    throw damaged('a tensor takes data from one that is not there')
   },
 }
 
@@ -24,7 +24,7 @@ export function permuted(data: Uint8Array, { dtype, dims }: TensorInfo, number: 
   const order = dims.map((_, i) => Math.floor(number / 8 ** i) % 8)
   const width = dataTypes[dtype].bits / 8
   if (width < 1 || !dims.every((_, i) => order.includes(i)))
-    throw damaged('a tensor is a copy of one that is not there')
+    throw damaged('a tensor takes data from one that is not there')
   const strides = order.map((axis) => dims.slice(axis + 1).reduce((a, b) => a * b, width))
   const out = new Uint8Array(data.length)
   const index = order.map(() => 0)

@@ -66,7 +66,7 @@ export const floatsEncoder: Encoder = {
       bits: estimateBits(integers) + kept * (mantissa - zeros) + (signs ? positive + negative : 0),
     }
   },
-  writeRaw(info, data, { parameters, integers }, out) {
+  writeRaw({ info, data }, { parameters, integers }, out) {
     const mantissa = mantissas[info.dtype] as number
     const parts = reader(mantissa, dataTypes[info.dtype].bits, data)
     const { zeros, signs } = lowBitsOf(parameters[1])

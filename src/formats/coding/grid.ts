@@ -141,7 +141,7 @@ export const gridEncoder: Encoder = {
     }
     return best
   },
-  writeRaw(info, data, coded, out) {
+  writeRaw({ info, data }, coded, out) {
     const width = info.byteLength / info.size
     place(info, coded, {
       sign(i) {

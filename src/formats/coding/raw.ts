@@ -11,7 +11,7 @@ export const raw: Coding = {
 export const rawEncoder: Encoder = {
   coding: raw,
   encode: (_info, data) => ({ coded: { parameters: [] }, bits: data.length * 8 + 1 }),
-  writeRaw: (_info, data, _coded, out) => {
+  writeRaw: ({ data }, _coded, out) => {
     for (const byte of data) out.write(byte, 8)
   },
 }

@@ -41,12 +41,12 @@ export const runs: Coding = {
 export const runsEncoder: Encoder = {
   coding: runs,
   encode: () => undefined,
-  writeRaw(info, data, coded, out) {
+  writeRaw({ info, data }, coded, out) {
     const all = readRuns(coded.table, info)
     const between = freshOf(info, all)
     const fresh = new Uint8Array(between.byteLength)
     eachGap(info, all, (from, to, done) => fresh.set(data.subarray(from, to), done))
-    bytesEncoder.writeRaw?.(between, fresh, coded, out)
+    bytesEncoder.writeRaw?.({ info: between, data: fresh }, coded, out)
   },
 }
 

@@ -20,8 +20,9 @@ const sampled = 1024
 interface Given {
   /** Whether these are signs and magnitudes. */
   readonly isSigned: boolean
-  /** The tensor's bytes, of each element the highest first. */
+  /** The tensor's bytes, of each element the highest first, behind `start` elements that stand before it (0 unless said). */
   readonly highestFirst: () => Uint8Array
+  readonly start?: number
   /** Bits of elements coded as bytes. */
   readonly bitsAsBytes: (info: TensorInfo, data: Uint8Array) => number
   /** Bits that it must take less than. */
@@ -35,13 +36,17 @@ export function bitsBySeen(info: TensorInfo, data: Uint8Array, given: Given): nu
   if (width < 1 || width > 8 || size < 16) return undefined
   // Most bytes come again, which says nothing: but signs of a few magnitudes may follow a rule.
   if (width === 1 && !given.isSigned) return undefined
-  if (size > fewElements && width > 1 && !repeatsEnough(data, width)) return undefined
+  const { isSigned, start = 0 } = given
+  // Of tensors behind others it is known, of bytes and of few elements it is not asked.
+  const isLooked = start === 0 && size > fewElements && width > 1
+  const shareNew = isLooked ? newShare(data, width) : 1
+  if (shareNew === undefined) return undefined
   const counter = new BitCounter()
   const mixer = new ContextMixer(counter, {
     slotBits: Math.max(10, Math.min(16, 34 - Math.clz32(info.byteLength))),
     limit: 1023,
   })
-  const seen = seenElements(given.highestFirst(), info, { isSigned: given.isSigned, choicesOf: seenChoices })
+  const seen = seenElements(given.highestFirst(), info, { isSigned, choicesOf: seenChoices })
   const sample = new Uint8Array(sampled * width)
   let fresh = 0
   // Bits of the new ones are told by the first of them, coded as they would be, in one row.
@@ -52,20 +57,30 @@ export function bitsBySeen(info: TensorInfo, data: Uint8Array, given: Given): nu
     return counter.bits + fresh * ofFresh
   }
   let half = 0
+  let freshInHalf = 0
   for (let i = 0; i < size; i++) {
-    // Of the first elements, more are new.
-    if (2 * i === fewElements) half = bits()
-    if (i === fewElements && 2 * (bits() - half) > (hopeless * given.most * i) / size) return undefined
-    if (i > 0) seen.add(i - 1)
-    if (seen.code(i, mixer) === undefined) continue
+    if (2 * i === fewElements) {
+      half = bits()
+      freshInHalf = fresh
+    }
+    if (i === fewElements) {
+      // Of the first elements, more are new than of all.
+      const shareHere = (2 * (fresh - freshInHalf)) / fewElements
+      const perElement = (2 * (bits() - half) * Math.min(1, shareNew / shareHere)) / fewElements
+      if (perElement * size > hopeless * given.most) return undefined
+    }
+    if (seen(start + i, mixer) === undefined) continue
     if (fresh < sampled) sample.set(data.subarray(i * width, (i + 1) * width), fresh * width)
     fresh++
   }
   return bits()
 }
 
-/** Whether enough magnitudes come more than once: all over, told by those whose hash is a multiple of 8, or close together. */
-function repeatsEnough(data: Uint8Array, width: number): boolean {
+/**
+ * The share of elements whose magnitude was not there before, told by those whose hash is a multiple of 8; undefined where too few come
+ * again, all over or close together.
+ */
+function newShare(data: Uint8Array, width: number): number | undefined {
   const all = new Distinct()
   let near = new Distinct()
   let looked = 0
@@ -84,6 +99,8 @@ function repeatsEnough(data: Uint8Array, width: number): boolean {
     looked++
     all.add(key >>> 0)
   }
+  const share = looked === 0 ? 1 : all.size / looked
   // Of 16 bits there are so few that they repeat anyhow.
-  return (width > 2 && all.size <= (1 - leastRepeated) * looked) || repeatedNear > leastRepeated * size
+  const isEnough = (width > 2 && share <= 1 - leastRepeated) || repeatedNear > leastRepeated * size
+  return isEnough ? share : undefined
 }

@@ -1,25 +1,27 @@
 /**
  * Elements that were there before, for the coding of bytes: filter banks, Fourier bases, symmetric matrices, mirrored kernels,
- * weights of few values per row or block. An element is the next one of a run that goes on (forward, backward, down a column or
- * up), one of those last seen, any other seen before, or new. Signs are apart from magnitudes, where elements are both.
+ * weights of few values per row or block. An element is the next one of a run that goes on, one of those last seen, any other seen
+ * before, or new. A run goes on from element to element, and for each place of a row or kernel another from one row to the next: in
+ * a Fourier basis a column has what another column has, further down. Signs are apart from magnitudes, where elements are both.
  */
-import { dataTypes } from '../../tensor/dtype.ts'
 import { Distinct } from '../distinct.ts'
 import { type ContextMixer, hash } from '../entropy/context-mixer.ts'
-import { damaged, type TensorInfo } from './coding.ts'
+import { damaged, type TensorInfo, widthOf } from './coding.ts'
 
 /** Magnitudes that are named by how lately they were seen. */
 const mostRecent = 1024
 /** Elements that a run may skip before it ends. */
 const mostMissed = 8
 
-/** What an element is: new; one of the last seen; any seen; the one as far from where the last run went as the last time here. */
+/** What an element is where no run goes on: new; one of the last seen; any seen. */
 export const fresh = 0
 export const recent = 1
 export const old = 2
-export const jump = 3
-/** The next of a run that goes on; it is no choice of the four. */
+/** The next of its place's run; the next of the run of elements. */
+const goesOnBelow = 3
 const goesOn = 4
+/** A run is told apart by how long it goes on, up to so many elements. */
+const longRun = 32
 /** Sets of weights from here on. */
 const firstSet = 257
 
@@ -27,12 +29,12 @@ const firstSet = 257
 export interface Choices {
   /** Whether it is element j but for its sign. */
   readonly same: (i: number, j: number) => boolean
-  /** Which of the four choices it is, `jumped` being the element of the last of them. */
-  readonly kindOf: (i: number, jumped: number) => number
+  /** Which of those it is. */
+  readonly kindOf: (i: number) => number
   /** The number of its magnitude, -1 where it is new. */
   readonly numberOf: (i: number) => number
-  /** Which way a run goes from it and its source. */
-  readonly wayOf: (i: number, source: number, way: number) => number
+  /** Which way a run goes from it and its source: of `ways[below]`, where `last` was the last one. */
+  readonly wayOf: (i: number, source: number, below: number, last: number) => number
 }
 
 /** What an encoder looks at to choose. */
@@ -42,8 +44,9 @@ export interface Seen {
   readonly width: number
   /** The bits of an element's first byte that are its magnitude's. */
   readonly top: number
-  /** The way from an element of a run to the next, by number. */
-  readonly steps: readonly number[]
+  /** Steps that a run's source may take: from element to element, and from one row or kernel to the next, `period` elements on. */
+  readonly ways: readonly (readonly number[])[]
+  readonly period: number
   /** Magnitudes by first appearance, with the last element of each. */
   readonly seen: Distinct
   /** 32 bits that tell an element's magnitude from others, almost always. */
@@ -52,15 +55,11 @@ export interface Seen {
   readonly rankOf: (number: number) => number
 }
 
-export interface SeenElements {
-  /**
-   * Codes what element i is. Where it was there before, its bytes are in `out` then; else it is new, and the element comes back that a
-   * run would have had here, -1 where none went on.
-   */
-  readonly code: (i: number, mixer: ContextMixer) => number | undefined
-  /** Notes element i, whose bytes are in `out`. */
-  readonly add: (i: number) => void
-}
+/**
+ * Codes what element i is; all before it are in `out`. Where it was there before, its bytes are there, too, afterwards. Else it is new, and
+ * the element comes back that a run would have had here, -1 where none went on.
+ */
+export type SeenElements = (i: number, mixer: ContextMixer) => number | undefined
 
 interface SeenOptions {
   /** Whether elements are a sign, their highest bit, and a magnitude. */
@@ -69,20 +68,23 @@ interface SeenOptions {
   readonly choicesOf?: (seen: Seen) => Choices
 }
 
-/** Elements of `out`, their highest bytes first. */
-export function seenElements(
-  out: Uint8Array,
-  { dims, dtype }: TensorInfo,
-  { isSigned, choicesOf }: SeenOptions,
-): SeenElements {
-  const width = dataTypes[dtype].bits >> 3
+/** Elements of `out`, their highest bytes first: those of the tensor, and before these others, if any, that may be repeated. */
+export function seenElements(out: Uint8Array, info: TensorInfo, { isSigned, choicesOf }: SeenOptions): SeenElements {
+  const { dims, size } = info
+  const width = widthOf(info)
   const top = isSigned ? 0x7f : 0xff
   const row = Math.max(1, dims[dims.length - 1] ?? 1)
-  const steps = [1, -1, row, -row]
   const taps = dims.slice(2).reduce((n, d) => n * d, 1)
   /** How many elements apart what belongs together lies: a kernel's taps, or a row. */
-  const period = taps > 1 ? taps : row
+  const period = Math.min(size, taps > 1 ? taps : row)
+  /** The steps that a run's source may take: of the run of elements, and of those of places. */
+  const ways = [
+    [1, -1, row, -row],
+    [period, -period, 1, -1],
+  ]
+  const [steps, stepsBelow] = ways
   const seen = new Distinct()
+  let added = 0
   /** The numbers of magnitudes by last appearance; -1 where there are no more. */
   const latest = new Int32Array(mostRecent).fill(-1)
   /** The element that this one is expected to repeat, below 0 if there is none, and the way to the one after it. */
@@ -90,61 +92,80 @@ export function seenElements(
   let way = 0
   let run = 0
   let missed = 0
+  /** Of each place, what its next element is expected to repeat, the way to the one after it, and how long that was right. */
+  const below = new Int32Array(period).fill(-1)
+  const wayBelow = new Uint8Array(period)
+  const runBelow = new Int32Array(period)
   /** 1 where signs are the other way round than they were. */
   let flip = 0
   /** Of the last elements, the latest lowest, whether the sign is another than that of the element above. */
   let turns = 0
   let history = 0
   let rank = 0
-  const jumps = new Map<number, number>()
-  const choices = choicesOf?.({ out, width, top, steps, seen, keyOf, rankOf })
-  return { code, add }
+  const choices = choicesOf?.({ out, width, top, ways, period, seen, keyOf, rankOf })
 
-  function code(i: number, mixer: ContextMixer): number | undefined {
+  return (i, mixer) => {
+    while (added < i) add(added++)
     const place = i % period
     const at = hash(200, place)
-    let source = next
+    // 1. What both runs expect: nothing of its own for the place, the same, or two different elements.
+    const onward = next < i ? next : -1
+    const downward = below[place] < i ? below[place] : -1
+    const unlike = downward < 0 ? 0 : onward >= 0 && keyOf(downward) === keyOf(onward) ? 1 : 2
+    // 2. What the element repeats.
+    let source = onward
     let kind = goesOn
-    if (codeGoesOn(i, mixer, at)) run++
+    const near = hash(201, Math.min(run, longRun) * 16 + missed)
+    const onwards = [near, hash(at, 1), hash(hash(202, history), unlike), hash(hash(near, way), unlike)]
+    if (onward >= 0 && mixer.bit(choices?.same(i, onward) ? 1 : 0, onwards, 1, firstSet)) run++
     else {
       run = 0
-      const jumped = next < 0 ? -1 : next + (jumps.get(place) ?? 0)
-      const contexts = [hash(203, history), hash(at, 2), hash(hash(at, 3), history & 7)]
-      kind = mixer.symbol(choices?.kindOf(i, jumped) ?? 0, 2, contexts, firstSet + 1)
-      if (kind === fresh) {
-        next = next < 0 || missed++ >= mostMissed ? -1 : next + steps[way]
-        history = (history << 3) & 0xfff
-        return source < i ? source : -1
+      const nearBelow = hash(213, Math.min(runBelow[place], longRun))
+      const downwards = [nearBelow, hash(at, 7), hash(nearBelow, history & 7)]
+      if (unlike > 1 && mixer.bit(choices?.same(i, downward) ? 1 : 0, downwards, 1, firstSet + 5)) {
+        source = downward
+        kind = goesOnBelow
+      } else {
+        const contexts = [hash(203, history), hash(at, 2), hash(hash(at, 3), history & 7)]
+        kind = mixer.symbol(choices?.kindOf(i) ?? 0, 2, contexts, firstSet + 1)
+        if (kind === fresh) {
+          next = next < 0 || missed++ >= mostMissed ? -1 : next + steps[way]
+          below[place] = downward < 0 ? -1 : downward + stepsBelow[wayBelow[place]]
+          runBelow[place] = 0
+          history = (history << 3) & 0xfff
+          return onward < 0 ? downward : onward
+        }
+        source = codeSource(i, kind, mixer, at)
+        if (source < 0) throw damaged('a tensor takes data from one that is not there')
+        const wayTo = (below: number, last: number): number => {
+          const contexts = [hash(207 + below, last), hash(at, 5 + below)]
+          return mixer.symbol(choices?.wayOf(i, source, below, last) ?? 0, 2, contexts, firstSet + 3)
+        }
+        way = wayTo(0, way)
+        wayBelow[place] = wayTo(1, wayBelow[place])
       }
-      source = kind === jump ? jumped : codeSource(i, kind, mixer, at)
-      if (!(source >= 0 && source < i)) throw damaged('an element repeats one that is not there')
-      if (next >= 0) jumps.set(place, source - next)
-      const ways = [hash(207, way), hash(at, 5), hash(208, kind)]
-      way = mixer.symbol(choices?.wayOf(i, source, way) ?? 0, 2, ways, firstSet + 3)
     }
+    // 3. The element, and its sign.
     const to = i * width
     const from = source * width
     if (!choices) out.copyWithin(to, from, from + width)
     if (isSigned) {
       const sign = out[from] >> 7
       const turned = sign ^ (i < row ? 0 : out[to - row * width] >> 7)
-      const near = hash(hash(at, 6), flip)
-      const signs = [hash(209, flip * 8 + kind), near, hash(210, sign * 8 + kind), hash(211 + turned, turns)]
+      const nearby = hash(hash(at, 8), flip)
+      const signs = [hash(209, flip * 8 + kind), nearby, hash(210, sign * 8 + kind), hash(211 + turned, turns)]
       flip = mixer.bit((out[to] >> 7) ^ sign, signs, 1, firstSet + 4)
       out[to] = (out[to] & 0x7f) | ((sign ^ flip) << 7)
       turns = ((turns << 1) | (turned ^ flip)) & 0xfffff
     }
+    // 4. Where runs go on. That of the place does where it was right, whether it was asked or not.
+    const isHeld = source === downward || (kind === goesOn && unlike === 1)
+    runBelow[place] = isHeld ? runBelow[place] + 1 : 0
+    below[place] = (isHeld ? downward : source) + stepsBelow[wayBelow[place]]
     missed = 0
     next = source + steps[way]
     history = ((history << 3) | kind) & 0xfff
     return undefined
-  }
-
-  function codeGoesOn(i: number, mixer: ContextMixer, at: number): boolean {
-    if (next < 0 || next >= i) return false
-    const near = hash(201, Math.min(run, 32) * 16 + missed)
-    const contexts = [near, hash(at, 1), hash(202, history), hash(near, way)]
-    return mixer.bit(choices?.same(i, next) ? 1 : 0, contexts, 1, firstSet) === 1
   }
 
   /** The element that one of the last seen, or any, is like; below 0 where there is none. */

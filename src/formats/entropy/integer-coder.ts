@@ -6,7 +6,7 @@
 import { withMemory } from '../memory.ts'
 import { openWasmStream, type Stream } from '../wasm/instance.ts'
 import { IntegerModel, type Layout, layoutOf, type Mode } from './integer-model.ts'
-import { BinaryCoder } from './range-coder.ts'
+import { type BinaryCoder, BinaryDecoder, BinaryEncoder } from './range-coder.ts'
 
 export type { Mode } from './integer-model.ts'
 
@@ -37,7 +37,7 @@ export interface CoderOptions {
 }
 
 export function beginEncoding(options: CoderOptions = {}): IntegerEncoder {
-  const stream = openStream(options)
+  const stream = openStream(options, () => new BinaryEncoder())
   return {
     encodeTensor(values, shape) {
       const size = shape.reduce((a, b) => a * b, 1)
@@ -54,7 +54,7 @@ export function beginEncoding(options: CoderOptions = {}): IntegerEncoder {
 }
 
 export function beginDecoding(bytes: Uint8Array, options: CoderOptions = {}): IntegerDecoder {
-  const stream = openStream(options, bytes)
+  const stream = openStream(options, () => new BinaryDecoder(bytes), bytes)
   let left = (bytes.length + 16) * maxWeightsPerByte
   return {
     decodeTensor(shape) {
@@ -75,15 +75,19 @@ export function beginDecoding(bytes: Uint8Array, options: CoderOptions = {}): In
  * A stream in WebAssembly, if that can be. From the first tensor on that its memory cannot hold, it is one in TypeScript that
  * has coded again what came before: that is little, because a group's large tensor is its last.
  */
-function openStream({ mode = 'default', wasm = true }: CoderOptions, input?: Uint8Array): Stream {
+function openStream(
+  { mode = 'default', wasm = true }: CoderOptions,
+  coderOf: () => BinaryCoder,
+  input?: Uint8Array,
+): Stream {
   const fast = wasm ? openWasmStream(mode, input) : undefined
-  let stream = fast ?? openPlainStream(mode, input)
+  let stream = fast ?? openPlainStream(mode, coderOf())
   const before: { values?: Int32Array; layout: Layout }[] = []
   return {
     code(values, layout) {
       const done = stream.code(values, layout)
       if (!done) {
-        stream = openPlainStream(mode, input)
+        stream = openPlainStream(mode, coderOf())
         for (const { values: v, layout: l } of before) stream.code(v ?? new Int32Array(l.rows * l.columns * l.taps), l)
         stream.code(values, layout)
       } else if (stream === fast) before.push({ values: input ? undefined : values, layout })
@@ -96,8 +100,7 @@ function openStream({ mode = 'default', wasm = true }: CoderOptions, input?: Uin
   }
 }
 
-function openPlainStream(mode: Mode, input?: Uint8Array): Stream {
-  const coder = new BinaryCoder(input)
+function openPlainStream(mode: Mode, coder: BinaryCoder): Stream {
   const model = new IntegerModel(mode)
   return {
     code(values, layout) {
@@ -105,9 +108,9 @@ function openPlainStream(mode: Mode, input?: Uint8Array): Stream {
       return true
     },
     get length() {
-      return coder.length
+      return coder.length ?? 0
     },
-    finish: () => coder.finish(),
+    finish: () => coder.finish?.() ?? new Uint8Array(0),
   }
 }
 
