@@ -2,10 +2,10 @@
  * The steps of a recipe, of which several may train, with one checkpoint: which step a run is in, the model that this step
  * began with, and the step's own checkpoint. It is written where training writes one, and after each step that trains.
  */
-import { crc32 } from '../checksum.ts'
 import type { Context } from '../method.ts'
 import { methodNamed } from '../methods.ts'
 import type { Model } from '../model.ts'
+import { modelFingerprint } from '../onnx/fingerprint.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import { checkSteps, runSteps, type Step } from '../recipe.ts'
@@ -34,7 +34,7 @@ export async function resumeSteps(
   store: CheckpointStore,
 ): Promise<Model> {
   checkSteps(steps)
-  const fingerprint = `${crc32(writeModel(model))} ${JSON.stringify([context.seed, steps])}`
+  const fingerprint = `${modelFingerprint(model)} ${JSON.stringify([context.seed, steps])}`
   const save = (step: number, bytes: Uint8Array, own?: Uint8Array): Promise<void> =>
     store.save(seal(kind, { fingerprint, step, modelBytes: bytes.length }, own ? [bytes, own] : [bytes]))
   const found = await begin(store, fingerprint)
