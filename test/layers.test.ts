@@ -48,7 +48,7 @@ const layers: Readonly<Record<string, string>> = {
   compress: 'data evaluate formats graph methods.ts onnx quantize recipe.ts search simplify task tensor train',
   sweep: 'compress data evaluate formats onnx recipe.ts tensor train',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
-  report: 'calibrate compress data evaluate formats graph recipe.ts runtime search sweep task tensor train',
+  report: 'calibrate compress data evaluate formats graph recipe.ts runtime search simplify sweep task tensor train',
   // What threads do: the list that a pool's worker reads.
   'tasks.ts': 'formats quantize',
   // A sweep's models and data are read as those of commands.

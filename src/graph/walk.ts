@@ -80,6 +80,19 @@ export function* tensorsOf(model: Model): Generator<StoredTensor> {
   }
 }
 
+/** The two tensors, values and places, that each sparse tensor is stored as, by the name of the value that it is. */
+export function sparseParts(model: Model): Map<string, readonly Tensor[]> {
+  const parts = new Map<string, readonly Tensor[]>()
+  for (const graph of graphsOf(model)) {
+    for (const { values, indices } of graph.sparseInitializers ?? []) parts.set(values.name, [values, indices])
+    for (const node of graph.nodes) {
+      const sparse = node.attributes.sparse_value
+      if (sparse?.type === 'sparse-tensor') parts.set(node.outputs[0], [sparse.value.values, sparse.value.indices])
+    }
+  }
+  return parts
+}
+
 /** How options and reports name a node: by its name, or its first output where it has none. */
 export function nodeName({ name, outputs }: Node): string {
   return name || outputs[0]
