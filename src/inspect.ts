@@ -8,7 +8,15 @@
  */
 import { constantsOf } from './graph/constants.ts'
 import { type Role, roleAt } from './graph/roles.ts'
-import { bytesOfTensor, intAttribute, isRandom, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
+import {
+  bytesOfList,
+  bytesOfTensor,
+  intAttribute,
+  isRandom,
+  storedBytes,
+  storedNames,
+  subgraphsOf,
+} from './graph/walk.ts'
 import {
   type Dim,
   type Graph,
@@ -315,11 +323,8 @@ function sparseBehind({ sparse, node, from }: Constant): SparseTensor | undefine
 function listedIn(node: Node): { params: number; bytes: number } {
   let [params, bytes] = [0, 0]
   for (const a of Object.values(node.attributes)) {
-    if (a.type === 'floats') {
-      params += a.value.length
-      bytes += 4 * a.value.length
-    } else if (a.type === 'ints') bytes += 8 * a.value.length
-    else if (a.type === 'strings') for (const s of a.value) bytes += s.length
+    bytes += bytesOfList(a)
+    if (a.type === 'floats') params += a.value.length
   }
   return { params, bytes }
 }

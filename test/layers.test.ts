@@ -31,7 +31,7 @@ const layers: Readonly<Record<string, string>> = {
   invent: 'data grad graph ops runtime simplify tensor',
   // Training under quantisation is a regime that needs what quantisers know of a graph.
   quantize: 'calibrate channels data formats graph inspect.ts ops runtime simplify task tensor train',
-  evaluate: 'data graph inspect.ts ops runtime task tensor',
+  evaluate: 'data graph inspect.ts onnx ops runtime simplify task tensor',
   // A budget of latency is measured.
   prune: 'calibrate channels data evaluate formats grad graph inspect.ts onnx ops runtime simplify task tensor train',
   // Layers are timed beside their factors.

@@ -1,6 +1,6 @@
 /** Looking around in a graph: producers, consumers, attributes, constants, nested graphs. */
 import { UnsupportedError } from '../errors.ts'
-import type { Attribute, Graph, Model, Node, Tensor } from '../model.ts'
+import type { Attribute, Graph, Int, Model, Node, Tensor } from '../model.ts'
 import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 
 /** Which node makes each value. */
@@ -109,6 +109,26 @@ export function storedBytes(model: Model): number {
 export function bytesOfTensor({ dtype, dims, strings }: Tensor): number {
   if (strings) return strings.reduce((sum, s) => sum + s.byteLength, 0)
   return byteLengthOf(dtype, sizeOf(dims))
+}
+
+/** Bytes of the numbers or texts that an attribute lists, as files store them; 0 of any other attribute. */
+export function bytesOfList(a: Attribute): number {
+  if (a.type === 'floats') return 4 * a.value.length
+  if (a.type === 'ints') return a.value.reduce<number>((sum, v) => sum + bytesOfInt(v), 0)
+  if (a.type === 'strings') return a.value.reduce((sum, s) => sum + utf8Length(s), 0)
+  return 0
+}
+
+/** A varint has 7 bits a byte; one below zero has all 64. */
+function bytesOfInt(value: Int): number {
+  if (value < 0) return 10
+  let bytes = 1
+  for (let above = 128; value >= above; above *= 128) bytes++
+  return bytes
+}
+
+function utf8Length(text: string | Uint8Array): number {
+  return typeof text === 'string' ? new TextEncoder().encode(text).length : text.length
 }
 
 function attributeTensors(node: Node): Tensor[] {

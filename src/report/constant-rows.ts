@@ -6,7 +6,7 @@ import { whyNoGrid } from '../calibrate/layers.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { namesSince } from '../graph/edit.ts'
 import type { Role } from '../graph/roles.ts'
-import { bytesOfTensor, describe, graphsOf, nodeName, sparseParts, tensorsOf } from '../graph/walk.ts'
+import { bytesOfList, bytesOfTensor, describe, graphsOf, nodeName, sparseParts, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
 import { densified } from '../simplify/densify.ts'
 import { dataTypes, floats, integers, sameBytes, sizeOf } from '../tensor/dtype.ts'
@@ -168,11 +168,8 @@ function attributeRows(model: Model): Untouched[] {
 }
 
 function listBytes(a: Attribute): number {
-  if (a.type !== 'floats' && a.type !== 'ints' && a.type !== 'strings') return 0
-  if (a.value.length < longAttribute) return 0
-  if (a.type === 'floats') return 4 * a.value.length
-  if (a.type === 'ints') return a.value.length
-  return a.value.reduce((sum, s) => sum + s.length, 0)
+  const isList = a.type === 'floats' || a.type === 'ints' || a.type === 'strings'
+  return isList && a.value.length >= longAttribute ? bytesOfList(a) : 0
 }
 
 /** What is smaller than this is listed in one row with others of the same reason. */
