@@ -129,11 +129,12 @@ export async function randomScorer(
     warnings.push(
       `inputs ${flat.join(' and ')} hardly change the outputs, beside inputs in another range, so nothing is judged there; use --data SPEC if yours are such`,
     )
+  const drawn = count(random.drawn(samples))
   if (spread > mostErrorDb)
     warnings.push(
       Number.isFinite(spread)
-        ? `${count(samples)} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`
-        : `${count(samples)} random inputs in each range do not tell how sure the ratios of noise are`,
+        ? `${drawn} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`
+        : `${drawn} random inputs in each range do not tell how sure the ratios of noise are`,
     )
   return {
     on: randomInWords(samples, random),
