@@ -72,8 +72,8 @@ async function choose(
     const notes = [...plain.notes, ...(isQuantised ? [why] : found.notes)]
     return { ...plain, onnx: plainOnnx, notes, kept, otherwise }
   }
-  const why = isAsLarge ? 'nothing smaller came out' : inVain
-  const notes = [...(isQuantised ? [] : found.notes), `${why}, so the original file is kept`]
+  const why = isAsLarge ? 'no smaller .onnx came out' : inVain
+  const notes = [...(isQuantised ? [] : found.notes), `${why}: it is the original file`]
   return { model, onnx: original, steps: [], notes, kept, otherwise }
 }
 
