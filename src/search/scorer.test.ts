@@ -15,12 +15,12 @@ const weight = floatTensor(
   [8, 10],
   Float32Array.from({ length: 80 }, () => rng.normal()),
 )
-/** Ten scores and which is largest: the second output is nothing but a decision. */
+/** Scores rounded to whole numbers: nothing but decisions. */
 const decider: Model = model({
-  nodes: [node('MatMul', ['x', 'w'], ['s']), node('ArgMax', ['s'], ['c'], { axis: 1, keepdims: 0 })],
+  nodes: [node('MatMul', ['x', 'w'], ['s']), node('Cast', ['s'], ['c'], { to: 7 })],
   initializers: new Map([['w', weight]]),
   inputs: [valueInfo('x', 'float32', ['N', 8])],
-  outputs: [valueInfo('s', 'float32', ['N', 10]), valueInfo('c', 'int64', ['N'])],
+  outputs: [valueInfo('c', 'int64', ['N', 10])],
 })
 
 it('are enough that not one changed decision alone breaks the limit, where decisions are all that an output tells', async () => {
