@@ -6,6 +6,7 @@ import { model, node, valueInfo } from './graph/build.ts'
 import { constantsOf } from './graph/constants.ts'
 import { inspectModel } from './inspect.ts'
 import type { Graph, Node, Tensor } from './model.ts'
+import { compact } from './quantize/compact.ts'
 import { floatTensor, integerTensor, sizeOf } from './tensor/dtype.ts'
 import { modelsFolder, needsModels, realModel } from './testing/real-models.ts'
 import { weightWays } from './testing/weight-ways.ts'
@@ -189,6 +190,18 @@ describe('parameters belong to the layer that computes with them', () => {
     const attributes = { K: 64, N: 24, bits: 4, block_size: 32 }
     const product = node('MatMulNBits', ['x', 'w', 's'], ['y'], attributes, { domain: 'com.microsoft' })
     expect(inspectModel(around([product], tensors(packed, scales), [5, 64])).totals.params).toBe(24 * 64)
+  })
+
+  test('a table that is added counts as much once it is stored as integers', async () => {
+    const table = floatTensor(
+      't',
+      [16, 32],
+      Float32Array.from({ length: 512 }, (_, i) => (i % 200) - 100),
+    )
+    const added = around([node('Add', ['x', 't'], ['y'])], tensors(table), [1, 16, 32])
+    const small = await compact(added)
+    expect(small.graph.initializers.get('t')).toBeUndefined()
+    expect([added, small].map((m) => inspectModel(m).totals.params)).toEqual([512, 512])
   })
 
   test('running statistics are no parameters', () => {

@@ -8,7 +8,15 @@
  */
 import { constantsOf } from './graph/constants.ts'
 import { type Role, roleAt } from './graph/roles.ts'
-import { bytesOfTensor, intAttribute, isRandom, storedBytes, storedNames, subgraphsOf } from './graph/walk.ts'
+import {
+  bytesOfList,
+  bytesOfTensor,
+  intAttribute,
+  isRandom,
+  storedBytes,
+  storedNames,
+  subgraphsOf,
+} from './graph/walk.ts'
 import {
   type Dim,
   type Graph,
@@ -259,9 +267,10 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
   let weight: Constant | undefined
   for (const [i, constant] of inputs.entries()) {
     if (!constant) continue
-    const { known, sparse } = constant
-    if (sparse && !walk.countedTensors.has(sparse.values)) params += countOf(known.shape) ?? 0
-    bytes += bytesBehind(constant, walk.countedTensors)
+    const { known } = constant
+    const behind = storedBehind(constant, walk.countedTensors)
+    bytes += behind.bytes
+    params += behind.sparse
     const { dtype, shape = [undefined, undefined] } = known
     if (!dtype || !isParameter(roleAt(node, i, { dtype, dims: shape }), known)) continue
     if ((countOf(known.shape) ?? 0) > (weight ? (countOf(weight.known.shape) ?? 0) : 0)) weight = constant
@@ -272,6 +281,7 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
   const listed = node.domain === 'ai.onnx.ml' ? listedIn(node) : { params: 0, bytes: 0 }
   walk.attributeBytes += listed.bytes
   const zeroAt = zeroPoints[node.op]
+  const sparse = weight && sparseBehind(weight)
   const numbers =
     weight && (zeroAt ? centred(elements(weight), inputs[zeroAt] && elements(inputs[zeroAt])) : elements(weight))
   return {
@@ -281,17 +291,19 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
     params: params + listed.params,
     macs: macsOf(node, walk.single, scope.batch) ?? null,
     bytes: bytes + listed.bytes,
-    ...(weight?.sparse ? sparseSpread(weight.sparse) : spread(numbers)),
+    ...(sparse ? sparseSpread(sparse) : spread(numbers)),
   }
 }
 
-function bytesBehind(constant: Constant, counted: Set<Tensor>): number {
-  let bytes = 0
+/** The bytes of what a constant is made of, and how many numbers its sparse tensors stand for: those that were not counted yet. */
+function storedBehind(constant: Constant, counted: Set<Tensor>): { bytes: number; sparse: number } {
+  let [bytes, sparse] = [0, 0]
   const pending: (Constant | undefined)[] = [constant]
   const seen = new Set<Constant>()
   for (let at = pending.pop(); at || pending.length > 0; at = pending.pop()) {
     if (!at || seen.has(at)) continue
     seen.add(at)
+    if (at.sparse && !counted.has(at.sparse.values)) sparse += sizeOf(at.sparse.dims)
     for (const tensor of [at.tensor, at.sparse?.values, at.sparse?.indices]) {
       if (!tensor || counted.has(tensor)) continue
       bytes += bytesOfTensor(tensor)
@@ -299,18 +311,20 @@ function bytesBehind(constant: Constant, counted: Set<Tensor>): number {
     }
     pending.push(...at.from)
   }
-  return bytes
+  return { bytes, sparse }
+}
+
+/** The sparse tensor whose numbers a constant is, up to a factor and their order. */
+function sparseBehind({ sparse, node, from }: Constant): SparseTensor | undefined {
+  return sparse ?? (from[0] && node && keepers.has(node.op) ? sparseBehind(from[0]) : undefined)
 }
 
 /** What a learner (trees, linear models, vocabularies) has learnt lies in its attributes: floats are parameters, ints say where. */
 function listedIn(node: Node): { params: number; bytes: number } {
   let [params, bytes] = [0, 0]
   for (const a of Object.values(node.attributes)) {
-    if (a.type === 'floats') {
-      params += a.value.length
-      bytes += 4 * a.value.length
-    } else if (a.type === 'ints') bytes += 8 * a.value.length
-    else if (a.type === 'strings') for (const s of a.value) bytes += s.length
+    bytes += bytesOfList(a)
+    if (a.type === 'floats') params += a.value.length
   }
   return { params, bytes }
 }

@@ -36,8 +36,8 @@ export interface TrainingInfo extends Extra {
 }
 
 export interface OpsetId extends Extra {
-  /** '' is ONNX's own domain. */
-  readonly domain: string
+  /** Left out or '' is ONNX's own domain. Exporters write either, and a file keeps which it had. */
+  readonly domain?: string
   readonly version: number
 }
 
@@ -183,7 +183,7 @@ export function opsetOf({ opsets }: Pick<Model, 'opsets'>): number {
   return own?.version ?? (opsets.length === 0 ? 1 : newestOpset)
 }
 
-export function isOnnxDomain(domain: string | undefined): boolean {
+export function isOnnxDomain(domain: string | undefined): domain is '' | 'ai.onnx' | undefined {
   return !domain || domain === 'ai.onnx'
 }
 

@@ -31,7 +31,7 @@ const layers: Readonly<Record<string, string>> = {
   invent: 'data grad graph ops runtime simplify tensor',
   // Training under quantisation is a regime that needs what quantisers know of a graph.
   quantize: 'calibrate channels data formats graph inspect.ts ops runtime simplify task tensor train',
-  evaluate: 'data graph inspect.ts ops runtime task tensor',
+  evaluate: 'data graph inspect.ts onnx ops runtime simplify task tensor',
   // A budget of latency is measured.
   prune: 'calibrate channels data evaluate formats grad graph inspect.ts onnx ops runtime simplify task tensor train',
   // Layers are timed beside their factors.
@@ -48,7 +48,7 @@ const layers: Readonly<Record<string, string>> = {
   compress: 'data evaluate formats graph methods.ts onnx quantize recipe.ts search simplify task tensor train',
   sweep: 'compress data evaluate formats onnx recipe.ts tensor train',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
-  report: 'calibrate compress data evaluate formats graph recipe.ts runtime search sweep task tensor train',
+  report: 'calibrate compress data evaluate formats graph recipe.ts runtime search simplify sweep task tensor train',
   // What threads do: the list that a pool's worker reads.
   'tasks.ts': 'formats quantize',
   // A sweep's models and data are read as those of commands.

@@ -9,7 +9,6 @@ import { preprocessOptions, preprocessTable, readOptions, readTable } from '../d
 import { preprocessWarnings } from '../evaluate/preprocess-warnings.ts'
 import { inputShapesOf, withInputShapes } from '../graph/input-shapes.ts'
 import { type ShapeFlags, shapedModel, shapeOption } from '../graph/told-shapes.ts'
-import { statisticsForm } from '../invent/invented-splits.ts'
 import type { Model } from '../model.ts'
 import { splitsOf } from '../node/bind-spec.ts'
 import { dataForms } from '../node/data.ts'
@@ -25,7 +24,7 @@ export const dataOptions = {
     type: 'string',
     optional: true,
     value: 'spec',
-    help: `data: ${dataForms.join(', ')}, or ${statisticsForm}: inputs made from the model's own BatchNormalizations`,
+    help: `data: ${dataForms.join(', ')}; statistics: inputs made from the model's own BatchNormalizations`,
   },
   ...preprocessTable,
   preprocessCheck: compressTable.preprocessCheck,

@@ -13,9 +13,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { packModel } from '../formats/pack.ts'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { saveModel } from '../node/files.ts'
 import { parseModel } from '../onnx/parse-text.ts'
-import { writeModel } from '../onnx/write.ts'
+import { writeModel, writeModelChunks } from '../onnx/write.ts'
+import { floatTensor } from '../tensor/dtype.ts'
 import { exampleModel } from '../testing/test-method.ts'
 import { runInspect } from './commands/inspect.ts'
 import { openAny, openInput, openToRead, openToWork } from './inputs.ts'
@@ -117,6 +119,32 @@ describe('a model to look at', () => {
       expect(output).toMatch(line)
       expect(() => JSON.parse(JSON.stringify(output))).not.toThrow()
     }
+  })
+})
+
+describe('the bytes of a file', () => {
+  it('are told by what they are, external data too, and sum to it', async () => {
+    const w = floatTensor('w', [8, 8], new Float32Array(64).fill(0.5))
+    const model = {
+      ...makeModel({
+        nodes: [node('MatMul', ['x', 'w'], ['y'])],
+        initializers: new Map([['w', w]]),
+        inputs: [valueInfo('x', 'float32', [1, 8])],
+        outputs: [valueInfo('y', 'float32', [1, 8])],
+      }),
+      metadata: [{ key: 'labels', value: 'a,b,c' }],
+    }
+    const { model: file, external } = writeModelChunks(model, { external: { location: 'parts.data', minBytes: 1 } })
+    writeFileSync(at('parts.onnx'), Buffer.concat(file.chunks))
+    writeFileSync(at('parts.data'), Buffer.concat(external?.chunks ?? []))
+    const { output } = await runInspect(at('parts.onnx'))
+    const [, ...found] = /constants +(\d+)\nmetadata +(\d+)\nnodes, names +(\d+)\n\.onnx file +(\d+)/.exec(output) ?? []
+    const [constants, metadata, graph, bytes] = found.map(Number)
+    expect(bytes).toBe(file.byteLength + (external?.byteLength ?? 0))
+    expect(constants + metadata + graph).toBe(bytes)
+    expect(constants).toBeGreaterThanOrEqual(256)
+    const json = JSON.parse((await runInspect(at('parts.onnx'), { json: true })).output)
+    expect(json.file).toEqual({ bytes, metadata, graph })
   })
 })
 

@@ -72,9 +72,13 @@ function raiseModel(path: string, model: Model): Model {
   }
 }
 
-/** A model to look at, from either kind of file; `packedBytes` is the size of a packed one. */
-export function openToRead(path: string): { model: Model; packedBytes?: number } {
+/** A model to look at, from either kind of file: `bytes` are those of the .onnx, with its external data; `packedBytes` those of a packed file. */
+export function openToRead(path: string): { model: Model; bytes: number; packedBytes?: number } {
   const bytes = readFileBytes(path)
-  if (isPacked(bytes)) return { model: readModel(unpackFile(path, bytes)), packedBytes: bytes.length }
-  return { model: openWithFiles(path, bytes).model }
+  if (isPacked(bytes)) {
+    const onnx = unpackFile(path, bytes)
+    return { model: readModel(onnx), bytes: onnx.length, packedBytes: bytes.length }
+  }
+  const { model, files } = openWithFiles(path, bytes)
+  return { model, bytes: [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0) }
 }

@@ -3,9 +3,10 @@
  * those of the tidied model, or, if that is no smaller either, of the file as it was.
  */
 import { packedSizeOn, packModelOn } from '../formats/pack.ts'
+import { sparseParts } from '../graph/walk.ts'
 import type { Model, Tensor } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
-import type { Recipe, Step } from '../recipe.ts'
+import { type Recipe, runSteps, type Step } from '../recipe.ts'
 import type { Found } from '../search/knob.ts'
 import { whyRandomStays } from '../simplify/remarks.ts'
 import type { Prepared } from './prepare.ts'
@@ -41,35 +42,49 @@ export async function encode(
 /** An .onnx that is about as large as it was is worth a packed file that is so much smaller. */
 const worthwhile = { onnx: 1.02, packed: 0.95 }
 
+/** A model that may be written, and how it came about. */
+type Candidate = Pick<Chosen, 'model' | 'steps' | 'notes'>
+
 async function choose(
   found: Found,
   { tidied }: Prepared,
   { model, settings }: { readonly model: Model; readonly settings: Settings },
 ): Promise<Chosen> {
   const { original, goal, mode, workers } = settings
-  const onnx = writeModel(asWritten(found.model, settings))
-  const packedSize = (m: Model): Promise<number> => packedSizeOn(asWritten(m, settings), { mode, workers })
-  const packsSmaller = async (): Promise<boolean> =>
-    found.steps.length > 0 &&
-    onnx.byteLength < worthwhile.onnx * original.byteLength &&
-    (await packedSize(found.model)) < worthwhile.packed * (await packedSize(tidied.model))
-  if (goal === 'speed' || onnx.byteLength < original.byteLength || (await packsSmaller())) {
-    const steps = [...tidied.steps, ...found.steps]
-    const notes = [...tidied.notes, ...found.notes]
-    return { model: found.model, onnx, steps, notes, kept: found.kept, otherwise: found.otherwise }
-  }
+  const steps = [...tidied.steps, ...found.steps]
+  const changed = await sparseAgain({ model: found.model, steps, notes: [...tidied.notes, ...found.notes] })
+  const plain = await sparseAgain(tidied)
   const isQuantised = found.steps.length > 0
+  const onnx = writeModel(asWritten(changed.model, settings))
+  const packedSize = (m: Model): Promise<number> => packedSizeOn(asWritten(m, settings), { mode, workers })
+  const isAsLarge = onnx.byteLength < worthwhile.onnx * original.byteLength
+  const packsSmaller = async (): Promise<boolean> =>
+    isQuantised && isAsLarge && (await packedSize(changed.model)) < worthwhile.packed * (await packedSize(plain.model))
+  if (goal === 'speed' || onnx.byteLength < original.byteLength || (await packsSmaller()))
+    return { ...changed, onnx, kept: found.kept, otherwise: found.otherwise }
+  const inVain = isAsLarge ? 'quantising made no file much smaller' : 'quantising would make the .onnx file larger'
   const random = whyRandomStays(model)
   const { kept } = found
-  const otherwise = isQuantised ? (random ?? 'quantising it made no file smaller') : found.otherwise
-  const tidiedOnnx = writeModel(asWritten(tidied.model, settings))
-  if (tidiedOnnx.byteLength < original.byteLength && tidied.notes.length > 0) {
-    const why = random ?? 'quantising made no file smaller, so the weights keep their precision'
-    const notes = [...tidied.notes, ...(isQuantised ? [why] : found.notes)]
-    return { model: tidied.model, onnx: tidiedOnnx, steps: tidied.steps, notes, kept, otherwise }
+  const otherwise = isQuantised ? (random ?? inVain) : found.otherwise
+  const plainOnnx = writeModel(asWritten(plain.model, settings))
+  if (plainOnnx.byteLength < original.byteLength && plain.notes.length > 0) {
+    const why = random ?? `${inVain}, so the weights keep their precision`
+    const notes = [...plain.notes, ...(isQuantised ? [why] : found.notes)]
+    return { ...plain, onnx: plainOnnx, notes, kept, otherwise }
   }
-  const notes = [...(isQuantised ? [] : found.notes), 'nothing smaller came out, so the original file is kept']
+  const why = isAsLarge ? 'no smaller .onnx came out' : inVain
+  const notes = [...(isQuantised ? [] : found.notes), `${why}: it is the original file`]
   return { model, onnx: original, steps: [], notes, kept, otherwise }
+}
+
+/** What came with sparse tensors has them again where they take fewer bytes: tidying made them dense, to be worked on. */
+async function sparseAgain({ model, steps, notes }: Candidate): Promise<Candidate> {
+  const step: Step = ['sparsify', {}]
+  const sparse = steps.some(([id]) => id === 'densify') ? await runSteps(model, [step]) : model
+  if (sparse === model) return { model, steps, notes }
+  const { size } = sparseParts(sparse)
+  const note = `stored ${size} ${size === 1 ? 'tensor' : 'tensors'} as sparse again, which takes fewer bytes`
+  return { model: sparse, steps: [...steps, step], notes: [...notes, note] }
 }
 
 function recipeOf(

@@ -1,8 +1,7 @@
 /** A recipe whose steps learn from a teacher names it by a checksum, so that it is made again with that one alone. */
-import { crc32 } from '../checksum.ts'
 import { methodNamed } from '../methods.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
+import { modelFingerprint } from '../onnx/fingerprint.ts'
 import type { Recipe, Step } from '../recipe.ts'
 
 /** What a recipe says of the teacher that its steps had, if any of them learns from one. */
@@ -12,7 +11,7 @@ export function teacherOf(steps: readonly Step[], teacher: Model | undefined): P
 }
 
 export function teacherSum(teacher: Model): string {
-  return crc32(writeModel(teacher)).toString(16).padStart(8, '0')
+  return modelFingerprint(teacher).toString(16).padStart(8, '0')
 }
 
 /** Throws one sentence where a teacher is none that the recipe names, or is missing. */

@@ -2,25 +2,21 @@
  * The steps of a recipe, of which several may train, with one checkpoint: which step a run is in, the model that this step
  * began with, and the step's own checkpoint. It is written where training writes one, and after each step that trains.
  */
-import { crc32 } from '../checksum.ts'
 import type { Context } from '../method.ts'
 import { methodNamed } from '../methods.ts'
 import type { Model } from '../model.ts'
+import { modelFingerprint } from '../onnx/fingerprint.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
 import { checkSteps, runSteps, type Step } from '../recipe.ts'
-import type { CheckpointStore } from '../train/checkpoint.ts'
-import { seal, unseal } from '../train/checkpoint-bytes.ts'
+import { type CheckpointStore, expectSameRun } from '../train/checkpoint.ts'
+import { type RunKind, sealRun, unsealRun } from '../train/run-file.ts'
 
-const kind = 'COPRCP1'
-
-interface Position {
-  /** The run that it is of: its model, steps and seed. */
-  readonly fingerprint: string
-  /** The step that the run is in, from 0. */
-  readonly step: number
-  /** Bytes of the model that the step began with; the rest is the step's own checkpoint. */
-  readonly modelBytes: number
+/** The step that a run is in, from 0; its model is the one that this step began with. */
+const kind: RunKind<number> = {
+  magic: 'COPRCP2',
+  whose: 'a recipe',
+  fits: (step, models): step is number => Number.isSafeInteger(step) && Number(step) >= 0 && models === 1,
 }
 
 /**
@@ -34,12 +30,14 @@ export async function resumeSteps(
   store: CheckpointStore,
 ): Promise<Model> {
   checkSteps(steps)
-  const fingerprint = `${crc32(writeModel(model))} ${JSON.stringify([context.seed, steps])}`
-  const save = (step: number, bytes: Uint8Array, own?: Uint8Array): Promise<void> =>
-    store.save(seal(kind, { fingerprint, step, modelBytes: bytes.length }, own ? [bytes, own] : [bytes]))
-  const found = await begin(store, fingerprint)
-  let current = found ? readModel(found.bytes) : model
-  for (let i = found?.step ?? 0; i < steps.length; i++) {
+  const fingerprint = `${modelFingerprint(model)} ${JSON.stringify([context.seed, steps])}`
+  const save = (step: number, bytes: Uint8Array, training?: Uint8Array): Promise<void> =>
+    store.save(sealRun(kind, { fingerprint, progress: step, models: [bytes], ...(training ? { training } : {}) }))
+  const stored = await store.load()
+  const found = stored && unsealRun(kind, stored)
+  if (found) expectSameRun(found.fingerprint, fingerprint, { run: 'recipe', parts: 'model, steps or seed' })
+  let current = found ? readModel(found.models[0]) : model
+  for (let i = found?.progress ?? 0; i < steps.length; i++) {
     const { trains } = methodNamed(steps[i][0])
     const progress = (done: number, what: string): void => context.progress?.((i + done) / steps.length, what)
     if (!trains) {
@@ -47,7 +45,7 @@ export async function resumeSteps(
       continue
     }
     const bytes = writeModel(current)
-    let own: Uint8Array | undefined = i === found?.step ? found.own : undefined
+    let own: Uint8Array | undefined = i === found?.progress ? found.training : undefined
     const checkpoint: CheckpointStore = {
       load: async () => own,
       save: async (saved) => {
@@ -60,23 +58,4 @@ export async function resumeSteps(
     current = readModel(trained)
   }
   return current
-}
-
-async function begin(store: CheckpointStore, fingerprint: string) {
-  const stored = await store.load()
-  if (!stored) return undefined
-  const { header, body } = unseal(stored, kind, 'a recipe')
-  const position = header as Position | null | undefined
-  if (!position || !(position.modelBytes > 0 && position.modelBytes <= body.length) || !(position.step >= 0))
-    throw new Error('checkpoint: its header is damaged; expected a step and a model')
-  if (position.fingerprint !== fingerprint)
-    throw new Error(
-      'checkpoint: it is of another recipe (model, steps or seed differ); expected that of this run, or none',
-    )
-  const own = body.slice(position.modelBytes)
-  return {
-    step: position.step,
-    bytes: body.slice(0, position.modelBytes),
-    ...(own.length > 0 ? { own } : {}),
-  }
 }

@@ -12,6 +12,7 @@ import { resolveTask } from '../task/resolve-task.ts'
 import type { Task } from '../task/task.ts'
 import { sameBytes } from '../tensor/dtype.ts'
 import { dataWarnings } from './data-warnings.ts'
+import { type FileParts, filePartsOf } from './file-parts.ts'
 import { type Latency, type LatencyOptions, measureLatency, type Spread } from './latency.ts'
 import { randomData } from './random-data.ts'
 import { findRandomInputs } from './random-inputs.ts'
@@ -24,6 +25,8 @@ export interface Side {
   /** Bytes of the .onnx as it is, and packed by coppice. */
   readonly bytes: number
   readonly packed: number
+  /** What the bytes of the .onnx are. */
+  readonly parts?: FileParts
   /** Bytes of the .onnx gzipped (level 9) and with brotli (level 11), where that was asked for. */
   readonly gzip?: number
   readonly brotli?: number
@@ -196,6 +199,7 @@ async function sideOf({ name, model, onnx, packedBytes }: Subject, { compressors
     ...(gzip === undefined ? {} : { gzip }),
     ...(brotli === undefined ? {} : { brotli }),
     packed: packedBytes,
+    parts: filePartsOf(model, totals.bytes),
     params: totals.params,
     nonZero: Math.round(totals.params - zeros),
     macs: totals.macs,

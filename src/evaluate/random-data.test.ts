@@ -37,6 +37,21 @@ it('counts the steps of a loop, whose many small calls take long', async () => {
   expect(looped.mostSamples).toBeGreaterThan(3)
 })
 
+it('says how many inputs it draws, which are no fewer than calls take', async () => {
+  const net = model({
+    nodes: [node('MatMul', ['x', 'w'], ['y'])],
+    initializers: new Map([['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))]]),
+    inputs: [valueInfo('x', 'float32', ['N', 8])],
+    outputs: [valueInfo('y', 'float32', ['N', 8])],
+  })
+  const random = await randomData(net, 1)
+  for (const wanted of [16, 100]) {
+    const drawn = [...random.batches(wanted, 1)].reduce((sum, { count = 0 }) => sum + count, 0)
+    expect(random.drawn(wanted)).toBeGreaterThan(wanted)
+    expect(random.ranges.length * random.drawn(wanted)).toBe(drawn)
+  }
+})
+
 it('counts the values of outputs, which take long to compare', async () => {
   const net = model({
     nodes: [node('MatMul', ['x', 'w'], ['y'])],

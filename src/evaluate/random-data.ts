@@ -1,5 +1,5 @@
 /** Random inputs in place of data: enough for a reliable figure, as far as the model's cost allows. */
-import type { DataHandle } from '../data/handle.ts'
+import type { DataHandle, InputGroup } from '../data/handle.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { subgraphsOf } from '../graph/walk.ts'
 import { inspectModel } from '../inspect.ts'
@@ -16,6 +16,8 @@ export interface RandomData {
   readonly data: DataHandle
   /** At least `samples` signals in each range, and flat noise besides; another `draw` gives others. */
   batches(samples: number, draw: number): Iterable<JudgedBatch>
+  /** How many `batches` gives of each range, flat noise too, where so many samples are wanted: calls are never of a part. */
+  drawn(samples: number): number
   readonly calibrationSamples: number
   readonly perCall: number
   /** Samples in each range that a comparison can afford. */
@@ -89,6 +91,8 @@ export async function randomData(
   function* draw(): Generator<Feeds> {
     for (const { group, call } of plan) yield inputs.draw(group, call, seed + calibrationDraw)
   }
+  const callsFor = (samples: number, { isNoise }: InputGroup): number =>
+    Math.max(leastSeen, Math.ceil((isNoise ? samples * noiseShare : samples) / fed))
   return {
     ranges,
     data: {
@@ -103,11 +107,12 @@ export async function randomData(
     perCall: fed,
     *batches(samples, draw) {
       for (const group of groups) {
-        const wanted = group.isNoise ? samples * noiseShare : samples
-        for (let call = 0; call < Math.max(leastSeen, Math.ceil(wanted / fed)); call++)
+        for (let call = 0; call < callsFor(samples, group); call++)
           yield { feeds: inputs.draw(group, call, seed + 7919 * draw), fed, count: fed, group }
       }
     },
+    drawn: (samples) =>
+      groups.filter(({ range }) => range === ranges[0]).reduce((sum, group) => sum + fed * callsFor(samples, group), 0),
     mostSamples: Math.min(
       afford(comparisonCost, leastJudged, mostJudged),
       Math.max(leastJudged, Math.floor(mostValues / (values * ranges.length))),

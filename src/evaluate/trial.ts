@@ -72,8 +72,8 @@ function bestOf(known: readonly OutputJudgement[]): OutputJudgement[] {
   return known.filter((j) => (j.right?.before ?? 0) >= 0.5 * best)
 }
 
-export function randomInWords(samples: number, { ranges }: RandomData): string {
-  return `${count(samples)} random inputs ${ranges.length > 1 ? `in each of the ranges ${ranges.join(', ')}` : ''}`.trim()
+export function randomInWords(samples: number, { ranges, drawn }: RandomData): string {
+  return `${count(drawn(samples))} random inputs ${ranges.length > 1 ? `in each of the ranges ${ranges.join(', ')}` : ''}`.trim()
 }
 
 /** Less of the targets' variance than that says that the output gives something else than they are. */

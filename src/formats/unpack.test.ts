@@ -206,6 +206,11 @@ describe('a packed model comes back byte for byte', () => {
     expectSame({ ...model, graph: { ...model.graph, nodes: [node('Foo', attributes), node('Foo', attributes)] } })
   })
 
+  it('an operator set whose domain is left out, which takes no more bytes than in the file', () => {
+    const bytes = expectSame(modelOf([], { opsets: [{ version: 17 }] }))
+    expect(unpackModel(bytes).opsets).toEqual([{ version: 17 }])
+  })
+
   it('a graph that packs thousandfold', () => {
     expectSame(modelOf([], { docString: 'x'.repeat(100_000) }))
   })

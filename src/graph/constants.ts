@@ -7,6 +7,7 @@
  * codebook), into local functions and the bodies of If, Loop and Scan, to the nodes that meet it with other values.
  */
 import type { FunctionDef, Graph, Model, Node, Tensor } from '../model.ts'
+import { isFloat } from '../tensor/dtype.ts'
 import { type Followed, followNode, type Part, type Stored, storedValue } from './follow.ts'
 import {
   attributesFor,
@@ -215,6 +216,8 @@ function either(values: readonly (Followed | undefined)[]): Followed | undefined
 function use(walk: Walk, node: Node, values: readonly (Followed | undefined)[], scope: Scope): void {
   const afterLayer = node.inputs.some((name, i) => !values[i] && scope.layers.has(name))
   for (const [input, value] of values.entries()) {
+    // Integers with a float step, scale or codebook are read as floats.
+    const float = value?.parts.find((p) => isFloat(p.stored.tensor.dtype))?.stored.tensor.dtype
     for (const part of value?.parts ?? []) {
       const { stored, axes = [] } = part
       const { tensor } = stored
@@ -226,7 +229,12 @@ function use(walk: Walk, node: Node, values: readonly (Followed | undefined)[], 
       entry.uses.push({
         node,
         input,
-        role: roleAt(node, input, { ...tensor, isFactor: part.isFactor, afterLayer }),
+        role: roleAt(node, input, {
+          dtype: float ?? tensor.dtype,
+          dims: tensor.dims,
+          isFactor: part.isFactor,
+          afterLayer,
+        }),
         direct: part.direct,
         afterLayer,
         ...(readable ? { axes: axes as readonly number[] } : {}),

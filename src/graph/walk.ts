@@ -1,6 +1,6 @@
 /** Looking around in a graph: producers, consumers, attributes, constants, nested graphs. */
 import { UnsupportedError } from '../errors.ts'
-import type { Attribute, Graph, Model, Node, Tensor } from '../model.ts'
+import type { Attribute, Graph, Int, Model, Node, Tensor } from '../model.ts'
 import { byteLengthOf, sizeOf } from '../tensor/dtype.ts'
 
 /** Which node makes each value. */
@@ -80,6 +80,19 @@ export function* tensorsOf(model: Model): Generator<StoredTensor> {
   }
 }
 
+/** The two tensors, values and places, that each sparse tensor is stored as, by the name of the value that it is. */
+export function sparseParts(model: Model): Map<string, readonly Tensor[]> {
+  const parts = new Map<string, readonly Tensor[]>()
+  for (const graph of graphsOf(model)) {
+    for (const { values, indices } of graph.sparseInitializers ?? []) parts.set(values.name, [values, indices])
+    for (const node of graph.nodes) {
+      const sparse = node.attributes.sparse_value
+      if (sparse?.type === 'sparse-tensor') parts.set(node.outputs[0], [sparse.value.values, sparse.value.indices])
+    }
+  }
+  return parts
+}
+
 /** How options and reports name a node: by its name, or its first output where it has none. */
 export function nodeName({ name, outputs }: Node): string {
   return name || outputs[0]
@@ -96,6 +109,26 @@ export function storedBytes(model: Model): number {
 export function bytesOfTensor({ dtype, dims, strings }: Tensor): number {
   if (strings) return strings.reduce((sum, s) => sum + s.byteLength, 0)
   return byteLengthOf(dtype, sizeOf(dims))
+}
+
+/** Bytes of the numbers or texts that an attribute lists, as files store them; 0 of any other attribute. */
+export function bytesOfList(a: Attribute): number {
+  if (a.type === 'floats') return 4 * a.value.length
+  if (a.type === 'ints') return a.value.reduce<number>((sum, v) => sum + bytesOfInt(v), 0)
+  if (a.type === 'strings') return a.value.reduce((sum, s) => sum + utf8Length(s), 0)
+  return 0
+}
+
+/** A varint has 7 bits a byte; one below zero has all 64. */
+function bytesOfInt(value: Int): number {
+  if (value < 0) return 10
+  let bytes = 1
+  for (let above = 128; value >= above; above *= 128) bytes++
+  return bytes
+}
+
+function utf8Length(text: string | Uint8Array): number {
+  return typeof text === 'string' ? new TextEncoder().encode(text).length : text.length
 }
 
 function attributeTensors(node: Node): Tensor[] {

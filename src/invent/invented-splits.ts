@@ -24,7 +24,10 @@ export function statisticsSamples(spec: string): number | undefined {
 /** Throws where the model has no statistics to make inputs from. */
 export async function inventedSplits(
   model: Model,
-  { samples, ...options }: { readonly samples: number } & Pick<Context, 'seed' | 'signal' | 'progress'>,
+  {
+    samples = defaultSamples,
+    ...options
+  }: { readonly samples?: number } & Pick<Context, 'seed' | 'signal' | 'progress'>,
 ): Promise<Splits> {
   if (!hasStatistics(model))
     throw new Error(

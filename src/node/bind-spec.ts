@@ -3,7 +3,6 @@ import { requiredInputs } from '../data/batcher.ts'
 import { type BoundSplits, bindSplits } from '../data/bind-splits.ts'
 import type { Splits } from '../data/dataset.ts'
 import { imageSizeOf, type PreprocessOptions } from '../data/preprocess.ts'
-import { inventedSplits, statisticsSamples } from '../invent/invented-splits.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { loadData } from './data.ts'
@@ -22,11 +21,10 @@ export interface SpecOptions extends Pick<Context, 'signal' | 'progress'> {
 
 /** Loads the data for a model, or makes it of the model's statistics. Throws one sentence where spec or files are wrong. */
 export async function splitsOf(model: Model, spec: DataSpec, options: SpecOptions): Promise<Splits> {
-  const samples = statisticsSamples(spec.data)
-  if (samples !== undefined) return inventedSplits(model, { samples, ...options })
   const inputs = requiredInputs(model)
   return loadData(spec.data, {
     ...options,
+    model,
     inputs,
     label: spec.label,
     header: spec.header,

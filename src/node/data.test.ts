@@ -18,7 +18,7 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeNpz } from '../data/npy.ts'
-import { loadData } from './data.ts'
+import { dataForms, loadData } from './data.ts'
 import { download } from './download.ts'
 import { readTar } from './tar.ts'
 
@@ -31,10 +31,14 @@ describe('loadData', () => {
     await expect(loadData('mnst:x', { seed })).rejects.toThrow('did you mean "mnist"?')
     await expect(loadData('my/table.csv', { seed })).rejects.toThrow('did you mean "csv:my/table.csv"?')
     await expect(loadData('csvv:table.csv', { seed })).rejects.toThrow('did you mean "csv"?')
+    await expect(loadData('foo', { seed })).rejects.toThrow(`expected ${dataForms.join(', ')}`)
+    expect(dataForms).toContain('statistics[:N]')
+    await expect(loadData('statistic:64', { seed })).rejects.toThrow('did you mean "statistics"?')
     await expect(loadData('npz', { seed })).rejects.toThrow('npz: the file is missing; expected npz:FILE')
     await expect(loadData('mnist:/nowhere', { seed })).rejects.toThrow('there is no folder /nowhere')
     await expect(loadData(`mnist:${root}`, { seed })).rejects.toThrow('there is no train-images-idx3-ubyte.gz or')
     await expect(loadData('digits:none', { seed })).rejects.toThrow('digits:none: "none" is no number')
+    await expect(loadData('statistics', { seed })).rejects.toThrow('statistics: inputs are made from a model, and none')
     await expect(loadData('digits:0', { seed })).rejects.toThrow('digits: the number of images')
   })
 

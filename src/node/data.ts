@@ -13,6 +13,8 @@ import { pictureSplits } from '../data/picture-files.ts'
 import type { ImageSize } from '../data/preprocess.ts'
 import { checkSplits, halves } from '../data/splits.ts'
 import { didYouMean } from '../errors.ts'
+import { inventedSplits, statisticsForm, statisticsSamples } from '../invent/invented-splits.ts'
+import type { Model } from '../model.ts'
 import { type DownloadOptions, download } from './download.ts'
 import { readFileBytes } from './files.ts'
 import { foldersIn, imageFolder } from './images.ts'
@@ -25,6 +27,8 @@ export interface LoadOptions extends CsvOptions {
   readonly seed: number
   /** Images of a folder are scaled to this; pass the model's input size. */
   readonly imageSize?: ImageSize
+  /** What `statistics` makes inputs from. */
+  readonly model?: Model
   /** Where downloads are kept; default: the user's cache folder. */
   readonly cacheFolder?: string
   readonly progress?: (done: number, what: string) => void
@@ -46,9 +50,10 @@ const loaders: Readonly<Record<string, { readonly form: string; readonly load: L
   npz: { form: 'npz:FILE', load: loadNpz },
   csv: { form: 'csv:FILE', load: loadCsv },
   digits: { form: 'digits[:N]', load: loadDigits },
+  statistics: { form: statisticsForm, load: loadStatistics },
 }
 
-/** The forms of data spec, for help texts. */
+/** The forms of data spec, for help texts and errors: every one that `loadData` takes. */
 export const dataForms: readonly string[] = Object.values(loaders).map((l) => l.form)
 
 /** A hint for a path of a file given without its kind in front: `my.csv` for `csv:my.csv`. */
@@ -193,4 +198,11 @@ async function loadDigits(count: string, spec: string, { seed }: LoadOptions): P
   const train = drawDigits(length, seed, `${spec} (train)`)
   const test = drawDigits(Math.max(10, Math.round(length / 4)), seed ^ 0x5eed, `${spec} (test)`)
   return { train, test }
+}
+
+/** Inputs made from the model alone. */
+async function loadStatistics(_: string, spec: string, { model, ...options }: LoadOptions): Promise<Splits> {
+  const samples = statisticsSamples(spec)
+  if (!model) throw new Error(`${spec}: inputs are made from a model, and none is given; expected one, or other data`)
+  return inventedSplits(model, { samples, ...options })
 }

@@ -283,6 +283,18 @@ describe('typed data', () => {
   })
 })
 
+test.each([
+  ['left out', [{ version: 17 }]],
+  ['empty', [{ domain: '', version: 17 }]],
+  ['that of another', [{ version: 17 }, { domain: 'ai.onnx.ml', version: 3 }]],
+  ['of no operator set', []],
+])('the domain of an operator set stays %s', (_, opsets) => {
+  const m = { ...buildModel({ nodes: [], initializers: new Map(), inputs: [], outputs: [] }), opsets }
+  const read = readModel(toBinary(ModelProto, oracle(m)))
+  expect(read.opsets).toEqual(opsets)
+  expect(Buffer.compare(writeModel(read), toBinary(ModelProto, oracle(m)))).toBe(0)
+})
+
 test('external data: written beside the model, page-aligned, and read back', () => {
   const big = floatTensor(
     'big',

@@ -77,7 +77,7 @@ function list(value: unknown): Message[] {
 }
 
 function liftOpset(proto: Message): OpsetId {
-  return { ...proto, domain: (proto.domain as string) ?? '', version: Number(proto.version ?? 0) }
+  return { ...proto, version: Number(proto.version ?? 0) }
 }
 
 function liftEntry(proto: Message): StringEntry {

@@ -11,7 +11,7 @@ import type {
   TrainingInfo,
   ValueInfo,
 } from '../model.ts'
-import { dataTypes, sameBytes } from '../tensor/dtype.ts'
+import { byteLengthOf, dataTypes, sameBytes, sizeOf } from '../tensor/dtype.ts'
 import { externalFile } from './external.ts'
 import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
 import { concat, decode, type Encoded, encode, type Message } from './wire.ts'
@@ -52,6 +52,12 @@ export function writeModelChunks(model: Model, options: WriteOptions = {}): Writ
     )
   }
   return { model: encoded, ...(external ? { external: external.written } : {}) }
+}
+
+/** Bytes that the model takes as one file, of any size; no tensor's data is read. */
+export function writtenBytes(model: Model): number {
+  const sized = ({ dtype, dims }: Tensor): Message => ({ rawData: { byteLength: byteLengthOf(dtype, sizeOf(dims)) } })
+  return encode<{ readonly byteLength: number }>(ModelProto, lowerModel(model, sized)).byteLength
 }
 
 /** The model as a message. `place` says where a tensor's elements go, as fields of TensorProto. */

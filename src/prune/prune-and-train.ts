@@ -10,12 +10,11 @@
  * The mask is the zeros themselves; they only grow. Nothing but the weights passes from round to round.
  */
 
-import { crc32 } from '../checksum.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
+import { modelFingerprint } from '../onnx/fingerprint.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
 import { trainingFingerprint } from '../train/fingerprint.ts'
 import { keepZeros } from '../train/regimes/keep-zeros.ts'
@@ -139,7 +138,7 @@ function fingerprintOf(model: Model, data: Dataset, options: PruneOptions): stri
   const of = (t?: RoundTraining): unknown => t && [t.epochs, trainingFingerprint(data, t)]
   const seed = context?.seed ?? 0
   return JSON.stringify([
-    crc32(writeModel(model)),
+    modelFingerprint(model),
     data.id,
     data.length,
     choices,

@@ -5,11 +5,10 @@
  *
  * With `values` one more stage draws the weights of each tensor to few values, which then learn as values (regimes/tie.ts).
  */
-import { crc32 } from '../checksum.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
+import { modelFingerprint } from '../onnx/fingerprint.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
 import { trainingFingerprint } from '../train/fingerprint.ts'
 import type { Regime } from '../train/regime.ts'
@@ -180,5 +179,5 @@ async function sharesAt(
 function fingerprintOf(model: Model, data: Dataset, options: AdmmStagesOptions): string {
   const { checkpoint: _, onStage: __, training, retraining, ...choices } = options
   const of = (t: StageTraining): unknown => [t.epochs, trainingFingerprint(data, t)]
-  return JSON.stringify([crc32(writeModel(model)), choices, of(training), of(retraining)])
+  return JSON.stringify([modelFingerprint(model), choices, of(training), of(retraining)])
 }

@@ -6,8 +6,9 @@ import { whyNoGrid } from '../calibrate/layers.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { namesSince } from '../graph/edit.ts'
 import type { Role } from '../graph/roles.ts'
-import { bytesOfTensor, describe, graphsOf, nodeName, tensorsOf } from '../graph/walk.ts'
+import { bytesOfList, bytesOfTensor, describe, graphsOf, nodeName, sparseParts, tensorsOf } from '../graph/walk.ts'
 import type { Attribute, Model, Node, Tensor } from '../model.ts'
+import { densified } from '../simplify/densify.ts'
 import { dataTypes, floats, integers, sameBytes, sizeOf } from '../tensor/dtype.ts'
 import type { LayerRow, Untouched } from './report.ts'
 
@@ -18,6 +19,8 @@ export interface ConstantRows {
 }
 
 export interface RowOptions {
+  /** The model as its file stores it, if `before` is another form of that: its sparse tensors are smaller than dense ones. */
+  readonly file?: Model
   /** Divergence of the output by weight, where it was measured. */
   readonly sensitivity?: ReadonlyMap<string, number>
   /** Why a node's weight stayed as it was, by the node's name (its first output where it has none). */
@@ -30,19 +33,31 @@ export interface RowOptions {
 
 /** `before` is the model whose weights were compressed. Constants are paired by name, or by where `after` says they came from. */
 export function constantRows(before: Model, after: Model, options: RowOptions): ConstantRows {
-  const now = nowOf(after)
+  const denseBefore = densified(before)
+  const denseAfter = densified(after)
+  const [filed, made] = [options.file ?? before, after].map(sparseParts)
+  const now = nowOf(denseAfter)
   const layers: LayerRow[] = []
   const untouched: Untouched[] = []
-  for (const constant of constantsOf(before)) {
-    const { tensor } = constant
+  for (const constant of constantsOf(denseBefore)) {
+    const { name, tensor } = constant
     const stored = now(constant)
+    const sparse = namesSince(denseBefore, name).flatMap((n) => filed.get(n) ?? [])
+    const bytesBefore = total(sparse.length > 0 ? sparse : [tensor], bytesOfTensor)
     if (stored && !isSame(stored, tensor)) {
-      const sensitivity = namesSince(after, stored.name).flatMap((name) => options.sensitivity?.get(name) ?? [])
-      const bytes = options.tensorBytes?.get(stored) ?? bytesOfTensor(stored)
-      layers.push(rowOf(constant, stored, bytes, sensitivity[0]))
-    } else if (stored) untouched.push(untouchedRow(constant, why(constant, options)))
+      const sensitivity = namesSince(denseAfter, stored.name).flatMap((n) => options.sensitivity?.get(n) ?? [])
+      const bytesAfter = total(
+        made.get(stored.name) ?? [stored],
+        (part) => options.tensorBytes?.get(part) ?? bytesOfTensor(part),
+      )
+      layers.push(rowOf(constant, stored, { bytesBefore, bytesAfter, sensitivity: sensitivity[0] }))
+    } else if (stored) untouched.push(untouchedRow(constant, bytesBefore, why(constant, options)))
   }
   return { layers, untouched: grouped([...untouched, ...attributeRows(before)]) }
+}
+
+function total(tensors: readonly Tensor[], bytesOf: (tensor: Tensor) => number): number {
+  return tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0)
 }
 
 function isSame(a: Tensor, b: Tensor): boolean {
@@ -70,14 +85,18 @@ function nowOf(after: Model): (constant: StoredConstant) => Tensor | undefined {
   }
 }
 
-function rowOf(constant: StoredConstant, now: Tensor, bytesAfter: number, sensitivity: number | undefined): LayerRow {
+function rowOf(
+  constant: StoredConstant,
+  now: Tensor,
+  { bytesBefore, bytesAfter, sensitivity }: Pick<LayerRow, 'bytesBefore' | 'bytesAfter' | 'sensitivity'>,
+): LayerRow {
   const { name, tensor, uses } = constant
   const weights = sizeOf(tensor.dims)
   return {
     name,
     op: opOf(uses[0].node),
     weights,
-    bytesBefore: bytesOfTensor(tensor),
+    bytesBefore,
     bytesAfter,
     bitsPerWeight: (8 * bytesAfter) / Math.max(1, weights),
     sparsity: zeroShare(now),
@@ -130,9 +149,9 @@ function why({ role, tensor, uses }: StoredConstant, { kept, otherwise }: RowOpt
   return whyNoGrid(tensor, 64) ?? otherwise
 }
 
-function untouchedRow({ name, tensor, uses }: StoredConstant, reason: string): Untouched {
+function untouchedRow({ name, uses }: StoredConstant, bytes: number, reason: string): Untouched {
   const label = name || (uses[0] ? describe(uses[0].node) : 'a constant')
-  return { name: label, bytes: bytesOfTensor(tensor), tensors: 1, reason }
+  return { name: label, bytes, tensors: 1, reason }
 }
 
 /** Attributes of this many numbers are listed: trees and the like keep what they learnt there. */
@@ -149,11 +168,8 @@ function attributeRows(model: Model): Untouched[] {
 }
 
 function listBytes(a: Attribute): number {
-  if (a.type !== 'floats' && a.type !== 'ints' && a.type !== 'strings') return 0
-  if (a.value.length < longAttribute) return 0
-  if (a.type === 'floats') return 4 * a.value.length
-  if (a.type === 'ints') return a.value.length
-  return a.value.reduce((sum, s) => sum + s.length, 0)
+  const isList = a.type === 'floats' || a.type === 'ints' || a.type === 'strings'
+  return isList && a.value.length >= longAttribute ? bytesOfList(a) : 0
 }
 
 /** What is smaller than this is listed in one row with others of the same reason. */

@@ -8,6 +8,7 @@ import { exampleModel } from '../testing/test-method.ts'
 import { lenet300 } from '../zoo/lenet.ts'
 import { renderHtml } from './html.ts'
 import { reportOf } from './report-of.ts'
+import { comparisonRows } from './rows.ts'
 import { renderText } from './text.ts'
 
 it('says all of a result without data: sizes, what was judged, and that random inputs may not show the loss', async () => {
@@ -29,6 +30,19 @@ it('says all of a result without data: sizes, what was judged, and that random i
   expect(shares.every((s) => s >= 0 && s <= 1)).toBe(true)
   expect(renderText(report)).toContain('warning: no data was given')
   expect(renderHtml(report)).toContain('original, compressed for size')
+})
+
+it('says what the bytes of both files are, metadata too', async () => {
+  const model = { ...exampleModel(), metadata: [{ key: 'labels', value: 'cat,dog,'.repeat(1000) }] }
+  const result = await compress(model)
+  const rows = comparisonRows(await reportOf(result, { skipLatency: true }))
+  const number = (text: string): number => Number(text.replaceAll(',', ''))
+  const at = rows.findIndex((r) => r.what === '.onnx bytes')
+  const parts = rows.slice(at + 1, at + 4)
+  expect(parts.map((r) => r.what)).toEqual(['  constants', '  metadata', '  nodes, names'])
+  for (const side of ['before', 'after'] as const)
+    expect(parts.reduce((sum, r) => sum + number(r[side]), 0)).toBe(number(rows[at][side]))
+  expect(number(parts[1].after)).toBeGreaterThan(8000)
 })
 
 it('names the data, and tells first where the limit is broken', async () => {

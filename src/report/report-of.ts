@@ -106,7 +106,7 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
     ...(test?.labels ? { testSet: { id: test.id, samples: test.length } } : {}),
     ...(result.heldBack ? { heldBack: result.heldBack } : {}),
     judged: { on: trial.on, holds: result.holds, findings: trial.verdict.findings },
-    ...constantRows(result.floatForm, result.model, result),
+    ...constantRows(result.floatForm, result.model, { ...result, file: model }),
     recipe: result.recipe,
     notes: [...(options.notes ?? []), ...result.notes],
     warnings: [

@@ -9,13 +9,12 @@
  * ticket has, or those that it learnt on the way (`found`). `finetune` then trains it on labels under its mask. The last layer is
  * not pruned, since a network that learns turns has another one.
  */
-import { crc32 } from '../checksum.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { rotations } from '../data/rotations.ts'
 import { replaceTensors, weightTensors } from '../graph/weights.ts'
 import { type Context, defineMethod } from '../method.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
+import { modelFingerprint } from '../onnx/fingerprint.ts'
 import type { OptionsOf, OptionTable } from '../options.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { sparsityAt } from '../prune/prune-and-train.ts'
@@ -120,7 +119,7 @@ async function learnt(model: Model, options: Settings, context: Context): Promis
     ...(checkpoint ? { checkpoint } : {}),
     fingerprint: () =>
       JSON.stringify([
-        crc32(writeModel(start)),
+        modelFingerprint(start),
         by,
         sparsity,
         scope,

@@ -8,11 +8,10 @@
  * What leaves computes on integers, as that of `train-quantised` does. `remove-dead` takes nothing out of it any more: where units
  * may die, run it between `prune-in-rounds` with score taylor and this method with sparsity 0.
  */
-import { crc32 } from '../checksum.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { type Context, defineMethod } from '../method.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
+import { modelFingerprint } from '../onnx/fingerprint.ts'
 import type { OptionTable } from '../options.ts'
 import { magnitude } from '../prune/magnitude.ts'
 import { sparsityAt } from '../prune/prune-and-train.ts'
@@ -110,7 +109,7 @@ export const taylorBits = defineMethod({
       record: (index) => ({ stage: index }),
       ...(checkpoint ? { checkpoint } : {}),
       fingerprint: () =>
-        JSON.stringify([crc32(writeModel(start)), options, context.seed, trainingFingerprint(data, training)]),
+        JSON.stringify([modelFingerprint(start), options, context.seed, trainingFingerprint(data, training)]),
       subject: 'pruning and quantisation',
     })
   },

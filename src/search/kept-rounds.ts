@@ -5,18 +5,29 @@
 import type { Model } from '../model.ts'
 import { readModel } from '../onnx/read.ts'
 import { writeModel } from '../onnx/write.ts'
-import type { CheckpointStore } from '../train/checkpoint.ts'
-import { seal, unseal } from '../train/checkpoint-bytes.ts'
+import { type CheckpointStore, expectSameRun } from '../train/checkpoint.ts'
+import { type RunKind, sealRun, unsealRun } from '../train/run-file.ts'
 
-const kind = 'COPRND1'
-
-interface Kept<Options> {
+interface Round<Options> {
   readonly options: Options
   /** What it has taken so far, in all runs. */
   readonly ms: number
+}
+
+interface Kept<Options> extends Round<Options> {
   /** Once it is done. */
   readonly model?: Uint8Array
 }
+
+/** Every round has a model but the one that the search is in. */
+const kindOf = <Options extends object>(): RunKind<readonly Round<Options>[]> => ({
+  magic: 'COPRND2',
+  whose: 'a search',
+  fits: (rounds, models): rounds is readonly Round<Options>[] =>
+    Array.isArray(rounds) &&
+    (models === rounds.length || models === rounds.length - 1) &&
+    rounds.every((r) => typeof r?.options === 'object' && r.options !== null && typeof r.ms === 'number'),
+})
 
 export interface Trained<Options> {
   readonly model: Model
@@ -49,7 +60,11 @@ export class KeptRounds<Options extends object> {
     fingerprint: string,
   ): Promise<KeptRounds<Options>> {
     const stored = await store?.load()
-    return new KeptRounds<Options>(store, fingerprint, stored ? parsed(stored, fingerprint) : { rounds: [] })
+    if (!stored) return new KeptRounds<Options>(store, fingerprint, { rounds: [] })
+    const { fingerprint: found, progress, models, training: own } = unsealRun(kindOf<Options>(), stored)
+    expectSameRun(found, fingerprint, { run: 'search' })
+    const rounds = progress.map((round, i) => ({ ...round, ...(models[i] ? { model: models[i] } : {}) }))
+    return new KeptRounds<Options>(store, fingerprint, { rounds, ...(own ? { own } : {}) })
   }
 
   /** Milliseconds of all rounds so far, this run's and those of runs that were stopped. */
@@ -87,36 +102,11 @@ export class KeptRounds<Options extends object> {
   }
 
   private bytes(): Uint8Array {
-    const rounds = this.rounds.map(({ options, ms, model }) => ({ options, ms, bytes: model?.length ?? 0 }))
-    const models = this.rounds.flatMap(({ model }) => (model ? [model] : []))
-    return seal(kind, { fingerprint: this.fingerprint, rounds }, this.own ? [...models, this.own] : models)
+    return sealRun(kindOf<Options>(), {
+      fingerprint: this.fingerprint,
+      progress: this.rounds.map(({ options, ms }) => ({ options, ms })),
+      models: this.rounds.flatMap(({ model }) => model ?? []),
+      ...(this.own ? { training: this.own } : {}),
+    })
   }
-}
-
-function parsed<Options extends object>(
-  stored: Uint8Array,
-  fingerprint: string,
-): { rounds: Kept<Options>[]; own?: Uint8Array } {
-  const { header, body } = unseal(stored, kind, 'a search')
-  const { fingerprint: found, rounds } = (header ?? {}) as { fingerprint?: unknown; rounds?: unknown }
-  if (typeof found !== 'string' || !Array.isArray(rounds)) throw damaged()
-  if (found !== fingerprint)
-    throw new Error(
-      'checkpoint: it is of another search (model, data or options differ); expected that of this run, or none',
-    )
-  let at = 0
-  const kept = rounds.map((round: unknown): Kept<Options> => {
-    const { options, ms, bytes } = (round ?? {}) as { options?: Options; ms?: unknown; bytes?: unknown }
-    if (!options || typeof options !== 'object' || typeof ms !== 'number' || typeof bytes !== 'number' || !(bytes >= 0))
-      throw damaged()
-    if (at + bytes > body.length) throw damaged()
-    const model = body.slice(at, at + bytes)
-    at += bytes
-    return { options, ms, ...(bytes > 0 ? { model } : {}) }
-  })
-  return { rounds: kept, ...(at < body.length ? { own: body.slice(at) } : {}) }
-}
-
-function damaged(): Error {
-  return new Error('checkpoint: its header is damaged; expected the rounds of a search and their models')
 }

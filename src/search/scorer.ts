@@ -109,9 +109,12 @@ export async function randomScorer(
   for (;;) {
     const batches = [...random.batches(samples, 1)]
     judge = await openJudge(model, { task, inputs: () => batches })
-    const errors = (await judge.compare(noisy)).filter((j) => j.varies && j.snrErrorDb !== undefined)
-    spread = Math.max(0, ...errors.map((j) => j.snrErrorDb as number))
-    if (spread <= mostErrorDb || samples >= random.mostSamples) break
+    const varying = (await judge.compare(noisy)).filter((j) => j.varies)
+    spread = Math.max(0, ...varying.map((j) => j.snrErrorDb ?? 0))
+    // Of text and whole numbers nothing but the decisions is seen.
+    const decides = varying.some((j) => j.snrDb === undefined) && max.points < Number.POSITIVE_INFINITY
+    const changes = decides ? (random.drawn(samples) * max.points) / 100 : allowedChanges
+    if ((spread <= mostErrorDb && changes >= allowedChanges) || samples >= random.mostSamples) break
     samples = Math.min(random.mostSamples, samples * 4)
   }
   const outputs = new Set(judge.varying.map((v) => v.output))
@@ -129,11 +132,12 @@ export async function randomScorer(
     warnings.push(
       `inputs ${flat.join(' and ')} hardly change the outputs, beside inputs in another range, so nothing is judged there; use --data SPEC if yours are such`,
     )
+  const drawn = count(random.drawn(samples))
   if (spread > mostErrorDb)
     warnings.push(
       Number.isFinite(spread)
-        ? `${count(samples)} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`
-        : `${count(samples)} random inputs in each range do not tell how sure the ratios of noise are`,
+        ? `${drawn} random inputs in each range leave the ratios of noise uncertain by ${(1.96 * spread).toFixed(1)} dB`
+        : `${drawn} random inputs in each range do not tell how sure the ratios of noise are`,
     )
   return {
     on: randomInWords(samples, random),
@@ -147,6 +151,9 @@ export async function randomScorer(
 
 /** Of a ratio on random inputs, in dB: a second draw is then within 1 dB nearly always. */
 const mostErrorDb = 0.35
+
+/** Changed decisions that a limit must allow for, so that not one alone breaks it. */
+const allowedChanges = 4
 
 /** Limits that leave room: what a search may use where a first result broke them on other samples. */
 function tightened(max: MaxLoss, tightness: number): MaxLoss {

@@ -149,7 +149,7 @@ describe('the price of a kilobyte', () => {
       expect(saves).toBe(4)
       if (stopAt > 1) continue
       await expect(opened(0, { checkpoint, teacher: net })).rejects.toThrow(/^checkpoint: it is of another search/)
-      bytes = seal('COPRND1', { fingerprint: 'x', rounds: 3 }, [])
+      bytes = seal('COPRND2', { fingerprint: 'x', progress: 3, models: [] }, [])
       await expect(opened(0, { checkpoint })).rejects.toThrow(/^checkpoint: its header is damaged/)
     }
   })

@@ -41,13 +41,12 @@ interface Inlining {
 /** `left` hears of each call that stays, and why. */
 export function inlined(model: Model, left: (node: Node, why: string) => void = () => {}): Model {
   if (!model.functions?.length) return model
-  const others = model.opsets.filter((o) => !isOnnxDomain(o.domain))
   const work: Inlining = {
     fresh: nameSource(model.graph),
     functionOf: functionLookup(model),
     left,
     opset: opsetOf(model),
-    opsets: new Map(others.map((o) => [o.domain, o])),
+    opsets: new Map(model.opsets.flatMap((o) => (isOnnxDomain(o.domain) ? [] : [[o.domain, o]]))),
     made: 0,
   }
   const graph = inlineGraph(work, model.graph, 0)

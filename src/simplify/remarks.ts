@@ -47,12 +47,17 @@ export function whyRandomStays(model: Model): string | undefined {
   return 'the model draws random numbers, by which its outputs differ more than is allowed, so no loss can be told'
 }
 
+/** Tensors that are named at most. */
+const mostNamed = 5
+
 function sparseRemarks(model: Model): string[] {
   const sparse = [...graphsOf(model)].flatMap((g) => g.sparseInitializers ?? [])
   if (sparse.length === 0) return []
   const sum = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0)
   const [stored, all] = [sum(sparse.map((s) => sizeOf(s.values.dims))), sum(sparse.map((s) => sizeOf(s.dims)))]
-  return [`${tensors(sparse.length)} stored as sparse: ${count(stored)} of ${count(all)} values`]
+  const names = sparse.slice(0, mostNamed).map((s) => s.values.name)
+  const which = `${names.join(', ')}${sparse.length > mostNamed ? ', …' : ''}`
+  return [`${tensors(sparse.length)} stored as sparse: ${count(stored)} of ${count(all)} values (${which})`]
 }
 
 /** What `compress` leaves out. */

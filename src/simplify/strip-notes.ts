@@ -21,10 +21,15 @@ const noteTexts =
 
 /** The model without notes, and how many bytes of text were removed; the model itself where it has none. */
 export function withoutNotes(model: Model): { readonly model: Model; readonly bytes: number } {
-  const strip = stripper()
+  const strip = stripper({ isNote: (text) => noteTexts.test(text), isNoteKey: (key) => noteKeys.test(key) })
   const { training, ...rest } = strip.model(model)
   const bytes = strip.bytes()
   return bytes === 0 && !training ? { model, bytes } : { model: rest, bytes }
+}
+
+/** The model without any metadata and documentation. */
+export function withoutTexts(model: Model): Model {
+  return stripper({ isNote: () => true, isNoteKey: () => true }).model(model)
 }
 
 /** What may carry notes. */
@@ -33,7 +38,13 @@ interface Noted {
   readonly metadata?: readonly StringEntry[]
 }
 
-function stripper() {
+/** Which texts are removed, and metadata of which keys, whatever its text. */
+interface Notes {
+  readonly isNote: (text: string) => boolean
+  readonly isNoteKey: (key: string) => boolean
+}
+
+function stripper({ isNote, isNoteKey }: Notes) {
   let bytes = 0
   const utf8 = new TextEncoder()
   const count = (text: string): void => {
@@ -42,22 +53,22 @@ function stripper() {
 
   const strip = <T extends Noted>(item: T): T => {
     const { docString, metadata } = item
-    const isNote = docString !== undefined && noteTexts.test(docString)
-    if (isNote) count(docString)
+    const goes = docString !== undefined && isNote(docString)
+    if (goes) count(docString)
     const kept = metadata?.filter((entry) => {
-      if (!noteKeys.test(entry.key) && !noteTexts.test(entry.value)) return true
+      if (!isNoteKey(entry.key) && !isNote(entry.value)) return true
       count(entry.key)
       count(entry.value)
       return false
     })
-    if (!isNote && kept?.length === metadata?.length) return item
+    if (!goes && kept?.length === metadata?.length) return item
     // Property by property, so that the data of a tensor is not read that lies in another file.
     const { docString: doc, metadata: notes, ...others } = Object.getOwnPropertyDescriptors(item)
     return Object.defineProperties(
       {} as T,
       {
         ...others,
-        ...(doc && !isNote ? { docString: doc } : {}),
+        ...(doc && !goes ? { docString: doc } : {}),
         ...(notes && kept?.length ? { metadata: { ...notes, value: kept } } : {}),
       } as PropertyDescriptorMap,
     )

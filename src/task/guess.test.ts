@@ -36,6 +36,13 @@ describe('guessing', () => {
     ])
   })
 
+  test('no rows are none that sum to 1', () => {
+    const seen = (rows: number) =>
+      ({ y: { dtype: 'float32', dims: [rows, 4], data: new Float32Array(4 * rows).fill(0.25) } }) as const
+    expect(kindOf(ending(['Relu'], ['N', 4]), { seen: seen(2) })).toBe('classes 1')
+    expect(kindOf(ending(['Relu'], ['N', 4]), { seen: seen(0) })).toBe('numbers')
+  })
+
   test('a batch without a name is no class, once the model has run', () => {
     const m = ending(['Relu'], [undefined, 3], 'y', [undefined, 12])
     const y = { dtype: 'float32', dims: [32, 3], data: new Float32Array(96).fill(1 / 3) } as const

@@ -280,7 +280,7 @@ function rangeOf(value: Value | undefined): { readonly distribution: boolean } |
     }
     if (Math.abs(sum - 1) > 1e-3) return { distribution: false }
   }
-  return { distribution: true }
+  return { distribution: data.length > 0 }
 }
 
 /** Which outputs the data's labels or targets judge, and what they are then. */

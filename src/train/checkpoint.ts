@@ -21,6 +21,16 @@ export interface CheckpointStore {
   load(): Promise<Uint8Array | undefined>
 }
 
+/** Throws where a checkpoint is of another run than this: `run` says of what kind, `parts` what makes one such run differ. */
+export function expectSameRun(
+  found: string,
+  own: string,
+  { run, parts = 'model, data or options' }: { readonly run: string; readonly parts?: string },
+): void {
+  if (found === own) return
+  throw new Error(`checkpoint: it is of another ${run} (${parts} differ); expected that of this run, or none`)
+}
+
 const kind = 'COPTRN2'
 
 export function encodeCheckpoint({ fingerprint, step, progress, arrays }: Checkpoint): Uint8Array {

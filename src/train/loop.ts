@@ -8,7 +8,7 @@ import { batches } from '../data/batches.ts'
 import { stopIfAborted } from '../errors.ts'
 import type { Model } from '../model.ts'
 import type { StateSession } from '../runtime/state-session.ts'
-import { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts'
+import { decodeCheckpoint, encodeCheckpoint, expectSameRun } from './checkpoint.ts'
 import { answersOf, countRight } from './objective.ts'
 import { nextPhase, type OpenPhase, type Phase } from './phases.ts'
 import type { Arrays, Entered } from './regime.ts'
@@ -180,10 +180,7 @@ async function resume({ options, fingerprint }: Pick<Run, 'options' | 'fingerpri
   const bytes = await options.checkpoint?.store.load()
   if (!bytes) return undefined
   const checkpoint = decodeCheckpoint(bytes)
-  if (checkpoint.fingerprint !== fingerprint)
-    throw new Error(
-      'checkpoint: it is of another run (model, data or options differ); expected that of this run, or none',
-    )
+  expectSameRun(checkpoint.fingerprint, fingerprint, { run: 'run' })
   return { step: checkpoint.step, saved: checkpoint.progress as Saved, arrays: checkpoint.arrays }
 }
 function sayUntrained(untrained: StepGraph['untrained']): string {

@@ -18,12 +18,13 @@ describe('the state of training in stages', () => {
 
   it.each([
     ['nothing', null],
-    ['no fingerprint', { finished: [], modelLength: 4 }],
-    ['stages that are none', { fingerprint: 'f', finished: [null], modelLength: 4 }],
-    ['more stages than there are', { fingerprint: 'f', finished: [round, round, round], modelLength: 4 }],
-    ['a model longer than the file', { fingerprint: 'f', finished: [], modelLength: 5 }],
-    ['a length that is none', { fingerprint: 'f', finished: [], modelLength: -1 }],
+    ['no fingerprint', { progress: [], models: [4] }],
+    ['stages that are none', { fingerprint: 'f', progress: [null], models: [4] }],
+    ['more stages than there are', { fingerprint: 'f', progress: [round, round, round], models: [4] }],
+    ['a model longer than the file', { fingerprint: 'f', progress: [], models: [5] }],
+    ['no model', { fingerprint: 'f', progress: [], models: [] }],
+    ['a length that is none', { fingerprint: 'f', progress: [], models: [-1] }],
   ])('a header with %s is damaged', (_, header) => {
-    expect(() => decodeStages(seal('COPPRN2', header, [new Uint8Array(4)]), 2)).toThrow('its header is damaged')
+    expect(() => decodeStages(seal('COPPRN3', header, [new Uint8Array(4)]), 2)).toThrow('its header is damaged')
   })
 })

@@ -4,7 +4,7 @@
  */
 import type { Dataset } from '../data/dataset.ts'
 import type { Model } from '../model.ts'
-import type { CheckpointStore } from './checkpoint.ts'
+import { type CheckpointStore, expectSameRun } from './checkpoint.ts'
 import { decodeStages, encodeStages, type StagesState } from './stages-file.ts'
 import { train } from './train.ts'
 import type { EpochRecord, Progress, TrainOptions } from './train-options.ts'
@@ -83,9 +83,6 @@ async function resume<R>(
   const bytes = await checkpoint?.load()
   if (!bytes) return undefined
   const state = decodeStages(bytes, count)
-  if (state.fingerprint !== fingerprint)
-    throw new Error(
-      `checkpoint: it is of another ${subject} (model, data or options differ); expected that of this run, or none`,
-    )
+  expectSameRun(state.fingerprint, fingerprint, { run: subject })
   return state
 }

@@ -11,7 +11,16 @@ import { type DropoutMask, type RunningStatistics, trainingForm } from '../grad/
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
 import { constantsOf, type StoredConstant } from '../graph/constants.ts'
 import { capturedBy } from '../graph/walk.ts'
-import { type Graph, irVersionOf, type Model, type Node, opsetOf, type Tensor, type ValueInfo } from '../model.ts'
+import {
+  type Graph,
+  irVersionOf,
+  isOnnxDomain,
+  type Model,
+  type Node,
+  opsetOf,
+  type Tensor,
+  type ValueInfo,
+} from '../model.ts'
 import { concat, createEmitter, type Emitter, mul, reshape, type Shape, sum } from '../ops/grad/emit.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { byRows, rowsOf } from './elementwise-rows.ts'
@@ -160,9 +169,9 @@ export function buildStep(model: Model, options: StepOptions): StepGraph {
       inputs: [...batchInputs, ...(mainLoss > 0 ? [target] : []), ...memberInputs, ...scalars, ...stateInputs],
       outputs: outputs.map((name) => valueInfo(name, 'float32', g.shape(name))),
     },
-    special.model.opsets.find((o) => o.domain === '')?.version,
+    special.model.opsets.find((o) => isOnnxDomain(o.domain))?.version,
   )
-  const extra = special.model.opsets.filter((o) => o.domain !== '')
+  const extra = special.model.opsets.filter((o) => !isOnnxDomain(o.domain))
   const weights = new Map(trained.map(({ name }) => [name, special.graph.initializers.get(name) as Tensor]))
   return {
     model: {

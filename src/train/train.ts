@@ -1,8 +1,7 @@
 /** Training of a model from its options: what is checked and prepared before the loop (`loop.ts`), and taken back after it. */
-import { crc32 } from '../checksum.ts'
 import type { Dataset } from '../data/dataset.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
+import { modelFingerprint } from '../onnx/fingerprint.ts'
 import { forTraining, trainedAs } from '../simplify/float32-arithmetic.ts'
 import { inlined } from '../simplify/inline-functions.ts'
 import { type AnyBatch, anyBatchOf } from '../task/any-batch.ts'
@@ -67,7 +66,7 @@ async function trainBatches(
   if (given.validation) objectiveOf(model, given.validation, given.task) // throws where it cannot be measured on
   const aim = objective ?? (given.targets ? undefined : unlabelledAim(model, data, given))
   const options: TrainOptions = { ...given, loss: given.loss ?? aim?.loss ?? 'cross-entropy' }
-  const fingerprint = options.checkpoint ? `${crc32(writeModel(model))} ${trainingFingerprint(data, options)}` : ''
+  const fingerprint = options.checkpoint ? `${modelFingerprint(model)} ${trainingFingerprint(data, options)}` : ''
   const entered = await enterAll(model, regimes, {
     ...{ batchSize, seed, threads, objective: aim, loss: options.loss },
     ...(open ? { open } : {}),

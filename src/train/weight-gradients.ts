@@ -15,7 +15,7 @@ import { trainingForm } from '../grad/training-form.ts'
 import { model as makeModel, nameSource, valueInfo } from '../graph/build.ts'
 import type { WeightTensor } from '../graph/weights.ts'
 import type { Context, Feeds, LabelledFeeds, Value } from '../method.ts'
-import { irVersionOf, type Model, opsetOf } from '../model.ts'
+import { irVersionOf, isOnnxDomain, type Model, opsetOf } from '../model.ts'
 import { add, cast, createEmitter, type Emitter, mul, sum } from '../ops/grad/emit.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import { forTraining } from '../simplify/float32-arithmetic.ts'
@@ -95,7 +95,7 @@ export async function openGradients(
       inputs: [...form.graph.inputs.filter((i) => !graph.initializers.has(i.name)), ...[target, ...vectors].map(typed)],
       outputs: wanted.map(typed),
     },
-    special.model.opsets.find((o) => o.domain === '')?.version,
+    special.model.opsets.find((o) => isOnnxDomain(o.domain))?.version,
   )
   const session = await openSession({ ...step, irVersion: irVersionOf(opsetOf(step)) })
   const masks = Object.fromEntries(form.masks.map((m) => [m.input, ones(m.shape)]))

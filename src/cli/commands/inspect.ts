@@ -1,5 +1,6 @@
 /** `coppice inspect MODEL [--groups] [--json]`: the layer table, what is unsupported, and which channels are coupled. */
 import { type ChannelGroup, openChannels } from '../../channels/channel-groups.ts'
+import { type FileParts, filePartsOf, partsInWords } from '../../evaluate/file-parts.ts'
 import { type Inspection, inspectModel, type LayerInfo } from '../../inspect.ts'
 import { count } from '../../numbers.ts'
 import { defineCommand } from '../command.ts'
@@ -35,19 +36,26 @@ export async function runInspect(
   path: string,
   options: { readonly json?: boolean; readonly groups?: boolean } & Partial<ShapeFlags> = {},
 ): Promise<InspectResult> {
-  const { model, packedBytes } = openToRead(path)
+  const { model, bytes, packedBytes } = openToRead(path)
   const shaped = shapedModel(model, { inputShape: [], ...options })
   const inspection = inspectModel(shaped)
+  const parts = filePartsOf(model, inspection.totals.bytes)
   const groups = options.groups ? openChannels(shaped).groups : undefined
   return {
     output: options.json
       ? JSON.stringify({
           model: path,
           ...(packedBytes ? { packedBytes } : {}),
+          file: { bytes, ...parts },
           ...inspection,
           ...(groups ? { groups: groups.map(plainGroup) } : {}),
         })
-      : [render(path, inspection, packedBytes), ...(groups ? ['', ...groupLines(groups)] : [])].join('\n'),
+      : [
+          render(path, inspection, packedBytes),
+          '',
+          ...fileLines(bytes, parts),
+          ...(groups ? ['', ...groupLines(groups)] : []),
+        ].join('\n'),
     error: complaint(path, inspection),
   }
 }
@@ -80,6 +88,13 @@ function render(path: string, inspection: Inspection, packedBytes: number | unde
     ...inspection.problems.map((p) => `problem: ${p}`),
     ...inspection.remarks.map((r) => `note: ${r}`),
   ].join('\n')
+}
+
+/** What the file's bytes are. */
+function fileLines(bytes: number, parts: FileParts): string[] {
+  const rows = [...partsInWords(bytes, parts), ['.onnx file', bytes] as const].map(([name, n]) => [name, whole(n)])
+  const widths = [0, 1].map((c) => Math.max(...rows.map((r) => r[c].length)))
+  return rows.map(([name, n]) => `${name.padEnd(widths[0])}  ${n.padStart(widths[1])}`)
 }
 
 /** The operator sets: ONNX's own by its version alone. */

@@ -1,13 +1,12 @@
 /** `coppice prune`: pruning, at once or in rounds with training between, then removal of dead units, then the test set. */
 
-import { crc32 } from '../../checksum.ts'
 import { dataHandle } from '../../data/handle.ts'
 import { packModel } from '../../formats/pack.ts'
 import { tensorsOf } from '../../graph/walk.ts'
 import type { Model } from '../../model.ts'
 import { saveModel, writeFileAtomic } from '../../node/files.ts'
 import { readScan } from '../../node/scan-file.ts'
-import { writeModel } from '../../onnx/write.ts'
+import { modelFingerprint } from '../../onnx/fingerprint.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { type PruneOptions, type PruneRound, pruneAndTrain } from '../../prune/prune-and-train.ts'
 import { removeDead } from '../../prune/remove-dead.ts'
@@ -148,7 +147,7 @@ function sharesOf(
   { unit, model, io }: { unit: 'element' | 'filter'; model: Model; io: Io },
 ): Record<string, number> {
   const scan = readScan(path)
-  if (scan.crc !== crc32(writeModel(model)))
+  if (scan.crc !== modelFingerprint(model))
     io.say(`note: ${path} is a scan of ${scan.model} with other weights: what it recommends may not hold here`)
   if (!scan.complete)
     throw new Error(`${path}: the scan has not ended; expected the file of one that has (coppice scan resumes from it)`)

@@ -11,7 +11,7 @@ import type { Model } from '../../model.ts'
 import { environment } from '../../node/environment.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { readScan, type ScanFile } from '../../node/scan-file.ts'
-import { writeModel } from '../../onnx/write.ts'
+import { modelFingerprint } from '../../onnx/fingerprint.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { expandGrids } from '../../quantize/compact.ts'
 import { alignColumns, count, percent } from '../../report/format.ts'
@@ -115,7 +115,7 @@ async function runScan(path: string, flags: ScanFlags, { io, signal }: Invocatio
   const [held, others] = drawSamples(data.splits.train, samples, seed)
   const retrain = retraining({ batcher: data.batcher, others, threads, signal }, flags)
   const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate} ${fingerprint(others)}` : ''
-  const crc = crc32(writeModel(given))
+  const crc = modelFingerprint(given)
   const of = `${crc} ${fingerprint(held)} ${seed} ${sparsities.join()} ${unit} ${JSON.stringify(data.spec)}${how}`
   const file = (result: ScanResult, complete: boolean): ScanFile => ({
     format: 'coppice scan 1',

@@ -3,12 +3,11 @@
  * the last one that held, at twice its price; where a round loses too much, the next price lies between the two. A round ends
  * with a small learning rate, so that every one of them is a result. With a checkpoint, a search that was stopped goes on where it was.
  */
-import { crc32 } from '../../checksum.ts'
 import { stopIfAborted } from '../../errors.ts'
 import { packedSizeOn } from '../../formats/pack.ts'
 import { weightTensors } from '../../graph/weights.ts'
 import type { Model } from '../../model.ts'
-import { writeModel } from '../../onnx/write.ts'
+import { modelFingerprint } from '../../onnx/fingerprint.ts'
 import { runSteps, type Step } from '../../recipe.ts'
 import type { Verdict } from '../../task/verdict.ts'
 import { sizeOf } from '../../tensor/dtype.ts'
@@ -54,9 +53,16 @@ export function openTrainedSize({ budget, crop, flip, mixup }: TrainedSizeOption
     const { train } = context.data
     if (!train) throw new Error('compress: --train needs a training set with labels or targets; expected --data SPEC')
     const weights = weightTensors(model).reduce((n, { tensor }) => n + sizeOf(tensor.dims), 0)
-    // Sums of models are taken for a checkpoint alone: they are of all their bytes.
+    // Models are fingerprinted for a checkpoint alone: that reads all of their bytes.
     const data = [train.id, train.length]
-    const ran = checkpoint && [budget, augmentation, context.seed, data, sumOf(model), sumOf(context.teacher)]
+    const ran = checkpoint && [
+      budget,
+      augmentation,
+      context.seed,
+      data,
+      modelFingerprint(model),
+      context.teacher ? modelFingerprint(context.teacher) : 0,
+    ]
     const kept = await KeptRounds.open<RoundOptions>(checkpoint, JSON.stringify(ran ?? ''))
     const start = performance.now() - kept.ms
     const made: { readonly round: Round; verdict: Verdict }[] = []
@@ -134,8 +140,4 @@ export function openTrainedSize({ budget, crop, flip, mixup }: TrainedSizeOption
       },
     }
   }
-}
-
-function sumOf(model: Model | undefined): number {
-  return model ? crc32(writeModel(model)) : 0
 }

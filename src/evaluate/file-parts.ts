@@ -1,0 +1,27 @@
+/** What the bytes of an .onnx file are, beside weights and other constants. */
+import type { Model } from '../model.ts'
+import { writtenBytes } from '../onnx/write.ts'
+import { withoutTexts } from '../simplify/strip-notes.ts'
+
+/** Bytes; the rest of the file are constants. */
+export interface FileParts {
+  /** Metadata and documentation, of the model and of everything in it. */
+  readonly metadata: number
+  /** Nodes, names, shapes. */
+  readonly graph: number
+}
+
+/** `constants`: the bytes of the model's constants (`totals.bytes` of `inspectModel`). */
+export function filePartsOf(model: Model, constants: number): FileParts {
+  const bare = writtenBytes(withoutTexts(model))
+  return { metadata: writtenBytes(model) - bare, graph: bare - constants }
+}
+
+/** The parts in words, which sum to the bytes of the file; metadata only where there is any. */
+export function partsInWords(bytes: number, { metadata, graph }: FileParts): [name: string, bytes: number][] {
+  return [
+    ['constants', bytes - metadata - graph],
+    ...(metadata > 0 ? [['metadata', metadata] satisfies [string, number]] : []),
+    ['nodes, names', graph],
+  ]
+}
