@@ -34,12 +34,10 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   const warnings: string[] = []
   const settings = settingsOf(model, given, warnings)
   const { goal, costs, data, outlook, seed, signal, warn, workers } = settings
-  if (!data)
-    warn('no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC')
-  else if (settings.preprocessCheck)
+  if (data && settings.preprocessCheck)
     for (const warning of await preprocessWarnings(model, data, { seed, signal })) warn(warning)
   const prepared = await prepare(model, settings)
-  const { task, scorer, search, trialOf, tidied } = prepared
+  const { task, scorer, search, trialOf, tidied, isUnjudged = false } = prepared
   for (const warning of scorer.warnings) warn(warning)
   // A set: a coarse figure (a share of few samples) may come out the same in several attempts.
   const notes = new Set<string>()
@@ -65,6 +63,7 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
       task,
       ...(found.verdict.worst ? { heldBack: heldBackLoss(found.verdict.worst, task, scorer.on) } : {}),
       trial,
+      isUnjudged,
       holds: spent <= 1,
       floatForm: tidied.model,
       sensitivity: search.sensitivity,

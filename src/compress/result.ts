@@ -35,6 +35,8 @@ export interface Compressed {
   readonly heldBack?: HeldBackLoss
   /** The model decoded from the packed bytes, judged on other samples than the search's. */
   readonly trial: Trial
+  /** No loss could be judged: nothing was done that could lose anything, and the trial is empty. */
+  readonly isUnjudged: boolean
   /** Whether that stayed within the limit. */
   readonly holds: boolean
   /** The model with its BatchNormalization folded and its weights in float: whose weights `sensitivity` names. */
