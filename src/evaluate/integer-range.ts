@@ -78,7 +78,7 @@ function leading(table: readonly Dim[], depth: Dim): readonly Dim[] {
 
 /** How many rows there are to point at, for each axis; 1 where that is not known, for a first row there is. */
 function rowsOf({ node, at, within }: Reader, shapeOf: ShapeOf): number[] {
-  if (at !== 1 || !isOnnxDomain(node.domain) || !(node.op in pointed)) return []
+  if (at !== 1 || !isOnnxDomain(node.domain) || !Object.hasOwn(pointed, node.op)) return []
   const [table, places] = node.inputs
   const constant = constantOf(within, table)
   const shape = constant?.dims ?? shapeOf(within, table)

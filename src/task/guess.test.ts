@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Dim, Model } from '../model.ts'
+import { integerTensor } from '../tensor/dtype.ts'
 import { guessTask } from './guess.ts'
 import { describeTask, labelledOutput, parseTask } from './task.ts'
 
@@ -134,6 +135,59 @@ describe('guessing', () => {
       { output: 'p', kind: 'classes', axis: 1, probabilities: true, labelled: true },
     ])
     expect(labelledOutput(task)?.output).toBe('p')
+  })
+
+  /** x [N,5] is scores; a label of each is looked up, and `others` are made of x by operators. */
+  const labelBeside = (...others: readonly string[]): Model =>
+    model({
+      nodes: [
+        node('ArgMax', ['x'], ['place'], { axis: 1, keepdims: 0 }),
+        node('Gather', ['classes', 'place'], ['label']),
+        ...others.map((op) => node(op, ['x'], [op])),
+      ],
+      initializers: new Map([['classes', integerTensor('classes', 'int64', [5], [10, 20, 30, 40, 50])]]),
+      inputs: [valueInfo('x', 'float32', ['N', 5])],
+      outputs: [valueInfo('label', 'int64', ['N']), ...others.map((op) => valueInfo(op, 'float32', ['N', 5]))],
+    })
+
+  test('a label that is looked up is decided by the scores beside it', () => {
+    expect(guessTask(labelBeside('Softmax')).outputs).toMatchObject([
+      { output: 'label', kind: 'classes', decidedBy: 'Softmax' },
+      { output: 'Softmax', kind: 'classes' },
+    ])
+  })
+
+  test('scores that no output shows are judged in place of the label', () => {
+    expect(guessTask(labelBeside()).outputs).toMatchObject([{ output: 'x', kind: 'classes', axis: 1 }])
+    expect(guessTask(labelBeside('Tanh')).outputs).toMatchObject([
+      { output: 'x', kind: 'classes', axis: 1 },
+      { output: 'Tanh', kind: 'numbers' },
+    ])
+  })
+
+  test('what a TopK sorts is numbers, whatever its name, its softmax and labels say: the first is always the largest', () => {
+    const best = (...ops: readonly string[]): Model =>
+      model({
+        nodes: [
+          node('TopK', ['x', 'k'], ['v0', 'at'], { axis: 1 }),
+          ...ops.map((op, i) => node(op, [`v${i}`], [`v${i + 1}`], op === 'Softmax' ? { axis: 1 } : {})),
+          node('Identity', [`v${ops.length}`], ['scores']),
+        ],
+        initializers: new Map([['k', integerTensor('k', 'int64', [1], [5])]]),
+        inputs: [valueInfo('x', 'float32', ['N', 64])],
+        outputs: [valueInfo('scores', 'float32', ['N', 5])],
+      })
+    expect(kindOf(best())).toBe('numbers')
+    expect(kindOf(best('Softmax'))).toBe('numbers')
+    const [told] = guessTask(best(), labels(5)).outputs
+    expect([told.kind, told.labelled]).toEqual(['numbers', undefined])
+  })
+
+  test('an output of no rows is not judged', () => {
+    const seen = { y: { dtype: 'float32', dims: [0, 4], data: new Float32Array(0) } } as const
+    expect(kindOf(ending(['Relu'], [0, 4]), { seen })).toBe('ignored')
+    // Of as many rows as are found, none this time.
+    expect(kindOf(ending(['Relu'], ['found', 4]), { seen })).toBe('numbers')
   })
 
   test('numbers to regress', () => {

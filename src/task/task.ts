@@ -46,6 +46,8 @@ export interface OutputTask {
   readonly labelsAlone?: boolean
   /** A guess that its values may matter as well as the decisions by them: both are judged. */
   readonly valuesToo?: boolean
+  /** The judged output with the scores that it is decided by, where there is one. */
+  readonly decidedBy?: string
   /** Why it was taken so, for people: `no softmax, no labels`. */
   readonly why: string
 }

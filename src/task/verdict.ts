@@ -48,8 +48,12 @@ export interface VerdictOptions {
 
 /** Holds judgements against what is allowed. */
 export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, options: VerdictOptions = {}): Verdict {
-  const findings = judgements
-    .filter((j) => j.varies)
+  const told = judgements.filter((j) => j.varies)
+  // On random inputs decisions are not counted where the scores that they are made by are judged.
+  const isTold = ({ task, group }: OutputJudgement): boolean =>
+    told.some((j) => j.task.output === task.decidedBy && j.group === group)
+  const findings = told
+    .filter((j) => !options.valuesOnly || !isTold(j))
     .flatMap((j) => {
       const scoresToo = max.scoresToo || j.task.valuesToo || isLopsided(j)
       const values = j.snrDb !== undefined && (options.valuesOnly || !isDecision(j.task) || scoresToo)
