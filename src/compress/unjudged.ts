@@ -1,10 +1,9 @@
 /** Compressing a model of which no loss can be judged: nothing is done that could lose anything. */
 import type { Trial } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
-import type { Found } from '../search/knob.ts'
 import { guessTask } from '../task/guess.ts'
 import type { Task } from '../task/task.ts'
-import type { Verdict } from '../task/verdict.ts'
+import { unchanged } from './fallbacks.ts'
 import type { Judged } from './prepare.ts'
 
 /** What stands in place of a search and its trial. `why` says in a sentence what is in the way. */
@@ -13,8 +12,8 @@ export function unjudged(model: Model, tidied: Model, why: string): Judged {
   const task: Task = {
     outputs: guessTask(model).outputs.map(({ output }) => ({ output, kind: 'ignored', why: reason })),
   }
-  const verdict: Verdict = { spent: 0, findings: [] }
-  const found: Found = { model: tidied, steps: [], verdict, kept: new Map(), otherwise: reason, notes: [] }
+  const found = unchanged(tidied, reason)
+  const { verdict } = found
   const trial: Trial = { on: 'nothing', judgements: [], verdict, warnings: [] }
   return {
     task,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
-import type { Dim, Model } from '../model.ts'
-import { integerTensor } from '../tensor/dtype.ts'
+import type { Dim, Model, Node } from '../model.ts'
+import { dataTypes, floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { guessTask } from './guess.ts'
 import { describeTask, labelledOutput, parseTask } from './task.ts'
 
@@ -152,7 +152,7 @@ describe('guessing', () => {
 
   test('a label that is looked up is decided by the scores beside it', () => {
     expect(guessTask(labelBeside('Softmax')).outputs).toMatchObject([
-      { output: 'label', kind: 'classes', decidedBy: 'Softmax' },
+      { output: 'label', kind: 'classes', decidedBy: ['Softmax'] },
       { output: 'Softmax', kind: 'classes' },
     ])
   })
@@ -163,6 +163,30 @@ describe('guessing', () => {
       { output: 'x', kind: 'classes', axis: 1 },
       { output: 'Tanh', kind: 'numbers' },
     ])
+  })
+
+  test('what whole numbers are made of tells how near they are to turning; ranks are counted as well', () => {
+    const made = (...nodes: readonly Node[]): Model =>
+      model({
+        nodes: [node('MatMul', ['x', 'w'], ['s']), ...nodes],
+        initializers: new Map([
+          ['w', floatTensor('w', [64, 3], new Float32Array(192))],
+          ['zero', floatTensor('zero', [], [0])],
+          ['k', integerTensor('k', 'int64', [1], [2])],
+        ]),
+        inputs: [valueInfo('x', 'float32', ['N', 64])],
+        outputs: [valueInfo('y', 'int64', ['N', 3])],
+      })
+    const toWhole = (from: string) => node('Cast', [from], ['y'], { to: dataTypes.int64.code })
+    const behind = { output: 's', kind: 'numbers', decides: true }
+    const compared = guessTask(made(node('Greater', ['s', 'zero'], ['above']), toWhole('above')))
+    expect(compared.outputs).toMatchObject([{ output: 'y', kind: 'tokens', decidedBy: ['s'] }, behind])
+    expect(guessTask(made(toWhole('s'))).outputs).toMatchObject([{ decidedBy: ['s'] }, behind])
+    const ranked = guessTask(made(node('TopK', ['s', 'k'], ['best', 'y']))).outputs
+    expect(ranked).toMatchObject([{ output: 'y' }, { output: 'best', kind: 'numbers', decides: true }])
+    expect(ranked[0].decidedBy).toBeUndefined()
+    // Of an input alone nothing is lost.
+    expect(guessTask(made(toWhole('x'))).outputs).toHaveLength(1)
   })
 
   test('what a TopK sorts is numbers, whatever its name, its softmax and labels say: the first is always the largest', () => {

@@ -7,10 +7,11 @@ import { batchAxisOf } from '../data/batch-axis.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { stateInputOf } from '../graph/states.ts'
 import type { Value } from '../method.ts'
-import type { Dim, Model, Node, ValueInfo } from '../model.ts'
+import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
+import type { DataType } from '../tensor/dtype.ts'
 import { foundValues } from './found.ts'
-import { deciderOf, endOf, isSorted, outputShowing } from './output-origin.ts'
+import { deciderOf, endOf, floatsBehind, isSorted, outputShowing } from './output-origin.ts'
 import { isDecision, type OutputKind, type OutputTask, type Task } from './task.ts'
 
 export interface GuessOptions {
@@ -27,7 +28,12 @@ export function guessTask(model: Model, options: GuessOptions = {}): Task {
   const { graph } = model
   const types = typesOf(model)
   const shapes = shapesOf(model, types, options)
-  const found = foundValues(model, (name) => types?.get(name)?.dtype)
+  const typeOf = (name: string): DataType | undefined => types?.get(name)?.dtype
+  const found = foundValues(model, typeOf)
+  const batchOf = (name: string, shape = shapes(name)): Pick<OutputTask, 'batchAxis'> => {
+    const axis = batchAxisOf({ name, shape }, model) ?? 0
+    return axis > 0 ? { batchAxis: axis } : {}
+  }
   const outputs = graph.outputs.map((info): OutputTask => {
     const finder = found.behind.get(info.name)
     if (finder) return { output: info.name, kind: 'ignored', why: whyFound(finder, found.lookedAt) }
@@ -36,16 +42,44 @@ export function guessTask(model: Model, options: GuessOptions = {}): Task {
     const behind = decider?.op === 'ZipMap' || !shown ? decider : undefined
     const name = behind?.scores ?? info.name
     const shape = shapes(name) ?? (behind ? undefined : info.shape)
-    const batch = batchAxisOf({ name, shape }, model) ?? 0
     const guess = behind
       ? guessScores(model, name, behind.axis, shape ?? [])
-      : { ...guessOutput(model, { ...info, shape }, options), ...(shown ? { decidedBy: shown } : {}) }
-    return { output: name, ...guess, ...(batch > 0 ? { batchAxis: batch } : {}) }
+      : { ...guessOutput(model, { ...info, shape }, options), ...(shown ? { decidedBy: [shown] } : {}) }
+    return { output: name, ...guess, ...batchOf(name, shape) }
   })
   const lookedAt = graph.outputs.some((o) => found.behind.has(o.name))
     ? found.lookedAt.map((output): OutputTask => ({ output, kind: 'numbers', why: 'what is found depends on it' }))
     : []
-  return { outputs: merged([...withLabels(merged(outputs), model, shapes, options), ...lookedAt]) }
+  const labelled = withLabels(merged(outputs), model, shapes, options)
+  return { outputs: merged([...withFloatsBehind(labelled, graph, { typeOf, batchOf }), ...lookedAt]) }
+}
+
+/**
+ * Beside outputs that are not floats, and are not decided by an output of floats, the floats that they are made of: what tells
+ * how near they are to turning.
+ */
+function withFloatsBehind(
+  outputs: readonly OutputTask[],
+  graph: Graph,
+  {
+    typeOf,
+    batchOf,
+  }: {
+    readonly typeOf: (name: string) => DataType | undefined
+    readonly batchOf: (name: string) => Pick<OutputTask, 'batchAxis'>
+  },
+): OutputTask[] {
+  const isWhole = (output: string): boolean =>
+    graph.outputs.some(({ name, dtype }) => name === output && dtype !== undefined && !/float/.test(dtype))
+  const behind: OutputTask[] = []
+  const decided = outputs.map((o) => {
+    if (!isDecision(o) || o.decidedBy || !isWhole(o.output)) return o
+    const { floats, isRanked } = floatsBehind(graph, o.output, typeOf)
+    const why = `"${o.output}" is made of it`
+    for (const output of floats) behind.push({ output, kind: 'numbers', decides: true, why, ...batchOf(output) })
+    return floats.length > 0 && !isRanked ? { ...o, decidedBy: floats } : o
+  })
+  return [...decided, ...behind]
 }
 
 function whyFound(finder: string, lookedAt: readonly string[]): string {

@@ -1,6 +1,7 @@
 /** How an output comes about: the node whose values it holds, the scores that decide it, what sorts it. */
-import { intAttribute, producersOf } from '../graph/walk.ts'
+import { capturedBy, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Graph, Node, ValueInfo } from '../model.ts'
+import { type DataType, isFloat } from '../tensor/dtype.ts'
 
 /** Operators that change where values stand or how they are stored, not what they mean. */
 const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast', 'Transpose'])
@@ -68,4 +69,37 @@ export function outputShowing(graph: Graph, scores: string): string | undefined 
     return opaqueType || (dtype !== undefined && !/float/.test(dtype)) ? [] : [name]
   })
   return shown.find((name) => sourceOf(name, producers) === sourceOf(scores, producers))
+}
+
+/** What whole numbers or texts are made of. */
+export interface Behind {
+  readonly floats: readonly string[]
+  /** Places of a TopK are among it, which turn with less noise than values must keep. */
+  readonly isRanked: boolean
+}
+
+/** The floats, nearest first, that an output of another type is made of: what is compared, rounded or ranked. Of a TopK its values. */
+export function floatsBehind(graph: Graph, output: string, typeOf: (name: string) => DataType | undefined): Behind {
+  const producers = producersOf(graph)
+  const given = new Set(graph.inputs.flatMap(({ name }) => (graph.initializers.has(name) ? [] : [name])))
+  for (const node of graph.nodes) {
+    const measures = node.op === 'Shape' || node.op === 'Size'
+    const read = [...node.inputs, ...capturedBy(node)]
+    if (!measures && read.some((name) => name && given.has(name))) for (const made of node.outputs) given.add(made)
+  }
+  const floats = new Set<string>()
+  const seen = new Set<string>()
+  let isRanked = false
+  const look = (name: string): void => {
+    const node = producers.get(name)
+    if (!node || !given.has(name) || seen.has(name)) return
+    seen.add(name)
+    if (isFloat(typeOf(name))) floats.add(name)
+    else if (node.op === 'TopK') {
+      isRanked = true
+      look(node.outputs[0] || node.inputs[0])
+    } else for (const from of node.inputs) look(from)
+  }
+  look(output)
+  return { floats: [...floats], isRanked }
 }

@@ -49,11 +49,11 @@ export interface VerdictOptions {
 /** Holds judgements against what is allowed. */
 export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, options: VerdictOptions = {}): Verdict {
   const told = judgements.filter((j) => j.varies)
-  // On random inputs decisions are not counted where the scores that they are made by are judged.
-  const isTold = ({ task, group }: OutputJudgement): boolean =>
-    told.some((j) => j.task.output === task.decidedBy && j.group === group)
+  // On random inputs what decisions are made by is judged in their place, where it is known.
+  const standsFor = ({ task: { decidedBy = [] }, group }: OutputJudgement): boolean =>
+    decidedBy.some((name) => told.some((j) => j.task.output === name && j.group === group))
   const findings = told
-    .filter((j) => !options.valuesOnly || !isTold(j))
+    .filter((j) => (options.valuesOnly ? !standsFor(j) : !j.task.decides))
     .flatMap((j) => {
       const scoresToo = max.scoresToo || j.task.valuesToo || isLopsided(j)
       const values = j.snrDb !== undefined && (options.valuesOnly || !isDecision(j.task) || scoresToo)
