@@ -3,6 +3,7 @@ import type { Model } from '../model.ts'
 import { runSteps, type Step } from '../recipe.ts'
 import type { Goal } from '../search/goals.ts'
 import type { Found } from '../search/knob.ts'
+import { whyRandomStays } from '../simplify/remarks.ts'
 import type { Tidied } from './tidy.ts'
 
 /** What a search found, and the tidied model that it was found on. */
@@ -18,8 +19,9 @@ export function unchanged(model: Model, why: string): Found {
 
 const why = 'nothing smaller held the limit'
 
-/** In the order in which they are tried. The last is the model as it was given. */
+/** In the order in which they are tried. The last is the model as it was given. There are none of one that draws random numbers. */
 export function fallbacksOf(model: Model, tidied: Tidied, goal: Goal): (() => Promise<Candidate>)[] {
+  if (whyRandomStays(model)) return []
   const halves: readonly Step[] = [['float16', {}]]
   const inHalves = async (): Promise<Candidate> => ({
     found: { ...unchanged(await runSteps(tidied.model, halves), why), steps: halves },
