@@ -239,6 +239,21 @@ describe('guessing', () => {
     expect(kinds('Sigmoid', 'y', [0, 0.5, 1, 0])).toMatchObject({ kind: 'numbers', labelled: true })
   })
 
+  test('of an output whose sizes are open, targets of a shape that it can have; axes of one are no difference', () => {
+    const of = (m: Model, shape: readonly number[], data?: readonly number[]) =>
+      guessTask(m, { dataset: { targets: { shape, ...(data ? { data } : {}) } } }).outputs[0]
+    const mask = ending(['Sigmoid'], ['N', 1, 'h', 'w'], 'y')
+    for (const shape of [
+      [1, 2, 2],
+      [2, 2],
+    ])
+      expect(of(mask, shape, [0, 1, 1, 0])).toMatchObject({ kind: 'mask', probabilities: true, labelled: true })
+    expect(of(mask, [3, 2, 2]).labelled).toBeUndefined()
+    // A class per pixel.
+    const scores = ending(['Relu'], ['N', 4, 'h', 'w'], 'y')
+    expect(of(scores, [1, 2, 2], [0, 3, 1, 0])).toMatchObject({ kind: 'mask', axis: 1, labelled: true })
+  })
+
   test('labels leave boxes alone where another output looks like classes', () => {
     const both = model({
       nodes: [node('Relu', ['x'], ['boxes']), node('Neg', ['x'], ['scores'])],

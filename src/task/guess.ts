@@ -304,8 +304,7 @@ function withLabels(
     const { targets } = dataset
     const perPosition = withClassesPerPosition(outputs, model, shapes, targets)
     if (perPosition) return perPosition
-    const size = targets.shape.reduce((a, b) => a * b, 1)
-    const fits = outputs.find((o) => o.kind !== 'ignored' && sizeBehindBatch(shapes(o.output)) === size)
+    const fits = outputs.find((o) => o.kind !== 'ignored' && fitsTargets(shapes(o.output), targets.shape))
     return outputs.map((o) => {
       if (o !== fits) return o
       const yesOrNo = zerosAndOnes(targets.data) ? yesOrNoOf(o, model, shapes(o.output) ?? []) : undefined
@@ -359,8 +358,7 @@ function withClassesPerPosition(
 ): OutputTask[] | undefined {
   const most = largestClass(data)
   if (most === undefined || shape.length === 0) return undefined
-  const fits = (dims: readonly Dim[]): boolean =>
-    dims.length === shape.length && dims.every((d, i) => typeof d !== 'number' || d === shape[i])
+  const fits = (dims: readonly Dim[]): boolean => isOfShape(dims, shape)
   const labelled = outputs.map((o): OutputTask => {
     if (o.kind === 'ignored' || o.kind === 'state') return o
     const dims = shapes(o.output) ?? []
@@ -395,8 +393,19 @@ function zerosAndOnes(data: ArrayLike<number> | undefined): boolean {
   return data !== undefined && Array.prototype.every.call(data, (v) => v === 0 || v === 1)
 }
 
-function sizeBehindBatch(shape: readonly Dim[] | undefined): number | undefined {
-  return shape
-    ?.slice(1)
-    .reduce<number | undefined>((n, d) => (typeof d === 'number' && n !== undefined ? n * d : undefined), 1)
+/** Whether an output of `dims` gives as many numbers per sample as targets of `shape` are; of open sizes, whether it can. */
+function fitsTargets(dims: readonly Dim[] | undefined, shape: readonly number[]): boolean {
+  const perSample = dims?.slice(1)
+  if (!perSample) return false
+  const sizes = perSample.filter((d) => typeof d === 'number')
+  const product = (of: readonly number[]): number => of.reduce((a, b) => a * b, 1)
+  return sizes.length === perSample.length ? product(sizes) === product(shape) : isOfShape(perSample, shape)
+}
+
+/** Whether an open shape can be that one, with or without axes of one: [1,H,W] is [H,W]. */
+function isOfShape(dims: readonly Dim[], shape: readonly number[]): boolean {
+  const matches = (a: readonly Dim[], b: readonly number[]): boolean =>
+    a.length === b.length && a.every((d, i) => typeof d !== 'number' || d === b[i])
+  const wide = <T>(of: readonly T[]): T[] => of.filter((d) => d !== 1)
+  return matches(dims, shape) || matches(wide(dims), wide(shape))
 }
