@@ -1,6 +1,7 @@
 /** What a compression is judged by, its search, and the trial at the end: on data, or on random inputs where there is none. */
 import { type BoundData, usualTake } from '../data/handle.ts'
 import { latencyOf, oneCall } from '../evaluate/compare.ts'
+import { notFiniteWarnings } from '../evaluate/data-warnings.ts'
 import { randomData, randomSpec } from '../evaluate/random-data.ts'
 import { NoInputsError } from '../evaluate/random-inputs.ts'
 import { openTrial, type TrialOf } from '../evaluate/trial.ts'
@@ -60,11 +61,13 @@ interface Given {
 export type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
 
 async function onData({ model, tidied, settings, shared, searchAgain }: Given, data: BoundData): Promise<Judged> {
-  const { max, seed, signal, teacher, checkpoint } = settings
+  const { max, seed, signal, teacher, checkpoint, warn } = settings
   const heldBack = settings.heldBack ?? holdBack(data, seed)
   const [feeds] = heldBack.data.calibration()
   const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
   sayHowJudged(task, settings)
+  for (const warning of notFiniteWarnings(data.splits.train, 'samples')) warn(warning)
+  for (const warning of notFiniteWarnings(data.splits.test, 'samples')) warn(warning)
   const scorer = await dataScorer(model, { data, heldBack, task, max })
   const trialOf = await openTrial(model, { data }, { task, max, signal })
   searchAgain()
