@@ -69,12 +69,15 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
       continue
     }
     for (const warning of trial.warnings) warn(warning)
+    // What the search judged is told where it is what came out.
+    const isFound = found.steps.length > 0 && found.steps.every((step) => made.recipe.steps.includes(step))
+    const { worst } = found.verdict
     return {
       ...made,
       from: sourceOf(model, settings),
       decoded,
       task,
-      ...(found.verdict.worst ? { heldBack: heldBackLoss(found.verdict.worst, task, scorer.on) } : {}),
+      ...(isFound && worst ? { heldBack: heldBackLoss(worst, task, { on: scorer.on, trial }) } : {}),
       trial,
       isUnjudged,
       holds: spent <= 1,
