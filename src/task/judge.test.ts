@@ -53,6 +53,18 @@ describe('values about their mean', () => {
     expect(pooled.snrDb).toBeGreaterThan(50)
   })
 
+  test('one sample alone varies about the mean of its numbers, of which no one has a variation of its own', async () => {
+    const [task, feeds] = [
+      guessTask(affine(ones, box)),
+      { x: { dtype: 'float32', dims: [1, 4], data: data.slice(0, 4) } },
+    ]
+    const judge = await openJudge(affine(ones, box), { task, inputs: () => [{ feeds }] })
+    const [{ snrDb }] = await judge.compare(affine(ones, [100, 20, 5, 6]))
+    const y = box.map((b, j) => b + data[j])
+    const mean = y.reduce((a, b) => a + b, 0) / 4
+    expect(snrDb).toBeCloseTo(10 * Math.log10(y.reduce((sum, v) => sum + (v - mean) ** 2, 0)), 3)
+  })
+
   test('equal outputs have no noise; what is no number has nothing else', async () => {
     expect((await judgeAs('numbers', affine(ones, box), affine(ones, box))).snrDb).toBe(Number.POSITIVE_INFINITY)
     const broken = affine([Number.NaN, 1, 1, 1], box)

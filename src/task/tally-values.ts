@@ -76,7 +76,8 @@ export function factsOf(task: OutputTask) {
       // As of floats, one sample alone shows what varies within it.
       if (samples === 1) differs = first?.data.some((v) => v !== first?.data[0]) ?? false
       const row = first && first.dims.length > 1 ? first.dims[first.dims.length - 1] : 1
-      const columns = task.kind === 'numbers' && row <= mostNumbers && sums ? row : 1
+      // One sample alone varies about the mean of all of its numbers.
+      const columns = task.kind === 'numbers' && row <= mostNumbers && sums && samples > 1 ? row : 1
       const signal = new Float64Array(columns)
       const energy = new Float64Array(columns)
       if (sums && squares && samples > 1) {
