@@ -1,18 +1,15 @@
 /** Of a model of which no loss can be judged, what loses nothing is done, and a sentence says so. */
 import { expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
-import type { Model, Node } from '../model.ts'
+import { type Model, type Node, withGraph } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { reportOf } from '../report/report-of.ts'
 import { renderText } from '../report/text.ts'
-import { dataTypes, floatTensor } from '../tensor/dtype.ts'
+import { dataTypes, floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { compress } from './compress.ts'
 
-const weight = floatTensor(
-  'w',
-  [8, 64],
-  Float32Array.from({ length: 512 }, (_, i) => Math.sin(i)),
-)
+const values = Float32Array.from({ length: 512 }, (_, i) => Math.sin(i))
+const weight = floatTensor('w', [8, 64], values)
 
 /** A model of x [rows, 8] whose weight is w; and a weight that nothing reads. */
 function modelOf(rows: number, nodes: readonly Node[]): Model {
@@ -22,6 +19,7 @@ function modelOf(rows: number, nodes: readonly Node[]): Model {
       ['w', weight],
       ['unused', { ...weight, name: 'unused' }],
       ['eight', floatTensor('eight', [], [8])],
+      ['zero', integerTensor('zero', 'int64', [], [0])],
     ]),
     inputs: [valueInfo('x', 'float32', [rows, 8])],
     outputs: [valueInfo('y', 'float32')],
@@ -45,11 +43,19 @@ it.each([
     ]),
     /^no loss can be judged, .*: the model does not run with inputs of its own shapes, "x" \[2,8\]/,
   ],
+  [
+    'takes a sequence',
+    withGraph(modelOf(2, [node('SequenceAt', ['xs', 'zero'], ['x']), node('MatMul', ['x', 'w'], ['y'])]), {
+      // sequence(tensor(float32)), as its bytes.
+      inputs: [{ name: 'xs', opaqueType: Uint8Array.of(0x22, 6, 0x0a, 4, 0x0a, 2, 8, 1) }],
+    }),
+    /^no loss can be judged, .*: input "xs" is no tensor, and only tensors can be drawn/,
+  ],
 ])('of a model that %s: it is tidied and packed, its weights as they were', async (_, given, warning) => {
   const result = await compress(given)
   expect(result.warnings).toEqual([expect.stringMatching(warning)])
   expect([result.holds, result.isUnjudged]).toEqual([true, true])
-  expect([...result.model.graph.initializers.keys()]).toEqual(['w', 'eight'])
+  expect([...result.model.graph.initializers.keys()]).not.toContain('unused')
   expect(result.model.graph.initializers.get('w')?.data).toEqual(weight.data)
   expect(result.packed.byteLength).toBeLessThan(0.6 * writeModel(given).byteLength)
   const report = await reportOf(result)
