@@ -185,6 +185,11 @@ describe('guessing', () => {
     const ranked = guessTask(made(node('TopK', ['s', 'k'], ['best', 'y']))).outputs
     expect(ranked).toMatchObject([{ output: 'y' }, { output: 'best', kind: 'numbers', decides: true }])
     expect(ranked[0].decidedBy).toBeUndefined()
+    const learner = {
+      ...node('LinearClassifier', ['s'], ['y', 'p'], { coefficients: { type: 'floats', value: [1] } }),
+      domain: 'ai.onnx.ml',
+    }
+    expect(guessTask(made(learner)).outputs).toMatchObject([{ decidedBy: ['p'] }, { output: 'p', decides: true }])
     // Of an input alone nothing is lost.
     expect(guessTask(made(toWhole('x'))).outputs).toHaveLength(1)
   })

@@ -78,7 +78,13 @@ export interface Behind {
   readonly isRanked: boolean
 }
 
-/** The floats, nearest first, that an output of another type is made of: what is compared, rounded or ranked. Of a TopK its values. */
+/** The scores that an operator gives beside what it decides by them: a TopK's values, a learner's scores beside its labels. */
+function scoresBeside({ op, outputs }: Node): readonly string[] | undefined {
+  if (op === 'TopK') return outputs.slice(0, 1)
+  return /^(Linear|SVM|TreeEnsemble)Classifier$/.test(op) && outputs[1] ? [outputs[1]] : undefined
+}
+
+/** The floats, nearest first, that an output of another type is made of: what is compared, rounded or ranked. */
 export function floatsBehind(graph: Graph, output: string, typeOf: (name: string) => DataType | undefined): Behind {
   const producers = producersOf(graph)
   const given = new Set(graph.inputs.flatMap(({ name }) => (graph.initializers.has(name) ? [] : [name])))
@@ -94,11 +100,9 @@ export function floatsBehind(graph: Graph, output: string, typeOf: (name: string
     const node = producers.get(name)
     if (!node || !given.has(name) || seen.has(name)) return
     seen.add(name)
+    if (node.op === 'TopK') isRanked = true
     if (isFloat(typeOf(name))) floats.add(name)
-    else if (node.op === 'TopK') {
-      isRanked = true
-      look(node.outputs[0] || node.inputs[0])
-    } else for (const from of node.inputs) look(from)
+    else for (const from of scoresBeside(node) ?? node.inputs) look(from)
   }
   look(output)
   return { floats: [...floats], isRanked }
