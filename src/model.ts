@@ -142,6 +142,8 @@ export interface ValueInfo extends Extra {
   readonly shape?: readonly Dim[]
   /** A type that is not a plain tensor (sequence, map, optional, sparse; a tensor with denotations), as its own bytes. */
   readonly opaqueType?: Uint8Array
+  /** Of a tensor that may be left out: the type of the tensor, as `opaqueType` has it. */
+  readonly optional?: Pick<ValueInfo, 'dtype' | 'shape'>
   readonly docString?: string
   readonly metadata?: readonly StringEntry[]
 }

@@ -10,6 +10,7 @@ import { compressCosts } from '../search/costs.ts'
 import { holdBackOfTest } from '../search/held-back.ts'
 import { parseMaxLoss } from '../task/max-loss.ts'
 import { encode } from './encode.ts'
+import { fallbacksOf } from './fallbacks.ts'
 import { compressTable } from './options.ts'
 import { prepare } from './prepare.ts'
 import { brokenInWords, type Compressed, heldBackLoss, type Source } from './result.ts'
@@ -23,8 +24,8 @@ import {
   trainingMs,
 } from './settings.ts'
 
-/** Searches again with a tighter limit where a result breaks it on other samples; so often at most. */
-const mostAttempts = { size: 4, speed: 2 }
+/** Searches again with a tighter limit where a result breaks it on other samples; so often in all. */
+const mostSearches = { size: 4, speed: 2 }
 
 /**
  * Makes a model smaller or faster within the loss that is allowed. Throws one sentence where an option is wrong, or where
@@ -34,39 +35,53 @@ export async function compress(model: Model, given: CompressOptions = {}): Promi
   const warnings: string[] = []
   const settings = settingsOf(model, given, warnings)
   const { goal, costs, data, outlook, seed, signal, warn, workers } = settings
-  if (!data)
-    warn('no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC')
-  else if (settings.preprocessCheck)
+  if (data && settings.preprocessCheck)
     for (const warning of await preprocessWarnings(model, data, { seed, signal })) warn(warning)
   const prepared = await prepare(model, settings)
-  const { task, scorer, search, trialOf, tidied } = prepared
+  const { task, scorer, search, trialOf, tidied, isUnjudged = false } = prepared
   for (const warning of scorer.warnings) warn(warning)
   // A set: a coarse figure (a share of few samples) may come out the same in several attempts.
   const notes = new Set<string>()
   let tightness = 1
+  const searches = mostSearches[goal]
+  const fallbacks = fallbacksOf(model, tidied, goal)
   for (let attempt = 1; ; attempt++) {
-    const found = await search.find((m, share, tell) => scorer.verdictOf(m, tightness * share, tell))
-    const made = await encode(found, prepared, { model, settings })
+    const candidate =
+      attempt <= searches
+        ? { tidied, found: await search.find((m, share, tell) => scorer.verdictOf(m, tightness * share, tell)) }
+        : await fallbacks[attempt - searches - 1]()
+    const { found } = candidate
+    const made = await encode(found, { ...prepared, ...candidate }, { model, settings })
     const decoded = await unpackOnnxOn(made.packed, { workers, progress: outlook.begin('unpacking', 'unpacking') })
     const trial = await trialOf(readModel(decoded), outlook.begin('judging', 'judging the result'))
     const { spent } = trial.verdict
-    if (spent > 1 && attempt < mostAttempts[goal] && !signal?.aborted) {
-      tightness *= Math.min(0.85 ** attempt, 0.9 / spent)
-      notes.add(`${brokenInWords(trial)}: searched again with a tighter limit`)
-      outlook.expect([{ kind: 'searching', cost: costs.searching / 2 }, ...partsAfterSearch(costs)])
-      prepared.searchAgain()
+    if (spent > 1 && attempt < searches + fallbacks.length && !signal?.aborted) {
+      const broken = brokenInWords(trial)
+      if (attempt < searches) {
+        tightness *= Math.min(0.85 ** attempt, 0.9 / spent)
+        notes.add(`${broken}: searched again with a tighter limit`)
+        outlook.expect([{ kind: 'searching', cost: costs.searching / 2 }, ...partsAfterSearch(costs)])
+        prepared.searchAgain()
+      } else {
+        notes.add(`${broken}: the weights keep more of their precision than any search asked for`)
+        outlook.expect(partsAfterSearch(costs))
+      }
       continue
     }
     for (const warning of trial.warnings) warn(warning)
+    // What the search judged is told where it is what came out.
+    const isFound = found.steps.length > 0 && found.steps.every((step) => made.recipe.steps.includes(step))
+    const { worst } = found.verdict
     return {
       ...made,
       from: sourceOf(model, settings),
       decoded,
       task,
-      ...(found.verdict.worst ? { heldBack: heldBackLoss(found.verdict.worst, task, scorer.on) } : {}),
+      ...(isFound && worst ? { heldBack: heldBackLoss(worst, task, { on: scorer.on, trial }) } : {}),
       trial,
+      isUnjudged,
       holds: spent <= 1,
-      floatForm: tidied.model,
+      floatForm: candidate.tidied.model,
       sensitivity: search.sensitivity,
       notes: [...notes, ...made.notes],
       warnings,

@@ -1,7 +1,9 @@
 /** What a compression is judged by, its search, and the trial at the end: on data, or on random inputs where there is none. */
 import { type BoundData, usualTake } from '../data/handle.ts'
 import { latencyOf, oneCall } from '../evaluate/compare.ts'
+import { notFiniteWarnings } from '../evaluate/data-warnings.ts'
 import { randomData, randomSpec } from '../evaluate/random-data.ts'
+import { NoInputsError } from '../evaluate/random-inputs.ts'
 import { openTrial, type TrialOf } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
 import type { CalibrationSpec } from '../recipe.ts'
@@ -15,6 +17,7 @@ import { resolveTask } from '../task/resolve-task.ts'
 import { describeTask, type Task } from '../task/task.ts'
 import { type Settings, trainingMs } from './settings.ts'
 import { type Tidied, tidy } from './tidy.ts'
+import { unjudged } from './unjudged.ts'
 
 export interface Prepared {
   readonly tidied: Tidied
@@ -26,6 +29,8 @@ export interface Prepared {
   searchAgain(): void
   /** How a recipe takes the same inputs again. */
   readonly calibration?: CalibrationSpec
+  /** No loss could be judged, so nothing is done that could lose anything. */
+  readonly isUnjudged?: boolean
 }
 
 export async function prepare(model: Model, settings: Settings): Promise<Prepared> {
@@ -53,14 +58,16 @@ interface Given {
   searchAgain(): void
 }
 
-type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
+export type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
 
 async function onData({ model, tidied, settings, shared, searchAgain }: Given, data: BoundData): Promise<Judged> {
-  const { max, seed, signal, teacher, checkpoint } = settings
+  const { max, seed, signal, teacher, checkpoint, warn } = settings
   const heldBack = settings.heldBack ?? holdBack(data, seed)
   const [feeds] = heldBack.data.calibration()
   const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
   sayHowJudged(task, settings)
+  for (const warning of notFiniteWarnings(data.splits.train, 'samples')) warn(warning)
+  for (const warning of notFiniteWarnings(data.splits.test, 'samples')) warn(warning)
   const scorer = await dataScorer(model, { data, heldBack, task, max })
   const trialOf = await openTrial(model, { data }, { task, max, signal })
   searchAgain()
@@ -81,9 +88,14 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
 }
 
 async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: Given): Promise<Judged> {
-  const { goal, max, seed, signal } = settings
+  const { goal, max, seed, signal, warn } = settings
   if (goal === 'speed') throw new Error('compress: --goal speed needs calibration inputs; expected --data SPEC')
-  const random = await randomData(model, seed)
+  const random = await randomData(model, seed).catch((cause: unknown) => {
+    if (cause instanceof NoInputsError) return cause
+    throw cause
+  })
+  if (random instanceof NoInputsError) return unjudged(model, tidied, random.message)
+  warn('no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC')
   const [feeds] = random.data.calibration()
   const task = await resolveTask(model, { told: settings.task, feeds })
   sayHowJudged(task, settings)

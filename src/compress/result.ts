@@ -35,6 +35,8 @@ export interface Compressed {
   readonly heldBack?: HeldBackLoss
   /** The model decoded from the packed bytes, judged on other samples than the search's. */
   readonly trial: Trial
+  /** No loss could be judged: nothing was done that could lose anything, and the trial is empty. */
+  readonly isUnjudged: boolean
   /** Whether that stayed within the limit. */
   readonly holds: boolean
   /** The model with its BatchNormalization folded and its weights in float: whose weights `sensitivity` names. */
@@ -54,6 +56,8 @@ export interface HeldBackLoss {
   readonly unit: LossUnit
   readonly loss: number
   readonly limit: number
+  /** The limit leaves room below what was asked for: other samples may lose more. */
+  readonly isTighter: boolean
   readonly interval?: readonly [low: number, high: number]
 }
 
@@ -70,11 +74,11 @@ export function brokenInWords({ on, verdict: { worst } }: Trial): string {
   return `output "${output}" loses ${lost} ${unit}${where} on ${on}, where at most ${most} points was asked for`
 }
 
-/** The worst that the search found, named. */
+/** The worst that the search found, named. The trial has the limit that was asked for. */
 export function heldBackLoss(
   { output, kind, unit, loss, limit, interval, group }: Finding,
   { outputs }: Task,
-  on: string,
+  { on, trial }: { readonly on: string; readonly trial: Trial },
 ): HeldBackLoss {
   const what = {
     'points of accuracy': accuracyInWords(kind),
@@ -85,5 +89,7 @@ export function heldBackLoss(
   }[unit]
   const of = outputs.length > 1 ? ` of "${output}"` : ''
   const where = group ? `, worst in the range ${group}` : ''
-  return { what: `${what}${of} on ${on}${where}`, unit, loss, limit, ...(interval ? { interval } : {}) }
+  const asked = trial.verdict.findings.find((f) => f.output === output && f.unit === unit)?.limit ?? limit
+  const isTighter = limit < asked
+  return { what: `${what}${of} on ${on}${where}`, unit, loss, limit, isTighter, ...(interval ? { interval } : {}) }
 }

@@ -5,9 +5,11 @@
 import type { Value } from '../method.ts'
 import type { Dim, Model, ValueInfo } from '../model.ts'
 
-/** The inputs that a caller must give: those that no initialiser fills. */
+/** The inputs that a caller must give: those that no initialiser fills. A tensor that may be left out is given. */
 export function requiredInputs(model: Model): ValueInfo[] {
-  return model.graph.inputs.filter((input) => !model.graph.initializers.has(input.name))
+  return model.graph.inputs
+    .filter((input) => !model.graph.initializers.has(input.name))
+    .map((input) => ({ ...input.optional, ...input }))
 }
 
 /** What a model's inputs and outputs together tell about the batch: its symbol, or its size where that is fixed. */

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { compress } from '../compress/compress.ts'
 import { bindSplits } from '../data/bind-splits.ts'
+import type { Dataset } from '../data/dataset.ts'
 import { drawDigits } from '../data/digits.ts'
 import { packModel } from '../formats/pack.ts'
 import { readModel } from '../onnx/read.ts'
@@ -61,6 +62,21 @@ it('samples that hold NaN or infinity are counted', async () => {
     { seed: 0, preprocessCheck: false },
   )
   expect(told).toEqual([`2 of 100 test samples of ${test.id} hold NaN or infinity, which few models can answer`])
+})
+
+describe('a model whose every sample holds NaN', () => {
+  const filled = (set: Dataset, value: number): Dataset => ({
+    ...set,
+    fields: { x: { kind: 'values', shape: [1, 28, 28], data: new Float32Array(set.length * 784).fill(value) } },
+  })
+  it('compress says so, and not that the model does not work', async () => {
+    const data = bindSplits(model, { train: filled(splits.train, Number.NaN), test: filled(splits.test, 0) })
+    const told: string[] = []
+    await expect(compress(model, { data, warn: (w) => void told.push(w) })).rejects.toThrow(
+      /every sample holds NaN or infinity, and output "[^"]+" is the same for all of them; expected finite numbers$/,
+    )
+    expect(told.join()).toContain(`600 of 600 samples of ${splits.train.id} hold NaN or infinity`)
+  })
 })
 
 describe('a model that is right on test data as often as a guess', () => {

@@ -3,6 +3,7 @@ import type { Dataset } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
+import { count } from '../numbers.ts'
 import { preprocessWarnings } from './preprocess-warnings.ts'
 
 export interface DataWarningOptions extends Pick<Context, 'signal' | 'warn'> {
@@ -17,20 +18,27 @@ export async function dataWarnings(
   data: Pick<BoundData, 'splits' | 'preprocess'>,
   { seed, signal, warn, preprocessCheck = true }: DataWarningOptions,
 ): Promise<string[]> {
-  const { id, labels, length } = data.splits.test
+  const { id, labels } = data.splits.test
   const warnings: string[] = []
   if (labels?.length && labels.every((label) => label === labels[0]))
     warnings.push(`every test sample of ${id} is of class ${labels[0]}, so accuracy shows little`)
-  const unfit = samplesNotFinite(data.splits.test)
-  if (unfit > 0)
-    warnings.push(`${unfit} of ${length} test samples of ${id} hold NaN or infinity, which few models can answer`)
+  warnings.push(...notFiniteWarnings(data.splits.test, 'test samples'))
   if (preprocessCheck) warnings.push(...(await preprocessWarnings(model, data, { seed, signal })))
   for (const warning of warnings) warn?.(warning)
   return warnings
 }
 
+/** Says how many `samples` of a data set, as they are called, hold NaN or infinity; nothing where none does. */
+export function notFiniteWarnings(set: Dataset, samples: string): string[] {
+  const unfit = samplesNotFinite(set)
+  if (unfit === 0) return []
+  return [
+    `${count(unfit)} of ${count(set.length)} ${samples} of ${set.id} hold NaN or infinity, which few models can answer`,
+  ]
+}
+
 /** Samples with a number that is none, or infinite, in any of their fields. */
-function samplesNotFinite({ fields, length }: Dataset): number {
+export function samplesNotFinite({ fields, length }: Dataset): number {
   const unfit = new Set<number>()
   for (const { data, constant, kind } of Object.values(fields)) {
     const isFloat = data instanceof Float32Array || data instanceof Float64Array

@@ -142,6 +142,83 @@ describe('findRandomInputs', () => {
     })
   })
 
+  it('points with integers at rows that there are, of values as well as of tables, whatever hands them on', async () => {
+    // Messages along edges: y[to] += x[from], for columns (from, to) of `edges`.
+    const net = model({
+      nodes: [
+        node('Split', ['edges'], ['f', 't'], { axis: 0 }),
+        node('Squeeze', ['f', 'first'], ['from']),
+        node('Transpose', ['t'], ['to'], { perm: [1, 0] }),
+        node('Gather', ['x', 'from'], ['messages']),
+        node('Mul', ['x', 'none'], ['zeros']),
+        node('ScatterND', ['zeros', 'to', 'messages'], ['y'], { reduction: 'add' }),
+      ],
+      initializers: new Map([
+        ['first', integerTensor('first', 'int64', [1], [0])],
+        ['none', floatTensor('none', [], [0])],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['nodes', 4]), valueInfo('edges', 'int64', [2, 'E'])],
+      outputs: [valueInfo('y', 'float32', ['nodes', 4])],
+    })
+    await withNet(net, async (session) => {
+      const { make, shapes } = await findRandomInputs(net, session, { batchSize: 7 })
+      expect(shapes).toEqual({ x: [7, 4], edges: [2, 512] })
+      expect(new Set(make(1).edges.data as BigInt64Array)).toEqual(new Set([0n, 1n, 2n, 3n, 4n, 5n, 6n]))
+    })
+  })
+
+  it('tries one size for all that is open, where sizes must agree and no symbol says so', async () => {
+    const net = model({
+      nodes: [node('MatMul', ['x', 'others'], ['y'])],
+      initializers: new Map(),
+      inputs: [valueInfo('x', 'float32', [5, undefined]), valueInfo('others', 'float32', [undefined, 3])],
+      outputs: [valueInfo('y', 'float32', [5, 3])],
+    })
+    await withNet(net, async (session) => {
+      const { shapes } = await findRandomInputs(net, session, { batchSize: 8 })
+      expect(shapes).toEqual({ x: [5, 8], others: [8, 3] })
+    })
+  })
+
+  it('keeps a size of 0, which the runtime takes for one', async () => {
+    const net = model({
+      nodes: [node('Concat', ['past', 'x'], ['y'], { axis: 1 })],
+      initializers: new Map(),
+      inputs: [valueInfo('past', 'float32', ['N', 0, 4]), valueInfo('x', 'float32', ['N', 3, 4])],
+      outputs: [valueInfo('y', 'float32', ['N', 3, 4])],
+    })
+    await withNet(net, async (session) => {
+      expect((await findRandomInputs(net, session)).shapes).toEqual({ past: [1, 0, 4], x: [1, 3, 4] })
+    })
+  })
+
+  it('gives a tensor that may be left out, in the shape of its type, and says what cannot be drawn', async () => {
+    const taking = (type: string, op: string): Model =>
+      parseModel(`ir 8
+opset 17
+graph net {
+  in x: float32[N, 6]
+  in more: opaque ${type}
+  out y: float32[N, 6]
+  none: int64[] = {0}
+  held = ${op}
+  y = Add(x, held)
+}
+`)
+    // optional(tensor(float32[N,6])) and sequence(tensor(float32)), as their bytes.
+    const optional = taking('0x4a110a0f0a0d080112090a0312014e0a020806', 'OptionalGetElement(more)')
+    await withNet(optional, async (session) => {
+      const { shapes } = await findRandomInputs(optional, session, { batchSize: 3 })
+      expect(shapes).toEqual({ x: [3, 6], more: [3, 6] })
+    })
+    const sequence = taking('0x22060a040a020801', 'SequenceAt(more, none)')
+    await withNet(sequence, async (session) => {
+      await expect(findRandomInputs(sequence, session)).rejects.toThrow(
+        'random inputs: input "more" is no tensor, and only tensors can be drawn',
+      )
+    })
+  })
+
   it('finds a size that a later layer forces, and gives up with the reason', async () => {
     const net = (reshape: readonly number[]) =>
       model({

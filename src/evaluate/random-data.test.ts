@@ -4,7 +4,7 @@ import { model, node, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
 import { openJudge } from '../task/judge.ts'
 import { resolveTask } from '../task/resolve-task.ts'
-import { floatTensor } from '../tensor/dtype.ts'
+import { floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { randomData } from './random-data.ts'
 
 /** y = Σ over the steps of s of tanh(s·w): a loop over an axis that the model leaves open. */
@@ -85,6 +85,21 @@ it('sequences of an open length are drawn short as well, apart from long ones, a
   expect(new Set(calibration.map(({ x }) => x.dims[1]))).toEqual(new Set([512, 16]))
   const again = await randomData(net, 1, { samples: random.calibrationSamples, batchSize: random.perCall })
   expect([...again.data.calibration()]).toEqual(calibration)
+})
+
+it('a model that says it takes any number of samples, and runs with one alone, is given one', async () => {
+  const net = model({
+    nodes: [node('Reshape', ['x', 'shape'], ['h']), node('MatMul', ['h', 'w'], ['y'])],
+    initializers: new Map([
+      ['shape', integerTensor('shape', 'int64', [2], [1, 8])],
+      ['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['batch', 8])],
+    outputs: [valueInfo('y', 'float32', ['batch', 8])],
+  })
+  const random = await randomData(net, 1)
+  expect(random.perCall).toBe(1)
+  expect([...random.batches(4, 1)][0].feeds.x.dims).toEqual([1, 8])
 })
 
 it('an output of one value per call is seen to vary, though all samples fit one call', async () => {

@@ -5,10 +5,10 @@ import { subgraphsOf } from '../graph/walk.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Feeds } from '../method.ts'
 import type { Graph, Model } from '../model.ts'
-import { openSession, withSession } from '../runtime/session.ts'
+import { openSession, type Session, withSession } from '../runtime/session.ts'
 import type { JudgedBatch } from '../task/judge.ts'
 import { sizeOf } from '../tensor/dtype.ts'
-import { findRandomInputs, type RandomInputs } from './random-inputs.ts'
+import { findRandomInputs, NoInputsError, type RandomInputs, shapesInWords } from './random-inputs.ts'
 
 export interface RandomData {
   readonly ranges: readonly string[]
@@ -55,7 +55,8 @@ const noiseShare = 0.25
 
 /**
  * Finds inputs that the model runs with. The same model and seed give the same ones. `take` says how many to calibrate on,
- * over all ranges, and how many per call, as a recipe has them; default: as many as the model's cost allows.
+ * over all ranges, and how many per call, as a recipe has them; default: as many as the model's cost allows. Throws a
+ * NoInputsError where there are none that the model runs with and gives values for.
  */
 export async function randomData(
   model: Model,
@@ -70,7 +71,12 @@ export async function randomData(
       const batchSize = take?.batchSize ?? samplesPerCall(cost.macs)
       const results = Object.values(await session.run(one.make(seed)))
       const outputs = results.reduce((sum, { data }) => sum + data.length, 0) / one.samples
-      return { ...cost, outputs, inputs: batchSize > 1 ? await findRandomInputs(model, session, { batchSize }) : one }
+      if (outputs === 0)
+        throw new NoInputsError(
+          `random inputs: with inputs of the shapes ${shapesInWords(Object.entries(one.shapes))} every output is empty; expected --input-shape NAME=SIZES, or data`,
+        )
+      const inputs = batchSize > 1 ? await inputsOfBatches(model, session, batchSize) : undefined
+      return { ...cost, outputs, inputs: inputs ?? one }
     },
   )
   const { ranges, groups, samples: fed } = inputs
@@ -118,6 +124,16 @@ export async function randomData(
       Math.max(leastJudged, Math.floor(mostValues / (values * ranges.length))),
       Math.max(leastJudged, Math.floor(mostCompared / (Math.max(1, outputs) * ranges.length))),
     ),
+  }
+}
+
+/** Undefined where the model says that it takes any number of samples, and runs with one alone. */
+async function inputsOfBatches(model: Model, session: Session, batchSize: number): Promise<RandomInputs | undefined> {
+  try {
+    return await findRandomInputs(model, session, { batchSize })
+  } catch (cause) {
+    if (cause instanceof NoInputsError) return undefined
+    throw cause
   }
 }
 

@@ -45,7 +45,7 @@ export function tellInputShapes(model: Model, told: InputShapes, subject: string
       )
     if (!shape) continue
     const { name } = input
-    const before = input.shape ?? shape.map(() => undefined)
+    const before = input.shape ?? input.optional?.shape ?? shape.map(() => undefined)
     const has = `"${name}" [${before.map((d) => d ?? '?').join(',')}]`
     if (before.length !== shape.length)
       throw new Error(`${subject}: ${shape.length} sizes for the input ${has}; expected ${before.length}`)

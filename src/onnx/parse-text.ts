@@ -14,6 +14,7 @@ import type {
   ValueInfo,
 } from '../model.ts'
 import { bytesOf, checkSize, type DataType, dataTypes, sizeOf } from '../tensor/dtype.ts'
+import { liftType } from './read.ts'
 
 const token = /\s*("(?:[^"\\]|\\.)*"|->|::|-?\d[\d.]*e[+-]\d+|-?[\w./]+|[{}()[\],=:@$#<>?])/y
 
@@ -273,7 +274,7 @@ function attributeTensor(reader: Reader): Tensor {
 function value(reader: Reader): ValueInfo {
   const valueName = name(reader)
   expect(reader, ':')
-  if (take(reader, 'opaque')) return { name: valueName, opaqueType: unhex(reader) }
+  if (take(reader, 'opaque')) return { name: valueName, ...liftType(unhex(reader)) }
   const dtype = take(reader, '?') ? undefined : dataType(reader)
   const shape = peek(reader) === '[' ? list(reader, '[', ']', () => dim(reader)) : undefined
   return { name: valueName, ...(dtype ? { dtype } : {}), ...(shape ? { shape } : {}) }

@@ -23,7 +23,7 @@ import type {
 } from '../model.ts'
 import { byteLengthOf, bytesOf, checkSize, type DataType, dataTypeOf, dataTypes } from '../tensor/dtype.ts'
 import { fileKindOf } from './file-kind.ts'
-import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
+import { AttributeProto, ModelProto, TypeOfOptionalProto, TypeProto } from './schema.ts'
 import { concat, decode, encode, type Message, varints } from './wire.ts'
 
 export interface ReadOptions {
@@ -355,21 +355,36 @@ function externalData(
 function liftValueInfo(proto: Message): ValueInfo {
   const { type, ...rest } = proto
   const info = { ...(rest as object), name: (proto.name as string) ?? '', ...metadataOf(proto) }
-  if (!type) return info
-  const decoded = decode(TypeProto, type as Uint8Array)
+  return type ? { ...info, ...liftType(type as Uint8Array) } : info
+}
+
+/** What a model keeps of a type, which is the bytes of a TypeProto. */
+export function liftType(type: Uint8Array): Omit<ValueInfo, 'name'> {
+  const decoded = decode(TypeProto, type)
   const tensor = decoded.tensorType as Message | undefined
   // A sequence or map: its bytes alone. A tensor with denotations: its bytes and what they say.
-  if (!tensor) return { ...info, opaqueType: type as Uint8Array }
-  const dtype = dataTypeOf(Number(tensor.elemType ?? 0))
+  if (!tensor) return { opaqueType: type, ...liftOptional(type) }
+  const { dtype, shape, dims } = liftTensorType(tensor)
+  const plain = dtype && ![decoded, tensor, tensor.shape as Message | undefined, ...dims].some((m) => m?.unknown)
+  return {
+    ...(dtype ? { dtype } : {}),
+    ...(shape ? { shape } : {}),
+    ...(plain ? {} : { opaqueType: type }),
+  }
+}
+
+function liftTensorType(tensor: Message) {
   const shape = tensor.shape as Message | undefined
   const dims = list(shape?.dims)
-  const plain = dtype && ![decoded, tensor, shape, ...dims].some((m) => m?.unknown)
-  return {
-    ...info,
-    ...(dtype ? { dtype } : {}),
-    ...(shape ? { shape: dims.map(liftDim) } : {}),
-    ...(plain ? {} : { opaqueType: type as Uint8Array }),
-  }
+  return { dtype: dataTypeOf(Number(tensor.elemType ?? 0)), dims, shape: shape && dims.map(liftDim) }
+}
+
+function liftOptional(type: Uint8Array): Pick<ValueInfo, 'optional'> {
+  const optional = decode(TypeOfOptionalProto, type).optionalType as Message | undefined
+  const element = optional?.elemType ? decode(TypeProto, optional.elemType as Uint8Array) : undefined
+  if (!element?.tensorType) return {}
+  const { dtype, shape } = liftTensorType(element.tensorType as Message)
+  return { optional: { ...(dtype ? { dtype } : {}), ...(shape ? { shape } : {}) } }
 }
 
 function liftDim(proto: Message): Dim {

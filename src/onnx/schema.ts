@@ -121,6 +121,14 @@ export const ValueInfoProto = schema('ValueInfoProto', () => ({
 
 export const TypeProto = schema('TypeProto', () => ({ 1: one('tensorType', TensorTypeProto) }))
 
+/**
+ * The same message, for what it holds where it is an optional. It is no field of TypeProto, by whose table packed files are
+ * coded. The element is a TypeProto, left as bytes: types could be within types without end.
+ */
+export const TypeOfOptionalProto = schema('TypeProto', () => ({ 9: one('optionalType', OptionalTypeProto) }))
+
+export const OptionalTypeProto = schema('TypeProto.Optional', () => ({ 1: one('elemType', 'bytes') }))
+
 export const TensorTypeProto = schema('TypeProto.Tensor', () => ({
   1: one('elemType', 'int'),
   2: one('shape', TensorShapeProto),

@@ -151,7 +151,7 @@ export function lowerModel(model: Model, place: (tensor: Tensor) => Message): Me
 }
 
 function lowerValueInfo(info: ValueInfo): Message {
-  const { dtype, shape, opaqueType, ...rest } = info
+  const { dtype, shape, opaqueType, optional: _, ...rest } = info
   const message: Message = { ...rest }
   if (dtype) {
     // Denotations stay with a tensor type whose shape was changed.

@@ -166,11 +166,16 @@ function applyInputShapes(model: Model, { inputShapes: given = {}, inputValues =
 
 /** Sizes below zero and the placeholder "?" mean nothing. */
 function declaredOf(info: ValueInfo, symbols: ReadonlyMap<string, Dim>): Known {
+  const { optional } = info
   const shape = info.shape?.map((d): Dim => {
     if (typeof d === 'string') return symbols.has(d) ? symbols.get(d) : d === '?' ? undefined : d
     return d !== undefined && d >= 0 ? d : undefined
   })
-  return { dtype: info.dtype, shape }
+  return {
+    dtype: info.dtype,
+    shape,
+    ...(optional ? { element: declaredOf({ name: info.name, ...optional }, symbols) } : {}),
+  }
 }
 
 function inferGraph(walk: Walk, graph: Graph, inputs: readonly Known[], outer: Scope): Map<string, Known> {

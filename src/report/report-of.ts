@@ -61,6 +61,7 @@ export function msToReport(model: Model, options: ReportOptions, goal: Goal): nu
  */
 export async function reportOf(result: Compressed, options: ReportOptions = {}): Promise<Report> {
   const { model, written, original, goal, seed, mode, data, calibration } = result.from
+  const { isUnjudged } = result
   const { signal, names = ['original', 'compressed'], fileBytes = original.byteLength } = options
   const outlook = new Outlook(partsAhead(model, options, goal), options.progress)
   const { withWorkers = (use) => use(undefined) } = options
@@ -82,7 +83,7 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
       seed,
       trial: result.trial,
       compressors: options.compressors,
-      skipLatency: options.skipLatency,
+      skipLatency: options.skipLatency || isUnjudged,
       latencyMs: latencyMs[goal],
       signal,
       progress: outlook.begin('measuring', 'measuring'),
@@ -101,11 +102,11 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
     ...(options.packedFile === undefined ? {} : { packedFile: options.packedFile }),
     before: { ...comparison.before, bytes: fileBytes },
     after: { ...comparison.after, bytes: result.onnx.byteLength },
-    agreement: comparison.agreement,
+    ...(isUnjudged ? {} : { agreement: comparison.agreement }),
     ...(speedUp ? { speedUp } : {}),
     ...(test?.labels ? { testSet: { id: test.id, samples: test.length } } : {}),
     ...(result.heldBack ? { heldBack: result.heldBack } : {}),
-    judged: { on: trial.on, holds: result.holds, findings: trial.verdict.findings },
+    ...(isUnjudged ? {} : { judged: { on: trial.on, holds: result.holds, findings: trial.verdict.findings } }),
     ...constantRows(result.floatForm, result.model, { ...result, file: model }),
     recipe: result.recipe,
     notes: [...(options.notes ?? []), ...result.notes],

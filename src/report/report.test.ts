@@ -156,4 +156,11 @@ describe('numbers', () => {
     const heldBack = { what: 'output noise', unit: 'dB of noise', loss: Number.NEGATIVE_INFINITY, limit: -30 } as const
     expect(searched(heldBack)).toBe('The search judged by output noise: no noise at all (limit: at least 30.0 dB).')
   })
+
+  it('of a search that leaves room are said to', () => {
+    const heldBack = { what: 'output noise', unit: 'dB of noise', loss: -60.2, limit: -59.4, isTighter: true } as const
+    expect(searched(heldBack)).toBe(
+      'The search judged by output noise: 60.2 dB kept (limit: at least 59.4 dB, tighter than was asked for).',
+    )
+  })
 })

@@ -54,7 +54,14 @@ export interface Report {
   readonly testSet?: { readonly id: string; readonly samples: number }
   readonly agreement?: Agreement
   /** What was held against the limit while searching, on data that is not test data. */
-  readonly heldBack?: { readonly what: string; readonly unit: string; readonly loss: number; readonly limit: number }
+  readonly heldBack?: {
+    readonly what: string
+    readonly unit: string
+    readonly loss: number
+    readonly limit: number
+    /** The limit leaves room below what was asked for. */
+    readonly isTighter?: boolean
+  }
   /** Each output, judged at the end on samples that the search did not see: what was lost, its interval and its limit. */
   readonly judged?: { readonly on: string; readonly holds: boolean; readonly findings: readonly Finding[] }
   readonly layers: readonly LayerRow[]

@@ -153,7 +153,7 @@ export function factRows({
   const on = judged?.on ?? (testSet && `${count(testSet.samples)} test samples`)
   const rows: [string, string | undefined][] = [
     ['model inputs', inputs.join('; ') || 'none'],
-    ['data', data ?? 'none: inputs were random'],
+    ['data', data ?? (on ? 'none: inputs were random' : 'none')],
     ['samples', samples && `${count(samples.training)} to train or search on, ${count(samples.test)} to test on`],
     ['preprocessing', preprocessing],
     ['judged on', on],

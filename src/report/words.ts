@@ -10,13 +10,14 @@ export function dateInWords(iso: string): string {
 }
 
 /** What the search judged by, and how much was lost. */
-export function searched({ what, unit, loss, limit }: NonNullable<Report['heldBack']>): string {
+export function searched({ what, unit, loss, limit, isTighter }: NonNullable<Report['heldBack']>): string {
+  const room = isTighter ? ', tighter than was asked for' : ''
   if (unit === 'dB of noise') {
     const kept = Number.isFinite(loss) ? `${decibels(-loss)} kept` : 'no noise at all'
-    return `The search judged by ${what}: ${kept} (limit: at least ${(-limit).toFixed(1)} dB).`
+    return `The search judged by ${what}: ${kept} (limit: at least ${(-limit).toFixed(1)} dB${room}).`
   }
   const [lost, most] = apart(loss, limit)
-  return `The search judged by ${what}: ${lost} ${unit} lost (limit ${most}).`
+  return `The search judged by ${what}: ${lost} ${unit} lost (limit ${most}${room}).`
 }
 
 /** The 95 % interval of a share that was found on so many samples: "95 %: 94.3 to 97.1 %". */

@@ -6,6 +6,7 @@
 import type { Dataset } from '../data/dataset.ts'
 import { againFed, fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
+import { samplesNotFinite } from '../evaluate/data-warnings.ts'
 import type { RandomData } from '../evaluate/random-data.ts'
 import { batchSize, explainsTargets, randomInWords, withoutMisfits } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
@@ -56,6 +57,10 @@ export async function dataScorer(
     dataset: validation,
   })
   const dead = judge.varying.filter((v) => !v.varies)
+  if (dead.length === judge.varying.length && samplesNotFinite(validation) === validation.length)
+    throw new Error(
+      `${validation.id}: every sample holds NaN or infinity, and ${named(dead)} the same for all of them; expected finite numbers`,
+    )
   if (dead.length === judge.varying.length)
     throw new Error(
       `model: ${named(dead)} the same for every sample of ${validation.id}; expected a model that works, its own data and its preprocessing (--input-range, --mean, --std, --layout)`,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
-import type { Dim, Model } from '../model.ts'
+import type { Dim, Model, Node } from '../model.ts'
+import { dataTypes, floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { guessTask } from './guess.ts'
 import { describeTask, labelledOutput, parseTask } from './task.ts'
 
@@ -143,6 +144,88 @@ describe('guessing', () => {
     expect(labelledOutput(task)?.output).toBe('p')
   })
 
+  /** x [N,5] is scores; a label of each is looked up, and `others` are made of x by operators. */
+  const labelBeside = (...others: readonly string[]): Model =>
+    model({
+      nodes: [
+        node('ArgMax', ['x'], ['place'], { axis: 1, keepdims: 0 }),
+        node('Gather', ['classes', 'place'], ['label']),
+        ...others.map((op) => node(op, ['x'], [op])),
+      ],
+      initializers: new Map([['classes', integerTensor('classes', 'int64', [5], [10, 20, 30, 40, 50])]]),
+      inputs: [valueInfo('x', 'float32', ['N', 5])],
+      outputs: [valueInfo('label', 'int64', ['N']), ...others.map((op) => valueInfo(op, 'float32', ['N', 5]))],
+    })
+
+  test('a label that is looked up is decided by the scores beside it', () => {
+    expect(guessTask(labelBeside('Softmax')).outputs).toMatchObject([
+      { output: 'label', kind: 'classes', decidedBy: ['Softmax'] },
+      { output: 'Softmax', kind: 'classes' },
+    ])
+  })
+
+  test('scores that no output shows are judged in place of the label', () => {
+    expect(guessTask(labelBeside()).outputs).toMatchObject([{ output: 'x', kind: 'classes', axis: 1 }])
+    expect(guessTask(labelBeside('Tanh')).outputs).toMatchObject([
+      { output: 'x', kind: 'classes', axis: 1 },
+      { output: 'Tanh', kind: 'numbers' },
+    ])
+  })
+
+  test('what whole numbers are made of tells how near they are to turning; ranks are counted as well', () => {
+    const made = (...nodes: readonly Node[]): Model =>
+      model({
+        nodes: [node('MatMul', ['x', 'w'], ['s']), ...nodes],
+        initializers: new Map([
+          ['w', floatTensor('w', [64, 3], new Float32Array(192))],
+          ['zero', floatTensor('zero', [], [0])],
+          ['k', integerTensor('k', 'int64', [1], [2])],
+        ]),
+        inputs: [valueInfo('x', 'float32', ['N', 64])],
+        outputs: [valueInfo('y', 'int64', ['N', 3])],
+      })
+    const toWhole = (from: string) => node('Cast', [from], ['y'], { to: dataTypes.int64.code })
+    const behind = { output: 's', kind: 'numbers', decides: true }
+    const compared = guessTask(made(node('Greater', ['s', 'zero'], ['above']), toWhole('above')))
+    expect(compared.outputs).toMatchObject([{ output: 'y', kind: 'tokens', decidedBy: ['s'] }, behind])
+    expect(guessTask(made(toWhole('s'))).outputs).toMatchObject([{ decidedBy: ['s'] }, behind])
+    const ranked = guessTask(made(node('TopK', ['s', 'k'], ['best', 'y']))).outputs
+    expect(ranked).toMatchObject([{ output: 'y' }, { output: 'best', kind: 'numbers', decides: true }])
+    expect(ranked[0].decidedBy).toBeUndefined()
+    const learner = {
+      ...node('LinearClassifier', ['s'], ['y', 'p'], { coefficients: { type: 'floats', value: [1] } }),
+      domain: 'ai.onnx.ml',
+    }
+    expect(guessTask(made(learner)).outputs).toMatchObject([{ decidedBy: ['p'] }, { output: 'p', decides: true }])
+    // Of an input alone nothing is lost.
+    expect(guessTask(made(toWhole('x'))).outputs).toHaveLength(1)
+  })
+
+  test('what a TopK sorts is numbers, whatever its name, its softmax and labels say: the first is always the largest', () => {
+    const best = (...ops: readonly string[]): Model =>
+      model({
+        nodes: [
+          node('TopK', ['x', 'k'], ['v0', 'at'], { axis: 1 }),
+          ...ops.map((op, i) => node(op, [`v${i}`], [`v${i + 1}`], op === 'Softmax' ? { axis: 1 } : {})),
+          node('Identity', [`v${ops.length}`], ['scores']),
+        ],
+        initializers: new Map([['k', integerTensor('k', 'int64', [1], [5])]]),
+        inputs: [valueInfo('x', 'float32', ['N', 64])],
+        outputs: [valueInfo('scores', 'float32', ['N', 5])],
+      })
+    expect(kindOf(best())).toBe('numbers')
+    expect(kindOf(best('Softmax'))).toBe('numbers')
+    const [told] = guessTask(best(), labels(5)).outputs
+    expect([told.kind, told.labelled]).toEqual(['numbers', undefined])
+  })
+
+  test('an output of no rows is not judged', () => {
+    const seen = { y: { dtype: 'float32', dims: [0, 4], data: new Float32Array(0) } } as const
+    expect(kindOf(ending(['Relu'], [0, 4]), { seen })).toBe('ignored')
+    // Of as many rows as are found, none this time.
+    expect(kindOf(ending(['Relu'], ['found', 4]), { seen })).toBe('numbers')
+  })
+
   test('numbers to regress', () => {
     const dataset = { targets: { shape: [4] } }
     expect(guessTask(ending(['Relu'], ['N', 4], 'scores'), { dataset }).outputs[0]).toMatchObject({
@@ -166,6 +249,21 @@ describe('guessing', () => {
     expect(kinds('Neg', 'mask', [0, 1, 1, 0])).toMatchObject({ kind: 'mask', labelled: true })
     expect(kinds('Neg', 'y', [0, 1, 1, 0])).toMatchObject({ kind: 'numbers', labelled: true })
     expect(kinds('Sigmoid', 'y', [0, 0.5, 1, 0])).toMatchObject({ kind: 'numbers', labelled: true })
+  })
+
+  test('of an output whose sizes are open, targets of a shape that it can have; axes of one are no difference', () => {
+    const of = (m: Model, shape: readonly number[], data?: readonly number[]) =>
+      guessTask(m, { dataset: { targets: { shape, ...(data ? { data } : {}) } } }).outputs[0]
+    const mask = ending(['Sigmoid'], ['N', 1, 'h', 'w'], 'y')
+    for (const shape of [
+      [1, 2, 2],
+      [2, 2],
+    ])
+      expect(of(mask, shape, [0, 1, 1, 0])).toMatchObject({ kind: 'mask', probabilities: true, labelled: true })
+    expect(of(mask, [3, 2, 2]).labelled).toBeUndefined()
+    // A class per pixel.
+    const scores = ending(['Relu'], ['N', 4, 'h', 'w'], 'y')
+    expect(of(scores, [1, 2, 2], [0, 3, 1, 0])).toMatchObject({ kind: 'mask', axis: 1, labelled: true })
   })
 
   test('labels leave boxes alone where another output looks like classes', () => {

@@ -6,11 +6,12 @@
 import { batchAxisOf } from '../data/batch-axis.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { stateInputOf } from '../graph/states.ts'
-import { intAttribute, producersOf } from '../graph/walk.ts'
 import type { Value } from '../method.ts'
 import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
+import type { DataType } from '../tensor/dtype.ts'
 import { foundValues } from './found.ts'
+import { deciderOf, endOf, floatsBehind, isSorted, outputShowing } from './output-origin.ts'
 import { isDecision, type OutputKind, type OutputTask, type Task } from './task.ts'
 
 export interface GuessOptions {
@@ -27,23 +28,58 @@ export function guessTask(model: Model, options: GuessOptions = {}): Task {
   const { graph } = model
   const types = typesOf(model)
   const shapes = shapesOf(model, types, options)
-  const found = foundValues(model, (name) => types?.get(name)?.dtype)
+  const typeOf = (name: string): DataType | undefined => types?.get(name)?.dtype
+  const found = foundValues(model, typeOf)
+  const batchOf = (name: string, shape = shapes(name)): Pick<OutputTask, 'batchAxis'> => {
+    const axis = batchAxisOf({ name, shape }, model) ?? 0
+    return axis > 0 ? { batchAxis: axis } : {}
+  }
   const outputs = graph.outputs.map((info): OutputTask => {
     const finder = found.behind.get(info.name)
     if (finder) return { output: info.name, kind: 'ignored', why: whyFound(finder, found.lookedAt) }
-    const behind = scoresBehind(graph, info)
-    const name = behind?.name ?? info.name
+    const decider = deciderOf(graph, info)
+    const shown = decider && outputShowing(graph, decider.scores)
+    const behind = decider?.op === 'ZipMap' || !shown ? decider : undefined
+    const name = behind?.scores ?? info.name
     const shape = shapes(name) ?? (behind ? undefined : info.shape)
-    const batch = batchAxisOf({ name, shape }, model) ?? 0
     const guess = behind
       ? guessScores(model, name, behind.axis, shape ?? [])
-      : guessOutput(model, { ...info, shape }, options)
-    return { output: name, ...guess, ...(batch > 0 ? { batchAxis: batch } : {}) }
+      : { ...guessOutput(model, { ...info, shape }, options), ...(shown ? { decidedBy: [shown] } : {}) }
+    return { output: name, ...guess, ...batchOf(name, shape) }
   })
   const lookedAt = graph.outputs.some((o) => found.behind.has(o.name))
     ? found.lookedAt.map((output): OutputTask => ({ output, kind: 'numbers', why: 'what is found depends on it' }))
     : []
-  return { outputs: merged([...withLabels(merged(outputs), model, shapes, options), ...lookedAt]) }
+  const labelled = withLabels(merged(outputs), model, shapes, options)
+  return { outputs: merged([...withFloatsBehind(labelled, graph, { typeOf, batchOf }), ...lookedAt]) }
+}
+
+/**
+ * Beside outputs that are not floats, and are not decided by an output of floats, the floats that they are made of: what tells
+ * how near they are to turning.
+ */
+function withFloatsBehind(
+  outputs: readonly OutputTask[],
+  graph: Graph,
+  {
+    typeOf,
+    batchOf,
+  }: {
+    readonly typeOf: (name: string) => DataType | undefined
+    readonly batchOf: (name: string) => Pick<OutputTask, 'batchAxis'>
+  },
+): OutputTask[] {
+  const isWhole = (output: string): boolean =>
+    graph.outputs.some(({ name, dtype }) => name === output && dtype !== undefined && !/float/.test(dtype))
+  const behind: OutputTask[] = []
+  const decided = outputs.map((o) => {
+    if (!isDecision(o) || o.decidedBy || !isWhole(o.output)) return o
+    const { floats, isRanked } = floatsBehind(graph, o.output, typeOf)
+    const why = `"${o.output}" is made of it`
+    for (const output of floats) behind.push({ output, kind: 'numbers', decides: true, why, ...batchOf(output) })
+    return floats.length > 0 && !isRanked ? { ...o, decidedBy: floats } : o
+  })
+  return [...decided, ...behind]
 }
 
 function whyFound(finder: string, lookedAt: readonly string[]): string {
@@ -53,13 +89,11 @@ function whyFound(finder: string, lookedAt: readonly string[]): string {
 
 type Guess = Omit<OutputTask, 'output' | 'batchAxis'>
 
-/** Operators that change where values stand or how they are stored, not what they mean. */
-const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast', 'Transpose'])
-
 /** What an output is when the data says nothing. */
 function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Guess {
   const { name, dtype, shape, opaqueType } = info
   if (opaqueType) return { kind: 'ignored', why: 'it is not a tensor' }
+  if (seen?.[name]?.data.length === 0 && shape?.includes(0)) return { kind: 'ignored', why: 'it is empty' }
   if (dtype === 'string') return { kind: 'classes', why: 'it holds text' }
   const [end, place] = endOf(model.graph, name)
   if (dtype !== undefined && !/float/.test(dtype)) return guessWhole(shape, end)
@@ -67,6 +101,7 @@ function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Gue
   const range = rangeOf(seen?.[name])
   const dims = shape ?? []
   const wide = dims.flatMap((d, axis) => (axis > 0 && d !== 1 ? [axis] : []))
+  if (wide.length > 0 && isSorted(model.graph, name)) return { kind: 'numbers', why: 'a TopK sorts them' }
   if (end?.op === 'Softmax' || end?.op === 'LogSoftmax')
     return guessSoftmax(model, { dims, wide, end, name, probabilities: end.op === 'Softmax' })
   if (end?.op === 'Sigmoid' || end?.op === 'HardSigmoid') return guessSigmoid({ dims, wide, name })
@@ -192,35 +227,10 @@ function isSequence({ graph }: Model, name: string): boolean {
 
 const recurrent = new Set(['LSTM', 'GRU', 'RNN'])
 
-/** The last node that makes an output's values, and which of its outputs that is. */
-function endOf(graph: Graph, output: string): [Node | undefined, number] {
-  const producers = producersOf(graph)
-  let name = output
-  let node = producers.get(name)
-  while (node && passing.has(node.op)) {
-    name = node.inputs[0]
-    node = producers.get(name)
-  }
-  return [node, node?.outputs.indexOf(name) ?? 0]
-}
-
 /** A state: made by a recurrent layer as such, or of the shape of an input whose name it shares. */
 function isState({ graph }: Model, info: ValueInfo, end: Node | undefined, place: number): boolean {
   if (end && recurrent.has(end.op) && place > 0) return true
   return stateInputOf(graph, info) !== undefined
-}
-
-/**
- * The scores that a ZipMap makes a sequence of maps of, or that an ArgMax decides by where no output has them: scores say
- * more than what came of them.
- */
-function scoresBehind(graph: Graph, { name }: ValueInfo): { readonly name: string; readonly axis: number } | undefined {
-  const node = graph.nodes.find((n) => n.outputs.includes(name))
-  if (node?.op === 'ZipMap') return { name: node.inputs[0], axis: 1 }
-  const [end] = endOf(graph, name)
-  const scored = graph.outputs.some((o) => o.opaqueType || o.dtype === undefined || /float/.test(o.dtype))
-  if (end?.op !== 'ArgMax' || scored) return undefined
-  return { name: end.inputs[0], axis: intAttribute(end, 'axis', 0) }
 }
 
 /** Scores that something decides by: classes, however they come about. */
@@ -268,7 +278,7 @@ function merged(outputs: readonly OutputTask[]): OutputTask[] {
 }
 
 function rangeOf(value: Value | undefined): { readonly distribution: boolean } | undefined {
-  if (!(value?.data instanceof Float32Array) || value.dims.length < 2) return undefined
+  if (!(value?.data instanceof Float32Array) || value.dims.length < 2 || value.data.length === 0) return undefined
   const { data, dims } = value
   const width = dims.slice(1).reduce((a, b) => a * b, 1)
   if (width < 2) return { distribution: false }
@@ -294,8 +304,7 @@ function withLabels(
     const { targets } = dataset
     const perPosition = withClassesPerPosition(outputs, model, shapes, targets)
     if (perPosition) return perPosition
-    const size = targets.shape.reduce((a, b) => a * b, 1)
-    const fits = outputs.find((o) => o.kind !== 'ignored' && sizeBehindBatch(shapes(o.output)) === size)
+    const fits = outputs.find((o) => o.kind !== 'ignored' && fitsTargets(shapes(o.output), targets.shape))
     return outputs.map((o) => {
       if (o !== fits) return o
       const yesOrNo = zerosAndOnes(targets.data) ? yesOrNoOf(o, model, shapes(o.output) ?? []) : undefined
@@ -308,7 +317,7 @@ function withLabels(
   const labelled = outputs.map((o): OutputTask => {
     const info = model.graph.outputs.find((i) => i.name === o.output)
     const whole = info?.dtype !== undefined && !/float/.test(info.dtype)
-    if (o.kind === 'ignored' || o.kind === 'state') return o
+    if (o.kind === 'ignored' || o.kind === 'state' || isSorted(model.graph, o.output)) return o
     if (whole) return o.kind === 'classes' && info?.dtype !== 'string' ? { ...o, labelled: true } : o
     const dims = shapes(o.output) ?? []
     const wide = dims.flatMap((d, axis) => (axis > 0 && d !== 1 ? [axis] : []))
@@ -349,8 +358,7 @@ function withClassesPerPosition(
 ): OutputTask[] | undefined {
   const most = largestClass(data)
   if (most === undefined || shape.length === 0) return undefined
-  const fits = (dims: readonly Dim[]): boolean =>
-    dims.length === shape.length && dims.every((d, i) => typeof d !== 'number' || d === shape[i])
+  const fits = (dims: readonly Dim[]): boolean => isOfShape(dims, shape)
   const labelled = outputs.map((o): OutputTask => {
     if (o.kind === 'ignored' || o.kind === 'state') return o
     const dims = shapes(o.output) ?? []
@@ -385,8 +393,19 @@ function zerosAndOnes(data: ArrayLike<number> | undefined): boolean {
   return data !== undefined && Array.prototype.every.call(data, (v) => v === 0 || v === 1)
 }
 
-function sizeBehindBatch(shape: readonly Dim[] | undefined): number | undefined {
-  return shape
-    ?.slice(1)
-    .reduce<number | undefined>((n, d) => (typeof d === 'number' && n !== undefined ? n * d : undefined), 1)
+/** Whether an output of `dims` gives as many numbers per sample as targets of `shape` are; of open sizes, whether it can. */
+function fitsTargets(dims: readonly Dim[] | undefined, shape: readonly number[]): boolean {
+  const perSample = dims?.slice(1)
+  if (!perSample) return false
+  const sizes = perSample.filter((d) => typeof d === 'number')
+  const product = (of: readonly number[]): number => of.reduce((a, b) => a * b, 1)
+  return sizes.length === perSample.length ? product(sizes) === product(shape) : isOfShape(perSample, shape)
+}
+
+/** Whether an open shape can be that one, with or without axes of one: [1,H,W] is [H,W]. */
+function isOfShape(dims: readonly Dim[], shape: readonly number[]): boolean {
+  const matches = (a: readonly Dim[], b: readonly number[]): boolean =>
+    a.length === b.length && a.every((d, i) => typeof d !== 'number' || d === b[i])
+  const wide = <T>(of: readonly T[]): T[] => of.filter((d) => d !== 1)
+  return matches(dims, shape) || matches(wide(dims), wide(shape))
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
-import { floatTensor } from '../tensor/dtype.ts'
+import { dataTypes, floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { guessTask } from './guess.ts'
 import { openJudge } from './judge.ts'
@@ -53,6 +53,18 @@ describe('values about their mean', () => {
     expect(pooled.snrDb).toBeGreaterThan(50)
   })
 
+  test('one sample alone varies about the mean of its numbers, of which no one has a variation of its own', async () => {
+    const [task, feeds] = [
+      guessTask(affine(ones, box)),
+      { x: { dtype: 'float32', dims: [1, 4], data: data.slice(0, 4) } },
+    ]
+    const judge = await openJudge(affine(ones, box), { task, inputs: () => [{ feeds }] })
+    const [{ snrDb }] = await judge.compare(affine(ones, [100, 20, 5, 6]))
+    const y = box.map((b, j) => b + data[j])
+    const mean = y.reduce((a, b) => a + b, 0) / 4
+    expect(snrDb).toBeCloseTo(10 * Math.log10(y.reduce((sum, v) => sum + (v - mean) ** 2, 0)), 3)
+  })
+
   test('equal outputs have no noise; what is no number has nothing else', async () => {
     expect((await judgeAs('numbers', affine(ones, box), affine(ones, box))).snrDb).toBe(Number.POSITIVE_INFINITY)
     const broken = affine([Number.NaN, 1, 1, 1], box)
@@ -62,6 +74,37 @@ describe('values about their mean', () => {
   test('an output that does not depend on the input does not vary', async () => {
     expect((await judgeAs('numbers', affine([0, 0, 0, 0], box), affine(ones, box))).varies).toBe(false)
   })
+})
+
+test('whole numbers that are the same for every sample do not vary', async () => {
+  const whole = (name: string, from: string) => node('Cast', [from], [name], { to: dataTypes.int64.code })
+  const net = model({
+    nodes: [
+      whole('constant', 'b'),
+      node('Add', ['x', 'b'], ['h']),
+      whole('rounded', 'h'),
+      node('Mul', ['x', 'z'], ['o']),
+      whole('zeros', 'o'),
+    ],
+    initializers: new Map([
+      ['b', floatTensor('b', [4], box)],
+      ['z', floatTensor('z', [], [0])],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 4])],
+    outputs: [
+      valueInfo('constant', 'int64', [4]),
+      valueInfo('rounded', 'int64', ['N', 4]),
+      valueInfo('zeros', 'int64', ['N', 4]),
+    ],
+  })
+  // Two calls: what has no axis of samples is one sample of each.
+  const task = { outputs: guessTask(net).outputs.filter((o) => !o.decides) }
+  const judge = await openJudge(net, { task, inputs: () => [...inputs(), ...inputs()] })
+  expect(judge.varying.map(({ output, varies }) => [output, varies])).toEqual([
+    ['constant', false],
+    ['rounded', true],
+    ['zeros', false],
+  ])
 })
 
 describe('ranges of random inputs', () => {
@@ -133,6 +176,21 @@ describe('verdicts', () => {
     const [low, high] = findings[0].interval as [number, number]
     expect(low).toBeLessThan(findings[0].loss)
     expect(high).toBeGreaterThan(findings[0].loss)
+  })
+
+  test('on random inputs a label is not counted where the scores that decide it are judged', async () => {
+    const labelled = (scale: readonly number[]): Model => {
+      const { graph, ...rest } = affine(scale, [0, 0, 0, 0])
+      const label = node('ArgMax', ['y'], ['label'], { axis: 1, keepdims: 0 })
+      const outputs = [...graph.outputs, valueInfo('label', 'int64', ['N'])]
+      return { ...rest, graph: { ...graph, nodes: [...graph.nodes, label], outputs } }
+    }
+    const original = labelled(ones)
+    const judge = await openJudge(original, { task: guessTask(original), inputs })
+    const judged = await judge.compare(labelled([1, 1, 1, 1.02]))
+    const outputs = (valuesOnly: boolean) => verdictOf(judged, max, { valuesOnly }).findings.map((f) => f.output)
+    expect(outputs(true)).toEqual(['y'])
+    expect(outputs(false)).toEqual(['y', 'label'])
   })
 
   test('a search may not spend what few samples cannot show', () => {

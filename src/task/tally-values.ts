@@ -17,7 +17,7 @@ export interface ValueJudgement {
 export interface ValueFacts {
   /** Whether they are floats: whole numbers are judged as decisions alone. */
   readonly float: boolean
-  /** The share of the output's mean square that varies from sample to sample; of several numbers the largest. */
+  /** The share of the output's mean square that varies from sample to sample; of several numbers the largest. Of whole numbers 0 or 1. */
   readonly variation: number
   /** How much that is for an element, in the output's own unit squared. */
   readonly variance: number
@@ -45,9 +45,11 @@ export function factsOf(task: OutputTask) {
   let sum = 0
   let square = 0
   let count = 0
+  let differs = false
   return {
     add(out: BatchOutput): void {
       first ??= out
+      if (!out.float) differs ||= differsFrom(first, out)
       // Outputs whose size changes from call to call have one mean over all.
       const elementwise = out.size === first.size && out.size <= mostElements
       if (samples === 0 && elementwise) {
@@ -71,8 +73,11 @@ export function factsOf(task: OutputTask) {
     },
     finish(): ValueFacts {
       const float = first?.float ?? false
+      // As of floats, one sample alone shows what varies within it.
+      if (samples === 1) differs = first?.data.some((v) => v !== first?.data[0]) ?? false
       const row = first && first.dims.length > 1 ? first.dims[first.dims.length - 1] : 1
-      const columns = task.kind === 'numbers' && row <= mostNumbers && sums ? row : 1
+      // One sample alone varies about the mean of all of its numbers.
+      const columns = task.kind === 'numbers' && row <= mostNumbers && sums && samples > 1 ? row : 1
       const signal = new Float64Array(columns)
       const energy = new Float64Array(columns)
       if (sums && squares && samples > 1) {
@@ -97,9 +102,24 @@ export function factsOf(task: OutputTask) {
       // Probabilities of classes add up to 1 for each decision; others are for yes or no each.
       const classes = task.axis === undefined ? undefined : first?.dims[task.axis]
       const unsure = classes ? (sum - square) / (sum * (1 - 1 / Math.max(2, classes))) : (4 * (sum - square)) / count
-      return { float, variation: float ? variation : 1, variance, unsure, weight: (j) => weights[j % columns], mean }
+      return {
+        float,
+        variation: float ? variation : Number(differs),
+        variance,
+        unsure,
+        weight: (j) => weights[j % columns],
+        mean,
+      }
     },
   }
+}
+
+/** Whether any sample is another than the first of all. */
+function differsFrom(first: BatchOutput, out: BatchOutput): boolean {
+  if (out.size !== first.size) return true
+  for (let s = 0; s < out.samples; s++)
+    for (let j = 0; j < out.size; j++) if (out.data[out.at(s, j)] !== first.data[first.at(0, j)]) return true
+  return false
 }
 
 /** Adds up the differences of another model's outputs. */

@@ -46,6 +46,10 @@ export interface OutputTask {
   readonly labelsAlone?: boolean
   /** A guess that its values may matter as well as the decisions by them: both are judged. */
   readonly valuesToo?: boolean
+  /** The judged values that it is decided by, where there are such: the scores that another output has, or floats that `decides`. */
+  readonly decidedBy?: readonly string[]
+  /** It is no output, but what one is decided by, and judged where decisions are not counted. */
+  readonly decides?: boolean
   /** Why it was taken so, for people: `no softmax, no labels`. */
   readonly why: string
 }
@@ -109,7 +113,7 @@ export function parseTask(text: string, guessed: Task, model: Model): Task {
     }
   }
   const outputs = guessed.outputs.map((o) => {
-    const kind = told.get(o.output) ?? (o.kind === 'ignored' ? undefined : all)
+    const kind = told.get(o.output) ?? (o.kind === 'ignored' || o.decides ? undefined : all)
     return kind === undefined ? o : as(o, kind, model)
   })
   return { outputs }

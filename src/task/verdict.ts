@@ -48,8 +48,12 @@ export interface VerdictOptions {
 
 /** Holds judgements against what is allowed. */
 export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, options: VerdictOptions = {}): Verdict {
-  const findings = judgements
-    .filter((j) => j.varies)
+  const told = judgements.filter((j) => j.varies)
+  // On random inputs what decisions are made by is judged in their place, where it is known.
+  const standsFor = ({ task: { decidedBy = [] }, group }: OutputJudgement): boolean =>
+    decidedBy.some((name) => told.some((j) => j.task.output === name && j.group === group))
+  const findings = told
+    .filter((j) => (options.valuesOnly ? !standsFor(j) : !j.task.decides))
     .flatMap((j) => {
       const scoresToo = max.scoresToo || j.task.valuesToo || isLopsided(j)
       const values = j.snrDb !== undefined && (options.valuesOnly || !isDecision(j.task) || scoresToo)

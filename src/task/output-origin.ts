@@ -1,0 +1,109 @@
+/** How an output comes about: the node whose values it holds, the scores that decide it, what sorts it. */
+import { capturedBy, intAttribute, producersOf } from '../graph/walk.ts'
+import type { Graph, Node, ValueInfo } from '../model.ts'
+import { type DataType, isFloat } from '../tensor/dtype.ts'
+
+/** Operators that change where values stand or how they are stored, not what they mean. */
+const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast', 'Transpose'])
+
+/** The last node that makes an output's values, and which of its outputs that is. */
+export function endOf(graph: Graph, output: string): [Node | undefined, number] {
+  const producers = producersOf(graph)
+  let name = output
+  let node = producers.get(name)
+  while (node && passing.has(node.op)) {
+    name = node.inputs[0]
+    node = producers.get(name)
+  }
+  return [node, node?.outputs.indexOf(name) ?? 0]
+}
+
+/** What makes an output of scores, which say more than what came of them. */
+export interface Decider {
+  readonly op: string
+  readonly scores: string
+  readonly axis: number
+}
+
+/** Operators that give what they store at the places they are given, and the input with the places. */
+const lookups = new Map(Object.entries({ Gather: 1, ArrayFeatureExtractor: 1, LabelEncoder: 0 }))
+
+function endBehindLookups(graph: Graph, name: string): Node | undefined {
+  const [end] = endOf(graph, name)
+  const places = end?.inputs[lookups.get(end.op) ?? -1]
+  return places ? endBehindLookups(graph, places) : end
+}
+
+/** The ZipMap that makes maps of scores, or the ArgMax that decides by them, whatever is looked up by its classes. */
+export function deciderOf(graph: Graph, { name, dtype }: ValueInfo): Decider | undefined {
+  const node = graph.nodes.find((n) => n.outputs.includes(name))
+  if (node?.op === 'ZipMap') return { op: node.op, scores: node.inputs[0], axis: 1 }
+  if (dtype === undefined || /float/.test(dtype)) return undefined
+  const end = endBehindLookups(graph, name)
+  return end?.op === 'ArgMax' ? { op: end.op, scores: end.inputs[0], axis: intAttribute(end, 'axis', 0) } : undefined
+}
+
+/** Operators that keep which of several scores is the largest. */
+const ordered = new Set([...passing, 'Softmax', 'LogSoftmax'])
+
+/** The value whose largest scores are those of `name`. */
+function sourceOf(name: string, producers: ReadonlyMap<string, Node>): string {
+  const node = producers.get(name)
+  return node && ordered.has(node.op) ? sourceOf(node.inputs[0], producers) : name
+}
+
+/** Whether a TopK sorts an output's values: the largest of them is always in the same place. */
+export function isSorted(graph: Graph, name: string): boolean {
+  const producers = producersOf(graph)
+  const source = sourceOf(name, producers)
+  const node = producers.get(source)
+  return node?.op === 'TopK' && node.outputs[0] === source
+}
+
+/** The output of floats that shows such scores: they themselves, or what leaves the largest of them the largest. */
+export function outputShowing(graph: Graph, scores: string): string | undefined {
+  const producers = producersOf(graph)
+  const shown = graph.outputs.flatMap(({ name, dtype, opaqueType }) => {
+    const maker = producers.get(name)
+    if (maker?.op === 'ZipMap') return [maker.inputs[0]]
+    return opaqueType || (dtype !== undefined && !/float/.test(dtype)) ? [] : [name]
+  })
+  return shown.find((name) => sourceOf(name, producers) === sourceOf(scores, producers))
+}
+
+/** What whole numbers or texts are made of. */
+export interface Behind {
+  readonly floats: readonly string[]
+  /** Places of a TopK are among it, which turn with less noise than values must keep. */
+  readonly isRanked: boolean
+}
+
+/** The scores that an operator gives beside what it decides by them: a TopK's values, a learner's scores beside its labels. */
+function scoresBeside({ op, outputs }: Node): readonly string[] | undefined {
+  if (op === 'TopK') return outputs.slice(0, 1)
+  return /^(Linear|SVM|TreeEnsemble)Classifier$/.test(op) && outputs[1] ? [outputs[1]] : undefined
+}
+
+/** The floats, nearest first, that an output of another type is made of: what is compared, rounded or ranked. */
+export function floatsBehind(graph: Graph, output: string, typeOf: (name: string) => DataType | undefined): Behind {
+  const producers = producersOf(graph)
+  const given = new Set(graph.inputs.flatMap(({ name }) => (graph.initializers.has(name) ? [] : [name])))
+  for (const node of graph.nodes) {
+    const measures = node.op === 'Shape' || node.op === 'Size'
+    const read = [...node.inputs, ...capturedBy(node)]
+    if (!measures && read.some((name) => name && given.has(name))) for (const made of node.outputs) given.add(made)
+  }
+  const floats = new Set<string>()
+  const seen = new Set<string>()
+  let isRanked = false
+  const look = (name: string): void => {
+    const node = producers.get(name)
+    if (!node || !given.has(name) || seen.has(name)) return
+    seen.add(name)
+    if (node.op === 'TopK') isRanked = true
+    if (isFloat(typeOf(name))) floats.add(name)
+    else for (const from of scoresBeside(node) ?? node.inputs) look(from)
+  }
+  look(output)
+  return { floats: [...floats], isRanked }
+}
