@@ -251,7 +251,7 @@ describe.skipIf(!modelsFolder)(`real models${needsModels}`, () => {
     expect(pp.error?.message).not.toMatch(/\n|corrupt|damaged/)
   })
 
-  test('the table is aligned and ends in the total', async () => {
+  test('the table is aligned and ends in the total and what the bytes of the file are', async () => {
     const { output, error } = await runInspect(join(modelsFolder as string, 'mnist-8.onnx'))
     expect(error).toBeUndefined()
     expect(output.split('\n').slice(4, -1).join('\n')).toMatchInlineSnapshot(`
@@ -264,7 +264,12 @@ describe.skipIf(!modelsFolder)(`real models${needsModels}`, () => {
       Times212        MatMul  [1, 10]           2,560    2,560  10,256   0.0%     2,560
       Plus214         Add     [1, 10]              10        0      40   0.0%        10
       --------------  ------  ---------------  ------  -------  ------  -----  --------
-      total                                     5,994  786,560  24,008"
+      total                                     5,994  786,560  24,008
+      and 5 more: Relu 2, MaxPool 2, Reshape 1
+
+      constants, as stored  23,982
+      metadata                  24
+      nodes, names           2,448"
     `)
   })
 })

@@ -17,10 +17,13 @@ export function filePartsOf(model: Model, constants: number): FileParts {
   return { metadata: writtenBytes(model) - bare, graph: bare - constants }
 }
 
-/** The parts in words, which sum to the bytes of the file; metadata only where there is any. */
+/**
+ * The parts in words, which sum to the bytes of the file; metadata only where there is any. Constants take what the file stores
+ * them in: small whole numbers, one by one, take less than their type.
+ */
 export function partsInWords(bytes: number, { metadata, graph }: FileParts): [name: string, bytes: number][] {
   return [
-    ['constants', bytes - metadata - graph],
+    ['constants, as stored', bytes - metadata - graph],
     ...(metadata > 0 ? [['metadata', metadata] satisfies [string, number]] : []),
     ['nodes, names', graph],
   ]
