@@ -138,7 +138,8 @@ describe('the bytes of a file', () => {
     writeFileSync(at('parts.onnx'), Buffer.concat(file.chunks))
     writeFileSync(at('parts.data'), Buffer.concat(external?.chunks ?? []))
     const { output } = await runInspect(at('parts.onnx'))
-    const [, ...found] = /constants, as stored +(\d+)\nmetadata +(\d+)\nnodes, names +(\d+)\n\.onnx file +(\d+)/.exec(output) ?? []
+    const [, ...found] =
+      /constants, as stored +(\d+)\nmetadata +(\d+)\nnodes, names +(\d+)\n\.onnx file +(\d+)/.exec(output) ?? []
     const [constants, metadata, graph, bytes] = found.map(Number)
     expect(bytes).toBe(file.byteLength + (external?.byteLength ?? 0))
     expect(constants + metadata + graph).toBe(bytes)
