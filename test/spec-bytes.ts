@@ -69,8 +69,8 @@ function seenElements({ dtype, dims, bits, parameters }: SpecBytes, mixer: Mixer
         return mixer.bit(0, contexts, 1, 257) === 1
       }
       const goesDown = (): boolean => {
-        const near = hash(213, Math.min(here.run, 32))
-        return mixer.bit(0, [near, hash(at, 7), hash(near, history & 7)], 1, 262) === 1
+        const contexts = [hash(213, Math.min(here.run, 32)), hash(at, 7), hash(214, history)]
+        return mixer.bit(0, contexts, 1, 262) === 1
       }
       if (onward >= 0 && goesOn()) {
         // 2

@@ -515,7 +515,7 @@ const halfBits = (x: number): number => {
 const decodeGrid: Decode = ({ dtype, bits, parameters: [first, run], table }, integers, raw, view) => {
   const flags = first % 32
   const L = Math.floor(first / 32)
-  const R = Math.fround
+  const R = dtype === 'float64' ? (v: number) => v : Math.fround
   const bytes = (table as Uint8Array).slice().buffer
   const numbers = flags & 2 ? new Float64Array(bytes) : new Float32Array(bytes)
   const count = flags & 8 ? numbers.length / 2 : numbers.length

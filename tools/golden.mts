@@ -218,6 +218,12 @@ const tensors: Record<string, readonly Tensor[]> = {
       dims: [50],
       data: new Uint8Array(Float64Array.from(ints(50, 900), (v, i) => (v === 0 && i % 2 ? -0 : v / 1000)).buffer),
     },
+    {
+      name: 'decimals of many digits, and sums of them',
+      dtype: 'float64',
+      dims: [120],
+      data: new Uint8Array(Float64Array.from(ints(120, 1.8e8), (v, i) => (i % 3 ? v / 1e6 : 48.8 + v / 1e6)).buffer),
+    },
     // In two roundings.
     floatTensor(
       'quotients',

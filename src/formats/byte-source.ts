@@ -144,7 +144,7 @@ function streamSource(stream: ReadableStream<Uint8Array>, what: string, keep = f
   const source: OpenSource = {
     async read(at, length) {
       if (at < start)
-        throw new Error('cop: the stream has passed this part of the file; expected its tensors to be read in order')
+        throw new Error('cop: the stream has passed this part of the file; expected tensors to be read in order')
       if (!keep) drop(at)
       while (!ended && start + used < at + length) {
         if (closed) throw new Error(`cop: ${what} was closed; expected it open for as long as it is read`)

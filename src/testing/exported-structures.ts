@@ -332,6 +332,14 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       list(4000, () => Math.fround(Math.round(100 * rng.normal()) / 100)),
     ),
   ],
+  'places on a map': (rng) => {
+    const degrees = (middle: number, spread: number): Float64Array =>
+      Float64Array.from({ length: 4000 }, () => middle + Math.round(1e6 * spread * (rng.next() - 0.5)) / 1e6)
+    return [
+      { name: 'anywhere', dtype: 'float64', dims: [2000, 2], data: bytesOf(degrees(0, 360)) },
+      { name: 'in a town', dtype: 'float64', dims: [2000, 2], data: bytesOf(degrees(48.8, 0.3)) },
+    ]
+  },
   'Fourier tables': () => [
     floatTensor(
       'forward',

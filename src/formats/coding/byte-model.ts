@@ -41,7 +41,7 @@ export function codeBytes(
 ): Uint8Array {
   const { dims, byteLength } = info
   const width = widthOf(info)
-  const row = Math.max(1, (dims[dims.length - 1] ?? 1) * width)
+  const row = (dims.at(-1) || 1) * width
   const start = before.length
   const out = concat([before, source ?? new Uint8Array(byteLength)])
   // Tables are no larger than what is to be decoded makes use of.

@@ -121,15 +121,18 @@ export const bytesEncoder: Encoder = {
     if (info.byteLength < 32) return undefined
     const width = widthOf(info)
     const plain = estimate(info, data)
-    const isShort = dataTypes[info.dtype].kind === 'int' && info.size <= mostSigned
-    const bySign = isShort && hasNegative(data, width) && (width > 1 || hasFewMagnitudes(data))
+    const isShort = /int/.test(dataTypes[info.dtype].kind) && info.size <= mostSigned
+    // Most bytes come again, which says nothing: but a few values may follow a rule.
+    const isMeant = width > 1 || (isShort && hasFewMagnitudes(data))
+    const bySign = isShort && isMeant && dataTypes[info.dtype].kind === 'int' && hasNegative(data, width)
     const kind = bySign ? bySigns : byElements
-    const seen = bitsBySeen(info, data, {
+    const given = {
       isSigned: isSigned(info, kind),
       highestFirst: () => prepared(data, width, kind),
       bitsAsBytes,
       most: Math.min(most, plain),
-    })
+    }
+    const seen = isMeant ? bitsBySeen(info, data, given) : undefined
     const text = info.size <= mostText ? textOf(info, data) : undefined
     if (text) {
       const asWritten = textForms.map((form) => 64 + bitsAsText(text, form))
@@ -199,7 +202,7 @@ function isSigned({ dtype }: TensorInfo, kind: number): boolean {
 }
 
 /** More integers are not looked at by sign and magnitude, which takes a microsecond for each: magnitudes of weights all repeat. */
-const mostSigned = 1 << 17
+const mostSigned = 1 << 20
 const fewMagnitudes = 4
 
 /** Whether 8-bit integers have no more magnitudes than that. Of weights, the first few tell. */

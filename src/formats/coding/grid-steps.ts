@@ -25,6 +25,8 @@ interface Precision {
   readonly unit: number
   /** Integers beyond this are as costly as floats. */
   readonly maxInteger: number
+  /** The same of decimals, which are all exact, or nearly so. */
+  readonly maxDecimal?: number
 }
 
 const single: Precision = { round: Math.fround, unit: 2 ** -24, maxInteger: 1 << 20 }
@@ -32,7 +34,7 @@ const precisions: Partial<Record<DataType, Precision>> = {
   float16: { round: (x) => halfToFloat(floatToHalf(x)), unit: 2 ** -11, maxInteger: 512 },
   bfloat16: { round: (x) => bfloatToFloat(floatToBfloat(x)), unit: 2 ** -8, maxInteger: 256 },
   float32: single,
-  float64: { round: (x) => x, unit: 2 ** -52, maxInteger: 1 << 20 },
+  float64: { round: (x) => x, unit: 2 ** -52, maxInteger: 1 << 20, maxDecimal: 1 << 30 },
 }
 
 const word = new DataView(new ArrayBuffer(4))
@@ -164,14 +166,16 @@ function inDecimals(values: Floats, levels: number): Steps {
   return { steps: [1], run: 0, form: { kind: 'product', levels }, integers }
 }
 
-/** The least power of ten that makes all values whole numbers. */
-function findDecimal(values: Floats, { round, maxInteger }: Precision): number | undefined {
+/** The least power of ten that makes all values whole numbers; of doubles nearly, as sums of decimals are. */
+function findDecimal(values: Floats, { round, unit, maxInteger, maxDecimal }: Precision): number | undefined {
+  const most = maxDecimal ?? maxInteger
+  const slack = maxDecimal ? 4 * unit : 0
   let power = 1
   for (const v of values) {
     for (;;) {
       const q = Math.round(v * power)
-      if (Math.abs(q) <= maxInteger && round(q / power) === v) break
-      if (Math.abs(q) > maxInteger || power >= 1e6) return undefined
+      if (Math.abs(q) <= most && Math.abs(round(q / power) - v) <= slack * Math.abs(v)) break
+      if (!(Math.abs(q) <= most) || power >= 1e9) return undefined
       power *= 10
     }
   }

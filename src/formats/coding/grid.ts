@@ -69,7 +69,8 @@ function place(
   const out = new Uint8Array(byteLength)
   const view = new DataView(out.buffer)
   const corrections = new Map<number, number>()
-  const { fround } = Math
+  // Of doubles, nothing was single before.
+  const rounded = dtype === 'float64' ? (x: number) => x : Math.fround
   for (let i = 0; i < size; i++) {
     const at = run > 0 ? Math.floor(i / run) % count : 0
     const q = integers[i]
@@ -77,8 +78,8 @@ function place(
     const second = flags & secondFlag ? numbers[count + at] : 0
     const x =
       flags & productFlag
-        ? fround(q * step) / (levels || 1) + second
-        : (levels ? fround(q / levels) : q - second) * step
+        ? rounded(q * step) / (levels || 1) + second
+        : (levels ? rounded(q / levels) : q - second) * step
     write(view, i, flags & signsFlag && x === 0 && ask.sign(i) ? -0 : x)
     if (!(flags & correctedFlag)) continue
     // Rounding knows no signs.

@@ -34,8 +34,6 @@ export function bitsBySeen(info: TensorInfo, data: Uint8Array, given: Given): nu
   const { dtype, size } = info
   const width = dataTypes[dtype].bits >> 3
   if (width < 1 || width > 8 || size < 16) return undefined
-  // Most bytes come again, which says nothing: but signs of a few magnitudes may follow a rule.
-  if (width === 1 && !given.isSigned) return undefined
   const { isSigned, start = 0 } = given
   // Of tensors behind others it is known, of bytes and of few elements it is not asked.
   const isLooked = start === 0 && size > fewElements && width > 1

@@ -73,7 +73,7 @@ export function seenElements(out: Uint8Array, info: TensorInfo, { isSigned, choi
   const { dims, size } = info
   const width = widthOf(info)
   const top = isSigned ? 0x7f : 0xff
-  const row = Math.max(1, dims[dims.length - 1] ?? 1)
+  const row = dims.at(-1) || 1
   const taps = dims.slice(2).reduce((n, d) => n * d, 1)
   /** How many elements apart what belongs together lies: a kernel's taps, or a row. */
   const period = Math.min(size, taps > 1 ? taps : row)
@@ -120,8 +120,7 @@ export function seenElements(out: Uint8Array, info: TensorInfo, { isSigned, choi
     if (onward >= 0 && mixer.bit(choices?.same(i, onward) ? 1 : 0, onwards, 1, firstSet)) run++
     else {
       run = 0
-      const nearBelow = hash(213, Math.min(runBelow[place], longRun))
-      const downwards = [nearBelow, hash(at, 7), hash(nearBelow, history & 7)]
+      const downwards = [hash(213, Math.min(runBelow[place], longRun)), hash(at, 7), hash(214, history)]
       if (unlike > 1 && mixer.bit(choices?.same(i, downward) ? 1 : 0, downwards, 1, firstSet + 5)) {
         source = downward
         kind = goesOnBelow

@@ -16,7 +16,8 @@ import type { MaxLoss } from '../../task/max-loss.ts'
 import { isDecision, type Task } from '../../task/task.ts'
 import { sizeOf } from '../../tensor/dtype.ts'
 import { usualTrials } from '../costs.ts'
-import type { Found, Knob, Search, SearchContext } from '../knob.ts'
+import type { Found, Knob, Search, SearchContext, Turned } from '../knob.ts'
+import { ruledWeights } from '../ruled-weights.ts'
 import { highestThatHolds, short } from '../strategies.ts'
 
 /** Prices within 9 % of the limit's, or 5 % where noise tells; of large models, each of whose trials takes long, 19 and 10 %. */
@@ -41,8 +42,15 @@ export async function openBitPrice(
     ]).flat()
   const outlook = new Outlook([{ kind: 'preparing', cost: costs.preparing }, ...trials(usual)], context.progress)
   const unjudged = unjudgedNodes(model, task)
-  const exclude = weightTensors(model).flatMap((w) => (w.uses.every((u) => unjudged.has(u.node)) ? [w.name] : []))
+  const all = weightTensors(model)
+  const judged = all.filter((w) => !w.uses.every((u) => unjudged.has(u.node)))
+  const ruled = ruledWeights(judged)
+  const exclude = all.flatMap(({ name }) => (ruled.has(name) || judged.every((w) => w.name !== name) ? [name] : []))
   const kept = new Map([...unjudged].map((node) => [nodeName(node), whyUnjudged]))
+  for (const { name, uses } of judged) {
+    const bits = ruled.get(name)
+    if (bits !== undefined) for (const { node } of uses) kept.set(nodeName(node), whyRuled(bits))
+  }
   const settings = checkOptions(uniform.id, uniform.options, { exclude })
   const prepared = await prepareUniform(model, settings, { ...context, task, progress: outlook.begin('preparing') })
   const weights = weightsOf(prepared)
@@ -75,8 +83,11 @@ export async function openBitPrice(
         otherwise: why,
         notes: [why],
       })
-      if (prepared.layers.length === 0)
-        return unquantised(`no weight of ${settings.minElements} or more finite float elements was found to quantise`)
+      if (prepared.layers.length === 0) {
+        const none = `no weight of ${settings.minElements} or more finite float elements was found to quantise`
+        const left = await unquantised(ruled.size > 0 ? `${none}, but for those that take less as they are` : none)
+        return ruled.size > 0 ? { ...left, ...(await compacted(left)) } : left
+      }
       let tries = 0
       const best = await highestThatHolds(
         async (price) => {
@@ -97,13 +108,8 @@ export async function openBitPrice(
         )
       const quantised = await knob.at(best.value)
       outlook.expect([])
-      const rest: readonly Step[] = [['compact', {}]]
-      const compacted = await runSteps(quantised.model, rest)
-      // Weights of 16 bits whose levels take 16 too stay as they are: only the packed file is smaller then.
-      const isSmaller = storedBytes(compacted) < storedBytes(quantised.model)
       return {
-        model: isSmaller ? compacted : quantised.model,
-        steps: isSmaller ? [...quantised.steps, ...rest] : quantised.steps,
+        ...(await compacted(quantised)),
         // Prices that hold only rise, and compacting changes no weight.
         verdict: best.verdict,
         kept,
@@ -112,6 +118,17 @@ export async function openBitPrice(
       }
     },
   }
+}
+
+/** Weights on a grid or of few values as integers, where that is smaller: weights of 16 bits whose levels take 16, too, stay as they are. */
+async function compacted({ model, steps }: Turned): Promise<Turned> {
+  const rest: readonly Step[] = [['compact', {}]]
+  const smaller = await runSteps(model, rest)
+  return storedBytes(smaller) < storedBytes(model) ? { model: smaller, steps: [...steps, ...rest] } : { model, steps }
+}
+
+function whyRuled(bits: number): string {
+  return `its values follow a rule or repeat: as they are they pack into ${bits < 0.01 ? 'less than 0.01' : bits.toFixed(2)} bits per weight`
 }
 
 /** Whether trials count decisions; else noise is what counts. */
