@@ -2,16 +2,14 @@
  * Finds tensors whose elements are mostly those of an earlier one of their group, in another order: a window's sines beside its cosines, a
  * transform and its inverse.
  */
-import { dataTypes, isFloat } from '../tensor/dtype.ts'
+import { type DataType, dataTypes } from '../tensor/dtype.ts'
 import { beside } from './coding/beside.ts'
-import { byElements, bySigns } from './coding/byte-model.ts'
-import { behindEarlier, bytes, prepared } from './coding/bytes.ts'
+import { behindEarlier, bytes } from './coding/bytes.ts'
 import { codebook } from './coding/codebook.ts'
-import type { TensorInfo } from './coding/coding.ts'
+import type { Coding, TensorData } from './coding/coding.ts'
 import { floats } from './coding/floats.ts'
 import { runs } from './coding/runs.ts'
 import { Distinct } from './distinct.ts'
-import { hash } from './entropy/context-mixer.ts'
 import { type CodedTensor, splitIntoGroups } from './tensor-coder.ts'
 
 /** Distinct elements by which tensors are compared, of a tensor at most; fewer in common than the least say nothing. */
@@ -21,6 +19,8 @@ const leastKeys = 8
 const leastShared = 0.5
 /** Bytes of tensors that are looked at: where they do share elements, to see what it saves takes some seconds at most. */
 const mostBytes = 1 << 22
+/** The same where floats are all but new, as trained weights are: of large ones it only takes time. */
+const mostFloatBytes = 1 << 18
 /** A tensor is compared with so many earlier ones at most: the latest. */
 const mostCompared = 64
 /** It must take so much less than alone; and where it is not coded as bytes alone, which are slow, so much less. */
@@ -28,17 +28,49 @@ const worthwhile = 0.95
 const worthTheTime = 0.7
 
 /** A few of the distinct magnitudes, as hashes, ascending: the smallest, so that tensors with the same elements have the same. */
-export function keysOf({ dtype, size, byteLength }: TensorInfo, data: Uint8Array): Uint32Array {
-  const width = dataTypes[dtype].bits >> 3
-  if (width < 2 || width > 8 || size < leastKeys || byteLength > mostBytes) return new Uint32Array(0)
-  const elements = prepared(data, width, isFloat(dtype) ? byElements : bySigns)
-  const distinct = new Distinct()
-  for (let at = 0; at < byteLength; at += width) {
-    let key = elements[at] & 0x7f
-    for (let b = 1; b < width; b++) key = Math.imul(key, 0x9e3779b1) ^ elements[at + b]
-    distinct.add(hash(key, 1) >>> 0)
+export function keysOf({ info, data }: TensorData, coding: Coding): Uint32Array {
+  const { dtype, size, byteLength } = info
+  const { bits } = dataTypes[dtype]
+  const most = coding === floats ? mostFloatBytes : mostBytes
+  if (bits < 16 || bits > 64 || size < leastKeys || byteLength > most) return new Uint32Array(0)
+  const hashOf = magnitudeHashes(dtype, data)
+  let distinct = new Distinct()
+  let limit = 2 ** 32
+  const smallest = (): Uint32Array => distinct.keys.slice(0, distinct.size).sort().slice(0, mostKeys)
+  for (let i = 0; i < size; i++) {
+    const key = hashOf(i)
+    if (key >= limit) continue
+    distinct.add(key)
+    if (distinct.size < 8 * mostKeys) continue
+    const kept = smallest()
+    distinct = new Distinct()
+    for (const each of kept) distinct.add(each)
+    limit = kept[mostKeys - 1]
   }
-  return distinct.keys.slice(0, distinct.size).sort().slice(0, mostKeys)
+  return smallest()
+}
+
+/** A hash, 0 to 2^32 - 1, of an element's magnitude. Of a large model's weights each is asked for. */
+function magnitudeHashes(dtype: DataType, data: Uint8Array): (i: number) => number {
+  const { bits, kind } = dataTypes[dtype]
+  // A copy is aligned, which a part of a file need not be.
+  const { buffer } = new Uint8Array(data)
+  const words = bits === 16 ? new Int16Array(buffer) : new Int32Array(buffer)
+  const isInteger = kind === 'int'
+  const mask = bits === 16 ? 0x7fff : 0x7fffffff
+  if (bits < 64) return (i) => mixed(isInteger ? Math.abs(words[i]) : words[i] & mask)
+  return (i) => {
+    const [low, high] = [words[2 * i], words[2 * i + 1]]
+    if (!isInteger) return mixed(Math.imul(high & mask, 0x9e3779b1) ^ low)
+    const isNegative = high < 0
+    const upper = isNegative ? ~high + (low === 0 ? 1 : 0) : high
+    return mixed(Math.imul(upper, 0x9e3779b1) ^ (isNegative ? -low : low))
+  }
+}
+
+function mixed(x: number): number {
+  const h = Math.imul(x ^ (x >>> 15), 0x85ebca6b)
+  return (h ^ (h >>> 13)) >>> 0
 }
 
 interface Part extends CodedTensor {

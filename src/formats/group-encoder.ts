@@ -43,7 +43,7 @@ export function chooseCodings(parts: readonly TensorData[]): Description[] {
       sum: unorderedSum(info, data),
       marks: marksOf(info, data),
       sample: sampleOf(info, data),
-      keys: keysOf(info, data),
+      keys: keysOf({ info, data }, encoder.coding),
     }
     return { coding: encoders.indexOf(encoder), coded: rest, bits, ...found }
   })

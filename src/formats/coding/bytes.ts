@@ -144,7 +144,7 @@ export const bytesEncoder: Encoder = {
     }
     if (seen === undefined || 64 + seen >= plain) return { coded: { parameters: [0] }, bits: plain }
     // The samples of a longer one may have missed what it repeats at a distance.
-    const isSampled = info.byteLength > shortLength && info.byteLength <= mostWhole
+    const isSampled = 64 + seen < most && info.byteLength > shortLength && info.byteLength <= mostWhole
     const whole = isSampled ? 64 + bitsAsBytes(info, data) : plain
     return 64 + seen < whole
       ? { coded: { parameters: [kind] }, bits: 64 + seen }
@@ -218,7 +218,7 @@ function hasNegative(data: Uint8Array, width: number): boolean {
 }
 
 /** The bytes as they are coded, each element's highest first. */
-export function prepared(data: Uint8Array, width: number, kind: number): Uint8Array {
+function prepared(data: Uint8Array, width: number, kind: number): Uint8Array {
   const out = new Uint8Array(data)
   if (kind === bySigns) turnNegatives(out, width)
   return inPlace(out, width)
