@@ -6,8 +6,8 @@ import type { CodedTensor } from './tensor-coder.ts'
 /** Codings are tried on samples of so many elements, whatever the size of the tensor. */
 const sampled = 1 << 14
 
-/** What the first tensors take longer, of all threads together: until then the engine has not compiled the code. */
-export const msToWarmUp = 1000
+/** What the first batch of each of two threads takes longer: until then the engine has not compiled the code. */
+export const msToWarmUp = 1250
 
 /** Choosing a tensor's coding. */
 export function msToChoose({ size }: TensorInfo): number {

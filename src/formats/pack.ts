@@ -138,7 +138,7 @@ function* packingOutline(
   let msOfCoding = costOf(toCode)(parts)
   const behind = () => [finding, { kind: 'coding', cost: msOfCoding }]
   const batches = inBatches(parts)
-  const msOfChoosing = batches.map((batch, i) => costOf(toChoose)(batch) + (i === 0 ? msToWarmUp : 0))
+  const msOfChoosing = batches.map((batch, i) => costOf(toChoose)(batch) + (i < 2 ? msToWarmUp : 0))
   const outlook = new Outlook([{ kind: 'choosing', cost: sumOf(msOfChoosing) }, ...behind()], (share) =>
     progress?.(share),
   )

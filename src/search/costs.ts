@@ -67,7 +67,7 @@ export function compressCosts(
     preparing,
     quantising,
     judging,
-    packing: 10 * layers.length + 7e-4 * weights,
+    packing: 10 * layers.length + 1.1e-3 * weights,
     unpacking: 2.5e-4 * weights,
     proving: 1e-4 * weights + run(data ? tested : 2 * tested),
   }
