@@ -66,8 +66,8 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
   const [feeds] = heldBack.data.calibration()
   const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
   sayHowJudged(task, settings)
-  for (const warning of notFiniteWarnings(data.splits.train, 'samples')) warn(warning)
-  for (const warning of notFiniteWarnings(data.splits.test, 'samples')) warn(warning)
+  const { train, test } = data.splits
+  for (const warning of [train, test].flatMap((set) => notFiniteWarnings(set, 'samples'))) warn(warning)
   const scorer = await dataScorer(model, { data, heldBack, task, max })
   const trialOf = await openTrial(model, { data }, { task, max, signal })
   searchAgain()

@@ -10,6 +10,7 @@ import type { Coding, TensorData } from './coding/coding.ts'
 import { floats } from './coding/floats.ts'
 import { runs } from './coding/runs.ts'
 import { Distinct } from './distinct.ts'
+import { hash } from './entropy/context-mixer.ts'
 import { type CodedTensor, splitIntoGroups } from './tensor-coder.ts'
 
 /** Distinct elements by which tensors are compared, of a tensor at most; fewer in common than the least say nothing. */
@@ -50,14 +51,15 @@ export function keysOf({ info, data }: TensorData, coding: Coding): Uint32Array 
   return smallest()
 }
 
-/** A hash, 0 to 2^32 - 1, of an element's magnitude. Of a large model's weights each is asked for. */
-function magnitudeHashes(dtype: DataType, data: Uint8Array): (i: number) => number {
+/** A hash, 0 to 2^32 - 1, of each element's magnitude, of types of 16 to 64 bits. */
+export function magnitudeHashes(dtype: DataType, data: Uint8Array): (i: number) => number {
   const { bits, kind } = dataTypes[dtype]
   // A copy is aligned, which a part of a file need not be.
   const { buffer } = new Uint8Array(data)
   const words = bits === 16 ? new Int16Array(buffer) : new Int32Array(buffer)
   const isInteger = kind === 'int'
   const mask = bits === 16 ? 0x7fff : 0x7fffffff
+  const mixed = (x: number): number => hash(x, 0) >>> 0
   if (bits < 64) return (i) => mixed(isInteger ? Math.abs(words[i]) : words[i] & mask)
   return (i) => {
     const [low, high] = [words[2 * i], words[2 * i + 1]]
@@ -66,11 +68,6 @@ function magnitudeHashes(dtype: DataType, data: Uint8Array): (i: number) => numb
     const upper = isNegative ? ~high + (low === 0 ? 1 : 0) : high
     return mixed(Math.imul(upper, 0x9e3779b1) ^ (isNegative ? -low : low))
   }
-}
-
-function mixed(x: number): number {
-  const h = Math.imul(x ^ (x >>> 15), 0x85ebca6b)
-  return (h ^ (h >>> 13)) >>> 0
 }
 
 interface Part extends CodedTensor {

@@ -4,6 +4,7 @@
  */
 import { chooseCoding } from '../formats/choose-coding.ts'
 import { Distinct } from '../formats/distinct.ts'
+import { magnitudeHashes } from '../formats/find-earlier.ts'
 import type { WeightTensor } from '../graph/weights.ts'
 import type { Tensor } from '../model.ts'
 import { dataTypes, isFloat, sizeOf } from '../tensor/dtype.ts'
@@ -25,16 +26,17 @@ export function ruledWeights(weights: readonly WeightTensor[]): Map<string, numb
 }
 
 /** Whether few of the weights that are not zero are of a magnitude of their own. */
-function repeats({ dtype, data }: Tensor): boolean {
-  const width = dataTypes[dtype].bits / 8
-  if (!isFloat(dtype) || !Number.isInteger(width)) return false
+function repeats({ dtype, dims, data }: Tensor): boolean {
+  if (!isFloat(dtype) || dataTypes[dtype].bits < 16) return false
+  const hashOf = magnitudeHashes(dtype, data)
+  const ofZero = magnitudeHashes(dtype, new Uint8Array(8))(0)
+  const size = sizeOf(dims)
   const distinct = new Distinct()
   let looked = 0
-  for (let end = width; end <= data.length; end += width) {
-    let key = data[end - 1] & 0x7f
-    for (let b = 2; b <= width; b++) key = (Math.imul(key, 0x1000193) + data[end - b]) | 0
-    if (key === 0 || Math.imul(key, 0x85ebca6b) >>> 0 >= 2 ** 32 / oneIn) continue
-    distinct.add(key >>> 0)
+  for (let i = 0; i < size; i++) {
+    const key = hashOf(i)
+    if (key === ofZero || key >= 2 ** 32 / oneIn) continue
+    distinct.add(key)
     looked++
   }
   return distinct.size <= mostDistinct * looked

@@ -24,7 +24,7 @@ export const bySigns = 2
 interface BytesOptions {
   /** 0, or one of those. */
   readonly kind: number
-  /** Elements of the same type that stand before the tensor's, to be repeated; none for kind 0. */
+  /** Bytes that stand before the tensor's, whose elements may be repeated; none unless said. */
   readonly before?: Uint8Array
   /** What an encoder has. */
   readonly source?: Uint8Array

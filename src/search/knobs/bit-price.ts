@@ -4,7 +4,7 @@
  */
 import { stopIfAborted } from '../../errors.ts'
 import { nodeName, storedBytes } from '../../graph/walk.ts'
-import { weightTensors } from '../../graph/weights.ts'
+import { type WeightTensor, weightTensors } from '../../graph/weights.ts'
 import type { Model } from '../../model.ts'
 import { checkOptions } from '../../options.ts'
 import { Outlook } from '../../progress.ts'
@@ -43,11 +43,11 @@ export async function openBitPrice(
   const outlook = new Outlook([{ kind: 'preparing', cost: costs.preparing }, ...trials(usual)], context.progress)
   const unjudged = unjudgedNodes(model, task)
   const all = weightTensors(model)
-  const judged = all.filter((w) => !w.uses.every((u) => unjudged.has(u.node)))
-  const ruled = ruledWeights(judged)
-  const exclude = all.flatMap(({ name }) => (ruled.has(name) || judged.every((w) => w.name !== name) ? [name] : []))
+  const isUnjudged = (w: WeightTensor): boolean => w.uses.every((u) => unjudged.has(u.node))
+  const ruled = ruledWeights(all.filter((w) => !isUnjudged(w)))
+  const exclude = all.filter((w) => ruled.has(w.name) || isUnjudged(w)).map(({ name }) => name)
   const kept = new Map([...unjudged].map((node) => [nodeName(node), whyUnjudged]))
-  for (const { name, uses } of judged) {
+  for (const { name, uses } of all) {
     const bits = ruled.get(name)
     if (bits !== undefined) for (const { node } of uses) kept.set(nodeName(node), whyRuled(bits))
   }
