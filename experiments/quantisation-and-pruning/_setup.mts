@@ -94,6 +94,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
   const number = (name: string, fallback: number): number => Number(flag(name, String(fallback)))
   const threads = number('threads', 2)
   const crop = number('crop', 0)
+  const mixup = number('mixup', 0)
   const stem = flag('stem', 'imagenet')
   if (stem !== 'imagenet' && stem !== 'cifar') throw new Error(`--stem: "${stem}"; expected imagenet or cifar`)
   const settings = {
@@ -108,6 +109,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     ...(known.pooled ? { pooled: known.pooled } : {}),
     ...(stem === 'cifar' ? { stem } : {}),
     ...(crop > 0 ? { crop } : {}),
+    ...(mixup > 0 ? { mixup } : {}),
   }
   const test = enlarged(splits.test, settings.side)
   const [rest, heldBack] = splitDataset(splits.train, 0.2, 42)
@@ -137,7 +139,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     learningRate: settings.rate,
     optimizer: optimizer(settings.decay),
     schedule: warmUp(0.2, cosine()),
-    augment: { flip: set !== 'digits', ...(crop > 0 ? { crop } : {}) },
+    augment: { flip: set !== 'digits', ...(crop > 0 ? { crop } : {}), ...(mixup > 0 ? { mixup } : {}) },
     seed,
     threads,
     onProgress: (p) => {
