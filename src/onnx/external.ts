@@ -14,17 +14,22 @@ export function externalFile<Data extends { readonly byteLength: number }>(
       const offset = byteLength + padding
       chunks.push(data)
       byteLength = offset + data.byteLength
-      return {
-        dataLocation: 1,
-        externalData: [
-          { key: 'location', value: location },
-          { key: 'offset', value: String(offset) },
-          { key: 'length', value: String(data.byteLength) },
-        ],
-      }
+      return placeIn(location, { offset, length: data.byteLength })
     },
     get written() {
       return { chunks, byteLength }
     },
+  }
+}
+
+/** The fields of TensorProto that say where a tensor's elements are, in bytes. */
+export function placeIn(location: string, { offset, length }: { offset: number; length: number }): Message {
+  return {
+    dataLocation: 1,
+    externalData: [
+      { key: 'location', value: location },
+      { key: 'offset', value: String(offset) },
+      { key: 'length', value: String(length) },
+    ],
   }
 }

@@ -12,7 +12,7 @@ import type {
   ValueInfo,
 } from '../model.ts'
 import { byteLengthOf, dataTypes, sameBytes, sizeOf } from '../tensor/dtype.ts'
-import { externalFile } from './external.ts'
+import { externalFile, placeIn } from './external.ts'
 import { AttributeProto, ModelProto, TypeProto } from './schema.ts'
 import { concat, decode, type Encoded, encode, type Message } from './wire.ts'
 
@@ -52,6 +52,27 @@ export function writeModelChunks(model: Model, options: WriteOptions = {}): Writ
     )
   }
   return { model: encoded, ...(external ? { external: external.written } : {}) }
+}
+
+/** A model without its large tensors, and those by the name of the file that it says they are in. */
+export interface WrittenApart {
+  readonly graph: Uint8Array
+  readonly files: readonly { readonly path: string; readonly data: Uint8Array }[]
+}
+
+/** The model with the graph's tensors of at least `minBytes` apart, each a file of its own: views, not copies. */
+export function writeModelApart(model: Model, minBytes: number): WrittenApart {
+  const files: WrittenApart['files'][number][] = []
+  const { graph, ...rest } = lowerModel(model, ({ data }) => ({ rawData: data })) as { readonly graph: Message }
+  // Those of nested graphs stay, the same tensor too: runtimes look for files of the main graph alone.
+  const initializers = (graph.initializers as Message[]).map((tensor) => {
+    const { rawData: data, ...others } = tensor
+    if (!(data instanceof Uint8Array && data.byteLength >= minBytes)) return tensor
+    const path = String(files.length)
+    files.push({ path, data })
+    return { ...others, ...placeIn(path, { offset: 0, length: data.byteLength }) }
+  })
+  return { graph: concat(encode(ModelProto, { ...rest, graph: { ...graph, initializers } }).chunks), files }
 }
 
 /** Bytes that the model takes as one file, of any size; no tensor's data is read. */

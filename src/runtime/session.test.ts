@@ -2,7 +2,10 @@
 import { expect, it } from 'vitest'
 import { packModel } from '../formats/pack.ts'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
+import type { Graph, Tensor } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import { floatTensor, tensorOfFloats } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { openSession, withSession } from './session.ts'
 
@@ -41,4 +44,67 @@ it('leaves the types of the runtime’s own code out of its messages', async () 
     outputs: [valueInfo('y', 'float32', [2])],
   })
   await expect(openSession(twice)).rejects.toThrow(/^model: ONNX Runtime cannot load it: [^\n[]*Duplicate ngram/)
+})
+
+it('runs models of large weights of any type, in nested graphs too, as it runs their bytes', async () => {
+  const rows = 1024
+  const { next: uniform } = random(3)
+  const weight = floatTensor(
+    'w',
+    [rows, 512],
+    Float32Array.from({ length: rows * 512 }, () => uniform() - 0.5),
+  )
+  const half = tensorOfFloats(
+    'h',
+    'float16',
+    [rows, 1024],
+    new Float32Array(rows * 1024).map(() => uniform()),
+  )
+  const int4: Tensor = {
+    name: 'q',
+    dtype: 'int4',
+    dims: [rows, 4096],
+    data: Uint8Array.from({ length: rows * 2048 }, () => 256 * uniform()),
+  }
+  const branch = (name: string, from: string): Graph => ({
+    name,
+    nodes: [node('MatMul', ['x', from], [`${name}_y`])],
+    initializers: new Map([['w', weight]]),
+    inputs: [],
+    outputs: [valueInfo(`${name}_y`, 'float32')],
+  })
+  const m = makeModel(
+    {
+      nodes: [
+        node('MatMul', ['x', 'w'], ['a']),
+        node('Cast', ['h'], ['hf'], { to: 1 }),
+        node('MatMul', ['x', 'hf'], ['b']),
+        node('DequantizeLinear', ['q', 'scale'], ['qf']),
+        node('MatMul', ['x', 'qf'], ['c']),
+        node('If', ['yes'], ['d'], {
+          then_branch: { type: 'graph', value: branch('then', 'w') },
+          else_branch: { type: 'graph', value: branch('else', 'w') },
+        }),
+      ],
+      initializers: new Map(
+        [
+          weight,
+          half,
+          int4,
+          floatTensor('scale', [], Float32Array.of(0.5)),
+          { name: 'yes', dtype: 'bool', dims: [], data: Uint8Array.of(1) } satisfies Tensor,
+        ].map((t) => [t.name, t]),
+      ),
+      inputs: [valueInfo('x', 'float32', [1, rows])],
+      outputs: ['a', 'b', 'c', 'd'].map((name) => valueInfo(name, 'float32')),
+    },
+    21,
+  )
+  const x = { dtype: 'float32', dims: [1, rows], data: Float32Array.from({ length: rows }, () => uniform()) } as const
+  const run = (from: Parameters<typeof openSession>[0]) =>
+    withSession(
+      () => openSession(from),
+      (session) => session.run({ x }),
+    )
+  expect(await run(m)).toEqual(await run(writeModel(m)))
 })

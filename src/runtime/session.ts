@@ -7,7 +7,7 @@ import { UnsupportedError } from '../errors.ts'
 import { onnxOf } from '../formats/unpack.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
-import { writeModel } from '../onnx/write.ts'
+import { type WrittenApart, writeModel, writeModelApart } from '../onnx/write.ts'
 
 export type { Feeds, Value } from '../method.ts'
 
@@ -73,10 +73,11 @@ export function threadOptions(threads = usualThreads): InferenceSession.SessionO
  */
 export async function openSession(model: Model | Uint8Array, options: SessionOptions = {}): Promise<Session> {
   const ort = await loadOrt()
-  const bytes = model instanceof Uint8Array ? onnxOf(model) : writeModel(model)
+  const { graph, files } = written(model, ort)
   let session: InferenceSession
   try {
-    session = await ort.InferenceSession.create(bytes, {
+    session = await ort.InferenceSession.create(graph, {
+      ...(files.length > 0 ? { externalData: files } : {}),
       executionProviders: isNative(ort) ? ['cpu'] : ['wasm'],
       graphOptimizationLevel: options.optimize ?? 'all',
       logSeverityLevel: 4,
@@ -108,6 +109,15 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
     },
     release: () => session.release(),
   }
+}
+
+/** Tensors of so many bytes go to the runtime as they lie: inside of the model's bytes they would be copied twice more. */
+const apart = 2 ** 20
+
+/** WebAssembly has one list of files for all sessions, which the opening of one would take from another's. */
+function written(model: Model | Uint8Array, ort: Ort): WrittenApart {
+  if (model instanceof Uint8Array) return { graph: onnxOf(model), files: [] }
+  return isNative(ort) ? writeModelApart(model, apart) : { graph: writeModel(model), files: [] }
 }
 
 function toOrt(ort: Ort, value: Value): OrtTensor {

@@ -108,6 +108,8 @@ export async function openBitPrice(
         )
       const quantised = await knob.at(best.value)
       outlook.expect([])
+      // Packing needs the memory.
+      last = undefined
       return {
         ...(await compacted(quantised)),
         // Prices that hold only rise, and compacting changes no weight.
