@@ -1,9 +1,9 @@
 /**
  * Work that may go to other threads. Core code describes it as tasks, functions of plain data alone; whoever has threads
- * (node/pool.ts, or a page) runs them there. The results are the same, byte for byte, wherever a task runs.
+ * (threads/pool.ts) runs them there. The results are the same, byte for byte, wherever a task runs.
  */
 
-/** Runs tasks. Each must be one of tasks.ts; its input and output are plain data that can be sent to a thread. */
+/** Runs tasks. Each must be one of threads/tasks.ts; its input and output are plain data that can be sent to a thread. */
 export interface Workers {
   /** How many tasks run at once. */
   readonly size: number

@@ -49,14 +49,14 @@ const layers: Readonly<Record<string, string>> = {
   sweep: 'compress data evaluate formats onnx recipe.ts tensor train',
   // Rows say why a weight could not be put on a grid, which calibrate/ knows.
   report: 'calibrate compress data evaluate formats graph recipe.ts runtime search simplify sweep task tensor train',
-  // What threads do: the list that a pool's worker reads.
-  'tasks.ts': 'formats quantize',
+  // What threads do, and pools of them.
+  threads: 'formats quantize',
   // A sweep's models and data are read as those of commands.
-  node: 'data evaluate formats graph invent onnx runtime search simplify sweep tasks.ts tensor train',
+  node: 'data evaluate formats graph invent onnx runtime search simplify sweep tensor threads train',
   // What people import (package.json, "exports"): nothing in src/ imports from these. What needs Node is in node/.
   'runtime-only.ts': 'formats',
   exports:
-    'channels compress data evaluate factorize formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify sweep task train zoo',
+    'channels compress data evaluate factorize formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify sweep task threads train zoo',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */

@@ -12,12 +12,15 @@ import { bindSplits } from '../src/data/bind-splits.ts'
 import { drawDigits } from '../src/data/digits.ts'
 import { writeNpz } from '../src/data/npy.ts'
 import { packModel } from '../src/formats/pack.ts'
+import { model as makeModel, node, valueInfo } from '../src/graph/build.ts'
 import { methods } from '../src/methods.ts'
-import type { Model } from '../src/model.ts'
+import type { Model, Tensor } from '../src/model.ts'
 import { saveModel } from '../src/node/files.ts'
 import { readModel } from '../src/onnx/read.ts'
 import { writeModel } from '../src/onnx/write.ts'
 import { parseRecipe, runSteps } from '../src/recipe.ts'
+import { floatTensor } from '../src/tensor/dtype.ts'
+import { random } from '../src/tensor/random.ts'
 import { train } from '../src/train/train.ts'
 import { lenet300 } from '../src/zoo/lenet.ts'
 import { missing, serveSite } from './_chromium.ts'
@@ -186,6 +189,38 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
       expect.stringMatching(/wasm$/),
     )
     expect(requested.length).toBeGreaterThan(3)
+    await page.context().close()
+  })
+
+  it('packs and unpacks large models on threads, to the same bytes', async () => {
+    const { page, requested } = await visitPage()
+    const { normal } = random(5)
+    const square = (name: string): Tensor =>
+      floatTensor(
+        name,
+        [1500, 1500],
+        Float32Array.from({ length: 1500 ** 2 }, () => normal()),
+      )
+    const large = makeModel({
+      nodes: [node('MatMul', ['x', 'v'], ['h']), node('MatMul', ['h', 'w'], ['y'])],
+      initializers: new Map(['v', 'w'].map((name) => [name, square(name)])),
+      inputs: [valueInfo('x', 'float32', [1, 1500])],
+      outputs: [valueInfo('y', 'float32', [1, 1500])],
+    })
+    const [file, cop] = [join(folder, 'large.onnx'), join(folder, 'again.cop')]
+    writeFileSync(file, writeModel(large))
+    await open(page, file)
+    await page.getByRole('tab', { name: 'Pack' }).click()
+    await page.getByRole('button', { name: 'Pack', exact: true }).click()
+    const packed = await download(page, 'large.cop')
+    expect(Buffer.compare(packed, packModel(large))).toBe(0)
+    expect(requested).toContainEqual(expect.stringMatching(/task-worker[^/]*$/))
+    writeFileSync(cop, packed)
+    await page.getByRole('button', { name: 'Another model' }).click()
+    await open(page, cop)
+    await page.getByRole('tab', { name: 'Pack' }).click()
+    await page.getByRole('button', { name: 'Unpack', exact: true }).click()
+    expect(Buffer.compare(await download(page, 'again.onnx'), readFileSync(file))).toBe(0)
     await page.context().close()
   })
 

@@ -22,4 +22,6 @@ export {
 } from '../formats/pack.ts'
 export { type UnpackOnOptions, unpackModel, unpackOnnx, unpackOnnxOn } from '../formats/unpack.ts'
 export type { UnpackOptions } from '../formats/unpack-onnx.ts'
+export { type Pool, type Thread, type ThreadEvents, threadPool } from '../threads/pool.ts'
+export { type Answer, answerTo, type SentTask } from '../threads/tasks.ts'
 export type { Workers } from '../workers.ts'

@@ -96,7 +96,7 @@ describe('on threads', () => {
       parts: [{ info, coding: 0, coded }],
     } as const
     await expect(pool.run(decodeGroup, group)).rejects.toThrow('raw bits end too soon')
-    await expect(pool.run((x: number) => x, 1)).rejects.toThrow('a task that tasks.ts does not list')
+    await expect(pool.run((x: number) => x, 1)).rejects.toThrow('a task that threads/tasks.ts does not list')
     expect(await pool.run(decodeGroup, { ...group, parts: [] })).toEqual([])
   })
 })

@@ -1,4 +1,4 @@
-/** Putting the weights of one layer on a grid: work on plain data, which other threads can do (tasks.ts). */
+/** Putting the weights of one layer on a grid: work on plain data, which other threads can do (threads/tasks.ts). */
 import type { MatrixShape } from '../calibrate/input-moments.ts'
 import { type InputFactor, quantizeMatrix } from './_rate-distortion.ts'
 

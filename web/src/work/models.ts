@@ -3,6 +3,7 @@ import { type ExternalSource, type Inspection, inspectModel, type Model, readMod
 import { isPacked, openCop } from 'coppice/formats'
 import { raisedIfTooOld } from 'coppice/simplify'
 import type { Chosen, ModelSummary, NamedFile } from './messages.ts'
+import { withThreads } from './pool.ts'
 
 export interface Opened {
   readonly name: string
@@ -29,7 +30,7 @@ async function open(files: readonly NamedFile[]): Promise<Opened> {
   return named(name, async () => {
     if (isPacked(await bytesOf(file, 0, 8))) {
       const source = { byteLength: file.size, read: (at: number, length: number) => bytesOf(file, at, length) }
-      const onnx = await (await openCop(source)).onnx()
+      const onnx = await withThreads(file.size, async (workers) => (await openCop(source, { workers })).onnx())
       return { name, model: readModel(onnx), onnx, fileBytes: file.size, packed: true }
     }
     const bytes = await bytesOf(file, 0, file.size)

@@ -20,7 +20,7 @@ import {
 } from 'coppice'
 import { dataHandle, drawSamples } from 'coppice/data'
 import { guessTask, parseTask, scan } from 'coppice/evaluate'
-import { type PackOptions, packModelInto, type Workers } from 'coppice/formats'
+import { type PackOptions, packModelInto } from 'coppice/formats'
 import { comparisonRows, compressWithReport, renderHtml, renderScan, tilesOf } from 'coppice/report'
 import { densified } from 'coppice/simplify'
 import { compareSamples } from './compare.ts'
@@ -43,6 +43,7 @@ import type {
   Words,
 } from './messages.ts'
 import { openModel, openToWork, stemOf, summaryOf } from './models.ts'
+import { withThreads } from './pool.ts'
 
 /** Progress crosses to the page at most so often. */
 const tellEveryMs = 100
@@ -138,6 +139,7 @@ const api = {
         packedFile: `${stem}.cop`,
         notes: raisedFrom === undefined ? [] : [`operator set ${raisedFrom} was raised`],
         environment,
+        withWorkers: (use) => withThreads(fileBytes, use),
       },
       progress,
     })
@@ -286,29 +288,15 @@ function made(name: string, bytes: Uint8Array): Made {
   return { name, blob: blobOf(bytes) }
 }
 
-/**
- * Tasks run here, each in a turn of its own: the engine frees large arrays between turns, and next to none within one, where
- * they would pile up to twice the model.
- */
-const inTurns: Workers = {
-  size: 1,
-  async run(task, input) {
-    await new Promise((resolve) => setTimeout(resolve))
-    return task(input)
-  },
-}
-
 /** Packs a model; what is coded goes out of memory at once. */
 async function packed(name: string, model: Model, options: PackOptions): Promise<Made> {
   const groups: Blob[] = []
-  const beginning = await packModelInto(
-    model,
-    { ...options, workers: inTurns },
-    {
-      add: (chunks) => void groups.push(...chunks.map(blobOf)),
-      clear: () => void groups.splice(0),
-    },
-  )
+  const store = {
+    add: (chunks: readonly Uint8Array[]) => void groups.push(...chunks.map(blobOf)),
+    clear: () => void groups.splice(0),
+  }
+  const { bytes } = inspectModel(model).totals
+  const beginning = await withThreads(bytes, (workers) => packModelInto(model, { ...options, workers }, store))
   return { name, blob: new Blob([...beginning.map(blobOf), ...groups]) }
 }
 

@@ -26,9 +26,9 @@ export function isolated(value: unknown, keep = true): { value: unknown; buffers
   return { value: walk(value), buffers: [...buffers] }
 }
 
-/** The array's type; of a Buffer, what it extends. */
+/** The array's type; of Node's Buffer, what it extends. */
 function plainOf(array: ArrayBufferView): new (from: ArrayBufferView) => Uint8Array {
-  return (Buffer.isBuffer(array) ? Uint8Array : array.constructor) as new (
+  return (array instanceof Uint8Array ? Uint8Array : array.constructor) as new (
     from: ArrayBufferView,
   ) => Uint8Array
 }
