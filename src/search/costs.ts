@@ -1,5 +1,9 @@
 /** Guesses of how long the parts of compressing take, in milliseconds on two cores: for progress alone, which learns while they run. */
+import { layersOf } from '../calibrate/layers.ts'
+import { batchOf, requiredInputs } from '../data/batch-axis.ts'
 import type { BoundData } from '../data/handle.ts'
+import { candidateShapes, shortShapes } from '../evaluate/candidate-shapes.ts'
+import { withInputShapes } from '../graph/input-shapes.ts'
 import { inspectModel } from '../inspect.ts'
 import type { Model } from '../model.ts'
 import type { Goal } from './goals.ts'
@@ -26,9 +30,11 @@ export interface CompressCosts extends SearchCosts {
   readonly proving: number
 }
 
-/** Multiply-adds per millisecond, and what a call costs besides. */
+/** Multiply-adds per millisecond, and what a call costs besides: of itself, and for each node. */
 const macsPerMs = 4e7
-const msPerCall = 0.15
+const msPerCall = { itself: 0.15, node: 1e-3 }
+/** Opening a session, for each node. */
+const msToOpen = 0.03
 /** Samples per call, about, of models that take any number. */
 const perCall = 100
 /** Ranges that random inputs are drawn in, mostly. */
@@ -42,20 +48,22 @@ export function compressCosts(
   model: Model,
   { data, goal, training = 0 }: { data?: BoundData; goal: Goal; training?: number },
 ): CompressCosts {
-  const { layers, totals } = inspectModel(model)
-  const weights = totals.params
-  const macs = Math.max(totals.macs ?? 0, weights)
+  const { layers, weights, macs, isOfTwoLengths } = data ? costOf(model) : costOnRandomInputs(model)
+  const { nodes } = model.graph
+  const measured = layersOf(model).length
   const size = data ? (data.batcher.batchSize ?? perCall) : 8
-  const run = (samples: number): number => samples * (macs / macsPerMs + msPerCall / size)
+  const run = (samples: number): number =>
+    samples * (macs / macsPerMs + (msPerCall.itself + msPerCall.node * nodes.length) / size)
   const within = (macsInAll: number, least: number, most: number): number =>
     ranges * Math.min(most, Math.max(least, macsInAll / (ranges * macs)))
   const { calibrated, validated } = data
     ? holdBackCounts(data.splits.train.length)
     : { calibrated: within(5e10, 8, 32), validated: within(5e10, 4, 64) }
-  const alone = Math.min(calibrated, 256, data ? 256 : 2e12 / (Math.max(1, layers.length) * macs))
+  const alone = Math.min(calibrated, 256, data ? 256 : 2e12 / (Math.max(1, measured) * macs))
   const tested = data ? data.splits.test.length : validated
-  // Each layer is changed alone, coarsely and finely, and what is behind it runs: half of the model, in the mean.
-  const preparing = run(calibrated) + 5e-4 * weights + run(alone * layers.length)
+  // Each layer is changed alone, coarsely and finely, and what is behind it runs: half of the model, in the mean. So do sessions.
+  const changing = run(alone * measured) * (isOfTwoLengths ? 0.5 : 1) + msToOpen * nodes.length * measured
+  const preparing = run(calibrated) + 5e-4 * weights + changing
   const quantising = 3e-4 * weights
   const judging = 5e-5 * weights + run(validated)
   const trials = (data ? usualTrials.decisions : usualTrials.noise) * (quantising + judging)
@@ -67,10 +75,33 @@ export function compressCosts(
     preparing,
     quantising,
     judging,
-    packing: 10 * layers.length + 1.1e-3 * weights,
+    packing: 10 * layers + 1.1e-3 * weights,
     unpacking: 2.5e-4 * weights,
     proving: 1e-4 * weights + run(data ? tested : 2 * tested),
   }
+}
+
+interface ModelCost {
+  readonly layers: number
+  readonly weights: number
+  /** Of a sample. */
+  readonly macs: number
+  /** Half of the random inputs that are calibrated on are short, and take next to no time. */
+  readonly isOfTwoLengths?: boolean
+}
+
+function costOf(model: Model): ModelCost {
+  const { layers, params, macs } = inspectModel(model).totals
+  return { layers, weights: params, macs: Math.max(macs ?? 0, params) }
+}
+
+/** Sizes that are left open are mostly those that are tried first. */
+function costOnRandomInputs(model: Model): ModelCost {
+  const inputs = requiredInputs(model)
+  const batch = batchOf(inputs, model.graph.outputs)
+  const [shapes] = candidateShapes(inputs, batch, 1)
+  const sized = withInputShapes(model, new Map(inputs.map(({ name }, i) => [name, shapes[i]])))
+  return { ...costOf(sized), isOfTwoLengths: shortShapes({ inputs, shapes, batch }, 1) !== undefined }
 }
 
 /** About how many trials a search needs: of decisions, which are counted, more than of noise, which tells how far the limit is. */
