@@ -57,6 +57,31 @@ describe('time left', () => {
       }
   })
 
+  test('a first trial that begins slowly, or tells nothing for a while, says little of all of them', () => {
+    let now = 0
+    let left = 0
+    const trials = Array.from({ length: 5 }, () => ({ kind: 'trial', cost: 1000 }))
+    const outlook = new Outlook(
+      [{ kind: 'before', cost: 30_000 }, ...trials],
+      (done) => {
+        left = (now * (1 - done)) / done
+      },
+      () => now,
+    )
+    const before = outlook.begin('before')
+    now += 30_000
+    before(1)
+    const reach = outlook.begin('trial')
+    now += 2000
+    reach(0)
+    expect(left).toBeGreaterThan(2500)
+    expect(left).toBeLessThan(10_000)
+    now -= 1500
+    reach(0.01)
+    expect(left).toBeGreaterThan(2500)
+    expect(left).toBeLessThan(10_000)
+  })
+
   test('pieces that were left out are over, and better guesses take their place', () => {
     let now = 0
     let done = 0

@@ -19,7 +19,7 @@ interface Spent {
   cost: number
 }
 
-/** What a kind took counts as much as the guess does once this share of a piece was done; what all took, of all work. */
+/** What a kind took counts as much as the guess does once this share of all pieces of the kind was done; what all took, of all work. */
 const trusted = { kind: 0.1, all: 0.05 }
 
 export class Outlook<Kind extends string = string> {
@@ -80,23 +80,31 @@ export class Outlook<Kind extends string = string> {
 
   private left(): number {
     const { current } = this
+    const elapsed = current ? this.now() - current.from : 0
     const kinds = new Map(this.spent)
-    if (current) {
-      const { ms, cost } = kinds.get(current.kind) ?? { ms: 0, cost: 0 }
-      kinds.set(current.kind, { ms: ms + this.now() - current.from, cost: cost + current.share * current.cost })
+    const learn = (kind: Kind, more: Spent): void => {
+      const { ms, cost } = kinds.get(kind) ?? { ms: 0, cost: 0 }
+      kinds.set(kind, { ms: ms + more.ms, cost: cost + more.cost })
     }
+    if (current && current.share > 0) learn(current.kind, { ms: elapsed, cost: current.share * current.cost })
     const all = sum(kinds.values())
     const total =
       all.cost + this.ahead.reduce((n, { cost }) => n + cost, current ? (1 - current.share) * current.cost : 0)
     const usual = total > 0 ? (all.ms + trusted.all * total) / (all.cost + trusted.all * total) : 1
+    const pieces = current ? [current, ...this.ahead] : this.ahead
     const leftOf = ({ kind, cost }: Piece<Kind>, share: number): number => {
       if (cost === 0) return 0
       const own = kinds.get(kind) ?? { ms: 0, cost: 0 }
-      const least = trusted.kind * cost
+      const least = trusted.kind * pieces.reduce((n, other) => n + (other.kind === kind ? other.cost : 0), 0)
       return (cost * (1 - share) * (own.ms + least * usual)) / (own.cost + least)
     }
-    const ofCurrent = current ? leftOf(current, current.share) : 0
-    return this.ahead.reduce((n, piece) => n + leftOf(piece, 0), ofCurrent)
+    let { share = 0 } = current ?? {}
+    if (current && share === 0 && elapsed > 0) {
+      // It has told nothing of itself yet: the longer that takes, the longer it is, but as much is left as was expected of it.
+      share = elapsed / (elapsed + leftOf(current, 0))
+      learn(current.kind, { ms: elapsed, cost: share * current.cost })
+    }
+    return this.ahead.reduce((n, piece) => n + leftOf(piece, 0), current ? leftOf(current, share) : 0)
   }
 }
 
