@@ -194,6 +194,15 @@ describe('fake-quantise', () => {
     }
   })
 
+  it('one bit, straight through: signs have the size of the running mean of |x|', async () => {
+    const choice = { activationBits: 1, edgeBits: 0, activations: 'straight-through' } as const
+    const { inside } = await trainedWith(choice, { epochs: 8 })
+    const [size] = floats(inside.graph.initializers.get('x_step')!)
+    const values = Array.from(training.train.fields.x.data, Math.abs)
+    const mean = values.reduce((n, v) => n + v, 0) / values.length
+    expect(Math.abs(size / mean - 1)).toBeLessThan(0.1)
+  })
+
   it('refuses an edge of one bit', async () => {
     const options = { epochs: 1, edgeBits: 1 }
     await expect(trainQuantised(exampleModel(), options, { data, seed: 1 })).rejects.toThrow(

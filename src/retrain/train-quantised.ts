@@ -8,7 +8,8 @@
  * which `compact` and the packed file store as integers.
  *
  * With 8 bits for activations everything that `int8` puts on integers is, sums and poolings too. With fewer, only the
- * inputs of layers are rounded.
+ * inputs of layers are rounded. One bit keeps their signs, which with binary weights is XNOR-Net (Rastegari et al. 2016,
+ * arXiv:1603.05279); behind a Relu it keeps 0 or one size.
  */
 import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'
