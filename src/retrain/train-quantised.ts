@@ -38,7 +38,7 @@ const quantiseChoices = {
 
 export const trainQuantised = defineMethod({
   id: 'train-quantised',
-  help: 'trains a model with weights and activations of 2 to 8 bits, and stores them as integers',
+  help: 'trains a model with weights and activations of 1 to 8 bits, and stores them as integers',
   data: 'a training set with labels or targets',
   trains: true,
   teacher: true,
