@@ -55,6 +55,11 @@ const runs: Readonly<Record<string, Run>> = {
   'lenet5-ternary': { net: 'lenet5', what: 'ternary / 8', options: { ...lenet, weights: 'ternary', edgeBits: 0 } },
   'lenet5-ttq': { net: 'lenet5', what: 'ttq / 8', options: { ...lenet, weights: 'ttq', edgeBits: 0 } },
   'lenet5-binary': { net: 'lenet5', what: 'binary / 8', options: { ...lenet, weights: 'binary', edgeBits: 0 } },
+  'lenet5-xnor': {
+    net: 'lenet5',
+    what: 'binary / 1',
+    options: { ...lenet, weights: 'binary', activationBits: 1 },
+  },
   'kws-w4a4': { net: 'mlperf-tiny-kws-dscnn', what: '4 / 4', options: { ...speech, weightBits: 4, activationBits: 4 } },
   'resnet20-w4a4': {
     ...larger,
@@ -196,7 +201,8 @@ async function writeTable(): Promise<void> {
   )
   const text = `# Trained under quantisation
 
-Bits of weights / activations; the first and the last layer have 8 unless the run's options say otherwise. Accuracy is that
+Bits of weights / activations; the first and the last layer have 8 unless the run's options say otherwise. Binary / 1 is
+XNOR-Net: layers multiply signs by signs. Accuracy is that
 of the network decoded from the packed file, on the whole test set (keyword spotting: the half of the maps that training
 did not see). Teacher: a larger network whose answers were learnt beside the labels, in int8; without one, ResNet-20 and keyword
 spotting learn those of their own float form. Smaller: the float .onnx file over the packed file.

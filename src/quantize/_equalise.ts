@@ -7,21 +7,12 @@
  * and factors are powers of two, so that the float model's results stay the same bits.
  */
 
-import { type ChannelView, channelClasses, channelsOf, eachHeld } from '../channels/channels.ts'
-import { node } from '../graph/build.ts'
+import { type ChannelView, channelsOf } from '../channels/channels.ts'
 import { editGraph } from '../graph/edit.ts'
-import { consumersOf, intAttribute } from '../graph/walk.ts'
-import type { Context, Feeds } from '../method.ts'
-import { type Model, type Node, opsetOf, type Tensor } from '../model.ts'
-import type { Axis, Coupling } from '../ops/coupling.ts'
+import type { Model, Node, Tensor } from '../model.ts'
+import type { Coupling } from '../ops/coupling.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
-import { floatsOf, reduceToChannels } from './_calibrate.ts'
-
-interface Options {
-  readonly batches: Iterable<Feeds>
-  readonly context: Context
-  readonly subject: string
-}
+import { forEachWeight, free, type Groups, groupsOf, largestOf, ownConvolutions, type Seen } from './_channel-groups.ts'
 
 /** f(a x) = a f(x) for a > 0, or f(a x, a y) = a f(x, y). */
 const homogeneousOps = new Set([
@@ -34,15 +25,15 @@ const mostDoublings = 20
 const leastShare = 2 ** -10
 
 /** The model with equal results whose convolutions read channels of similar ranges. Shuffles are followed where they are Gathers. */
-export async function equalise(model: Model, options: Options): Promise<Model> {
+export async function equalise(model: Model, seen: Seen): Promise<Model> {
   const view = channelsOf(model)
   const layers = ownConvolutions(view)
-  const groups = groupsOf(view, layers)
+  const groups = groupsOf(view, couplingsOf(view, layers))
   const readers = [...layers].filter((n) => groups.of(n.inputs[0]).some((group) => group >= 0))
   if (readers.length === 0) return model
   const values = new Set(model.graph.nodes.flatMap((n) => n.outputs))
   const names = [...new Set(readers.map((n) => n.inputs[0]))].filter((name) => values.has(name))
-  const ranges = await channelRanges(model, names, options)
+  const ranges = await largestOf('Abs', names, model, seen)
   const doublings = doublingsOf(view, groups, { readers, ranges })
   const edit = editGraph(model)
   for (const layer of layers) {
@@ -63,62 +54,16 @@ export async function equalise(model: Model, options: Options): Promise<Model> {
   return edit.finish()
 }
 
-/** Visits each weight of a convolution with its output and input channel. */
-function forEachWeight({ dims }: Tensor, layer: Node, visit: (i: number, output: number, input: number) => void): void {
-  const taps = dims.slice(2).reduce((a, b) => a * b, 1)
-  const outputsOfGroup = dims[0] / intAttribute(layer, 'group', 1)
-  for (let output = 0, i = 0; output < dims[0]; output++) {
-    const first = Math.floor(output / outputsOfGroup) * dims[1]
-    for (let input = first; input < first + dims[1]; input++)
-      for (let tap = 0; tap < taps; tap++) visit(i++, output, input)
-  }
-}
-
-/** The convolutions whose weights and bias are stored, and read by nothing else. */
-function ownConvolutions({ model: { graph }, values }: ChannelView): Set<Node> {
-  const consumers = consumersOf(graph)
-  const outputs = new Set(graph.outputs.map((o) => o.name))
-  const isOwn = (name: string): boolean =>
-    graph.initializers.get(name)?.dtype === 'float32' && consumers.get(name)?.length === 1 && !outputs.has(name)
-  const found = graph.nodes.filter(
-    (n) =>
-      n.op === 'Conv' &&
-      !n.domain &&
-      n.inputs.slice(1).every((name) => !name || isOwn(name)) &&
-      [n.inputs[0], n.outputs[0]].every((name) => values.get(name)?.[1] !== undefined),
-  )
-  return new Set(found)
-}
-
-interface Groups {
-  /** Of each channel of a value, the group that has to be multiplied by the same number; -1 where it has to stay. */
-  of(value: string): number[]
-}
-
-/** Which channels are tied, where nodes other than `layers` and homogeneous operators hold theirs. */
-function groupsOf(view: ChannelView, layers: ReadonlySet<Node>): Groups {
+/** Layers leave both sides free, homogeneous operators tie. */
+function couplingsOf(view: ChannelView, layers: ReadonlySet<Node>): Map<Node, Coupling> {
   const couplings = new Map<Node, Coupling>()
   for (const n of view.model.graph.nodes) {
     const coupling = view.couplings.get(n)
-    if (layers.has(n)) couplings.set(n, { ties: [], cuts: [], ignores: [n.inputs[0], n.outputs[0]].map(channels) })
+    if (layers.has(n)) couplings.set(n, free(n.inputs[0], n.outputs[0]))
     else if (coupling && isHomogeneous(n, view)) couplings.set(n, coupling)
   }
-  const followed = { ...view, couplings, shared: [] }
-  const classes = channelClasses(followed)
-  const held = new Set<number>()
-  eachHeld(followed, ({ start, count }) => {
-    for (let c = start; c < start + count; c++) held.add(classes[c])
-  })
-  return {
-    of(value) {
-      const { start, count } = view.range(channels(value))
-      return Array.from(classes.subarray(start, start + count), (group) => (held.has(group) ? -1 : group))
-    },
-  }
+  return couplings
 }
-
-/** The axis of an image's channels. */
-const channels = (value: string): Axis => ({ value, axis: 1 })
 
 function isHomogeneous(n: Node, { values, constant }: ChannelView): boolean {
   if (n.domain || !homogeneousOps.has(n.op)) return false
@@ -128,36 +73,6 @@ function isHomogeneous(n: Node, { values, constant }: ChannelView): boolean {
   const isOne = n.op !== 'Concat' && moving.some((name) => count(name) !== count(n.outputs[0]))
   const changes = ['Split', 'Gather'].includes(n.op)
   return moving.every((name) => values.has(name) && !constant(name)) && (changes || !isOne)
-}
-
-/** The largest magnitude of each channel of convolutions' inputs. */
-async function channelRanges(
-  model: Model,
-  names: readonly string[],
-  options: Options,
-): Promise<Map<string, Float32Array>> {
-  const { graph } = model
-  const edit = editGraph(model)
-  const consumers = consumersOf(graph)
-  const nodes: Node[] = []
-  const nameOf = new Map<string, string>()
-  for (const name of names) {
-    const [magnitude, most] = ['magnitude', 'most'].map((s) => edit.fresh(`${name}_${s}`))
-    const reader = consumers.get(name)?.find((n) => n.op === 'Conv')
-    const rank = graph.initializers.get(reader?.inputs[1] ?? '')?.dims.length ?? 4
-    nodes.push(
-      node('Abs', [name], [magnitude]),
-      reduceToChannels('ReduceMax', [magnitude, most], { rank, opset: opsetOf(model), ...edit }),
-    )
-    nameOf.set(most, name)
-  }
-  const ranges = new Map<string, Float32Array>()
-  await floatsOf(edit.extended(nodes), [...nameOf.keys()], options, (most, values) => {
-    const name = nameOf.get(most) as string
-    const known = ranges.get(name)
-    ranges.set(name, known ? known.map((v, c) => Math.max(v, values[c])) : values.slice())
-  })
-  return ranges
 }
 
 /**

@@ -2,7 +2,15 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { random } from '../tensor/random.ts'
-import { addToHistogram, emptyHistogram, entropyRange, minMaxRange, mseRange, percentileRange } from './_histogram.ts'
+import {
+  addToHistogram,
+  emptyHistogram,
+  entropyRange,
+  minMaxRange,
+  mseRange,
+  oneBitRange,
+  percentileRange,
+} from './_histogram.ts'
 
 const fill = (...batches: Float32Array[]) => {
   const h = emptyHistogram()
@@ -85,6 +93,19 @@ describe('ranges', () => {
     for (let cut = 1; cut <= 60; cut += 0.5) {
       expect(found).toBeLessThan(1.02 * realError(values, Math.max(-cut, -5), cut))
     }
+  })
+
+  it('one bit: signs of the size with the least squared error; two levels that part at the mean behind a Relu', () => {
+    const values = normals(50_000)
+    const { min, max } = oneBitRange(fill(values))
+    expect(min).toBe(-max)
+    const error = (s: number): number => values.reduce((n, v) => n + (v - s * Math.sign(v)) ** 2, 0)
+    for (const other of [0.5, 0.9, 0.99, 1.01, 1.1, 2]) expect(error(max)).toBeLessThan(error(other * max))
+    const positive = values.map((v) => Math.max(0, v))
+    const mean = positive.reduce((n, v) => n + v, 0) / positive.length
+    const range = oneBitRange(fill(positive))
+    expect(range.min).toBe(0)
+    expect(range.max / 2).toBeCloseTo(mean, 3)
   })
 
   it('entropy: drops far outliers of a wide distribution', () => {

@@ -155,6 +155,16 @@ function squaredError(h: Histogram, { min, max }: Range, levels: number): number
 }
 
 /**
+ * The range of two levels: ± the mean magnitude, which has the least squared error of all ±s; 0 and twice the mean where
+ * nothing is negative.
+ */
+export function oneBitRange(h: Histogram): Range {
+  const sum = h.counts.reduce((n, count, i) => n + count * Math.abs((h.first + i + 0.5) * h.width), 0)
+  const mean = sum / (h.total || 1)
+  return h.min < 0 ? { min: -mean, max: mean } : { min: 0, max: 2 * mean }
+}
+
+/**
  * The range whose quantised distribution is nearest to the values' own in Kullback-Leibler divergence (Migacz 2017,
  * "8-bit inference with TensorRT"): magnitudes in 2048 bins; for each threshold, P = the bins below it with all that
  * lies beyond added to the last, Q = P merged to as many levels as the quantiser has and spread out again.

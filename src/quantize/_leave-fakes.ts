@@ -12,6 +12,8 @@ import { type PointOfLayer, type PointsOptions, pointsOf } from './quantised-poi
 /** A value between layers and what rounds it. */
 export interface FakeValue {
   readonly name: string
+  /** Of 1 bit: -1 and 1 (signs) where the value can be negative, else 0 and 1. */
+  readonly bits: number
   readonly low: number
   readonly high: number
   /** The stored step, or the end of the range where `factor` is not 1: step = parameter · factor. */
@@ -21,6 +23,9 @@ export interface FakeValue {
   /** The rounded value. */
   readonly rounded: string
 }
+
+/** Whether nothing but signs is left of the value. */
+export const isSigns = ({ bits, low }: FakeValue): boolean => bits === 1 && low < 0
 
 export interface Fakes {
   readonly options: PointsOptions & { readonly activations: string }
@@ -51,10 +56,13 @@ export function leaveFakes(
   }
   const ranges = new Map<string, Range>()
   const highest = new Map<string, number>()
-  for (const { name, low, high, parameter, factor } of values) {
+  const signs = new Set<string>()
+  for (const value of values) {
+    const { name, low, high, parameter, factor } = value
     const step = Math.fround(Math.fround(factor) * stored(parameter)[0])
     ranges.set(name, { min: low * step, max: (low + 255) * step })
     if (high - low < 255) highest.set(name, high - low)
+    if (isSigns(value)) signs.add(name)
   }
   const { plan, folded } = points
   const layers = new Map(
@@ -67,7 +75,7 @@ export function leaveFakes(
       ]
     }),
   )
-  return writeQdq(folded, { plan, ranges, layers, highest })
+  return writeQdq(folded, { plan, ranges, layers, highest, signs })
 }
 
 /** The channel of an element, of a tensor with one step or one per channel. */

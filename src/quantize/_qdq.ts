@@ -165,6 +165,8 @@ export interface QdqParts {
   readonly layers: ReadonlyMap<Node, QuantizedLayer>
   /** The highest level of values that have fewer than 8 bits, by name; the lowest is 0. */
   readonly highest?: ReadonlyMap<string, number>
+  /** Those of them of which the sign alone is kept: the levels are 0, 1 (for a value of 0) and 2. */
+  readonly signs?: ReadonlySet<string>
   /** The type that values are held in; default uint8. */
   readonly activations?: 'uint8' | 'int8'
 }
@@ -293,9 +295,17 @@ function quantizeValue(writer: Writer, name: string): void {
   // Limited as integers: a Clip before would keep the layer before it from computing on integers.
   const whole = writer.fresh(`${name}_uint8`)
   const limits = [0, highest].map((v) => writer.store(integerTensor(writer.fresh(`${name}_limit`), 'uint8', [], [v])))
-  writer.nodes.push(node('QuantizeLinear', [source, ...scalesOf(writer, name)], [whole]))
+  const [step, zeroPoint] = scalesOf(writer, name)
+  const scale = writer.parts.signs?.has(name) ? finer(writer, step) : step
+  writer.nodes.push(node('QuantizeLinear', [source, scale, zeroPoint], [whole]))
   writer.nodes.push(node('Clip', [whole, ...limits], [integers]))
   dequantizeValue(writer, name, integers)
+}
+
+/** A step so small that all but 0 is beyond the first level, which it is then limited to. */
+function finer({ stored, store, fresh }: Writer, step: string): string {
+  const [value] = floats(stored(step) as Tensor)
+  return store(floatTensor(fresh(`${step}_of_sign`), [], [value * 2 ** -16]))
 }
 
 function dequantizeValue(writer: Writer, name: string, integers: string): void {

@@ -77,6 +77,11 @@ const choices: readonly [string, Choice][] = [
   ['ternary', { weights: 'ternary' }],
   ['ttq', { weights: 'ttq', edgeBits: 0 }],
   ['binary', { weights: 'binary', edgeBits: 0 }],
+  // The first layer reads what can be negative, the others what a Relu makes.
+  ['1 bit', { weights: 'binary', activationBits: 1, edgeBits: 0 }],
+  ['1 bit inside', { weights: 'binary', activationBits: 1 }],
+  ['1 bit, pact', { weights: 'binary', activationBits: 1, edgeBits: 0, activations: 'pact', clipDecay: 1e-3 }],
+  ['1 bit, straight through', { activationBits: 1, edgeBits: 0, activations: 'straight-through' }],
 ]
 
 /** Trains, and gives the last model with quantisers in it beside what was exported. */
@@ -159,6 +164,52 @@ describe('fake-quantise', () => {
     expect(new Set(integers(middle)).size).toBeLessThanOrEqual(16)
   })
 
+  it('one bit: layers read signs times one size, on integers in ONNX Runtime', async () => {
+    // Blocks as those of XNOR-Net: layers between normalisations and nothing else.
+    const b = netBuilder(5)
+    const block = (x: string, k: number, dims: readonly number[]): string =>
+      b.op('Conv', [x, b.weight(`w${k}`, dims), b.weight(`b${k}`, [dims[0]])], { pads: [1, 1, 1, 1] })
+    const x = block(block(block('x', 0, [8, 3, 3, 3]), 1, [8, 8, 3, 3]), 2, [8, 8, 3, 3])
+    const y = b.op('Gemm', [b.op('Flatten', [x]), b.weight('wd', [512, 5]), b.weight('bd', [5])])
+    const chain = makeModel({
+      nodes: b.nodes,
+      initializers: b.initializers,
+      inputs: [valueInfo('x', 'float32', ['n', 3, 8, 8])],
+      outputs: [valueInfo(y, 'float32', ['n', 5])],
+    })
+    const options = { epochs: 1, batch: 32, weights: 'binary', activationBits: 1 } as const
+    const exported = await trainQuantised(chain, options, { data, seed: 1 })
+    const ops = await optimizedOps(exported)
+    expect(ops).toMatchObject({ QLinearConv: 3, QGemm: 1 })
+    for (const op of ['Conv', 'FusedConv', 'Gemm']) expect(ops[op]).toBeUndefined()
+    for (const layer of exported.graph.nodes.filter((n) => n.op === 'Conv').slice(1)) {
+      const read = layer.inputs[0]
+      const outputs = [...exported.graph.outputs, valueInfo(read, 'float32')]
+      const values = (await outputsOf(withGraph(exported, { outputs }), feeds))[read].data as Float32Array
+      const signs = [...new Set(values)].filter((v) => v !== 0).sort((p, q) => p - q)
+      expect(signs).toHaveLength(2)
+      expect(signs[0]).toBe(-signs[1])
+      // A sum of exactly 0 has no sign.
+      expect(values.filter((v) => v === 0).length / values.length).toBeLessThan(0.02)
+    }
+  })
+
+  it('one bit, straight through: signs have the size of the running mean of |x|', async () => {
+    const choice = { activationBits: 1, edgeBits: 0, activations: 'straight-through' } as const
+    const { inside } = await trainedWith(choice, { epochs: 8 })
+    const [size] = floats(inside.graph.initializers.get('x_step')!)
+    const values = Array.from(training.train.fields.x.data, Math.abs)
+    const mean = values.reduce((n, v) => n + v, 0) / values.length
+    expect(Math.abs(size / mean - 1)).toBeLessThan(0.1)
+  })
+
+  it('refuses an edge of one bit', async () => {
+    const options = { epochs: 1, edgeBits: 1 }
+    await expect(trainQuantised(exampleModel(), options, { data, seed: 1 })).rejects.toThrow(
+      'train-quantised: edgeBits is 1; expected 0 or 2 to 8',
+    )
+  })
+
   it('names the layers that stay in float', async () => {
     const { initializers, nodes } = exampleModel().graph
     const w4 = floatTensor(
@@ -213,8 +264,11 @@ describe('fake-quantise', () => {
     expect(x.reduce((n, v) => n + v * v, 0) / noise).toBeGreaterThan(100)
   })
 
-  it('it learns: two bits do better after training than before', async () => {
-    const choice = { weightBits: 2, activationBits: 2, edgeBits: 0 } as const
+  it.each([
+    ['2 / 2', { weightBits: 2, activationBits: 2, edgeBits: 0 }],
+    ['binary / 1', { weights: 'binary', activationBits: 1 }],
+    ['binary / 1, straight through', { weights: 'binary', activationBits: 1, activations: 'straight-through' }],
+  ] as const)('it learns: %s does better after training than before', async (_, choice) => {
     const { model, regime } = await prepared(choice)
     const { history } = await train(
       model,

@@ -6,6 +6,11 @@
  * BatchNormalization keeps learning behind its layer and is folded when the regime leaves: its factors join the weights' scales,
  * so that integers stay what was trained. With 8 bits for activations every value between layers that can be is an
  * integer, as with `int8`; with fewer only what layers multiply with, and sums and poolings stay in float.
+ *
+ * Activations of 1 bit: a value that can be negative becomes s · sign(x), as the binary activations of XNOR-Net (Rastegari et
+ * al. 2016, arXiv:1603.05279, section 3.2); behind a Relu it becomes 0 or s, whichever is nearer. One s serves the whole value: that
+ * paper's factor of each place gains little and needs floats. It is learnt (Bulat & Tzimiropoulos 2019, arXiv:1909.13863), or with
+ * straight-through the running mean of |x|, twice that behind a Relu.
  */
 import { f, node } from '../graph/build.ts'
 import { editGraph, type GraphEdit } from '../graph/edit.ts'
@@ -16,7 +21,7 @@ import { macroDomain } from '../ops/grad/rule.ts'
 import { floats, floatTensor } from '../tensor/dtype.ts'
 import type { Projection, Regime, RegimeParts, StateTensor, Term } from '../train/regime.ts'
 import type { Range } from './_histogram.ts'
-import { type FakeValue, leaveFakes } from './_leave-fakes.ts'
+import { type FakeValue, isSigns, leaveFakes } from './_leave-fakes.ts'
 import { type FakeWeight, fakeWeight, type WeightQuantiser, weightQuantisers } from './_weight-quantisers.ts'
 import { type Points, pointsOf } from './quantised-points.ts'
 
@@ -31,6 +36,7 @@ export interface FakeQuantiseOptions {
   readonly weightBits: number
   /** Of the weights named here, instead of `weightBits` and `edgeBits`. */
   readonly bitsOf?: Readonly<Record<string, number>>
+  /** 1 to 8. */
   readonly activationBits: number
   /** Bits of the first and the last layer, weights and inputs; 0: those of the others. */
   readonly edgeBits: number
@@ -117,12 +123,13 @@ function fakeValues(points: Points, { options, edit }: Entering): FakeValue[] {
     const range = options.ranges.get(name)
     if (!range) throw new Error(`fake-quantise: value "${name}" has no range; expected one from calibration`)
     const signed = range.min < 0
-    const [low, high] = signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1]
+    const low = signed ? -(2 ** (bits - 1)) : 0
+    const high = signed ? Math.max(1, 2 ** (bits - 1) - 1) : 2 ** bits - 1
     const step = Math.max(range.max / high, signed ? range.min / low : 0) || 1
     const factor = options.activations === 'lsq' ? 1 : 1 / high
     const parameter = edit.fresh(`${name}_${factor === 1 ? 'step' : 'end'}`)
     edit.store(floatTensor(parameter, [1], [step / factor]))
-    return { name, low, high, parameter, factor, start: step / factor, rounded: edit.fresh(`${name}_rounded`) }
+    return { name, bits, low, high, parameter, factor, start: step / factor, rounded: edit.fresh(`${name}_rounded`) }
   })
 }
 
@@ -144,8 +151,9 @@ function entered(model: Model, { points, weights, weightOf, values, learns, edit
   const exact = new Map(
     values.flatMap((v) => (points.made.has(v.name) ? [[v.name, edit.fresh(`${v.name}_exact`)]] : [])),
   )
-  const fake = ({ name, low, high, factor, parameter, rounded }: FakeValue): Node =>
-    node(
+  const fake = (value: FakeValue): Node => {
+    const { name, low, high, factor, parameter, rounded } = value
+    return node(
       'FakeQuantize',
       [exact.get(name) ?? name, parameter],
       [exact.has(name) ? name : rounded],
@@ -155,9 +163,11 @@ function entered(model: Model, { points, weights, weightOf, values, learns, edit
         factor: f(factor),
         learns: learns === 'lsq' ? 'step' : learns === 'pact' ? 'clip' : 'none',
         samples: 1,
+        ...(isSigns(value) ? { signs: 1 } : {}),
       },
       { domain: macroDomain },
     )
+  }
   const nodes = model.graph.nodes.flatMap((n) => {
     const onIntegers = points.onIntegers.has(n)
     const read = (name: string, i: number): string => {
@@ -172,11 +182,11 @@ function entered(model: Model, { points, weights, weightOf, values, learns, edit
   return edit.finishWith([...inputs, ...rounding, ...nodes])
 }
 
-/** How slowly running ranges follow: range = 0.99 · range + 0.01 · largest of the batch. */
+/** How slowly running ranges follow: range = 0.99 · range + 0.01 · largest (of 1 bit: mean) of the batch. */
 const rangeMomentum = 0.99
 
 /** The running range of a value: where it ends. */
-function rangeState({ name, low, start, parameter }: FakeValue): [string, StateTensor] {
+function rangeState({ name, bits, low, start, parameter }: FakeValue): [string, StateTensor] {
   return [
     parameter,
     {
@@ -184,8 +194,8 @@ function rangeState({ name, low, start, parameter }: FakeValue): [string, StateT
       values: Float32Array.of(start),
       next(g, { value, state }) {
         const seen = low < 0 ? g.op('Abs', [value(name)]) : value(name)
-        const largest = reshape(g, reduce(g, 'ReduceMax', seen), [1])
-        return add(g, scale(g, state(parameter), rangeMomentum), scale(g, largest, 1 - rangeMomentum))
+        const end = bits === 1 ? scale(g, reduce(g, 'ReduceMean', seen), low < 0 ? 1 : 2) : reduce(g, 'ReduceMax', seen)
+        return add(g, scale(g, state(parameter), rangeMomentum), scale(g, reshape(g, end, [1]), 1 - rangeMomentum))
       },
     },
   ]

@@ -14,6 +14,7 @@ import type { OptionsOf } from '../options.ts'
 import { foldBatchNorms } from '../simplify/fold-batch-norm.ts'
 import { gathersForShuffles } from '../simplify/gather-shuffles.ts'
 import { upgradeOpset } from '../simplify/upgrade.ts'
+import { absorbBiases } from './_absorb-biases.ts'
 import { biasCorrections } from './_bias-correction.ts'
 import { collectHistograms } from './_calibrate.ts'
 import { equalise } from './_equalise.ts'
@@ -89,6 +90,11 @@ const options = {
     default: true,
     help: 'scale channels that share a range to similar sizes, by powers of two in the weights before and after them',
   },
+  absorbBiases: {
+    type: 'boolean',
+    default: false,
+    help: 'what all values of a channel have in common behind a Relu moves into the biases of unpadded convolutions that read it, so that ranges shrink; inputs unlike the calibration inputs may be clipped',
+  },
   excludeNodes: {
     type: 'strings',
     was: 'exclude',
@@ -150,8 +156,8 @@ export function withChannelScales(model: Model): Model {
 
 /**
  * The float model that is quantised: BatchNormalization folded, weights and biases plain constants of their layers, shuffles
- * as Gathers, channels of similar size where `settings.equalise` says so and there are calibration inputs. Its outputs are
- * the model's.
+ * as Gathers; with calibration inputs biases absorbed and channels of similar size where the settings say so. Its outputs
+ * are the model's.
  */
 export async function prepareInt8(model: Model, settings: Int8Options, context: Context): Promise<Model> {
   // Folding hands outputs on to other nodes: a node without a name is named now, as options know it by its output.
@@ -159,8 +165,11 @@ export async function prepareInt8(model: Model, settings: Int8Options, context: 
   const nodes = raised.graph.nodes.map((n) => (n.name ? n : { ...n, name: nodeName(n) }))
   const settled = foldBatchNorms(joinBiases(foldBatchNorms(await foldAllWeights(withGraph(raised, { nodes })))))
   const folded = gathersForShuffles(settled)
-  if (!settings.equalise || !context.data) return folded
-  return equalise(folded, { batches: context.data.calibration(), context, subject: 'int8' })
+  const { data } = context
+  if (!data) return folded
+  const seen = () => ({ batches: data.calibration(), context, subject: 'int8' })
+  const absorbed = settings.absorbBiases ? await absorbBiases(folded, seen()) : folded
+  return settings.equalise ? equalise(absorbed, seen()) : absorbed
 }
 
 /** What calibration learnt of a prepared model: enough to quantise it with any choice of layers kept in float. */

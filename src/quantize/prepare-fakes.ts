@@ -5,7 +5,7 @@ import { type Model, type Tensor, withGraph } from '../model.ts'
 import { gathersForShuffles } from '../simplify/gather-shuffles.ts'
 import { withOwnCopies } from '../train/own-copies.ts'
 import { collectHistograms } from './_calibrate.ts'
-import { mseRange, type Range } from './_histogram.ts'
+import { mseRange, oneBitRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
 import { foldAllWeights } from './fold-weights.ts'
 import { withChannelScales } from './int8.ts'
@@ -30,7 +30,10 @@ function constantsStored(model: Model): Model {
   return withGraph(model, { nodes, initializers })
 }
 
-/** The range of every value that is rounded, with the least squared error at its bits on the calibration inputs. */
+/**
+ * The range of every value that is rounded, with the least squared error at its bits on the calibration inputs. One bit has
+ * two levels about the mean instead (`oneBitRange`).
+ */
 export async function calibrateValues(
   model: Model,
   options: PointsOptions,
@@ -43,5 +46,10 @@ export async function calibrateValues(
     context,
     subject: 'fake-quantise',
   })
-  return new Map([...histograms].map(([name, h]) => [name, mseRange(h, 2 ** (values.get(name) as number))]))
+  return new Map(
+    [...histograms].map(([name, h]) => {
+      const bits = values.get(name) as number
+      return [name, bits === 1 ? oneBitRange(h) : mseRange(h, 2 ** bits)]
+    }),
+  )
 }

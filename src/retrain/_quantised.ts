@@ -15,7 +15,12 @@ const bits = { type: 'number', min: 2, max: 8, integer: true } as const
 
 export const quantiserChoices = {
   weightBits: { ...bits, default: 8, help: 'bits of weights; not used by ternary, ttq and binary' },
-  activationBits: { ...bits, default: 8, help: 'bits of what layers multiply weights with' },
+  activationBits: {
+    ...bits,
+    default: 8,
+    min: 1,
+    help: 'bits of what layers multiply weights with; 1: the sign, or 0 and one size behind a Relu',
+  },
   edgeBits: {
     ...bits,
     default: 8,
@@ -80,6 +85,7 @@ export async function prepareQuantised(
 ): Promise<Prepared> {
   const integers = integerNode(given)
   if (integers) throw new Error(`${subject}: ${integers.op} computes on integers already; expected a float model`)
+  if (settings.edgeBits === 1) throw new Error(`${subject}: edgeBits is 1; expected 0 or 2 to 8`)
   checkNodeNames(given, settings.excludeNodes, subject)
   const model = await prepareForFakes(expandGrids(given))
   for (const what of leftInFloat(pointsOf(model, settings).plan)) context.warn?.(`${subject}: ${what}`)

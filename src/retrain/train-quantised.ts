@@ -8,7 +8,8 @@
  * which `compact` and the packed file store as integers.
  *
  * With 8 bits for activations everything that `int8` puts on integers is, sums and poolings too. With fewer, only the
- * inputs of layers are rounded.
+ * inputs of layers are rounded. One bit keeps their signs, which with binary weights is XNOR-Net (Rastegari et al. 2016,
+ * arXiv:1603.05279); behind a Relu it keeps 0 or one size.
  */
 import { defineMethod } from '../method.ts'
 import type { OptionTable } from '../options.ts'
@@ -37,7 +38,7 @@ const quantiseChoices = {
 
 export const trainQuantised = defineMethod({
   id: 'train-quantised',
-  help: 'trains a model with weights and activations of 2 to 8 bits, and stores them as integers',
+  help: 'trains a model with weights and activations of 1 to 8 bits, and stores them as integers',
   data: 'a training set with labels or targets',
   trains: true,
   teacher: true,

@@ -113,6 +113,35 @@ describe('FakeQuantize', () => {
     }
   })
 
+  it('signs: s · sign(x), dx where |x| < s, and the step gradient of LSQ with sign(v) for round(v)', async () => {
+    const [s, c] = [0.8, drawn(60, 1)]
+    const x = drawn(60, 1)
+    x[7] = 0
+    const attributes = { low: f(-1), high: f(1), signs: 1 }
+    const of = (learns: string, p = s, of = x) =>
+      run({ x: of, shape: [4, 15], p: [p], attributes: { ...attributes, learns } }, c)
+    const inside = x.map((v) => (Math.abs(v) < Math.fround(s) ? 1 : 0))
+    expect(sumOf(inside)).toBeGreaterThan(10)
+    expect(sumOf(inside)).toBeLessThan(50)
+    const term = (v: number, i: number): number => c[i] * (Math.sign(v) - (inside[i] ? v / s : 0))
+    const expected = {
+      none: 0,
+      step: sumOf(x.map(term)) / Math.sqrt(60),
+      clip: sumOf(x.map((v, i) => (inside[i] ? 0 : c[i] * Math.sign(v)))),
+    }
+    for (const [learns, total] of Object.entries(expected)) {
+      const { y, dx, dp } = await of(learns)
+      expect(Array.from(y, (v) => v + 0)).toEqual(Array.from(x, (v) => Math.fround(s) * Math.sign(v) + 0))
+      expect(Array.from(dx, (v) => v + 0)).toEqual(Array.from(c, (v, i) => v * inside[i] + 0))
+      expect(dp[0]).toBeCloseTo(total, 4)
+    }
+    // Beyond s nothing is straight through: the gradient of s is a true derivative.
+    const far = x.map((v) => v + 2 * Math.sign(v))
+    const loss = async (p: number) => sumOf((await of('clip', p, far)).y.map((v, i) => v * c[i]))
+    const difference = ((await loss(s + 0.05)) - (await loss(s - 0.05))) / 0.1
+    expect((await of('clip', s, far)).dp[0]).toBeCloseTo(difference, 2)
+  })
+
   it('without a learnt step dx reaches the half step beyond the last level, and the parameter gets zero', async () => {
     const x = Float32Array.of(-0.36, -0.34, 0, 0.2, 0.34, 0.36)
     const attributes = { low: f(-3), high: f(3), learns: 'none' }

@@ -3,7 +3,7 @@
  *
  * Two macros that models have only while they train (src/quantize/fake-quantise.ts puts them in):
  *
- *   FakeQuantize(x, p) = s · round(clip(x / s, low, high)),  s = p · factor
+ *   FakeQuantize(x, p) = s · round(clip(x / s, low, high)),  s = p · factor;  with `signs` s · sign(x), low = -1, high = 1
  *   StraightThrough(x, y) = y, whose gradient goes to x
  *
  * p has one element, or one per channel along `axis`. What it learns says `learns`; with v = x / s:
@@ -13,7 +13,9 @@
  * - `none`: it gets a gradient of zero.
  *
  * x gets dy where low < v < high and 0 elsewhere (Bengio et al. 2013, arXiv:1308.3432); with `none`, whose range is no
- * limit but follows the values, also where v rounds to low or high.
+ * limit but follows the values, also where v rounds to low or high. Signs have the same gradients, with sign(x) for round(v)
+ * and that range whatever learns: for s = 1 dx = dy where |x| < 1 (Courbariaux et al. 2016, arXiv:1602.02830, equation 4;
+ * Rastegari et al. 2016, arXiv:1603.05279).
  */
 import { floatAttribute, intAttribute, stringAttribute } from '../../graph/walk.ts'
 import type { Node } from '../../model.ts'
@@ -29,6 +31,8 @@ interface Setting {
   readonly axis: number
   /** Whether axis 0 counts samples. */
   readonly samples: boolean
+  /** Whether a value keeps nothing but its sign; that of 0 is 0. */
+  readonly signs: boolean
 }
 
 function settingOf(node: Node): Setting {
@@ -39,6 +43,7 @@ function settingOf(node: Node): Setting {
     learns: stringAttribute(node, 'learns', 'none'),
     axis: intAttribute(node, 'axis', 0),
     samples: intAttribute(node, 'samples', 0) === 1,
+    signs: intAttribute(node, 'signs', 0) === 1,
   }
 }
 
@@ -53,6 +58,7 @@ function stepOf(g: Emitter, x: string, p: string, { factor, axis }: Setting): st
 export function fakeQuantize(g: Emitter, node: Node, [x, p]: readonly string[]): string {
   const setting = settingOf(node)
   const s = stepOf(g, x, p, setting)
+  if (setting.signs) return mul(g, g.op('Sign', [x]), s)
   const [low, high] = [g.constant(setting.low), g.constant(setting.high)]
   const level = g.op('Round', [g.op('Clip', [div(g, x, s), low, high], { shape: g.shape(x) })])
   return mul(g, level, s)
@@ -71,10 +77,10 @@ export function fakeQuantizeGrad(
   [x, p, y, dy]: readonly string[],
 ): [string, string] {
   const setting = settingOf(node)
-  const { low, high, learns, factor } = setting
+  const { low, high, learns, factor, signs } = setting
   const s = stepOf(g, x, p, setting)
   // 1 within the range, else 0: half its width less the distance from its middle, clamped.
-  const reach = (high - low) / 2 + (learns === 'none' ? 0.5 : 0)
+  const reach = (high - low) / 2 + (learns === 'none' && !signs ? 0.5 : 0)
   const distance = g.op('Abs', [sub(g, x, scale(g, s, (low + high) / 2))])
   const inside = g.op('HardSigmoid', [sub(g, scale(g, s, reach), distance)], {
     attributes: { alpha: { type: 'float', value: 2 ** 100 }, beta: { type: 'float', value: 0 } },
