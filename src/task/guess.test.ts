@@ -115,6 +115,29 @@ describe('guessing', () => {
     expect(kindOf(ending(['Conv'], ['N', 1, 8, 8], 'out', ['N', 5, 8, 8]))).toBe('numbers')
   })
 
+  test('maps that look like features are numbers, and it is said why', () => {
+    const image = ['N', 3, 8, 8] as const
+    const guessOf = (...[ops, shape, name = 'out', input = image]: Parameters<typeof ending>) =>
+      guessTask(ending(ops, shape, name, input)).outputs[0]
+    for (const channels of [16, 64, 256])
+      expect(guessOf(['Conv'], ['N', channels, 8, 8])).toMatchObject({
+        kind: 'numbers',
+        why: `${channels} channels, as maps of features have`,
+      })
+    expect(guessOf(['Conv', 'Relu'], ['N', 21, 8, 8])).toMatchObject({
+      kind: 'numbers',
+      why: '21 channels behind Relu, as maps of features have',
+    })
+    expect(guessOf(['Conv'], ['N', 21, 8, 8], 'mask_features')).toMatchObject({ kind: 'numbers', why: 'its name' })
+    // Few classes, and what is named as scores, stay masks.
+    expect(guessOf(['Conv'], ['N', 2, 8, 8]).kind).toBe('mask')
+    expect(guessOf(['Conv'], ['N', 64, 8, 8], 'logits')).toMatchObject({ kind: 'mask', valuesToo: true })
+    // Where the data has a class for each pixel, that is what they are.
+    const dataset = { targets: { shape: [8, 8], data: [0, 63] } }
+    const [told] = guessTask(ending(['Conv'], ['N', 64, 8, 8], 'out', image), { dataset }).outputs
+    expect(told).toMatchObject({ kind: 'mask', axis: 1, labelled: true })
+  })
+
   test('a sequence of one position is judged as a longer one', () => {
     for (const shape of [
       [1, 1, 8],

@@ -181,21 +181,33 @@ function guessByName(model: Model, { dims, wide, name, end }: Seen): Guess {
   }
   if (dims.length === 3 && /logit/i.test(name)) return { kind: 'tokens', axis: 2, why: 'its name' }
   if (dims.length === 4) {
+    if (embeddingName.test(name)) return { kind: 'numbers', why: 'its name' }
     if (maskName.test(name) && dims[1] !== 1) return { kind: 'mask', axis: 1, why: 'its name' }
     if (isImage(model, dims)) return { kind: 'image', why: 'of the size of the image that goes in, or a multiple' }
     // Feature maps and fields of vectors look the same, so the values behind the classes are judged as well.
-    const several = typeof dims[1] === 'number' && dims[1] > 1
-    if (several && wide.length > 1 && (className.test(name) || isOfInputSize(model, dims)))
-      return {
-        kind: 'mask',
-        axis: 1,
-        valuesToo: true,
-        why: className.test(name)
-          ? 'its name; its values count too'
-          : 'scores per pixel of the input; its values count too',
-      }
+    const several = typeof dims[1] === 'number' && dims[1] > 1 && wide.length > 1
+    if (several && className.test(name))
+      return { kind: 'mask', axis: 1, valuesToo: true, why: 'its name; its values count too' }
+    if (several && isOfInputSize(model, dims)) {
+      const features = featuresOf(dims[1] as number, end)
+      return features
+        ? { kind: 'numbers', why: `${features}, as maps of features have` }
+        : { kind: 'mask', axis: 1, valuesToo: true, why: 'scores per pixel of the input; its values count too' }
+    }
   }
   return { kind: 'numbers', why: 'no softmax, no labels' }
+}
+
+/** Operators that features go through and scores do not. */
+const featureOps = new Set([
+  ...['Relu', 'LeakyRelu', 'PRelu', 'Elu', 'Selu', 'Celu', 'Gelu', 'Mish', 'HardSwish', 'Softplus', 'Tanh', 'Clip'],
+  ...['MaxPool', 'AveragePool', 'BatchNormalization', 'InstanceNormalization', 'GroupNormalization', 'LpNormalization'],
+])
+
+/** What says that channels of a map are features rather than classes: numbers of filters are powers of two, of classes rarely. */
+function featuresOf(channels: number, end: Node | undefined): string | undefined {
+  if (end && featureOps.has(end.op)) return `${channels} channels behind ${end.op}`
+  return channels >= 16 && Number.isInteger(Math.log2(channels)) ? `${channels} channels` : undefined
 }
 
 /** Whether [N,1|3|4,H,W] comes of an input of the same form whose sides are not larger. */
