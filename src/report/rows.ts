@@ -142,6 +142,15 @@ function judgedRow(f: Finding): JudgedRow {
   }
 }
 
+/** That a limit which held on the samples may not hold on others, where an interval reaches past it. */
+export function unsureInWords({ judged, goal }: Pick<Report, 'judged' | 'goal'>): string | undefined {
+  const reaches = (f: Finding): boolean => f.spent <= 1 && f.interval !== undefined && f.interval[1] > f.limit
+  const [first, ...others] = goal ? new Set(judged?.findings.filter(reaches).map((f) => f.output)) : []
+  if (first === undefined) return undefined
+  const who = others.length === 0 ? `"${first}"` : `"${first}" and ${count(others.length)} more`
+  return `${who} held the limit on these samples, but the 95 % interval reaches past it: on other samples of the same kind more may be lost than the limit allows; a lower --max-loss leaves room for that.`
+}
+
 /** What the figures were found on, as pairs of a name and what it is. */
 export function factRows({
   input,
