@@ -5,7 +5,7 @@ import { runInspect } from './cli/commands/inspect.ts'
 import { model, node, valueInfo } from './graph/build.ts'
 import { constantsOf } from './graph/constants.ts'
 import { inspectModel } from './inspect.ts'
-import type { Graph, Node, Tensor } from './model.ts'
+import type { Attribute, Graph, Node, Tensor } from './model.ts'
 import { compact } from './quantize/compact.ts'
 import { floatTensor, integerTensor, sizeOf } from './tensor/dtype.ts'
 import { modelsFolder, needsModels, realModel } from './testing/real-models.ts'
@@ -13,6 +13,8 @@ import { weightWays } from './testing/weight-ways.ts'
 import { zoo } from './zoo/index.ts'
 
 const tensors = (...list: Tensor[]): Map<string, Tensor> => new Map(list.map((t) => [t.name, t]))
+
+const fs = (...value: number[]): Attribute => ({ type: 'floats', value })
 
 function around(nodes: Node[], initializers: Map<string, Tensor>, shape: (number | string)[]) {
   return model({ nodes, initializers, inputs: [valueInfo('x', 'float32', shape)], outputs: [{ name: 'y' }] })
@@ -189,7 +191,9 @@ describe('parameters belong to the layer that computes with them', () => {
     const scales = floatTensor('s', [24, 2], new Float32Array(48))
     const attributes = { K: 64, N: 24, bits: 4, block_size: 32 }
     const product = node('MatMulNBits', ['x', 'w', 's'], ['y'], attributes, { domain: 'com.microsoft' })
-    expect(inspectModel(around([product], tensors(packed, scales), [5, 64])).totals.params).toBe(24 * 64)
+    const { layers } = inspectModel(around([product], tensors(packed, scales), [5, 64]))
+    // A byte of zeros is no zero: the zero point is 8.
+    expect(layers[0]).toMatchObject({ params: 24 * 64, zeros: 0 })
   })
 
   test('a table that is added counts as much once it is stored as integers', async () => {
@@ -202,6 +206,38 @@ describe('parameters belong to the layer that computes with them', () => {
     const small = await compact(added)
     expect(small.graph.initializers.get('t')).toBeUndefined()
     expect([added, small].map((m) => inspectModel(m).totals.params)).toEqual([512, 512])
+  })
+
+  test('those that are zero are counted one by one, in biases and behind zero points too', () => {
+    const init = tensors(
+      floatTensor('w', [4, 3], [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6]),
+      floatTensor('b', [3], [0, 1, 2]),
+      integerTensor('q', 'uint8', [3, 4], [7, 7, 0, 1, 2, 3, 7, 5, 6, 8, 9, 10]),
+      integerTensor('z', 'uint8', [], [7]),
+    )
+    const nodes = [
+      node('Gemm', ['x', 'w', 'b'], ['a']),
+      node('DynamicQuantizeLinear', ['a'], ['a8', 'as', 'az']),
+      node('MatMulInteger', ['a8', 'q', 'az', 'z'], ['y']),
+    ]
+    const { layers } = inspectModel(around(nodes, init, [2, 4]))
+    expect(layers.map(({ op, params, zeros }) => [op, params, zeros])).toEqual([
+      ['Gemm', 15, 7],
+      ['DynamicQuantizeLinear', 0, 0],
+      ['MatMulInteger', 12, 3],
+    ])
+  })
+
+  test('what a learner has in its attributes is counted as other parameters are, zeros too', () => {
+    const tree = {
+      nodes_values: fs(0.5, 0, 0),
+      target_weights: fs(0.1, 0),
+      nodes_hitrates_as_tensor: floatTensor('', [3], [1, 0.5, 0]),
+      nodes_truenodeids: [1, 0, 0],
+    }
+    const learner = node('TreeEnsembleRegressor', ['x'], ['y'], tree, { domain: 'ai.onnx.ml' })
+    const [layer] = inspectModel(around([learner], new Map(), [1, 4])).layers
+    expect(layer).toMatchObject({ params: 8, zeros: 4, sparsity: 0.5, distinct: 4 })
   })
 
   test('running statistics are no parameters', () => {

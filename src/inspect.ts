@@ -44,13 +44,15 @@ export interface LayerInfo {
   readonly outputShape: readonly JsonDim[] | null
   /** Numbers that the layer multiplies or adds. Not: BatchNormalization's running statistics, scales, single constants. */
   readonly params: number
+  /** How many of those are zero. Those that are computed in ways whose zeros cannot be seen count as not zero. */
+  readonly zeros: number
   /** Multiply-adds for one input (batch 1); null where shapes are not known. */
   readonly macs: number | null
   /** Stored bytes of all of its constants; a tensor that several layers share counts for the first. */
   readonly bytes: number
-  /** Share of zeros in the layer's largest constant (its weight); null where it has none. */
+  /** Share of zeros in the layer's largest constant (its weight), or in all numbers of a learner; null where it has none. */
   readonly sparsity: number | null
-  /** Distinct values of the layer's largest constant; null where it has none, or more than 65,536. */
+  /** Distinct values of the same; null where it has none, or more than 65,536. */
   readonly distinct: number | null
 }
 
@@ -158,8 +160,8 @@ interface Walk {
   readonly shapes: Shapes
   readonly single: Shapes
   readonly layers: LayerInfo[]
-  /** The numbers of its own that each node multiplies or adds. */
-  readonly parameters: ReadonlyMap<Node, number>
+  /** The tensors of its own that each node multiplies or adds, and how many numbers they are. */
+  readonly parameters: ReadonlyMap<Node, ReadonlyMap<Tensor, number>>
   readonly countedTensors: Set<Tensor>
   /** Of numbers and texts that learners store as attributes. */
   attributeBytes: number
@@ -238,13 +240,15 @@ function constantsBy(node: Node, { constants, shape }: Scope): Constant[] | unde
   return node.outputs.map((name) => ({ node, from, known: known(name) }))
 }
 
-/** How many numbers of its own each node multiplies or adds; a tensor that several nodes share counts for the first. */
-function parametersOf({ graph }: Model): Map<Node, number> {
-  const parameters = new Map<Node, number>()
+/** How many numbers of its own each node multiplies or adds, by tensor; one that several nodes share counts for the first. */
+function parametersOf({ graph }: Model): Walk['parameters'] {
+  const parameters = new Map<Node, Map<Tensor, number>>()
   // Functions that stay calls are operators like others.
   for (const { tensor, uses } of constantsOf({ graph })) {
     const use = uses.find(({ role }) => isParameter(role, { dtype: tensor.dtype, shape: tensor.dims }))
-    if (use) parameters.set(use.node, (parameters.get(use.node) ?? 0) + numbersOf(tensor, use.node))
+    if (!use) continue
+    const own = parameters.get(use.node) ?? new Map<Tensor, number>()
+    parameters.set(use.node, own.set(tensor, numbersOf(tensor, use.node)))
   }
   return parameters
 }
@@ -262,47 +266,64 @@ function isShapeArithmetic(node: Node, { shape }: Scope): boolean {
 
 function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
   const inputs = node.inputs.map((name) => (name ? scope.constants.get(name) : undefined))
-  let params = walk.parameters.get(node) ?? 0
-  let bytes = 0
-  let weight: Constant | undefined
+  const own = new Map(walk.parameters.get(node))
+  let params = [...own.values()].reduce((sum, n) => sum + n, 0)
+  let [zeros, bytes] = [0, 0]
+  let largest = 0
+  let shown = unknownSpread
   for (const [i, constant] of inputs.entries()) {
     if (!constant) continue
     const { known } = constant
-    const behind = storedBehind(constant, walk.countedTensors)
+    const behind = storedBehind(constant, walk.countedTensors, own)
     bytes += behind.bytes
     params += behind.sparse
     const { dtype, shape = [undefined, undefined] } = known
     if (!dtype || !isParameter(roleAt(node, i, { dtype, dims: shape }), known)) continue
-    if ((countOf(known.shape) ?? 0) > (weight ? (countOf(weight.known.shape) ?? 0) : 0)) weight = constant
+    const size = countOf(known.shape) ?? 0
+    const counts = size > largest
+    if (!counts && behind.sparse + behind.own === 0) continue
+    const sparse = sparseBehind(constant)
+    const found = sparse ? sparseSpread(sparse) : spread(numbersAt(node, i, inputs))
+    zeros += (found.sparsity ?? 0) * (behind.sparse + behind.own)
+    if (counts) [largest, shown] = [size, found]
   }
   for (const a of Object.values(node.attributes)) {
     for (const t of a.type === 'tensor' ? [a.value] : a.type === 'tensors' ? a.value : []) bytes += bytesOfTensor(t)
   }
-  const listed = node.domain === 'ai.onnx.ml' ? listedIn(node) : { params: 0, bytes: 0 }
-  walk.attributeBytes += listed.bytes
-  const zeroAt = zeroPoints[node.op]
-  const sparse = weight && sparseBehind(weight)
-  const numbers =
-    weight && (zeroAt ? centred(elements(weight), inputs[zeroAt] && elements(inputs[zeroAt])) : elements(weight))
+  const listed = node.domain === 'ai.onnx.ml' ? listedIn(node) : undefined
+  walk.attributeBytes += listed?.bytes ?? 0
   return {
     name: scope.prefix + (node.name || node.outputs.find((o) => o) || node.op),
     op: isOnnxDomain(node.domain) ? node.op : `${node.domain}.${node.op}`,
     outputShape: jsonShape(scope.shape(node.outputs[0] ?? '')?.shape),
-    params: params + listed.params,
+    params: params + (listed?.params ?? 0),
+    zeros: Math.round(zeros) + (listed?.zeros ?? 0),
     macs: macsOf(node, walk.single, scope.batch) ?? null,
-    bytes: bytes + listed.bytes,
-    ...(sparse ? sparseSpread(sparse) : spread(numbers)),
+    bytes: bytes + (listed?.bytes ?? 0),
+    ...(largest === 0 && listed ? listed.spread : shown),
   }
 }
 
-/** The bytes of what a constant is made of, and how many numbers its sparse tensors stand for: those that were not counted yet. */
-function storedBehind(constant: Constant, counted: Set<Tensor>): { bytes: number; sparse: number } {
-  let [bytes, sparse] = [0, 0]
+interface StoredBehind {
+  readonly bytes: number
+  /** How many numbers its sparse tensors stand for. */
+  readonly sparse: number
+  /** How many numbers of its others are the node's own. */
+  readonly own: number
+}
+
+/** What a constant is made of: what was not counted yet. `own`: the node's tensors; those that are counted here are taken off. */
+function storedBehind(constant: Constant, counted: Set<Tensor>, own: Map<Tensor, number>): StoredBehind {
+  let [bytes, sparse, ours] = [0, 0, 0]
   const pending: (Constant | undefined)[] = [constant]
   const seen = new Set<Constant>()
   for (let at = pending.pop(); at || pending.length > 0; at = pending.pop()) {
     if (!at || seen.has(at)) continue
     seen.add(at)
+    if (at.tensor) {
+      ours += own.get(at.tensor) ?? 0
+      own.delete(at.tensor)
+    }
     if (at.sparse && !counted.has(at.sparse.values)) sparse += sizeOf(at.sparse.dims)
     for (const tensor of [at.tensor, at.sparse?.values, at.sparse?.indices]) {
       if (!tensor || counted.has(tensor)) continue
@@ -311,7 +332,7 @@ function storedBehind(constant: Constant, counted: Set<Tensor>): { bytes: number
     }
     pending.push(...at.from)
   }
-  return { bytes, sparse }
+  return { bytes, sparse, own: ours }
 }
 
 /** The sparse tensor whose numbers a constant is, up to a factor and their order. */
@@ -319,14 +340,25 @@ function sparseBehind({ sparse, node, from }: Constant): SparseTensor | undefine
   return sparse ?? (from[0] && node && keepers.has(node.op) ? sparseBehind(from[0]) : undefined)
 }
 
+interface Listed {
+  readonly params: number
+  readonly zeros: number
+  readonly bytes: number
+  readonly spread: Spread
+}
+
 /** What a learner (trees, linear models, vocabularies) has learnt lies in its attributes: floats are parameters, ints say where. */
-function listedIn(node: Node): { params: number; bytes: number } {
-  let [params, bytes] = [0, 0]
+function listedIn(node: Node): Listed {
+  const lists: ArrayLike<number>[] = []
+  let bytes = 0
   for (const a of Object.values(node.attributes)) {
     bytes += bytesOfList(a)
-    if (a.type === 'floats') params += a.value.length
+    const tensor = a.type === 'tensor' && dataTypes[a.value.dtype].kind === 'float' ? a.value : undefined
+    if (a.type === 'floats') lists.push(a.value)
+    else if (tensor) lists.push(floats(tensor))
   }
-  return { params, bytes }
+  const numbers = lists.flatMap((list) => Array.from(list))
+  return { params: numbers.length, zeros: zerosIn(numbers), bytes, spread: spread(numbers) }
 }
 
 /** What a layer multiplies or adds: not what tells it how, and not single constants in arithmetic. */
@@ -366,8 +398,29 @@ function elements(constant: Constant): ArrayLike<number> | undefined {
   return keepers.has(op) ? elements(data) : undefined
 }
 
-/** Where integer layers have their weight's zero point. */
-const zeroPoints: Record<string, number> = { QLinearConv: 5, QLinearMatMul: 5 }
+/** Where integer layers have their weight and its zero point. */
+const zeroPoints: Record<string, readonly [weight: number, zero: number]> = {
+  QLinearConv: [3, 5],
+  QLinearMatMul: [3, 5],
+  ConvInteger: [1, 3],
+  MatMulInteger: [1, 3],
+}
+
+/** The numbers that a node reads there, as `elements` gives them. */
+function numbersAt(
+  node: Node,
+  input: number,
+  inputs: readonly (Constant | undefined)[],
+): ArrayLike<number> | undefined {
+  const constant = inputs[input]
+  const { tensor } = constant ?? {}
+  // Several numbers in a byte are not seen one by one.
+  const numbers =
+    !constant || (tensor && numbersOf(tensor, node) !== sizeOf(tensor.dims)) ? undefined : elements(constant)
+  const [weight, zeroAt] = zeroPoints[node.op] ?? []
+  const zero = zeroAt !== undefined && weight === input ? inputs[zeroAt] : undefined
+  return zero ? centred(numbers, elements(zero)) : numbers
+}
 
 /** Integers less their zero point, where that is the same for each channel (symmetric weights have 0). */
 function centred(
@@ -380,10 +433,10 @@ function centred(
 }
 
 /** Of a sparse tensor: what it does not store is zero. */
-function sparseSpread({ values, dims }: SparseTensor): { sparsity: number | null; distinct: number | null } {
+function sparseSpread({ values, dims }: SparseTensor): Spread {
   const stored = spread(elements({ tensor: values, from: [], known: {} }))
   const [size, count] = [sizeOf(dims), sizeOf(values.dims)]
-  if (stored.sparsity === null || count > size || size === 0) return { sparsity: null, distinct: null }
+  if (stored.sparsity === null || count > size || size === 0) return unknownSpread
   const zeros = size - count + stored.sparsity * count
   const more = stored.sparsity === 0 && count < size ? 1 : 0
   return { sparsity: zeros / size, distinct: stored.distinct === null ? null : stored.distinct + more }
@@ -392,13 +445,19 @@ function sparseSpread({ values, dims }: SparseTensor): { sparsity: number | null
 /** Beyond this a weight is as good as continuous, and counting on is slow. */
 const maxDistinct = 65_536
 
-function spread(numbers: ArrayLike<number> | undefined): { sparsity: number | null; distinct: number | null } {
-  if (!numbers || numbers.length === 0) return { sparsity: null, distinct: null }
-  let zeros = 0
+type Spread = Pick<LayerInfo, 'sparsity' | 'distinct'>
+
+const unknownSpread: Spread = { sparsity: null, distinct: null }
+
+function spread(numbers: ArrayLike<number> | undefined): Spread {
+  if (!numbers || numbers.length === 0) return unknownSpread
   const seen = new Set<number>()
-  for (let i = 0; i < numbers.length; i++) {
-    if (numbers[i] === 0) zeros++
-    if (seen.size <= maxDistinct) seen.add(numbers[i])
-  }
-  return { sparsity: zeros / numbers.length, distinct: seen.size <= maxDistinct ? seen.size : null }
+  for (let i = 0; i < numbers.length && seen.size <= maxDistinct; i++) seen.add(numbers[i])
+  return { sparsity: zerosIn(numbers) / numbers.length, distinct: seen.size <= maxDistinct ? seen.size : null }
+}
+
+function zerosIn(numbers: ArrayLike<number>): number {
+  let zeros = 0
+  for (let i = 0; i < numbers.length; i++) if (numbers[i] === 0) zeros++
+  return zeros
 }

@@ -245,6 +245,8 @@ describe.skipIf(missing)(`in Chromium${missing}`, () => {
     await page.locator('#method-sparsity').fill('0.7')
     await page.getByRole('button', { name: 'Apply' }).click()
     const made = await download(page, 'digits.changed.onnx')
+    for (const part of ['constants, as stored', 'nodes, names'])
+      expect(await page.getByRole('row', { name: part }).count(), part).toBe(1)
     expect(made).toEqual(writeModel(await runSteps(model, [['magnitude', { sparsity: 0.7 }]])))
     const recipe = join(folder, 'recipe.json')
     writeFileSync(recipe, await download(page, 'recipe.json'))

@@ -78,6 +78,13 @@ describe('a model to look at', () => {
     expect(packed.error).toBeUndefined()
     expect(packed.output).toMatch(/a\.cop: packed in [\d,]+ bytes, operator set/)
     expect(packed.output.split('\n').slice(1)).toEqual(plain.output.split('\n').slice(1))
+    const other = readFileSync(at('a.cop'))
+    other[3]++
+    writeFileSync(at('newer.cop'), other)
+    const sentence =
+      /newer\.cop: cop: the file is of version \d+; expected \d+; unpack it with the coppice that packed it$/
+    for (const open of [openAny, openToRead]) expect(() => open(at('newer.cop'))).toThrow(sentence)
+    await expect(runInspect(at('newer.cop'))).rejects.toThrow(sentence)
     writeFileSync(at('half.cop'), readFileSync(at('a.cop')).subarray(0, 100))
     await expect(runInspect(at('half.cop'))).rejects.toThrow(/half\.cop: cop: /)
   })
@@ -99,7 +106,7 @@ describe('a model to look at', () => {
       [
         'ml',
         'opset "ai.onnx.ml" 1\ngraph g {\n in x: float32[2, 3]\n out y: float32\n y = ai.onnx.ml::Scaler(x) {offset: [0.5, 1.5], scale: [1.0, 2.0]}\n}',
-        /ml\.onnx: operator set ai\.onnx\.ml 1, 1 layer\n[^\n]*\noutputs: y float32\[2, 3\]\n.*Scaler +\[2, 3\] +4 +0 +16\n/s,
+        /ml\.onnx: operator set ai\.onnx\.ml 1, 1 layer\n[^\n]*\noutputs: y float32\[2, 3\]\n.*Scaler +\[2, 3\] +4 +0 +16 +0\.0% +4\n/s,
       ],
       [
         'own',

@@ -9,6 +9,7 @@ import { writeModel } from '../onnx/write.ts'
 import { type Recipe, runSteps, type Step } from '../recipe.ts'
 import type { Found } from '../search/knob.ts'
 import { whyRandomStays } from '../simplify/remarks.ts'
+import { judgedPart } from '../task/judged-model.ts'
 import type { Prepared } from './prepare.ts'
 import { teacherOf } from './recipe-teacher.ts'
 import type { Compressed } from './result.ts'
@@ -47,7 +48,7 @@ type Candidate = Pick<Chosen, 'model' | 'steps' | 'notes'>
 
 async function choose(
   found: Found,
-  { tidied }: Prepared,
+  { tidied, task }: Prepared,
   { model, settings }: { readonly model: Model; readonly settings: Settings },
 ): Promise<Chosen> {
   const { original, goal, mode, workers } = settings
@@ -63,7 +64,7 @@ async function choose(
   if (goal === 'speed' || onnx.byteLength < original.byteLength || (await packsSmaller()))
     return { ...changed, onnx, kept: found.kept, otherwise: found.otherwise }
   const inVain = isAsLarge ? 'quantising made no file much smaller' : 'quantising would make the .onnx file larger'
-  const random = whyRandomStays(model)
+  const random = whyRandomStays(judgedPart(model, task))
   const { kept } = found
   const otherwise = isQuantised ? (random ?? inVain) : found.otherwise
   const plainOnnx = writeModel(asWritten(plain.model, settings))

@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { bindSplits } from '../data/bind-splits.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
+import { guessTask } from '../task/guess.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { compress } from './compress.ts'
@@ -52,11 +53,13 @@ it('first the weights in 16 bits, where size is the goal, then those of the tidi
     notes: ['tidied'],
   } as const
   const tried = async (goal: 'size' | 'speed') =>
-    (await Promise.all(fallbacksOf(wide, tidied, goal).map((make) => make()))).map(({ found, tidied }) => ({
-      types: [...found.model.graph.initializers.values()].map((t) => t.dtype),
-      steps: [...tidied.steps, ...found.steps].map(([id]) => id),
-      same: found.model === tidied.model,
-    }))
+    (await Promise.all(fallbacksOf(wide, tidied, { goal, task: guessTask(wide) }).map((make) => make()))).map(
+      ({ found, tidied }) => ({
+        types: [...found.model.graph.initializers.values()].map((t) => t.dtype),
+        steps: [...tidied.steps, ...found.steps].map(([id]) => id),
+        same: found.model === tidied.model,
+      }),
+    )
   const asTheyWere = [
     { types: ['float32'], steps: ['remove-unused'], same: true },
     { types: ['float32'], steps: [], same: true },

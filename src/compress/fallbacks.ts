@@ -4,6 +4,8 @@ import { runSteps, type Step } from '../recipe.ts'
 import type { Goal } from '../search/goals.ts'
 import type { Found } from '../search/knob.ts'
 import { whyRandomStays } from '../simplify/remarks.ts'
+import { judgedPart } from '../task/judged-model.ts'
+import type { Task } from '../task/task.ts'
 import type { Tidied } from './tidy.ts'
 
 /** What a search found, and the tidied model that it was found on. */
@@ -19,9 +21,13 @@ export function unchanged(model: Model, why: string): Found {
 
 const why = 'nothing smaller held the limit'
 
-/** In the order in which they are tried. The last is the model as it was given. There are none of one that draws random numbers. */
-export function fallbacksOf(model: Model, tidied: Tidied, goal: Goal): (() => Promise<Candidate>)[] {
-  if (whyRandomStays(model)) return []
+/** In the order in which they are tried. The last is the model as it was given. There are none where judged outputs draw random numbers. */
+export function fallbacksOf(
+  model: Model,
+  tidied: Tidied,
+  { goal, task }: { readonly goal: Goal; readonly task: Task },
+): (() => Promise<Candidate>)[] {
+  if (whyRandomStays(judgedPart(model, task))) return []
   const halves: readonly Step[] = [['float16', {}]]
   const inHalves = async (): Promise<Candidate> => ({
     found: { ...unchanged(await runSteps(tidied.model, halves), why), steps: halves },

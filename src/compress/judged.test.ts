@@ -197,7 +197,7 @@ it('numbers of several means and scales explain their own variance each: a const
   expect((await judge(at([10, 0, 1]))).verdict.worst?.loss).toBeCloseTo(100 / 3, 1)
 })
 
-it('says of a model that draws random numbers why its weights keep their precision', async () => {
+it('of a model of which nothing is the same from run to run, the weights stay, and it says why', async () => {
   const dropout: Model = model({
     nodes: [
       node('Dropout', ['w1', 'ratio', 'training'], ['d']),
@@ -215,8 +215,54 @@ it('says of a model that draws random numbers why its weights keep their precisi
   })
   const warned: string[] = []
   const result = await compress(dropout, { seed: 1, warn: (sentence) => warned.push(sentence) })
-  expect(result.otherwise).toMatch(/draws random numbers/)
-  expect(warned.join('\n')).toMatch(/Dropout "d"/)
+  expect([result.holds, result.isUnjudged]).toEqual([true, true])
+  expect(result.model.graph.initializers.get('w2')?.data).toEqual(dropout.graph.initializers.get('w2')?.data)
+  expect(warned.join('\n')).toMatch(/no loss can be judged, .*Dropout "d".*nothing that is computed before/)
+})
+
+/** A code of x, to which `noise` times random numbers are added, and what is made of it. */
+const drawsCode = (noise: number): Model =>
+  model({
+    nodes: [
+      node('MatMul', ['x', 'encode'], ['h']),
+      node('Relu', ['h'], ['r']),
+      node('MatMul', ['r', 'middle'], ['mean']),
+      node('RandomNormalLike', ['mean'], ['drawn']),
+      node('Mul', ['drawn', 'noise'], ['scaled']),
+      node('Add', ['mean', 'scaled'], ['code']),
+      node('MatMul', ['code', 'decode'], ['y']),
+    ],
+    initializers: new Map([
+      ['encode', { ...drawn([16, 64], 0.25), name: 'encode' }],
+      ['middle', { ...drawn([64, 16], 0.125), name: 'middle' }],
+      ['decode', { ...drawn([16, 32], 0.25), name: 'decode' }],
+      ['noise', floatTensor('noise', [], [noise])],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 16])],
+    outputs: [valueInfo('y', 'float32', ['N', 32])],
+  })
+
+it('judges what a model computes before it draws random numbers, and leaves what comes after', {
+  timeout: 60_000,
+}, async () => {
+  const given = drawsCode(3)
+  const result = await compress(given, { seed: 1 })
+  expect(result.holds).toBe(true)
+  expect(result.task.outputs).toMatchObject([
+    { output: 'y', kind: 'ignored', why: 'it differs from run to run, as RandomNormalLike "drawn" draws' },
+    { output: 'mean', kind: 'numbers' },
+  ])
+  const { initializers } = result.model.graph
+  expect(initializers.get('decode')?.data).toEqual(given.graph.initializers.get('decode')?.data)
+  expect([initializers.has('encode'), initializers.has('middle')]).toEqual([false, false])
+  expect(result.warnings.join('\n')).toMatch(/RandomNormalLike "drawn".*those are not judged/)
+})
+
+it('judges an output in which random numbers make less difference than may be lost', { timeout: 60_000 }, async () => {
+  const result = await compress(drawsCode(1e-4), { seed: 1 })
+  expect(result.task.outputs).toMatchObject([{ output: 'y', kind: 'numbers' }])
+  expect(result.holds).toBe(true)
+  expect(result.model.graph.initializers.has('decode')).toBe(false)
 })
 
 it('judges what NonMaxSuppression looks at, whose finds differ in number, and leaves alone what nothing judges', async () => {

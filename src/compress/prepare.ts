@@ -11,10 +11,10 @@ import { goals, trainedSize } from '../search/goals.ts'
 import { holdBack } from '../search/held-back.ts'
 import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
 import { dataScorer, randomScorer, type Scorer } from '../search/scorer.ts'
-import { randomRemarks } from '../simplify/remarks.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import { resolveTask } from '../task/resolve-task.ts'
 import { describeTask, type Task } from '../task/task.ts'
+import { repeatable, whyNothingRepeats } from './repeatable.ts'
 import { type Settings, trainingMs } from './settings.ts'
 import { type Tidied, tidy } from './tidy.ts'
 import { unjudged } from './unjudged.ts'
@@ -35,7 +35,6 @@ export interface Prepared {
 
 export async function prepare(model: Model, settings: Settings): Promise<Prepared> {
   const { max, seed, signal, warn, workers, outlook, costs, data } = settings
-  for (const remark of randomRemarks(model)) warn(`${remark}, and the difference counts as loss`)
   outlook.begin('tidying', 'tidying')
   const tidied = await tidy(model, settings)
   outlook.begin('running the model', 'running the model')
@@ -64,7 +63,9 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
   const { max, seed, signal, teacher, checkpoint, warn } = settings
   const heldBack = settings.heldBack ?? holdBack(data, seed)
   const [feeds] = heldBack.data.calibration()
-  const task = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
+  const resolved = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
+  const task = await repeatable(model, resolved, { inputs: () => [{ feeds }], settings })
+  if (!task) return unjudged(model, tidied, whyNothingRepeats(model))
   sayHowJudged(task, settings)
   const { train, test } = data.splits
   for (const warning of [train, test].flatMap((set) => notFiniteWarnings(set, 'samples'))) warn(warning)
@@ -97,7 +98,10 @@ async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: 
   if (random instanceof NoInputsError) return unjudged(model, tidied, random.message)
   warn('no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC')
   const [feeds] = random.data.calibration()
-  const task = await resolveTask(model, { told: settings.task, feeds })
+  const resolved = await resolveTask(model, { told: settings.task, feeds })
+  const batches = [...random.batches(Math.min(16, random.mostSamples), 1)]
+  const task = await repeatable(model, resolved, { inputs: () => batches, settings })
+  if (!task) return unjudged(model, tidied, whyNothingRepeats(model))
   sayHowJudged(task, settings)
   searchAgain()
   const search = await openInTurn(tidied, goals[goal], { ...shared, task, data: random.data })

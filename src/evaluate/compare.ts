@@ -191,7 +191,7 @@ export async function oneCall(model: Model, { data, seed }: { data?: BoundData; 
 
 async function sideOf({ name, model, onnx, packedBytes }: Subject, { compressors }: MeasureOptions): Promise<Side> {
   const { layers, totals } = inspectModel(model)
-  const zeros = layers.reduce((sum, l) => sum + (l.sparsity ?? 0) * l.params, 0)
+  const zeros = layers.reduce((sum, l) => sum + l.zeros, 0)
   const { rawBytes, gzipBytes: gzip, brotliBytes: brotli } = await measureSizes(onnx, compressors)
   return {
     name,
@@ -201,7 +201,7 @@ async function sideOf({ name, model, onnx, packedBytes }: Subject, { compressors
     packed: packedBytes,
     parts: filePartsOf(model, totals.bytes),
     params: totals.params,
-    nonZero: Math.round(totals.params - zeros),
+    nonZero: totals.params - zeros,
     macs: totals.macs,
     layers,
   }

@@ -7,7 +7,7 @@ import type { Attribute, Model } from '../model.ts'
 import { writeModel, writtenBytes } from '../onnx/write.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { randomModel } from '../testing/random-model.ts'
-import { filePartsOf, partsInWords } from './file-parts.ts'
+import { filePartsOf, partsBeside, partsInWords } from './file-parts.ts'
 
 const tree = { nodes_featureids: [0, 1, 127, 128, 300], nodes_values: { type: 'floats', value: [0.5, 1.5] } } as const
 const plain: Model = makeModel({
@@ -68,4 +68,16 @@ test.each<Attribute>([
   // Strings have a length each too.
   const beside = value.length * (type === 'strings' ? 2 : 1)
   expect(bytesOfList(list)).toBe(file(list) - file(empty) - beside)
+})
+
+test('two files side by side: what only one of them has is nothing of the other', () => {
+  const [before, after] = [noted, plain].map((m) => ({ bytes: writeModel(m).length, parts: partsOf(m) }))
+  const rows = partsBeside(before, after)
+  expect(rows.map(([name]) => name)).toEqual(['constants, as stored', 'metadata', 'nodes, names'])
+  expect(rows[1]).toEqual(['metadata', before.parts.metadata, 0])
+  expect([1, 2].map((side) => rows.reduce((sum, row) => sum + Number(row[side]), 0))).toEqual([
+    before.bytes,
+    after.bytes,
+  ])
+  expect(partsBeside(before, { bytes: 1 })).toEqual([])
 })

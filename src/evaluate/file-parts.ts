@@ -28,3 +28,18 @@ export function partsInWords(bytes: number, { metadata, graph }: FileParts): [na
     ['nodes, names', graph],
   ]
 }
+
+/** A file's bytes and what they are. */
+export interface FileWithParts {
+  readonly bytes: number
+  readonly parts?: FileParts
+}
+
+/** The parts of two files in words, side by side; what only one of them has is 0 of the other. Empty where one is not known. */
+export function partsBeside(
+  ...files: readonly [before: FileWithParts, after: FileWithParts]
+): [name: string, before: number, after: number][] {
+  const [from, to] = files.map(({ bytes, parts }) => new Map(parts && partsInWords(bytes, parts)))
+  if (from.size === 0 || to.size === 0) return []
+  return [...new Map([...from, ...to]).keys()].map((name) => [name, from.get(name) ?? 0, to.get(name) ?? 0])
+}

@@ -10,7 +10,7 @@ export {
   type Subject,
 } from '../evaluate/compare.ts'
 export { type DataWarningOptions, dataWarnings } from '../evaluate/data-warnings.ts'
-export type { FileParts } from '../evaluate/file-parts.ts'
+export { type FileParts, type FileWithParts, filePartsOf, partsBeside, partsInWords } from '../evaluate/file-parts.ts'
 export { type Contender, type Latency, type LatencyOptions, measureLatency, type Spread } from '../evaluate/latency.ts'
 export { preprocessWarnings } from '../evaluate/preprocess-warnings.ts'
 export { findRandomInputs, type RandomInputOptions, type RandomInputs } from '../evaluate/random-inputs.ts'

@@ -125,7 +125,7 @@ export function readContents(bytes: Uint8Array): Contents {
     throw new Error(
       i < 3
         ? 'cop: not a packed model; expected a file that begins with "cop"'
-        : `cop: the file is of version ${bytes[i]} of the format; expected ${magic[i]}, which this coppice reads`,
+        : `cop: the file is of version ${bytes[i]}; expected ${magic[i]}; unpack it with the coppice that packed it`,
     )
   }
   const reader = { bytes, at: 8 }

@@ -10,6 +10,7 @@ import { random } from '../tensor/random.ts'
 import { readContents } from './container.ts'
 import { type ByteSource, openCop } from './cop-file.ts'
 import { packModel } from './pack.ts'
+import { unpackModel } from './unpack.ts'
 import { unpackOnnx } from './unpack-onnx.ts'
 
 const rng = random(1)
@@ -89,6 +90,25 @@ async function open(path: string): ReturnType<typeof openCop> {
 }
 
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+describe('a file of another version', () => {
+  it.each([packed[3] - 1, packed[3] + 1, 255])(
+    'is refused by every reader, which says what reads it: %i',
+    async (version) => {
+      const other = packed.slice()
+      other[3] = version
+      const source: ByteSource = {
+        byteLength: other.length,
+        read: async (at, length) => other.subarray(at, at + length),
+      }
+      const sentence = `cop: the file is of version ${version}; expected ${packed[3]}; unpack it with the coppice that packed it`
+      expect(() => unpackOnnx(other)).toThrow(sentence)
+      expect(() => unpackModel(other)).toThrow(sentence)
+      for (const from of [other, source, new Blob([other]).stream()])
+        await expect(openCop(from)).rejects.toThrow(sentence)
+    },
+  )
+})
 
 describe('over HTTP', () => {
   it('with ranges: contents, one tensor, and a copy of it, without the rest of the file', async () => {

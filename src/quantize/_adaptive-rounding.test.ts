@@ -59,3 +59,13 @@ it('keeps within the levels, and rounds plainly where inputs have nothing to do 
   const weights = Float64Array.of(3.4, -0.6, 9.2, -9.9)
   expect([...adaptiveRounding({ weights, rows: 1, columns: 4, second, levels: [-7, 7] })]).toEqual([3, -1, 7, -7])
 })
+
+it('leaves at zero what is exactly zero, however much turning it over would help', () => {
+  const k = 9
+  for (let round = 0; round < 20; round++) {
+    const second = moments(k)
+    const weights = Float64Array.from({ length: k }, (_, i) => (i % 3 === 1 ? 0.45 : 0))
+    const levels = adaptiveRounding({ weights, rows: 1, columns: k, second, levels: [-7, 7] })
+    expect(levels.filter((q, i) => weights[i] === 0 && q !== 0)).toHaveLength(0)
+  }
+})

@@ -5,6 +5,7 @@
  * AdaRound (Nagel et al. 2020, arXiv:2004.10568): the share h of the step up is relaxed to a clipped sigmoid, h = clip(1.2
  * σ(v) - 0.1, 0, 1), and v is found by Adam on e·H·e + λ Σ (1 - |2h - 1|^β), β falling from 20 to 2 after a fifth of the
  * steps. Then weights are turned over, one or two at once, while that helps; and an output keeps plain rounding where that is no worse.
+ * What is exactly zero stays zero.
  */
 import { adamSteps } from '../tensor/adam.ts'
 
@@ -77,7 +78,7 @@ function relax({ weights, rows, columns, second, levels, iterations = 200 }: Rou
     }
     step(v, gradient, rate)
   }
-  return Int32Array.from(floor, (f, i) => within(f + (shareOf(v[i]) >= 0.5 ? 1 : 0), levels))
+  return Int32Array.from(floor, (f, i) => within(f + (weights[i] !== 0 && shareOf(v[i]) >= 0.5 ? 1 : 0), levels))
 }
 
 /** errors · second */
@@ -112,6 +113,7 @@ function turnOver({ weights, second, levels }: Row, start: Int32Array): { levels
   const slopes = new Float64Array(k)
   multiply(errors, second, { rows: 1, columns: k, into: slopes })
   const stepOf = (i: number): number => {
+    if (weights[i] === 0) return 0
     const step = errors[i] > 0 ? -1 : 1
     return within(found[i] + step, levels) === found[i] + step ? step : 0
   }

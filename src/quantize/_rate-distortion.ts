@@ -8,6 +8,9 @@
  * of the layer's output (Optimal Brain Surgeon: Hassibi, Stork 1993; in this order: Frantar et al. 2022, arXiv:2210.17323).
  * bits(q) is what an adaptive coder would pay: a discretised Laplacian around the running mean magnitudes of the row
  * and the column.
+ *
+ * What is exactly zero stays zero, and a matrix without negative weights (a filter bank, of whose products a logarithm may be
+ * taken) gets none, whatever errors are fed to them.
  */
 
 /** What is known of a layer's inputs: U (k x k, upper, row-major), or only its diagonal where no input was seen. */
@@ -42,6 +45,8 @@ export function quantizeMatrix(
   // Column-major work copy, so that a column's update runs over contiguous rows.
   const w = new Float64Array(rows * k)
   for (let r = 0; r < rows; r++) for (let j = 0; j < k; j++) w[j * rows + r] = weights[r * k + j]
+  const isZero = Uint8Array.from(w, (v) => (v === 0 ? 1 : 0))
+  const [least, most] = [w.some((v) => v < 0) ? -maxLevel : 0, w.some((v) => v > 0) ? maxLevel : 0]
   /** Of the columns that go together. */
   const errors = new Float64Array(together * rows)
   const rowSum = new Float64Array(rows)
@@ -63,7 +68,8 @@ export function quantizeMatrix(
       const rowMean = (rowSum[r] + 6 * mean) / (j + 6)
       const expected = rowMean * Math.sqrt(columnSum / (r + 4) / mean)
       const price = bitTable[bucketOf(expected)]
-      const q = choose(x, weight * step * step, lambda, price, maxLevel)
+      const limit = isZero[at + r] ? 0 : x < 0 ? -least : most
+      const q = choose(x, weight * step * step, lambda, price, limit)
       const magnitude = q < 0 ? -q : q
       levels[r * k + j] = q
       bits += price[magnitude < tableSize ? magnitude : tableSize - 1]

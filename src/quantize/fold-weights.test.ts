@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import { constantsOf } from '../graph/constants.ts'
 import { storedBytes } from '../graph/walk.ts'
-import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import type { Tensor } from '../model.ts'
+import { floats, floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
 import { largestDifference, outputsOf, randomFeeds } from '../testing/real-models.ts'
 import { weightWays } from '../testing/weight-ways.ts'
 import { foldWeights } from './fold-weights.ts'
@@ -29,6 +31,30 @@ describe('fold-weights', () => {
       expect(await foldWeights(given)).toBe(given)
     },
   )
+
+  it.each(['Where', 'Mul'])('what a stored mask leaves out is exactly zero, by %s', async (op) => {
+    const rng = random(3)
+    const draw = (count: number) => Float32Array.from({ length: count }, () => rng.normal())
+    const mask = Uint8Array.from({ length: 128 }, () => (rng.next() < 0.3 ? 1 : 0))
+    const masks = {
+      Where: { dtype: 'bool', nodes: [node('Where', ['m', 'w', 'zero'], ['masked'])] },
+      Mul: { dtype: 'int8', nodes: [node('Cast', ['m'], ['f'], { to: 1 }), node('Mul', ['f', 'w'], ['masked'])] },
+    } as const
+    const { dtype, nodes } = masks[op as keyof typeof masks]
+    const tensors = [floatTensor('w', [16, 8], draw(128)), floatTensor('zero', [], [0])]
+    const given = model({
+      nodes: [...nodes, node('MatMul', ['x', 'masked'], ['y'])],
+      initializers: new Map([...tensors, integerTensor('m', dtype, [16, 8], mask)].map((t) => [t.name, t])),
+      inputs: [valueInfo('x', 'float32', ['N', 16])],
+      outputs: [valueInfo('y', 'float32', ['N', 8])],
+    })
+    const { graph } = await foldWeights(given)
+    expect(graph.nodes.map((n) => n.op)).toEqual(['MatMul'])
+    const kept = floats(graph.initializers.get('masked') as Tensor)
+    expect(kept.map((v) => (v === 0 ? 0 : 1))).toEqual(Float32Array.from(mask))
+    const feeds = randomFeeds(given)
+    expect(largestDifference(await outputsOf(given, feeds), await outputsOf({ ...given, graph }, feeds))).toBe(0)
+  })
 
   it('leaves the bias of a layer on integers an integer, as its kernels take it', async () => {
     const whole = (name: string, dtype: 'int8' | 'int32', dims: readonly number[]) =>

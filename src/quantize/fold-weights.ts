@@ -1,6 +1,6 @@
 /**
  * The values of weights that nodes compute from constants alone, stored in their place: weight normalisation g · v / |v|, a
- * low-rank side path W + A·B, a quantiser and its inverse around float weights, a constant scale.
+ * low-rank side path W + A·B, a quantiser and its inverse around float weights, a constant scale, a mask of what was pruned.
  *
  * ONNX Runtime computes them, once. Tensors that are only rearranged or of another type stay as they are stored, and so
  * do integers; and nothing is stored that would make the file larger, such as the two forms of a shared table.
@@ -15,7 +15,7 @@ import { defineMethod } from '../method.ts'
 import { type Graph, type Model, type Node, type Tensor, withGraph } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { openSession, withSession } from '../runtime/session.ts'
-import { bytesOf, type DataType, isFloat } from '../tensor/dtype.ts'
+import { bytesOf, type DataType, isFloat, sizeOf } from '../tensor/dtype.ts'
 
 export const foldWeights = defineMethod({
   id: 'fold-weights',
@@ -27,7 +27,9 @@ export const foldWeights = defineMethod({
     const integers = integerWeights(model)
     const isWorthIt = (name: string): boolean => {
       const { nodes, tensors } = coneOf(model.graph, name, producers) as Cone
-      return nodes.some((n) => !movers.has(n.op)) && !tensors.some((t) => integers.has(t))
+      return (
+        nodes.some((n) => !movers.has(n.op)) && !tensors.some((t) => integers.has(t) && !isMask(t, { nodes, tensors }))
+      )
     }
     const tensors = await computed(model, computedInputs(model.graph, parameterPlaces).filter(isWorthIt))
     let folded = model
@@ -50,6 +52,13 @@ function integerWeights(model: Model): Set<Tensor> {
   const isParameter = ({ role }: StoredConstant): boolean => role === 'weight' || role === 'bias'
   const stored = constantsOf(model).filter((c) => isParameter(c) && !isFloat(c.tensor.dtype))
   return new Set(stored.map((c) => c.tensor))
+}
+
+/** Whether whole numbers choose among floats beside them, and do not stand for numbers themselves. */
+function isMask({ dtype, dims }: Tensor, { nodes, tensors }: Cone): boolean {
+  if (dtype === 'bool') return true
+  const isDequantised = nodes.some((n) => n.op === 'DequantizeLinear')
+  return !isDequantised && tensors.some((t) => isFloat(t.dtype) && sizeOf(t.dims) >= sizeOf(dims))
 }
 
 /** Every weight and bias of the main graph's convolutions and products stored plainly, for what reads only such. */

@@ -103,6 +103,21 @@ describe('quantizeMatrix', () => {
     expect([...levels]).toEqual([...weights].map((w) => Math.round(w / step) || 0))
   })
 
+  it('what is exactly zero stays zero, and where no weight is negative none becomes so', () => {
+    const sparse = weights.map((w) => Math.max(0, w - 1))
+    const zeros = sparse.filter((w) => w === 0).length
+    expect(zeros).toBeGreaterThan(0.7 * sparse.length)
+    for (const sign of [1, -1]) {
+      for (const lambda of [0, 0.05]) {
+        const signed = sparse.map((w) => sign * w)
+        const { levels, error } = quantizeMatrix(signed, rows, factor, { step, lambda, maxLevel })
+        expect(levels.filter((q, i) => signed[i] === 0 && q !== 0)).toHaveLength(0)
+        expect(levels.filter((q) => sign * q < 0)).toHaveLength(0)
+        expect(error).toBeCloseTo(outputError(signed, levels, { h, k, step }), 6)
+      }
+    }
+  })
+
   it('a higher price gives fewer bits and more error', () => {
     const at = (lambda: number) => quantizeMatrix(weights, rows, factor, { step, lambda, maxLevel })
     expect(at(0.05).bits).toBeLessThan(at(0).bits)
@@ -179,6 +194,41 @@ describe('uniform', () => {
     const quantized = await uniform(model, { exclude: ['w2'], minElements: 8 }, context)
     expect(quantized.graph.initializers.get('w2')).toBe(model.graph.initializers.get('w2'))
     expect(quantized.graph.initializers.get('w1')).not.toBe(model.graph.initializers.get('w1'))
+  })
+
+  it('where coarse noise breaks the output, finer noise is measured', async () => {
+    // What the first layer makes is small beside its weights, and positive: its logarithm bears little noise.
+    const rng = random(12)
+    const first = Float32Array.from({ length: 128 }, () => rng.normal())
+    for (let c = 0; c < 8; c++) {
+      let rest = 0.02
+      for (let r = 0; r < 15; r++) rest -= first[8 * r + c]
+      first[120 + c] = rest
+    }
+    const logarithm: Model = makeModel({
+      nodes: [node('MatMul', ['x', 'a'], ['h']), node('Log', ['h'], ['l']), node('MatMul', ['l', 'b'], ['logits'])],
+      initializers: new Map([
+        ['a', floatTensor('a', [16, 8], first)],
+        [
+          'b',
+          floatTensor(
+            'b',
+            [8, 4],
+            Float32Array.from({ length: 32 }, () => rng.normal()),
+          ),
+        ],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 16])],
+      outputs: [valueInfo('logits', 'float32', ['N', 4])],
+    })
+    const x = { dtype: 'float32' as const, dims: [64, 16], data: new Float32Array(1024) }
+    for (let i = 0; i < 64; i++) x.data.fill(1 + i / 64, 16 * i, 16 * i + 16)
+    const prepared = await prepareUniform(logarithm, settings, { data: { calibration: () => [{ x }] } })
+    const { model: quantized } = await quantizeAt(prepared, 1e-8)
+    const session = await openSession(quantized, { threads: 1 })
+    const { logits } = await session.run({ x })
+    await session.release()
+    expect([...logits.data].every(Number.isFinite)).toBe(true)
   })
 
   it('what no sample reaches, the other branch, is no free room', async () => {

@@ -254,10 +254,11 @@ async function measureSensitivity(
   const sizeOfWeights = (layer: Layer): number => Math.sqrt(meanSquare(floats(layer.weight.tensor))) || 1
   const quantizedAt = (layer: Layer, step: number) =>
     toQuantize(layer, { step, lambda: 0 }, factors.get(layer.weight.name))
+  const firstStep = (layer: Layer): number => (once ? onlyStep : 1) * sizeOfWeights(layer)
   const first = inOrder(
     context.workers,
     quantizeWeights,
-    layers.map((layer) => () => quantizedAt(layer, (once ? onlyStep : 1) * sizeOfWeights(layer))),
+    layers.map((layer) => () => quantizedAt(layer, firstStep(layer))),
   )
   let measured = 0
   // What each layer's weights cost at noise of the same share of their power; and layers that no sample reaches.
@@ -267,19 +268,23 @@ async function measureSensitivity(
     const layer = layers[measured++]
     const { name, tensor } = layer.weight
     await alone.moveTo(layer.weight)
-    const measure = async ({ values, error }: typeof coarse): Promise<number> => {
+    const measure = async ({ values, error }: typeof coarse, step: number): Promise<number> => {
       const quantized = floatTensor(tensor.name, tensor.dims, values)
       const divergence = await alone.divergence(tensor, quantized)
-      if (divergence === 0 && error > 0) unreached.set(name, coarse.error)
+      // An output that the noise breaks (a logarithm of what got negative) says nothing of how far it is: less noise does.
+      const finer = step / 4
+      const isBroken = !Number.isFinite(divergence)
+      if (isBroken && finer > leastStep(tensor)) return measure(quantizeWeights(quantizedAt(layer, finer)), finer)
+      if (isBroken || (divergence === 0 && error > 0)) unreached.set(name, coarse.error)
       else unreached.delete(name)
       // A layer that changes nothing (all zero, or exactly on the grid) counts as barely sensitive, not as free.
       const floor = 1e-12 / Math.max(1e-30, error)
-      return Math.max(error > 0 ? divergence / error : 0, floor, 1e-12)
+      return Math.max(error > 0 && !isBroken ? divergence / error : 0, floor, 1e-12)
     }
-    let found = await measure(coarse)
+    let found = await measure(coarse, firstStep(layer))
     if (!once) {
       const suggested = stepOf(referencePrice / found, factors.get(name))
-      found = await measure(quantizeWeights(quantizedAt(layer, suggested)))
+      found = await measure(quantizeWeights(quantizedAt(layer, suggested)), suggested)
     }
     sensitivity.set(name, found)
     if (!unreached.has(name)) dearest = Math.max(dearest, found * coarse.error)

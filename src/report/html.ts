@@ -4,7 +4,7 @@ import type { Recipe } from '../recipe.ts'
 import { type Cell, escapeHtml, facts, renderPage, section, type Tone, table, tile } from './_page.ts'
 import { bytes, count, percent } from './format.ts'
 import type { LayerRow, Report, Untouched } from './report.ts'
-import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines } from './rows.ts'
+import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines, unsureInWords } from './rows.ts'
 import { tilesOf } from './tiles.ts'
 import { dateInWords, searched } from './words.ts'
 
@@ -47,8 +47,9 @@ function judgement(report: Report): string {
     ...(withLimit ? [r.limit, { html: r.broken ? 'broken' : 'held', tone: (r.broken ? 'bad' : 'good') as Tone }] : []),
   ])
   const head = ['output', 'judged as', 'found', '95 % interval', ...(withLimit ? ['limit', 'verdict'] : [])]
+  const unsure = unsureInWords(report)
   return `<p class="legend">Against the original, on ${escapeHtml(report.judged?.on ?? '')}; noise is measured about each output's mean.</p>
-${table({ caption: 'What each output kept of the original', head, rows, narrow: 'stacked' })}`
+${table({ caption: 'What each output kept of the original', head, rows, narrow: 'stacked' })}${unsure ? `\n<p class="legend">${escapeHtml(unsure)}</p>` : ''}`
 }
 
 /** A bar per layer: its bytes before, and inside it the bytes after. */

@@ -164,3 +164,25 @@ describe('numbers', () => {
     )
   })
 })
+
+it('a limit that held is said to be unsure where the interval reaches past it, in both reports', () => {
+  const [boxes, logits] = exampleReport.judged!.findings
+  const reportOf = (...findings: (typeof boxes)[]): Report => ({
+    ...exampleReport,
+    judged: { ...exampleReport.judged!, findings },
+  })
+  const past = { ...boxes, loss: -30.4, interval: [-31.2, -29.6] as const, spent: 0.95 }
+  const lost = { ...logits, loss: 0.45, interval: [0.1, 0.8] as const, spent: 0.9 }
+  const said = (report: Report): string[] =>
+    [renderText(report), renderHtml(report)].map(
+      (text) => /"boxes"[^."]* held the limit on these samples/.exec(text.replaceAll('&#34;', '"'))?.[0] ?? '',
+    )
+  const one = '"boxes" held the limit on these samples'
+  expect(said(reportOf(past, logits))).toEqual([one, one])
+  const two = '"boxes" and 1 more held the limit on these samples'
+  expect(said(reportOf(past, lost))).toEqual([two, two])
+  // Not where the whole interval keeps it, where it is broken, or where nothing was asked for.
+  expect(said(reportOf(boxes, logits))).toEqual(['', ''])
+  expect(said(reportOf({ ...past, spent: 1.1 }))).toEqual(['', ''])
+  expect(said({ ...reportOf(past), goal: undefined })).toEqual(['', ''])
+})

@@ -1,5 +1,5 @@
 /** The rows that the terminal and the page share. */
-import { partsInWords } from '../evaluate/file-parts.ts'
+import { partsBeside } from '../evaluate/file-parts.ts'
 import { apart } from '../numbers.ts'
 import { speedInWords, speedVerdict } from '../speed-up.ts'
 import { accuracyInWords } from '../task/task.ts'
@@ -37,7 +37,7 @@ export function comparisonRows(report: Report): ComparisonRow[] {
   return [
     ...size('to download', before.bytes, after.packed),
     ...size('.onnx bytes', before.bytes, after.bytes),
-    ...partRows(report).flatMap(([name, from, to]) => size(`  ${name}`, from, to)),
+    ...partsBeside(before, after).flatMap(([name, from, to]) => size(`  ${name}`, from, to)),
     ...size('.onnx, gzip 9', before.gzip, after.gzip),
     ...size('.onnx, brotli 11', before.brotli, after.brotli),
     ...size('packed bytes', before.packed, after.packed),
@@ -47,13 +47,6 @@ export function comparisonRows(report: Report): ComparisonRow[] {
     ...accuracyRows(report),
     ...speedRows(report),
   ]
-}
-
-/** What the bytes of the .onnx are, before and after; what only one of the two has is 0 of the other. */
-function partRows({ before, after }: Report): [name: string, before: number, after: number][] {
-  const [from, to] = [before, after].map(({ bytes, parts }) => new Map(parts && partsInWords(bytes, parts)))
-  if (from.size === 0 || to.size === 0) return []
-  return [...new Map([...from, ...to]).keys()].map((name) => [name, from.get(name) ?? 0, to.get(name) ?? 0])
 }
 
 /** Above what the rows say, for the first of them. */
@@ -140,6 +133,15 @@ function judgedRow(f: Finding): JudgedRow {
     interval: interval ? `${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}` : '',
     limit: Number.isFinite(limit) ? `${most} or less` : '',
   }
+}
+
+/** That a limit which held on the samples may not hold on others, where an interval reaches past it. */
+export function unsureInWords({ judged, goal }: Pick<Report, 'judged' | 'goal'>): string | undefined {
+  const reaches = (f: Finding): boolean => f.spent <= 1 && f.interval !== undefined && f.interval[1] > f.limit
+  const [first, ...others] = goal ? new Set(judged?.findings.filter(reaches).map((f) => f.output)) : []
+  if (first === undefined) return undefined
+  const who = others.length === 0 ? `"${first}"` : `"${first}" and ${count(others.length)} more`
+  return `${who} held the limit on these samples, but the 95 % interval reaches past it: on other samples of the same kind more may be lost than the limit allows; a lower --max-loss leaves room for that.`
 }
 
 /** What the figures were found on, as pairs of a name and what it is. */

@@ -1,7 +1,7 @@
 /** The report for a terminal of 80 columns. */
 import { alignColumns, bytes } from './format.ts'
 import type { Report } from './report.ts'
-import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines } from './rows.ts'
+import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines, unsureInWords } from './rows.ts'
 import { searched } from './words.ts'
 
 const width = 80
@@ -38,10 +38,12 @@ function judgedLines(report: Report): string[] {
     return wrap(`  ${r.output} (${r.kind}): ${r.value} ${r.what}${range}${limit}`, 4)
   })
   const more = rows.length - mostOutputs
+  const unsure = unsureInWords(report)
   return [
     ...wrap(`kept of the original, on ${report.judged?.on}:`, 2),
     ...told,
     ...(more > 0 ? [`  and ${more} more, all better than these`] : []),
+    ...(unsure ? wrap(unsure, 2) : []),
   ]
 }
 

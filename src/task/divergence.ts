@@ -84,12 +84,12 @@ function valued(
     makers.set(groupOf(b), maker)
   }
   const facts = new Map([...makers].map(([group, maker]) => [group, maker.finish()]))
-  const telling = [...facts.values()].filter((f) => f.float && f.variation > 0).length
+  const telling = [...facts.values()].filter((f) => f.isValued && f.variation > 0).length
   return (other) => {
     let sum = 0
     for (const [b, outputs] of reference.entries()) {
       const fact = facts.get(groupOf(b))
-      if (!fact?.float || fact.variation === 0) continue
+      if (!fact?.isValued || fact.variation === 0) continue
       const [p, q] = [cut(outputs, task), cut(other[b], task)]
       for (let s = 0; s < p.samples; s++) {
         for (let j = 0; j < p.size; j++) {

@@ -115,6 +115,29 @@ describe('guessing', () => {
     expect(kindOf(ending(['Conv'], ['N', 1, 8, 8], 'out', ['N', 5, 8, 8]))).toBe('numbers')
   })
 
+  test('maps that look like features are numbers, and it is said why', () => {
+    const image = ['N', 3, 8, 8] as const
+    const guessOf = (...[ops, shape, name = 'out', input = image]: Parameters<typeof ending>) =>
+      guessTask(ending(ops, shape, name, input)).outputs[0]
+    for (const channels of [16, 64, 256])
+      expect(guessOf(['Conv'], ['N', channels, 8, 8])).toMatchObject({
+        kind: 'numbers',
+        why: `${channels} channels, as maps of features have`,
+      })
+    expect(guessOf(['Conv', 'Relu'], ['N', 21, 8, 8])).toMatchObject({
+      kind: 'numbers',
+      why: '21 channels behind Relu, as maps of features have',
+    })
+    expect(guessOf(['Conv'], ['N', 21, 8, 8], 'mask_features')).toMatchObject({ kind: 'numbers', why: 'its name' })
+    // Few classes, and what is named as scores, stay masks.
+    expect(guessOf(['Conv'], ['N', 2, 8, 8]).kind).toBe('mask')
+    expect(guessOf(['Conv'], ['N', 64, 8, 8], 'logits')).toMatchObject({ kind: 'mask', valuesToo: true })
+    // Where the data has a class for each pixel, that is what they are.
+    const dataset = { targets: { shape: [8, 8], data: [0, 63] } }
+    const [told] = guessTask(ending(['Conv'], ['N', 64, 8, 8], 'out', image), { dataset }).outputs
+    expect(told).toMatchObject({ kind: 'mask', axis: 1, labelled: true })
+  })
+
   test('a sequence of one position is judged as a longer one', () => {
     for (const shape of [
       [1, 1, 8],
@@ -162,6 +185,42 @@ describe('guessing', () => {
       { output: 'label', kind: 'classes', decidedBy: ['Softmax'] },
       { output: 'Softmax', kind: 'classes' },
     ])
+  })
+
+  /** y is looked up in `table` at a rounded number of each sample; `stored`: whether the model stores the table. */
+  const lookedUp = (table: readonly number[], stored = true): Model => {
+    const places = [node('MatMul', ['x', 'w'], ['s']), node('Cast', ['s'], ['place'], { to: dataTypes.int64.code })]
+    return model({
+      nodes: [
+        ...(stored ? places : [node('ArgMax', ['x'], ['place'], { axis: 1, keepdims: 0 })]),
+        ...(stored ? [] : [node('Cast', ['x'], ['numbers'], { to: dataTypes.int64.code })]),
+        node('Gather', [stored ? 'table' : 'numbers', 'place'], ['y']),
+      ],
+      initializers: new Map([
+        ['w', floatTensor('w', [8, 1], new Float32Array(8))],
+        ['table', integerTensor('table', 'int64', [table.length], table)],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 8])],
+      outputs: [valueInfo('y', 'int64', ['N', 1])],
+    })
+  }
+
+  test('what is looked up in a table of numbers in order is a number', () => {
+    const gamma = Array.from({ length: 256 }, (_, i) => Math.round(255 * (i / 255) ** 0.45))
+    for (const table of [gamma, [...gamma].reverse()])
+      expect(guessTask(lookedUp(table), labels(4)).outputs).toMatchObject([
+        { output: 'y', kind: 'numbers', why: 'looked up in a table of numbers in order' },
+      ])
+    // Of few, or in no order, each counts as another answer; but the data's labels are answers of the table only if it has them.
+    const [few] = guessTask(lookedUp([0, 1, 2, 3]), labels(4)).outputs
+    expect(few).toMatchObject({ kind: 'classes', labelled: true, decidedBy: ['s'] })
+    const hashes = Array.from({ length: 64 }, (_, i) => (i * 40_503) % 65_536)
+    const [hash] = guessTask(lookedUp(hashes), labels(4)).outputs
+    expect([hash.kind, hash.labelled]).toEqual(['classes', undefined])
+  })
+
+  test('what is looked up in numbers that the model computes is not decided by the places alone', () => {
+    expect(guessTask(lookedUp([], false)).outputs).toMatchObject([{ output: 'y', kind: 'classes' }])
   })
 
   test('scores that no output shows are judged in place of the label', () => {

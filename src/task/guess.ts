@@ -11,7 +11,7 @@ import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import type { DataType } from '../tensor/dtype.ts'
 import { foundValues } from './found.ts'
-import { deciderOf, endOf, floatsBehind, isSorted, outputShowing } from './output-origin.ts'
+import { deciderOf, endOf, floatsBehind, isSorted, outputShowing, tableBehind } from './output-origin.ts'
 import { isDecision, type OutputKind, type OutputTask, type Task } from './task.ts'
 
 export interface GuessOptions {
@@ -96,7 +96,7 @@ function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Gue
   if (seen?.[name]?.data.length === 0 && shape?.includes(0)) return { kind: 'ignored', why: 'it is empty' }
   if (dtype === 'string') return { kind: 'classes', why: 'it holds text' }
   const [end, place] = endOf(model.graph, name)
-  if (dtype !== undefined && !/float/.test(dtype)) return guessWhole(shape, end)
+  if (dtype !== undefined && !/float/.test(dtype)) return guessWhole(shape, end, tableBehind(model.graph, name))
   if (isState(model, info, end, place)) return { kind: 'state', why: 'it goes into the next call' }
   const range = rangeOf(seen?.[name])
   const dims = shape ?? []
@@ -111,11 +111,26 @@ function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Gue
   return guessByName(model, { dims, wide, name, end })
 }
 
-/** How many values a sample makes no difference to what whole numbers are: decisions. */
-function guessWhole(shape: readonly Dim[] | undefined, end: Node | undefined): Guess {
+/** A table of so many numbers that only rise or fall holds numbers, not classes. */
+const leastOfTable = 16
+
+/** How many values a sample makes no difference to what whole numbers are: decisions, but where a table says otherwise. */
+function guessWhole(
+  shape: readonly Dim[] | undefined,
+  end: Node | undefined,
+  table: ArrayLike<number> | undefined,
+): Guess {
+  if (table && table.length >= leastOfTable && isOrdered(table))
+    return { kind: 'numbers', why: 'looked up in a table of numbers in order' }
   const one = !shape || shape.slice(1).every((d) => d === 1)
   const why = end?.op === 'ArgMax' ? 'an ArgMax decides it' : 'whole numbers'
   return one ? { kind: 'classes', why } : { kind: 'tokens', why }
+}
+
+/** Whether numbers never fall, or never rise. */
+function isOrdered(numbers: ArrayLike<number>): boolean {
+  const steps = Array.from({ length: numbers.length - 1 }, (_, i) => numbers[i + 1] - numbers[i])
+  return steps.every((step) => step >= 0) || steps.every((step) => step <= 0)
 }
 
 interface Seen {
@@ -181,21 +196,33 @@ function guessByName(model: Model, { dims, wide, name, end }: Seen): Guess {
   }
   if (dims.length === 3 && /logit/i.test(name)) return { kind: 'tokens', axis: 2, why: 'its name' }
   if (dims.length === 4) {
+    if (embeddingName.test(name)) return { kind: 'numbers', why: 'its name' }
     if (maskName.test(name) && dims[1] !== 1) return { kind: 'mask', axis: 1, why: 'its name' }
     if (isImage(model, dims)) return { kind: 'image', why: 'of the size of the image that goes in, or a multiple' }
     // Feature maps and fields of vectors look the same, so the values behind the classes are judged as well.
-    const several = typeof dims[1] === 'number' && dims[1] > 1
-    if (several && wide.length > 1 && (className.test(name) || isOfInputSize(model, dims)))
-      return {
-        kind: 'mask',
-        axis: 1,
-        valuesToo: true,
-        why: className.test(name)
-          ? 'its name; its values count too'
-          : 'scores per pixel of the input; its values count too',
-      }
+    const several = typeof dims[1] === 'number' && dims[1] > 1 && wide.length > 1
+    if (several && className.test(name))
+      return { kind: 'mask', axis: 1, valuesToo: true, why: 'its name; its values count too' }
+    if (several && isOfInputSize(model, dims)) {
+      const features = featuresOf(dims[1] as number, end)
+      return features
+        ? { kind: 'numbers', why: `${features}, as maps of features have` }
+        : { kind: 'mask', axis: 1, valuesToo: true, why: 'scores per pixel of the input; its values count too' }
+    }
   }
   return { kind: 'numbers', why: 'no softmax, no labels' }
+}
+
+/** Operators that features go through and scores do not. */
+const featureOps = new Set([
+  ...['Relu', 'LeakyRelu', 'PRelu', 'Elu', 'Selu', 'Celu', 'Gelu', 'Mish', 'HardSwish', 'Softplus', 'Tanh', 'Clip'],
+  ...['MaxPool', 'AveragePool', 'BatchNormalization', 'InstanceNormalization', 'GroupNormalization', 'LpNormalization'],
+])
+
+/** What says that channels of a map are features rather than classes: numbers of filters are powers of two, of classes rarely. */
+function featuresOf(channels: number, end: Node | undefined): string | undefined {
+  if (end && featureOps.has(end.op)) return `${channels} channels behind ${end.op}`
+  return channels >= 16 && Number.isInteger(Math.log2(channels)) ? `${channels} channels` : undefined
 }
 
 /** Whether [N,1|3|4,H,W] comes of an input of the same form whose sides are not larger. */
@@ -318,7 +345,10 @@ function withLabels(
     const info = model.graph.outputs.find((i) => i.name === o.output)
     const whole = info?.dtype !== undefined && !/float/.test(info.dtype)
     if (o.kind === 'ignored' || o.kind === 'state' || isSorted(model.graph, o.output)) return o
-    if (whole) return o.kind === 'classes' && info?.dtype !== 'string' ? { ...o, labelled: true } : o
+    if (whole) {
+      const isLabel = o.kind === 'classes' && info?.dtype !== 'string' && holdsLabels(model.graph, o.output, classes)
+      return isLabel ? { ...o, labelled: true } : o
+    }
     const dims = shapes(o.output) ?? []
     const wide = dims.flatMap((d, axis) => (axis > 0 && d !== 1 ? [axis] : []))
     const why = isDecision(o) ? `${o.why}, labels` : 'the data has labels'
@@ -333,6 +363,11 @@ function withLabels(
   // Labels belong to the outputs that look like classes by themselves; of others, to whichever they fit.
   const speaks = labelled.some((o) => o.labelled && !o.labelsAlone)
   return labelled.map((o, i) => (speaks && o.labelsAlone ? outputs[i] : o))
+}
+
+/** Whether whole numbers can be labels of so many classes: not if they are looked up in a table of others. */
+function holdsLabels(graph: Graph, output: string, classes: number): boolean {
+  return Array.from(tableBehind(graph, output) ?? []).every((v) => v >= 0 && v < classes)
 }
 
 /** An output that zeros and ones answer, as decisions; undefined where nothing about it says that it makes any. */

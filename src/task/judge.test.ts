@@ -71,6 +71,17 @@ describe('values about their mean', () => {
     expect((await judgeAs('numbers', affine(ones, box), broken)).snrDb).toBe(Number.NEGATIVE_INFINITY)
   })
 
+  test('whole numbers that are told to be numbers are compared as such', async () => {
+    const whole = (factor: number): Model => {
+      const { graph, ...rest } = affine([factor, factor, factor, factor], box)
+      const nodes = [...graph.nodes, node('Cast', ['y'], ['count'], { to: dataTypes.int64.code })]
+      return { ...rest, graph: { ...graph, nodes, outputs: [valueInfo('count', 'int64', ['N', 4])] } }
+    }
+    const { snrDb, changed } = await judgeAs('numbers', whole(100), whole(110))
+    expect(snrDb).toBeCloseTo(20, 0)
+    expect(changed).toBeUndefined()
+  })
+
   test('an output that does not depend on the input does not vary', async () => {
     expect((await judgeAs('numbers', affine([0, 0, 0, 0], box), affine(ones, box))).varies).toBe(false)
   })

@@ -167,13 +167,13 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
       return [...subjects].map(([key, subject]): OutputJudgement => {
         const { task, group, facts, samples } = subject
         const tally = tallies.get(key)
-        const float = facts.float ? tally?.values.finish() : undefined
+        const values = facts.isValued ? tally?.values.finish() : undefined
         return {
           task,
           ...(group ? { group } : {}),
           samples,
           varies: varies(subject),
-          ...float,
+          ...values,
           ...tally?.decisions?.finish(),
         }
       })
@@ -207,7 +207,7 @@ function addSignals(
       const { facts } = subjects.get(key) as Subject
       const cut = cutOf(values, o, batch)
       const list = signals.get(key) ?? []
-      if (facts.float) for (let s = 0; s < cut.samples; s++) list.push(signalOf(cut, s, facts))
+      if (facts.isValued) for (let s = 0; s < cut.samples; s++) list.push(signalOf(cut, s, facts))
       signals.set(key, list)
     }
   }

@@ -18,6 +18,14 @@ export function judgedModel(model: Model, { outputs }: Task): Model {
   return withGraph(model, { outputs: wanted.map((name) => declared.get(name) ?? inner(name)) })
 }
 
+/** What of a model is judged: the nodes that judged outputs depend on; none where nothing is judged. */
+export function judgedPart(model: Model, task: Task): Model {
+  const judged = task.outputs.some((o) => o.kind !== 'ignored')
+    ? judgedModel(model, task)
+    : withGraph(model, { outputs: [] })
+  return withGraph(judged, dropUnused(judged.graph))
+}
+
 /** Why a weight stays: were it ruined, nothing would tell. */
 export const whyUnjudged = 'no output that is judged depends on it'
 

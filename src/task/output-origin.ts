@@ -1,7 +1,7 @@
 /** How an output comes about: the node whose values it holds, the scores that decide it, what sorts it. */
-import { capturedBy, intAttribute, producersOf } from '../graph/walk.ts'
+import { capturedBy, constantOf, intAttribute, producersOf } from '../graph/walk.ts'
 import type { Graph, Node, ValueInfo } from '../model.ts'
-import { type DataType, isFloat } from '../tensor/dtype.ts'
+import { type DataType, floats, integers, isFloat } from '../tensor/dtype.ts'
 
 /** Operators that change where values stand or how they are stored, not what they mean. */
 const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast', 'Transpose'])
@@ -25,13 +25,29 @@ export interface Decider {
   readonly axis: number
 }
 
-/** Operators that give what they store at the places they are given, and the input with the places. */
+/** Operators that give what is stored at the places they are given, and the input with the places. */
 const lookups = new Map(Object.entries({ Gather: 1, ArrayFeatureExtractor: 1, LabelEncoder: 0 }))
+
+/** The input with the places, where a node looks up what the model stores: of computed values the places say not all. */
+function placesOf(graph: Graph, node: Node | undefined): string | undefined {
+  const at = lookups.get(node?.op ?? '')
+  if (!node || at === undefined) return undefined
+  return at === 0 || constantOf(graph, node.inputs[0]) ? node.inputs[at] : undefined
+}
 
 function endBehindLookups(graph: Graph, name: string): Node | undefined {
   const [end] = endOf(graph, name)
-  const places = end?.inputs[lookups.get(end.op) ?? -1]
+  const places = placesOf(graph, end)
   return places ? endBehindLookups(graph, places) : end
+}
+
+/** The stored numbers that an output is looked up in at places that nothing decides, but rounding; undefined where it is not. */
+export function tableBehind(graph: Graph, output: string): ArrayLike<number> | undefined {
+  const [end] = endOf(graph, output)
+  const table = end?.op === 'Gather' && placesOf(graph, end) ? constantOf(graph, end.inputs[0]) : undefined
+  const decider = endBehindLookups(graph, output)
+  if (!table || table.strings || !decider || decider.op === 'ArgMax' || scoresBeside(decider)) return undefined
+  return isFloat(table.dtype) ? floats(table) : integers(table)
 }
 
 /** The ZipMap that makes maps of scores, or the ArgMax that decides by them, whatever is looked up by its classes. */

@@ -1,7 +1,7 @@
 /** Values against those of the original: noise against what the output varies, by element or number. */
 import type { BatchOutput } from './samples.ts'
 import { meanAndError, ratioAndError } from './statistics.ts'
-import type { OutputTask } from './task.ts'
+import { isDecision, type OutputTask } from './task.ts'
 
 export interface ValueJudgement {
   /** Signal about the mean over noise, in dB; Infinity where all is equal, -Infinity where numbers became none. */
@@ -15,8 +15,8 @@ export interface ValueJudgement {
 
 /** What the original's output does over all samples. */
 export interface ValueFacts {
-  /** Whether they are floats: whole numbers are judged as decisions alone. */
-  readonly float: boolean
+  /** Whether values are compared: floats, and whole numbers that are no decisions, which are judged as such alone. */
+  readonly isValued: boolean
   /** The share of the output's mean square that varies from sample to sample; of several numbers the largest. Of whole numbers 0 or 1. */
   readonly variation: number
   /** How much that is for an element, in the output's own unit squared. */
@@ -38,6 +38,7 @@ const leastShare = 1e-8
 
 /** Adds up the original's outputs. */
 export function factsOf(task: OutputTask) {
+  const isValued = ({ float }: BatchOutput): boolean => float || !isDecision(task)
   let sums: Float64Array | undefined
   let squares: Float64Array | undefined
   let first: BatchOutput | undefined
@@ -49,7 +50,7 @@ export function factsOf(task: OutputTask) {
   return {
     add(out: BatchOutput): void {
       first ??= out
-      if (!out.float) differs ||= differsFrom(first, out)
+      if (!isValued(out)) differs ||= differsFrom(first, out)
       // Outputs whose size changes from call to call have one mean over all.
       const elementwise = out.size === first.size && out.size <= mostElements
       if (samples === 0 && elementwise) {
@@ -72,7 +73,7 @@ export function factsOf(task: OutputTask) {
       samples += out.samples
     },
     finish(): ValueFacts {
-      const float = first?.float ?? false
+      const valued = first !== undefined && isValued(first)
       // As of floats, one sample alone shows what varies within it.
       if (samples === 1) differs = first?.data.some((v) => v !== first?.data[0]) ?? false
       const row = first && first.dims.length > 1 ? first.dims[first.dims.length - 1] : 1
@@ -103,8 +104,8 @@ export function factsOf(task: OutputTask) {
       const classes = task.axis === undefined ? undefined : first?.dims[task.axis]
       const unsure = classes ? (sum - square) / (sum * (1 - 1 / Math.max(2, classes))) : (4 * (sum - square)) / count
       return {
-        float,
-        variation: float ? variation : Number(differs),
+        isValued: valued,
+        variation: valued ? variation : Number(differs),
         variance,
         unsure,
         weight: (j) => weights[j % columns],

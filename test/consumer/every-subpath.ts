@@ -1,8 +1,16 @@
 /** A user's program that imports every subpath: test/package.test.ts type-checks it strictly and runs it on the packed package. */
 import assert from 'node:assert/strict'
-import { defineMethod, type Model, openSession, readModel, runSteps, writeModel } from 'coppice'
+import { defineMethod, inspectModel, type Model, openSession, readModel, runSteps, writeModel } from 'coppice'
 import { type BoundSplits, bindSplits, csvDataset, type Dataset, drawDigits, readNpz, writeNpz } from 'coppice/data'
-import { evaluateAccuracy, findRandomInputs, measureSizes, scan } from 'coppice/evaluate'
+import {
+  evaluateAccuracy,
+  filePartsOf,
+  findRandomInputs,
+  measureSizes,
+  partsBeside,
+  partsInWords,
+  scan,
+} from 'coppice/evaluate'
 import { svd } from 'coppice/factorize'
 import { hac, type Matrix, openMatrix, packModel, shac, unpackModel } from 'coppice/formats'
 import { compressors, openModel, saveModel, writeFileAtomic } from 'coppice/node'
@@ -80,6 +88,10 @@ assert.deepEqual(writeModel(openModel('saved.cop')), writeModel(simple))
 const fromPacked = await openSession(packed)
 assert.deepEqual(fromPacked.outputNames, loaded.outputNames)
 await fromPacked.release()
+
+const fileParts = filePartsOf(simple, inspectModel(simple).totals.bytes)
+const file = { bytes: writeModel(simple).length, parts: fileParts }
+assert.equal(partsBeside(file, file).length, partsInWords(file.bytes, fileParts).length)
 
 const side = { name: 'a.onnx', bytes: 10, packed: 5, params: 1, nonZero: 1, macs: 1, layers: [] }
 const nothing = { layers: [], notes: [], warnings: [], environment: [] }

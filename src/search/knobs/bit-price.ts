@@ -11,7 +11,7 @@ import { Outlook } from '../../progress.ts'
 import { type PreparedUniform, prepareUniform, quantizeAt, uniform } from '../../quantize/uniform.ts'
 import { runSteps, type Step } from '../../recipe.ts'
 import { whyRandomStays } from '../../simplify/remarks.ts'
-import { unjudgedNodes, whyUnjudged } from '../../task/judged-model.ts'
+import { judgedPart, unjudgedNodes, whyUnjudged } from '../../task/judged-model.ts'
 import type { MaxLoss } from '../../task/max-loss.ts'
 import { isDecision, type Task } from '../../task/task.ts'
 import { sizeOf } from '../../tensor/dtype.ts'
@@ -103,7 +103,7 @@ export async function openBitPrice(
       )
       if (best === undefined)
         return unquantised(
-          whyRandomStays(model) ??
+          whyRandomStays(judgedPart(model, task)) ??
             'even the finest steps tried lose more than is allowed, so weights keep their precision',
         )
       const quantised = await knob.at(best.value)

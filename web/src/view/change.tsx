@@ -4,7 +4,7 @@ import type { Made, MethodOutcome } from '../work/messages.ts'
 import { Download, Sides, Warnings } from './parts.tsx'
 
 export function ChangeResult({
-  outcome: { onnx, packed, warnings, before, after },
+  outcome: { onnx, packed, warnings, before, after, parts },
   more,
 }: {
   outcome: MethodOutcome
@@ -13,6 +13,7 @@ export function ChangeResult({
   const told = (n: number | null): string => (n === null ? 'not known' : count(n))
   const sizes = [
     ['.onnx bytes', before.bytes, after.bytes],
+    ...parts,
     ['parameters', before.params, after.params],
     ['multiply-adds', before.macs, after.macs],
   ] as const

@@ -35,7 +35,7 @@ export function ModelDrop() {
 
 export function ModelCard() {
   const { summary } = model.value as { summary: ModelSummary }
-  const { inspection, name, fileBytes, packed } = summary
+  const { inspection, name, fileBytes, packed, parts } = summary
   const { totals, inputs, outputs } = inspection
   return (
     <section class="card" aria-labelledby="model-name">
@@ -56,6 +56,7 @@ export function ModelCard() {
         takes {inputs.map(valueInWords).join(', ') || 'nothing'} · gives{' '}
         {outputs.map(valueInWords).join(', ') || 'nothing'}
       </p>
+      <p class="soft values">{parts.map(([what, bytes]) => `${what}: ${count(bytes)} bytes`).join(' · ')}</p>
       <Oddities summary={summary} />
       <details>
         <summary>Layer by layer</summary>

@@ -1,5 +1,6 @@
 /** What the page and its worker say to each other: plain data. */
 import type { Inspection, OptionTable, Recipe } from 'coppice'
+import type { FileParts } from 'coppice/evaluate'
 import type { ComparisonRow, Tile } from 'coppice/report'
 
 /** A file with its path within what was chosen or dropped, with forward slashes. */
@@ -21,7 +22,11 @@ export interface ModelSummary {
   /** Bytes of the ONNX file that it holds, of a packed one. */
   readonly packed?: { readonly onnxBytes: number }
   readonly inspection: Inspection
+  /** What the bytes of the .onnx are, in words. */
+  readonly parts: readonly Part[]
 }
+
+type Part = readonly [name: string, bytes: number]
 
 export interface DataSummary {
   readonly name: string
@@ -69,11 +74,15 @@ export interface MethodOutcome {
   readonly warnings: readonly string[]
   readonly before: Sizes
   readonly after: Sizes
+  /** What the bytes of the .onnx are, before and after, in words. */
+  readonly parts: readonly (readonly [name: string, before: number, after: number])[]
   readonly step?: readonly [id: string, options: Words]
 }
 
 export interface Sizes {
   readonly bytes: number
+  /** What the bytes are. */
+  readonly parts: FileParts
   readonly params: number
   readonly macs: number | null
 }

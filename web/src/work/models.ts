@@ -1,5 +1,6 @@
 /** Models from the files that a person chose. */
 import { type ExternalSource, type Inspection, inspectModel, type Model, readModel, writeModel } from 'coppice'
+import { filePartsOf, partsInWords } from 'coppice/evaluate'
 import { isPacked, openCop } from 'coppice/formats'
 import { raisedIfTooOld } from 'coppice/simplify'
 import type { Chosen, ModelSummary, NamedFile } from './messages.ts'
@@ -112,7 +113,9 @@ async function externalFiles(main: NamedFile, files: readonly NamedFile[]): Prom
 
 export function summaryOf({ name, model, onnx, fileBytes, packed }: Opened): ModelSummary {
   const inspection: Inspection = inspectModel(model)
-  return { name, fileBytes, ...(packed && onnx ? { packed: { onnxBytes: onnx.length } } : {}), inspection }
+  const ofPacked = packed && onnx ? { packed: { onnxBytes: onnx.length } } : {}
+  const parts = partsInWords(onnx?.length ?? fileBytes, filePartsOf(model, inspection.totals.bytes))
+  return { name, fileBytes, ...ofPacked, inspection, parts }
 }
 
 export interface ToWork {

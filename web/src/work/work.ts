@@ -19,7 +19,7 @@ import {
   writeModel,
 } from 'coppice'
 import { dataHandle, drawSamples } from 'coppice/data'
-import { guessTask, parseTask, scan } from 'coppice/evaluate'
+import { filePartsOf, guessTask, parseTask, partsBeside, scan } from 'coppice/evaluate'
 import { type PackOptions, packModelInto } from 'coppice/formats'
 import { comparisonRows, compressWithReport, renderHtml, renderScan, tilesOf } from 'coppice/report'
 import { densified } from 'coppice/simplify'
@@ -73,8 +73,8 @@ function watching(watch: Watch): (progress: TrainPoint) => unknown {
 const environment = [`coppice ${__VERSION__}`, 'ONNX Runtime in a page', navigator.userAgent]
 
 function sizesOf(model: Model, bytes: number): Sizes {
-  const { params, macs } = inspectModel(model).totals
-  return { bytes, params, macs }
+  const { params, macs, bytes: constants } = inspectModel(model).totals
+  return { bytes, parts: filePartsOf(model, constants), params, macs }
 }
 
 const shaped = (model: Model, words: Words = {}): Model =>
@@ -252,14 +252,16 @@ async function changed(
   // A recipe without steps stands for the file as it is.
   const bytes = result === asFiled ? onnx : writeModel(result)
   const stem = stemOf(name)
+  const [before, after] = [sizesOf(asFiled, fileBytes), sizesOf(result, bytes.length)]
   return {
     onnx: made(`${stem}.changed.onnx`, bytes),
     packed: await packed(`${stem}.changed.cop`, result, {
       progress: (done) => progress(0.9 + 0.1 * done, 'packing'),
     }),
     warnings,
-    before: sizesOf(asFiled, fileBytes),
-    after: sizesOf(result, bytes.length),
+    before,
+    after,
+    parts: partsBeside(before, after),
     ...(step ? { step } : {}),
   }
 }
