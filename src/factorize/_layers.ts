@@ -86,7 +86,7 @@ async function layerOf(model: Model, weight: WeightTensor, { shapes, read }: Aro
   const tensor = await read(name)
   if (typeof tensor === 'string') return tensor
   const { dims, dtype } = tensor
-  const values = Float64Array.from(floats(tensor))
+  const values = new Float64Array(floats(tensor))
   if (!values.every(Number.isFinite)) return 'it holds NaN or infinity'
   const dense = { name: weight.name, nodes, dtype, groups: 1, kernel: [], strides: [] }
   if (first.op !== 'Conv') {

@@ -15,7 +15,6 @@ import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
 import {
-  basisOf,
   gram,
   type Matrix,
   matrix,
@@ -188,7 +187,7 @@ async function alternating(
 
 /** The leading singular vectors, and random unit vectors where the rank is larger. */
 async function started(unfolded: Matrix, rank: number, seed: number): Promise<Matrix> {
-  const vectors = await basisOf(spectral(gram(unfolded), seed), Math.min(rank, unfolded.rows))
+  const vectors = await spectral(gram(unfolded), seed).basis(Math.min(rank, unfolded.rows))
   const out = matrix(rank, unfolded.rows)
   const rng = random(seed)
   for (let i = 0; i < out.data.length; i++) out.data[i] = rng.normal()

@@ -14,7 +14,7 @@ import { defineMethod } from '../method.ts'
 import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
-import { basisOf, gram, type Matrix, matrix, multiply, type Spectral, spectral, transposed } from './_matrix.ts'
+import { gram, type Matrix, matrix, multiply, type Spectral, spectral, transposed } from './_matrix.ts'
 import { chosenRank, layerOptions, type RankOptions, rankOptions, spectrumOf } from './_ranks.ts'
 import { balanced, matricesOf, outputCovariance } from './svd.ts'
 
@@ -119,7 +119,7 @@ async function factorsOf(
   const features = matrix(count, weights.columns)
   const directions = matrix(count, outputs)
   for (const [g, { padded, kept }] of parts.entries()) {
-    const own = await basisOf(kept, rank)
+    const own = await kept.basis(rank)
     directions.data.set(own.data, g * rank * outputs)
     features.data.set((await multiply(own, padded)).data, g * rank * weights.columns)
   }

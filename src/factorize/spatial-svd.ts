@@ -10,17 +10,7 @@ import { defineMethod } from '../method.ts'
 import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
-import {
-  basisOf,
-  gram,
-  type Matrix,
-  matrix,
-  multiply,
-  orthonormal,
-  type Spectral,
-  spectral,
-  squareRoot,
-} from './_matrix.ts'
+import { gram, type Matrix, matrix, multiply, orthonormal, type Spectral, spectral, squareRoot } from './_matrix.ts'
 import { chosenRank, layerOptions, type RankOptions, rankOptions, spectrumOf } from './_ranks.ts'
 import { balanced, joined, joinedBias, matricesOf } from './svd.ts'
 
@@ -106,7 +96,7 @@ async function factorsOf(
   const found: { u: Matrix; v: Matrix }[] = []
   const lost: (Float64Array | undefined)[] = []
   for (const [g, { weights, unfolded, root, kept }] of parts.entries()) {
-    const vectors = await basisOf(kept, rank)
+    const vectors = await kept.basis(rank)
     const norm = norms?.[g]
     if (!norm || !root) {
       // (rank) x (outputs, width) as outputs x (rank, width).

@@ -11,7 +11,7 @@ import { defineMethod } from '../method.ts'
 import { type DataNorm, lostMeans } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
-import { basisOf, gram, type Matrix, matrix, multiply, type Symmetric, spectral, transposed } from './_matrix.ts'
+import { gram, type Matrix, matrix, multiply, type Symmetric, spectral, transposed } from './_matrix.ts'
 import { chosenRank, layerOptions, type RankOptions, rankOptions, type Spectra, spectrumOf } from './_ranks.ts'
 
 export const svd = defineMethod({
@@ -70,7 +70,7 @@ async function decomposed(w: Matrix, norm: DataNorm | undefined, seed: number): 
       kept: (count) => spectrumOf(outputs ?? plain, count, w),
     },
     async factors(rank) {
-      const directions = await basisOf(outputs ?? plain, rank)
+      const directions = await (outputs ?? plain).basis(rank)
       // Directions among outputs, or among inputs where these are fewer.
       if (outputs || wide === w) return balanced({ u: transposed(directions), v: await multiply(directions, w) })
       return balanced({ u: await multiply(w, directions, 'nt'), v: directions })
