@@ -89,18 +89,27 @@ export interface SymmetricEigen {
  * iteration for the vectors (Golub & Van Loan, Matrix Computations, 8.2-8.3). Throws where an entry is not finite.
  */
 export function symmetricEigen(symmetric: Float64Array, k: number): SymmetricEigen {
-  if (!symmetric.every(Number.isFinite))
-    throw new Error('linalg: the matrix has NaN or infinity; expected finite numbers')
-  const reduced = tridiagonal(symmetric, k)
-  const values = reduced.diagonal.slice()
-  implicitQl(values, reduced.beside.slice())
-  values.sort().reverse()
+  let largest = 0
+  for (let i = 0; i < k * k; i++) {
+    if (!Number.isFinite(symmetric[i]))
+      throw new Error('linalg: the matrix has NaN or infinity; expected finite numbers')
+    largest = Math.max(largest, Math.abs(symmetric[i]))
+  }
+  // A power of two, which rounds nothing: squares must neither overflow nor vanish.
+  const scale = 2 ** Math.floor(Math.log2(largest || 1))
+  const reduced = tridiagonal(
+    symmetric.map((v) => v / scale),
+    k,
+  )
+  const scaled = reduced.diagonal.slice()
+  implicitQl(scaled, reduced.beside.slice())
+  scaled.sort().reverse()
   return {
-    values,
+    values: scaled.map((v) => v * scale),
     vectors(count) {
-      const rows = tridiagonalVectors(reduced, values.subarray(0, count))
+      const rows = tridiagonalVectors(reduced, scaled.subarray(0, count))
       turnBack(rows, reduced)
-      return rows
+      return rows.slice(0, count * k)
     },
   }
 }
@@ -115,8 +124,8 @@ interface Tridiagonal {
   readonly twice: Float64Array
 }
 
-function tridiagonal(symmetric: Float64Array, k: number): Tridiagonal {
-  const a = symmetric.slice()
+/** The matrix is used up. */
+function tridiagonal(a: Float64Array, k: number): Tridiagonal {
   const [diagonal, beside, twice] = [0, 1, 2].map(() => new Float64Array(k))
   // A step takes v wᵀ + w vᵀ off what is left of the matrix. It is taken off when the next step reads it, so that each step goes
   // through the matrix once.
@@ -125,16 +134,11 @@ function tridiagonal(symmetric: Float64Array, k: number): Tridiagonal {
     const row = a.subarray(i * k, i * k + i + 1)
     for (let c = 0; c <= i; c++) row[c] -= lastV[i] * lastW[c] + lastW[i] * lastV[c]
     diagonal[i] = row[i]
-    // A power of two, so that squares neither overflow nor vanish.
-    let largest = 0
-    for (let c = 0; c < i; c++) largest = Math.max(largest, Math.abs(row[c]))
-    const scale = largest > 0 ? 2 ** Math.min(1000, -Math.floor(Math.log2(largest))) : 1
-    for (let c = 0; c < i; c++) row[c] *= scale
     let rest = 0
     for (let c = 0; c < i - 1; c++) rest += row[c] * row[c]
     const near = row[i - 1]
     const length = rest > 0 ? Math.sqrt(near * near + rest) * (near > 0 ? -1 : 1) : near
-    beside[i - 1] = length / scale
+    beside[i - 1] = length
     row[i - 1] -= length
     twice[i] = rest > 0 ? 2 / (rest + row[i - 1] * row[i - 1]) : 0
     for (let c = 0; c < i; c++) v[c] = row[c]
@@ -241,7 +245,7 @@ const isNothing = (beside: number, before: number, after: number): boolean =>
 /** Solutions of inverse iteration, one after the other: the first is near already. */
 const inverseSteps = 3
 
-/** Unit eigenvectors of a tridiagonal matrix by inverse iteration from random starts, a row for each value. */
+/** Unit eigenvectors of a tridiagonal matrix by inverse iteration from random starts: a row for each value, and rows of 0 up to a multiple of four. */
 function tridiagonalVectors({ diagonal, beside }: Tridiagonal, values: Float64Array): Float64Array {
   const k = diagonal.length
   const rng = random(1)
@@ -249,7 +253,7 @@ function tridiagonalVectors({ diagonal, beside }: Tridiagonal, values: Float64Ar
   for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(diagonal[i]), Math.abs(beside[i]))
   // Stands for a pivot of 0: less than this is rounding.
   const least = Number.EPSILON * (largest || 1)
-  const out = new Float64Array(values.length * k)
+  const out = new Float64Array(4 * Math.ceil(values.length / 4) * k)
   // Of the rows of the upper factor: the diagonal, and the two entries after it.
   const [pivots, next, after, factors] = [0, 1, 2, 3].map(() => new Float64Array(k))
   const swapped = new Uint8Array(k)
@@ -297,21 +301,37 @@ function tridiagonalVectors({ diagonal, beside }: Tridiagonal, values: Float64Ar
   return out
 }
 
-/** Turns eigenvectors of a tridiagonal matrix, as rows, into those of the matrix that it came of. */
+/** Turns eigenvectors of a tridiagonal matrix, as a multiple of four rows, into those of the matrix that it came of. */
 function turnBack(rows: Float64Array, { diagonal, reflections, twice }: Tridiagonal): void {
   const k = diagonal.length
-  const count = rows.length / k
+  // Four at once, so that a reflection is read once for all of them.
+  const fours = Array.from({ length: Math.floor(rows.length / (4 * k)) }, (_, f) =>
+    [0, 1, 2, 3].map((r) => rows.subarray((4 * f + r) * k, (4 * f + r + 1) * k)),
+  )
   for (let i = 1; i < k; i++) {
     if (twice[i] === 0) continue
     const v = reflections.subarray(i * k, i * k + i)
-    for (let r = 0; r < count; r++) reflect(rows, r * k, v, twice[i])
+    for (const four of fours) reflectFour(four, v, twice[i])
   }
 }
 
-/** x - twice (v·x) v, of the numbers from `at`. */
-function reflect(x: Float64Array, at: number, v: Float64Array, twice: number): void {
-  let dot = 0
-  for (let c = 0; c < v.length; c++) dot += v[c] * x[at + c]
-  const factor = twice * dot
-  for (let c = 0; c < v.length; c++) x[at + c] -= factor * v[c]
+/** Each x - twice (v·x) v, of its first entries. */
+function reflectFour([x0, x1, x2, x3]: readonly Float64Array[], v: Float64Array, twice: number): void {
+  let dot0 = 0
+  let dot1 = 0
+  let dot2 = 0
+  let dot3 = 0
+  for (let c = 0; c < v.length; c++) {
+    dot0 += v[c] * x0[c]
+    dot1 += v[c] * x1[c]
+    dot2 += v[c] * x2[c]
+    dot3 += v[c] * x3[c]
+  }
+  for (let c = 0; c < v.length; c++) {
+    const part = twice * v[c]
+    x0[c] -= part * dot0
+    x1[c] -= part * dot1
+    x2[c] -= part * dot2
+    x3[c] -= part * dot3
+  }
 }
