@@ -201,18 +201,14 @@ async function byCholesky(given: Matrix): Promise<Matrix | undefined> {
     return undefined
   }
   for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) factor[i * n + j] *= scales[j]
-  let rows = await multiply(matrix(n, n, factor), given)
+  const rows = await multiply(matrix(n, n, factor), given)
   for (let step = 0; step < 3; step++) {
     const { data } = await multiply(rows, rows, 'nt')
     for (let i = 0; i < n; i++) data[i * n + i] -= 1
     const away = Math.sqrt(sumOfSquares(data))
     if (!(away < nearUnit)) return undefined
     const off = (await multiply(matrix(n, n, data), rows)).data
-    rows = matrix(
-      n,
-      given.columns,
-      rows.data.map((v, i) => v - off[i] / 2),
-    )
+    for (let i = 0; i < off.length; i++) rows.data[i] -= off[i] / 2
     // A step squares the distance.
     if (away < 1e-8) break
   }
@@ -256,12 +252,9 @@ function takeOff(own: Float64Array, unit: Float64Array): void {
 
 /** The rows without their parts along unit rows. */
 async function without(block: Matrix, units: Matrix): Promise<Matrix> {
-  const parts = await multiply(await multiply(block, units, 'nt'), units)
-  return matrix(
-    block.rows,
-    block.columns,
-    block.data.map((v, i) => v - parts.data[i]),
-  )
+  const { data } = await multiply(await multiply(block, units, 'nt'), units)
+  for (let i = 0; i < data.length; i++) data[i] = block.data[i] - data[i]
+  return matrix(block.rows, block.columns, data)
 }
 
 /**

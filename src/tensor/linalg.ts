@@ -97,10 +97,9 @@ export function symmetricEigen(symmetric: Float64Array, k: number): SymmetricEig
   }
   // A power of two, which rounds nothing: squares must neither overflow nor vanish.
   const scale = 2 ** Math.floor(Math.log2(largest || 1))
-  const reduced = tridiagonal(
-    symmetric.map((v) => v / scale),
-    k,
-  )
+  const a = new Float64Array(k * k)
+  for (let i = 0; i < k * k; i++) a[i] = symmetric[i] / scale
+  const reduced = tridiagonal(a, k)
   const scaled = reduced.diagonal.slice()
   implicitQl(scaled, reduced.beside.slice())
   scaled.sort().reverse()
