@@ -21,7 +21,7 @@ export function evbmfRank(spectrum: Spectrum): number {
   const alpha = l / m
   const tau = 2.5129 * Math.sqrt(alpha)
   const threshold = (1 + tau) * (1 + alpha / tau)
-  // Values of 0, of a matrix without noise, would have no logarithm.
+  // Values of 0, of a matrix without noise, would leave no variance to look for.
   const least = (1e-14 * total) / l
   const values = Float64Array.from(squares, (v) => Math.max(v, least))
   const rest = Math.max(0, total - values.reduce((a, b) => a + b, 0))

@@ -189,6 +189,16 @@ export interface Factors {
   readonly factors: readonly Factor[]
   /** Added to the layer's bias, per output: what the factors lose of the outputs' means. */
   readonly bias?: Float64Array
+  /** Of each group. */
+  readonly losses: readonly Loss[]
+}
+
+/** Squared norms, of the weights or in the norm of the data. */
+export interface Loss {
+  /** Of the weights less what the factors make of them. */
+  readonly lost: number
+  /** Of the weights. */
+  readonly whole: number
 }
 
 /** Puts factors in place of a layer. */

@@ -1,7 +1,7 @@
 /**
- * Matrices as factorisations need them: eigenvectors of symmetric matrices, square roots, orthonormal rows. Decompositions of
- * small matrices are ml-matrix's; of large ones only the leading part is computed, by subspace iteration from a random start
- * (Halko, Martinsson & Tropp 2011, arXiv:0909.4061), whose products ONNX Runtime computes.
+ * Matrices as factorisations need them: eigenvectors of symmetric matrices, square roots, orthonormal rows. Matrices up to a few
+ * hundred rows are decomposed whole (tensor/linalg.ts); of larger ones only the leading part is computed, by subspace iteration
+ * from a random start (Halko, Martinsson & Tropp 2011, arXiv:0909.4061). ONNX Runtime computes the products.
  */
 import { CholeskyDecomposition, EigenvalueDecomposition, Matrix as MlMatrix } from 'ml-matrix'
 import { inverseCholesky, symmetricEigen } from '../tensor/linalg.ts'
@@ -41,7 +41,7 @@ export function permuted(
   return out
 }
 
-function dot(a: Float64Array, b: Float64Array): number {
+export function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i]
   return sum
@@ -167,7 +167,7 @@ async function leading(given: Symmetric, count: number, seed: number): Promise<E
   return { values, vectors: await multiply(await within.basis(count), basis) }
 }
 
-/** All eigenvalues of a symmetric matrix and their vectors, by ml-matrix. */
+/** All eigenvalues of a symmetric matrix and their vectors, by ml-matrix: QL with all vectors, which takes several times as long. */
 function eigen({ rows: n, data }: Matrix): Eigen {
   const found = new EigenvalueDecomposition(MlMatrix.from1DArray(n, n, data), { assumeSymmetric: true })
   const columns = found.eigenvectorMatrix

@@ -11,7 +11,7 @@
 import { defineMethod } from '../method.ts'
 import type { OptionsOf } from '../options.ts'
 import { random } from '../tensor/random.ts'
-import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
+import { type DataNorm, lossOf, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
 import {
@@ -121,7 +121,8 @@ async function factorsOf(
   const made = norm ? transposed((await refit(weights, features, norm)).map) : found.outputs
   const components = even({ outputs: made, inputs: read, places: found.places })
   const back = transposed(components.outputs)
-  const bias = norm && lostMeans(weights, await multiply(back, products(components.inputs, components.places)), norm)
+  const approximation = await multiply(back, products(components.inputs, components.places))
+  const bias = norm && lostMeans(weights, approximation, norm)
   const ones = kernel.map(() => 1)
   return {
     factors: [
@@ -136,6 +137,7 @@ async function factorsOf(
       { suffix: 'out', dims: [outputs, rank, ...ones], values: back.data },
     ],
     ...(bias ? { bias } : {}),
+    losses: [await lossOf(weights, approximation, norm)],
   }
 }
 

@@ -12,9 +12,9 @@
  * same ranks; depthwise ones stay.
  */
 import { defineMethod } from '../method.ts'
-import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
+import { type DataNorm, lossOf, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
-import { type Factor, type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
+import { type Factor, type FactorLayer, type Factors, type Loss, macsOf, placesIn } from './_layers.ts'
 import {
   dense,
   gram,
@@ -315,14 +315,21 @@ async function factorsOf(
   const places = placesIn(kernel)
   const found: Tucker[] = []
   const lost: (Float64Array | undefined)[] = []
+  const losses: Loss[] = []
   for (const [g, part] of parts.entries()) {
     const norm = norms?.[g]
     const made = await tuckerOf(part, { ranks, inputs, norm, iterations: options.iterations })
     found.push(made)
-    if (!norm) continue
+    if (!norm) {
+      // The bases are orthonormal, so the core has the norm of what is kept.
+      const whole = sumOfSquares(part.weights.data)
+      losses.push({ lost: whole - sumOfSquares(made.core.data), whole })
+      continue
+    }
     const narrow = made.last ? await multiply(made.last, made.core) : made.core
     const back = made.first ? await multiply(narrow, spread(made.first, places)) : narrow
     lost.push(lostMeans(part.weights, back, norm))
+    losses.push(await lossOf(part.weights, back, norm))
   }
   const ones = kernel.map(() => 1)
   const { input = inputs, output = outputs } = ranks
@@ -340,5 +347,6 @@ async function factorsOf(
       ...factor('out', (t) => t.last, [groups * outputs, output, ...ones]),
     ],
     bias: lost.length > 0 ? joinedBias(lost) : undefined,
+    losses,
   }
 }
