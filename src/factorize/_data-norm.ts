@@ -8,8 +8,8 @@ import { type Layer, momentsOf } from '../calibrate/layers.ts'
 import type { Context } from '../method.ts'
 import type { Model, Node } from '../model.ts'
 import { forTraining } from '../simplify/float32-arithmetic.ts'
-import { type FactorLayer, placesIn, takesBias } from './_layers.ts'
-import { type Matrix, matrix, multiply, overSymmetric } from './_matrix.ts'
+import { type FactorLayer, type Loss, placesIn, takesBias } from './_layers.ts'
+import { dot, type Matrix, matrix, multiply, overSymmetric } from './_matrix.ts'
 
 export interface DataNorm {
   /** The rows times C. */
@@ -139,6 +139,14 @@ export async function refit(
   const through = await norm.timesCovariance(features)
   const covariance = await multiply(through, features, 'nt')
   return { map: await overSymmetric(await multiply(weights, through, 'nt'), covariance), covariance }
+}
+
+/** What an approximation loses of a layer's weights, in the norm of the data where there is one. */
+export async function lossOf(weights: Matrix, approximation: Matrix, norm: DataNorm | undefined): Promise<Loss> {
+  const squared = async (m: Matrix): Promise<number> => dot(m.data, (norm ? await norm.timesCovariance(m) : m).data)
+  const error = matrix(weights.rows, weights.columns)
+  for (let i = 0; i < error.data.length; i++) error.data[i] = weights.data[i] - approximation.data[i]
+  return { lost: await squared(error), whole: await squared(weights) }
 }
 
 /** What a layer's outputs lose of their means: (W - M F) E[x]. */

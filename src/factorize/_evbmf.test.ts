@@ -22,7 +22,7 @@ async function planted(rows: number, columns: number, rank: number, noise: numbe
 
 async function rankOf(w: ReturnType<typeof matrix>, count = w.rows): Promise<number> {
   const wide = w.rows <= w.columns ? w : transposed(w)
-  const { values } = await spectral(gram(wide), 1).of(count)
+  const values = await spectral(gram(wide), 1).values(count)
   return evbmfRank({ squares: values.slice(0, count), total: sumOfSquares(w.data), l: wide.rows, m: wide.columns })
 }
 

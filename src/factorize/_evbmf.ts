@@ -21,19 +21,18 @@ export function evbmfRank(spectrum: Spectrum): number {
   const alpha = l / m
   const tau = 2.5129 * Math.sqrt(alpha)
   const threshold = (1 + tau) * (1 + alpha / tau)
-  // Values of 0, of a matrix without noise, would have no logarithm.
+  // Values of 0, of a matrix without noise, would leave no variance to look for.
   const least = (1e-14 * total) / l
   const values = Float64Array.from(squares, (v) => Math.max(v, least))
-  const sum = values.reduce((a, b) => a + b, 0)
-  const rest = Math.max(0, total - sum)
-  const [low, high] = bounds({ values, rest, alpha, threshold, l, m })
-  const energy = (variance: number): number => freeEnergy(variance, { values, rest, alpha, threshold, l, m })
-  const variance = lowest(energy, low, high)
+  const rest = Math.max(0, total - values.reduce((a, b) => a + b, 0))
+  const problem = { rest, alpha, threshold, l, m }
+  const [low, high] = bounds(values, problem)
+  const variance = lowest(freeEnergyOf(values, problem), low, high)
   return values.filter((v) => v > m * variance * threshold).length
 }
 
 interface Problem {
-  readonly values: Float64Array
+  /** The sum of all squares but those of the values. */
   readonly rest: number
   readonly alpha: number
   readonly threshold: number
@@ -42,7 +41,7 @@ interface Problem {
 }
 
 /** Where the variance of the noise can lie (corollary 1). */
-function bounds({ values, rest, alpha, threshold, l, m }: Problem): [number, number] {
+function bounds(values: Float64Array, { rest, alpha, threshold, l, m }: Problem): [number, number] {
   const most = Math.min(Math.ceil(l / (1 + alpha)) - 1, values.length - 1, l - 1)
   const after = Math.max(0, most)
   let tail = rest
@@ -53,18 +52,20 @@ function bounds({ values, rest, alpha, threshold, l, m }: Problem): [number, num
   return [Math.min(low, high), high]
 }
 
-/** Of a variance (equation 25, up to a constant). */
-function freeEnergy(variance: number, { values, rest, alpha, threshold, l, m }: Problem): number {
-  let energy = rest / (m * variance) + (l - values.length) * Math.log(variance)
-  for (const value of values) {
-    const x = value / (m * variance)
-    energy += x - Math.log(x)
-    if (x <= threshold) continue
-    const centred = x - (1 + alpha)
-    const tau = (centred + Math.sqrt(Math.max(0, centred ** 2 - 4 * alpha))) / 2
-    energy += Math.log(tau + 1) - tau + alpha * Math.log(tau / alpha + 1)
+/** The free energy as a function of the noise's variance (equation 25, up to a constant). */
+function freeEnergyOf(values: Float64Array, { rest, alpha, threshold, l, m }: Problem): (variance: number) => number {
+  const total = values.reduce((a, b) => a + b, rest)
+  return (variance) => {
+    let energy = total / (m * variance) + l * Math.log(variance)
+    // Values descend: those below the threshold add no more.
+    for (let i = 0; i < values.length && values[i] > threshold * m * variance; i++) {
+      const x = values[i] / (m * variance)
+      const centred = x - (1 + alpha)
+      const tau = (centred + Math.sqrt(Math.max(0, centred ** 2 - 4 * alpha))) / 2
+      energy += Math.log(tau + 1) - tau + alpha * Math.log(tau / alpha + 1)
+    }
+    return energy
   }
-  return energy
 }
 
 /** The lowest point of a function within bounds: the best of a grid in steps of equal ratio, refined by golden section. */

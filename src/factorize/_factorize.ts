@@ -4,7 +4,7 @@ import { editGraph } from '../graph/edit.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { type DataNorm, dataNorms } from './_data-norm.ts'
-import { chosenOf, type FactorLayer, type Factors, findLayers, macsOf, putFactors } from './_layers.ts'
+import { chosenOf, type FactorLayer, type Factors, findLayers, type Loss, macsOf, putFactors } from './_layers.ts'
 import { isFaster } from './_timed.ts'
 
 export interface LayerOptions {
@@ -14,6 +14,8 @@ export interface LayerOptions {
   readonly vectors: number
   readonly onlyCheaper: boolean
   readonly measure: boolean
+  readonly ranksBy?: string
+  readonly rank?: number
 }
 
 /** The factors of a layer, with the multiply-adds that they take. */
@@ -39,6 +41,9 @@ export interface Planner<O> {
   plan(layer: FactorLayer, given: Given<O>): Promise<Planned | string>
 }
 
+/** Layers that keep less than this share of their squared norm are named: few networks work after that without training. */
+const littleKept = 0.5
+
 export async function factorizeLayers<O extends LayerOptions>(
   id: string,
   { model, options, context }: { readonly model: Model; readonly options: O; readonly context: Context },
@@ -47,6 +52,7 @@ export async function factorizeLayers<O extends LayerOptions>(
   const found = await findLayers(model)
   const layers = chosenOf(id, found, options).filter(isFor)
   const whole = new Map<string, string[]>()
+  const little: { readonly name: string; readonly kept: number }[] = []
   const leave = (why: string, name: string): void => void whole.set(why, [...(whole.get(why) ?? []), `"${name}"`])
   for (const [name, why] of found.others) if (!options.exclude.includes(name)) leave(why, name)
   const byData = options.norm === 'data'
@@ -79,10 +85,27 @@ export async function factorizeLayers<O extends LayerOptions>(
       !(await isFaster(model, layer, { factors: made, shapes: found.shapes, signal: context.signal }))
     )
       leave('the factors are not measurably faster', layer.name)
-    else putFactors(model, edit, layer, made)
+    else {
+      putFactors(model, edit, layer, made)
+      const kept = keptOf(made.losses)
+      if (kept < littleKept) little.push({ name: layer.name, kept })
+    }
   }
   for (const [why, names] of whole) context.warn?.(`${id}: not factorised, as ${why}: ${listed(names)}`)
+  if (little.length > 0) {
+    const worstFirst = little.sort((a, b) => a.kept - b.kept).map((l) => `"${l.name}" (${Math.floor(100 * l.kept)} %)`)
+    const byRule = options.ranksBy === 'vbmf' && options.rank === undefined
+    context.warn?.(
+      `${id}: the factors keep less than half of the squared norm of ${listed(worstFirst)}; train afterwards, or keep more${byRule ? ', as a smaller weakening does' : ''}`,
+    )
+  }
   return edit.finish()
+}
+
+/** The share of the squared norm that factors keep, of all groups. */
+function keptOf(losses: readonly Loss[]): number {
+  const whole = losses.reduce((sum, l) => sum + l.whole, 0)
+  return whole > 0 ? 1 - losses.reduce((sum, l) => sum + l.lost, 0) / whole : 1
 }
 
 function listed(names: readonly string[]): string {

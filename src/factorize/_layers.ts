@@ -86,8 +86,8 @@ async function layerOf(model: Model, weight: WeightTensor, { shapes, read }: Aro
   const tensor = await read(name)
   if (typeof tensor === 'string') return tensor
   const { dims, dtype } = tensor
-  const values = Float64Array.from(floats(tensor))
-  if (!values.every(Number.isFinite)) return 'it holds NaN or infinity'
+  const values = new Float64Array(floats(tensor))
+  if (!allFinite(values)) return 'it holds NaN or infinity'
   const dense = { name: weight.name, nodes, dtype, groups: 1, kernel: [], strides: [] }
   if (first.op !== 'Conv') {
     if (dims.length !== 2) return `it has ${dims.length} axes; matrices have 2`
@@ -122,6 +122,11 @@ function formOf({ op, attributes }: Node): string {
 function spatial(known: Known | undefined): number | undefined {
   const sizes = known?.shape?.slice(2)
   return sizes?.every((d) => typeof d === 'number') ? placesIn(sizes as number[]) : undefined
+}
+
+function allFinite(values: Float64Array): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false
+  return true
 }
 
 export function swapped(values: Float64Array, rows: number, columns: number): Float64Array {
@@ -184,6 +189,16 @@ export interface Factors {
   readonly factors: readonly Factor[]
   /** Added to the layer's bias, per output: what the factors lose of the outputs' means. */
   readonly bias?: Float64Array
+  /** Of each group. */
+  readonly losses: readonly Loss[]
+}
+
+/** Squared norms, of the weights or in the norm of the data. */
+export interface Loss {
+  /** Of the weights less what the factors make of them. */
+  readonly lost: number
+  /** Of the weights. */
+  readonly whole: number
 }
 
 /** Puts factors in place of a layer. */

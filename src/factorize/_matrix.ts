@@ -1,10 +1,10 @@
 /**
- * Matrices as factorisations need them: eigenvectors of symmetric matrices, square roots, orthonormal rows. Decompositions of
- * small matrices are ml-matrix's; of large ones only the leading part is computed, by subspace iteration from a random start
- * (Halko, Martinsson & Tropp 2011, arXiv:0909.4061), whose products ONNX Runtime computes.
+ * Matrices as factorisations need them: eigenvectors of symmetric matrices, square roots, orthonormal rows. Matrices up to a few
+ * hundred rows are decomposed whole (tensor/linalg.ts); of larger ones only the leading part is computed, by subspace iteration
+ * from a random start (Halko, Martinsson & Tropp 2011, arXiv:0909.4061). ONNX Runtime computes the products.
  */
 import { CholeskyDecomposition, EigenvalueDecomposition, Matrix as MlMatrix } from 'ml-matrix'
-import { inverseCholesky } from '../tensor/linalg.ts'
+import { inverseCholesky, symmetricEigen } from '../tensor/linalg.ts'
 import { random } from '../tensor/random.ts'
 import { type Matrix, multiply } from './_product.ts'
 
@@ -37,15 +37,17 @@ export function permuted(
   const out = new Float64Array(data.length)
   let at = 0
   for (let i = 0; i < n0; i++)
-    for (let j = 0; j < n1; j++) for (let k = 0; k < n2; k++) out[at++] = data[i * s0 + j * s1 + k * s2]
+    for (let j = 0; j < n1; j++) for (let k = 0, from = i * s0 + j * s1; k < n2; k++, from += s2) out[at++] = data[from]
   return out
 }
 
-export function sumOfSquares(data: Float64Array): number {
+export function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0
-  for (const v of data) sum += v * v
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i]
   return sum
 }
+
+export const sumOfSquares = (data: Float64Array): number => dot(data, data)
 
 /** A symmetric positive semidefinite n x n matrix that may be too large to be written out. */
 export interface Symmetric {
@@ -81,17 +83,71 @@ export interface Eigen {
   readonly vectors: Matrix
 }
 
-/** Up to this size all eigenvectors are computed at once, and so they are where more than this share of them is asked for. */
-const small = { size: 192, share: 0.6 }
+/** The leading eigenvalues and vectors of a matrix; what anyone asked for so far is kept. */
+export interface Spectral {
+  readonly n: number
+  readonly trace: number
+  /** The largest eigenvalues, descending, none below 0: `count` at least. */
+  values(count: number): Promise<Float64Array>
+  /** The first eigenvectors, as orthonormal rows. */
+  basis(count: number): Promise<Matrix>
+}
+
+/** Up to this size a matrix is decomposed whole, and so it is where more than this share of its vectors is asked for. */
+const small = { size: 512, share: 0.6 }
 /** Vectors beside those asked for, which make the last of them converge sooner. */
 const spare = 16
 /** Rounds of subspace iteration end once the eigenvalues' sum grows by less than this share, or after so many. */
 const growth = 1e-4
 const mostRounds = 8
+/** A matrix is written out up to this size for each vector asked for: then its products take less. */
+const sizePerVector = 8
 
-/** The `count` largest eigenvalues and their vectors at least; all of them where the matrix is small. */
-async function leading(g: Symmetric, count: number, seed: number): Promise<Eigen> {
-  if (g.n <= small.size || count + spare > small.share * g.n) return eigen(await g.written())
+export function spectral(g: Symmetric, seed: number): Spectral {
+  let whole: Promise<Spectral> | undefined
+  let part: { readonly count: number; readonly found: Promise<Eigen> } | undefined
+  const of = async (count: number): Promise<Spectral> => {
+    const wanted = Math.min(count, g.n)
+    if (whole || g.n <= small.size || wanted + spare > small.share * g.n) {
+      whole ??= g.written().then(decomposed)
+      return whole
+    }
+    if (!part || part.count < wanted) part = { count: wanted, found: leading(g, wanted, seed) }
+    const { values, vectors } = await part.found
+    return { ...g, values: async () => values, basis: async (count) => firstRows(vectors, count) }
+  }
+  return {
+    n: g.n,
+    trace: g.trace,
+    values: async (count) => (await of(count)).values(count),
+    basis: async (count) => (await of(count)).basis(count),
+  }
+}
+
+/** All of a matrix: its values at once, its vectors as they are asked for. */
+function decomposed(g: Matrix): Spectral {
+  const found = symmetricEigen(g.data, g.rows)
+  const { n, trace, apply } = dense(g)
+  const values = found.values.map((v) => Math.max(0, v))
+  return {
+    n,
+    trace,
+    values: async () => values,
+    async basis(count) {
+      const rows = await orthonormal(matrix(count, n, found.vectors(count)))
+      // Each must be what its value says; otherwise the decomposition that is never in doubt is worth its time.
+      const images = await apply(rows)
+      for (let r = 0; r < count; r++)
+        if (!(Math.abs(dot(row(rows, r), row(images, r)) - found.values[r]) <= 1e-10 * Math.abs(found.values[0])))
+          return firstRows(eigen(g).vectors, count)
+      return rows
+    },
+  }
+}
+
+/** The `count` largest eigenvalues and their vectors, by subspace iteration. */
+async function leading(given: Symmetric, count: number, seed: number): Promise<Eigen> {
+  const g = given.n <= sizePerVector * count ? dense(await given.written()) : given
   const rng = random(seed)
   const start = matrix(count + spare, g.n)
   for (let i = 0; i < start.data.length; i++) start.data[i] = rng.normal()
@@ -102,41 +158,16 @@ async function leading(g: Symmetric, count: number, seed: number): Promise<Eigen
     basis = await orthonormal(images)
     images = await g.apply(basis)
     // The trace of the matrix on the subspace.
-    let sum = 0
-    for (let i = 0; i < basis.data.length; i++) sum += basis.data[i] * images.data[i]
+    const sum = dot(basis.data, images.data)
     if (sum - reached < growth * sum) break
     reached = sum
   }
-  const { values, vectors } = eigen(await multiply(basis, images, 'nt'))
-  return { values: values.slice(0, count), vectors: await multiply(firstRows(vectors, count), basis) }
+  const within = decomposed(await multiply(basis, images, 'nt'))
+  const values = (await within.values(count)).slice(0, count)
+  return { values, vectors: await multiply(await within.basis(count), basis) }
 }
 
-/** The leading eigenvalues and vectors of a matrix, as many as anyone asked for so far. */
-export interface Spectral {
-  readonly n: number
-  readonly trace: number
-  of(count: number): Promise<Eigen>
-}
-
-export function spectral(g: Symmetric, seed: number): Spectral {
-  let found: Eigen | undefined
-  return {
-    n: g.n,
-    trace: g.trace,
-    async of(count) {
-      const wanted = Math.min(count, g.n)
-      if (!found || found.values.length < wanted) found = await leading(g, wanted, seed)
-      return found
-    },
-  }
-}
-
-/** The first eigenvectors, as rows. */
-export async function basisOf(of: Spectral, count: number): Promise<Matrix> {
-  return firstRows((await of.of(count)).vectors, count)
-}
-
-/** All eigenvalues of a symmetric matrix, descending, those below 0 as 0. */
+/** All eigenvalues of a symmetric matrix and their vectors, by ml-matrix: QL with all vectors, which takes several times as long. */
 function eigen({ rows: n, data }: Matrix): Eigen {
   const found = new EigenvalueDecomposition(MlMatrix.from1DArray(n, n, data), { assumeSymmetric: true })
   const columns = found.eigenvectorMatrix
@@ -146,11 +177,49 @@ function eigen({ rows: n, data }: Matrix): Eigen {
   return { values: Float64Array.from(order, (k) => Math.max(0, found.realEigenvalues[k])), vectors }
 }
 
+/** Orthonormal rows that span what the rows span; what depends on others becomes a zero row. */
+export async function orthonormal(given: Matrix): Promise<Matrix> {
+  return (await byCholesky(given)) ?? byGramSchmidt(given)
+}
+
+/** How far from the unit matrix, in its norm, the products of rows may be for a few steps of Newton to make them orthonormal. */
+const nearUnit = 0.1
+
+/**
+ * By the Cholesky factor of the rows' products, which takes hardly more than products of matrices; Newton-Schulz steps take off
+ * what rounding leaves (Cholesky QR; Yamamoto et al. 2015, ETNA 44). Undefined where rows depend too much on one another for that.
+ */
+async function byCholesky(given: Matrix): Promise<Matrix | undefined> {
+  const n = given.rows
+  const products = (await multiply(given, given, 'nt')).data
+  const scales = Float64Array.from({ length: n }, (_, i) => 1 / Math.sqrt(products[i * n + i]))
+  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) products[i * n + j] *= scales[i] * scales[j]
+  let factor: Float64Array
+  try {
+    factor = inverseCholesky(products, n)
+  } catch {
+    return undefined
+  }
+  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) factor[i * n + j] *= scales[j]
+  const rows = await multiply(matrix(n, n, factor), given)
+  for (let step = 0; step < 3; step++) {
+    const { data } = await multiply(rows, rows, 'nt')
+    for (let i = 0; i < n; i++) data[i * n + i] -= 1
+    const away = Math.sqrt(sumOfSquares(data))
+    if (!(away < nearUnit)) return undefined
+    const off = (await multiply(matrix(n, n, data), rows)).data
+    for (let i = 0; i < off.length; i++) rows.data[i] -= off[i] / 2
+    // A step squares the distance.
+    if (away < 1e-8) break
+  }
+  return rows
+}
+
 /** Rows that are taken off one another one by one; against all before them they are multiplied as matrices. */
 const blockRows = 64
 
-/** Orthonormal rows that span what the rows span (block Gram-Schmidt, twice); what depends on others becomes a zero row. */
-export async function orthonormal(given: Matrix): Promise<Matrix> {
+/** By block Gram-Schmidt, twice. */
+async function byGramSchmidt(given: Matrix): Promise<Matrix> {
   const { rows, columns: n } = given
   const done = matrix(rows, n)
   for (let from = 0; from < rows; from += blockRows) {
@@ -177,19 +246,15 @@ export async function orthonormal(given: Matrix): Promise<Matrix> {
 const row = ({ columns, data }: Matrix, i: number): Float64Array => data.subarray(i * columns, (i + 1) * columns)
 
 function takeOff(own: Float64Array, unit: Float64Array): void {
-  let dot = 0
-  for (let k = 0; k < own.length; k++) dot += own[k] * unit[k]
-  for (let k = 0; k < own.length; k++) own[k] -= dot * unit[k]
+  const along = dot(own, unit)
+  for (let k = 0; k < own.length; k++) own[k] -= along * unit[k]
 }
 
 /** The rows without their parts along unit rows. */
 async function without(block: Matrix, units: Matrix): Promise<Matrix> {
-  const parts = await multiply(await multiply(block, units, 'nt'), units)
-  return matrix(
-    block.rows,
-    block.columns,
-    block.data.map((v, i) => v - parts.data[i]),
-  )
+  const { data } = await multiply(await multiply(block, units, 'nt'), units)
+  for (let i = 0; i < data.length; i++) data[i] = block.data[i] - data[i]
+  return matrix(block.rows, block.columns, data)
 }
 
 /**

@@ -90,7 +90,7 @@ export async function spectrumOf(
   { rows, columns }: { readonly rows: number; readonly columns: number },
 ): Promise<Spectrum> {
   const [l, m] = [Math.min(rows, columns), Math.max(rows, columns)]
-  return { squares: (await of.of(count)).values.subarray(0, l), total: of.trace, l, m }
+  return { squares: (await of.values(count)).subarray(0, l), total: of.trace, l, m }
 }
 
 /** What a layer costs, and what its factors cost per rank, by what is counted. */

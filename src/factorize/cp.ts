@@ -11,11 +11,10 @@
 import { defineMethod } from '../method.ts'
 import type { OptionsOf } from '../options.ts'
 import { random } from '../tensor/random.ts'
-import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
+import { type DataNorm, lossOf, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
 import {
-  basisOf,
   gram,
   type Matrix,
   matrix,
@@ -122,7 +121,8 @@ async function factorsOf(
   const made = norm ? transposed((await refit(weights, features, norm)).map) : found.outputs
   const components = even({ outputs: made, inputs: read, places: found.places })
   const back = transposed(components.outputs)
-  const bias = norm && lostMeans(weights, await multiply(back, products(components.inputs, components.places)), norm)
+  const approximation = await multiply(back, products(components.inputs, components.places))
+  const bias = norm && lostMeans(weights, approximation, norm)
   const ones = kernel.map(() => 1)
   return {
     factors: [
@@ -137,6 +137,7 @@ async function factorsOf(
       { suffix: 'out', dims: [outputs, rank, ...ones], values: back.data },
     ],
     ...(bias ? { bias } : {}),
+    losses: [await lossOf(weights, approximation, norm)],
   }
 }
 
@@ -188,7 +189,7 @@ async function alternating(
 
 /** The leading singular vectors, and random unit vectors where the rank is larger. */
 async function started(unfolded: Matrix, rank: number, seed: number): Promise<Matrix> {
-  const vectors = await basisOf(spectral(gram(unfolded), seed), Math.min(rank, unfolded.rows))
+  const vectors = await spectral(gram(unfolded), seed).basis(Math.min(rank, unfolded.rows))
   const out = matrix(rank, unfolded.rows)
   const rng = random(seed)
   for (let i = 0; i < out.data.length; i++) out.data[i] = rng.normal()

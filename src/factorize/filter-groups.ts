@@ -11,10 +11,10 @@
  * mixture is what predicts the outputs best from all filters together. A layer stays whole where the factors would not be cheaper.
  */
 import { defineMethod } from '../method.ts'
-import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
+import { type DataNorm, lossOf, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
 import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
-import { basisOf, gram, type Matrix, matrix, multiply, type Spectral, spectral, transposed } from './_matrix.ts'
+import { gram, type Matrix, matrix, multiply, type Spectral, spectral, transposed } from './_matrix.ts'
 import { chosenRank, layerOptions, type RankOptions, rankOptions, spectrumOf } from './_ranks.ts'
 import { balanced, matricesOf, outputCovariance } from './svd.ts'
 
@@ -119,7 +119,7 @@ async function factorsOf(
   const features = matrix(count, weights.columns)
   const directions = matrix(count, outputs)
   for (const [g, { padded, kept }] of parts.entries()) {
-    const own = await basisOf(kept, rank)
+    const own = await kept.basis(rank)
     directions.data.set(own.data, g * rank * outputs)
     features.data.set((await multiply(own, padded)).data, g * rank * weights.columns)
   }
@@ -133,6 +133,7 @@ async function factorsOf(
     const from = f * weights.columns + Math.floor(f / rank) * columns
     filters.set(v.data.subarray(from, from + columns), f * columns)
   }
+  const back = await multiply(u, v)
   return {
     factors: [
       {
@@ -144,6 +145,7 @@ async function factorsOf(
       },
       { suffix: 'out', dims: [outputs, count, ...kernel.map(() => 1)], values: u.data },
     ],
-    bias: lostMeans(weights, await multiply(u, v), norm),
+    bias: lostMeans(weights, back, norm),
+    losses: [await lossOf(weights, back, norm)],
   }
 }

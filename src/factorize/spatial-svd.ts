@@ -7,11 +7,10 @@
  * predicts the layer's outputs best. A layer stays whole where the factors would not be cheaper.
  */
 import { defineMethod } from '../method.ts'
-import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
+import { type DataNorm, lossOf, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
-import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
+import { type FactorLayer, type Factors, type Loss, macsOf, placesIn } from './_layers.ts'
 import {
-  basisOf,
   gram,
   type Matrix,
   matrix,
@@ -20,6 +19,7 @@ import {
   type Spectral,
   spectral,
   squareRoot,
+  sumOfSquares,
 } from './_matrix.ts'
 import { chosenRank, layerOptions, type RankOptions, rankOptions, spectrumOf } from './_ranks.ts'
 import { balanced, joined, joinedBias, matricesOf } from './svd.ts'
@@ -105,19 +105,24 @@ async function factorsOf(
   const [height, width] = kernel
   const found: { u: Matrix; v: Matrix }[] = []
   const lost: (Float64Array | undefined)[] = []
+  const losses: Loss[] = []
   for (const [g, { weights, unfolded, root, kept }] of parts.entries()) {
-    const vectors = await basisOf(kept, rank)
+    const vectors = await kept.basis(rank)
     const norm = norms?.[g]
     if (!norm || !root) {
       // (rank) x (outputs, width) as outputs x (rank, width).
       const second = await multiply(vectors, unfolded)
+      const whole = sumOfSquares(unfolded.data)
+      losses.push({ lost: whole - sumOfSquares(second.data), whole })
       found.push(balancedPair({ first: vectors, second: swappedPair(second, { outputs, width }), width }))
       continue
     }
     const first = await orthonormal(await gram(unfolded).apply(await multiply(vectors, root, 'nt')))
     const features = alongWidth(first, width)
     const { map } = await refit(weights, features, norm)
-    lost.push(lostMeans(weights, await multiply(map, features), norm))
+    const back = await multiply(map, features)
+    lost.push(lostMeans(weights, back, norm))
+    losses.push(await lossOf(weights, back, norm))
     found.push(balancedPair({ first, second: map, width }))
   }
   return {
@@ -136,6 +141,7 @@ async function factorsOf(
       },
     ],
     bias: lost.length > 0 ? joinedBias(lost) : undefined,
+    losses,
   }
 }
 

@@ -8,10 +8,10 @@
  * would not be cheaper.
  */
 import { defineMethod } from '../method.ts'
-import { type DataNorm, lostMeans } from './_data-norm.ts'
+import { type DataNorm, lossOf, lostMeans } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
-import { type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
-import { basisOf, gram, type Matrix, matrix, multiply, type Symmetric, spectral, transposed } from './_matrix.ts'
+import { type FactorLayer, type Factors, type Loss, macsOf, placesIn } from './_layers.ts'
+import { gram, type Matrix, matrix, multiply, type Symmetric, spectral, transposed } from './_matrix.ts'
 import { chosenRank, layerOptions, type RankOptions, rankOptions, type Spectra, spectrumOf } from './_ranks.ts'
 
 export const svd = defineMethod({
@@ -70,7 +70,7 @@ async function decomposed(w: Matrix, norm: DataNorm | undefined, seed: number): 
       kept: (count) => spectrumOf(outputs ?? plain, count, w),
     },
     async factors(rank) {
-      const directions = await basisOf(outputs ?? plain, rank)
+      const directions = await (outputs ?? plain).basis(rank)
       // Directions among outputs, or among inputs where these are fewer.
       if (outputs || wide === w) return balanced({ u: transposed(directions), v: await multiply(directions, w) })
       return balanced({ u: await multiply(w, directions, 'nt'), v: directions })
@@ -117,11 +117,14 @@ async function factorsOf(
   const us: Matrix[] = []
   const vs: Matrix[] = []
   const lost: (Float64Array | undefined)[] = []
+  const losses: Loss[] = []
   for (const [g, part] of parts.entries()) {
     const { u, v } = await part.factors(rank)
     us.push(u)
     vs.push(v)
-    lost.push(lostMeans(part.matrix, await multiply(u, v), norms?.[g]))
+    const back = await multiply(u, v)
+    lost.push(lostMeans(part.matrix, back, norms?.[g]))
+    losses.push(await lossOf(part.matrix, back, norms?.[g]))
   }
   const [first] = vs
   const all = kernel.map(() => true)
@@ -131,6 +134,7 @@ async function factorsOf(
       { suffix: 'out', dims: [groups * outputs, first.rows, ...kernel], values: joined(us) },
     ],
     bias: joinedBias(lost),
+    losses,
   }
 }
 

@@ -12,11 +12,10 @@
  * same ranks; depthwise ones stay.
  */
 import { defineMethod } from '../method.ts'
-import { type DataNorm, lostMeans, refit } from './_data-norm.ts'
+import { type DataNorm, lossOf, lostMeans, refit } from './_data-norm.ts'
 import { factorizeLayers, type Given } from './_factorize.ts'
-import { type Factor, type FactorLayer, type Factors, macsOf, placesIn } from './_layers.ts'
+import { type Factor, type FactorLayer, type Factors, type Loss, macsOf, placesIn } from './_layers.ts'
 import {
-  basisOf,
   dense,
   gram,
   type Matrix,
@@ -98,8 +97,9 @@ async function plan(layer: FactorLayer, { norms, options, seed }: Given<TuckerOp
 interface Opened {
   /** Outputs x (inputs · places). */
   readonly weights: Matrix
-  /** The same in the norm in which bases are looked for. */
+  /** The same in the norm in which bases are looked for, and with its inputs as rows: inputs x (outputs · places). */
   readonly whitened: Matrix
+  readonly byInput: Matrix
   /** L of the input channels' covariance L·Lᵀ, in the norm of the data. */
   readonly root?: Matrix
   /** The unfoldings' singular vectors, of the whitened kernel and of the kernel itself. */
@@ -119,12 +119,13 @@ async function opened(
 ): Promise<Opened> {
   const { outputs, inputs, kernel } = layer
   const count = placesIn(kernel)
-  const basesOf = (of: Matrix): Sides => ({
-    output: spectral(gram(of), seed),
-    input: spectral(gram(inputUnfolding(of, inputs, count)), seed),
+  const basesOf = (byOutput: Matrix, byInput: Matrix): Sides => ({
+    output: spectral(gram(byOutput), seed),
+    input: spectral(gram(byInput), seed),
   })
-  const plain = basesOf(weights)
-  if (!norm) return { weights, whitened: weights, bases: plain, plain }
+  const byInput = inputUnfolding(weights, inputs, count)
+  const plain = basesOf(weights, byInput)
+  if (!norm) return { weights, whitened: weights, byInput, bases: plain, plain }
   const root = squareRoot(
     norm.marginal(
       inputs,
@@ -132,9 +133,9 @@ async function opened(
       (c) => c % count,
     ),
   )
-  const unfolded = await multiply(root, inputUnfolding(weights, inputs, count), 'tn')
+  const unfolded = await multiply(root, byInput, 'tn')
   const whitened = matrix(outputs, inputs * count, permuted(unfolded.data, [inputs, outputs, count], [1, 0, 2]))
-  return { weights, whitened, root, bases: basesOf(whitened), plain }
+  return { weights, whitened, byInput: unfolded, root, bases: basesOf(whitened, unfolded), plain }
 }
 
 /** Inputs x (outputs · places) of a kernel outputs x (inputs · places). */
@@ -191,7 +192,7 @@ async function ranksWithin(
   const tails = async (side: 'input' | 'output', full: number): Promise<Float64Array> => {
     const lost = new Float64Array(full + 1)
     for (const { bases } of parts) {
-      const { values } = await bases[side].of(full)
+      const values = await bases[side].values(full)
       for (let r = values.length - 1, sum = 0; r >= 0; r--) lost[r] += sum += values[r]
     }
     return lost
@@ -225,20 +226,23 @@ interface Tucker {
 
 /** The bases by orthogonal iteration: rows span the channels that are kept. A side without a rank has none. */
 async function orthogonalIteration(
-  { whitened, bases }: Opened,
+  { whitened, byInput, bases }: Opened,
   { ranks, inputs, iterations }: { ranks: Ranks; inputs: number; iterations: number },
 ): Promise<{ input?: Matrix; output?: Matrix }> {
   const places = whitened.columns / inputs
   const outputs = whitened.rows
-  let input = ranks.input && (await basisOf(bases.input, ranks.input))
-  let output = ranks.output && (await basisOf(bases.output, ranks.output))
   // With one side whole the leading vectors of the other are the answer.
-  if (!input || !output) return { ...(input ? { input } : {}), ...(output ? { output } : {}) }
-  const unfolded = inputUnfolding(whitened, inputs, places)
+  if (!ranks.input || !ranks.output)
+    return {
+      ...(ranks.input ? { input: await bases.input.basis(ranks.input) } : {}),
+      ...(ranks.output ? { output: await bases.output.basis(ranks.output) } : {}),
+    }
+  let input = await bases.input.basis(ranks.input)
+  let output = await bases.output.basis(ranks.output)
   const whole = sumOfSquares(whitened.data)
   for (let i = 0, kept = 0; i < iterations; i++) {
     // Each side's best basis is that of the kernel as the other side lets it through; subspace iteration nears it.
-    const narrow = permuted((await multiply(input, unfolded)).data, [input.rows, outputs, places], [1, 0, 2])
+    const narrow = permuted((await multiply(input, byInput)).data, [input.rows, outputs, places], [1, 0, 2])
     output = await nearer(output, matrix(outputs, input.rows * places, narrow))
     const short = inputUnfolding(await multiply(output, whitened), inputs, places)
     input = await nearer(input, short)
@@ -276,7 +280,7 @@ async function tuckerOf(
   // What the whitened basis stands for among the channels themselves: with G = A·Aᵀ of the unfolding, L⁻ᵀ u is G L u over
   // the eigenvalue of u, for which only the span matters.
   if (!input) {
-    const directions = await basisOf(spectral(await outputCovariance(weights, norm), 0), short.rows)
+    const directions = await spectral(await outputCovariance(weights, norm), 0).basis(short.rows)
     return { core: await multiply(directions, weights), last: transposed(directions) }
   }
   const lifted = await gram(inputUnfolding(short, inputs, places)).apply(await multiply(input, root, 'nt'))
@@ -284,7 +288,7 @@ async function tuckerOf(
   const { map, covariance } = await refit(weights, spread(first, places), norm)
   if (!output) return { first, core: map }
   const predicted = dense(await multiply(await multiply(map, covariance), map, 'nt'))
-  const directions = await basisOf(spectral(predicted, 0), output.rows)
+  const directions = await spectral(predicted, 0).basis(output.rows)
   return { first, core: await multiply(directions, map), last: transposed(directions) }
 }
 
@@ -311,14 +315,21 @@ async function factorsOf(
   const places = placesIn(kernel)
   const found: Tucker[] = []
   const lost: (Float64Array | undefined)[] = []
+  const losses: Loss[] = []
   for (const [g, part] of parts.entries()) {
     const norm = norms?.[g]
     const made = await tuckerOf(part, { ranks, inputs, norm, iterations: options.iterations })
     found.push(made)
-    if (!norm) continue
+    if (!norm) {
+      // The bases are orthonormal, so the core has the norm of what is kept.
+      const whole = sumOfSquares(part.weights.data)
+      losses.push({ lost: whole - sumOfSquares(made.core.data), whole })
+      continue
+    }
     const narrow = made.last ? await multiply(made.last, made.core) : made.core
     const back = made.first ? await multiply(narrow, spread(made.first, places)) : narrow
     lost.push(lostMeans(part.weights, back, norm))
+    losses.push(await lossOf(part.weights, back, norm))
   }
   const ones = kernel.map(() => 1)
   const { input = inputs, output = outputs } = ranks
@@ -336,5 +347,6 @@ async function factorsOf(
       ...factor('out', (t) => t.last, [groups * outputs, output, ...ones]),
     ],
     bias: lost.length > 0 ? joinedBias(lost) : undefined,
+    losses,
   }
 }

@@ -241,9 +241,9 @@ export function tensorOfFloats(
   const array = (): ArrayBufferView => {
     switch (dtype) {
       case 'float32':
-        return values instanceof Float32Array ? values : Float32Array.from(values)
+        return values instanceof Float32Array ? values : new Float32Array(values)
       case 'float64':
-        return Float64Array.from(values)
+        return new Float64Array(values)
       case 'float16':
         return Uint16Array.from(values, floatToHalf)
       case 'bfloat16':
