@@ -3,8 +3,8 @@ import { type Answer, type Thread, type ThreadEvents, threadPool, type Workers }
 
 /** Below this a thread takes longer to begin than the work. */
 const leastBytes = 1 << 24
-/** Each thread has memory of its own, which a page is given less of than a program. */
-const mostThreads = 4
+/** Each thread holds a hundred or two of megabytes, which a page has fewer of than a program: four took 1.3 GB to pack 250 MB. */
+const mostThreads = 2
 
 /**
  * Tasks run here, each in a turn of its own: the engine frees large arrays between turns, and next to none within one, where
