@@ -13,6 +13,8 @@ import { holdBackCounts } from './held-back.ts'
 export interface SearchCosts {
   /** What is measured before the first trial. */
   readonly preparing: number
+  /** Where there is no data: how many random inputs tell enough, which a first model shows. */
+  readonly opening: number
   /** Of one trial: making the model, and judging it. */
   readonly quantising: number
   readonly judging: number
@@ -66,13 +68,19 @@ export function compressCosts(
   const preparing = run(calibrated) + 5e-4 * weights + changing
   const quantising = 3e-4 * weights
   const judging = 5e-5 * weights + run(validated)
+  const opening = data ? 0 : 2 * run(validated)
   const trials = (data ? usualTrials.decisions : usualTrials.noise) * (quantising + judging)
   return {
     tidying: 50 + 3e-4 * weights,
     running: 50 + (data ? run(2 * validated + tested) : run(ranges)),
     searching:
-      preparing + trials + (goal === 'speed' ? comparisonsOfSpeed.count * comparisonsOfSpeed.ms : 0) + training,
+      preparing +
+      opening +
+      trials +
+      (goal === 'speed' ? comparisonsOfSpeed.count * comparisonsOfSpeed.ms : 0) +
+      training,
     preparing,
+    opening,
     quantising,
     judging,
     packing: 10 * layers + 1.1e-3 * weights,

@@ -25,7 +25,7 @@ const precision = { usual: { halvings: 3, enough: 0.975 }, large: { halvings: 2,
 /** Models of more weights than that are large. */
 const largeModel = 1e7
 /** Where nobody guesses what parts cost. */
-const usualCosts = { preparing: 5, quantising: 1, judging: 1 }
+const usualCosts = { preparing: 5, opening: 2, quantising: 1, judging: 1 }
 
 /** `model` is tidied: its BatchNormalization folded. */
 export async function openBitPrice(
@@ -40,7 +40,8 @@ export async function openBitPrice(
       { kind: 'quantising', cost: costs.quantising },
       { kind: 'judging', cost: costs.judging },
     ]).flat()
-  const outlook = new Outlook([{ kind: 'preparing', cost: costs.preparing }, ...trials(usual)], context.progress)
+  const ahead = (['preparing', 'quantising', 'opening'] as const).map((kind) => ({ kind, cost: costs[kind] }))
+  const outlook = new Outlook<string>([...ahead, ...trials(usual)], context.progress)
   const unjudged = unjudgedNodes(model, task)
   const all = weightTensors(model)
   const isUnjudged = (w: WeightTensor): boolean => w.uses.every((u) => unjudged.has(u.node))
@@ -56,7 +57,6 @@ export async function openBitPrice(
   const weights = weightsOf(prepared)
   // The model of the last trial, which nearly always is what comes out; one at a time, since a large model's weights are most of the memory.
   let last: { readonly price: number; readonly model: Model } | undefined
-  let judging: (share: number) => void = () => undefined
   const knob: Knob<number> = {
     id: uniform.id,
     start: startPrice(prepared, max, decides),
@@ -65,7 +65,6 @@ export async function openBitPrice(
         last = undefined
         const told = outlook.begin('quantising', `searching, at a price of ${price.toExponential(1)} per bit`)
         last = { price, model: (await quantizeAt(prepared, price, told)).model }
-        judging = outlook.begin('judging')
       }
       return { model: last.model, steps: [[uniform.id, { lambda: price, ...(exclude.length > 0 ? { exclude } : {}) }]] }
     },
@@ -73,7 +72,11 @@ export async function openBitPrice(
   return {
     id: knob.id,
     sensitivity: prepared.sensitivity,
-    first: async () => (await knob.at(knob.start)).model,
+    async first() {
+      const { model: quantised } = await knob.at(knob.start)
+      outlook.begin('opening')
+      return quantised
+    },
     async find(verdictOf) {
       const unquantised = async (why: string): Promise<Found> => ({
         model,
@@ -96,7 +99,7 @@ export async function openBitPrice(
           outlook.expect(trials(left))
           const { model: quantised } = await knob.at(price)
           outlook.expect(trials(left - 1))
-          return verdictOf(quantised, judging)
+          return verdictOf(quantised, outlook.begin('judging'))
         },
         knob.start,
         weights > largeModel ? precision.large : precision.usual,
