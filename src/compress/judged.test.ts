@@ -258,6 +258,40 @@ it('judges what a model computes before it draws random numbers, and leaves what
   expect(result.warnings.join('\n')).toMatch(/RandomNormalLike "drawn".*those are not judged/)
 })
 
+it('judges on data what decides whole numbers that are drawn, and ruins nothing', { timeout: 60_000 }, async () => {
+  const weights = ['w1', 'w2'].map((name) => ({ ...drawn([32, 32], 0.2), name }))
+  const draws = model({
+    nodes: [
+      node('MatMul', ['x', 'w1'], ['h']),
+      node('Relu', ['h'], ['r']),
+      node('MatMul', ['r', 'w2'], ['l']),
+      node('Sigmoid', ['l'], ['p']),
+      node('Bernoulli', ['p'], ['y'], { dtype: 7 }),
+    ],
+    initializers: new Map(weights.map((w) => [w.name, w])),
+    inputs: [valueInfo('x', 'float32', ['N', 32])],
+    outputs: [valueInfo('y', 'int64', ['N', 32])],
+  })
+  const samples: Dataset = {
+    id: 'made',
+    length: 200,
+    fields: { x: { shape: [32], data: Float32Array.from({ length: 6400 }, () => rng.normal()), kind: 'values' } },
+  }
+  const splits = { train: samples, test: samples }
+  const inputs = requiredInputs(draws)
+  const result = await compress(draws, {
+    seed: 1,
+    data: { splits, batcher: batcherFor(inputs, samples, guessPreprocess(inputs, samples), draws.graph.outputs) },
+  })
+  expect(result.task.outputs.map((o) => [o.output, o.kind])).toEqual([
+    ['y', 'ignored'],
+    ['p', 'numbers'],
+  ])
+  expect(result.trial.judgements.map((j) => j.task.output)).toEqual(['p'])
+  expect(result.trial.judgements[0].snrDb).toBeGreaterThan(29)
+  expect(result.holds).toBe(true)
+})
+
 it('judges an output in which random numbers make less difference than may be lost', { timeout: 60_000 }, async () => {
   const result = await compress(drawsCode(1e-4), { seed: 1 })
   expect(result.task.outputs).toMatchObject([{ output: 'y', kind: 'numbers' }])

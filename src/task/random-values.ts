@@ -13,7 +13,10 @@ export function withoutRandom(model: Model, { outputs }: Task): Task {
   const { behind, met } = randomValues(model)
   const judged = outputs.map((o): OutputTask => {
     const drawn = behind.get(o.output)
-    return drawn ? { output: o.output, kind: 'ignored', why: `it differs from run to run, as ${drawn} draws` } : o
+    if (drawn) return { output: o.output, kind: 'ignored', why: `it differs from run to run, as ${drawn} draws` }
+    // What decisions are made by counts itself where those are not judged.
+    const { decides, ...rest } = o
+    return decides ? rest : o
   })
   const known = new Set(outputs.map((o) => o.output))
   const before = met.filter((name) => !known.has(name))

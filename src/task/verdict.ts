@@ -65,7 +65,9 @@ export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, 
       return own ? [own, ...perClass, ...noise] : noise
     })
   const worst = findings.reduce<Finding | undefined>((w, f) => (w && w.spent >= f.spent ? w : f), undefined)
-  return { spent: worst?.spent ?? 0, ...(worst ? { worst } : {}), findings }
+  // Where nothing was judged a search has shown nothing, and may not take what it likes.
+  const unseen = options.searching ? Number.POSITIVE_INFINITY : 0
+  return { spent: worst?.spent ?? unseen, ...(worst ? { worst } : {}), findings }
 }
 
 function about({ task, group, samples }: OutputJudgement): Pick<Finding, 'output' | 'kind' | 'group' | 'samples'> {
