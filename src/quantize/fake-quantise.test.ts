@@ -99,6 +99,25 @@ async function trainedWith(choice: Choice, more: Partial<TrainOptions> = {}) {
   return { inside: inside!, exported, start: model }
 }
 
+type Builder = ReturnType<typeof netBuilder>
+
+/** A convolution of 3 x 3 with weights and biases of its own; gives the name of its output. */
+const convolution = (b: Builder, x: string, k: number, dims: readonly number[]): string =>
+  b.op('Conv', [x, b.weight(`w${k}`, dims), b.weight(`b${k}`, [dims[0]])], { pads: [1, 1, 1, 1] })
+
+/** Three layers of 8 channels, each made by `layer`, and a dense one. */
+function chainOf(seed: number, layer: typeof convolution): Model {
+  const b = netBuilder(seed)
+  const x = layer(b, layer(b, layer(b, 'x', 0, [8, 3, 3, 3]), 1, [8, 8, 3, 3]), 2, [8, 8, 3, 3])
+  const y = b.op('Gemm', [b.op('Flatten', [x]), b.weight('wd', [512, 5]), b.weight('bd', [5])])
+  return makeModel({
+    nodes: b.nodes,
+    initializers: b.initializers,
+    inputs: [valueInfo('x', 'float32', ['n', 3, 8, 8])],
+    outputs: [valueInfo(y, 'float32', ['n', 5])],
+  })
+}
+
 describe('fake-quantise', () => {
   it.each(choices)('%s: the exported model computes what was trained', async (_, choice) => {
     const { inside, exported } = await trainedWith(choice)
@@ -144,17 +163,7 @@ describe('fake-quantise', () => {
   })
 
   it('four bits: every convolution of a chain computes on integers in ONNX Runtime', async () => {
-    const b = netBuilder(3)
-    const conv = (x: string, k: number, dims: readonly number[]): string =>
-      b.op('Relu', [b.op('Conv', [x, b.weight(`w${k}`, dims), b.weight(`b${k}`, [dims[0]])], { pads: [1, 1, 1, 1] })])
-    const x = conv(conv(conv('x', 0, [8, 3, 3, 3]), 1, [8, 8, 3, 3]), 2, [8, 8, 3, 3])
-    const y = b.op('Gemm', [b.op('Flatten', [x]), b.weight('wd', [512, 5]), b.weight('bd', [5])])
-    const chain = makeModel({
-      nodes: b.nodes,
-      initializers: b.initializers,
-      inputs: [valueInfo('x', 'float32', ['n', 3, 8, 8])],
-      outputs: [valueInfo(y, 'float32', ['n', 5])],
-    })
+    const chain = chainOf(3, (b, x, k, dims) => b.op('Relu', [convolution(b, x, k, dims)]))
     const options = { epochs: 1, batch: 32, weightBits: 4, activationBits: 4 }
     const exported = await trainQuantised(chain, options, { data, seed: 1 })
     const ops = await optimizedOps(exported)
@@ -166,17 +175,7 @@ describe('fake-quantise', () => {
 
   it('one bit: layers read signs times one size, on integers in ONNX Runtime', async () => {
     // Blocks as those of XNOR-Net: layers between normalisations and nothing else.
-    const b = netBuilder(5)
-    const block = (x: string, k: number, dims: readonly number[]): string =>
-      b.op('Conv', [x, b.weight(`w${k}`, dims), b.weight(`b${k}`, [dims[0]])], { pads: [1, 1, 1, 1] })
-    const x = block(block(block('x', 0, [8, 3, 3, 3]), 1, [8, 8, 3, 3]), 2, [8, 8, 3, 3])
-    const y = b.op('Gemm', [b.op('Flatten', [x]), b.weight('wd', [512, 5]), b.weight('bd', [5])])
-    const chain = makeModel({
-      nodes: b.nodes,
-      initializers: b.initializers,
-      inputs: [valueInfo('x', 'float32', ['n', 3, 8, 8])],
-      outputs: [valueInfo(y, 'float32', ['n', 5])],
-    })
+    const chain = chainOf(5, convolution)
     const options = { epochs: 1, batch: 32, weights: 'binary', activationBits: 1 } as const
     const exported = await trainQuantised(chain, options, { data, seed: 1 })
     const ops = await optimizedOps(exported)

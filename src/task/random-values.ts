@@ -15,8 +15,8 @@ export function withoutRandom(model: Model, { outputs }: Task): Task {
     const drawn = behind.get(o.output)
     if (drawn) return { output: o.output, kind: 'ignored', why: `it differs from run to run, as ${drawn} draws` }
     // What decisions are made by counts itself where those are not judged.
-    const { decides, ...rest } = o
-    return decides ? rest : o
+    const { decides: _, ...rest } = o
+    return rest
   })
   const known = new Set(outputs.map((o) => o.output))
   const before = met.filter((name) => !known.has(name))
