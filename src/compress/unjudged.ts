@@ -14,7 +14,7 @@ export function unjudged(model: Model, tidied: Model, why: string): Judged {
   }
   const found = unchanged(tidied, reason)
   const { verdict } = found
-  const trial: Trial = { on: 'nothing', judgements: [], verdict, warnings: [] }
+  const trial: Trial = { on: 'nothing', judgements: [], verdict, apart: [], warnings: [] }
   return {
     task,
     scorer: {

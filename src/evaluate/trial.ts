@@ -6,6 +6,7 @@ import { count } from '../numbers.ts'
 import { chanceWarnings } from '../task/chance.ts'
 import { type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
+import { type OutputApart, outputsApart } from '../task/outputs-apart.ts'
 import { isDecision, type Task } from '../task/task.ts'
 import { type Verdict, verdictOf } from '../task/verdict.ts'
 import type { RandomData } from './random-data.ts'
@@ -15,6 +16,8 @@ export interface Trial {
   readonly on: string
   readonly judgements: readonly OutputJudgement[]
   readonly verdict: Verdict
+  /** The outputs that the verdict says nothing of. */
+  readonly apart: readonly OutputApart[]
   /** What a person should know about how much it shows. */
   readonly warnings: readonly string[]
 }
@@ -49,7 +52,8 @@ export async function openTrial(
         known.map((j) => j.right?.before ?? 0),
         test,
       )
-      return { on: `${count(test.length)} samples of ${test.id}`, judgements, verdict, warnings }
+      const apart = outputsApart(task, judgements, verdict.findings)
+      return { on: `${count(test.length)} samples of ${test.id}`, judgements, verdict, apart, warnings }
     }
   }
   const { random, samples } = inputs
@@ -57,10 +61,12 @@ export async function openTrial(
   const judge = await openJudge(model, { task, inputs: () => batches, signal })
   return async (other, tell) => {
     const judgements = await judge.compare(other, tell)
+    const verdict = verdictOf(judgements, max, { valuesOnly: true })
     return {
       on: `another draw of ${randomInWords(samples, random)}`,
       judgements,
-      verdict: verdictOf(judgements, max, { valuesOnly: true }),
+      verdict,
+      apart: outputsApart(task, judgements, verdict.findings),
       warnings: [],
     }
   }

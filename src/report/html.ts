@@ -11,7 +11,9 @@ import { dateInWords, searched } from './words.ts'
 export function renderHtml(report: Report): string {
   const body = [
     section('Before and after', comparison(report)),
-    ...(report.judged?.findings.length ? [section('What was kept', judgement(report))] : []),
+    ...(report.judged && report.judged.findings.length + report.judged.apart.length > 0
+      ? [section('What was kept', judgement(report))]
+      : []),
     ...(report.layers.length > 0 ? [section('Layer by layer', layers(report.layers))] : []),
     ...(report.untouched?.length ? [section('Left as it was', untouched(report.untouched))] : []),
     section('What it was found on', facts(factRows(report))),
@@ -48,8 +50,14 @@ function judgement(report: Report): string {
   ])
   const head = ['output', 'judged as', 'found', '95 % interval', ...(withLimit ? ['limit', 'verdict'] : [])]
   const unsure = unsureInWords(report)
-  return `<p class="legend">Against the original, on ${escapeHtml(report.judged?.on ?? '')}; noise is measured about each output's mean.</p>
-${table({ caption: 'What each output kept of the original', head, rows, narrow: 'stacked' })}${unsure ? `\n<p class="legend">${escapeHtml(unsure)}</p>` : ''}`
+  const apart = (report.judged?.apart ?? []).map(({ output, why }) => `"${output}" ${why}.`)
+  return [
+    `<p class="legend">Against the original, on ${escapeHtml(report.judged?.on ?? '')}; noise is measured about each output's mean.</p>`,
+    ...(rows.length > 0
+      ? [table({ caption: 'What each output kept of the original', head, rows, narrow: 'stacked' })]
+      : []),
+    ...[...apart, ...(unsure ? [unsure] : [])].map((sentence) => `<p class="legend">${escapeHtml(sentence)}</p>`),
+  ].join('\n')
 }
 
 /** A bar per layer: its bytes before, and inside it the bytes after. */

@@ -106,7 +106,9 @@ export async function reportOf(result: Compressed, options: ReportOptions = {}):
     ...(speedUp ? { speedUp } : {}),
     ...(test?.labels ? { testSet: { id: test.id, samples: test.length } } : {}),
     ...(result.heldBack ? { heldBack: result.heldBack } : {}),
-    ...(isUnjudged ? {} : { judged: { on: trial.on, holds: result.holds, findings: trial.verdict.findings } }),
+    ...(isUnjudged
+      ? {}
+      : { judged: { on: trial.on, holds: result.holds, findings: trial.verdict.findings, apart: trial.apart } }),
     ...constantRows(result.floatForm, result.model, { ...result, file: model }),
     recipe: result.recipe,
     notes: [...(options.notes ?? []), ...result.notes],

@@ -2,6 +2,7 @@
 import type { Agreement, Side } from '../evaluate/compare.ts'
 import type { Recipe } from '../recipe.ts'
 import type { SpeedUp } from '../speed-up.ts'
+import type { OutputApart } from '../task/outputs-apart.ts'
 import type { Finding } from '../task/verdict.ts'
 
 export interface LayerRow {
@@ -63,7 +64,13 @@ export interface Report {
     readonly isTighter?: boolean
   }
   /** Each output, judged at the end on samples that the search did not see: what was lost, its interval and its limit. */
-  readonly judged?: { readonly on: string; readonly holds: boolean; readonly findings: readonly Finding[] }
+  readonly judged?: {
+    readonly on: string
+    readonly holds: boolean
+    readonly findings: readonly Finding[]
+    /** The outputs that no limit was held against, and why. */
+    readonly apart: readonly OutputApart[]
+  }
   readonly layers: readonly LayerRow[]
   /** Every constant that is in none of `layers`, largest first. */
   readonly untouched?: readonly Untouched[]

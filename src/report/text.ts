@@ -31,7 +31,8 @@ const mostOutputs = 8
 
 function judgedLines(report: Report): string[] {
   const rows = judgedRows(report)
-  if (rows.length === 0) return []
+  const apart = report.judged?.apart ?? []
+  if (rows.length + apart.length === 0) return []
   const told = rows.slice(0, mostOutputs).flatMap((r) => {
     const range = r.interval ? ` (95 %: ${r.interval})` : ''
     const limit = report.goal && r.limit ? `; limit ${r.limit}: ${r.broken ? 'BROKEN' : 'held'}` : ''
@@ -43,6 +44,8 @@ function judgedLines(report: Report): string[] {
     ...wrap(`kept of the original, on ${report.judged?.on}:`, 2),
     ...told,
     ...(more > 0 ? [`  and ${more} more, all better than these`] : []),
+    ...apart.slice(0, mostOutputs).flatMap(({ output, why }) => wrap(`  "${output}" ${why}`, 4)),
+    ...(apart.length > mostOutputs ? [`  and ${apart.length - mostOutputs} more that no limit is held against`] : []),
     ...(unsure ? wrap(unsure, 2) : []),
   ]
 }

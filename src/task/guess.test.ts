@@ -239,6 +239,8 @@ describe('guessing', () => {
           ['w', floatTensor('w', [64, 3], new Float32Array(192))],
           ['zero', floatTensor('zero', [], [0])],
           ['k', integerTensor('k', 'int64', [1], [2])],
+          ['rising', integerTensor('rising', 'int64', [4], [1, 5, 8, 9])],
+          ['mixed', integerTensor('mixed', 'int64', [4], [8, 1, 9, 5])],
         ]),
         inputs: [valueInfo('x', 'float32', ['N', 64])],
         outputs: [valueInfo('y', 'int64', ['N', 3])],
@@ -256,6 +258,14 @@ describe('guessing', () => {
       domain: 'ai.onnx.ml',
     }
     expect(guessTask(made(learner)).outputs).toMatchObject([{ decidedBy: ['p'] }, { output: 'p', decides: true }])
+    // Neighbours in a table without order, and remainders, have nothing in common: the floats do not tell what turns.
+    const rounded = node('Cast', ['s'], ['at'], { to: dataTypes.int64.code })
+    const looked = (name: string) => guessTask(made(rounded, node('Gather', [name, 'at'], ['y']))).outputs
+    expect(looked('rising')).toMatchObject([{ decidedBy: ['s'] }, behind])
+    for (const [first, second] of [looked('mixed'), guessTask(made(rounded, node('Mod', ['at', 'k'], ['y']))).outputs]) {
+      expect(first).not.toHaveProperty('decidedBy')
+      expect(second).toMatchObject(behind)
+    }
     // Of an input alone nothing is lost.
     expect(guessTask(made(toWhole('x'))).outputs).toHaveLength(1)
   })

@@ -11,7 +11,7 @@ import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import type { DataType } from '../tensor/dtype.ts'
 import { foundValues } from './found.ts'
-import { deciderOf, endOf, floatsBehind, isSorted, outputShowing, tableBehind } from './output-origin.ts'
+import { deciderOf, endOf, floatsBehind, isOrdered, isSorted, outputShowing, tableBehind } from './output-origin.ts'
 import { isDecision, type OutputKind, type OutputTask, type Task } from './task.ts'
 
 export interface GuessOptions {
@@ -74,10 +74,10 @@ function withFloatsBehind(
   const behind: OutputTask[] = []
   const decided = outputs.map((o) => {
     if (!isDecision(o) || o.decidedBy || !isWhole(o.output)) return o
-    const { floats, isRanked } = floatsBehind(graph, o.output, typeOf)
+    const { floats, tells } = floatsBehind(graph, o.output, typeOf)
     const why = `"${o.output}" is made of it`
     for (const output of floats) behind.push({ output, kind: 'numbers', decides: true, why, ...batchOf(output) })
-    return floats.length > 0 && !isRanked ? { ...o, decidedBy: floats } : o
+    return floats.length > 0 && tells ? { ...o, decidedBy: floats } : o
   })
   return [...decided, ...behind]
 }
@@ -125,12 +125,6 @@ function guessWhole(
   const one = !shape || shape.slice(1).every((d) => d === 1)
   const why = end?.op === 'ArgMax' ? 'an ArgMax decides it' : 'whole numbers'
   return one ? { kind: 'classes', why } : { kind: 'tokens', why }
-}
-
-/** Whether numbers never fall, or never rise. */
-function isOrdered(numbers: ArrayLike<number>): boolean {
-  const steps = Array.from({ length: numbers.length - 1 }, (_, i) => numbers[i + 1] - numbers[i])
-  return steps.every((step) => step >= 0) || steps.every((step) => step <= 0)
 }
 
 interface Seen {

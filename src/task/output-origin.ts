@@ -90,8 +90,33 @@ export function outputShowing(graph: Graph, scores: string): string | undefined 
 /** What whole numbers or texts are made of. */
 export interface Behind {
   readonly floats: readonly string[]
-  /** Places of a TopK are among it, which turn with less noise than values must keep. */
-  readonly isRanked: boolean
+  /**
+   * Whether what the floats keep tells what the output keeps. Not where places of a TopK are among it, which turn with less noise
+   * than values must keep, nor where two that are next to each other have nothing in common: entries of a table, remainders.
+   */
+  readonly tells: boolean
+}
+
+/** Whether numbers never fall, or never rise. */
+export function isOrdered(numbers: ArrayLike<number>): boolean {
+  const steps = Array.from({ length: numbers.length - 1 }, (_, i) => numbers[i + 1] - numbers[i])
+  return steps.every((step) => step >= 0) || steps.every((step) => step <= 0)
+}
+
+const rounding = new Set(['Round', 'Floor', 'Ceil'])
+
+/** Operators of whole numbers that make strangers of neighbours. */
+const scattering = new Set(['Mod', 'BitShift', 'BitwiseAnd', 'BitwiseOr', 'BitwiseXor', 'Equal'])
+
+/** Whether what a node makes of a whole number and of the next one may be anything: a table is looked up that is in no order. */
+function scatters(graph: Graph, node: Node): boolean {
+  if (scattering.has(node.op)) return true
+  const places = placesOf(graph, node)
+  const decider = places ? endBehindLookups(graph, places) : undefined
+  if (!decider || decider.op === 'ArgMax' || scoresBeside(decider)) return false
+  const table = node.op === 'LabelEncoder' ? undefined : constantOf(graph, node.inputs[0])
+  if (!table || table.strings) return true
+  return !isOrdered(isFloat(table.dtype) ? floats(table) : integers(table))
 }
 
 /** The scores that an operator gives beside what it decides by them: a TopK's values, a learner's scores beside its labels. */
@@ -111,15 +136,16 @@ export function floatsBehind(graph: Graph, output: string, typeOf: (name: string
   }
   const floats = new Set<string>()
   const seen = new Set<string>()
-  let isRanked = false
+  let tells = true
   const look = (name: string): void => {
     const node = producers.get(name)
     if (!node || !given.has(name) || seen.has(name)) return
     seen.add(name)
-    if (node.op === 'TopK') isRanked = true
-    if (isFloat(typeOf(name))) floats.add(name)
+    if (node.op === 'TopK' || scatters(graph, node)) tells = false
+    // Rounded floats are whole numbers already.
+    if (isFloat(typeOf(name)) && !rounding.has(node.op)) floats.add(name)
     else for (const from of scoresBeside(node) ?? node.inputs) look(from)
   }
   look(output)
-  return { floats: [...floats], isRanked }
+  return { floats: [...floats], tells }
 }
