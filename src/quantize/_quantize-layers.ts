@@ -99,12 +99,19 @@ function meanShift(layer: Layer, quantized: Tensor, before: Moments, now: Moment
   return shift
 }
 
-/** The bias that keeps the layer's mean output, on the plan's grid. */
-function correctedBias(bias: Tensor, shift: Float64Array | undefined, step: number | undefined): Tensor {
+/**
+ * The bias that keeps the layer's mean output, on the plan's grid. Of a filter bank, which has no negative weight nor bias and
+ * of whose products a logarithm may be taken, no bias falls below the least.
+ */
+function correctedBias(bias: Tensor, weights: Tensor, shift: Float64Array | undefined, step?: number): Tensor {
   const grid = step === undefined ? undefined : Math.fround(step)
-  const corrected = Float32Array.from(floats(bias), (b, i) => {
+  const values = floats(bias)
+  const isFilterBank = [values, floats(weights)].every((numbers) => numbers.every((v) => v >= 0))
+  const least = isFilterBank ? values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY) : undefined
+  const corrected = values.map((b, i) => {
     const value = b + (shift?.[i] ?? 0)
-    return grid ? Math.round(value / grid) * grid || 0 : value
+    const rounded = grid ? Math.round(value / grid) * grid || 0 : value
+    return least === undefined ? rounded : Math.max(least, rounded)
   })
   return floatTensor(bias.name, bias.dims, corrected)
 }
@@ -163,7 +170,7 @@ export async function quantizeModel(
       const before = options.moments.get(name)
       const bias = biasOf(current, layer)
       const shift = before && now && bias ? meanShift(layer, quantized, before, now) : undefined
-      if (bias && (shift || plan.biasStep)) replaced.set(bias, correctedBias(bias, shift, plan.biasStep))
+      if (bias && (shift || plan.biasStep)) replaced.set(bias, correctedBias(bias, tensor, shift, plan.biasStep))
       options.progress?.((from + done) / all.length, describe(layer.weight.uses[0].node))
     }
     current = replaceTensors(current, replaced)

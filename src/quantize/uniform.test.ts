@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
-import type { Attribute, Model } from '../model.ts'
+import type { Attribute, Model, Tensor } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 import { divergenceFrom } from '../task/divergence.ts'
 import { guessTask } from '../task/guess.ts'
@@ -229,6 +229,33 @@ describe('uniform', () => {
     const { logits } = await session.run({ x })
     await session.release()
     expect([...logits.data].every(Number.isFinite)).toBe(true)
+  })
+
+  it('the biases of a filter bank, which a logarithm may need, do not fall below the least of them', async () => {
+    const rng = random(21)
+    const positive = (name: string, dims: readonly number[], scale: number) =>
+      floatTensor(
+        name,
+        dims,
+        Float32Array.from({ length: dims.reduce((a, b) => a * b) }, () => scale * (0.1 + rng.next())),
+      )
+    const bank: Model = makeModel({
+      nodes: [node('Gemm', ['x', 'a', 'c'], ['h']), node('Log', ['h'], ['y'])],
+      initializers: new Map([
+        ['a', positive('a', [16, 24], 1)],
+        ['c', positive('c', [24], 0.01)],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 16])],
+      outputs: [valueInfo('y', 'float32', ['N', 24])],
+    })
+    const least = Math.min(...floats(bank.graph.initializers.get('c') as Tensor))
+    const data = Float32Array.from({ length: 256 * 16 }, () => rng.next() ** 4)
+    const x = { dtype: 'float32' as const, dims: [256, 16], data }
+    const prepared = await prepareUniform(bank, settings, { data: { calibration: () => [{ x }] } })
+    for (const lambda of [1e-6, 1e-4, 1e-2]) {
+      const { model: quantized } = await quantizeAt(prepared, lambda)
+      expect(Math.min(...floats(quantized.graph.initializers.get('c') as Tensor))).toBeGreaterThanOrEqual(least)
+    }
   })
 
   it('what no sample reaches, the other branch, is no free room', async () => {
