@@ -19,8 +19,14 @@ const debian = '/usr/lib/postgresql'
 
 /** The folder of `initdb` and `postgres`; undefined where there is none. */
 export function postgresPrograms(): string | undefined {
-  if (process.env.COPPICE_POSTGRES === 'install' && !existsSync(debian) && process.getuid?.() === 0)
-    execFileSync('apt-get', ['install', '-y', '-q', 'postgresql'], { stdio: 'ignore' })
+  const found = installedPrograms()
+  if (found || process.env.COPPICE_POSTGRES !== 'install' || process.getuid?.() !== 0) return found
+  for (const args of [['update'], ['install', '-y', 'postgresql']])
+    execFileSync('apt-get', ['-q', ...args], { stdio: 'ignore' })
+  return installedPrograms()
+}
+
+function installedPrograms(): string | undefined {
   const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : []
   const folders = [...versions.map((version) => join(debian, version, 'bin')), ...(process.env.PATH ?? '').split(':')]
   return folders.find((folder) => existsSync(join(folder, 'initdb')) && existsSync(join(folder, 'postgres')))
