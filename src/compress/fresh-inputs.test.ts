@@ -104,3 +104,35 @@ describe('a fresh draw holds the limit within 1 dB', () => {
     }
   })
 })
+
+it('scores behind classes, of vectors, hold their limit on features that have nothing to do with each other', async () => {
+  const original = models['three dense layers']
+  const result = await compress(original, { seed: 1, task: 'classes' })
+  const data = Float32Array.from({ length: 1024 * 64 }, () => rng.normal())
+  const inputs = () => [{ feeds: { x: { dtype: 'float32' as const, dims: [1024, 64], data } }, fed: 1024 }]
+  const task = { outputs: [{ output: 'y', kind: 'numbers' as const, why: 'to measure' }] }
+  const [{ snrDb }] = await (await openJudge(original, { task, inputs })).compare(result.model)
+  expect(snrDb).toBeGreaterThan(26)
+})
+
+it('a step that is added to a state is kept, though nearly all that varies is the state', async () => {
+  const original = made(
+    [
+      node('MatMul', ['x', 'w1'], ['h']),
+      node('Tanh', ['h'], ['t']),
+      node('MatMul', ['t', 'w2'], ['force']),
+      node('Mul', ['force', 'step'], ['change']),
+      node('Add', ['x', 'change'], ['y']),
+    ],
+    [weight('w1', [16, 64], 16), weight('w2', [64, 16], 64), floatTensor('step', [], [0.01])],
+    ['N', 16],
+    ['N', 16],
+  )
+  const result = await compress(original, { seed: 1 })
+  const data = Float32Array.from({ length: 512 * 16 }, () => rng.normal())
+  const inputs = () => [{ feeds: { x: { dtype: 'float32' as const, dims: [512, 16], data } }, fed: 512 }]
+  const task = { outputs: [{ output: 'force', kind: 'numbers' as const, why: 'to measure' }] }
+  const [{ snrDb }] = await (await openJudge(original, { task, inputs })).compare(result.model)
+  expect(snrDb).toBeGreaterThan(19)
+  expect(result.packed.byteLength).toBeLessThan(0.3 * writeModel(original).byteLength)
+})

@@ -33,6 +33,8 @@ export interface InputGroup {
   readonly isNoise: boolean
   /** A network for images is fed in one range, and the others leave its outputs nearly constant. */
   readonly isImage?: boolean
+  /** Neither pictures, maps nor sounds, but features in no order. */
+  readonly isVector?: boolean
   /** The length of sequences, where the model leaves that open and these are short ones. */
   readonly length?: number
 }

@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Attribute, Model } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
+import { floatTensor } from '../tensor/dtype.ts'
 import { compareModels, type Subject } from './compare.ts'
 
 const fs = (value: number[]): Attribute => ({ type: 'floats', value })
@@ -34,4 +35,35 @@ it('parameters that are not zero are counted in the attributes of learners too',
     [28, 28],
     [28, 15],
   ])
+})
+
+it('a model made by other means is compared by its outputs, though it lacks values inside the first', async () => {
+  const step = (names: readonly [string, string]): Model =>
+    model({
+      nodes: [
+        node('MatMul', ['x', 'w'], [names[0]]),
+        node('Mul', [names[0], 'step'], [names[1]]),
+        node('Add', ['x', names[1]], ['y']),
+      ],
+      initializers: new Map([
+        [
+          'w',
+          floatTensor(
+            'w',
+            [8, 8],
+            Array.from({ length: 64 }, (_, i) => Math.sin(i)),
+          ),
+        ],
+        ['step', floatTensor('step', [], [0.1])],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 8])],
+      outputs: [valueInfo('y', 'float32', ['N', 8])],
+    })
+  const judgedIn = async (other: Model): Promise<string[]> => {
+    const options = { seed: 1, skipLatency: true }
+    const { trial } = await compareModels(subject('a', step(['net', 'change'])), subject('b', other), options)
+    return [...new Set(trial.judgements.map((j) => j.task.output))]
+  }
+  expect(await judgedIn(step(['other', 'names']))).toEqual(['y'])
+  expect(await judgedIn(step(['net', 'change']))).toEqual(['y', 'net'])
 })

@@ -1,5 +1,6 @@
 /** Measuring two models side by side for a report: sizes, accuracy on the whole test set, agreement, latency. */
 
+import type { Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
 import { inspectModel, type LayerInfo } from '../inspect.ts'
@@ -7,6 +8,7 @@ import type { Context, Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
 import type { SpeedUp } from '../speed-up.ts'
+import { sharedTask } from '../task/judged-model.ts'
 import { type MaxLoss, parseMaxLoss } from '../task/max-loss.ts'
 import { resolveTask } from '../task/resolve-task.ts'
 import type { Task } from '../task/task.ts'
@@ -126,12 +128,14 @@ export async function compareModels(before: Subject, after: Subject, options: Me
 /** Judges the second model by the first on test data, or on random inputs where there is none. */
 async function compare(before: Subject, after: Subject, options: MeasureOptions): Promise<Trial> {
   const { data, seed, signal, max = parseMaxLoss('0.5') } = options
+  const taskFor = async (dataset?: Dataset): Promise<Task> =>
+    sharedTask(options.task ?? (await resolveTask(before.model, { dataset })), before.model, after.model)
   if (data) {
-    const task = options.task ?? (await resolveTask(before.model, { dataset: data.splits.test }))
+    const task = await taskFor(data.splits.test)
     return (await openTrial(before.model, { data }, { task, max, signal }))(after.model)
   }
   const random = await randomData(before.model, seed)
-  const task = options.task ?? (await resolveTask(before.model, {}))
+  const task = await taskFor()
   const samples = Math.min(64, random.mostSamples)
   return (await openTrial(before.model, { random, samples }, { task, max, signal }))(after.model)
 }

@@ -212,13 +212,14 @@ function rangedInputs(
   const shortPlans = short && planOf(short)
   const main = plans.filter((p) => p.isData).sort((a, b) => sizeOf(b.dims) - sizeOf(a.dims))[0]
   const isImage = main?.layout.isImage ?? false
+  const isVector = main?.layout.form === 'vector'
   const bytes = main?.input.dtype === 'uint8'
   const ranges = !main ? ['as the graph allows'] : bytes ? ['0..255'] : rangesOf(main.layout.form)
   return {
     ranges,
     groups: ranges.flatMap((range) =>
       [{}, ...(short ? [{ length: shortLength }] : [])].flatMap((length) =>
-        (isImage ? [false] : [false, true]).map((isNoise) => ({ range, isNoise, isImage, ...length })),
+        (isImage ? [false] : [false, true]).map((isNoise) => ({ range, isNoise, isImage, isVector, ...length })),
       ),
     ),
     draw(of, call, seed) {

@@ -262,7 +262,10 @@ describe('guessing', () => {
     const rounded = node('Cast', ['s'], ['at'], { to: dataTypes.int64.code })
     const looked = (name: string) => guessTask(made(rounded, node('Gather', [name, 'at'], ['y']))).outputs
     expect(looked('rising')).toMatchObject([{ decidedBy: ['s'] }, behind])
-    for (const [first, second] of [looked('mixed'), guessTask(made(rounded, node('Mod', ['at', 'k'], ['y']))).outputs]) {
+    for (const [first, second] of [
+      looked('mixed'),
+      guessTask(made(rounded, node('Mod', ['at', 'k'], ['y']))).outputs,
+    ]) {
       expect(first).not.toHaveProperty('decidedBy')
       expect(second).toMatchObject(behind)
     }

@@ -18,6 +18,17 @@ export function judgedModel(model: Model, { outputs }: Task): Model {
   return withGraph(model, { outputs: wanted.map((name) => declared.get(name) ?? inner(name)) })
 }
 
+/** The task without values inside the original that another model does not have: it need not be made of the original. */
+export function sharedTask({ outputs }: Task, original: Model, other: Model): Task {
+  const made = ({ graph }: Model): string[] => [
+    ...graph.nodes.flatMap((n) => n.outputs),
+    ...[...graph.inputs, ...graph.outputs].map((info) => info.name),
+  ]
+  const shared = new Set(made(other))
+  const own = new Set(original.graph.outputs.map((info) => info.name))
+  return { outputs: outputs.filter((o) => own.has(o.output) || shared.has(o.output)) }
+}
+
 /** What of a model is judged: the nodes that judged outputs depend on; none where nothing is judged. */
 export function judgedPart(model: Model, task: Task): Model {
   const judged = task.outputs.some((o) => o.kind !== 'ignored')

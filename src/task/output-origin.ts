@@ -4,7 +4,7 @@ import type { Graph, Node, ValueInfo } from '../model.ts'
 import { type DataType, floats, integers, isFloat } from '../tensor/dtype.ts'
 
 /** Operators that change where values stand or how they are stored, not what they mean. */
-const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast', 'Transpose'])
+export const passing = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast', 'Transpose'])
 
 /** The last node that makes an output's values, and which of its outputs that is. */
 export function endOf(graph: Graph, output: string): [Node | undefined, number] {

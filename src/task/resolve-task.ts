@@ -3,6 +3,7 @@ import type { Dataset } from '../data/dataset.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
+import { withAdded } from './added.ts'
 import { guessTask } from './guess.ts'
 import { judgedModel } from './judged-model.ts'
 import { parseTask, type Task } from './task.ts'
@@ -26,5 +27,5 @@ export async function resolveTask(model: Model, { told, dataset, feeds }: Resolv
         )
       : undefined
   const guessed = seen ? guessTask(model, { dataset, seen }) : first
-  return told === undefined ? guessed : parseTask(told, guessed, model)
+  return withAdded(told === undefined ? guessed : parseTask(told, guessed, model), model)
 }

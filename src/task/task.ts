@@ -50,6 +50,8 @@ export interface OutputTask {
   readonly decidedBy?: readonly string[]
   /** It is no output, but what one is decided by, and judged where decisions are not counted. */
   readonly decides?: boolean
+  /** It is no output, but what one adds to an input, which would hide what becomes of it. */
+  readonly added?: boolean
   /** Why it was taken so, for people: `no softmax, no labels`. */
   readonly why: string
 }

@@ -88,8 +88,12 @@ function isLopsided({ task: { kind }, commonest = 0 }: OutputJudgement): boolean
  */
 const decisionsAllowDb = 3
 
+/** How much noisier what is added to an input may be than values, of which it is a part: noise of 10 % of it where values bear 3 %. */
+const addedAllowsDb = 10
+
 /** The least signal-to-noise ratio of an output, in dB. */
 function leastSnr({ task }: OutputJudgement, max: MaxLoss): number {
+  if (task.added) return max.snrDb - addedAllowsDb
   return isDecision(task) && !max.scoresToo && !task.valuesToo ? max.snrDb - decisionsAllowDb : max.snrDb
 }
 
