@@ -38,6 +38,7 @@ export const uniform = defineMethod({
       default: 1e-8,
       min: 0,
       max: 1,
+      onlyWith: { bits: 'not given' },
       help: 'output divergence traded per bit; higher gives a smaller file and lower accuracy',
     },
     bits: {
