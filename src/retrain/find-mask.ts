@@ -50,7 +50,6 @@ const choices = {
     min: 1,
     max: 1000,
     integer: true,
-    onlyWith: { by: ['rotation', 'labels'] },
     help: 'rounds of training for `epochs`, each followed by pruning, most in the first rounds',
   },
   start: {
