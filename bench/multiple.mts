@@ -9,7 +9,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { measureLatency } from '../src/evaluate/latency.ts'
-import { inspectModel } from '../src/inspect.ts'
+import { inspectModel } from '../src/inspect/inspect.ts'
 import type { Model } from '../src/model.ts'
 import { writeFileAtomic } from '../src/node/files.ts'
 import { channels } from '../src/prune/channels.ts'

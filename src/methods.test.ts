@@ -35,6 +35,19 @@ describe('methods', () => {
   })
 })
 
+it('options that go with others alone name some that a method has, and values that these take', () => {
+  const tables = [...methods.values()].map(({ options }) => options)
+  for (const table of tables)
+    for (const [name, { onlyWith = {} }] of Object.entries(table))
+      for (const [other, condition] of Object.entries(onlyWith)) {
+        const defs = tables.flatMap((t) => t[other] ?? [])
+        expect(defs.length, `${name} with ${other}`).toBeGreaterThan(0)
+        const taken = defs.flatMap((def) => (def.type === 'choice' ? def.of : []))
+        if (typeof condition !== 'string')
+          expect(taken, `${name} with ${other}`).toEqual(expect.arrayContaining([...condition]))
+      }
+})
+
 describe.each([...methods])('%s on the command line', (id, method) => {
   it('has a flag for each option, and none that is also a flag of the command', () => {
     const { options } = applyCommand(id)

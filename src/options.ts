@@ -13,7 +13,12 @@ interface Described {
   readonly short?: string
   /** Its name in recipes of before. */
   readonly was?: string
+  /** Of other options of the table, what they must be for this one to be read: giving it is an error else. */
+  readonly onlyWith?: Readonly<Record<string, Condition>>
 }
+
+/** One of some values; or whether the option is given; or a number that is not zero. */
+type Condition = readonly (string | boolean)[] | 'given' | 'not given' | 'above 0'
 
 /** A default; or `optional`: undefined unless given; or `required`: an error unless given. */
 type Given<T> =
@@ -89,8 +94,54 @@ export function checkOptions<T extends OptionTable>(
       throw new Error(`${subject}: ${name} must be ${expected(def)}, got ${got}${near}`)
     }
   }
+  // Recipes may hold every option: of those nothing is read of, that is as good as its default.
+  const unread = whyUnread(table, checked, { isGiven: (name) => isSet(table[name], checked[name]) })
+  if (unread) throw new Error(`${subject}: ${unread}`)
   return checked as OptionsOf<T>
 }
+
+interface Reading {
+  isGiven(option: string): boolean
+  /** What the sentence calls an option with its value, if it has one to show. */
+  called?(option: string): string
+}
+
+/** One sentence on the first option that is given and not read, as the values of others have it; undefined where all are read. */
+export function whyUnread(
+  table: OptionTable,
+  values: Readonly<Record<string, unknown>>,
+  { isGiven, called = (option) => option }: Reading,
+): string | undefined {
+  for (const [option, { onlyWith = {} }] of Object.entries(table)) {
+    if (!isGiven(option)) continue
+    for (const [other, condition] of Object.entries(onlyWith)) {
+      // Tables may share an option and not all that it goes with.
+      const def = table[other]
+      if (!def || holds(condition, def, values[other])) continue
+      const [it, with_] = [called(option), called(other)]
+      if (condition === 'not given') return `${it}: ${with_} is given too; expected one of them`
+      if (condition === 'given' || def.type === 'boolean')
+        return `${it}: nothing reads it without ${with_}; expected ${with_} with it`
+      const wanted = condition === 'above 0' ? condition : someOf(condition.map(String))
+      return `${it}: ${with_} ${values[other]} does not read it; expected ${with_} ${wanted} with it`
+    }
+  }
+  return undefined
+}
+
+function holds(condition: Condition, def: OptionDef, value: unknown): boolean {
+  if (condition === 'above 0') return value !== 0
+  if (condition === 'given' || condition === 'not given') return isSet(def, value) === (condition === 'given')
+  return condition.includes(value as string | boolean)
+}
+
+/** Whether an option has a value that is not its default. */
+function isSet({ default: usual }: OptionDef, value: unknown): boolean {
+  return value !== undefined && JSON.stringify(value) !== JSON.stringify(usual)
+}
+
+const someOf = (words: readonly string[]): string =>
+  words.length === 1 ? words[0] : `${words.slice(0, -1).join(', ')} or ${words[words.length - 1]}`
 
 /** The value that a text stands for, as a flag or the field of a form gives it. Throws one sentence that begins with `subject`. */
 export function readOption(subject: string, def: OptionDef, text: string): unknown {
@@ -158,7 +209,7 @@ export function expected(def: OptionDef): string {
     case 'number':
       return `${def.integer ? 'a whole number' : 'a number'}${bounds(def)}`
     case 'choice':
-      return def.of.length === 1 ? def.of[0] : `${def.of.slice(0, -1).join(', ')} or ${def.of[def.of.length - 1]}`
+      return someOf(def.of)
     case 'boolean':
       return 'true or false'
     case 'string':

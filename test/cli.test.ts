@@ -184,7 +184,7 @@ describe('bad input gets one sentence and exit code 1, and leaves nothing behind
     [
       'nesterov of adam',
       ['finetune', digits, '--data', 'digits', '--optimizer', 'adam', '--nesterov', '-o', 'x.onnx'],
-      /^--nesterov: adam/,
+      /^--nesterov: --optimizer adam does not read it; expected --optimizer sgd with it/,
     ],
     ['results for a folder that is not there', ['compress', digits, '-o', 'none/x.onnx'], /there is no folder none/],
     ['a recipe that is none', ['run', 'table.csv', digits, '-o', 'x.onnx'], /^table\.csv: it is not JSON/],

@@ -15,7 +15,7 @@ const layers: Readonly<Record<string, string>> = {
   graph: 'tensor',
   ops: 'graph tensor',
   simplify: 'graph ops tensor',
-  'inspect.ts': 'graph ops simplify tensor',
+  inspect: 'graph ops simplify tensor',
   channels: 'graph ops simplify tensor',
   formats: 'onnx tensor',
   // A packed model is opened as an ONNX one is.
@@ -30,10 +30,10 @@ const layers: Readonly<Record<string, string>> = {
   // Inputs made from a model alone, by gradients.
   invent: 'data grad graph ops runtime simplify tensor',
   // Training under quantisation is a regime that needs what quantisers know of a graph.
-  quantize: 'calibrate channels data formats graph inspect.ts ops runtime simplify task tensor train',
-  evaluate: 'data graph inspect.ts onnx ops runtime simplify task tensor',
+  quantize: 'calibrate channels data formats graph inspect ops runtime simplify task tensor train',
+  evaluate: 'data graph inspect onnx ops runtime simplify task tensor',
   // A budget of latency is measured.
-  prune: 'calibrate channels data evaluate formats grad graph inspect.ts onnx ops runtime simplify task tensor train',
+  prune: 'calibrate channels data evaluate formats grad graph inspect onnx ops runtime simplify task tensor train',
   // Layers are timed beside their factors.
   factorize: 'calibrate evaluate graph ops runtime simplify tensor',
   // Methods that train further; one gives a network another last layer, another says which model a checkpoint is of.
@@ -43,7 +43,7 @@ const layers: Readonly<Record<string, string>> = {
   // How far a model may be pruned, quantised, thinned: knobs, the ways to set them, and what judges them.
   // What is smallest is known once it is packed; a search that trains is kept in a checkpoint with its models.
   search:
-    'calibrate data evaluate formats graph inspect.ts onnx ops prune quantize recipe.ts runtime simplify task tensor train',
+    'calibrate data evaluate formats graph inspect onnx ops prune quantize recipe.ts runtime simplify task tensor train',
   // A recipe that trains resumes.
   compress: 'data evaluate formats graph methods.ts onnx quantize recipe.ts search simplify task tensor train',
   sweep: 'compress data evaluate formats onnx recipe.ts tensor train',
@@ -56,7 +56,7 @@ const layers: Readonly<Record<string, string>> = {
   // What people import (package.json, "exports"): nothing in src/ imports from these. What needs Node is in node/.
   'runtime-only.ts': 'formats',
   exports:
-    'channels compress data evaluate factorize formats grad graph inspect.ts methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify sweep task threads train zoo',
+    'channels compress data evaluate factorize formats grad graph inspect methods.ts onnx ops prune quantize recipe.ts retrain report runtime search simplify sweep task threads train zoo',
 }
 
 /** Files under src/ that are shipped, as paths with forward slashes. */

@@ -76,6 +76,22 @@ export interface Moments {
   readonly mean: readonly Float64Array[]
 }
 
+/** Throws where a layer's inputs are not finite, or too large to be squared: one sentence with the name of its weight. */
+export function checkFinite(subject: string, weight: string, moments: Moments | undefined, random = false): void {
+  const parts = moments ? [...moments.mean, ...moments.blocks.flat().map((b) => b.second)] : []
+  if (!parts.every((part) => part.every(Number.isFinite))) throw notFinite(subject, weight, random)
+}
+
+/** `random`: the inputs are drawn, and not a person's. */
+export function notFinite(subject: string, weight: string, random = false): Error {
+  const [on, expected] = random
+    ? ['random inputs', 'data (--data SPEC)']
+    : ['the data', 'inputs for which the model gives finite numbers']
+  return new Error(
+    `${subject}: the layer of weight "${weight}" reads values on ${on} that are not finite (NaN or infinity), or too large to be squared; expected ${expected}`,
+  )
+}
+
 /** The blocks that `columns` inputs fall into, of at most `most` each. */
 export function blocksOf(columns: number, most = maxBlock): { readonly from: number; readonly size: number }[] {
   return Array.from({ length: Math.ceil(columns / most) }, (_, b) => ({

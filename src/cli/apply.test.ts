@@ -14,6 +14,17 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const silent: Io = { json: true, result() {}, say() {}, warn() {}, milestone() {}, progress() {}, finish() {} }
 
+it('says where a method changed nothing, and what it is for', async () => {
+  const [source, output] = [join(folder, 'plain.onnx'), join(folder, 'same.onnx')]
+  await saveModel(source, lenet300({ seed: 1, width: 0.1 }))
+  const said: string[] = []
+  const io = { ...silent, result: (text: string) => void said.push(text) }
+  await runCommand(applyCommand('remove-dead'), ['remove-dead', source], { output }, { io })
+  expect(said[0]).toMatch(/^warning: remove-dead: nothing was changed, as there is nothing for it to do: it /)
+  await runCommand(applyCommand('magnitude'), ['magnitude', source], { output }, { io })
+  expect(said[1]).not.toMatch(/nothing was changed/)
+})
+
 it('goes on from a checkpoint, which only methods that train have', async () => {
   const source = join(folder, 'net.onnx')
   await saveModel(source, lenet300({ seed: 1, width: 0.1 }))

@@ -11,6 +11,8 @@ const table = {
   goal: { type: 'choice', of: ['size', 'speed', 'both'], default: 'size', help: 'what to optimise for' },
   shrink: { type: 'boolean', default: true, help: 'remove dead units' },
   flip: { type: 'boolean', default: false, help: 'mirror images' },
+  pad: { type: 'number', default: 4, onlyWith: { flip: [true] }, help: 'pixels around images' },
+  threads: { type: 'number', optional: true, onlyWith: { goal: ['speed', 'both'] }, help: 'threads' },
   exclude: { type: 'strings', default: [], help: 'names to leave alone' },
   inputShape: { type: 'strings', default: [], repeatable: true, help: 'sizes' },
   mean: { type: 'numbers', optional: true, help: 'means' },
@@ -31,6 +33,8 @@ it('fills in defaults, and undefined where an option is optional', () => {
     goal: 'size',
     shrink: true,
     flip: false,
+    pad: 4,
+    threads: undefined,
     exclude: [],
     inputShape: [],
     mean: undefined,
@@ -48,6 +52,8 @@ it('reads every type', () => {
     goal: 'speed',
     shrink: false,
     flip: true,
+    pad: 4,
+    threads: undefined,
     exclude: ['a', 'b'],
     inputShape: ['x=1,2', 'y=3'],
     mean: [0.1, -2],
@@ -63,6 +69,9 @@ it.each([
   ['-o a --goal sped', /^--goal: "sped"; expected size, speed or both; did you mean "speed"\?$/],
   ['-o a --mean 1,,2', /^--mean: "1,,2"; expected numbers separated by commas$/],
   ['-o a --sparsities conv', /^--sparsities: "conv"; expected NAME=NUMBER, several separated by commas$/],
+  // Also where it is given what it has by default.
+  ['-o a --pad 4', /^--pad: nothing reads it without --flip; expected --flip with it$/],
+  ['-o a --threads 2', /^--threads: --goal size does not read it; expected --goal speed or both with it$/],
   // A mistyped flag is named before the one that is missing.
   ['--maxloss 1', /unknown option '--maxloss'/],
 ])('"%s" is refused in one sentence', (words, message) => {

@@ -1,6 +1,6 @@
 /** Flags of option tables: `sparsities` of type numbers-by-name is `--sparsities NAME=0.5,...`. */
 import { type Command, Option } from 'commander'
-import { expected, type OptionDef, type OptionsOf, type OptionTable, readOption } from '../options.ts'
+import { expected, type OptionDef, type OptionsOf, type OptionTable, readOption, whyUnread } from '../options.ts'
 
 /** Adds a flag for each option. Nothing is required of the parser itself, which would name a missing flag before a mistyped one. */
 export function addFlags(command: Command, table: OptionTable): Command {
@@ -40,7 +40,7 @@ function helpLine(def: OptionDef): string {
   return `${not}${def.help}${choices}${hasDefault ? ` (default: ${shown})` : ''}`
 }
 
-/** The options that the flags give, each checked. Throws one sentence that names the flag. */
+/** The options that the flags give, each checked. Throws one sentence that names the flag, also of one that nothing reads beside the others. */
 export function readFlags<T extends OptionTable>(table: T, flags: Readonly<Record<string, unknown>>): OptionsOf<T> {
   const options: Record<string, unknown> = {}
   for (const [name, def] of Object.entries(table)) {
@@ -53,6 +53,10 @@ export function readFlags<T extends OptionTable>(table: T, flags: Readonly<Recor
     }
     options[name] = Array.isArray(given) ? given : readOption(flagOf(name), def, String(given))
   }
+  const isGiven = (name: string): boolean =>
+    flags[name] !== undefined && (table[name].type !== 'boolean' || flags[name] !== table[name].default)
+  const unread = whyUnread(table, options, { isGiven, called: flagOf })
+  if (unread) throw new Error(unread)
   return options as OptionsOf<T>
 }
 

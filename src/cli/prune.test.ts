@@ -153,9 +153,8 @@ it('leaves a model as it is where no weight may be pruned', async () => {
 it("prunes each tensor as a scan's file recommends", async () => {
   const scan = file('scan.json')
   const scanFlags = { data: 'digits:400', seed: '1', output: scan, sparsities: '0.5,0.9', maxLoss: '5', samples: '100' }
-  const retrain = { retrain: '0', retrainSamples: '100', rate: '0.01' }
   await runPrune(start, flags({ sparsity: '0', output: file('trained.onnx') }), recorder(), signal)
-  const how: FlagTexts = { ...scanFlags, ...retrain, unit: 'element', threads: '1' }
+  const how: FlagTexts = { ...scanFlags, unit: 'element', threads: '1' }
   await runScan(file('trained.onnx'), how, recorder(), signal)
   const { curves } = JSON.parse(readFileSync(scan, 'utf8')) as { curves: { name: string; recommended: number }[] }
   expect(curves.some((c) => c.recommended > 0)).toBe(true)

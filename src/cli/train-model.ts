@@ -2,7 +2,7 @@
 
 import type { Dataset } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
-import { inspectModel } from '../inspect.ts'
+import { inspectModel } from '../inspect/inspect.ts'
 import type { Model } from '../model.ts'
 import { checkpointFile } from '../node/checkpoint-file.ts'
 import { environment } from '../node/environment.ts'

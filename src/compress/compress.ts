@@ -111,11 +111,8 @@ function settingsOf(model: Model, given: CompressOptions, warnings: string[]): S
   }
 }
 
-function checkTraining({ train, goal, ...given }: CompressTable, { data, teacher, checkpoint }: CompressOptions): void {
+function checkTraining({ train, goal }: CompressTable, { data, teacher, checkpoint }: CompressOptions): void {
   if (!train) {
-    const own = ['budget', 'crop', 'flip', 'mixup'] as const
-    const unread = own.find((option) => given[option] !== undefined && given[option] !== false)
-    if (unread) throw new Error(`compress: ${unread} is for training; expected --train with it`)
     const other = teacher ? 'teacher' : checkpoint ? 'checkpoint' : undefined
     if (other) throw new Error(`compress: ${other} is for training; expected --train with it`)
     return

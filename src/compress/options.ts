@@ -26,6 +26,7 @@ export const compressTable = {
     min: 0.01,
     max: 100_000,
     value: 'minutes',
+    onlyWith: { train: [true] },
     help: 'how long --train may train (default: 30)',
   },
   crop: {
@@ -35,15 +36,22 @@ export const compressTable = {
     max: 1000,
     integer: true,
     value: 'pixels',
+    onlyWith: { train: [true] },
     help: 'of --train: pad images by this many pixels, then crop at random',
   },
-  flip: { type: 'boolean', default: false, help: 'of --train: mirror images at random' },
+  flip: {
+    type: 'boolean',
+    default: false,
+    onlyWith: { train: [true] },
+    help: 'of --train: mirror images at random',
+  },
   mixup: {
     type: 'number',
     optional: true,
     min: 0,
     max: 1,
     value: 'a',
+    onlyWith: { train: [true] },
     help: 'of --train: mix samples and their answers in pairs, the share of each from Beta(a, a)',
   },
   task: {

@@ -96,12 +96,12 @@ async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: 
     throw cause
   })
   if (random instanceof NoInputsError) return unjudged(model, tidied, random.message)
-  warn('no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC')
   const [feeds] = random.data.calibration()
   const resolved = await resolveTask(model, { told: settings.task, feeds })
   const batches = [...random.batches(Math.min(16, random.mostSamples), 1)]
   const task = await repeatable(model, resolved, { inputs: () => batches, settings })
   if (!task) return unjudged(model, tidied, whyNothingRepeats(model))
+  warn('no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC')
   sayHowJudged(task, settings)
   searchAgain()
   const search = await openInTurn(tidied, goals[goal], { ...shared, task, data: random.data })

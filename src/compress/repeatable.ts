@@ -1,13 +1,10 @@
 /** What is judged of a model that draws random numbers: what it gives again for the same inputs. */
-import { f } from '../graph/build.ts'
-import { isRandom } from '../graph/walk.ts'
-import { type Model, type Node, withGraph } from '../model.ts'
-import { mapGraphs } from '../simplify/fold.ts'
-import { randomRemarks } from '../simplify/remarks.ts'
-import { type JudgeOptions, openJudge } from '../task/judge.ts'
+import { redraw } from '../evaluate/random-draws.ts'
+import type { Model } from '../model.ts'
+import { drawsRandom } from '../simplify/remarks.ts'
+import type { JudgeOptions } from '../task/judge.ts'
 import { withoutRandom } from '../task/random-values.ts'
 import type { Task } from '../task/task.ts'
-import { verdictOf } from '../task/verdict.ts'
 import type { Settings } from './settings.ts'
 
 /**
@@ -20,35 +17,24 @@ export async function repeatable(
   { inputs, settings }: { readonly inputs: JudgeOptions['inputs']; readonly settings: Settings },
 ): Promise<Task | undefined> {
   const { max, signal, data, warn } = settings
-  const [remark] = randomRemarks(model)
-  if (!remark || !isJudged(task)) return task
-  const judge = await openJudge(model, { task, inputs, signal })
-  const { spent } = verdictOf(await judge.compare(redrawn(model)), max, { valuesOnly: !data })
-  const differs = settings.task === undefined && spent > 1
-  warn(`${remark}, and ${differs ? 'those are not judged' : 'the difference counts as loss'}`)
-  const judged = differs ? withoutRandom(model, task) : task
-  return isJudged(judged) ? judged : undefined
+  const found = await redraw(model, task, { inputs, signal, max, valuesOnly: !data })
+  if (!found) return task
+  const differs = `the model draws random numbers as it runs (${found.drawer}), and its outputs differ from run to run`
+  if (found.spent <= 1) {
+    warn(`${differs}, by less than may be lost: that is a part of the loss that is reported`)
+    return task
+  }
+  if (settings.task !== undefined) {
+    warn(`${differs}, by more than may be lost; they are judged all the same, as the task was given`)
+    return task
+  }
+  const judged = withoutRandom(model, task)
+  if (!judged.outputs.some((o) => o.kind !== 'ignored')) return undefined
+  warn(`${differs}, by more than may be lost: those are not judged, but what is computed before the numbers come in`)
+  return judged
 }
 
 /** Why nothing can be judged of a model of which nothing is repeatable. */
 export function whyNothingRepeats(model: Model): string {
-  return `${randomRemarks(model)[0]}, and nothing that is computed before them tells of its weights`
-}
-
-const isJudged = ({ outputs }: Task): boolean => outputs.some((o) => o.kind !== 'ignored')
-
-/** The same model that draws other numbers: without seeds, runtimes draw the same in each session. */
-function redrawn(model: Model): Model {
-  let seed = 1
-  const again = (node: Node): Node => {
-    const inner = mapGraphs(node, (graph) => ({ ...graph, nodes: graph.nodes.map(again) }))
-    if (!isRandom(inner)) return inner
-    const own = seed++
-    return {
-      ...inner,
-      attributes: { ...inner.attributes, seed: inner.op === 'Dropout' ? { type: 'int', value: own } : f(own) },
-    }
-  }
-  const functions = model.functions?.map((fn) => ({ ...fn, nodes: fn.nodes.map(again) }))
-  return { ...withGraph(model, { nodes: model.graph.nodes.map(again) }), ...(functions ? { functions } : {}) }
+  return `the model draws random numbers as it runs (${drawsRandom(model)}), by which its outputs differ from run to run by more than may be lost, and it computes no values before them that could be judged`
 }

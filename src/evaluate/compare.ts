@@ -3,7 +3,7 @@
 import type { Dataset } from '../data/dataset.ts'
 import { fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
-import { inspectModel, type LayerInfo } from '../inspect.ts'
+import { inspectModel, type LayerInfo } from '../inspect/inspect.ts'
 import type { Context, Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
@@ -33,8 +33,8 @@ export interface Side {
   readonly gzip?: number
   readonly brotli?: number
   readonly params: number
-  /** Parameters that are not zero. */
-  readonly nonZero: number
+  /** Parameters that are not zero; null where zeros of some layer cannot be seen. */
+  readonly nonZero: number | null
   /** Multiply-adds at batch 1; null where shapes are not known. */
   readonly macs: number | null
   /** Shares of 1, on the whole test set. */
@@ -195,7 +195,7 @@ export async function oneCall(model: Model, { data, seed }: { data?: BoundData; 
 
 async function sideOf({ name, model, onnx, packedBytes }: Subject, { compressors }: MeasureOptions): Promise<Side> {
   const { layers, totals } = inspectModel(model)
-  const zeros = layers.reduce((sum, l) => sum + l.zeros, 0)
+  const zeros = layers.reduce<number | null>((sum, l) => (sum === null || l.zeros === null ? null : sum + l.zeros), 0)
   const { rawBytes, gzipBytes: gzip, brotliBytes: brotli } = await measureSizes(onnx, compressors)
   return {
     name,
@@ -205,7 +205,7 @@ async function sideOf({ name, model, onnx, packedBytes }: Subject, { compressors
     packed: packedBytes,
     parts: filePartsOf(model, totals.bytes),
     params: totals.params,
-    nonZero: totals.params - zeros,
+    nonZero: zeros === null ? null : totals.params - zeros,
     macs: totals.macs,
     layers,
   }

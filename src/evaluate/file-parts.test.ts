@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { bytesOfList } from '../graph/walk.ts'
-import { inspectModel } from '../inspect.ts'
+import { inspectModel } from '../inspect/inspect.ts'
 import type { Attribute, Model } from '../model.ts'
 import { writeModel, writtenBytes } from '../onnx/write.ts'
 import { floatTensor } from '../tensor/dtype.ts'

@@ -2,7 +2,7 @@
 import type { DataHandle, InputGroup } from '../data/handle.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { subgraphsOf } from '../graph/walk.ts'
-import { inspectModel } from '../inspect.ts'
+import { inspectModel } from '../inspect/inspect.ts'
 import type { Feeds } from '../method.ts'
 import type { Graph, Model } from '../model.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'

@@ -9,7 +9,7 @@ export { type PackOptions, packModel } from '../formats/pack.ts'
 export { unpackModel } from '../formats/unpack.ts'
 export { type InputShapes, inputShapesOf, withInputShapes } from '../graph/input-shapes.ts'
 export { type ShapeFlags, shapedModel, shapeOption } from '../graph/told-shapes.ts'
-export { type Inspection, inspectModel, type LayerInfo } from '../inspect.ts'
+export { type Inspection, inspectModel, type LayerInfo } from '../inspect/inspect.ts'
 export {
   type Context,
   defineMethod,

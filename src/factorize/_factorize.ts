@@ -37,6 +37,8 @@ export interface Given<O> {
 export interface Planner<O> {
   /** Whether the method is for layers of this kind; others are not spoken of. */
   isFor(layer: FactorLayer): boolean
+  /** Layers of this kind, in words. */
+  readonly kind: string
   /** Chooses ranks, or says why the layer stays whole. */
   plan(layer: FactorLayer, given: Given<O>): Promise<Planned | string>
 }
@@ -47,7 +49,7 @@ const littleKept = 0.5
 export async function factorizeLayers<O extends LayerOptions>(
   id: string,
   { model, options, context }: { readonly model: Model; readonly options: O; readonly context: Context },
-  { isFor, plan }: Planner<NoInfer<O>>,
+  { isFor, kind, plan }: Planner<NoInfer<O>>,
 ): Promise<Model> {
   const found = await findLayers(model)
   const layers = chosenOf(id, found, options).filter(isFor)
@@ -65,6 +67,7 @@ export async function factorizeLayers<O extends LayerOptions>(
       `${id}: the norm of the weights is kept for ${listed(unseen)}, whose inputs are not known as vectors of finite numbers`,
     )
   const edit = editGraph(model)
+  let replaced = 0
   for (const [i, layer] of layers.entries()) {
     stopIfAborted(context.signal, id)
     context.progress?.(i / layers.length, `factorising ${layer.name}`)
@@ -87,11 +90,16 @@ export async function factorizeLayers<O extends LayerOptions>(
       leave('the factors are not measurably faster', layer.name)
     else {
       putFactors(model, edit, layer, made)
+      replaced++
       const kept = keptOf(made.losses)
       if (kept < littleKept) little.push({ name: layer.name, kept })
     }
   }
   for (const [why, names] of whole) context.warn?.(`${id}: not factorised, as ${why}: ${listed(names)}`)
+  if (replaced === 0)
+    context.warn?.(
+      `${id}: nothing was changed: ${layers.length === 0 ? `there is no ${kind} that it could replace` : 'every layer stays whole'}`,
+    )
   if (little.length > 0) {
     const worstFirst = little.sort((a, b) => a.kept - b.kept).map((l) => `"${l.name}" (${Math.floor(100 * l.kept)} %)`)
     const byRule = options.ranksBy === 'vbmf' && options.rank === undefined

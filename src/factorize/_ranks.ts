@@ -17,6 +17,7 @@ export const layerOptions = {
     default: 8192,
     min: 1,
     integer: true,
+    onlyWith: { norm: ['data'] },
     help: 'input vectors per layer whose covariance the norm of the data is computed from',
   },
   onlyCheaper: {
@@ -31,12 +32,16 @@ export const layerOptions = {
   },
 } as const satisfies OptionTable
 
+/** Ranks that are given take the place of rules. */
+const byRule = { rank: 'not given', inputRank: 'not given' } as const
+
 export const budgetOptions = {
   share: {
     type: 'number',
     default: 0.5,
-    min: 0,
+    min: 1e-6,
     max: 1,
+    onlyWith: byRule,
     help: "share of a layer's multiply-adds or parameters that its factors may have, with ranks by macs or parameters",
   },
   rank: { type: 'number', optional: true, min: 1, integer: true, help: 'the rank of every layer, in place of a rule' },
@@ -45,6 +50,7 @@ export const budgetOptions = {
     default: 1,
     min: 1,
     integer: true,
+    onlyWith: byRule,
     help: 'ranks are rounded up to a multiple of this',
   },
 } as const satisfies OptionTable
@@ -54,13 +60,15 @@ export const rankOptions = {
     type: 'choice',
     of: ['vbmf', 'energy', 'macs', 'parameters'],
     default: 'vbmf',
+    onlyWith: byRule,
     help: 'the rule that chooses ranks: variational Bayes, a share of the squared norm, or a share of the cost',
   },
   energy: {
     type: 'number',
     default: 0.9,
-    min: 0,
+    min: 1e-6,
     max: 1,
+    onlyWith: { ranksBy: ['energy'], ...byRule },
     help: 'share of the squared norm that is kept, with ranks by energy',
   },
   weakening: {
@@ -68,9 +76,11 @@ export const rankOptions = {
     default: 1,
     min: 0,
     max: 1,
+    onlyWith: { ranksBy: ['vbmf'], ...byRule },
     help: 'with ranks by vbmf: how far to go from full rank to the rank that the rule gives; 1: all the way (MUSCO, arXiv:1903.09973)',
   },
   ...budgetOptions,
+  share: { ...budgetOptions.share, onlyWith: { ranksBy: ['macs', 'parameters'], ...byRule } },
 } as const satisfies OptionTable
 
 export type RankOptions = OptionsOf<typeof rankOptions>

@@ -34,6 +34,7 @@ const options = {
     type: 'choice',
     of: ['macs', 'parameters'],
     default: 'macs',
+    onlyWith: { rank: 'not given' },
     help: 'what --share is a share of',
   },
   ...budgetOptions,
@@ -60,6 +61,7 @@ export const cp = defineMethod({
       { model, options, context },
       {
         isFor: ({ kernel, inputs }) => placesIn(kernel) > 1 && inputs > 1,
+        kind: 'convolution larger than 1x1 of several channels',
         plan,
       },
     ),

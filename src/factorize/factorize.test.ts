@@ -229,6 +229,38 @@ describe('weights that reach their layer in other ways', () => {
     expect(warnings).toEqual(['tucker: not factorised, as it is read by other operators too, or as a first input: "b"'])
   })
 
+  it.each<[string, Method]>([
+    ['svd', svd as Method],
+    ['cp', cp as Method],
+    ['tucker', tucker as Method],
+    ['spatial-svd', spatialSvd as Method],
+    ['filter-groups', filterGroups as Method],
+  ])('%s says that nothing was changed, and why', async (id, method) => {
+    const said = async (before: Model, options: object): Promise<string[]> => {
+      const warnings: string[] = []
+      expect(await method(before, options, { warn: (w) => warnings.push(w) })).toBe(before)
+      return warnings
+    }
+    const [kernel, dense] = [
+      convolution([16, 16, 3, 3]),
+      net([node('MatMul', ['x', 'w'], ['y'])], [draw('w', [16, 8])], ['N', 16]),
+    ]
+    const [own, other] = id === 'svd' ? [dense, kernel] : [kernel, dense]
+    const none = await said(other, { norm: 'weights' })
+    expect(none).toHaveLength(1)
+    expect(none[0]).toMatch(new RegExp(`^${id}: nothing was changed: there is no .* that it could replace$`))
+    expect((await said(own, { norm: 'weights', rank: 500 })).at(-1)).toBe(
+      `${id}: nothing was changed: every layer stays whole`,
+    )
+  })
+
+  it('ranks that are given, and rules that ranks are not chosen by, are refused together', async () => {
+    const before = convolution([16, 16, 3, 3])
+    await expect(tucker(before, { energy: 0.8 })).rejects.toThrow('tucker: energy: ranksBy vbmf does not read it')
+    await expect(tucker(before, { ranksBy: 'energy', inputRank: 3 })).rejects.toThrow('inputRank is given too')
+    await expect(cp(before, { share: 0 })).rejects.toThrow('cp: share must be a number within [0.000001, 1], got 0')
+  })
+
   it('are chosen by name, and a mistyped name gets the nearest one', async () => {
     const before = convolution([16, 16, 3, 3])
     expect(await tucker(before, { rank: 2, norm: 'weights', exclude: ['w'] })).toBe(before)

@@ -39,6 +39,7 @@ export const filterGroups = defineMethod({
       {
         isFor: ({ kernel, groups, inputs, outputs }) =>
           groups === 1 && placesIn(kernel) > 1 && Math.min(inputs, outputs) > 1,
+        kind: 'convolution without groups, larger than 1x1, of several channels',
         plan,
       },
     ),

@@ -35,6 +35,7 @@ export const spatialSvd = defineMethod({
       { model, options, context },
       {
         isFor: ({ kernel }) => kernel.length === 2 && Math.min(...kernel) > 1,
+        kind: 'convolution higher and wider than 1',
         plan,
       },
     ),

@@ -25,6 +25,7 @@ export const svd = defineMethod({
       { model, options, context },
       {
         isFor: ({ kernel }) => placesIn(kernel) === 1,
+        kind: 'dense layer or 1x1 convolution',
         plan,
       },
     ),

@@ -60,6 +60,7 @@ export const tucker = defineMethod({
       { model, options, context },
       {
         isFor: ({ kernel, outputs, inputs }) => placesIn(kernel) > 1 && outputs > 1 && inputs > 1,
+        kind: 'convolution larger than 1x1 of several channels',
         plan,
       },
     ),

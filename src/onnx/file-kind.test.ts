@@ -55,10 +55,20 @@ describe('what is no ONNX model', () => {
     expect(() => readModel(file)).toThrow(what)
   })
 
-  test('bytes of no known kind are damaged or no ONNX at all', () => {
-    expect(() => readModel(Uint8Array.from({ length: 1000 }, (_, i) => (i * 7919 + 13) % 251))).toThrow(
-      /^onnx: .*not an ONNX file, or a damaged one/,
-    )
+  test('bytes of no known kind, and packed files whose first bytes are damaged, are neither', () => {
+    const neither = 'onnx: it is neither an ONNX model nor a packed file (.cop), or its first bytes are damaged'
+    expect(() => readModel(Uint8Array.from({ length: 1000 }, (_, i) => (i * 7919 + 13) % 251))).toThrow(neither)
+    for (const at of [0, 1, 2])
+      for (const bit of [1, 128]) {
+        const packed = packModel(randomModel(1)).slice()
+        packed[at] ^= bit
+        expect(() => readModel(packed), `${at} ${bit}`).toThrow(neither)
+      }
+  })
+
+  test('a model that is damaged farther in is told where', () => {
+    const half = writeModel(randomModel(1)).subarray(0, 200)
+    expect(() => readModel(half)).toThrow(/^onnx: .*not an ONNX file, or a damaged one; in \w+ at byte \d+$/)
   })
 })
 

@@ -57,6 +57,17 @@ export function fileKindOf(bytes: Uint8Array): string | undefined {
   return textKindOf(head, text)
 }
 
+/**
+ * Whether the first byte is the tag of one of a model's fields: most files that are no models begin otherwise, and damaged
+ * models, whose damage lies farther in, do not.
+ */
+export function beginsAsModel(bytes: Uint8Array): boolean {
+  return tags.has(bytes[0])
+}
+
+/** Numbers 1 to 8, 14, 20 and 25, of integers where 1 and 5 are: the number in the upper bits, 0 or 2 for what it holds below. */
+const tags: ReadonlySet<number> = new Set([0x08, 0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72, 0xa2, 0xca])
+
 function startsWith(head: Uint8Array, text: string, magic: Kind['magic'], at: number): boolean {
   if (typeof magic === 'string') return text.startsWith(magic, at)
   return magic.every((byte, i) => head[at + i] === byte)

@@ -4,7 +4,7 @@
  */
 import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import { expect, test } from 'vitest'
-import { inspectModel } from '../inspect.ts'
+import { inspectModel } from '../inspect/inspect.ts'
 import type { Model } from '../model.ts'
 import { densified } from '../simplify/densify.ts'
 import { upgradeOpset } from '../simplify/upgrade.ts'

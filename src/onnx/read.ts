@@ -22,7 +22,7 @@ import type {
   ValueInfo,
 } from '../model.ts'
 import { byteLengthOf, bytesOf, checkSize, type DataType, dataTypeOf, dataTypes } from '../tensor/dtype.ts'
-import { fileKindOf } from './file-kind.ts'
+import { beginsAsModel, fileKindOf } from './file-kind.ts'
 import { AttributeProto, ModelProto, TypeOfOptionalProto, TypeProto } from './schema.ts'
 import { concat, decode, encode, type Message, varints } from './wire.ts'
 
@@ -50,13 +50,9 @@ export function readModel(bytes: Uint8Array, options: ReadOptions = {}): Model {
   try {
     proto = decode(ModelProto, bytes)
   } catch (cause) {
-    const kind = fileKindOf(bytes)
-    throw kind ? notOnnx(kind, cause) : cause
+    throw notAModel(bytes, cause as Error)
   }
-  if (!proto.graph) {
-    const kind = fileKindOf(bytes)
-    throw kind ? notOnnx(kind) : new Error('onnx: no graph in it; expected an ONNX model')
-  }
+  if (!proto.graph) throw notAModel(bytes, new Error('onnx: no graph in it; expected an ONNX model'))
   return {
     ...(proto as object),
     irVersion: Number(proto.irVersion ?? 0),
@@ -68,8 +64,14 @@ export function readModel(bytes: Uint8Array, options: ReadOptions = {}): Model {
   }
 }
 
-function notOnnx(kind: string, cause?: unknown): Error {
-  return new Error(`onnx: it is not an ONNX model but ${kind}`, { cause })
+/** What the bytes are in place of a model, where they show it; else `cause`, which says what is wrong with the model. */
+function notAModel(bytes: Uint8Array, cause: Error): Error {
+  const kind = fileKindOf(bytes)
+  if (kind) return new Error(`onnx: it is not an ONNX model but ${kind}`, { cause })
+  if (beginsAsModel(bytes)) return cause
+  return new Error('onnx: it is neither an ONNX model nor a packed file (.cop), or its first bytes are damaged', {
+    cause,
+  })
 }
 
 function list(value: unknown): Message[] {

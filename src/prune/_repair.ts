@@ -16,6 +16,7 @@ import {
   inputVectors,
   type MatrixShape,
   matrixShapeOf,
+  notFinite,
   outputVectors,
 } from '../calibrate/input-moments.ts'
 import { watchValues } from '../calibrate/watch-values.ts'
@@ -238,6 +239,7 @@ async function solved(model: Model, { node, dims, shape }: Layer, { values, made
     const means = bias && { x: takeMeans(x, columns), y: takeMeans(y, rows) }
     const size = columns + rows
     const gram = await gramOf(sideBySide(x, y), size)
+    if (!gram.every(Number.isFinite)) throw notFinite('channels', weight.name)
     const at = (r: number, c: number): number => (transposed ? c * rows + r : (g * rows + r) * columns + c)
     // Blocks of many inputs are solved one after the other, each for what the others leave.
     for (const { from, size: k } of blocksOf(columns)) {

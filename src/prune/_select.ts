@@ -16,11 +16,19 @@ import { type Pool, poolUnits, spreadUnits, unitKinds } from './_units.ts'
 
 /** The options of every method that ranks weights by a score. */
 export const selectOptions = {
-  sparsity: { type: 'number', default: 0.5, min: 0, max: 1, help: 'share of the weights that are zero afterwards' },
+  sparsity: {
+    type: 'number',
+    default: 0.5,
+    min: 0,
+    max: 1,
+    onlyWith: { sparsities: 'not given', quality: 'not given' },
+    help: 'share of the weights that are zero afterwards',
+  },
   scope: {
     type: 'choice',
     of: ['layer', 'global'],
     default: 'layer',
+    onlyWith: { sparsities: 'not given', quality: 'not given' },
     help: 'whether weights are ranked within each tensor or all together',
   },
   sparsities: {
@@ -47,6 +55,7 @@ export const selectOptions = {
     default: 2,
     min: 2,
     integer: true,
+    onlyWith: { unit: ['stride'] },
     help: 'with unit stride: distance of the places inside a kernel that form a unit',
   },
 } as const

@@ -1,6 +1,6 @@
 /** Which units go: those that score least, within each group or over all, as many as the budget asks for. */
 import type { ChannelGroup, OpenedChannels } from '../channels/channel-groups.ts'
-import { inspectModel } from '../inspect.ts'
+import { inspectModel } from '../inspect/inspect.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { timeShare, withinLatency } from './_latency-budget.ts'

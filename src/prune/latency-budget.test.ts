@@ -1,7 +1,7 @@
 /** A budget of latency: the search, with times made up; and one that is measured. */
 import { describe, expect, it } from 'vitest'
 import { model as makeModel, valueInfo } from '../graph/build.ts'
-import { inspectModel } from '../inspect.ts'
+import { inspectModel } from '../inspect/inspect.ts'
 import type { Model } from '../model.ts'
 import { outputsOf, randomFeeds } from '../testing/real-models.ts'
 import { netBuilder } from '../testing/small-nets.ts'

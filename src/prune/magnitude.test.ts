@@ -79,7 +79,7 @@ describe('magnitude, other ways to choose', () => {
     await expect(magnitude(exampleModel(), { sparsities: { w9: 0.1 } })).rejects.toThrow('no weight of the model')
     await expect(magnitude(exampleModel(), { sparsities: { w1: 1.1 } })).rejects.toThrow('within [0, 1]')
     const both = magnitude(exampleModel(), { sparsities: { w1: 0.5 }, quality: 1 })
-    await expect(both).rejects.toThrow('sparsities and quality are both given')
+    await expect(both).rejects.toThrow('quality: sparsities is given too; expected one of them')
   })
 
   it('by quality: zero is what lies below q standard deviations of its tensor, and nothing else', async () => {

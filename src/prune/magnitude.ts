@@ -21,16 +21,19 @@ export const magnitude = defineMethod({
       default: 0,
       min: 0,
       max: 100,
+      onlyWith: { sparsities: 'not given', unit: ['element'] },
       help: 'above 0: zeroes |w| below this many standard deviations of the tensor, instead of sparsity and scope',
     },
-    norm: { type: 'choice', of: ['l1', 'l2'], default: 'l2', help: 'how a unit is measured' },
+    norm: {
+      type: 'choice',
+      of: ['l1', 'l2'],
+      default: 'l2',
+      onlyWith: { unit: ['filter', 'kernel', 'stride'] },
+      help: 'how a unit is measured',
+    },
   },
   run(model, options, context) {
-    const { sparsities, quality, unit } = options
-    if (Object.keys(sparsities).length > 0 && quality > 0)
-      throw new Error('magnitude: sparsities and quality are both given; expected one of them')
-    if (unit !== 'element' && quality > 0)
-      throw new Error('magnitude: quality is a threshold on single weights; expected unit element with it')
+    const { quality } = options
     if (quality === 0) return bySize(model, options, context)
     const shares = sharesBelow(competingWeights(model, 'magnitude', options), quality)
     return bySize(model, { ...options, sparsities: shares }, context)

@@ -34,7 +34,14 @@ export const obd = defineMethod({
       help: 'squared gradients of single examples, or products of the Hessian with random signs',
     },
     samples: { type: 'number', default: 256, min: 1, integer: true, help: 'samples that derivatives are taken on' },
-    probes: { type: 'number', default: 8, min: 1, integer: true, help: 'random vectors per batch, for hessian' },
+    probes: {
+      type: 'number',
+      default: 8,
+      min: 1,
+      integer: true,
+      onlyWith: { diagonal: ['hessian'] },
+      help: 'random vectors per batch, for hessian',
+    },
   },
   run: pruneBy('obd', obdScores),
 })

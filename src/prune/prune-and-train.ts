@@ -181,10 +181,11 @@ function pruneOnce(model: Model, options: PruneOptions, { shareOf, start }: Targ
     name,
     shareOf(s, zerosIn(competing.filter((w) => w.name === name))),
   ])
+  const byName = quality ? sharesBelow(competingIn(model), quality, competing) : Object.fromEntries(named)
   const choices = {
-    sparsity: shareOf(options.sparsity, zerosIn(competing)),
-    sparsities: quality ? sharesBelow(competingIn(model), quality, competing) : Object.fromEntries(named),
-    scope,
+    ...(Object.keys(byName).length > 0
+      ? { sparsities: byName }
+      : { sparsity: shareOf(options.sparsity, zerosIn(competing)), scope }),
     exclude,
     ...(unit ? { unit } : {}),
     // Only obd has it.

@@ -126,6 +126,22 @@ describe('absorbBiases', () => {
     expect(firstBias(after)).toEqual(firstBias(before))
   })
 
+  it('says where nothing could be absorbed, and asks for inputs', async () => {
+    const said = async (model: Model): Promise<string[]> => {
+      const warnings: string[] = []
+      expect(await absorbBiases(model, { ...seen, context: { warn: (w) => warnings.push(w) } })).toBe(model)
+      return warnings
+    }
+    expect(await said(planted({ padding: 1 }))).toEqual([
+      expect.stringMatching(/^int8: no biases were absorbed: no Relu/),
+    ])
+    const { graph, ...rest } = planted()
+    const low = floatTensor('b1', [8], new Float32Array(8).fill(-offset))
+    const below = { ...rest, graph: { ...graph, initializers: new Map([...graph.initializers, ['b1', low]]) } }
+    expect(await said(below)).toEqual([expect.stringMatching(/^int8: no biases were absorbed: every channel/)])
+    await expect(int8(planted(), { absorbBiases: true })).rejects.toThrow('int8: absorbBiases needs calibration inputs')
+  })
+
   it('makes int8 more exact where the offsets take most of the range', async () => {
     const float = Object.values(await outputsOf(planted(), images(5)))
     const squaredErrors = async (absorbBiases: boolean): Promise<number[]> => {

@@ -28,7 +28,11 @@ export async function absorbBiases(model: Model, seen: Seen): Promise<Model> {
   const relus = relusOf(model, layers)
   const groups = groupsOf(view, couplingsOf(view, { layers, relus }))
   const movable = [...relus].filter((n) => groups.of(n.outputs[0]).some((group) => group >= 0))
-  if (movable.length === 0) return model
+  const { warn } = seen.context
+  if (movable.length === 0) {
+    warn?.('int8: no biases were absorbed: no Relu lies between a convolution and others without padding')
+    return model
+  }
   const made = movable.map((n) => n.inputs[0])
   const below = await largestOf('Neg', made, model, seen)
   const shifts = new Map<number, number>()
@@ -36,6 +40,10 @@ export async function absorbBiases(model: Model, seen: Seen): Promise<Model> {
     const least = below.get(relu.inputs[0]) as Float32Array
     for (const [c, group] of groups.of(relu.outputs[0]).entries())
       shifts.set(group, Math.min(shifts.get(group) ?? Number.POSITIVE_INFINITY, Math.max(0, -least[c])))
+  }
+  if ([...shifts.values()].every((shift) => shift === 0)) {
+    warn?.('int8: no biases were absorbed: every channel before a Relu is 0 or less on some calibration input')
+    return model
   }
   const shiftsOf = (value: string): number[] => groups.of(value).map((g) => (g < 0 ? 0 : (shifts.get(g) ?? 0)))
   const reluOf = new Map(movable.map((n) => [n.inputs[0], n]))

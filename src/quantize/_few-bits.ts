@@ -1,4 +1,5 @@
 /** Weights of fewer than 8 bits, or rounded adaptively: levels and scales that a layer is written with. */
+import { checkFinite } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, momentsOf } from '../calibrate/layers.ts'
 import { stopIfAborted } from '../errors.ts'
 import { constantOf, intAttribute, nodeName } from '../graph/walk.ts'
@@ -86,6 +87,7 @@ async function adapted(
   if (!data || !shape) return levels
   const limits = { samples: vectors, seed, alike: data.groups !== undefined, signal }
   const moments = (await momentsOf(model, [layer], data.calibration, limits)).get(weight.name)
+  checkFinite('int8', weight.name, moments)
   const values = floats(weight.tensor)
   const result = levels.slice()
   for (const [g, blocks] of (moments?.blocks ?? []).entries()) {

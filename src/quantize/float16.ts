@@ -57,6 +57,7 @@ export const float16 = defineMethod({
     excludeNodes: {
       type: 'strings',
       default: [],
+      onlyWith: { arithmetic: ['float16'] },
       help: 'for float16 arithmetic: nodes that compute in float32, by name (or first output)',
     },
   },

@@ -41,6 +41,7 @@ const options = {
     default: 99.99,
     min: 50,
     max: 100,
+    onlyWith: { calibration: ['percentile'] },
     help: 'for percentile: the share in % of values that each end of the range keeps',
   },
   biasCorrection: {
@@ -118,9 +119,13 @@ export const int8 = defineMethod({
     }
     checkNodeNames(model, settings.excludeNodes, int8.id)
     if (!context.data) {
-      const needs = settings.weightBits < 8 ? `weightBits ${settings.weightBits}` : `rounding ${settings.rounding}`
-      if (settings.weightBits < 8 || settings.rounding !== 'nearest')
-        throw new Error(`int8: ${needs} needs calibration inputs, and there are none; expected data`)
+      const needing = [
+        ...(settings.weightBits < 8 ? [`weightBits ${settings.weightBits}`] : []),
+        ...(settings.rounding === 'nearest' ? [] : [`rounding ${settings.rounding}`]),
+        ...(settings.absorbBiases ? ['absorbBiases'] : []),
+      ]
+      if (needing.length > 0)
+        throw new Error(`int8: ${needing[0]} needs calibration inputs, and there are none; expected data`)
       context.warn?.('int8: no calibration data, so only weights become integers; that saves size, not time')
       return quantizeWeightsOnly(withChannelScales(model), settings)
     }

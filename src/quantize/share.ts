@@ -75,6 +75,7 @@ const options = {
     type: 'choice',
     of: ['outputs', 'fisher'],
     default: 'outputs',
+    onlyWith: { bits: 'given' },
     help: 'for bits: how much a tensor matters is measured on the outputs with that tensor alone shared, or estimated by the Fisher matrix (squared gradients)',
   },
   minElements: {

@@ -9,7 +9,7 @@
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
 
-import { blocksOf, type Moments, maxBlock } from '../calibrate/input-moments.ts'
+import { blocksOf, checkFinite, type Moments, maxBlock } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
 import { stopIfAborted } from '../errors.ts'
 import type { WeightTensor } from '../graph/weights.ts'
@@ -38,6 +38,7 @@ export const uniform = defineMethod({
       default: 1e-8,
       min: 0,
       max: 1,
+      onlyWith: { bits: 'not given' },
       help: 'output divergence traded per bit; higher gives a smaller file and lower accuracy',
     },
     bits: {
@@ -117,7 +118,7 @@ export async function prepareUniform(
       : new Map<string, Moments>()
     for (const { weight, shape } of part) {
       const own = found.get(weight.name)
-      if (own && !own.mean.every((m) => m.every(Number.isFinite))) throw new Error(notFinite(weight.name, random))
+      checkFinite(uniform.id, weight.name, own, random)
       if (shape) factors.set(weight.name, factorOf(shape, own))
       // The factor says all of the second moments, which are as large.
       if (own) moments.set(weight.name, { ...own, blocks: [] })
@@ -129,11 +130,6 @@ export async function prepareUniform(
     : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
   const calibrated = context.data !== undefined && !random
   return { model, layers, moments, factors, sensitivity, calibrated, workers: context.workers }
-}
-
-function notFinite(weight: string, random: boolean): string {
-  const expected = random ? 'data (--data SPEC)' : 'inputs for which the model gives finite numbers'
-  return `uniform: the layer of weight "${weight}" reads NaN or infinity on ${random ? 'random inputs' : 'the data'}; expected ${expected}`
 }
 
 /** Multiply-adds of error feedback, for all layers once, above which blocks of inputs are small: a search quantises a dozen times. */

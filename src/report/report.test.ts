@@ -5,7 +5,7 @@ import { exampleReport, longName } from '../testing/example-report.ts'
 import { countChange, sizeDifference } from './format.ts'
 import { renderHtml } from './html.ts'
 import type { Report } from './report.ts'
-import { judgedRows } from './rows.ts'
+import { comparisonRows, judgedRows } from './rows.ts'
 import { renderText, wrap } from './text.ts'
 import { renderTraining } from './train-html.ts'
 import type { TestScore } from './train-report.ts'
@@ -146,6 +146,12 @@ describe('numbers', () => {
     expect(countChange(100, 50)).toBe('2.00 x fewer')
     expect(countChange(50, 50)).toBe('')
     expect(countChange(13_056, 13_054)).toBe('2 fewer')
+  })
+
+  it('that are not known are said not to be', () => {
+    const after = { ...exampleReport.after, nonZero: null }
+    const rows = comparisonRows({ ...exampleReport, after }).filter((r) => r.what === '  not zero')
+    expect(rows.map((r) => [r.before, r.after, r.change])).toEqual([['138,357,544', 'not known', '']])
   })
 
   it('of an output without noise are no infinities', () => {

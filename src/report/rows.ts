@@ -31,9 +31,17 @@ export function comparisonRows(report: Report): ComparisonRow[] {
           },
         ]
   const counted = (what: string, from: number | null, to: number | null): ComparisonRow[] =>
-    from === null || to === null
+    from === null && to === null
       ? []
-      : [{ what, before: count(from), after: count(to), change: countChange(from, to), tone: 'plain' }]
+      : [
+          {
+            what,
+            before: from === null ? 'not known' : count(from),
+            after: to === null ? 'not known' : count(to),
+            change: from === null || to === null ? '' : countChange(from, to),
+            tone: 'plain',
+          },
+        ]
   return [
     ...size('to download', before.bytes, after.packed),
     ...size('.onnx bytes', before.bytes, after.bytes),

@@ -14,11 +14,17 @@ import type { Regime } from '../train/regime.ts'
 const bits = { type: 'number', min: 2, max: 8, integer: true } as const
 
 export const quantiserChoices = {
-  weightBits: { ...bits, default: 8, help: 'bits of weights; not used by ternary, ttq and binary' },
+  weightBits: {
+    ...bits,
+    default: 8,
+    onlyWith: { weights: ['lsq', 'straight-through', 'dorefa'] },
+    help: 'bits of weights; not used by ternary, ttq and binary',
+  },
   activationBits: {
     ...bits,
     default: 8,
     min: 1,
+    onlyWith: { activations: ['lsq', 'pact', 'straight-through'] },
     help: 'bits of what layers multiply weights with; 1: the sign, or 0 and one size behind a Relu',
   },
   edgeBits: {
@@ -42,6 +48,7 @@ export const quantiserChoices = {
   perChannel: {
     type: 'boolean',
     default: false,
+    onlyWith: { weights: ['lsq'] },
     help: 'learns one step per output channel of a weight instead of one per tensor, which makes packed files larger',
   },
   clipDecay: {
@@ -49,6 +56,7 @@ export const quantiserChoices = {
     default: 0.0001,
     min: 0,
     max: 1,
+    onlyWith: { activations: ['pact'] },
     help: 'for pact: weight decay of the limits',
   },
 } as const satisfies OptionTable

@@ -30,6 +30,8 @@ export function taught(
   { teacher, warn }: Context,
 ): Regime[] {
   const share = alpha ?? (teacher ? distillDefaults.alpha : 0)
+  if (temperature !== undefined && share === 0)
+    throw new Error('temperature: nothing is learnt from a teacher; expected alpha above 0 with it')
   if (teacher && share === 0) warn?.('alpha is 0, so nothing is learnt from the teacher')
   return share > 0 ? [distill({ teacher: teacher ?? given, alpha: share, temperature })] : []
 }

@@ -29,6 +29,7 @@ export const finetuneChoices = {
     of: tieSteps,
     default: 'mean',
     value: 'how',
+    onlyWith: { keep: ['values'] },
     help: 'how far a shared value moves: by the mean of the gradients of its weights, or by their sum',
   },
   updateStatistics: {

@@ -61,6 +61,7 @@ export const learnSparsity = defineMethod({
       min: 0.001,
       max: 0.999,
       value: 'share',
+      onlyWith: { by: ['l0'] },
       help: 'for l0: share of the gates that are closed at the start',
     },
     threshold: {
@@ -68,6 +69,7 @@ export const learnSparsity = defineMethod({
       optional: true,
       min: -20,
       max: 20,
+      onlyWith: { by: ['variational-dropout', 'bayesian-groups'] },
       help: 'for the other two: what has more noise than this, as the logarithm of its variance over its squared mean, becomes zero (default: 3 for weights, 0 for units)',
     },
   },

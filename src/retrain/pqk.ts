@@ -70,6 +70,7 @@ const choices = {
     optional: true,
     min: 0.1,
     max: 100,
+    onlyWith: { alpha: 'above 0' },
     help: 'for the teacher: higher values count small probabilities more (default: 2; not for numbers)',
   },
 } as const satisfies OptionTable

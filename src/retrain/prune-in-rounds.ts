@@ -33,7 +33,8 @@ export const pruneChoices = {
     default: {},
     help: 'share of zeros for each named weight, instead of sparsity; weights without a name are left alone',
   },
-  scope: magnitude.options.scope,
+  // Checked beside quality and shares by name: each tensor has its own there.
+  scope: { ...magnitude.options.scope, onlyWith: {} },
   score: {
     type: 'choice',
     of: pruneScores,

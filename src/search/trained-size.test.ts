@@ -194,7 +194,7 @@ describe('compress', () => {
     await refused({ teacher: net }).toThrow('compress: teacher is for training; expected --train with it')
     const checkpoint = { load: async () => undefined, save: async () => {} }
     await refused({ checkpoint }).toThrow('compress: checkpoint is for training; expected --train with it')
-    await refused({ budget: 5 }).toThrow('compress: budget is for training; expected --train with it')
+    await refused({ budget: 5 }).toThrow('compress: budget: nothing reads it without train; expected train with it')
     const { labels: _labels, ...unlabelled } = splits.train
     const data = { ...bound, splits: { ...splits, train: unlabelled } }
     await refused({ train: true, data }).toThrow(/which digits.* has not/)

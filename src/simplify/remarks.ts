@@ -30,21 +30,27 @@ function versionRemarks(model: Model): string[] {
   return remarks
 }
 
-/** Outputs that differ from run to run cannot be compared with those of another model. */
-export function randomRemarks(model: Model): string[] {
+/** Outputs that differ from run to run cannot be compared with those of another model; whether they do, only runs tell. */
+function randomRemarks(model: Model): string[] {
+  const drawer = drawsRandom(model)
+  return drawer ? [`it draws random numbers as it runs (${drawer}), so its outputs may differ from run to run`] : []
+}
+
+/** The first node that draws random numbers, as `RandomNormalLike "noise"`; undefined where none does. */
+export function drawsRandom(model: Model): string | undefined {
   const inGraph = (graph: Graph): Node | undefined => {
     const producers = producersOf(graph)
     return graph.nodes.find((node) => isRandom(node, (name) => constantOf(graph, name, producers)))
   }
   const inFunctions = (model.functions ?? []).flatMap((fn) => fn.nodes).find((node) => isRandom(node))
   const node = [...graphsOf(model)].map(inGraph).find((n) => n) ?? inFunctions
-  return node ? [`it draws random numbers as it runs (${describe(node)}), so its outputs differ from run to run`] : []
+  return node && describe(node)
 }
 
 /** Why the weights of a model that draws random numbers keep their precision; undefined of others. */
 export function whyRandomStays(model: Model): string | undefined {
-  if (randomRemarks(model).length === 0) return undefined
-  return 'the model draws random numbers, by which its outputs differ more than is allowed, so no loss can be told'
+  if (!drawsRandom(model)) return undefined
+  return 'the model draws random numbers, by which its outputs may differ more than is allowed, so no loss can be told'
 }
 
 /** Tensors that are named at most. */

@@ -57,7 +57,8 @@ export interface Measured {
   readonly bytes: number
   readonly packed: number
   readonly params: number
-  readonly nonZero: number
+  /** Null where zeros of some layer cannot be seen. */
+  readonly nonZero: number | null
   /** Multiply-adds at batch 1; null where shapes are not known. */
   readonly macs: number | null
   /** In the row's measure; a share of 1, or dB. */

@@ -30,7 +30,9 @@ it.each([1, 2, 3, 4, 5, 8, 17, 40])('gives U with UᵀU H = I and nothing below 
 })
 
 it('refuses what is not positive definite', () => {
-  for (const h of [[0], [1, 2, 2, 1], [1, 1, 1, 1], [Number.NaN]])
+  for (const h of [[Number.NaN], [Number.POSITIVE_INFINITY, 1, 1, 1], [1, Number.NaN, Number.NaN, 2]])
+    expect(() => inverseCholesky(Float64Array.from(h), Math.sqrt(h.length))).toThrow('numbers that are not finite')
+  for (const h of [[0], [1, 2, 2, 1], [1, 1, 1, 1]])
     expect(() => inverseCholesky(Float64Array.from(h), Math.sqrt(h.length))).toThrow('not positive definite')
 })
 

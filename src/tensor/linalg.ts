@@ -3,7 +3,7 @@ import { random } from './random.ts'
 
 /**
  * The upper factor U with inverse(H) = UᵀU, for a symmetric positive definite H (k x k).
- * Throws where H is not positive definite to working precision: add to its diagonal first.
+ * Throws where H is not positive definite to working precision (add to its diagonal first), or not finite.
  */
 export function inverseCholesky(h: Float64Array, k: number): Float64Array {
   // With J the exchange matrix, chol(J H J) = L gives H = M Mᵀ for the upper M = J L J, so inverse(H) = M⁻ᵀ M⁻¹ and U = M⁻¹.
@@ -67,7 +67,9 @@ function cholesky(h: Float64Array, k: number): { diagonal: Float64Array; columns
       columns[p * k + i] = factor
       for (let j = p + 1; j <= i; j++) row[j] -= factor * columns[p * k + j]
     }
-    if (!(row[i] > 0)) throw new Error(`linalg: the matrix is not positive definite (pivot ${i} of ${k})`)
+    if (!Number.isFinite(row[i]))
+      throw new Error(`linalg: the matrix holds numbers that are not finite (row ${i} of ${k})`)
+    if (row[i] <= 0) throw new Error(`linalg: the matrix is not positive definite (pivot ${i} of ${k})`)
     diagonal[i] = Math.sqrt(row[i])
   }
   return { diagonal, columns }

@@ -28,8 +28,20 @@ export function learningOptions({ epochs, rate, leastEpochs = 1 }: UsualLength) 
     batch: { type: 'number', default: 64, min: 1, max: 1e6, integer: true, help: 'samples per step' },
     rate: { type: 'number', default: rate, min: 0, max: 1e6, help: 'learning rate' },
     optimizer: { type: 'choice', of: ['sgd', 'adam'], default: 'sgd', help: 'sgd or adam' },
-    momentum: { type: 'number', optional: true, min: 0, max: 1, help: 'momentum of sgd (default: 0.9)' },
-    nesterov: { type: 'boolean', default: false, help: 'use Nesterov momentum with sgd' },
+    momentum: {
+      type: 'number',
+      optional: true,
+      min: 0,
+      max: 1,
+      onlyWith: { optimizer: ['sgd'] },
+      help: 'momentum of sgd (default: 0.9)',
+    },
+    nesterov: {
+      type: 'boolean',
+      default: false,
+      onlyWith: { optimizer: ['sgd'] },
+      help: 'use Nesterov momentum with sgd',
+    },
     decay: {
       type: 'number',
       default: 0,
@@ -123,7 +135,7 @@ export function trainOptionsOf(
     epochs: learning.epochs,
     batchSize: learning.batch,
     learningRate: learning.rate,
-    optimizer: optimizerOf(learning, called),
+    optimizer: optimizerOf(learning),
     schedule: scheduleOf(learning, called),
     labelSmoothing: learning.smoothing,
     patience,
@@ -155,11 +167,8 @@ export async function engineOf({ engine: which }: Learning, warn?: (message: str
 
 type Called = (option: string) => string
 
-function optimizerOf({ optimizer, momentum, nesterov, decay: weightDecay }: Learning, called: Called): Optimizer {
-  if (optimizer === 'sgd') return sgd({ momentum: momentum ?? 0.9, nesterov, weightDecay })
-  const unread = nesterov ? 'nesterov' : momentum === undefined ? undefined : 'momentum'
-  if (unread) throw new Error(`${called(unread)}: adam does not read it; expected ${called('optimizer')} sgd with it`)
-  return adam({ weightDecay })
+function optimizerOf({ optimizer, momentum, nesterov, decay: weightDecay }: Learning): Optimizer {
+  return optimizer === 'sgd' ? sgd({ momentum: momentum ?? 0.9, nesterov, weightDecay }) : adam({ weightDecay })
 }
 
 function scheduleOf({ schedule, warmUp: rise }: Learning, called: Called): Schedule {

@@ -2,8 +2,11 @@
 import { dataHandle } from '../../data/handle.ts'
 import type { Method } from '../../method.ts'
 import { methodNamed, methods } from '../../methods.ts'
+import { type Model, type Tensor, withGraph } from '../../model.ts'
 import { checkpointFile } from '../../node/checkpoint-file.ts'
+import { writeModel } from '../../onnx/write.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
+import { sameBytes } from '../../tensor/dtype.ts'
 import { type CliCommand, type Invocation, outputOption, taskOption, threadsOption } from '../command.ts'
 import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../data-options.ts'
 import { openTeacher, openToWork } from '../inputs.ts'
@@ -82,9 +85,24 @@ async function apply(
     progress: io.progress,
     warn: (message) => warnings.push(message),
   })
+  if (warnings.length === 0 && isSame(model, result))
+    warnings.push(`${method.id}: nothing was changed, as there is nothing for it to do: it ${method.help}`)
   const files = await saveFor(asGiven(result, original), path, flags)
   io.finish()
   const step = [method.id, options]
   const text = [...warnings.map((w) => `warning: ${w}`), ...files.map((file) => `wrote ${file}`)].join('\n')
   io.result(text, { model: path, files, step, warnings })
+}
+
+/** Whether two models have the same stored tensors, and the same bytes beside them. */
+function isSame(a: Model, b: Model): boolean {
+  const [before, after] = [a.graph.initializers, b.graph.initializers]
+  const isKept = ([name, tensor]: [string, Tensor]): boolean => {
+    const other = after.get(name)
+    if (!other || other === tensor) return other === tensor
+    const isAlike = other.dtype === tensor.dtype && String(other.dims) === String(tensor.dims)
+    return isAlike && (other.data === tensor.data || sameBytes(other.data, tensor.data))
+  }
+  const others = (m: Model): Uint8Array => writeModel(withGraph(m, { initializers: new Map() }))
+  return before.size === after.size && [...before].every(isKept) && sameBytes(others(a), others(b))
 }

@@ -6,6 +6,7 @@ import { evaluateAnswers } from '../../evaluate/accuracy.ts'
 import { compareModels, latencyOf, oneCall } from '../../evaluate/compare.ts'
 import { dataWarnings } from '../../evaluate/data-warnings.ts'
 import type { Spread } from '../../evaluate/latency.ts'
+import { redraw } from '../../evaluate/random-draws.ts'
 import { measureSizes } from '../../evaluate/size.ts'
 import { packModel } from '../../formats/pack.ts'
 import type { Feeds } from '../../method.ts'
@@ -18,9 +19,11 @@ import { inputFacts } from '../../report/input-facts.ts'
 import type { Report } from '../../report/report.ts'
 import { renderText } from '../../report/text.ts'
 import { openSession, withSession } from '../../runtime/session.ts'
+import { drawsRandom } from '../../simplify/remarks.ts'
 import type { AnswerScore } from '../../task/answer-tally.ts'
 import { chanceWarnings } from '../../task/chance.ts'
 import { judgedModel } from '../../task/judged-model.ts'
+import { parseMaxLoss } from '../../task/max-loss.ts'
 import { answersInWords, outputsInWords } from '../../task/misfit.ts'
 import { resolveTask } from '../../task/resolve-task.ts'
 import { accuracyInWords, describeTask, labelledOutput, type OutputKind, type Task } from '../../task/task.ts'
@@ -66,6 +69,8 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
   const data = await bindData(model, { ...flags, preprocessCheck: false }, io, signal)
   const task = data && (await taskOf(model, { data, told: flags.task }))
   for (const sentence of task ? describeTask(task) : []) io.say(`note: ${sentence}`)
+  const drawn = await drawWarnings(model, { data, task, signal })
+  for (const warning of drawn) io.warn(warning)
   const { preprocessCheck } = flags
   const told = { seed, signal, preprocessCheck, warn: io.warn }
   const shared = {
@@ -94,6 +99,7 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
         made: new Date().toISOString(),
         input: inputFacts(model, { data, seed, threads: flags.threads }),
         ...comparison,
+        warnings: [...drawn, ...comparison.warnings],
         judged: {
           on: trial.on,
           holds: trial.verdict.spent <= 1,
@@ -111,7 +117,7 @@ async function runEvaluate(path: string, flags: OptionsOf<typeof options>, { io,
     io.result(renderText(report), report)
     return
   }
-  const warnings = data ? await dataWarnings(model, data, told) : []
+  const warnings = [...drawn, ...(data ? await dataWarnings(model, data, told) : [])]
   const compared = flags.compareSizes ? await measureSizes(onnx, compressors) : undefined
   const sizes = {
     bytes: onnx.byteLength,
@@ -158,6 +164,25 @@ async function latencyAlone(
 ): Promise<Spread> {
   const [{ latencyMs }] = await latencyOf([onnx], feeds, { signal, progress: io.progress })
   return latencyMs
+}
+
+/** What a person should know of a model that draws random numbers: without data it is not run, and what it draws may not show. */
+async function drawWarnings(
+  model: Model,
+  { data, task, signal }: { readonly data?: BoundData; readonly task?: Task; readonly signal: AbortSignal },
+): Promise<string[]> {
+  const drawer = drawsRandom(model)
+  if (!drawer) return []
+  const draws = `the model draws random numbers as it runs (${drawer})`
+  if (!data || !task) return [`${draws}, so its outputs may differ from run to run`]
+  const [{ feeds }] = fedBatches(data.batcher, data.splits.test, 32)
+  const found = await redraw(model, task, {
+    inputs: () => [{ feeds }],
+    signal,
+    max: parseMaxLoss('0.5'),
+    valuesOnly: false,
+  })
+  return found ? [`${draws}, and its outputs differ from run to run: what is measured on them does too`] : []
 }
 
 /** What the outputs mean, with the answers of the test data and a first run to tell. */

@@ -1,7 +1,7 @@
 /** `coppice inspect MODEL [--groups] [--json]`: the layer table, what is unsupported, and which channels are coupled. */
 import { type ChannelGroup, openChannels } from '../../channels/channel-groups.ts'
 import { type FileParts, filePartsOf, partsInWords } from '../../evaluate/file-parts.ts'
-import { type Inspection, inspectModel, type LayerInfo } from '../../inspect.ts'
+import { type Inspection, inspectModel, type LayerInfo } from '../../inspect/inspect.ts'
 import { count } from '../../numbers.ts'
 import { defineCommand } from '../command.ts'
 import { type ShapeFlags, shapedModel, shapeOption } from '../data-options.ts'
@@ -121,7 +121,8 @@ function unknownOperators(unsupported: Inspection['unsupported']): string[] {
 
 function cells(layer: LayerInfo): string[] {
   const { name, op, outputShape, params, macs, bytes, sparsity, distinct } = layer
-  const zeros = sparsity === null ? '' : `${(100 * sparsity).toFixed(1)}%`
+  const unseen = params > 0 ? '?' : ''
+  const zeros = sparsity === null ? unseen : `${(100 * sparsity).toFixed(1)}%`
   return [shorten(name), op, shape(outputShape), whole(params), whole(macs), whole(bytes), zeros, whole(distinct, '')]
 }
 

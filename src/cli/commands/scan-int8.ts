@@ -12,7 +12,6 @@ import type { ScanFlags } from './scan.ts'
 
 export async function scanInt8(path: string, flags: ScanFlags, { io, signal }: Invocation): Promise<void> {
   const output = flags.output ?? `${path.replace(/\.onnx$/, '')}.int8.json`
-  if (flags.report) throw new Error('scan: --report draws curves of pruning; expected none with --of int8')
   const model = shapedModel(openToWork(path, { outputs: [output] }), flags)
   const integers = integerNode(model)
   if (integers) throw new Error(`scan: ${integers.op} computes on integers already; expected a float model`)

@@ -44,12 +44,20 @@ const options = {
     writes: '.json',
     help: 'the curves (.json), from which a later run resumes (default: beside the model)',
   },
-  report: { type: 'string', optional: true, value: 'file', writes: '.html', help: 'also draw the curves (.html)' },
+  report: {
+    type: 'string',
+    optional: true,
+    value: 'file',
+    writes: '.html',
+    onlyWith: { of: ['pruning'] },
+    help: 'also draw the curves (.html)',
+  },
   sparsities: {
     type: 'numbers',
     default: scanGrid,
     min: 0,
     max: 1,
+    onlyWith: { of: ['pruning'] },
     help: 'sparsities to measure at (shares of zeros), separated by commas',
   },
   maxLoss: {
@@ -58,6 +66,7 @@ const options = {
     min: 0,
     max: 100,
     value: 'points',
+    onlyWith: { of: ['pruning'] },
     help: 'most points of accuracy (of numbers: of explained variance) that pruning one tensor may lose',
   },
   samples: {
@@ -73,6 +82,7 @@ const options = {
     of: ['element', 'filter'],
     default: 'element',
     value: 'unit',
+    onlyWith: { of: ['pruning'] },
     help: 'element or filter: whether single weights or whole filters are zeroed',
   },
   retrain: {
@@ -82,6 +92,7 @@ const options = {
     max: 1e6,
     integer: true,
     value: 'epochs',
+    onlyWith: { of: ['pruning'] },
     help: 'train up to this many epochs before measuring each point; 0: measure without training',
   },
   retrainSamples: {
@@ -90,9 +101,17 @@ const options = {
     min: 1,
     max: 1e9,
     integer: true,
+    onlyWith: { retrain: 'above 0' },
     help: 'samples to retrain on; a fifth of them decides when to stop',
   },
-  rate: { type: 'number', default: 0.01, min: 0, max: 1e6, help: 'learning rate of --retrain' },
+  rate: {
+    type: 'number',
+    default: 0.01,
+    min: 0,
+    max: 1e6,
+    onlyWith: { retrain: 'above 0' },
+    help: 'learning rate of --retrain',
+  },
   ...threadsOption,
 } as const satisfies OptionTable
 

@@ -7,7 +7,7 @@
  * E z_u z_v = sum over j in u, k in v of (WᵀW)_jk Cov_jk, with Cov the covariance of the layer's inputs, so that the samples
  * themselves need not be kept.
  */
-import { gramOf, type Moments } from '../../calibrate/input-moments.ts'
+import { checkFinite, gramOf, type Moments } from '../../calibrate/input-moments.ts'
 import { type Layer, layerOf, momentsOf } from '../../calibrate/layers.ts'
 import { weightTensors } from '../../graph/weights.ts'
 import { floats } from '../../tensor/dtype.ts'
@@ -23,6 +23,7 @@ export const thinet: UnitScore = async (given) => {
     .map(layerOf)
   const take = { samples: 8192, seed: context.seed ?? 0 }
   const moments = await momentsOf(opened.model, layers, context.data.calibration, take)
+  for (const [name, found] of moments) checkFinite('channels', name, found)
   return Promise.all(
     groups.map(async ({ units }, i) => {
       const products = new Float64Array(units ** 2)

@@ -85,6 +85,11 @@ function valueInWords({ name, kind, dtype, shape }: Value): string {
 }
 
 /** What hinders, and what is odd: one sentence each. */
+function zerosIn({ params, sparsity }: ModelSummary['inspection']['layers'][number]): string {
+  if (sparsity === null) return params > 0 ? 'not known' : ''
+  return sparsity > 0 ? percent(sparsity, 1) : ''
+}
+
 function Oddities({ summary: { inspection } }: { summary: ModelSummary }) {
   const { problems, unsupported, remarks } = inspection
   const unknown = [...new Set(unsupported.map(({ op, why }) => `${op}: ${why}`))]
@@ -146,7 +151,7 @@ function Layers({ summary: { inspection } }: { summary: ModelSummary }) {
                 <td class="weighed" style={{ '--share': `${(100 * layer.bytes) / most}%` }}>
                   {count(layer.bytes)}
                 </td>
-                <td>{layer.sparsity ? percent(layer.sparsity, 1) : ''}</td>
+                <td>{zerosIn(layer)}</td>
                 <td>{layer.distinct === null ? '' : count(layer.distinct)}</td>
               </tr>
             ))}

@@ -6,17 +6,9 @@
  * (zeros, distinct values) are found behind nodes that have only constant inputs (Cast, DequantizeLinear, Gather from a
  * codebook, Mul by a scale, ...). Local functions are shown by what is in them.
  */
-import { constantsOf } from './graph/constants.ts'
-import { type Role, roleAt } from './graph/roles.ts'
-import {
-  bytesOfList,
-  bytesOfTensor,
-  intAttribute,
-  isRandom,
-  storedBytes,
-  storedNames,
-  subgraphsOf,
-} from './graph/walk.ts'
+import { constantsOf } from '../graph/constants.ts'
+import { type Role, roleAt } from '../graph/roles.ts'
+import { bytesOfTensor, isRandom, storedBytes, storedNames, subgraphsOf } from '../graph/walk.ts'
 import {
   type Dim,
   type Graph,
@@ -26,13 +18,16 @@ import {
   type SparseTensor,
   type Tensor,
   type ValueInfo,
-} from './model.ts'
-import { type Lookup, macsOf, macsOfGraph } from './ops/cost.ts'
-import { countOf, type Known } from './ops/shape/known.ts'
-import { inferShapes, type ShapeOptions, type Shapes, type Unsupported } from './ops/shape.ts'
-import { inlined } from './simplify/inline-functions.ts'
-import { remarksOn } from './simplify/remarks.ts'
-import { type DataType, dataTypes, floats, integers, sizeOf } from './tensor/dtype.ts'
+} from '../model.ts'
+import { type Lookup, macsOf, macsOfGraph } from '../ops/cost.ts'
+import { countOf, type Known } from '../ops/shape/known.ts'
+import { inferShapes, type ShapeOptions, type Shapes, type Unsupported } from '../ops/shape.ts'
+import { inlined } from '../simplify/inline-functions.ts'
+import { remarksOn } from '../simplify/remarks.ts'
+import { type DataType, dataTypes, isFloat, sizeOf } from '../tensor/dtype.ts'
+import type { Constant } from './_constant.ts'
+import { countOfNumbers, numbersAt, sparseBehind, storedNumbers } from './_numbers.ts'
+import { learntBy, sparseSpread, spreadOf, unknownSpread } from './_spread.ts'
 
 /** A dimension in JSON: null where it is not known. */
 type JsonDim = number | string | null
@@ -44,15 +39,15 @@ export interface LayerInfo {
   readonly outputShape: readonly JsonDim[] | null
   /** Numbers that the layer multiplies or adds. Not: BatchNormalization's running statistics, scales, single constants. */
   readonly params: number
-  /** How many of those are zero. Those that are computed in ways whose zeros cannot be seen count as not zero. */
-  readonly zeros: number
+  /** How many of those are zero; null where some are computed or stored in ways whose zeros cannot be seen. */
+  readonly zeros: number | null
   /** Multiply-adds for one input (batch 1); null where shapes are not known. */
   readonly macs: number | null
   /** Stored bytes of all of its constants; a tensor that several layers share counts for the first. */
   readonly bytes: number
-  /** Share of zeros in the layer's largest constant (its weight), or in all numbers of a learner; null where it has none. */
+  /** Share of zeros in the layer's largest constant (its weight), or in all numbers of a learner; null where it has none that can be seen. */
   readonly sparsity: number | null
-  /** Distinct values of the same; null where it has none, or more than 65,536. */
+  /** Distinct values of the same; null where it has none that can be seen, or more than 65,536. */
   readonly distinct: number | null
 }
 
@@ -167,15 +162,6 @@ interface Walk {
   attributeBytes: number
 }
 
-/** A value that constants alone decide: the node that computes it, or the stored tensor. */
-interface Constant {
-  readonly tensor?: Tensor
-  readonly sparse?: SparseTensor
-  readonly node?: Node
-  readonly from: readonly (Constant | undefined)[]
-  readonly known: Known
-}
-
 interface Scope {
   readonly prefix: string
   readonly constants: ReadonlyMap<string, Constant>
@@ -248,15 +234,9 @@ function parametersOf({ graph }: Model): Walk['parameters'] {
     const use = uses.find(({ role }) => isParameter(role, { dtype: tensor.dtype, shape: tensor.dims }))
     if (!use) continue
     const own = parameters.get(use.node) ?? new Map<Tensor, number>()
-    parameters.set(use.node, own.set(tensor, numbersOf(tensor, use.node)))
+    parameters.set(use.node, own.set(tensor, countOfNumbers(tensor, use.node)))
   }
   return parameters
-}
-
-/** Of the weights that some operators read several to a byte, the numbers that they stand for. */
-function numbersOf({ dims, dtype }: Tensor, node: Node): number {
-  const [rows, columns] = [intAttribute(node, 'N', 0), intAttribute(node, 'K', 0)]
-  return dtype === 'uint8' && node.domain === 'com.microsoft' && rows * columns > 0 ? rows * columns : sizeOf(dims)
 }
 
 /** Shape, and what is computed from it: no layer a person would look for. */
@@ -268,7 +248,7 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
   const inputs = node.inputs.map((name) => (name ? scope.constants.get(name) : undefined))
   const own = new Map(walk.parameters.get(node))
   let params = [...own.values()].reduce((sum, n) => sum + n, 0)
-  let [zeros, bytes] = [0, 0]
+  let [zeros, seen, bytes] = [0, 0, 0]
   let largest = 0
   let shown = unknownSpread
   for (const [i, constant] of inputs.entries()) {
@@ -278,29 +258,39 @@ function inspectNode(walk: Walk, node: Node, scope: Scope): LayerInfo {
     bytes += behind.bytes
     params += behind.sparse
     const { dtype, shape = [undefined, undefined] } = known
-    if (!dtype || !isParameter(roleAt(node, i, { dtype, dims: shape }), known)) continue
     const size = countOf(known.shape) ?? 0
     const counts = size > largest
-    if (!counts && behind.sparse + behind.own === 0) continue
+    const isRead = dtype !== undefined && isParameter(roleAt(node, i, { dtype, dims: shape }), known)
+    if (behind.sparse + behind.own === 0 && !(counts && isRead)) continue
     const sparse = sparseBehind(constant)
-    const found = sparse ? sparseSpread(sparse) : spread(numbersAt(node, i, inputs))
-    zeros += (found.sparsity ?? 0) * (behind.sparse + behind.own)
+    const found = sparse ? sparseSpread(sparse) : spreadOf(numbersAt(node, i, inputs))
+    if (found.sparsity !== null) {
+      zeros += found.sparsity * (behind.sparse + behind.own)
+      seen += behind.sparse + behind.own
+    }
     if (counts) [largest, shown] = [size, found]
+  }
+  // Those that come by a way that other values have a part in, such as a table cut to the length of an input.
+  for (const [tensor, count] of own) {
+    const { sparsity } = isFloat(tensor.dtype) ? spreadOf(storedNumbers(tensor)) : unknownSpread
+    if (sparsity === null) continue
+    zeros += sparsity * count
+    seen += count
   }
   for (const a of Object.values(node.attributes)) {
     for (const t of a.type === 'tensor' ? [a.value] : a.type === 'tensors' ? a.value : []) bytes += bytesOfTensor(t)
   }
-  const listed = node.domain === 'ai.onnx.ml' ? listedIn(node) : undefined
-  walk.attributeBytes += listed?.bytes ?? 0
+  const learnt = node.domain === 'ai.onnx.ml' ? learntBy(node) : undefined
+  walk.attributeBytes += learnt?.bytes ?? 0
   return {
     name: scope.prefix + (node.name || node.outputs.find((o) => o) || node.op),
     op: isOnnxDomain(node.domain) ? node.op : `${node.domain}.${node.op}`,
     outputShape: jsonShape(scope.shape(node.outputs[0] ?? '')?.shape),
-    params: params + (listed?.params ?? 0),
-    zeros: Math.round(zeros) + (listed?.zeros ?? 0),
+    params: params + (learnt?.params ?? 0),
+    zeros: seen < params ? null : Math.round(zeros) + (learnt?.zeros ?? 0),
     macs: macsOf(node, walk.single, scope.batch) ?? null,
-    bytes: bytes + (listed?.bytes ?? 0),
-    ...(largest === 0 && listed ? listed.spread : shown),
+    bytes: bytes + (learnt?.bytes ?? 0),
+    ...(largest === 0 && learnt ? learnt.spread : shown),
   }
 }
 
@@ -335,32 +325,6 @@ function storedBehind(constant: Constant, counted: Set<Tensor>, own: Map<Tensor,
   return { bytes, sparse, own: ours }
 }
 
-/** The sparse tensor whose numbers a constant is, up to a factor and their order. */
-function sparseBehind({ sparse, node, from }: Constant): SparseTensor | undefined {
-  return sparse ?? (from[0] && node && keepers.has(node.op) ? sparseBehind(from[0]) : undefined)
-}
-
-interface Listed {
-  readonly params: number
-  readonly zeros: number
-  readonly bytes: number
-  readonly spread: Spread
-}
-
-/** What a learner (trees, linear models, vocabularies) has learnt lies in its attributes: floats are parameters, ints say where. */
-function listedIn(node: Node): Listed {
-  const lists: ArrayLike<number>[] = []
-  let bytes = 0
-  for (const a of Object.values(node.attributes)) {
-    bytes += bytesOfList(a)
-    const tensor = a.type === 'tensor' && dataTypes[a.value.dtype].kind === 'float' ? a.value : undefined
-    if (a.type === 'floats') lists.push(a.value)
-    else if (tensor) lists.push(floats(tensor))
-  }
-  const numbers = lists.flatMap((list) => Array.from(list))
-  return { params: numbers.length, zeros: zerosIn(numbers), bytes, spread: spread(numbers) }
-}
-
 /** What a layer multiplies or adds: not what tells it how, and not single constants in arithmetic. */
 function isParameter(role: Role, { dtype, shape }: Known): boolean {
   if (!dtype || !counted.has(role) || (role === 'offset' && countOf(shape) === 1)) return false
@@ -371,93 +335,3 @@ function isParameter(role: Role, { dtype, shape }: Known): boolean {
 }
 
 const counted: ReadonlySet<Role> = new Set(['weight', 'bias', 'norm', 'offset', 'unknown'])
-
-const rearrangers = new Set(['Identity', 'Cast', 'Reshape', 'Transpose', 'Squeeze', 'Unsqueeze', 'Flatten'])
-/** Behind these zeros stay zeros, and distinct values stay distinct. */
-const keepers = new Set([...rearrangers, 'Mul'])
-
-/** The numbers of a constant, up to a factor and their order; undefined where it is computed in some other way. */
-function elements(constant: Constant): ArrayLike<number> | undefined {
-  if (constant.tensor) {
-    const { kind } = dataTypes[constant.tensor.dtype]
-    if (kind === 'float') return floats(constant.tensor)
-    return kind === 'int' || kind === 'uint' ? integers(constant.tensor) : undefined
-  }
-  const [data, second, third] = constant.from
-  const op = constant.node?.op ?? ''
-  if (!data) return undefined
-  if (op === 'Gather' && second) {
-    const [book, indices] = [elements(data), elements(second)]
-    const rows = book && book.length === sizeOf((data.known.shape ?? []).filter((d) => typeof d === 'number'))
-    if (!book || !indices || !rows || data.known.shape?.length !== 1) return undefined
-    return Array.from(indices, (i) => book[i < 0 ? i + book.length : i])
-  }
-  if (op === 'DequantizeLinear') {
-    return centred(elements(data), third ? elements(third) : [0])
-  }
-  return keepers.has(op) ? elements(data) : undefined
-}
-
-/** Where integer layers have their weight and its zero point. */
-const zeroPoints: Record<string, readonly [weight: number, zero: number]> = {
-  QLinearConv: [3, 5],
-  QLinearMatMul: [3, 5],
-  ConvInteger: [1, 3],
-  MatMulInteger: [1, 3],
-}
-
-/** The numbers that a node reads there, as `elements` gives them. */
-function numbersAt(
-  node: Node,
-  input: number,
-  inputs: readonly (Constant | undefined)[],
-): ArrayLike<number> | undefined {
-  const constant = inputs[input]
-  const { tensor } = constant ?? {}
-  // Several numbers in a byte are not seen one by one.
-  const numbers =
-    !constant || (tensor && numbersOf(tensor, node) !== sizeOf(tensor.dims)) ? undefined : elements(constant)
-  const [weight, zeroAt] = zeroPoints[node.op] ?? []
-  const zero = zeroAt !== undefined && weight === input ? inputs[zeroAt] : undefined
-  return zero ? centred(numbers, elements(zero)) : numbers
-}
-
-/** Integers less their zero point, where that is the same for each channel (symmetric weights have 0). */
-function centred(
-  quantized: ArrayLike<number> | undefined,
-  zero: ArrayLike<number> = [0],
-): ArrayLike<number> | undefined {
-  const point = zero[0] ?? 0
-  if (!quantized || Array.from(zero).some((z) => z !== point)) return undefined
-  return point === 0 ? quantized : Array.from(quantized, (q) => q - point)
-}
-
-/** Of a sparse tensor: what it does not store is zero. */
-function sparseSpread({ values, dims }: SparseTensor): Spread {
-  const stored = spread(elements({ tensor: values, from: [], known: {} }))
-  const [size, count] = [sizeOf(dims), sizeOf(values.dims)]
-  if (stored.sparsity === null || count > size || size === 0) return unknownSpread
-  const zeros = size - count + stored.sparsity * count
-  const more = stored.sparsity === 0 && count < size ? 1 : 0
-  return { sparsity: zeros / size, distinct: stored.distinct === null ? null : stored.distinct + more }
-}
-
-/** Beyond this a weight is as good as continuous, and counting on is slow. */
-const maxDistinct = 65_536
-
-type Spread = Pick<LayerInfo, 'sparsity' | 'distinct'>
-
-const unknownSpread: Spread = { sparsity: null, distinct: null }
-
-function spread(numbers: ArrayLike<number> | undefined): Spread {
-  if (!numbers || numbers.length === 0) return unknownSpread
-  const seen = new Set<number>()
-  for (let i = 0; i < numbers.length && seen.size <= maxDistinct; i++) seen.add(numbers[i])
-  return { sparsity: zerosIn(numbers) / numbers.length, distinct: seen.size <= maxDistinct ? seen.size : null }
-}
-
-function zerosIn(numbers: ArrayLike<number>): number {
-  let zeros = 0
-  for (let i = 0; i < numbers.length; i++) if (numbers[i] === 0) zeros++
-  return zeros
-}

@@ -1,16 +1,17 @@
 /** The layer table: shapes, parameters, multiply-adds and bytes of models made here, of the zoo, and of real files. */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { runInspect } from './cli/commands/inspect.ts'
-import { model, node, valueInfo } from './graph/build.ts'
-import { constantsOf } from './graph/constants.ts'
+import { runInspect } from '../cli/commands/inspect.ts'
+import { model, node, valueInfo } from '../graph/build.ts'
+import { constantsOf } from '../graph/constants.ts'
+import type { Attribute, Graph, Node, Tensor } from '../model.ts'
+import { compact } from '../quantize/compact.ts'
+import { floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { modelsFolder, needsModels, realModel } from '../testing/real-models.ts'
+import { weightWays } from '../testing/weight-ways.ts'
+import { zoo } from '../zoo/index.ts'
 import { inspectModel } from './inspect.ts'
-import type { Attribute, Graph, Node, Tensor } from './model.ts'
-import { compact } from './quantize/compact.ts'
-import { floatTensor, integerTensor, sizeOf } from './tensor/dtype.ts'
-import { modelsFolder, needsModels, realModel } from './testing/real-models.ts'
-import { weightWays } from './testing/weight-ways.ts'
-import { zoo } from './zoo/index.ts'
 
 const tensors = (...list: Tensor[]): Map<string, Tensor> => new Map(list.map((t) => [t.name, t]))
 
@@ -78,7 +79,7 @@ describe('multiply-adds', () => {
 test('a model that draws random numbers as it runs is told of', () => {
   const nodes = [node('RandomNormalLike', ['x'], ['r'], {}, { name: 'noise' }), node('Add', ['x', 'r'], ['y'])]
   expect(inspectModel(around(nodes, new Map(), [2, 3])).remarks).toContain(
-    'it draws random numbers as it runs (RandomNormalLike "noise"), so its outputs differ from run to run',
+    'it draws random numbers as it runs (RandomNormalLike "noise"), so its outputs may differ from run to run',
   )
 })
 
@@ -193,7 +194,17 @@ describe('parameters belong to the layer that computes with them', () => {
     const product = node('MatMulNBits', ['x', 'w', 's'], ['y'], attributes, { domain: 'com.microsoft' })
     const { layers } = inspectModel(around([product], tensors(packed, scales), [5, 64]))
     // A byte of zeros is no zero: the zero point is 8.
-    expect(layers[0]).toMatchObject({ params: 24 * 64, zeros: 0 })
+    expect(layers[0]).toMatchObject({ params: 24 * 64, zeros: 0, distinct: 1 })
+    // Two numbers a byte, the first in the low half: 8 here, then 3.
+    const half = integerTensor('w', 'uint8', [24, 2, 16], new Uint8Array(24 * 2 * 16).fill(0x38))
+    expect(inspectModel(around([product], tensors(half, scales), [5, 64])).layers[0]).toMatchObject({ sparsity: 0.5 })
+    // The second block of each row has 3 for its zero point.
+    const points = integerTensor('z', 'uint8', [24], new Uint8Array(24).fill(0x30))
+    const own = { ...product, inputs: [...product.inputs, 'z'] }
+    expect(inspectModel(around([own], tensors(half, scales, points), [5, 64])).layers[0]).toMatchObject({
+      sparsity: 0.25,
+      distinct: 4,
+    })
   })
 
   test('a table that is added counts as much once it is stored as integers', async () => {
@@ -226,6 +237,162 @@ describe('parameters belong to the layer that computes with them', () => {
       ['DynamicQuantizeLinear', 0, 0],
       ['MatMulInteger', 12, 3],
     ])
+  })
+
+  describe('behind a zero point for each channel, row or block', () => {
+    /** 6 rows and 4 columns of small numbers, and zero points along an axis; how many numbers equal theirs. */
+    const made = (axis: 0 | 1, block = 6) => {
+      const rng = random(7)
+      const count = axis === 1 ? 4 : 6 / (block === 6 ? 1 : block)
+      const points = Array.from({ length: count }, (_, i) => 3 + i)
+      const numbers = Array.from({ length: 24 }, () => 3 + Math.floor(7 * rng.next()))
+      const pointOf = (i: number): number =>
+        axis === 1 ? points[i % 4] : points[Math.floor(Math.floor(i / 4) / (block === 6 ? 1 : block))]
+      return { numbers, points, zeros: numbers.filter((n, i) => n === pointOf(i)).length }
+    }
+    const zerosOf = (nodes: Node[], stored: Tensor[], shape: number[]): (number | null)[] => {
+      const { layers } = inspectModel(around(nodes, tensors(...stored), shape))
+      const layer = layers.find((l) => l.params > 0)
+      return [layer?.params ?? null, layer?.zeros ?? null, layer?.sparsity ?? null]
+    }
+    const u8 = (name: string, dims: number[], values: number[]): Tensor => integerTensor(name, 'uint8', dims, values)
+
+    test('of products and convolutions in integers', () => {
+      const { numbers, points, zeros } = made(1)
+      expect(zeros).toBeGreaterThan(0)
+      const expected = [24, zeros, zeros / 24]
+      const inner = node('DynamicQuantizeLinear', ['x'], ['x8', 'xs', 'xz'])
+      const product = node('MatMulInteger', ['x8', 'q', 'xz', 'z'], ['y'])
+      expect(zerosOf([inner, product], [u8('q', [6, 4], numbers), u8('z', [4], points)], [2, 6])).toEqual(expected)
+      const stacked = [u8('q', [1, 6, 4], numbers), u8('z', [1, 1, 4], points)]
+      expect(zerosOf([inner, product], stacked, [1, 2, 6])).toEqual(expected)
+
+      const filters = made(0, 1)
+      const kernels = [u8('q', [6, 1, 2, 2], filters.numbers), u8('z', [6], filters.points)]
+      const byFilter = [24, filters.zeros, filters.zeros / 24]
+      const conv = node('ConvInteger', ['x8', 'q', 'xz', 'z'], ['y'])
+      expect(zerosOf([inner, conv], kernels, [1, 1, 5, 5])).toEqual(byFilter)
+      const scales = [floatTensor('s', [], [0.1]), u8('p', [], [0])]
+      const quantised = node('QuantizeLinear', ['x', 's', 'p'], ['x8'])
+      const qconv = node('QLinearConv', ['x8', 's', 'p', 'q', 's', 'z', 's', 'p'], ['y'])
+      expect(zerosOf([quantised, qconv], [...kernels, ...scales], [1, 1, 5, 5])).toEqual(byFilter)
+      const qproduct = node('QLinearMatMul', ['x8', 's', 'p', 'q', 's', 'z', 's', 'p'], ['y'])
+      const columns = [u8('q', [6, 4], numbers), u8('z', [4], points)]
+      expect(zerosOf([quantised, qproduct], [...columns, ...scales], [2, 6])).toEqual(expected)
+      // A constant on the left has a zero point for each row.
+      const left = [u8('q', [6, 4], filters.numbers), u8('z', [6], filters.points)]
+      const swapped = node('MatMulInteger', ['q', 'x8', 'z', 'xz'], ['y'])
+      expect(zerosOf([inner, swapped], left, [4, 3])).toEqual(byFilter)
+    })
+
+    test('of DequantizeLinear, turned and reshaped before and after it', () => {
+      const { numbers, points, zeros } = made(1)
+      const scale = floatTensor('s', [4], [0.1, 0.2, 0.3, 0.4])
+      const plain = [u8('q', [6, 4], numbers), u8('z', [4], points), scale]
+      const product = node('MatMul', ['x', 'w'], ['y'])
+      const whole = node('DequantizeLinear', ['q', 's', 'z'], ['w'], { axis: -1 })
+      expect(zerosOf([whole, product], plain, [2, 6])).toEqual([24, zeros, zeros / 24])
+      const turned = [
+        node('Transpose', ['q'], ['t'], { perm: [1, 0] }),
+        node('DequantizeLinear', ['t', 's', 'z'], ['v'], { axis: 0 }),
+        node('Transpose', ['v'], ['w'], { perm: [1, 0] }),
+        product,
+      ]
+      expect(zerosOf(turned, plain, [2, 6])).toEqual([24, zeros, zeros / 24])
+      const flat = [u8('q', [24], numbers), integerTensor('shape', 'int64', [2], [6, 4]), ...plain.slice(1)]
+      expect(
+        zerosOf([node('Reshape', ['q', 'shape'], ['r']), { ...whole, inputs: ['r', 's', 'z'] }, product], flat, [2, 6]),
+      ).toEqual([24, zeros, zeros / 24])
+    })
+
+    test('of DequantizeLinear in blocks', () => {
+      const { numbers, points, zeros } = made(0, 2)
+      const blocked = [
+        u8('q', [6, 4], numbers),
+        floatTensor('s', [3, 4], Array(12).fill(0.1)),
+        u8(
+          'z',
+          [3, 4],
+          points.flatMap((p) => [p, p, p, p]),
+        ),
+      ]
+      const nodes = [
+        node('DequantizeLinear', ['q', 's', 'z'], ['w'], { axis: 0, block_size: 2 }),
+        node('MatMul', ['x', 'w'], ['y']),
+      ]
+      expect(zerosOf(nodes, blocked, [2, 6])).toEqual([24, zeros, zeros / 24])
+    })
+
+    test('what cannot be known is not known, and no zero', async () => {
+      const { numbers, points } = made(1)
+      const inner = node('DynamicQuantizeLinear', ['x'], ['x8', 'xs', 'xz'])
+      // Zero points that an input gives.
+      const nodes = [
+        inner,
+        node('Slice', ['x8', 'from', 'to'], ['z1']),
+        node('Squeeze', ['z1', 'from'], ['z']),
+        node('MatMulInteger', ['x8', 'q', 'xz', 'z'], ['y']),
+      ]
+      const list = (name: string, value: number): Tensor => integerTensor(name, 'int64', [1], [value])
+      const stored = [u8('q', [4, 4], numbers.slice(0, 16)), list('from', 0), list('to', 1)]
+      expect(zerosOf(nodes, stored, [2, 4])).toEqual([16, null, null])
+      // As many zero points as no axis has numbers.
+      const wrong = node('DequantizeLinear', ['q', 's', 'z'], ['w'], { axis: 0 })
+      const columns = [u8('q', [6, 4], numbers), u8('z', [4], points), floatTensor('s', [4], [1, 1, 1, 1])]
+      const [params, zeros] = zerosOf([wrong, node('MatMul', ['x', 'w'], ['y'])], columns, [2, 6])
+      expect([params, zeros]).toEqual([24, null])
+    })
+  })
+
+  test('zeros of a mask that multiplies the weight are counted, and those behind a table of rows', () => {
+    const nodes = [node('Mul', ['w', 'mask'], ['v']), node('MatMul', ['x', 'v'], ['y'])]
+    const w = floatTensor('w', [2, 3], [1, 2, 0, 3, 4, 5])
+    const columns = floatTensor('mask', [3], [1, 0, 1])
+    expect(inspectModel(around(nodes, tensors(w, columns), [2, 2])).layers[0]).toMatchObject({ zeros: 3 })
+    const all = floatTensor('mask', [2, 3], [0, 1, 1, 1, 1, 0])
+    expect(inspectModel(around(nodes, tensors(w, all), [2, 2])).layers[0].sparsity).toBe(3 / 6)
+    const choose = [node('Where', ['mask', 'w', 'none'], ['v']), node('MatMul', ['x', 'v'], ['y'])]
+    const flags: Tensor = { name: 'mask', dtype: 'bool', dims: [2, 1], data: new Uint8Array([1, 0]) }
+    const chosen = inspectModel(around(choose, tensors(w, flags, floatTensor('none', [], [0])), [2, 2])).layers[0]
+    expect(chosen.sparsity).toBe(4 / 6)
+    const book = floatTensor('book', [2, 2], [0, 1, 0, 0])
+    const index = integerTensor('index', 'int64', [3], [0, 1, -2])
+    const rows = [node('Gather', ['book', 'index'], ['v']), node('MatMul', ['x', 'v'], ['y'])]
+    expect(inspectModel(around(rows, tensors(book, index), [2, 3])).layers[0].sparsity).toBe(4 / 6)
+  })
+
+  test('zeros of parts that are cut and joined are counted, and those of a single number that is added', () => {
+    const stored = [
+      floatTensor('w', [2, 4], [0, 1, 2, 3, 0, 0, 4, 5]),
+      floatTensor('b', [], [0]),
+      ...[0, 2, 4].map((n) => integerTensor(`n${n}`, 'int64', [1], [n])),
+      integerTensor('axes', 'int64', [1], [1]),
+    ]
+    const nodes = [
+      node('Slice', ['w', 'n0', 'n2', 'axes'], ['left']),
+      node('Slice', ['w', 'n2', 'n4', 'axes'], ['right']),
+      node('Concat', ['right', 'left'], ['v'], { axis: 1 }),
+      node('MatMul', ['x', 'v'], ['h']),
+      node('Add', ['h', 'b'], ['y']),
+    ]
+    const { layers } = inspectModel(around(nodes, tensors(...stored), [3, 2]))
+    expect(layers.map(({ op, params, zeros }) => [op, params, zeros])).toEqual([
+      ['MatMul', 8, 3],
+      ['Add', 1, 1],
+    ])
+  })
+
+  test('zeros of a table that is cut to the length of an input are counted', () => {
+    const table = floatTensor('w', [4, 2], [0, 1, 2, 3, 0, 0, 4, 5])
+    const nodes = [
+      node('Shape', ['x'], ['length'], { end: 1 }),
+      node('Slice', ['w', 'n0', 'length'], ['v']),
+      node('Add', ['x', 'v'], ['y']),
+    ]
+    const [layer] = inspectModel(
+      around(nodes, tensors(table, integerTensor('n0', 'int64', [1], [0])), ['N', 2]),
+    ).layers.filter((l) => l.params > 0)
+    expect([layer.op, layer.params, layer.zeros]).toEqual(['Add', 8, 3])
   })
 
   test('what a learner has in its attributes is counted as other parameters are, zeros too', () => {
