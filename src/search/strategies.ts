@@ -32,7 +32,7 @@ export async function highestThatHolds(
   let bad: Tried | undefined
   let before: Tried | undefined
   let last: Tried = { value: start, verdict: await verdictAt(start) }
-  // Trials that bisect, and how many of them a bracket wider than an octave needs besides.
+  // Trials that bisect, and how many more of them a bracket wider than guesses make needs.
   let inside = 0
   let more = 0
   for (;;) {
@@ -47,7 +47,7 @@ export async function highestThatHolds(
     let octaves: number
     if (gap === undefined) octaves = guess ?? (good ? 1 : -Math.max(1, Math.floor(0.1 - from / 2)))
     else {
-      if (inside++ === 0) more = Math.max(0, Math.round(Math.log2(gap)))
+      if (inside++ === 0) more = Math.max(0, Math.round(Math.log2(gap / furthest)))
       // Values are rounded to few digits; halves are those of the octave.
       const fromGood =
         guess === undefined
