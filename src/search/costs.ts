@@ -54,7 +54,7 @@ export function compressCosts(
   model: Model,
   { data, goal, training = 0 }: { data?: BoundData; goal: Goal; training?: number },
 ): CompressCosts {
-  const { layers, weights, macs, isOfTwoLengths } = data ? costOf(model) : costOnRandomInputs(model)
+  const { weights, macs, isOfTwoLengths } = data ? costOf(model) : costOnRandomInputs(model)
   const { nodes } = model.graph
   const measured = layersOf(model).length
   const size = data ? (data.batcher.batchSize ?? perCall) : 8
@@ -73,7 +73,7 @@ export function compressCosts(
   const quantising = 3e-4 * weights
   const judging = 5e-5 * weights + run(validated)
   // The original and a first model, on ever more samples; and the original on those of the last judgement.
-  const opening = data ? 0 : 3.5 * run(validated)
+  const opening = data ? 0 : 4 * run(validated)
   const trials = (data ? usualTrials.decisions : usualTrials.noise) * (quantising + judging)
   return {
     tidying: 50 + 3e-4 * weights,
@@ -88,14 +88,13 @@ export function compressCosts(
     opening,
     quantising,
     judging,
-    packing: msToWarmUp.packing + 10 * layers + 1.1e-3 * weights,
+    packing: msToWarmUp.packing + 10 * measured + 1.1e-3 * weights,
     unpacking: msToWarmUp.unpacking + 2.5e-4 * weights,
     proving: 1e-4 * weights + run(data ? tested : 2 * tested),
   }
 }
 
 interface ModelCost {
-  readonly layers: number
   readonly weights: number
   /** Of a sample. */
   readonly macs: number
@@ -104,8 +103,8 @@ interface ModelCost {
 }
 
 function costOf(model: Model): ModelCost {
-  const { layers, params, macs } = inspectModel(model).totals
-  return { layers, weights: params, macs: Math.max(macs ?? 0, params) }
+  const { params, macs } = inspectModel(model).totals
+  return { weights: params, macs: Math.max(macs ?? 0, params) }
 }
 
 /** Sizes that are left open are mostly those that are tried first, of those that fit the graph: its multiply-adds are known then. */
