@@ -135,7 +135,7 @@ async function compacted({ model, steps }: Turned): Promise<Turned> {
 }
 
 function whereAsTheyWere(weights: readonly WeightTensor[]): [node: string, why: string][] {
-  const why = 'even its finest steps, and 16 bits, lose more than they save'
+  const why = 'its finest steps and float16 would lose more than the bits that they save are worth'
   return weights.flatMap(({ uses }) => uses.map(({ node }): [string, string] => [nodeName(node), why]))
 }
 
