@@ -2,7 +2,7 @@
 import { type BoundData, usualTake } from '../data/handle.ts'
 import { latencyOf, oneCall } from '../evaluate/compare.ts'
 import { notFiniteWarnings } from '../evaluate/data-warnings.ts'
-import { randomData, randomSpec } from '../evaluate/random-data.ts'
+import { type RandomData, randomData, randomSpec } from '../evaluate/random-data.ts'
 import { NoInputsError } from '../evaluate/random-inputs.ts'
 import { openTrial, type TrialOf } from '../evaluate/trial.ts'
 import type { Model } from '../model.ts'
@@ -96,6 +96,12 @@ async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: 
     throw cause
   })
   if (random instanceof NoInputsError) return unjudged(model, tidied, random.message)
+  if (random.isNeverFinite)
+    return unjudged(
+      model,
+      tidied,
+      `with random inputs in ${inEach(random)} the original itself gives values that are not finite; use --data SPEC`,
+    )
   const [feeds] = random.data.calibration()
   const resolved = await resolveTask(model, { told: settings.task, feeds })
   const batches = [...random.batches(Math.min(16, random.mostSamples), 1)]
@@ -109,6 +115,10 @@ async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: 
   const trialOf = await openTrial(model, { random, samples: scorer.samples }, { task, max, signal })
   const calibration = { data: randomSpec, samples: random.calibrationSamples, batchSize: random.perCall }
   return { task, scorer, search, trialOf, calibration }
+}
+
+function inEach({ ranges }: RandomData): string {
+  return ranges.length > 1 ? `each of the ranges ${ranges.join(', ')}` : `the range ${ranges[0]}`
 }
 
 function searchesOf(settings: Settings): Parameters<typeof openInTurn>[1] {

@@ -51,6 +51,16 @@ it.each([
     }),
     /^no loss can be judged, .*: input "xs" is no tensor, and only tensors can be drawn/,
   ],
+  [
+    'overflows whatever it is given',
+    modelOf(2, [
+      node('MatMul', ['x', 'w'], ['h']),
+      node('Pow', ['eight', 'eight'], ['much']),
+      node('Mul', ['h', 'much'], ['g']),
+      node('Exp', ['g'], ['y']),
+    ]),
+    /^no loss can be judged, .*: with random inputs in each of the ranges normalised, 0\.\.1, 0\.\.255 the original itself gives values that are not finite; use --data SPEC$/,
+  ],
 ])('of a model that %s: it is tidied and packed, its weights as they were', async (_, given, warning) => {
   const result = await compress(given)
   expect(result.warnings).toEqual([expect.stringMatching(warning)])

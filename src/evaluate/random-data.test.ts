@@ -1,10 +1,11 @@
 /** How many random inputs a model is judged on: as many as its cost allows. */
 import { expect, it } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
-import type { Model } from '../model.ts'
+import type { Model, Node } from '../model.ts'
 import { openJudge } from '../task/judge.ts'
 import { resolveTask } from '../task/resolve-task.ts'
 import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
 import { randomData } from './random-data.ts'
 
 /** y = Σ over the steps of s of tanh(s·w): a loop over an axis that the model leaves open. */
@@ -35,6 +36,43 @@ it('counts the steps of a loop, whose many small calls take long', async () => {
   expect(plain.mostSamples).toBe(1024)
   expect(looped.mostSamples).toBeLessThan(512)
   expect(looped.mostSamples).toBeGreaterThan(3)
+})
+
+/** What comes of x·w, of w small weights of both signs. */
+function after(nodes: readonly Node[]): Model {
+  const rng = random(3)
+  return model({
+    nodes: [node('MatMul', ['x', 'w'], ['h']), ...nodes],
+    initializers: new Map([
+      [
+        'w',
+        floatTensor(
+          'w',
+          [16, 32],
+          Float32Array.from({ length: 512 }, () => rng.normal() / 4),
+        ),
+      ],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 16])],
+    outputs: [valueInfo('y', 'float32', ['N', 32])],
+  })
+}
+
+it('leaves out ranges in which the model overflows, and is the same again by what a recipe says', async () => {
+  const net = after([node('Exp', ['h'], ['y'])])
+  const drawn = await randomData(net, 1)
+  expect([drawn.ranges, drawn.leftOut, drawn.isNeverFinite]).toEqual([['normalised', '0..1'], ['0..255'], false])
+  const groups = [...drawn.batches(16, 1)].map(({ group }) => group?.range)
+  expect(new Set([...groups, ...(drawn.data.groups ?? []).map(({ range }) => range)])).toEqual(new Set(drawn.ranges))
+  const again = await randomData(net, 1, { samples: drawn.calibrationSamples, batchSize: drawn.perCall })
+  expect([...again.data.calibration()]).toEqual([...drawn.data.calibration()])
+})
+
+it('keeps every range where each has minus infinity, a logarithm of nothing, and where all overflow', async () => {
+  const logarithm = await randomData(after([node('Relu', ['h'], ['r']), node('Log', ['r'], ['y'])]), 1)
+  const root = await randomData(after([node('Sqrt', ['h'], ['y'])]), 1)
+  expect([logarithm.ranges.length, logarithm.leftOut, logarithm.isNeverFinite]).toEqual([3, [], false])
+  expect([root.ranges.length, root.leftOut, root.isNeverFinite]).toEqual([3, [], true])
 })
 
 it('says how many inputs it draws, which are no fewer than calls take', async () => {

@@ -1,17 +1,22 @@
 /** Random inputs in place of data: enough for a reliable figure, as far as the model's cost allows. */
+import { isStrings } from '../data/batch-axis.ts'
 import type { DataHandle, InputGroup } from '../data/handle.ts'
 import { withInputShapes } from '../graph/input-shapes.ts'
 import { subgraphsOf } from '../graph/walk.ts'
 import { inspectModel } from '../inspect/inspect.ts'
-import type { Feeds } from '../method.ts'
+import type { Feeds, Value } from '../method.ts'
 import type { Graph, Model } from '../model.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
 import type { JudgedBatch } from '../task/judge.ts'
-import { sizeOf } from '../tensor/dtype.ts'
+import { floatValues, sizeOf } from '../tensor/dtype.ts'
 import { findRandomInputs, NoInputsError, type RandomInputs, shapesInWords } from './random-inputs.ts'
 
 export interface RandomData {
   readonly ranges: readonly string[]
+  /** Ranges in which the model gives values that are not finite, of which nothing can be compared: they are not drawn in. */
+  readonly leftOut: readonly string[]
+  /** The model gives such values in every range, which are all drawn in then. */
+  readonly isNeverFinite: boolean
   /** Batches to calibrate on, and the range of each. */
   readonly data: DataHandle
   /** At least `samples` signals in each range, and flat noise besides; another `draw` gives others. */
@@ -41,6 +46,9 @@ const mostValues = 2 ** 25
 const mostCompared = 2 ** 24
 const mostDrawn = 2 ** 22
 const mostJudged = 1024
+/** Multiply-adds of looking for ranges in which the model overflows, and most samples of each kind that are looked at. */
+const probeCost = 5e9
+const mostProbes = 16
 const mostCalibrated = 32
 /** What even a costly model is judged and calibrated on, in each range. */
 const leastJudged = 4
@@ -63,7 +71,7 @@ export async function randomData(
   seed: number,
   take?: { readonly samples: number; readonly batchSize: number },
 ): Promise<RandomData> {
-  const { inputs, macs, values, outputs } = await withSession(
+  const { inputs, macs, values, outputs, isKept } = await withSession(
     () => openSession(model),
     async (session) => {
       const one = await findRandomInputs(model, session)
@@ -75,11 +83,18 @@ export async function randomData(
         throw new NoInputsError(
           `random inputs: with inputs of the shapes ${shapesInWords(Object.entries(one.shapes))} every output is empty; expected --input-shape NAME=SIZES, or data`,
         )
-      const inputs = batchSize > 1 ? await inputsOfBatches(model, session, batchSize) : undefined
-      return { ...cost, outputs, inputs: inputs ?? one }
+      const probes = Math.floor(probeCost / (cost.macs * one.groups.length))
+      const calls = Math.min(mostProbes, Math.max(leastSeen, probes))
+      const isKept = await finiteRanges(one, session, { calls, seed: seed + judgedDraw })
+      const inputs = (batchSize > 1 ? await inputsOfBatches(model, session, batchSize) : undefined) ?? one
+      return { ...cost, outputs, inputs, isKept }
     },
   )
-  const { ranges, groups, samples: fed } = inputs
+  const { samples: fed } = inputs
+  const isNeverFinite = !inputs.ranges.some(isKept)
+  const isDrawn = (range: string): boolean => isNeverFinite || isKept(range)
+  const ranges = inputs.ranges.filter(isDrawn)
+  const groups = inputs.groups.filter(({ range }) => isDrawn(range))
   const afford = (budget: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, Math.floor(budget / (macs * ranges.length))))
   const calibrated = take ? take.samples / ranges.length : afford(calibrationCost, leastCalibrated, mostCalibrated)
@@ -101,6 +116,8 @@ export async function randomData(
     Math.max(leastSeen, Math.ceil((isNoise ? samples * noiseShare : samples) / fed))
   return {
     ranges,
+    leftOut: inputs.ranges.filter((range) => !isDrawn(range)),
+    isNeverFinite,
     data: {
       calibration() {
         if (!isFew) return draw()
@@ -114,7 +131,7 @@ export async function randomData(
     *batches(samples, draw) {
       for (const group of groups) {
         for (let call = 0; call < callsFor(samples, group); call++)
-          yield { feeds: inputs.draw(group, call, seed + 7919 * draw), fed, count: fed, group }
+          yield { feeds: inputs.draw(group, call, seed + judgedDraw * draw), fed, count: fed, group }
       }
     },
     drawn: (samples) =>
@@ -142,8 +159,41 @@ function samplesPerCall(macs: number): number {
   return Math.max(1, Math.min(Math.max(perCall.usual, tiny), Math.floor(callCost.most / macs)))
 }
 
-/** A draw of its own for calibration: what is judged is not what was fitted. */
+/** Draws of their own: what is judged is not what was fitted. */
 const calibrationDraw = 104729
+const judgedDraw = 7919
+
+/** What is worst of an output's values: none is what a logarithm gives of nothing, and masks say "never" by. */
+const finite = 0
+const neverOrNone = 1
+const overflown = 2
+
+/** In which ranges the model's values are finite. Minus infinity may be an answer, where every range has some. */
+async function finiteRanges(
+  inputs: RandomInputs,
+  session: Session,
+  { calls, seed }: { readonly calls: number; readonly seed: number },
+): Promise<(range: string) => boolean> {
+  const worst = new Map<string, number>()
+  for (const group of inputs.groups) {
+    for (let call = 0; call < calls; call++) {
+      const values = Object.values(await session.run(inputs.draw(group, call, seed)))
+      worst.set(group.range, Math.max(worst.get(group.range) ?? finite, ...values.map(worstOf)))
+    }
+  }
+  const least = Math.min(...worst.values())
+  return (range) => least !== overflown && worst.get(range) === least
+}
+
+function worstOf({ dtype, data }: Value): number {
+  const values = isStrings(data) ? undefined : floatValues({ dtype, data })
+  let worst = finite
+  for (const v of values ?? []) {
+    if (v === Number.NEGATIVE_INFINITY) worst = neverOrNone
+    else if (!Number.isFinite(v)) return overflown
+  }
+  return worst
+}
 
 /** Multiply-adds of a sample, at least those of touching each weight once, and its input values. */
 function costOf(model: Model, { shapes, samples }: RandomInputs): { macs: number; values: number } {

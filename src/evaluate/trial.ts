@@ -67,7 +67,7 @@ export async function openTrial(
       judgements,
       verdict,
       apart: outputsApart(task, judgements, verdict.findings),
-      warnings: [],
+      warnings: leftOutInWords(random),
     }
   }
 }
@@ -80,6 +80,14 @@ function bestOf(known: readonly OutputJudgement[]): OutputJudgement[] {
 
 export function randomInWords(samples: number, { ranges, drawn }: RandomData): string {
   return `${count(drawn(samples))} random inputs ${ranges.length > 1 ? `in each of the ranges ${ranges.join(', ')}` : ''}`.trim()
+}
+
+function leftOutInWords({ leftOut }: RandomData): string[] {
+  if (leftOut.length === 0) return []
+  const [which, those] = leftOut.length > 1 ? ['ranges', 'those ranges were'] : ['range', 'that range was']
+  return [
+    `with inputs in the ${which} ${leftOut.join(' and ')} the original itself gives values that are not finite, so ${those} left out`,
+  ]
 }
 
 /** Less of the targets' variance than that says that the output gives something else than they are. */

@@ -14,7 +14,7 @@ import { floats, floatTensor } from '../tensor/dtype.ts'
 import { inverseCholesky } from '../tensor/linalg.ts'
 import { inOrder, type Workers } from '../workers.ts'
 import type { InputFactor } from './_rate-distortion.ts'
-import { quantizeWeights, type WeightsToQuantize } from './quantize-weights.ts'
+import { type FloatCosts, quantizeWeights, type WeightsToQuantize } from './quantize-weights.ts'
 
 /** Error-feedback factors of a layer, a group (and block of columns) at a time. */
 export interface LayerFactor {
@@ -54,6 +54,7 @@ export interface LayerPlan {
   readonly step: number
   /** Squared output error that one bit is worth. */
   readonly lambda: number
+  readonly asFloats?: FloatCosts
   /** Distance of the bias's levels; undefined leaves the bias as it is. */
   readonly biasStep?: number
 }
@@ -69,7 +70,8 @@ export function toQuantize(layer: Layer, plan: LayerPlan, factor?: LayerFactor):
     transposed: false,
   }
   const { blocks } = factor ?? factorOf(shape)
-  return { values, shape, blocks, step: plan.step, lambda: plan.lambda }
+  const { step, lambda, asFloats } = plan
+  return { values, shape, blocks, step, lambda, asFloats }
 }
 
 /** The float32 bias that a layer's node alone reads, one element an output; undefined where there is none. */
@@ -132,15 +134,23 @@ export interface QuantizeModelOptions {
   readonly progress?: (done: number, what: string) => void
 }
 
+export interface QuantizedModel {
+  readonly model: Model
+  /** Estimated, of all weights. */
+  readonly bits: number
+  /** Of each layer's output, by weight name. */
+  readonly errors: ReadonlyMap<string, number>
+  /** Names of the weights that are as they were. */
+  readonly kept: readonly string[]
+}
+
 /** Quantises every layer that the plan names, in the graph's order. */
-export async function quantizeModel(
-  model: Model,
-  options: QuantizeModelOptions,
-): Promise<{ model: Model; bits: number; errors: Map<string, number> }> {
+export async function quantizeModel(model: Model, options: QuantizeModelOptions): Promise<QuantizedModel> {
   const all = layersOf(model, 1).filter((l) => options.plan.has(l.weight.name))
   const stageCount = Math.max(1, Math.min(options.stages, all.length))
   const perStage = Math.ceil(all.length / stageCount)
   const errors = new Map<string, number>()
+  const kept: string[] = []
   let current = model
   let bits = 0
   for (let from = 0; from < all.length; from += perStage) {
@@ -165,15 +175,19 @@ export async function quantizeModel(
       const plan = planOf(layer)
       const quantized = floatTensor(tensor.name, tensor.dims, result.values)
       bits += result.bits
+      options.progress?.((from + done) / all.length, describe(layer.weight.uses[0].node))
       errors.set(name, result.error)
+      if (result.kept) {
+        kept.push(name)
+        continue
+      }
       replaced.set(tensor, quantized)
       const before = options.moments.get(name)
       const bias = biasOf(current, layer)
       const shift = before && now && bias ? meanShift(layer, quantized, before, now) : undefined
       if (bias && (shift || plan.biasStep)) replaced.set(bias, correctedBias(bias, tensor, shift, plan.biasStep))
-      options.progress?.((from + done) / all.length, describe(layer.weight.uses[0].node))
     }
     current = replaceTensors(current, replaced)
   }
-  return { model: current, bits, errors }
+  return { model: current, bits, errors, kept }
 }

@@ -11,6 +11,7 @@ import { bytesOf, floats, floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { compact, expandGrids } from './compact.ts'
+import { nearestHalf } from './quantize-weights.ts'
 import { share } from './share.ts'
 
 const base = exampleModel()
@@ -45,6 +46,14 @@ describe('compact', () => {
     expect(floats(wide.graph.initializers.get('w2') as typeof w2)).toEqual(floats(grid))
     expect(wide.graph.nodes).toHaveLength(model.graph.nodes.length)
     expect(await outputs(wide)).toEqual(await outputs(model))
+  })
+
+  it('weights that are float16 to the bit become so, and the outputs stay bit for bit', async () => {
+    const model = withWeights(base, [floatTensor('w2', w2.dims, floats(w2).map(nearestHalf))])
+    const small = await compact(model)
+    expect(small.graph.initializers.get('w2_float16')?.dtype).toBe('float16')
+    expect(small.graph.initializers.has('w2')).toBe(false)
+    expect(await outputs(small)).toEqual(await outputs(model))
   })
 
   it('a codebook becomes uint8 indices, and the outputs stay bit for bit', async () => {

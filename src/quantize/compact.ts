@@ -1,8 +1,9 @@
 /**
  * Stores float weights that take few values as integers: those on a uniform grid as w = Cast(q) · step with q in int8
- * or int16, those of a codebook as w = codebook[Cast(index)] with a uint8 index.
+ * or int16, those of a codebook as w = codebook[Cast(index)] with a uint8 index; and float32 weights that 16 bits hold exactly
+ * as w = Cast(h) with h in float16.
  *
- * Nothing changes but the file: runtimes fold the two nodes into the same float32 weights when they load the model,
+ * Nothing changes but the file: runtimes fold the nodes into the same float32 weights when they load the model,
  * so it runs as fast as before. (DequantizeLinear would say the same, but ONNX Runtime keeps that for its integer
  * kernels and computes it again at every call, and it needs operator set 10; docs/notes/compact.md.)
  */
@@ -13,13 +14,14 @@ import { weightTensors } from '../graph/weights.ts'
 import { defineMethod } from '../method.ts'
 import { type Model, opsetOf, type Tensor } from '../model.ts'
 import { since } from '../ops/operator-sets.ts'
-import { computeConstants, type Form } from '../simplify/compute-constants.ts'
+import { castForm, computeConstants, type Form } from '../simplify/compute-constants.ts'
 import { narrowWeights } from '../simplify/widen-weights.ts'
-import { bytesOf, dataTypes, floats, floatTensor, integers, integerTensor } from '../tensor/dtype.ts'
+import { bytesOf, dataTypes, floats, floatTensor, integers, integerTensor, sizeOf } from '../tensor/dtype.ts'
+import { nearestHalf } from './quantize-weights.ts'
 
 export const compact = defineMethod({
   id: 'compact',
-  help: 'stores weights that take few values as integers (a grid or a codebook): a smaller .onnx, the same results',
+  help: 'stores weights that take few values as integers (a grid or a codebook), and those that 16 bits hold as float16: a smaller .onnx, the same results',
   options: {
     minElements: {
       type: 'number',
@@ -41,9 +43,19 @@ export const compact = defineMethod({
       const stored = grid?.dtype === 'int8' ? grid : (inCodebook(tensor) ?? grid)
       if (stored) forms.set(tensor, formOf(tensor, stored))
     }
-    return narrowWeights(computeConstants(model, forms))
+    return inHalves(narrowWeights(computeConstants(model, forms)), minElements)
   },
 })
+
+/** float32 weights of which every one is a float16, stored as such. */
+function inHalves(model: Model, minElements: number): Model {
+  const isHalf = (v: number): boolean => Object.is(nearestHalf(v), v)
+  const chosen = weightTensors(model).filter(
+    ({ tensor }) =>
+      tensor.dtype === 'float32' && sizeOf(tensor.dims) >= minElements && floats(tensor).every((v) => isHalf(v)),
+  )
+  return computeConstants(model, new Map(chosen.map(({ tensor }) => [tensor, castForm(tensor, 'float16')])))
+}
 
 /** Where a tensor's integers go, and the float that the second node combines them with. */
 interface Stored {

@@ -23,7 +23,7 @@ import {
 import { inputsOfFloat32, needsFloat32 } from '../ops/float16.ts'
 import { since } from '../ops/operator-sets.ts'
 import { inferShapes } from '../ops/shape.ts'
-import { computeConstants, type Form } from '../simplify/compute-constants.ts'
+import { castForm, computeConstants, type Form } from '../simplify/compute-constants.ts'
 import { inlined } from '../simplify/inline-functions.ts'
 import { upgradeOpset } from '../simplify/upgrade.ts'
 import { dataTypeOf, dataTypes, floats, sizeOf, tensorOfFloats } from '../tensor/dtype.ts'
@@ -90,17 +90,10 @@ function storedInHalves(
   const forms = new Map<Tensor, Form>()
   for (const { name, tensor } of weightTensors(raised)) {
     if (tensor.dtype !== 'float32' || sizeOf(tensor.dims) < minElements) continue
-    if (fits(tensor, type)) forms.set(tensor, halfForm(tensor, type))
+    if (fits(tensor, type)) forms.set(tensor, castForm(tensor, type))
     else context.warn?.(`float16: "${name}" stays float32, as it has values beyond the range of ${type}`)
   }
   return computeConstants(raised, forms)
-}
-
-function halfForm(tensor: Tensor, type: Half): Form {
-  return (name, fresh) => {
-    const stored = tensorOfFloats(fresh(`${name}_${type}`), type, tensor.dims, floats(tensor))
-    return { tensors: [stored], nodes: [makeNode('Cast', [stored.name], [name], { to: dataTypes.float32.code })] }
-  }
 }
 
 /**

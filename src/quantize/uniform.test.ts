@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { weightTensors } from '../graph/weights.ts'
-import type { Attribute, Model, Tensor } from '../model.ts'
+import { type Attribute, type Model, type Tensor, withWeights } from '../model.ts'
 import { openSession } from '../runtime/session.ts'
 import { divergenceFrom } from '../task/divergence.ts'
 import { guessTask } from '../task/guess.ts'
@@ -11,7 +11,7 @@ import { inverseCholesky } from '../tensor/linalg.ts'
 import { random } from '../tensor/random.ts'
 import { exampleBatches, exampleModel } from '../testing/test-method.ts'
 import { quantizeMatrix } from './_rate-distortion.ts'
-import { maxLevel } from './quantize-weights.ts'
+import { maxLevel, nearestHalf } from './quantize-weights.ts'
 import { planAt, prepareUniform, quantizeAt, uniform } from './uniform.ts'
 
 const settings = { minElements: 8, vectors: 4096, exclude: [] }
@@ -132,8 +132,9 @@ describe('uniform', () => {
 
   it('puts every weight on its grid, within 16 bits', async () => {
     const prepared = await prepareUniform(model, settings, context)
-    for (const lambda of [1e-12, 1e-6, 1e-3]) {
-      const { model: quantized } = await quantizeAt(prepared, lambda)
+    for (const lambda of [1e-9, 1e-6, 1e-3]) {
+      const { model: quantized, kept } = await quantizeAt(prepared, lambda)
+      expect(kept).toEqual([])
       const plan = planAt(prepared, lambda)
       const names = weightTensors(model).map((w) => w.name)
       expect(names.length).toBe(3)
@@ -147,6 +148,30 @@ describe('uniform', () => {
         }
       }
     }
+  })
+
+  it('at a price at which 16 bits are too coarse, weights stay as they are', async () => {
+    const prepared = await prepareUniform(model, settings, context)
+    const { model: quantized, kept, bits } = await quantizeAt(prepared, 1e-25)
+    expect(kept).toHaveLength(3)
+    for (const name of kept)
+      expect(quantized.graph.initializers.get(name)).toBe(prepared.model.graph.initializers.get(name))
+    expect(bits).toBeGreaterThan((await quantizeAt(prepared, 1e-9)).bits)
+  })
+
+  it('weights that are small beside the largest become float16, which a grid of 16 bits would lose', async () => {
+    const w2 = model.graph.initializers.get('w2') as Tensor
+    const values = floats(w2).slice()
+    values[0] = 20_000
+    const prepared = await prepareUniform(
+      withWeights(model, [floatTensor('w2', w2.dims, values)]),
+      { ...settings, exclude: ['w1', 'w3'] },
+      context,
+    )
+    const at = async (lambda: number) =>
+      floats((await quantizeAt(prepared, lambda)).model.graph.initializers.get('w2') as Tensor)
+    expect(await at(1e-9)).toEqual(values.map(nearestHalf))
+    expect(await at(1e-25)).toEqual(values)
   })
 
   it('costs less accuracy than the same bits spent evenly', async () => {

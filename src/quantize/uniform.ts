@@ -6,6 +6,8 @@
  * step at which all layers trade bits at the same price, step² = C²·12·lambda / (2·ln 2·s·gain), with `gain` the output
  * error of a squared weight error (_quantize-layers.ts). s is measured: each layer alone is quantised and the outputs
  * compared on calibration inputs (task/divergence.ts); without any inputs every tensor gets the same signal-to-noise ratio.
+ * A layer that wants finer levels than a grid of 16 bits has becomes float16, or stays as it is, where that costs less at
+ * the same price of a bit.
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
 
@@ -20,8 +22,15 @@ import { widenWeights } from '../simplify/widen-weights.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
 import { inOrder, type Workers } from '../workers.ts'
 import { measuredAlone } from './_measured-alone.ts'
-import { factorOf, type LayerFactor, type LayerPlan, quantizeModel, toQuantize } from './_quantize-layers.ts'
-import { maxLevel, quantizeWeights } from './quantize-weights.ts'
+import {
+  factorOf,
+  type LayerFactor,
+  type LayerPlan,
+  type QuantizedModel,
+  quantizeModel,
+  toQuantize,
+} from './_quantize-layers.ts'
+import { maxLevel, nearestHalf, quantizeWeights } from './quantize-weights.ts'
 
 const stepFactor = 1.6
 const decisionShare = 0.12
@@ -80,6 +89,8 @@ export interface PreparedUniform {
   readonly factors: ReadonlyMap<string, LayerFactor>
   /** Divergence of the model's output for a squared error of 1 of the layer's output, by weight name. */
   readonly sensitivity: ReadonlyMap<string, number>
+  /** Squared errors of layers' outputs of which float16 makes the model's output diverge as much, of weights that it suits. */
+  readonly halvesErrors: ReadonlyMap<string, number>
   /** Whether calibration inputs are real ones: biases are then put on grids too. */
   readonly calibrated: boolean
   readonly workers?: Workers
@@ -125,11 +136,16 @@ export async function prepareUniform(
     }
   }
   const measured = outlook.begin('sensitivity', 'measuring sensitivity')
-  const sensitivity = context.data
+  const { sensitivity, halvesErrors } = context.data
     ? await measureSensitivity(model, layers, factors, { ...context, progress: measured })
-    : new Map(layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]))
+    : {
+        sensitivity: new Map(
+          layers.map((l) => [l.weight.name, 1 / Math.max(1e-30, meanSquare(floats(l.weight.tensor)))]),
+        ),
+        halvesErrors: new Map<string, number>(),
+      }
   const calibrated = context.data !== undefined && !random
-  return { model, layers, moments, factors, sensitivity, calibrated, workers: context.workers }
+  return { model, layers, moments, factors, sensitivity, halvesErrors, calibrated, workers: context.workers }
 }
 
 /** Multiply-adds of error feedback, for all layers once, above which blocks of inputs are small: a search quantises a dozen times. */
@@ -173,16 +189,18 @@ function meanSquare(values: Float32Array): number {
 
 /** The plan of every layer at a price. */
 export function planAt(
-  { layers, factors, sensitivity, calibrated }: PreparedUniform,
+  { layers, factors, sensitivity, halvesErrors, calibrated }: PreparedUniform,
   lambda: number,
 ): Map<string, LayerPlan> {
   return new Map(
     layers.map(({ weight: { name, tensor } }) => {
       const price = lambda / (sensitivity.get(name) as number)
-      const step = Math.max(stepOf(price, factors.get(name)), leastStep(tensor))
+      const wanted = stepOf(price, factors.get(name))
+      const step = Math.max(wanted, leastStep(tensor))
       // A bias error is the same everywhere, so it gets half the step that a random error would.
       const biasStep = calibrated ? 0.5 * Math.sqrt(highRate * price) : undefined
-      return [name, { step, lambda: decisionShare * price, ...(biasStep ? { biasStep } : {}) }]
+      const asFloats = wanted < step ? { asFloats: { price, halvesError: halvesErrors.get(name) } } : {}
+      return [name, { step, lambda: decisionShare * price, ...asFloats, ...(biasStep ? { biasStep } : {}) }]
     }),
   )
 }
@@ -198,12 +216,12 @@ function stepOf(price: number, factor: LayerFactor | undefined): number {
   return Math.max(1e-30, stepFactor * Math.sqrt((highRate * price) / (factor?.gain ?? 1)))
 }
 
-/** The model quantised at a price, the estimated bits of its weights, and each layer's output error. */
+/** The model quantised at a price. */
 export function quantizeAt(
   prepared: PreparedUniform,
   lambda: number,
   progress?: (done: number) => void,
-): Promise<{ model: Model; bits: number; errors: Map<string, number> }> {
+): Promise<QuantizedModel> {
   const { model, moments, factors, workers } = prepared
   const plan = planAt(prepared, lambda)
   const told = (done: number): void => progress?.(done)
@@ -244,13 +262,15 @@ async function measureSensitivity(
   layers: readonly Layer[],
   factors: ReadonlyMap<string, LayerFactor>,
   context: Context,
-): Promise<Map<string, number>> {
+): Promise<Pick<PreparedUniform, 'sensitivity' | 'halvesErrors'>> {
   const { once, ...alone } = await measuredAlone(model, { count: layers.length, context, subject: 'uniform' })
   const sensitivity = new Map<string, number>()
+  const halvesErrors = new Map<string, number>()
   const sizeOfWeights = (layer: Layer): number => Math.sqrt(meanSquare(floats(layer.weight.tensor))) || 1
   const quantizedAt = (layer: Layer, step: number) =>
     toQuantize(layer, { step, lambda: 0 }, factors.get(layer.weight.name))
-  const firstStep = (layer: Layer): number => (once ? onlyStep : 1) * sizeOfWeights(layer)
+  const firstStep = (layer: Layer): number =>
+    Math.max((once ? onlyStep : 1) * sizeOfWeights(layer), leastStep(layer.weight.tensor))
   const first = inOrder(
     context.workers,
     quantizeWeights,
@@ -279,18 +299,32 @@ async function measureSensitivity(
     }
     let found = await measure(coarse, firstStep(layer))
     if (!once) {
-      const suggested = stepOf(referencePrice / found, factors.get(name))
+      const suggested = Math.max(stepOf(referencePrice / found, factors.get(name)), leastStep(tensor))
       found = await measure(quantizeWeights(quantizedAt(layer, suggested)), suggested)
     }
     sensitivity.set(name, found)
+    if (suitsHalves(tensor)) {
+      const halves = floatTensor(tensor.name, tensor.dims, floats(tensor).map(nearestHalf))
+      halvesErrors.set(name, (await alone.divergence(tensor, halves)) / found)
+    }
     if (!unreached.has(name)) dearest = Math.max(dearest, found * coarse.error)
     context.progress?.(measured / layers.length, 'measuring sensitivity')
   }
   // The other branch, an expert that no sample was sent to: other inputs may reach it, so it counts as the dearest does.
   if (dearest > 0) for (const [name, error] of unreached) sensitivity.set(name, dearest / error)
+  for (const name of unreached.keys()) halvesErrors.delete(name)
   if (unreached.size > 0)
     context.warn?.(
       `weights that change no output on the samples are taken to matter as much as those that matter most: ${[...unreached.keys()].slice(0, 5).join(', ')}${unreached.size > 5 ? ` and ${unreached.size - 5} more` : ''}`,
     )
-  return sensitivity
+  return { sensitivity, halvesErrors }
+}
+
+/** Whether float16 is finer than the finest grid for most weights, those far below the largest, and holds that too. */
+function suitsHalves(tensor: Tensor): boolean {
+  const values = floats(tensor).filter((v) => v !== 0)
+  // Beyond 2^10 steps of the grid, floats of 10 bits after the first are as far apart as those or further.
+  const fine = leastStep(tensor) * 2 ** 10
+  const finer = values.reduce((n, v) => n + (Math.abs(v) < fine ? 1 : 0), 0)
+  return finer > values.length / 2 && values.every((v) => Number.isFinite(nearestHalf(v)))
 }

@@ -2,7 +2,7 @@
 import { brokenInWords, type Compressed } from '../compress/result.ts'
 import { compareModels, type MeasureOptions } from '../evaluate/compare.ts'
 import { packedSizeOn } from '../formats/pack.ts'
-import { msToPack } from '../formats/pack-costs.ts'
+import { msToPack, msToWarmUp } from '../formats/pack-costs.ts'
 import { inputShapesOf, withInputShapes } from '../graph/input-shapes.ts'
 import type { Model } from '../model.ts'
 import { Outlook, type Piece } from '../progress.ts'
@@ -45,7 +45,7 @@ function partsAhead(model: Model, { skipLatency }: ReportOptions, goal: Goal): P
   const params = weights.reduce((sum, { size }) => sum + size, 0)
   const threads = params < ofManyThreads ? 1 : 2
   return [
-    { kind: 'original', cost: toPack / threads },
+    { kind: 'original', cost: (msToWarmUp + toPack) / threads },
     { kind: 'measuring', cost: 100 + 8e-5 * params + (skipLatency ? 0 : latencyMs[goal]) },
   ]
 }

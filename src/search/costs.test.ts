@@ -16,6 +16,24 @@ describe('guesses of what compressing costs', () => {
     expect(preparing).toBeLessThan(fixed.preparing)
   })
 
+  it('counts an open length as long as the graph bears, not as long as what is tried first', () => {
+    const shape = ['batch', 'length', 32]
+    const plain = chain(4, shape)
+    const places = floatTensor('places', [1, 64, 32], new Float32Array(2048))
+    const { nodes, initializers } = plain.graph
+    // Positions for 64 steps are added: 512 and 128 do not fit.
+    const placed = {
+      ...plain.graph,
+      nodes: [node('Add', ['given', 'places'], ['x0']), ...nodes],
+      initializers: new Map([...initializers, ['places', places]]),
+      inputs: [valueInfo('given', 'float32', shape)],
+    }
+    const found = compressCosts({ ...plain, graph: placed }, { goal: 'size' })
+    const fixed = compressCosts(chain(4, ['batch', 64, 32]), { goal: 'size' })
+    expect(found.judging).toBeGreaterThan(fixed.judging)
+    expect(found.judging).toBeLessThan(1.5 * fixed.judging)
+  })
+
   it('grows faster than the layers, each of which is measured on what is behind it', () => {
     const [few, many] = [4, 16].map((n) => compressCosts(chain(n, ['batch', 'length', 32]), { goal: 'size' }).preparing)
     expect(many).toBeGreaterThan(8 * few)

@@ -37,8 +37,12 @@ const macsPerMs = 4e7
 const msPerCall = { itself: 0.15, node: 1e-3 }
 /** Opening a session, for each node. */
 const msToOpen = 0.03
+/** What the first tensors take longer, for which code is compiled: of small models that is most of the time. */
+const msToWarmUp = { packing: 1250, unpacking: 1000 }
 /** Samples per call, about, of models that take any number. */
 const perCall = 100
+/** Shapes of inputs that are looked at: telling progress must not take long. */
+const mostTried = 16
 /** Ranges that random inputs are drawn in, mostly. */
 const ranges = 3
 
@@ -50,7 +54,7 @@ export function compressCosts(
   model: Model,
   { data, goal, training = 0 }: { data?: BoundData; goal: Goal; training?: number },
 ): CompressCosts {
-  const { layers, weights, macs, isOfTwoLengths } = data ? costOf(model) : costOnRandomInputs(model)
+  const { weights, macs, isOfTwoLengths } = data ? costOf(model) : costOnRandomInputs(model)
   const { nodes } = model.graph
   const measured = layersOf(model).length
   const size = data ? (data.batcher.batchSize ?? perCall) : 8
@@ -68,11 +72,12 @@ export function compressCosts(
   const preparing = run(calibrated) + 5e-4 * weights + changing
   const quantising = 3e-4 * weights
   const judging = 5e-5 * weights + run(validated)
-  const opening = data ? 0 : 2 * run(validated)
+  // The original and a first model, on ever more samples; and the original on those of the last judgement.
+  const opening = data ? 0 : 4 * run(validated)
   const trials = (data ? usualTrials.decisions : usualTrials.noise) * (quantising + judging)
   return {
     tidying: 50 + 3e-4 * weights,
-    running: 50 + (data ? run(2 * validated + tested) : run(ranges)),
+    running: 50 + (data ? run(2 * validated + tested) : run(within(5e9, 2, 16))),
     searching:
       preparing +
       opening +
@@ -83,14 +88,13 @@ export function compressCosts(
     opening,
     quantising,
     judging,
-    packing: 10 * layers + 1.1e-3 * weights,
-    unpacking: 2.5e-4 * weights,
+    packing: msToWarmUp.packing + 10 * measured + 1.1e-3 * weights,
+    unpacking: msToWarmUp.unpacking + 2.5e-4 * weights,
     proving: 1e-4 * weights + run(data ? tested : 2 * tested),
   }
 }
 
 interface ModelCost {
-  readonly layers: number
   readonly weights: number
   /** Of a sample. */
   readonly macs: number
@@ -99,17 +103,25 @@ interface ModelCost {
 }
 
 function costOf(model: Model): ModelCost {
-  const { layers, params, macs } = inspectModel(model).totals
-  return { layers, weights: params, macs: Math.max(macs ?? 0, params) }
+  const { params, macs } = inspectModel(model).totals
+  return { weights: params, macs: Math.max(macs ?? 0, params) }
 }
 
-/** Sizes that are left open are mostly those that are tried first. */
+/** Sizes that are left open are mostly those that are tried first, of those that fit the graph: its multiply-adds are known then. */
 function costOnRandomInputs(model: Model): ModelCost {
   const inputs = requiredInputs(model)
   const batch = batchOf(inputs, model.graph.outputs)
-  const [shapes] = candidateShapes(inputs, batch, 1)
-  const sized = withInputShapes(model, new Map(inputs.map(({ name }, i) => [name, shapes[i]])))
-  return { ...costOf(sized), isOfTwoLengths: shortShapes({ inputs, shapes, batch }, 1) !== undefined }
+  let first: ModelCost | undefined
+  let tried = 0
+  for (const shapes of candidateShapes(inputs, batch, 1)) {
+    const sized = withInputShapes(model, new Map(inputs.map(({ name }, i) => [name, shapes[i]])))
+    const { macs } = inspectModel(sized).totals
+    const cost = { ...costOf(sized), isOfTwoLengths: shortShapes({ inputs, shapes, batch }, 1) !== undefined }
+    if (macs !== null && macs > 0) return cost
+    first ??= cost
+    if (++tried === mostTried) break
+  }
+  return first ?? costOf(model)
 }
 
 /** About how many trials a search needs: of decisions, which are counted, more than of noise, which tells how far the limit is. */

@@ -49,8 +49,33 @@ it('where decisions count, the price is found by octaves and halves', async () =
   }
 })
 
+it('a price far below the first one is found too, by larger strides', async () => {
+  let tries = 0
+  const best = await highestThatHolds(
+    async (price) => {
+      tries++
+      return verdict(price <= 3e-18 ? 0.5 : 1.2, 'points of accuracy')
+    },
+    1e-8,
+    precision,
+  )
+  expect(best?.value).toBeLessThanOrEqual(3e-18)
+  expect(best?.value).toBeGreaterThan(2.2e-18)
+  expect(tries).toBeLessThanOrEqual(18)
+})
+
 it('nothing comes out where no price holds, and the last where all do', async () => {
-  expect(await highestThatHolds(async () => verdict(2, 'points of accuracy'), 1e-8, precision)).toBeUndefined()
+  let tries = 0
+  const none = await highestThatHolds(
+    async () => {
+      tries++
+      return verdict(2, 'points of accuracy')
+    },
+    1e-8,
+    precision,
+  )
+  expect(none).toBeUndefined()
+  expect(tries).toBeLessThanOrEqual(12)
   const most = await highestThatHolds(async () => verdict(0, 'points of accuracy'), 1e-8, precision)
   expect(most?.value).toBeGreaterThan(1e-8 * 2 ** 15)
 })

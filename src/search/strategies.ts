@@ -15,11 +15,13 @@ export interface Precision {
   readonly enough: number
 }
 
-const mostOctaves = 16
+/** From the start: what holds everywhere is soon seen, what needs the finest steps takes longer. */
+const mostOctaves = { up: 16, down: 40 }
 
 /**
- * The highest value that holds (undefined: none tried): octaves up or down from a start, then bisection. Where noise is what
- * counts, which grows smoothly with the value, the next one is where two trials say that the limit is reached.
+ * The highest value that holds (undefined: none tried): octaves up or down from a start, the further down the more at once, then
+ * bisection. Where noise is what counts, which grows smoothly with the value, the next one is where two trials say that the
+ * limit is reached.
  */
 export async function highestThatHolds(
   verdictAt: (value: number) => Promise<Verdict>,
@@ -30,18 +32,22 @@ export async function highestThatHolds(
   let bad: Tried | undefined
   let before: Tried | undefined
   let last: Tried = { value: start, verdict: await verdictAt(start) }
-  for (let inside = 0; ; ) {
+  // Trials that bisect, and how many more of them a bracket wider than guesses make needs.
+  let inside = 0
+  let more = 0
+  for (;;) {
     if (last.verdict.spent <= 1) good = last
     else bad = last
     const gap = good && bad ? Math.log2(bad.value / good.value) : undefined
-    const near = gap !== undefined && (gap < 1.2 * 0.5 ** halvings || inside > halvings)
+    const near = gap !== undefined && (gap < 1.2 * 0.5 ** halvings || inside > halvings + more)
     if (good && (near || (isNoise(good) && good.verdict.spent >= enough))) return good
-    if (gap === undefined && Math.abs(Math.log2(last.value / start)) > mostOctaves - 0.1) return good
+    const from = Math.log2(last.value / start)
+    if (gap === undefined && (from > mostOctaves.up - 0.1 || from < 0.1 - mostOctaves.down)) return good
     const guess = guessFrom(last, gap === undefined ? before : last === good ? bad : good, (1 + enough) / 2)
     let octaves: number
-    if (gap === undefined) octaves = guess ?? (good ? 1 : -1)
+    if (gap === undefined) octaves = guess ?? (good ? 1 : -Math.max(1, Math.floor(0.1 - from / 2)))
     else {
-      inside++
+      if (inside++ === 0) more = Math.max(0, Math.round(Math.log2(gap / furthest)))
       // Values are rounded to few digits; halves are those of the octave.
       const fromGood =
         guess === undefined

@@ -6,6 +6,7 @@
 import { node as makeNode, nameSource } from '../graph/build.ts'
 import { withFreeInitializers, withOrigins } from '../graph/edit.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
+import { type DataType, dataTypes, floats, tensorOfFloats } from '../tensor/dtype.ts'
 import { mapGraphs } from './fold.ts'
 
 export interface Computed {
@@ -17,6 +18,14 @@ export interface Computed {
 
 /** Makes the form of a value of that name; `fresh` gives names that the model does not have. */
 export type Form = (name: string, fresh: (base: string) => string) => Computed
+
+/** A tensor's elements in another type, behind a Cast back to its own. */
+export function castForm(tensor: Tensor, type: DataType): Form {
+  return (name, fresh) => {
+    const stored = tensorOfFloats(fresh(`${name}_${type}`), type, tensor.dims, floats(tensor))
+    return { tensors: [stored], nodes: [makeNode('Cast', [stored.name], [name], { to: dataTypes[tensor.dtype].code })] }
+  }
+}
 
 /** The model with each of the tensors, found by identity, in its form. */
 export function computeConstants(model: Model, forms: ReadonlyMap<Tensor, Form>): Model {

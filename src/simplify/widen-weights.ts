@@ -3,25 +3,17 @@
  * works on them, and back again. Runtimes fold the Cast when they load the model.
  */
 
-import { node } from '../graph/build.ts'
 import { editGraph } from '../graph/edit.ts'
 import { consumersOf, intAttribute } from '../graph/walk.ts'
 import { type WeightTensor, weightTensors } from '../graph/weights.ts'
-import type { Model, Tensor } from '../model.ts'
-import { dataTypeOf, dataTypes, floats, floatTensor, tensorOfFloats } from '../tensor/dtype.ts'
-import { computeConstants, type Form } from './compute-constants.ts'
+import type { Model } from '../model.ts'
+import { dataTypeOf, floats, tensorOfFloats } from '../tensor/dtype.ts'
+import { castForm, computeConstants } from './compute-constants.ts'
 
 /** Stores the wanted weights as float32: exactly those of 16 bits, rounded those of float64. */
 export function widenWeights(model: Model, wanted: (weight: WeightTensor) => boolean): Model {
   const chosen = weightTensors(model).filter((w) => w.tensor.dtype !== 'float32' && wanted(w))
-  return computeConstants(model, new Map(chosen.map(({ tensor }) => [tensor, wideForm(tensor)])))
-}
-
-function wideForm(tensor: Tensor): Form {
-  return (name, fresh) => {
-    const wide = floatTensor(fresh(`${name}_float32`), tensor.dims, floats(tensor))
-    return { tensors: [wide], nodes: [node('Cast', [wide.name], [name], { to: dataTypes[tensor.dtype].code })] }
-  }
+  return computeConstants(model, new Map(chosen.map(({ tensor }) => [tensor, castForm(tensor, 'float32')])))
 }
 
 /** float32 initialisers that are only read after a Cast to 16 bits, stored in that type. What is computed stays the same. */

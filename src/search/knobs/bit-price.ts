@@ -56,7 +56,7 @@ export async function openBitPrice(
   const prepared = await prepareUniform(model, settings, { ...context, task, progress: outlook.begin('preparing') })
   const weights = weightsOf(prepared)
   // The model of the last trial, which nearly always is what comes out; one at a time, since a large model's weights are most of the memory.
-  let last: { readonly price: number; readonly model: Model } | undefined
+  let last: { readonly price: number; readonly model: Model; readonly asTheyWere: readonly string[] } | undefined
   const knob: Knob<number> = {
     id: uniform.id,
     start: startPrice(prepared, max, decides),
@@ -64,7 +64,8 @@ export async function openBitPrice(
       if (last?.price !== price) {
         last = undefined
         const told = outlook.begin('quantising', `searching, at a price of ${price.toExponential(1)} per bit`)
-        last = { price, model: (await quantizeAt(prepared, price, told)).model }
+        const { model: quantised, kept: asTheyWere } = await quantizeAt(prepared, price, told)
+        last = { price, model: quantised, asTheyWere }
       }
       return { model: last.model, steps: [[uniform.id, { lambda: price, ...(exclude.length > 0 ? { exclude } : {}) }]] }
     },
@@ -104,12 +105,13 @@ export async function openBitPrice(
         knob.start,
         weights > largeModel ? precision.large : precision.usual,
       )
-      if (best === undefined)
+      const quantised = best && (await knob.at(best.value))
+      const asTheyWere = new Set(last?.asTheyWere)
+      if (!best || !quantised || asTheyWere.size === prepared.layers.length)
         return unquantised(
           whyRandomStays(judgedPart(model, task)) ??
             'even the finest steps tried lose more than is allowed, so weights keep their precision',
         )
-      const quantised = await knob.at(best.value)
       outlook.expect([])
       // Packing needs the memory.
       last = undefined
@@ -117,7 +119,7 @@ export async function openBitPrice(
         ...(await compacted(quantised)),
         // Prices that hold only rise, and compacting changes no weight.
         verdict: best.verdict,
-        kept,
+        kept: new Map([...kept, ...whereAsTheyWere(all.filter(({ name }) => asTheyWere.has(name)))]),
         otherwise: 'it is on its grid already',
         notes: [],
       }
@@ -130,6 +132,11 @@ async function compacted({ model, steps }: Turned): Promise<Turned> {
   const rest: readonly Step[] = [['compact', {}]]
   const smaller = await runSteps(model, rest)
   return storedBytes(smaller) < storedBytes(model) ? { model: smaller, steps: [...steps, ...rest] } : { model, steps }
+}
+
+function whereAsTheyWere(weights: readonly WeightTensor[]): [node: string, why: string][] {
+  const why = 'its finest steps and float16 would lose more than the bits that they save are worth'
+  return weights.flatMap(({ uses }) => uses.map(({ node }): [string, string] => [nodeName(node), why]))
 }
 
 function whyRuled(bits: number): string {
