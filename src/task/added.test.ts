@@ -33,6 +33,9 @@ describe('what an output adds to an input', () => {
     expect(added(ending(node('Add', ['x', 'net'], ['y'])))).toEqual(['net'])
     expect(added(ending(node('Sub', ['x', 'net'], ['y'])))).toEqual(['net'])
     expect(
+      added(ending(node('Greater', ['x', 'small'], ['known']), node('Where', ['known', 'x', 'net'], ['y']))),
+    ).toEqual(['net'])
+    expect(
       added(
         ending(
           node('Mul', ['net', 'small'], ['step']),

@@ -52,7 +52,8 @@ function originOf(graph: Graph, node: Node, origins: ReadonlyMap<string, Origin>
   return stored.some((t) => t && isFloat(t.dtype) && sizeOf(t.dims) >= leastLearnt) ? 'learnt' : 'given'
 }
 
-const sums = new Set(['Add', 'Sub', 'Sum'])
+/** What is chosen between counts as its parts do: a network may fill in what an input lacks. */
+const sums = new Set(['Add', 'Sub', 'Sum', 'Where'])
 const scales = new Set(['Mul', 'Div', 'Clip'])
 
 /** The learnt parts of the sum that an output is, beside parts that are given; none where it is no such sum. */
@@ -65,7 +66,8 @@ function addedIn(graph: Graph, output: string, origins: ReadonlyMap<string, Orig
     const origin = origins.get(name)
     if (origin === 'given') isGiven = true
     if (origin !== 'learnt' || !node) return
-    const parts = node.inputs.filter((part) => origins.has(part))
+    const choices = node.op === 'Where' ? node.inputs.slice(1) : node.inputs
+    const parts = choices.filter((part) => origins.has(part))
     const isThrough = passing.has(node.op) || ((scales.has(node.op) || sums.has(node.op)) && parts.length === 1)
     if (isThrough && origins.get(parts[0]) === 'learnt') look(parts[0])
     else if (sums.has(node.op) && parts.length > 1) for (const part of parts) look(part)
