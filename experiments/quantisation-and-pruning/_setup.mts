@@ -95,6 +95,8 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
   const threads = number('threads', 2)
   const crop = number('crop', 0)
   const mixup = number('mixup', 0)
+  // A second half cosine after the first, from the same rate (Loshchilov, Hutter 2017: SGDR).
+  const restart = number('restart', 0)
   const stem = flag('stem', 'imagenet')
   if (stem !== 'imagenet' && stem !== 'cifar') throw new Error(`--stem: "${stem}"; expected imagenet or cifar`)
   const settings = {
@@ -110,6 +112,7 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     ...(stem === 'cifar' ? { stem } : {}),
     ...(crop > 0 ? { crop } : {}),
     ...(mixup > 0 ? { mixup } : {}),
+    ...(restart > 0 ? { restart } : {}),
   }
   const test = enlarged(splits.test, settings.side)
   const [rest, heldBack] = splitDataset(splits.train, 0.2, 42)
@@ -158,9 +161,14 @@ function setupOf(net: NetName, { set, splits, seed }: { set: string; splits: Spl
     await rm(join(work, `${what}.ck`), { force: true })
     return model
   }
+  const trainedFrom = async (from: Model, what: string, epochs: number): Promise<Model> => {
+    const how = { ...options(what, { epochs }), checkpoint: { store: checkpoint(what) } }
+    return (await train(from, training, how)).model
+  }
   const trained = async (): Promise<Model> => {
-    const how = { ...options('reference'), checkpoint: { store: checkpoint('reference') } }
-    return (await train(start(), training, how)).model
+    if (restart === 0) return trainedFrom(start(), 'reference', settings.epochs)
+    const before = await made('before-restart', () => trainedFrom(start(), 'before-restart', settings.epochs))
+    return trainedFrom(before, 'reference', restart)
   }
   return {
     net,

@@ -3,7 +3,7 @@
  *
  *   npm run experiment -- table1 --data DIR|fashion-mnist:DIR|cifar10:DIR [--nets mobilenetV2,shufflenetV2,alexnet] [--seeds 0]
  *     [--epochs N] [--round-epochs 1] [--final-epochs 2] [--ladder 0.5,0.7,…] [--control yes|no] [--threads 2]
- *     [--rate R] [--decay D] [--stem imagenet|cifar] [--crop PIXELS] [--mixup A] [--pruning-rate R]
+ *     [--rate R] [--decay D] [--stem imagenet|cifar] [--crop PIXELS] [--mixup A] [--restart EPOCHS] [--pruning-rate R]
  *
  * The reference is pruned by magnitude (LAMP: one threshold for all layers, on
  * weights relative to their layer), to one sparsity after the other, and its survivors are
