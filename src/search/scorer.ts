@@ -13,7 +13,7 @@ import type { Model } from '../model.ts'
 import { count } from '../numbers.ts'
 import { anyBatchOf } from '../task/any-batch.ts'
 import { accuracyBesideChance, isAboveChance } from '../task/chance.ts'
-import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
+import { type Judge, type JudgedBatch, type OutputJudgement, openJudge } from '../task/judge.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { answersInWords, outputsInWords } from '../task/misfit.ts'
 import type { Task } from '../task/task.ts'
@@ -99,9 +99,24 @@ function unusedAnswers(model: Model, task: Task, data: Dataset): string[] {
   ]
 }
 
+/** Why random inputs show no loss of any kind: all outputs are the same whatever they are. Undefined where they show some. */
+export async function whyNothingVaries(
+  model: Model,
+  task: Task,
+  batches: readonly JudgedBatch[],
+): Promise<string | undefined> {
+  const { varying } = await openJudge(model, { task, inputs: () => batches })
+  if (varying.length === 0 || varying.some((v) => v.varies)) return undefined
+  return `${samenessOf(varying.map((v) => v.output))}; expected a model that works, and samples of its own where random inputs do not reach it (--data SPEC)`
+}
+
+function samenessOf(outputs: readonly string[]): string {
+  return `${named([...new Set(outputs)].map((output) => ({ output })))} the same for every random input`
+}
+
 /**
- * Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. Throws
- * where the outputs do not depend on them: no loss means anything then.
+ * Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. Some
+ * output depends on them (`whyNothingVaries`).
  */
 export async function randomScorer(
   model: Model,
@@ -124,12 +139,7 @@ export async function randomScorer(
   }
   const outputs = new Set(judge.varying.map((v) => v.output))
   const dead = [...outputs].filter((o) => judge.varying.every((v) => v.output !== o || !v.varies))
-  const sameness = `${named(dead.map((output) => ({ output })))} the same for every random input`
-  if (outputs.size > 0 && dead.length === outputs.size)
-    throw new Error(
-      `model: ${sameness}, so no loss could be seen; expected a model that works, and samples of its own where random inputs do not reach it (--data SPEC)`,
-    )
-  const warnings = dead.length > 0 ? [`${sameness}, so nothing is judged there; use --data SPEC`] : []
+  const warnings = dead.length > 0 ? [`${samenessOf(dead)}, so nothing is judged there; use --data SPEC`] : []
   const flat = [...new Set(judge.varying.flatMap(({ group = [] }) => group))].filter((group) =>
     judge.varying.every((v) => v.group !== group || !v.varies || dead.includes(v.output)),
   )
