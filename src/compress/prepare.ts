@@ -81,8 +81,8 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
   sayHowJudged(task, settings)
   const { train, test } = data.splits
   for (const warning of [train, test].flatMap((set) => notFiniteWarnings(set, 'samples'))) warn(warning)
-  const scorer = await dataScorer(model, { data, heldBack, task, max })
-  const trialOf = await openTrial(model, { data }, { task, max, signal })
+  const scorer = await dataScorer(model, { data, heldBack, task, max, seed })
+  const trialOf = await openTrial(model, { data, leftOut: scorer.leftOut }, { task, max, signal })
   searchAgain()
   const timed = async (before: Model, after: Model): Promise<SpeedUp> =>
     (await latencyOf([before, after], await oneCall(before, { data, seed }), { signal }))[1].speedUp
