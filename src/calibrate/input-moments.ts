@@ -74,12 +74,30 @@ export interface Moments {
   readonly blocks: readonly (readonly MomentBlock[])[]
   /** E[x] of each group. */
   readonly mean: readonly Float64Array[]
+  /** The share of the vectors that were left out: they held NaN, infinity, or numbers too large to be squared. */
+  readonly leftOut?: number
 }
 
-/** Throws where a layer's inputs are not finite, or too large to be squared: one sentence with the name of its weight. */
+/** Vectors are left out up to this share; where more are unfit, the moments are not finite. */
+const mostLeftOut = 0.5
+/** Squares of larger numbers, added up, overflow float32. */
+const largest = 1e18
+
+/** Throws where most of a layer's inputs are not finite, or too large to be squared: one sentence with the name of its weight. */
 export function checkFinite(subject: string, weight: string, moments: Moments | undefined, random = false): void {
   const parts = moments ? [...moments.mean, ...moments.blocks.flat().map((b) => b.second)] : []
   if (!parts.every((part) => part.every(Number.isFinite))) throw notFinite(subject, weight, random)
+}
+
+/** Says which share of the vectors that a layer reads was left out, of the layer that most were left out of; nothing where none was. */
+export function leftOutWarnings(subject: string, moments: ReadonlyMap<string, Moments>): string[] {
+  const [[weight, share] = ['', 0]] = [...moments]
+    .map(([name, { leftOut = 0 }]) => [name, leftOut] as const)
+    .sort((a, b) => b[1] - a[1])
+  if (share === 0) return []
+  return [
+    `${subject}: ${(100 * share).toPrecision(2)} % of the vectors that the layer of weight "${weight}" reads hold NaN, infinity or numbers too large to be squared, and are left out`,
+  ]
 }
 
 /** `random`: the inputs are drawn, and not a person's. */
@@ -128,15 +146,20 @@ export function sampleMoments(
     mean: new Float64Array(shape.columns),
     total: 0,
   }))
+  let [seen, kept] = [0, 0]
   return {
     async add(value) {
-      const { vectors: gathered } = inputVectors(node, weightDims, value, { count: perBatch, rng })
+      const { vectors } = inputVectors(node, weightDims, value, { count: perBatch, rng })
+      const gathered = vectors.map((part) => fitVectors(part, shape.columns))
+      seen += vectors.reduce((total, part) => total + part.length, 0)
+      kept += gathered.reduce((total, part) => total + part.length, 0)
       // Sums alone are kept: of a large network's layers the vectors would take gigabytes.
       const sums: { second: Float64Array; gram: Float32Array }[] = []
       let squares = 0
       for (const [i, part] of gathered.entries()) {
         const { blocks, mean } = groups[i]
         const n = part.length / shape.columns
+        if (n === 0) continue
         groups[i].total += n
         for (const { from, size, second } of blocks) {
           const gram = await gramOf(part.subarray(from * n, (from + size) * n), size)
@@ -152,12 +175,29 @@ export function sampleMoments(
       for (const { second, gram } of sums) for (let k = 0; k < second.length; k++) second[k] += scale * gram[k]
     },
     finish() {
+      const leftOut = seen > 0 ? 1 - kept / seen : 0
       for (const { blocks, mean, total } of groups)
         for (const sums of [mean, ...blocks.map((b) => b.second)])
-          for (let i = 0; i < sums.length; i++) sums[i] /= total
-      return { blocks: groups.map((g) => g.blocks), mean: groups.map((g) => g.mean) }
+          for (let i = 0; i < sums.length; i++) sums[i] = leftOut > mostLeftOut ? Number.NaN : sums[i] / total
+      return {
+        blocks: groups.map((g) => g.blocks),
+        mean: groups.map((g) => g.mean),
+        ...(leftOut > 0 ? { leftOut } : {}),
+      }
     },
   }
+}
+
+/** The vectors, as columns x samples, without those that hold NaN, infinity, or numbers too large to be squared. */
+function fitVectors(part: Float32Array, columns: number): Float32Array {
+  // One plain loop: this looks at every number, and nearly always finds nothing.
+  let at = 0
+  while (at < part.length && part[at] < largest && part[at] > -largest) at++
+  if (at === part.length) return part
+  const n = part.length / columns
+  const unfit = new Uint8Array(n)
+  for (let i = 0; i < part.length; i++) if (!(part[i] < largest && part[i] > -largest)) unfit[i % n] = 1
+  return part.filter((_, i) => unfit[i % n] === 0)
 }
 
 export interface InputVectors {

@@ -10,8 +10,9 @@ import type { CalibrationSpec } from '../recipe.ts'
 import { goals, trainedSize } from '../search/goals.ts'
 import { holdBack } from '../search/held-back.ts'
 import { openInTurn, type SearchInTurn } from '../search/in-turn.ts'
-import { dataScorer, randomScorer, type Scorer } from '../search/scorer.ts'
+import { dataScorer, randomScorer, type Scorer, whyNothingVaries } from '../search/scorer.ts'
 import type { SpeedUp } from '../speed-up.ts'
+import { guessTask } from '../task/guess.ts'
 import { resolveTask } from '../task/resolve-task.ts'
 import { describeTask, type Task } from '../task/task.ts'
 import { repeatable, whyNothingRepeats } from './repeatable.ts'
@@ -45,7 +46,18 @@ export async function prepare(model: Model, settings: Settings): Promise<Prepare
   const progress = (done: number, what: string): void => searched(done, what)
   const shared = { max, seed, signal, progress, warn, workers, costs }
   const given = { model, tidied: tidied.model, settings, shared, searchAgain }
+  const noTensor = whyNoTensor(model)
+  if (noTensor) return { tidied, searchAgain, ...unjudged(model, tidied.model, noTensor) }
   return { tidied, searchAgain, ...(data ? await onData(given, data) : await onRandomInputs(given)) }
+}
+
+/** Of a model that gives sequences or optional values alone; undefined where some output, or what is behind one, is a tensor. */
+function whyNoTensor(model: Model): string | undefined {
+  const { outputs } = model.graph
+  if (outputs.length === 0 || outputs.some(({ dtype, opaqueType }) => dtype || !opaqueType)) return undefined
+  if (guessTask(model).outputs.some((o) => o.kind !== 'ignored')) return undefined
+  const names = outputs.map((o) => `"${o.name}"`).join(', ')
+  return outputs.length === 1 ? `its output ${names} is not a tensor` : `none of its outputs ${names} is a tensor`
 }
 
 interface Given {
@@ -69,8 +81,8 @@ async function onData({ model, tidied, settings, shared, searchAgain }: Given, d
   sayHowJudged(task, settings)
   const { train, test } = data.splits
   for (const warning of [train, test].flatMap((set) => notFiniteWarnings(set, 'samples'))) warn(warning)
-  const scorer = await dataScorer(model, { data, heldBack, task, max })
-  const trialOf = await openTrial(model, { data }, { task, max, signal })
+  const scorer = await dataScorer(model, { data, heldBack, task, max, seed })
+  const trialOf = await openTrial(model, { data, leftOut: scorer.leftOut }, { task, max, signal })
   searchAgain()
   const timed = async (before: Model, after: Model): Promise<SpeedUp> =>
     (await latencyOf([before, after], await oneCall(before, { data, seed }), { signal }))[1].speedUp
@@ -107,6 +119,8 @@ async function onRandomInputs({ model, tidied, settings, shared, searchAgain }: 
   const batches = [...random.batches(Math.min(16, random.mostSamples), 1)]
   const task = await repeatable(model, resolved, { inputs: () => batches, settings })
   if (!task) return unjudged(model, tidied, whyNothingRepeats(model))
+  const same = await whyNothingVaries(model, task, batches)
+  if (same) return unjudged(model, tidied, same)
   warn('no data was given: the loss was judged on random inputs, which real inputs may not resemble; use --data SPEC')
   sayHowJudged(task, settings)
   searchAgain()

@@ -11,6 +11,9 @@ import { compress } from './compress.ts'
 const values = Float32Array.from({ length: 512 }, (_, i) => Math.sin(i))
 const weight = floatTensor('w', [8, 64], values)
 
+/** sequence(tensor(float32)), as its bytes. */
+const sequenceOfFloats = Uint8Array.of(0x22, 6, 0x0a, 4, 0x0a, 2, 8, 1)
+
 /** A model of x [rows, 8] whose weight is w; and a weight that nothing reads. */
 function modelOf(rows: number, nodes: readonly Node[]): Model {
   return model({
@@ -46,10 +49,25 @@ it.each([
   [
     'takes a sequence',
     withGraph(modelOf(2, [node('SequenceAt', ['xs', 'zero'], ['x']), node('MatMul', ['x', 'w'], ['y'])]), {
-      // sequence(tensor(float32)), as its bytes.
-      inputs: [{ name: 'xs', opaqueType: Uint8Array.of(0x22, 6, 0x0a, 4, 0x0a, 2, 8, 1) }],
+      inputs: [{ name: 'xs', opaqueType: sequenceOfFloats }],
     }),
     /^no loss can be judged, .*: input "xs" is no tensor, and only tensors can be drawn/,
+  ],
+  [
+    'gives the same whatever it is given',
+    modelOf(2, [
+      node('MatMul', ['x', 'w'], ['h']),
+      node('Pow', ['eight', 'eight'], ['much']),
+      node('Max', ['h', 'much'], ['y']),
+    ]),
+    /^no loss can be judged, .*: output "y" is the same for every random input; expected a model that works, and samples/,
+  ],
+  [
+    'gives a sequence alone',
+    withGraph(modelOf(2, [node('MatMul', ['x', 'w'], ['h']), node('SequenceConstruct', ['h', 'x'], ['ys'])]), {
+      outputs: [{ name: 'ys', opaqueType: sequenceOfFloats }],
+    }),
+    /^no loss can be judged, .*: its output "ys" is not a tensor$/,
   ],
   [
     'overflows whatever it is given',

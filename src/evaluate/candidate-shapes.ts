@@ -63,8 +63,8 @@ export function shortShapes(
   const size = { side: 0, length: shortLength }
   const short = inputs.map((input, i) =>
     shapeWith(input, { size, channels, batch, batchSize }).map((d, axis) => {
-      // Of floats the last axis is no sequence but a sound, whose first instants say nothing, or features.
-      const isSound = axis === shapes[i].length - 1 && /^float/.test(input.dtype ?? 'float32')
+      // Of floats, and of whole numbers of 16 bits, the last axis is no sequence but a sound, whose first instants say nothing, or features.
+      const isSound = axis === shapes[i].length - 1 && /^(float|u?int16)/.test(input.dtype ?? 'float32')
       const isLength = d === shortLength && isOpen(input.shape?.[axis]) && !isSound
       return isLength ? Math.min(d, shapes[i][axis]) : shapes[i][axis]
     }),

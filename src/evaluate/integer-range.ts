@@ -1,10 +1,10 @@
 /**
  * What the graph tells of whole numbers that are fed to it: places in a table or among other values, a number that one is
- * compared with, a mask.
+ * compared with, a mask; or data, such as samples of sound, depths, counts and times.
  */
 import { constantOf, intAttribute, subgraphsOf } from '../graph/walk.ts'
 import { type Dim, type Graph, isOnnxDomain, type Node, type ValueInfo } from '../model.ts'
-import { floats, integers, sizeOf } from '../tensor/dtype.ts'
+import { dataTypeOf, floats, integers, isFloat, sizeOf } from '../tensor/dtype.ts'
 
 /** Whole numbers [from, to] that an integer input may take, or the 1s and 0s of a mask. */
 export type Range = readonly [from: number, to: number] | 'mask'
@@ -30,6 +30,70 @@ export function integerRange(graph: Graph, input: ValueInfo, shapeOf: ShapeOf): 
     return [value, value]
   }
   return input.shape?.length === 0 ? [1, 1] : [0, 1]
+}
+
+/** Types that hardly anything but data is fed in. */
+const dataOnly = /^u?int(8|16)$/
+
+/** Arithmetic on whole numbers gives others that are as much data as they are. */
+const arithmetic = new Set([
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Mod',
+  'Neg',
+  'Abs',
+  'Min',
+  'Max',
+  'Clip',
+  'BitShift',
+  'Concat',
+])
+
+/**
+ * Which inputs of whole numbers hold data: those of at most 16 bits that point nowhere, and wider ones that are only computed
+ * with and become floats. Beside tokens, such a number for each is a mask or a position.
+ */
+export function wholeData(graph: Graph, inputs: readonly ValueInfo[]): ReadonlySet<string> {
+  const rankOf = ({ shape }: ValueInfo): number => shape?.length ?? 0
+  const pointing = inputs.filter(({ name }) => [...readersOf(graph, new Set([name]))].some(isPlace))
+  const tokens = new Set(pointing.map(rankOf).filter((rank) => rank > 1))
+  const holds = (input: ValueInfo): boolean => {
+    const { name, dtype = 'float32', shape } = input
+    // A picture's bytes may pick their colours from a table.
+    if (dtype === 'uint8') return true
+    if (isFloat(dtype) || !/int/.test(dtype) || pointing.includes(input)) return false
+    if (dataOnly.test(dtype)) return true
+    return shape?.length !== 0 && !/mask/i.test(name) && !tokens.has(rankOf(input)) && becomesFloats(graph, name)
+  }
+  return new Set(inputs.filter(holds).map(({ name }) => name))
+}
+
+/** Whether whole numbers are only computed with and cast to floats, which are not taken from 1, as those of masks are. */
+function becomesFloats(graph: Graph, name: string): boolean {
+  const given = new Set([name])
+  const computed = new Set<string>()
+  const cast = new Set<string>()
+  for (const node of graph.nodes) {
+    const [first, second] = node.inputs
+    const from = [given, computed, cast].find((names) => node.inputs.some((input) => names.has(input)))
+    if (!from) continue
+    if (node.op === 'Sub' && second && from.has(second) && isOne(graph, first)) return false
+    const to = node.op === 'Cast' ? dataTypeOf(intAttribute(node, 'to', 0)) : undefined
+    const next = isFloat(to) ? cast : arithmetic.has(node.op) ? (from === given ? computed : from) : from
+    if (arithmetic.has(node.op) || (carriers.has(node.op) && from.has(first) && to !== 'bool'))
+      for (const output of node.outputs) next.add(output)
+    // Of numbers that were computed some may well point or decide: the hour of a time.
+    else if (from === given && node.op !== 'Shape') return false
+  }
+  return cast.size > 0
+}
+
+function isOne(graph: Graph, name: string): boolean {
+  const constant = constantOf(graph, name)
+  if (!constant || sizeOf(constant.dims) !== 1) return false
+  return Number(isFloat(constant.dtype) ? floats(constant)[0] : integers(constant)[0]) === 1
 }
 
 /** A node that reads some of an input's numbers, and the input of the node by which it does. */
@@ -67,6 +131,10 @@ const pointed: Readonly<Record<string, (node: Node, table: readonly Dim[], depth
   ScatterND: (_, table, depth) => leading(table, depth),
 }
 
+function isPlace({ node, at }: Reader): boolean {
+  return at === 1 && isOnnxDomain(node.domain) && Object.hasOwn(pointed, node.op)
+}
+
 function alongAxis(node: Node, table: readonly Dim[]): readonly Dim[] {
   return [table.at(intAttribute(node, 'axis', 0))]
 }
@@ -77,8 +145,9 @@ function leading(table: readonly Dim[], depth: Dim): readonly Dim[] {
 }
 
 /** How many rows there are to point at, for each axis; 1 where that is not known, for a first row there is. */
-function rowsOf({ node, at, within }: Reader, shapeOf: ShapeOf): number[] {
-  if (at !== 1 || !isOnnxDomain(node.domain) || !Object.hasOwn(pointed, node.op)) return []
+function rowsOf(reader: Reader, shapeOf: ShapeOf): number[] {
+  if (!isPlace(reader)) return []
+  const { node, within } = reader
   const [table, places] = node.inputs
   const constant = constantOf(within, table)
   const shape = constant?.dims ?? shapeOf(within, table)

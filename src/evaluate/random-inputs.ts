@@ -12,8 +12,8 @@ import type { Session } from '../runtime/session.ts'
 import { floatToHalf, sizeOf } from '../tensor/dtype.ts'
 import { type Random, random } from '../tensor/random.ts'
 import { candidateShapes, isLeftOpen, type Shapes, shortLength, shortShapes } from './candidate-shapes.ts'
-import { integerRange, type Range, type ShapeOf } from './integer-range.ts'
-import { drawSample, layoutOf, rangesOf } from './random-signals.ts'
+import { integerRange, type Range, type ShapeOf, wholeData } from './integer-range.ts'
+import { drawSample, isWide, layoutOf, rangesOf } from './random-signals.ts'
 
 export interface RandomInputOptions {
   /** Samples a call, where the model leaves that open; default 1. */
@@ -51,13 +51,17 @@ export async function findRandomInputs(
   const inputs = requiredInputs(model)
   const batch = batchOf(inputs, model.graph.outputs)
   const words = wordsOf(model.graph)
+  const whole = wholeData(model.graph, inputs)
   const knownOf = (shapes: Shapes): Known[] => {
     const shapeOf = shapesWith(model, Object.fromEntries(inputs.map(({ name }, i) => [name, shapes[i]])))
-    return inputs.map((input) => ({ range: integerRange(model.graph, input, shapeOf), words }))
+    return inputs.map((input) => ({
+      range: integerRange(model.graph, input, shapeOf),
+      words,
+      isData: /^float/.test(input.dtype ?? 'float32') || whole.has(input.name),
+    }))
   }
   let failure: unknown
-  const runs = async (found: Found): Promise<boolean> => {
-    const feeds = drawAll(found, 0)
+  const runs = async (found: Found, feeds = drawAll(found, 0)): Promise<boolean> => {
     try {
       await session.run(feeds)
       return true
@@ -65,6 +69,15 @@ export async function findRandomInputs(
       failure = cause
       return false
     }
+  }
+  // Times and counts may end as places in a table, beyond which a model does not run: such are drawn as the graph allows.
+  const inRanges = async (found: Found, short: Found | undefined): Promise<Ranged> => {
+    const ranged = rangedInputs(found, short)
+    if (!inputs.some(({ name, dtype = 'float32' }) => whole.has(name) && isWide(dtype))) return ranged
+    for (const group of ranged.groups)
+      if (!(await runs(found, ranged.draw(group, 0, 0))))
+        return rangedInputs(narrowOnly(found), short && narrowOnly(short))
+    return ranged
   }
   const batchSizeTaken = batchSize === 1 || inputs.every((input) => takesBatches(input, batch))
   const samples = batchSizeTaken ? batchSize : 1
@@ -76,7 +89,7 @@ export async function findRandomInputs(
     return {
       batchSizeTaken,
       samples,
-      ...rangedInputs(found, short && (await runs(short)) ? short : undefined),
+      ...(await inRanges(found, short && (await runs(short)) ? short : undefined)),
       shapes: Object.fromEntries(inputs.map((input, i) => [input.name, shapes[i]])),
       make: (seed) => drawAll(found, seed),
     }
@@ -138,6 +151,14 @@ function wordsOf({ nodes }: Graph): string[] {
 interface Known {
   readonly range: Range
   readonly words: readonly string[]
+  /** Floats, and whole numbers that are data: drawn as samples of their form where there are many of them. */
+  readonly isData: boolean
+}
+
+/** Whole numbers of many bits are no data. */
+function narrowOnly(found: Found): Found {
+  const isNarrow = (i: number): boolean => !isWide(found.inputs[i].dtype ?? 'float32')
+  return { ...found, known: found.known.map((of, i) => ({ ...of, isData: of.isData && isNarrow(i) })) }
 }
 
 function draw(input: ValueInfo, dims: readonly number[], { range, words }: Known, rng: Random): Value {
@@ -194,27 +215,31 @@ function mask(dtype: string, dims: readonly number[], rng: Random): Value {
 /** Inputs of large enough size are data; smaller ones beside them are states and settings, which stay near 0. */
 const dataShare = 0.25
 
-/** Drawing in ranges: each float input that holds data as samples of its form, the others as `draw` does. */
-function rangedInputs(
-  { inputs, shapes, known, batch, samples }: Found,
-  short: Found | undefined,
-): Pick<RandomInputs, 'ranges' | 'groups' | 'draw'> {
+type Ranged = Pick<RandomInputs, 'ranges' | 'groups' | 'draw'>
+
+/** Drawing in ranges: each input that holds data as samples of its form, the others as `draw` does. */
+function rangedInputs({ inputs, shapes, known, batch, samples }: Found, short: Found | undefined): Ranged {
   const largest = Math.max(...shapes.map(sizeOf))
   const planOf = (found: Pick<Found, 'shapes' | 'known'>) =>
     inputs.map((input, i) => {
       const axis = axisOf(input, batch)
       const dims = found.shapes[i]
       const perSample = axis === undefined ? dims : dims.filter((_, a) => a !== axis)
-      const isData = /^(float|uint8)/.test(input.dtype ?? 'float32') && sizeOf(shapes[i]) >= dataShare * largest
-      return { input, dims, axis, layout: layoutOf(perSample), isData, known: found.known[i] }
+      const isData = found.known[i].isData && sizeOf(shapes[i]) >= dataShare * largest
+      const { dtype = 'float32' } = input
+      return { input, dtype, dims, axis, layout: layoutOf(perSample), isData, known: found.known[i] }
     })
   const plans = planOf({ shapes, known })
   const shortPlans = short && planOf(short)
-  const main = plans.filter((p) => p.isData).sort((a, b) => sizeOf(b.dims) - sizeOf(a.dims))[0]
+  const data = plans.filter((p) => p.isData).sort((a, b) => sizeOf(b.dims) - sizeOf(a.dims))
+  const [main] = data
   const isImage = main?.layout.isImage ?? false
   const isVector = main?.layout.form === 'vector'
-  const bytes = main?.input.dtype === 'uint8'
-  const ranges = !main ? ['as the graph allows'] : bytes ? ['0..255'] : rangesOf(main.layout.form)
+  // Whole numbers beside the largest input are drawn in all of their ranges too.
+  const drawnIn = data.filter(({ dtype }, i) => i === 0 || isWide(dtype))
+  const ranges = main
+    ? [...new Set(drawnIn.flatMap(({ layout, dtype }) => rangesOf(layout.form, dtype)))]
+    : ['as the graph allows']
   return {
     ranges,
     groups: ranges.flatMap((range) =>
@@ -225,34 +250,55 @@ function rangedInputs(
     draw(of, call, seed) {
       const feeds: Record<string, Value> = {}
       const drawn = (of.length !== undefined && shortPlans) || plans
-      for (const [p, { input, dims, axis, layout, isData, known }] of drawn.entries()) {
+      for (const [p, { input, dtype, dims, axis, layout, isData, known }] of drawn.entries()) {
         const rng = random(mix(seed, call, p))
         if (!isData) {
           feeds[input.name] = draw(input, dims, known, rng)
           continue
         }
-        const data = new Float32Array(sizeOf(dims))
+        const size = sizeOf(dims)
+        const data = isWide(dtype) ? new Float64Array(size) : new Float32Array(size)
         const inner = axis === undefined ? 1 : dims.slice(axis + 1).reduce((a, b) => a * b, 1)
         const count = axis === undefined ? 1 : dims[axis]
         for (let s = 0; s < count; s++) {
-          const sample = drawSample(layout, of, call * samples + s, rng)
+          const sample = drawSample(layout, { ...of, dtype }, call * samples + s, rng)
           sample.forEach((v, j) => {
             const at = axis === undefined ? j : (Math.floor(j / inner) * count + s) * inner + (j % inner)
             data[at] = v
           })
         }
-        feeds[input.name] = toValue(input.dtype ?? 'float32', dims, data)
+        feeds[input.name] = toValue(dtype, dims, data)
       }
       return feeds
     },
   }
 }
 
-function toValue(dtype: string, dims: readonly number[], data: Float32Array): Value {
-  if (dtype === 'float64') return { dtype, dims, data: Float64Array.from(data) }
-  if (dtype === 'float16') return { dtype, dims, data: Uint16Array.from(data, floatToHalf) }
-  if (dtype === 'uint8') return { dtype, dims, data: Uint8Array.from(data) }
-  return { dtype, dims, data }
+function toValue(dtype: string, dims: readonly number[], data: Float32Array | Float64Array): Value {
+  switch (dtype) {
+    case 'float64':
+      return { dtype, dims, data: Float64Array.from(data) }
+    case 'float16':
+      return { dtype, dims, data: Uint16Array.from(data, floatToHalf) }
+    case 'uint8':
+      return { dtype, dims, data: Uint8Array.from(data) }
+    case 'int8':
+      return { dtype, dims, data: Int8Array.from(data) }
+    case 'uint16':
+      return { dtype, dims, data: Uint16Array.from(data) }
+    case 'int16':
+      return { dtype, dims, data: Int16Array.from(data) }
+    case 'uint32':
+      return { dtype, dims, data: Uint32Array.from(data) }
+    case 'int32':
+      return { dtype, dims, data: Int32Array.from(data) }
+    case 'uint64':
+      return { dtype, dims, data: BigUint64Array.from(Array.from(data, BigInt)) }
+    case 'int64':
+      return { dtype, dims, data: BigInt64Array.from(Array.from(data, BigInt)) }
+    default:
+      return { dtype, dims, data: data as Float32Array }
+  }
 }
 
 /** One seed of several numbers. */

@@ -43,25 +43,71 @@ export function layoutOf(dims: readonly number[]): Layout {
   return { form: 'vector', channels: 1, height: 1, width: size, interleaved: false }
 }
 
-/** How base values (pictures and vectors within 0..1, sounds within -1..1) become what a model is fed. */
-const ranges: Readonly<Record<Form, Readonly<Record<string, (x: number) => number>>>> = {
+type Ranges = Readonly<Record<string, (x: number) => number>>
+
+/** How base values (pictures and vectors within 0..1, sounds within -1..1) become the floats that a model is fed. */
+const ranges: Readonly<Record<Form, Ranges>> = {
   // About what the means and deviations of public data sets make of 0..1.
   picture: { '0..1': (x) => x, normalised: (x) => (x - 0.45) / 0.23, '0..255': (x) => 255 * x },
   vector: { normalised: (x) => (x - 0.5) / 0.25, '0..1': (x) => x, '0..255': (x) => 255 * x },
   sound: { '-1..1': (x) => x, normalised: (x) => 4 * x },
 }
 
-export function rangesOf(form: Form): string[] {
-  return Object.keys(ranges[form])
+type Span = readonly [name: string, from: number, to: number]
+
+/** Of whole numbers of few bits, all that there are; of 16 bits without a sign also the 12 that many sensors fill. */
+const narrow: Readonly<Record<string, readonly Span[]>> = {
+  uint8: [['0..255', 0, 255]],
+  int8: [['-127..127', -127, 127]],
+  uint16: [
+    ['0..65535', 0, 65535],
+    ['0..4095', 0, 4095],
+  ],
+  int16: [['-32767..32767', -32767, 32767]],
+}
+
+/** Of whole numbers of many bits, which may be anything: flags, bytes, counts, and times in seconds since 1970. */
+const wide: readonly Span[] = [
+  ['0..1', 0, 1],
+  ['0..255', 0, 255],
+  ['0..65535', 0, 65535],
+  ['1e9..2e9', 1e9, 2e9],
+]
+
+/** By their names, the ranges that a tensor of a form and type is fed in. */
+function rangesFor(form: Form, dtype: string): Ranges {
+  if (!/int/.test(dtype)) return ranges[form]
+  const least = form === 'sound' ? -1 : 0
+  const mapTo = ([name, from, to]: Span) => {
+    const scaled = (x: number): number => from + ((x - least) / (1 - least)) * (to - from)
+    const within = (x: number): number => Math.min(to, Math.max(from, scaled(x)))
+    return [name, isWide(dtype) ? (x: number) => Math.round(within(x)) : within] as const
+  }
+  return Object.fromEntries((isWide(dtype) ? wide : narrow[dtype]).map(mapTo))
+}
+
+/** Whole numbers of more than 16 bits. */
+export function isWide(dtype: string): boolean {
+  return /int/.test(dtype) && !Object.hasOwn(narrow, dtype)
+}
+
+export function rangesOf(form: Form, dtype: string): string[] {
+  return Object.keys(rangesFor(form, dtype))
 }
 
 /** One sample of a group. `index` says which of the kinds of the form, or of noise, it is, in turn. */
-export function drawSample(layout: Layout, { range, isNoise }: InputGroup, index: number, rng: Random): Float32Array {
+export function drawSample(
+  layout: Layout,
+  { dtype, range, isNoise }: InputGroup & { readonly dtype: string },
+  index: number,
+  rng: Random,
+): Float32Array | Float64Array {
   const { channels, height, width, interleaved, form } = layout
-  const map = ranges[form][range] ?? Object.values(ranges[form])[0]
+  const maps = rangesFor(form, dtype)
+  const map = maps[range] ?? Object.values(maps)[0]
   const planar = isNoise ? noise(layout, index, rng) : signals[form](layout, index, rng)
   const area = height * width
-  const out = new Float32Array(planar.length)
+  const out = isWide(dtype) ? new Float64Array(planar.length) : new Float32Array(planar.length)
   for (let i = 0; i < planar.length; i++) {
     const to = interleaved ? (i % area) * channels + Math.floor(i / area) : i
     out[to] = map(planar[i])

@@ -1,10 +1,10 @@
 /** The judgement of a result at the end, on other samples than any search saw: test data, or another draw of random inputs. */
-import { fedBatches } from '../data/fed-batches.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { Model } from '../model.ts'
 import { count } from '../numbers.ts'
 import { chanceWarnings } from '../task/chance.ts'
 import { type OutputJudgement, openJudge } from '../task/judge.ts'
+import { judgeOnData, type LeftOut } from '../task/judge-on-data.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { type OutputApart, outputsApart } from '../task/outputs-apart.ts'
 import { isDecision, type Task } from '../task/task.ts'
@@ -28,21 +28,19 @@ export type TrialOf = (model: Model, tell?: (share: number) => void) => Promise<
 /** Samples per call. */
 export const batchSize = 250
 
-/** The final judgement: on test data, or on another draw. */
+/** The final judgement: on test data, or on another draw. `leftOut`: what a search left out before, to be told with what is here. */
 export async function openTrial(
   model: Model,
-  inputs: { readonly data: BoundData } | { readonly random: RandomData; readonly samples: number },
+  inputs:
+    | { readonly data: BoundData; readonly leftOut?: readonly LeftOut[] }
+    | { readonly random: RandomData; readonly samples: number },
   { task, max, signal }: { task: Task; max: MaxLoss; signal?: AbortSignal },
 ): Promise<TrialOf> {
   if ('data' in inputs) {
     const { batcher, splits } = inputs.data
-    const { test } = splits
-    const judge = await openJudge(model, {
-      task,
-      inputs: () => fedBatches(batcher, test, batchSize),
-      dataset: test,
-      signal,
-    })
+    const opened = await judgeOnData(model, { task, batcher, dataset: splits.test, batchSize, signal })
+    const { judge, dataset: test } = opened
+    const unanswered = unansweredInWords([opened.leftOut, ...(inputs.leftOut ?? [])])
     return async (other, tell) => {
       const all = await judge.compare(other, tell)
       const known = all.filter((j) => isDecision(j.task) && j.right)
@@ -53,7 +51,8 @@ export async function openTrial(
         test,
       )
       const apart = outputsApart(task, judgements, verdict.findings)
-      return { on: `${count(test.length)} samples of ${test.id}`, judgements, verdict, apart, warnings }
+      const on = `${count(test.length)} samples of ${test.id}`
+      return { on, judgements, verdict, apart, warnings: [...unanswered, ...warnings] }
     }
   }
   const { random, samples } = inputs
@@ -70,6 +69,15 @@ export async function openTrial(
       warnings: leftOutInWords(random),
     }
   }
+}
+
+function unansweredInWords(parts: readonly LeftOut[]): string[] {
+  const samples = parts.reduce((sum, part) => sum + part.samples, 0)
+  const of = parts.reduce((sum, part) => sum + part.of, 0)
+  if (samples === 0) return []
+  return [
+    `for ${count(samples)} of ${count(of)} samples the original itself gives NaN or infinity: such are left out of what is measured and judged`,
+  ]
 }
 
 /** Of several labelled outputs, those that the labels fit: about as right as the best. */

@@ -5,7 +5,7 @@
  * those after it by -(w_q / [H⁻¹]_qq) H⁻¹ e_q, with H⁻¹ restricted to what has not been visited. With H⁻¹ = UᵀU that
  * is row q of U (Frantar & Alistarh 2023, arXiv:2301.00774). Inputs beyond 1,024 fall into blocks that count as independent.
  */
-import { blocksOf, checkFinite, type MatrixShape, type Moments } from '../calibrate/input-moments.ts'
+import { blocksOf, checkFinite, leftOutWarnings, type MatrixShape, type Moments } from '../calibrate/input-moments.ts'
 import { type Layer, layerOf, momentsOf } from '../calibrate/layers.ts'
 import { weightTensors } from '../graph/weights.ts'
 import { type Context, defineMethod } from '../method.ts'
@@ -53,6 +53,7 @@ export async function obsScores(
   const moments = context.data
     ? await momentsOf(wide, layers, context.data.calibration, { samples: options.vectors, seed: context.seed ?? 0 })
     : new Map<string, Moments>()
+  for (const warning of leftOutWarnings('obs', moments)) context.warn?.(warning)
   for (const { weight } of layers) checkFinite('obs', weight.name, moments.get(weight.name))
   const bad = layers.find((l) => moments.has(l.weight.name) && !floats(l.weight.tensor).every(Number.isFinite))
   if (bad) throw new Error(`obs: weight "${bad.weight.name}" holds NaN or infinity; expected finite numbers`)

@@ -11,7 +11,7 @@
  * C and the share of lambda used in the rate-distortion decision were chosen once, on training data (docs/methods/uniform.md).
  */
 
-import { blocksOf, checkFinite, type Moments, maxBlock } from '../calibrate/input-moments.ts'
+import { blocksOf, checkFinite, leftOutWarnings, type Moments, maxBlock } from '../calibrate/input-moments.ts'
 import { type Layer, layersOf, leastOfOtherTypes, momentsOf } from '../calibrate/layers.ts'
 import { stopIfAborted } from '../errors.ts'
 import type { WeightTensor } from '../graph/weights.ts'
@@ -77,6 +77,7 @@ export const uniform = defineMethod({
   },
   async run(model, options, context) {
     const prepared = await prepareUniform(model, options, context)
+    for (const warning of leftOutWarnings(uniform.id, prepared.moments)) context.warn?.(warning)
     const lambda = options.bits === undefined ? options.lambda : await lambdaFor(prepared, options.bits, context)
     return (await quantizeAt(prepared, lambda)).model
   },

@@ -4,8 +4,7 @@
  */
 
 import type { Dataset } from '../data/dataset.ts'
-import { againFed, fedBatches } from '../data/fed-batches.ts'
-import type { BoundData } from '../data/handle.ts'
+import { type BoundData, drawSamples } from '../data/handle.ts'
 import { samplesNotFinite } from '../evaluate/data-warnings.ts'
 import type { RandomData } from '../evaluate/random-data.ts'
 import { batchSize, explainsTargets, randomInWords, withoutMisfits } from '../evaluate/trial.ts'
@@ -13,7 +12,8 @@ import type { Model } from '../model.ts'
 import { count } from '../numbers.ts'
 import { anyBatchOf } from '../task/any-batch.ts'
 import { accuracyBesideChance, isAboveChance } from '../task/chance.ts'
-import { type Judge, type OutputJudgement, openJudge } from '../task/judge.ts'
+import { type Judge, type JudgedBatch, type OutputJudgement, openJudge } from '../task/judge.ts'
+import { judgeOnData, type LeftOut } from '../task/judge-on-data.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { answersInWords, outputsInWords } from '../task/misfit.ts'
 import type { Task } from '../task/task.ts'
@@ -31,6 +31,8 @@ export interface Scorer {
   verdictOf(model: Model, tightness?: number, tell?: (share: number) => void): Promise<Verdict>
   /** What a person should know about how much this shows. */
   readonly warnings: readonly string[]
+  /** The samples that it does not judge on, for the original has no answer. */
+  readonly leftOut?: readonly LeftOut[]
 }
 
 /** A model that has memorised nearly all held-back samples loses more on new ones than on them. */
@@ -42,20 +44,23 @@ const knownByHeart = 0.995
  */
 export async function dataScorer(
   model: Model,
-  { data, heldBack, task, max }: { data: BoundData; heldBack: HeldBack; task: Task; max: MaxLoss },
+  { data, heldBack, task, max, seed }: { data: BoundData; heldBack: HeldBack; task: Task; max: MaxLoss; seed: number },
 ): Promise<Scorer> {
-  const { validation, isNew } = heldBack
-  checkClasses(validation.labels, validation.id)
+  const { isNew } = heldBack
+  checkClasses(heldBack.validation.labels, heldBack.validation.id)
   // A search asks many times: a model of one sample per call is judged in batches. The trial at the end runs it as it is.
-  const any = await anyBatchOf(model, { batcher: data.batcher, dataset: validation })
+  const any = await anyBatchOf(model, { batcher: data.batcher, dataset: heldBack.validation })
   const asJudged = any ? any.open : (m: Model): Model => m
   const batcher = any?.batcher ?? data.batcher
   const original = asJudged(model)
-  const judge = await openJudge(original, {
-    task,
-    inputs: againFed(() => fedBatches(batcher, validation, batchSize)),
+  const {
+    judge,
     dataset: validation,
-  })
+    leftOut,
+  } = await judgeOnData(original, { task, batcher, dataset: heldBack.validation, batchSize })
+  // What layers read of such samples is left out where their inputs are measured.
+  const [measured] = drawSamples(data.splits.train, heldBack.samples, seed)
+  const calibrated = await judgeOnData(model, { task, batcher: data.batcher, dataset: measured, batchSize })
   const dead = judge.varying.filter((v) => !v.varies)
   if (dead.length === judge.varying.length && samplesNotFinite(validation) === validation.length)
     throw new Error(
@@ -88,6 +93,7 @@ export async function dataScorer(
         searching: true,
       }),
     warnings,
+    leftOut: [leftOut, calibrated.leftOut],
   }
 }
 
@@ -99,9 +105,24 @@ function unusedAnswers(model: Model, task: Task, data: Dataset): string[] {
   ]
 }
 
+/** Why random inputs show no loss of any kind: all outputs are the same whatever they are. Undefined where they show some. */
+export async function whyNothingVaries(
+  model: Model,
+  task: Task,
+  batches: readonly JudgedBatch[],
+): Promise<string | undefined> {
+  const { varying } = await openJudge(model, { task, inputs: () => batches })
+  if (varying.length === 0 || varying.some((v) => v.varies)) return undefined
+  return `${samenessOf(varying.map((v) => v.output))}; expected a model that works, and samples of its own where random inputs do not reach it (--data SPEC)`
+}
+
+function samenessOf(outputs: readonly string[]): string {
+  return `${named([...new Set(outputs)].map((output) => ({ output })))} the same for every random input`
+}
+
 /**
- * Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. Throws
- * where the outputs do not depend on them: no loss means anything then.
+ * Random inputs: as many as let the standard error of a noisy copy's ratio fall below a limit, where that is affordable. Some
+ * output depends on them (`whyNothingVaries`).
  */
 export async function randomScorer(
   model: Model,
@@ -124,12 +145,7 @@ export async function randomScorer(
   }
   const outputs = new Set(judge.varying.map((v) => v.output))
   const dead = [...outputs].filter((o) => judge.varying.every((v) => v.output !== o || !v.varies))
-  const sameness = `${named(dead.map((output) => ({ output })))} the same for every random input`
-  if (outputs.size > 0 && dead.length === outputs.size)
-    throw new Error(
-      `model: ${sameness}, so no loss could be seen; expected a model that works, and samples of its own where random inputs do not reach it (--data SPEC)`,
-    )
-  const warnings = dead.length > 0 ? [`${sameness}, so nothing is judged there; use --data SPEC`] : []
+  const warnings = dead.length > 0 ? [`${samenessOf(dead)}, so nothing is judged there; use --data SPEC`] : []
   const flat = [...new Set(judge.varying.flatMap(({ group = [] }) => group))].filter((group) =>
     judge.varying.every((v) => v.group !== group || !v.varies || dead.includes(v.output)),
   )

@@ -57,6 +57,8 @@ export interface Judge {
   readonly task: Task
   /** What each output does on the original, by the groups of inputs. */
   readonly varying: readonly { readonly output: string; readonly group?: string; readonly varies: boolean }[]
+  /** Samples of the data set for which some output of the original holds NaN or infinity, or nothing finite. */
+  readonly unanswered: readonly number[]
   /** Compares another model's outputs, which have the names of the original's. `tell`: the share of the batches that is over. */
   compare(model: Model, tell?: (share: number) => void): Promise<OutputJudgement[]>
 }
@@ -95,6 +97,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   const original = judgedModel(model, task)
   const run = (m: Model, use: (session: Session) => Promise<void>): Promise<void> =>
     withSession(() => openSession(m), use)
+  const unanswered = new Set<number>()
   const total = await eachBatch(original, run, options, async (batch, values) => {
     for (const v of Object.values(values)) bytes += bytesOf(v.data).byteLength
     if (bytes <= mostKept) kept.push(values)
@@ -110,6 +113,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
       }
       const cut = cutOf(values, o, batch)
       part.facts.add(cut)
+      for (const s of unansweredIn(cut, batch)) unanswered.add(s)
       part.samples += cut.samples
       parts.set(key, part)
     }
@@ -124,6 +128,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   return {
     task,
     varying: [...subjects.values()].map((s) => ({ output: s.task.output, group: s.group, varies: varies(s) })),
+    unanswered: [...unanswered],
     async compare(other, tell) {
       const tallies = new Map(
         [...subjects].map(([key, { task, facts, samples, signal }]) => [
@@ -178,6 +183,23 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
         }
       })
     },
+  }
+}
+
+/**
+ * Which samples of the data set an output gives NaN or infinity for. Minus infinity may be an answer, of a logarithm or behind a
+ * mask, beside others that are finite.
+ */
+function* unansweredIn(out: BatchOutput, { indices, fed = 1, count = fed }: JudgedBatch): Generator<number> {
+  if (!indices || !out.float || out.samples !== count) return
+  for (let s = 0; s < out.samples; s++) {
+    let [isUnfit, isAnswered] = [false, out.size === 0]
+    for (let j = 0; j < out.size; j++) {
+      const v = out.data[out.at(s, j)]
+      if (Number.isFinite(v)) isAnswered = true
+      else if (v !== Number.NEGATIVE_INFINITY) isUnfit = true
+    }
+    if (isUnfit || !isAnswered) yield indices[s]
   }
 }
 

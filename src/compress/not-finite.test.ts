@@ -1,0 +1,75 @@
+/** Samples for which a model gives NaN or infinity are left out of what is measured and judged, while they are few. */
+import { expect, it } from 'vitest'
+import { batcherFor, requiredInputs } from '../data/batcher.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { guessPreprocess } from '../data/preprocess.ts'
+import { model, node, valueInfo } from '../graph/build.ts'
+import type { Model } from '../model.ts'
+import { uniform } from '../quantize/uniform.ts'
+import { floatTensor } from '../tensor/dtype.ts'
+import { random } from '../tensor/random.ts'
+import { compress } from './compress.ts'
+
+const rng = random(3)
+const normal = (length: number, scale: number): Float32Array =>
+  Float32Array.from({ length }, () => scale * rng.normal())
+
+/** A network of the logarithms of eight positive numbers. */
+const net: Model = model({
+  nodes: [
+    node('Log', ['x'], ['l']),
+    node('MatMul', ['l', 'w1'], ['a']),
+    node('Relu', ['a'], ['b']),
+    node('MatMul', ['b', 'w2'], ['y']),
+  ],
+  initializers: new Map(
+    [floatTensor('w1', [8, 64], normal(512, 0.4)), floatTensor('w2', [64, 4], normal(256, 0.2))].map((t) => [
+      t.name,
+      t,
+    ]),
+  ),
+  inputs: [valueInfo('x', 'float32', ['N', 8])],
+  outputs: [valueInfo('y', 'float32', ['N', 4])],
+})
+
+/** Positive numbers, but for one that is `spoilt` in each of the first `count` of 200 samples. */
+function numbers(id: string, count: number, spoilt: number): Dataset {
+  const data = normal(200 * 8, 0.7).map(Math.exp)
+  for (let s = 0; s < count; s++) data[8 * s + 3] = spoilt
+  return { id, length: 200, fields: { x: { kind: 'values', shape: [8], data } } }
+}
+
+function bound(count: number, spoilt: number) {
+  const splits = { train: numbers('train', count, spoilt), test: numbers('test', count, spoilt) }
+  return { splits, batcher: batcherFor(requiredInputs(net), splits.train, guessPreprocess(requiredInputs(net), splits.train)) }
+}
+
+it.each([
+  ['a logarithm of nothing', 0],
+  ['a logarithm of less than nothing', -1],
+])('%s in a few samples: they are left out, with one warning, and the rest is judged', async (_, spoilt) => {
+  const result = await compress(net, { data: bound(3, spoilt), seed: 1 })
+  expect(result.warnings).toEqual([
+    'for 6 of 400 samples the original itself gives NaN or infinity: such are left out of what is measured and judged',
+  ])
+  expect([result.holds, result.isUnjudged, result.trial.on]).toEqual([true, false, '197 samples of test'])
+  expect(result.trial.judgements[0].snrDb).toBeGreaterThan(29)
+  expect(result.packed.byteLength).toBeLessThan(1500)
+})
+
+it('most samples: it is refused', async () => {
+  await expect(compress(net, { data: bound(190, 0), seed: 1 })).rejects.toThrow(
+    'the layer of weight "w1" reads values on the data that are not finite',
+  )
+})
+
+it('a method by itself says which share it leaves out', async () => {
+  const { splits, batcher } = bound(10, 0)
+  const indices = Uint32Array.from({ length: 200 }, (_, i) => i)
+  const data = { calibration: () => [batcher(splits.train, indices)] }
+  const told: string[] = []
+  await uniform(net, {}, { data, warn: (text) => void told.push(text) })
+  expect(told).toEqual([
+    expect.stringMatching(/^uniform: 5\.0 % of the vectors that the layer of weight "w1" reads hold NaN/),
+  ])
+})
