@@ -50,7 +50,17 @@ export function openAny(path: string, files: Files = { outputs: [] }): OpenedAny
 
 /** A model to train or prune: of an operator set that can be worked with, its weights dense. */
 export function openToWork(path: string, files: Files): Model {
-  return densified(raiseModel(path, openInput(path, files).model))
+  return openWithSize(path, files).model
+}
+
+/** The same, and the bytes of its files. */
+export function openWithSize(path: string, files: Files): { model: Model; bytes: number } {
+  const opened = openInput(path, files)
+  return { model: densified(raiseModel(path, opened.model)), bytes: bytesOfFiles(opened) }
+}
+
+function bytesOfFiles({ files }: Opened): number {
+  return [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
 /** The model that `--teacher` names, if it is given. */
@@ -79,6 +89,6 @@ export function openToRead(path: string): { model: Model; bytes: number; packedB
     const onnx = unpackFile(path, bytes)
     return { model: readModel(onnx), bytes: onnx.length, packedBytes: bytes.length }
   }
-  const { model, files } = openWithFiles(path, bytes)
-  return { model, bytes: [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0) }
+  const opened = openWithFiles(path, bytes)
+  return { model: opened.model, bytes: bytesOfFiles(opened) }
 }

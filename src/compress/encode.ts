@@ -42,6 +42,8 @@ export async function encode(
 
 /** An .onnx that is about as large as it was is worth a packed file that is so much smaller. */
 const worthwhile = { onnx: 1.02, packed: 0.95 }
+/** Bytes of models that are packed in both forms, as nodes that make weights of integers may take more than they save there. */
+const smallModel = 2 ** 16
 
 /** A model that may be written, and how it came about. */
 type Candidate = Pick<Chosen, 'model' | 'steps' | 'notes'>
@@ -61,9 +63,20 @@ async function choose(
   const isAsLarge = onnx.byteLength < worthwhile.onnx * original.byteLength
   const packsSmaller = async (): Promise<boolean> =>
     isQuantised && isAsLarge && (await packedSize(changed.model)) < worthwhile.packed * (await packedSize(plain.model))
-  if (goal === 'speed' || onnx.byteLength < original.byteLength || (await packsSmaller()))
-    return { ...changed, onnx, kept: found.kept, otherwise: found.otherwise }
-  const inVain = isAsLarge ? 'quantising made no file much smaller' : 'quantising would make the .onnx file larger'
+  const isSmaller = onnx.byteLength < original.byteLength
+  // Where nothing was rounded, a smaller .onnx is worth a packed file that is about as large.
+  const isExact = found.steps.every(([id]) => id === 'compact')
+  const packsNoSmaller = async (): Promise<boolean> =>
+    isQuantised &&
+    original.byteLength <= smallModel &&
+    (await packedSize(plain.model)) <= (isExact ? worthwhile.packed : 1) * (await packedSize(changed.model))
+  const isBest = goal === 'speed' || (isSmaller ? !(await packsNoSmaller()) : await packsSmaller())
+  if (isBest) return { ...changed, onnx, kept: found.kept, otherwise: found.otherwise }
+  const inVain = isSmaller
+    ? 'the weights pack into fewer bytes as they are'
+    : isAsLarge
+      ? 'quantising made no file much smaller'
+      : 'quantising would make the .onnx file larger'
   const random = whyRandomStays(judgedPart(model, task))
   const { kept } = found
   const otherwise = isQuantised ? (random ?? inVain) : found.otherwise
@@ -73,7 +86,7 @@ async function choose(
     const notes = [...plain.notes, ...(isQuantised ? [why] : found.notes)]
     return { ...plain, onnx: plainOnnx, notes, kept, otherwise }
   }
-  const why = isAsLarge ? 'no smaller .onnx came out' : inVain
+  const why = isAsLarge && !isSmaller ? 'no smaller .onnx came out' : inVain
   const notes = [...(isQuantised ? [] : found.notes), `${why}: it is the original file`]
   return { model, onnx: original, steps: [], notes, kept, otherwise }
 }

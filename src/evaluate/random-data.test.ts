@@ -38,6 +38,37 @@ it('counts the steps of a loop, whose many small calls take long', async () => {
   expect(looped.mostSamples).toBeGreaterThan(3)
 })
 
+/** The nearest of 64 vectors of 64 numbers for each of 256 rows, of all squared distances; `shown` is an output of numbers. */
+function nearest(shown: 'code' | 'distances'): Model {
+  const rng = random(4)
+  const book = Float32Array.from({ length: 64 * 64 }, () => rng.normal())
+  return model({
+    nodes: [
+      node('Unsqueeze', ['x', 'two'], ['rows']),
+      node('Sub', ['rows', 'book'], ['apart']),
+      node('ReduceSumSquare', ['apart'], ['distances'], { axes: [3], keepdims: 0 }),
+      node('ArgMin', ['distances'], ['code'], { axis: 2, keepdims: 0 }),
+    ],
+    initializers: new Map([
+      ['two', integerTensor('two', 'int64', [1], [2])],
+      ['book', floatTensor('book', [64, 64], book)],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 256, 64])],
+    outputs: [
+      shown === 'code' ? valueInfo('code', 'int64', ['N', 256]) : valueInfo('distances', 'float32', ['N', 256, 64]),
+    ],
+  })
+}
+
+it('counts values that nothing multiplies, and those that an output is decided by', async () => {
+  const [code, distances] = [await randomData(nearest('code'), 1), await randomData(nearest('distances'), 1)]
+  // What is compared is the same 64 distances per row either way, but for the code of each.
+  expect(code.mostSamples).toBeLessThanOrEqual(distances.mostSamples)
+  expect(code.mostSamples).toBeGreaterThan(distances.mostSamples * 0.9)
+  // Of 32 samples in a call, the most that are fed, these would be 34 million differences.
+  expect(code.perCall).toBeLessThan(32)
+})
+
 /** What comes of x·w, of w small weights of both signs. */
 function after(nodes: readonly Node[]): Model {
   const rng = random(3)

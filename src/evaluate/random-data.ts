@@ -6,9 +6,12 @@ import { subgraphsOf } from '../graph/walk.ts'
 import { inspectModel } from '../inspect/inspect.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Graph, Model } from '../model.ts'
+import { countOf } from '../ops/shape/known.ts'
+import { inferShapes, type Shapes } from '../ops/shape.ts'
 import { openSession, type Session, withSession } from '../runtime/session.ts'
 import type { JudgedBatch } from '../task/judge.ts'
-import { floatValues, sizeOf } from '../tensor/dtype.ts'
+import { floatsBehind } from '../task/output-origin.ts'
+import { floatValues, isFloat, sizeOf } from '../tensor/dtype.ts'
 import { findRandomInputs, NoInputsError, type RandomInputs, shapesInWords } from './random-inputs.ts'
 
 export interface RandomData {
@@ -41,7 +44,7 @@ const callCost = { tiny: 2e8, most: 1e10 }
 /** Multiply-adds that one comparison of two models may take, and running all calibration inputs: seconds. */
 const comparisonCost = 5e10
 const calibrationCost = 5e10
-/** Input values that are kept at once to judge on, output values that one comparison looks at, and input values kept to calibrate on. */
+/** Input values that are kept at once to judge on, judged values that one comparison looks at, and input values kept to calibrate on. */
 const mostValues = 2 ** 25
 const mostCompared = 2 ** 24
 const mostDrawn = 2 ** 22
@@ -71,7 +74,7 @@ export async function randomData(
   seed: number,
   take?: { readonly samples: number; readonly batchSize: number },
 ): Promise<RandomData> {
-  const { inputs, macs, values, outputs, isKept } = await withSession(
+  const { inputs, macs, values, judged, isKept } = await withSession(
     () => openSession(model),
     async (session) => {
       const one = await findRandomInputs(model, session)
@@ -87,7 +90,7 @@ export async function randomData(
       const calls = Math.min(mostProbes, Math.max(leastSeen, probes))
       const isKept = await finiteRanges(one, session, { calls, seed: seed + judgedDraw })
       const inputs = (batchSize > 1 ? await inputsOfBatches(model, session, batchSize) : undefined) ?? one
-      return { ...cost, outputs, inputs, isKept }
+      return { ...cost, judged: outputs + cost.behind, inputs, isKept }
     },
   )
   const { samples: fed } = inputs
@@ -139,7 +142,7 @@ export async function randomData(
     mostSamples: Math.min(
       afford(comparisonCost, leastJudged, mostJudged),
       Math.max(leastJudged, Math.floor(mostValues / (values * ranges.length))),
-      Math.max(leastJudged, Math.floor(mostCompared / (Math.max(1, outputs) * ranges.length))),
+      Math.max(leastJudged, Math.floor(mostCompared / (Math.max(1, judged) * ranges.length))),
     ),
   }
 }
@@ -195,12 +198,29 @@ function worstOf({ dtype, data }: Value): number {
   return worst
 }
 
-/** Multiply-adds of a sample, at least those of touching each weight once, and its input values. */
-function costOf(model: Model, { shapes, samples }: RandomInputs): { macs: number; values: number } {
+/** What a sample costs in multiply-adds, its input values, and the values that outputs are judged by beside themselves. */
+function costOf(model: Model, { shapes, samples }: RandomInputs): { macs: number; values: number; behind: number } {
   const { totals } = inspectModel(withInputShapes(model, new Map(Object.entries(shapes))))
   const values = Object.values(shapes).reduce((sum, dims) => sum + sizeOf(dims), 0) / samples
   const steps = (nodesInLoops(model.graph) * longestAxis(shapes) * stepCost) / samples
-  return { macs: Math.max((totals.macs ?? 0) / samples, totals.params, values) + steps, values }
+  const known = inferShapes(model, { inputShapes: shapes }).values
+  const sizeOfAll = (names: Iterable<string>): number =>
+    [...names].reduce((sum, name) => sum + (countOf(known.get(name)?.shape) ?? 0), 0) / samples
+  const made = sizeOfAll(model.graph.nodes.flatMap(({ outputs }) => outputs))
+  const multiplied = Math.max((totals.macs ?? 0) / samples, totals.params, values)
+  return { macs: multiplied + made * valueCost + steps, values, behind: sizeOfAll(valuesBehind(model.graph, known)) }
+}
+
+/** What writing a computed value costs beside the multiply-adds that it is made of. */
+const valueCost = 10
+
+/** The floats that outputs of other types are made of, where they are no outputs themselves. */
+function valuesBehind(graph: Graph, known: Shapes['values']): Set<string> {
+  const typeOf = (name: string) => known.get(name)?.dtype
+  const behind = graph.outputs
+    .filter(({ name }) => !isFloat(typeOf(name)))
+    .flatMap(({ name }) => floatsBehind(graph, name, typeOf).floats)
+  return new Set(behind.filter((name) => graph.outputs.every((o) => o.name !== name)))
 }
 
 /** What running one node of a loop's body once costs, in multiply-adds that take as long. */

@@ -1,7 +1,7 @@
 /** Weights of few values as integers: the same floats come out of ONNX Runtime. */
 import { describe, expect, it } from 'vitest'
 import { packModel } from '../formats/pack.ts'
-import { node } from '../graph/build.ts'
+import { model as makeModel, node, valueInfo } from '../graph/build.ts'
 import { type Model, type Tensor, withGraph, withWeights } from '../model.ts'
 import { parseModel } from '../onnx/parse-text.ts'
 import { writeModel } from '../onnx/write.ts'
@@ -46,6 +46,36 @@ describe('compact', () => {
     expect(floats(wide.graph.initializers.get('w2') as typeof w2)).toEqual(floats(grid))
     expect(wide.graph.nodes).toHaveLength(model.graph.nodes.length)
     expect(await outputs(wide)).toEqual(await outputs(model))
+  })
+
+  it('a grid of 16 bits on which nearly every value is another becomes int16', async () => {
+    const rng = random(2)
+    const s = Math.fround(0.00022162056)
+    const levels = [...Float64Array.from({ length: 1024 }, () => Math.round(8000 * rng.normal()) % 32768)]
+    const fine = floatTensor(
+      'w2',
+      [32, 32],
+      levels.map((q) => q * s),
+    )
+    expect(new Set(levels).size).toBeGreaterThan(900)
+    const nodes = [node('MatMul', ['x', 'w2'], ['y'])]
+    const model = makeModel({
+      nodes,
+      initializers: new Map([['w2', fine]]),
+      inputs: [valueInfo('x', 'float32', ['N', 32])],
+      outputs: [valueInfo('y', 'float32', ['N', 32])],
+    })
+    const small = await compact(model)
+    expect(small.graph.initializers.get('w2_q')?.dtype).toBe('int16')
+    expect(floats(expandGrids(small).graph.initializers.get('w2') as Tensor)).toEqual(floats(fine))
+    expect(writeModel(small).length).toBeLessThan(0.6 * writeModel(model).length)
+    // Beside floats on no grid, which stay.
+    const loose = floatTensor(
+      'w2',
+      [32, 32],
+      Float32Array.from(levels, () => rng.normal()),
+    )
+    expect(await compact(withWeights(model, [loose]))).toEqual(withWeights(model, [loose]))
   })
 
   it('weights that are float16 to the bit become so, and the outputs stay bit for bit', async () => {

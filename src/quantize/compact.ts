@@ -67,7 +67,7 @@ interface Stored {
 }
 
 function onGrid(values: Float32Array): Stored | undefined {
-  const step = findStep(values)
+  const step = findStep(values, { manyValues: true })
   if (!step) return undefined
   const levels = new Int32Array(values.length)
   let largest = 0

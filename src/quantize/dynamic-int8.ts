@@ -16,7 +16,7 @@ import type { OptionsOf } from '../options.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { contribDomain, withContrib } from './_contrib.ts'
 import { quantizeWeight } from './_qdq.ts'
-import { foldAllWeights } from './fold-weights.ts'
+import { foldAllWeights, products } from './fold-weights.ts'
 import { integerNode, withChannelScales } from './int8.ts'
 import { checkNodeNames } from './node-names.ts'
 
@@ -47,7 +47,7 @@ export const dynamicInt8 = defineMethod({
       return given
     }
     checkNodeNames(given, settings.excludeNodes, 'dynamic-int8')
-    const model = await foldAllWeights(withChannelScales(given))
+    const model = await foldAllWeights(withChannelScales(given), products)
     const { graph } = model
     const edit = editGraph(model)
     const writer: Writer = {

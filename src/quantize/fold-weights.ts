@@ -61,13 +61,17 @@ function isMask({ dtype, dims }: Tensor, { nodes, tensors }: Cone): boolean {
   return !isDequantised && tensors.some((t) => isFloat(t.dtype) && sizeOf(t.dims) >= sizeOf(dims))
 }
 
-/** Every weight and bias of the main graph's convolutions and products stored plainly, for what reads only such. */
-export async function foldAllWeights(model: Model): Promise<Model> {
-  const places = (node: Node): number[] => (plainLayers.has(node.op) && !node.domain ? [1, 2] : [])
+/**
+ * Every weight and bias of the main graph's convolutions and products stored plainly, for what reads only such. Those of other
+ * layers than `layers` stay as they are: stored beside what they are made of, they would take their bytes twice.
+ */
+export async function foldAllWeights(model: Model, layers: readonly string[] = plainLayers): Promise<Model> {
+  const places = (node: Node): number[] => (layers.includes(node.op) && !node.domain ? [1, 2] : [])
   return withStored(model, await computed(model, computedInputs(model.graph, places)))
 }
 
-const plainLayers = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul'])
+export const products: readonly string[] = ['Gemm', 'MatMul']
+const plainLayers: readonly string[] = ['Conv', 'ConvTranspose', ...products]
 
 /** The values at these inputs of nodes that are computed from constants alone. */
 function computedInputs(graph: Graph, places: (node: Node) => readonly number[]): string[] {

@@ -180,7 +180,7 @@ describe('int4', () => {
       'MatMul',
     ])
     expect(warnings).toEqual([
-      'int4: "table" and 2 more matrices stay in float: other nodes than products and lookups read them, or numbers in them are not finite',
+      'int4: "table" and 2 more matrices stay in float: other nodes than products and lookups read them, they are read in more than one way, or numbers in them are not finite',
     ])
     expect(await int4(base, {}, context)).not.toBe(base)
     expect(await int4(base, { minElements: 1e6 }, context)).toBe(base)

@@ -15,7 +15,7 @@ import type { OptionsOf } from '../options.ts'
 import { floats, floatTensor, integerTensor, sizeOf } from '../tensor/dtype.ts'
 import { contribDomain, withContrib } from './_contrib.ts'
 import { type Blocks, roundBlocks } from './_int4-blocks.ts'
-import { foldAllWeights } from './fold-weights.ts'
+import { foldAllWeights, products } from './fold-weights.ts'
 import { checkNodeNames } from './node-names.ts'
 
 const options = {
@@ -58,12 +58,14 @@ export const int4 = defineMethod({
     if (Math.log2(blockSize) % 1 !== 0)
       throw new Error(`int4: blockSize is ${blockSize}; expected 16, 32, 64, 128 or 256`)
     checkNodeNames(given, excludeNodes, 'int4')
-    const model = await foldAllWeights(given)
+    const model = await foldAllWeights(given, products)
     const { found, left } = readers(model, settings)
     const [first, ...more] = left
     if (first)
       warn?.(
-        `int4: "${first}"${more.length > 0 ? ` and ${more.length} more matrices stay` : ' stays'} in float: other nodes than products and lookups read them, or numbers in them are not finite`,
+        more.length > 0
+          ? `int4: "${first}" and ${more.length} more matrices stay in float: other nodes than products and lookups read them, they are read in more than one way, or numbers in them are not finite`
+          : `int4: "${first}" stays in float: another node than a product or lookup reads it, it is read in more than one way, or numbers in it are not finite`,
       )
     if (found.size === 0) {
       warn?.('int4: no product or lookup reads a stored float32 matrix alone; the model is returned as it is')

@@ -1,15 +1,17 @@
 /** `coppice apply METHOD MODEL`: any method alone, its options as flags. */
+import { statSync } from 'node:fs'
 import { dataHandle } from '../../data/handle.ts'
 import type { Method } from '../../method.ts'
 import { methodNamed, methods } from '../../methods.ts'
 import { type Model, type Tensor, withGraph } from '../../model.ts'
 import { checkpointFile } from '../../node/checkpoint-file.ts'
+import { count } from '../../numbers.ts'
 import { writeModel } from '../../onnx/write.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
 import { sameBytes } from '../../tensor/dtype.ts'
 import { type CliCommand, type Invocation, outputOption, taskOption, threadsOption } from '../command.ts'
 import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../data-options.ts'
-import { openTeacher, openToWork } from '../inputs.ts'
+import { openTeacher, openWithSize } from '../inputs.ts'
 import { layoutOption, plannedOutputs, saveFor } from '../layout.ts'
 import { taskOf } from '../train-model.ts'
 import { checkpointOption, teacherOption } from '../train-options.ts'
@@ -64,7 +66,7 @@ async function apply(
 ): Promise<void> {
   const flags = given as Given
   const written = [...plannedOutputs(path, flags), ...(flags.checkpoint ? [flags.checkpoint] : [])]
-  const original = openToWork(path, { outputs: written })
+  const { model: original, bytes } = openWithSize(path, { outputs: written })
   const model = shapedModel(original, flags)
   const data = method.data ? await bindData(model, flags, io, signal) : undefined
   if (method.trains && !data) throw new Error(`apply: ${method.id} trains, and there is no data; expected --data SPEC`)
@@ -88,6 +90,9 @@ async function apply(
   if (warnings.length === 0 && isSame(model, result))
     warnings.push(`${method.id}: nothing was changed, as there is nothing for it to do: it ${method.help}`)
   const files = await saveFor(asGiven(result, original), path, flags)
+  const size = files.reduce((sum, file) => sum + statSync(file).size, 0)
+  if (size > bytes)
+    warnings.push(`${method.id}: the result is larger than the model: ${count(size)} bytes, and ${count(bytes)} before`)
   io.finish()
   const step = [method.id, options]
   const text = [...warnings.map((w) => `warning: ${w}`), ...files.map((file) => `wrote ${file}`)].join('\n')

@@ -244,6 +244,8 @@ export interface StepOptions {
   readonly negativeZero?: boolean
   /** Whether the step may be a float64 where no float32 fits. */
   readonly double?: boolean
+  /** Whether nearly every value may be another, of which no coding gains much but integers of fewer bits do. */
+  readonly manyValues?: boolean
 }
 
 const anyStep: StepOptions = { negativeZero: true, double: true }
@@ -251,14 +253,14 @@ const anyStep: StepOptions = { negativeZero: true, double: true }
 /** The float32 step of which every value is a float32-rounded whole multiple, or undefined. All zeros: 0. */
 export function findStep(
   values: Floats,
-  { negativeZero = false, double = false }: StepOptions = {},
+  { negativeZero = false, double = false, manyValues = false }: StepOptions = {},
   precision = single,
 ): number | undefined {
   const magnitudes = new Set<number>()
   for (const v of values) {
     if (v === 0 ? !negativeZero && Object.is(v, -0) : !Number.isFinite(v)) return undefined
     magnitudes.add(Math.abs(v))
-    if (magnitudes.size > maxDistinct || magnitudes.size > 64 + values.length / 2) return undefined
+    if (magnitudes.size > maxDistinct || (!manyValues && magnitudes.size > 64 + values.length / 2)) return undefined
   }
   magnitudes.delete(0)
   if (magnitudes.size === 0) return 0
