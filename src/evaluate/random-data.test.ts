@@ -106,6 +106,22 @@ it('keeps every range where each has minus infinity, a logarithm of nothing, and
   expect([root.ranges.length, root.leftOut, root.isNeverFinite]).toEqual([3, [], true])
 })
 
+it('draws above 0 where a model overflows in every range that people feed', async () => {
+  const net = model({
+    nodes: [node('Log', ['x'], ['l']), node('MatMul', ['l', 'w'], ['y'])],
+    initializers: new Map([['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))]]),
+    inputs: [valueInfo('x', 'float32', ['N', 8])],
+    outputs: [valueInfo('y', 'float32', ['N', 8])],
+  })
+  const drawn = await randomData(net, 1)
+  expect([drawn.ranges, drawn.leftOut]).toEqual([
+    ['0.01..1', '2.55..255'],
+    ['normalised', '0..1', '0..255'],
+  ])
+  const values = [...drawn.batches(16, 1)].flatMap(({ feeds }) => [...(feeds.x.data as Float32Array)])
+  expect([Math.min(...values) >= 0.0099, Math.max(...values) <= 255]).toEqual([true, true])
+})
+
 it('says how many inputs it draws, which are no fewer than calls take', async () => {
   const net = model({
     nodes: [node('MatMul', ['x', 'w'], ['y'])],

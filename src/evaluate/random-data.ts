@@ -74,7 +74,7 @@ export async function randomData(
   seed: number,
   take?: { readonly samples: number; readonly batchSize: number },
 ): Promise<RandomData> {
-  const { inputs, macs, values, judged, isKept } = await withSession(
+  const { inputs, macs, values, judged, finiteIn } = await withSession(
     () => openSession(model),
     async (session) => {
       const one = await findRandomInputs(model, session)
@@ -88,16 +88,17 @@ export async function randomData(
         )
       const probes = Math.floor(probeCost / (cost.macs * one.groups.length))
       const calls = Math.min(mostProbes, Math.max(leastSeen, probes))
-      const isKept = await finiteRanges(one, session, { calls, seed: seed + judgedDraw })
+      const limits = { calls, seed: seed + judgedDraw, draw: one.draw }
+      const usual = await finiteRanges(one.groups, session, limits)
+      const above = usual.length > 0 ? [] : await finiteRanges(one.positive.groups, session, limits)
       const inputs = (batchSize > 1 ? await inputsOfBatches(model, session, batchSize) : undefined) ?? one
-      return { ...cost, judged: outputs + cost.behind, inputs, isKept }
+      return { ...cost, judged: outputs + cost.behind, inputs, finiteIn: [...usual, ...above] }
     },
   )
   const { samples: fed } = inputs
-  const isNeverFinite = !inputs.ranges.some(isKept)
-  const isDrawn = (range: string): boolean => isNeverFinite || isKept(range)
-  const ranges = inputs.ranges.filter(isDrawn)
-  const groups = inputs.groups.filter(({ range }) => isDrawn(range))
+  const isNeverFinite = finiteIn.length === 0
+  const ranges = isNeverFinite ? inputs.ranges : finiteIn
+  const groups = [...inputs.groups, ...inputs.positive.groups].filter(({ range }) => ranges.includes(range))
   const afford = (budget: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, Math.floor(budget / (macs * ranges.length))))
   const calibrated = take ? take.samples / ranges.length : afford(calibrationCost, leastCalibrated, mostCalibrated)
@@ -119,7 +120,7 @@ export async function randomData(
     Math.max(leastSeen, Math.ceil((isNoise ? samples * noiseShare : samples) / fed))
   return {
     ranges,
-    leftOut: inputs.ranges.filter((range) => !isDrawn(range)),
+    leftOut: inputs.ranges.filter((range) => !ranges.includes(range)),
     isNeverFinite,
     data: {
       calibration() {
@@ -173,19 +174,19 @@ const overflown = 2
 
 /** In which ranges the model's values are finite. Minus infinity may be an answer, where every range has some. */
 async function finiteRanges(
-  inputs: RandomInputs,
+  groups: readonly InputGroup[],
   session: Session,
-  { calls, seed }: { readonly calls: number; readonly seed: number },
-): Promise<(range: string) => boolean> {
+  { calls, seed, draw }: { readonly calls: number; readonly seed: number } & Pick<RandomInputs, 'draw'>,
+): Promise<string[]> {
   const worst = new Map<string, number>()
-  for (const group of inputs.groups) {
+  for (const group of groups) {
     for (let call = 0; call < calls; call++) {
-      const values = Object.values(await session.run(inputs.draw(group, call, seed)))
+      const values = Object.values(await session.run(draw(group, call, seed)))
       worst.set(group.range, Math.max(worst.get(group.range) ?? finite, ...values.map(worstOf)))
     }
   }
   const least = Math.min(...worst.values())
-  return (range) => least !== overflown && worst.get(range) === least
+  return [...worst].flatMap(([range, found]) => (least !== overflown && found === least ? [range] : []))
 }
 
 function worstOf({ dtype, data }: Value): number {

@@ -13,7 +13,7 @@ import { floatToHalf, sizeOf } from '../tensor/dtype.ts'
 import { type Random, random } from '../tensor/random.ts'
 import { candidateShapes, isLeftOpen, type Shapes, shortLength, shortShapes } from './candidate-shapes.ts'
 import { integerRange, type Range, type ShapeOf, wholeData } from './integer-range.ts'
-import { drawSample, isWide, layoutOf, rangesOf } from './random-signals.ts'
+import { drawSample, isWide, layoutOf, positiveRanges, rangesOf } from './random-signals.ts'
 
 export interface RandomInputOptions {
   /** Samples a call, where the model leaves that open; default 1. */
@@ -32,6 +32,8 @@ export interface RandomInputs {
   readonly ranges: readonly string[]
   /** Signals in each range, and but for images flat noise in each. */
   readonly groups: readonly InputGroup[]
+  /** The same in ranges above 0, for models that are not finite in the others. */
+  readonly positive: { readonly ranges: readonly string[]; readonly groups: readonly InputGroup[] }
   /** Pictures, sounds or vectors in one of the ranges, or flat noise; `call` 0, 1, ... gives each kind in turn. */
   draw(of: InputGroup, call: number, seed: number): Feeds
 }
@@ -215,7 +217,7 @@ function mask(dtype: string, dims: readonly number[], rng: Random): Value {
 /** Inputs of large enough size are data; smaller ones beside them are states and settings, which stay near 0. */
 const dataShare = 0.25
 
-type Ranged = Pick<RandomInputs, 'ranges' | 'groups' | 'draw'>
+type Ranged = Pick<RandomInputs, 'ranges' | 'groups' | 'positive' | 'draw'>
 
 /** Drawing in ranges: each input that holds data as samples of its form, the others as `draw` does. */
 function rangedInputs({ inputs, shapes, known, batch, samples }: Found, short: Found | undefined): Ranged {
@@ -240,13 +242,16 @@ function rangedInputs({ inputs, shapes, known, batch, samples }: Found, short: F
   const ranges = main
     ? [...new Set(drawnIn.flatMap(({ layout, dtype }) => rangesOf(layout.form, dtype)))]
     : ['as the graph allows']
-  return {
-    ranges,
-    groups: ranges.flatMap((range) =>
+  const groupsOf = (of: readonly string[]): InputGroup[] =>
+    of.flatMap((range) =>
       [{}, ...(short ? [{ length: shortLength }] : [])].flatMap((length) =>
         (isImage ? [false] : [false, true]).map((isNoise) => ({ range, isNoise, isImage, isVector, ...length })),
       ),
-    ),
+    )
+  return {
+    ranges,
+    groups: groupsOf(ranges),
+    positive: { ranges: positiveRanges, groups: groupsOf(positiveRanges) },
     draw(of, call, seed) {
       const feeds: Record<string, Value> = {}
       const drawn = (of.length !== undefined && shortPlans) || plans

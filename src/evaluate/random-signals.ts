@@ -53,6 +53,13 @@ const ranges: Readonly<Record<Form, Ranges>> = {
   sound: { '-1..1': (x) => x, normalised: (x) => 4 * x },
 }
 
+/** Ranges without zero and negative numbers, of which some models take logarithms, roots or reciprocals. */
+const positive: Ranges = {
+  '0.01..1': (x) => Math.min(1, Math.max(0.01, Math.abs(x))),
+  '2.55..255': (x) => 255 * Math.min(1, Math.max(0.01, Math.abs(x))),
+}
+export const positiveRanges: readonly string[] = Object.keys(positive)
+
 type Span = readonly [name: string, from: number, to: number]
 
 /** Of whole numbers of few bits, all that there are; of 16 bits without a sign also the 12 that many sensors fill. */
@@ -104,7 +111,7 @@ export function drawSample(
 ): Float32Array | Float64Array {
   const { channels, height, width, interleaved, form } = layout
   const maps = rangesFor(form, dtype)
-  const map = maps[range] ?? Object.values(maps)[0]
+  const map = (/int/.test(dtype) ? undefined : positive[range]) ?? maps[range] ?? Object.values(maps)[0]
   const planar = isNoise ? noise(layout, index, rng) : signals[form](layout, index, rng)
   const area = height * width
   const out = isWide(dtype) ? new Float64Array(planar.length) : new Float32Array(planar.length)

@@ -94,7 +94,7 @@ function leftOutInWords({ leftOut }: RandomData): string[] {
   if (leftOut.length === 0) return []
   const [which, those] = leftOut.length > 1 ? ['ranges', 'those ranges were'] : ['range', 'that range was']
   return [
-    `with inputs in the ${which} ${leftOut.join(' and ')} the original itself gives values that are not finite, so ${those} left out`,
+    `with inputs in the ${which} ${leftOut.join(', ')} the original itself gives values that are not finite, so ${those} left out`,
   ]
 }
 
