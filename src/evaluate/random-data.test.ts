@@ -109,8 +109,8 @@ it('keeps every range where each has minus infinity, a logarithm of nothing, and
 it('draws above 0 where a model overflows in every range that people feed', async () => {
   const net = model({
     nodes: [node('Log', ['x'], ['l']), node('MatMul', ['l', 'w'], ['y'])],
-    initializers: new Map([['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))]]),
-    inputs: [valueInfo('x', 'float32', ['N', 8])],
+    initializers: new Map([['w', floatTensor('w', [64, 8], new Float32Array(512).fill(0.1))]]),
+    inputs: [valueInfo('x', 'float32', ['N', 64])],
     outputs: [valueInfo('y', 'float32', ['N', 8])],
   })
   const drawn = await randomData(net, 1)
