@@ -6,7 +6,18 @@ import { describe, expect, test } from 'vitest'
 const src = join(import.meta.dirname, '../src')
 
 /** Files of src/ itself that everyone may import: plain types and small pieces. */
-const ground = ['checksum', 'errors', 'method', 'model', 'numbers', 'options', 'progress', 'speed-up', 'workers']
+const ground = [
+  'checksum',
+  'errors',
+  'method',
+  'model',
+  'numbers',
+  'options',
+  'progress',
+  'shown-name',
+  'speed-up',
+  'workers',
+]
 
 /** From the ground up: what each folder, and each other file of src/ itself, imports from. */
 const layers: Readonly<Record<string, string>> = {

@@ -1,9 +1,11 @@
 /** What `compress` gives, and its sentences about what was lost. */
+
 import type { Trial } from '../evaluate/trial.ts'
 import type { Model, Tensor } from '../model.ts'
 import { apart } from '../numbers.ts'
 import type { Recipe } from '../recipe.ts'
 import type { Goal } from '../search/goals.ts'
+import { shownName } from '../shown-name.ts'
 import { accuracyInWords, type Task } from '../task/task.ts'
 import type { Finding, LossUnit } from '../task/verdict.ts'
 import type { CompressOptions, CompressTable } from './settings.ts'
@@ -87,7 +89,7 @@ export function heldBackLoss(
     'points of explained variance': 'variance of the targets explained',
     'dB of noise': 'output noise against the original',
   }[unit]
-  const of = outputs.length > 1 ? ` of "${output}"` : ''
+  const of = outputs.length > 1 ? ` of "${shownName(output)}"` : ''
   const where = group ? `, worst in the range ${group}` : ''
   const asked = trial.verdict.findings.find((f) => f.output === output && f.unit === unit)?.limit ?? limit
   const isTighter = limit < asked

@@ -9,6 +9,21 @@ import type { Dataset, Field } from './dataset.ts'
 
 const labelNames = new Set(['label', 'labels', 'class', 'target', 'y'])
 
+/** The text of a table's file, which is UTF-8. */
+export function textOf(bytes: Uint8Array, id: string): string {
+  const expected = 'expected a table as text in UTF-8'
+  const [first, second] = bytes
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff))
+    throw new Error(`${id}: it is text in UTF-16; ${expected}`)
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    if (!text.includes('\0')) return text
+  } catch {
+    // Said below: the decoder's own words are not a person's.
+  }
+  throw new Error(`${id}: it is not text in UTF-8; ${expected}`)
+}
+
 /** What separates the cells of a table, by its first line: the most frequent of comma, semicolon and tab outside quotes. */
 function separatorOf(text: string): string {
   const [line] = text
@@ -188,6 +203,10 @@ function numberField(
   columns.forEach(({ name, cells }, c) => {
     cells.forEach((cell, row) => {
       const value = Number(cell)
+      if (/^[+-]?\d+,\d+(e[+-]?\d+)?$/i.test(cell))
+        throw new Error(
+          `${id}: row ${row + first} of column "${name}" holds "${cell}", a number with a decimal comma; expected a point, as in ${cell.replace(',', '.')}`,
+        )
       if (cell === '' || Number.isNaN(value))
         throw new Error(
           `${id}: row ${row + first} of column "${name}" holds "${cell}" where a number is expected (--label says which column holds classes)`,

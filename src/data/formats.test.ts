@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { crc32 } from '../checksum.ts'
 import { cifarDataset } from './cifar.ts'
-import { csvDataset, parseCsv } from './csv.ts'
+import { csvDataset, parseCsv, textOf } from './csv.ts'
 import { idxDataset, readIdx } from './idx.ts'
 import { inflate } from './inflate.ts'
 import { type NpyArray, readNpy, readNpz, writeNpy, writeNpz } from './npy.ts'
@@ -209,6 +209,23 @@ describe('ZIP and npz', () => {
 })
 
 describe('named arrays of an npz', () => {
+  it('are not a single .npy under another name', async () => {
+    const bytes = writeNpy({ shape: [2], data: Float32Array.of(1, 2) })
+    await expect(readNpz(bytes, 'a.npz')).rejects.toThrow('a.npz: it is a single .npy array; expected an .npz')
+  })
+
+  it('are noted where the only one has another name than the only input', () => {
+    const array = { shape: [2, 3], data: new Float32Array(6) }
+    const notesOf = (name: string) => {
+      const splits = npzSplits(new Map([[name, array]]), 'npz', { inputs: [{ name: 'x', dtype: 'float32' }] })
+      return 'whole' in splits ? splits.notes : undefined
+    }
+    expect(notesOf('features')).toEqual([
+      'npz: the model\'s input "x" is fed the array "features", which is the only one',
+    ])
+    expect(notesOf('x')).toEqual([])
+  })
+
   const array = (shape: readonly number[], more: Partial<NpyArray> = {}): NpyArray => {
     const size = shape.reduce((a, b) => a * b, 1)
     return { shape, data: Uint8Array.from({ length: size }, (_, i) => i), ...more }
@@ -353,6 +370,21 @@ describe('CSV', () => {
     })
     const text = csvDataset('a,b\nx,1\n', 't', { inputs: [{ name: 'words', dtype: 'string' }] })
     expect(text.fields.values).toMatchObject({ shape: [2], strings: ['x', '1'] })
+  })
+
+  it('is text in UTF-8, or is said not to be', () => {
+    const table = 'a,b\n1,2\n'
+    expect(csvDataset(textOf(new TextEncoder().encode(`\uFEFF${table}`), 't'), 't').length).toBe(1)
+    const wide = new Uint8Array([0xff, 0xfe, ...new Uint8Array(Uint16Array.from(table, (c) => c.charCodeAt(0)).buffer)])
+    expect(() => textOf(wide, 't')).toThrow('t: it is text in UTF-16; expected a table as text in UTF-8')
+    for (const bytes of [wide.subarray(2), Uint8Array.of(0x93, 0xc3, 0x0a, 0x82)])
+      expect(() => textOf(bytes, 't')).toThrow('t: it is not text in UTF-8; expected a table as text in UTF-8')
+  })
+
+  it('names a decimal comma', () => {
+    expect(() => csvDataset('a;b\n1,5;2\n', 't')).toThrow(
+      't: row 2 of column "a" holds "1,5", a number with a decimal comma; expected a point, as in 1.5',
+    )
   })
 
   it('names the row that is wrong', () => {

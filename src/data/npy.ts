@@ -19,10 +19,16 @@ export interface NpyArray {
   readonly strings?: readonly string[]
 }
 
+/** Whether it begins as a .npy does, with a byte and NUMPY. */
+function isNpy(bytes: Uint8Array): boolean {
+  const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]
+  return bytes.length >= 10 && magic.every((byte, i) => bytes[i] === byte)
+}
+
 /** Reads one .npy; `subject` (its name) begins every error. */
 export function readNpy(bytes: Uint8Array, subject: string): NpyArray {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (bytes.length < 10 || view.getUint32(0) !== 0x934e554d || view.getUint16(4) !== 0x5059) {
+  if (!isNpy(bytes)) {
     throw new Error(`${subject}: it is not a .npy array`)
   }
   const major = bytes[6]
@@ -185,6 +191,7 @@ function padded(text: string, length: number): number[] {
 
 /** Every array of an .npz, by name. */
 export async function readNpz(bytes: Uint8Array, subject: string): Promise<Map<string, NpyArray>> {
+  if (isNpy(bytes)) throw new Error(`${subject}: it is a single .npy array; expected an .npz, which names its arrays`)
   const arrays = new Map<string, NpyArray>()
   for (const entry of await readZip(bytes, subject)) {
     const name = entry.name.replace(/\.npy$/, '')

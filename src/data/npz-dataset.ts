@@ -13,10 +13,13 @@ export function npzSplits(
   arrays: ReadonlyMap<string, NpyArray>,
   id: string,
   options: ReadOptions = {},
-): Splits | { readonly whole: Dataset } {
+): Splits | { readonly whole: Dataset; readonly notes: readonly string[] } {
   const x = arrays.get('x_train')
   const xTest = arrays.get('x_test')
-  if (!x || !xTest) return { whole: namedArrays(arrays, id, options) }
+  if (!x || !xTest) {
+    const whole = namedArrays(arrays, id, options)
+    return { whole, notes: otherName(whole, options) }
+  }
   if (options.label !== undefined)
     throw new Error(
       `${id}: --label is not read where there are x_train and x_test; expected y_train and y_test beside them`,
@@ -39,6 +42,13 @@ export function npzSplits(
     ({ id, length, x }, i): Dataset => ({ id, length, fields: { x: imageOrValues(x) }, ...answers[i] }),
   )
   return { train, test }
+}
+
+/** Says which array a model's only input is fed where it has another name. */
+function otherName({ id, fields }: Dataset, { inputs = [] }: ReadOptions): string[] {
+  const names = Object.keys(fields)
+  if (inputs.length !== 1 || names.length !== 1 || names[0] === inputs[0].name) return []
+  return [`${id}: the model's input "${inputs[0].name}" is fed the array "${names[0]}", which is the only one`]
 }
 
 function namedArrays(arrays: ReadonlyMap<string, NpyArray>, id: string, { inputs = [], label }: ReadOptions): Dataset {

@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type CifarFile, cifarDataset } from '../data/cifar.ts'
-import { type CsvOptions, csvDataset } from '../data/csv.ts'
+import { type CsvOptions, csvDataset, textOf } from '../data/csv.ts'
 import type { Dataset, Splits } from '../data/dataset.ts'
 import { drawDigits } from '../data/digits.ts'
 import { idxDataset, readIdx } from '../data/idx.ts'
@@ -183,12 +183,14 @@ async function loadImages(dir: string, spec: string, options: LoadOptions): Prom
 async function loadNpz(path: string, spec: string, options: LoadOptions): Promise<Splits> {
   if (!path) throw new Error(`${spec}: the file is missing; expected npz:FILE`)
   const loaded = npzSplits(await readNpz(readFileBytes(path), path), spec, options)
-  return 'whole' in loaded ? halves(loaded.whole, options.seed) : loaded
+  if (!('whole' in loaded)) return loaded
+  const splits = halves(loaded.whole, options.seed)
+  return { ...splits, notes: [...(splits.notes ?? []), ...loaded.notes] }
 }
 
 async function loadCsv(path: string, spec: string, options: LoadOptions): Promise<Splits> {
   if (!path) throw new Error(`${spec}: the file is missing; expected csv:FILE`)
-  return halves(csvDataset(new TextDecoder().decode(readFileBytes(path)), spec, options), options.seed)
+  return halves(csvDataset(textOf(readFileBytes(path), spec), spec, options), options.seed)
 }
 
 /** N drawn digits for training (8,000 by default) and a quarter as many for testing, from another stream of the seed. */

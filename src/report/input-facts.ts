@@ -1,9 +1,11 @@
 /** What a report says of the inputs that its figures were found on. */
+
 import { requiredInputs } from '../data/batcher.ts'
 import { hasImages } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
 import type { Model } from '../model.ts'
 import type { CalibrationSpec } from '../recipe.ts'
+import { shownName } from '../shown-name.ts'
 import type { InputFacts } from './report.ts'
 
 type Spec = Omit<CalibrationSpec, 'samples' | 'batchSize'>
@@ -20,7 +22,7 @@ export function inputFacts(model: Model, { data, seed, threads }: FactOptions): 
   return {
     inputs: requiredInputs(model).map(
       ({ name, dtype, shape }) =>
-        `${name} ${dtype ?? 'of any type'} [${shape?.map((d) => d ?? '?').join(',') ?? '...'}]`,
+        `${shownName(name)} ${dtype ?? 'of any type'} [${shape?.map((d) => d ?? '?').join(',') ?? '...'}]`,
     ),
     ...(data
       ? {

@@ -1,6 +1,8 @@
 /** The rows that the terminal and the page share. */
+
 import { partsBeside } from '../evaluate/file-parts.ts'
 import { apart } from '../numbers.ts'
+import { shownName } from '../shown-name.ts'
 import { speedInWords, speedVerdict } from '../speed-up.ts'
 import { accuracyInWords } from '../task/task.ts'
 import type { Finding } from '../task/verdict.ts'
@@ -121,7 +123,8 @@ export function judgedRows({ judged }: Report): JudgedRow[] {
 
 function judgedRow(f: Finding): JudgedRow {
   const { output, kind, group, unit, loss, limit, interval, spent } = f
-  const about = { output: group ? `"${output}", inputs ${group}` : `"${output}"`, kind, broken: spent > 1 }
+  const shown = `"${shownName(output)}"`
+  const about = { output: group ? `${shown}, inputs ${group}` : shown, kind, broken: spent > 1 }
   if (unit === 'dB of noise') {
     const [kept, least] = apart(-loss, -limit, 1)
     const exact = !Number.isFinite(loss)
@@ -148,7 +151,7 @@ export function unsureInWords({ judged, goal }: Pick<Report, 'judged' | 'goal'>)
   const reaches = (f: Finding): boolean => f.spent <= 1 && f.interval !== undefined && f.interval[1] > f.limit
   const [first, ...others] = goal ? new Set(judged?.findings.filter(reaches).map((f) => f.output)) : []
   if (first === undefined) return undefined
-  const who = others.length === 0 ? `"${first}"` : `"${first}" and ${count(others.length)} more`
+  const who = others.length === 0 ? `"${shownName(first)}"` : `"${shownName(first)}" and ${count(others.length)} more`
   return `${who} held the limit on these samples, but the 95 % interval reaches past it: on other samples of the same kind more may be lost than the limit allows; a lower --max-loss leaves room for that.`
 }
 

@@ -1,4 +1,6 @@
 /** The report for a terminal of 80 columns. */
+
+import { shownName } from '../shown-name.ts'
 import { alignColumns, bytes } from './format.ts'
 import type { Report } from './report.ts'
 import { comparisonRows, downloadLegend, factRows, judgedRows, loadingLines, unsureInWords } from './rows.ts'
@@ -44,7 +46,7 @@ function judgedLines(report: Report): string[] {
     ...wrap(`kept of the original, on ${report.judged?.on}:`, 2),
     ...told,
     ...(more > 0 ? [`  and ${more} more, all better than these`] : []),
-    ...apart.slice(0, mostOutputs).flatMap(({ output, why }) => wrap(`  "${output}" ${why}`, 4)),
+    ...apart.slice(0, mostOutputs).flatMap(({ output, why }) => wrap(`  "${shownName(output)}" ${why}`, 4)),
     ...(apart.length > mostOutputs ? [`  and ${apart.length - mostOutputs} more that no limit is held against`] : []),
     ...(unsure ? wrap(unsure, 2) : []),
   ]
@@ -61,7 +63,7 @@ function untouchedLines({ untouched = [], layers }: Report): string[] {
     `left as they were: ${bytes(left)} of ${bytes(all)} bytes of constants`,
     ...reasons.flatMap((reason) => {
       const rows = untouched.filter((u) => u.reason === reason)
-      const names = rows.slice(0, 3).map((r) => r.name)
+      const names = rows.slice(0, 3).map((r) => shownName(r.name))
       const more = rows.length > names.length ? `, and ${rows.length - names.length} more` : ''
       return wrap(`  ${bytes(total(rows))} bytes, ${reason}: ${names.join(', ')}${more}`, 4)
     }),

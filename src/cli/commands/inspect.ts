@@ -3,6 +3,7 @@ import { type ChannelGroup, openChannels } from '../../channels/channel-groups.t
 import { type FileParts, filePartsOf, partsInWords } from '../../evaluate/file-parts.ts'
 import { type Inspection, inspectModel, type LayerInfo } from '../../inspect/inspect.ts'
 import { count } from '../../numbers.ts'
+import { shownName } from '../../shown-name.ts'
 import { defineCommand } from '../command.ts'
 import { type ShapeFlags, shapedModel, shapeOption } from '../data-options.ts'
 import { openToRead } from '../inputs.ts'
@@ -67,6 +68,9 @@ function complaint(path: string, { problems }: Inspection): Error | undefined {
   return new Error(`${path}: it cannot run: ${problems[0]}${more}`)
 }
 
+/** Sentences hold names too. */
+const mostText = 500
+
 function render(path: string, inspection: Inspection, packedBytes: number | undefined): string {
   const { layers, totals } = inspection
   const shown = layers.filter((l) => l.params > 0 || l.macs !== 0)
@@ -76,7 +80,9 @@ function render(path: string, inspection: Inspection, packedBytes: number | unde
   const lines = table([head, ...rows, total])
   const others = layers.length - shown.length
   const about = (values: Inspection['inputs']): string =>
-    values.map((v) => `${v.name} ${v.kind ?? `${v.dtype ?? '?'}${v.shape ? shape(v.shape) : ''}`}`).join(', ') || 'none'
+    values
+      .map((v) => `${shownName(v.name)} ${v.kind ?? `${v.dtype ?? '?'}${v.shape ? shape(v.shape) : ''}`}`)
+      .join(', ') || 'none'
   return [
     `${path}: ${packedBytes ? `packed in ${whole(packedBytes)} bytes, ` : ''}${sets(inspection)}, ${totals.layers} ${totals.layers === 1 ? 'layer' : 'layers'}`,
     `inputs: ${about(inspection.inputs)}`,
@@ -85,8 +91,8 @@ function render(path: string, inspection: Inspection, packedBytes: number | unde
     ...lines,
     ...(others > 0 ? [`and ${others} more: ${tally(layers.filter((l) => !shown.includes(l)))}`] : []),
     ...unknownOperators(inspection.unsupported),
-    ...inspection.problems.map((p) => `problem: ${p}`),
-    ...inspection.remarks.map((r) => `note: ${r}`),
+    ...inspection.problems.map((p) => `problem: ${shownName(p, mostText)}`),
+    ...inspection.remarks.map((r) => `note: ${shownName(r, mostText)}`),
   ].join('\n')
 }
 
@@ -136,7 +142,7 @@ function whole(n: number | null, unknown = '?'): string {
 
 /** Long exporter names keep their end, which tells them apart. */
 function shorten(name: string): string {
-  return name.length > 40 ? `…${name.slice(-39)}` : name
+  return shownName(name.length > 40 ? `…${name.slice(-39)}` : name)
 }
 
 function tally(layers: readonly LayerInfo[]): string {
