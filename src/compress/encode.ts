@@ -64,12 +64,12 @@ async function choose(
   const packsSmaller = async (): Promise<boolean> =>
     isQuantised && isAsLarge && (await packedSize(changed.model)) < worthwhile.packed * (await packedSize(plain.model))
   const isSmaller = onnx.byteLength < original.byteLength
-  // Where nothing was rounded, a smaller .onnx is worth a packed file that is about as large.
-  const isExact = found.steps.every(([id]) => id === 'compact')
+  // Where nothing was rounded, a smaller .onnx loses nothing.
+  const isRounded = isQuantised && found.steps.some(([id]) => id !== 'compact')
   const packsNoSmaller = async (): Promise<boolean> =>
-    isQuantised &&
+    isRounded &&
     original.byteLength <= smallModel &&
-    (await packedSize(plain.model)) <= (isExact ? worthwhile.packed : 1) * (await packedSize(changed.model))
+    (await packedSize(plain.model)) <= (await packedSize(changed.model))
   const isBest = goal === 'speed' || (isSmaller ? !(await packsNoSmaller()) : await packsSmaller())
   if (isBest) return { ...changed, onnx, kept: found.kept, otherwise: found.otherwise }
   const inVain = isSmaller

@@ -41,7 +41,10 @@ function numbers(id: string, count: number, spoilt: number): Dataset {
 
 function bound(count: number, spoilt: number) {
   const splits = { train: numbers('train', count, spoilt), test: numbers('test', count, spoilt) }
-  return { splits, batcher: batcherFor(requiredInputs(net), splits.train, guessPreprocess(requiredInputs(net), splits.train)) }
+  return {
+    splits,
+    batcher: batcherFor(requiredInputs(net), splits.train, guessPreprocess(requiredInputs(net), splits.train)),
+  }
 }
 
 it.each([

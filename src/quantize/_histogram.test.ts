@@ -56,8 +56,11 @@ describe('histogram', () => {
     expect(other.width).toBe(one.width)
   })
 
-  it('refuses what is not finite', () => {
-    expect(() => fill(Float32Array.of(1, Number.NaN))).toThrow('expected finite numbers')
+  it('leaves out what is not finite, and refuses where most is not', () => {
+    const some = fill(Float32Array.of(1, Number.NaN, -2, Number.NEGATIVE_INFINITY, 0))
+    expect([some.total, some.zeros, some.min, some.max]).toEqual([3, 1, -2, 1])
+    expect(some.counts.reduce((a, b) => a + b, 0)).toBe(2)
+    expect(() => fill(Float32Array.of(1, Number.NaN, Number.NaN))).toThrow('expected finite numbers')
     expect(() => fill(Float32Array.of(Number.NEGATIVE_INFINITY))).toThrow('expected finite numbers')
   })
 })

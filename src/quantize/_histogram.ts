@@ -39,14 +39,15 @@ export function emptyHistogram(): Histogram {
   }
 }
 
-/** Adds the values. Throws where one is not finite. */
-export function addToHistogram(h: Histogram, values: Float32Array): void {
+/** Adds the values that are finite: a logarithm of nothing is in no range. Throws where most are not. */
+export function addToHistogram(h: Histogram, all: Float32Array): void {
+  const values = all.every(Number.isFinite) ? all : all.filter(Number.isFinite)
+  if (2 * values.length < all.length)
+    throw new Error(`calibration: a value is ${all.find((v) => !Number.isFinite(v))}; expected finite numbers`)
   let { min, max } = h
-  for (let i = 0; i < values.length; i++) {
-    const v = values[i]
+  for (const v of values) {
     if (v < min) min = v
     if (v > max) max = v
-    if (!(v - v === 0)) throw new Error(`calibration: a value is ${v}; expected finite numbers`)
   }
   h.min = min
   h.max = max

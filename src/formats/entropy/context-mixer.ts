@@ -31,6 +31,11 @@ const perCorrection = intervals + 1
 /** Mixed predictions lie within ±half when stretched: 128 steps per interval. */
 const half = 2048
 
+/** What tables begin with, made once: mixers of small tensors are many. */
+const uncorrected = Int32Array.from({ length: corrections * perCorrection }, (_, i) => {
+  return (squashTable[(i % perCorrection) * 128 - half + stretchLimit] << 16) | 1
+})
+
 export interface MixerMemory {
   readonly probability: Int32Array
   readonly weights: Int32Array
@@ -80,9 +85,7 @@ export class ContextMixer {
     this.memory = structuredClone(learnt) ?? {
       probability: new Int32Array(maxContexts << slotBits).fill(1 << 31),
       weights: new Int32Array(sets * maxContexts * confidences).fill(18000),
-      corrected: Int32Array.from({ length: corrections * perCorrection }, (_, i) => {
-        return (squashTable[(i % perCorrection) * 128 - half + stretchLimit] << 16) | 1
-      }),
+      corrected: uncorrected.slice(),
       uses: new Int32Array(sets),
     }
   }
