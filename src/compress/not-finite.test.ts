@@ -5,7 +5,9 @@ import type { Dataset } from '../data/dataset.ts'
 import { guessPreprocess } from '../data/preprocess.ts'
 import { model, node, valueInfo } from '../graph/build.ts'
 import type { Model } from '../model.ts'
+import { int8 } from '../quantize/int8.ts'
 import { uniform } from '../quantize/uniform.ts'
+import { openJudge } from '../task/judge.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { compress } from './compress.ts'
@@ -75,4 +77,33 @@ it('a method by itself says which share it leaves out', async () => {
   expect(told).toEqual([
     expect.stringMatching(/^uniform: 5\.0 % of the vectors that the layer of weight "w1" reads hold NaN/),
   ])
+})
+
+it('int8 leaves such samples out of ranges, and of the means that biases are corrected by', async () => {
+  const { w1, w2 } = Object.fromEntries(net.graph.initializers)
+  const dense = model({
+    nodes: [
+      node('Log', ['x'], ['l']),
+      node('Gemm', ['l', 'w1', 'b1'], ['a']),
+      node('Relu', ['a'], ['b']),
+      node('Gemm', ['b', 'w2', 'b2'], ['y']),
+    ],
+    initializers: new Map(
+      [w1, w2, floatTensor('b1', [64], normal(64, 0.1)), floatTensor('b2', [4], normal(4, 0.1))].map((t) => [
+        t.name,
+        t,
+      ]),
+    ),
+    inputs: net.graph.inputs,
+    outputs: net.graph.outputs,
+  })
+  const { splits, batcher } = bound(3, 0)
+  const samples = (from: number, count: number) => Uint32Array.from({ length: count }, (_, i) => from + i)
+  const calibration = () => [0, 50, 100, 150].map((from) => batcher(splits.train, samples(from, 50)))
+  const quantised = await int8(dense, {}, { data: { calibration } })
+  const task = { outputs: [{ output: 'y', kind: 'numbers' as const, why: 'to measure' }] }
+  const feeds = batcher(numbers('fine', 0, 0), samples(0, 200))
+  const inputs = () => [{ feeds, fed: 200 }]
+  const [{ snrDb }] = await (await openJudge(dense, { task, inputs })).compare(quantised)
+  expect(snrDb).toBeGreaterThan(30)
 })

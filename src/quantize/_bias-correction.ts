@@ -54,6 +54,8 @@ export async function biasCorrections(
   if (layerOf.size === 0) return new Map()
   const sums = new Map<Node, { sum: Float64Array; samples: number }>()
   await floatsOf(edit.extended(nodes), [...layerOf.keys()], options, (name, values, feeds) => {
+    // A sample that is not finite (a logarithm of nothing) spoils the mean of its batch, and tells nothing of the layer.
+    if (!values.every(Number.isFinite)) return
     const layer = layerOf.get(name) as Node
     const entry = sums.get(layer) ?? { sum: new Float64Array(values.length), samples: 0 }
     // The last batch may be smaller: a mean counts as often as it has samples.

@@ -135,8 +135,11 @@ function snr(exact: readonly Float32Array[], noisy: readonly Float32Array[]): nu
   let noise = 0
   exact.forEach((x, k) => {
     for (let i = 0; i < x.length; i++) {
+      // Of a value that is not finite (a logarithm of nothing) there is no noise.
+      if (!Number.isFinite(x[i])) continue
+      const error = x[i] - noisy[k][i]
       signal += x[i] ** 2
-      noise += (x[i] - noisy[k][i]) ** 2
+      noise += Number.isNaN(error) ? Number.POSITIVE_INFINITY : error ** 2
     }
   })
   return 10 * Math.log10(signal / (noise || Number.MIN_VALUE))
