@@ -75,5 +75,5 @@ it('where the places say enough, what is decided by them is listed with what bec
   const text = renderText(await reportOf(result, { skipLatency: true })).replace(/\s+/g, ' ')
   expect(text).toMatch(/"place".* dB of signal to noise/)
   expect(text).toMatch(/"y" is judged by what it is made of, "place"; \d+\.\d\d % of its values stayed as they were/)
-  expect(text).toContain('"width" is the same for every input here, so nothing is judged there')
+  expect(text).toContain('"width" is the same for every input here, but for rounding, so nothing is judged there')
 })

@@ -115,7 +115,7 @@ it('draws above 0 where a model overflows in every range that people feed', asyn
   })
   const drawn = await randomData(net, 1)
   expect([drawn.ranges, drawn.leftOut]).toEqual([
-    ['0.01..1', '2.55..255'],
+    ['0.01..0.99', '1..255'],
     ['normalised', '0..1', '0..255'],
   ])
   const values = [...drawn.batches(16, 1)].flatMap(({ feeds }) => [...(feeds.x.data as Float32Array)])

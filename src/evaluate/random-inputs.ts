@@ -211,6 +211,7 @@ function mask(dtype: string, dims: readonly number[], rng: Random): Value {
     bits.fill(1, from, from + Math.ceil(length / 2) + rng.below(Math.floor(length / 2) + 1))
   if (dtype === 'int64') return { dtype, dims, data: BigInt64Array.from(bits, BigInt) }
   if (dtype === 'int32') return { dtype, dims, data: Int32Array.from(bits) }
+  if (dtype === 'float32') return { dtype, dims, data: Float32Array.from(bits) }
   return { dtype: 'bool', dims, data: bits }
 }
 

@@ -55,8 +55,8 @@ const ranges: Readonly<Record<Form, Ranges>> = {
 
 /** Ranges without zero and negative numbers, of which some models take logarithms, roots or reciprocals. */
 const positive: Ranges = {
-  '0.01..1': (x) => Math.min(1, Math.max(0.01, Math.abs(x))),
-  '2.55..255': (x) => 255 * Math.min(1, Math.max(0.01, Math.abs(x))),
+  '0.01..0.99': (x) => Math.min(0.99, Math.max(0.01, Math.abs(x))),
+  '1..255': (x) => Math.min(255, Math.max(1, 255 * Math.abs(x))),
 }
 export const positiveRanges: readonly string[] = Object.keys(positive)
 

@@ -48,6 +48,16 @@ describe('what an output adds to an input', () => {
     ).toEqual(['net'])
   })
 
+  it('is found behind what leaves a sum about as it was, and in factors about a constant', () => {
+    for (const op of ['Neg', 'Relu', 'Tanh', 'Round'])
+      expect(added(ending(node('Add', ['x', 'net'], ['sum']), node(op, ['sum'], ['y'])))).toEqual(['net'])
+    const sum = node('Add', ['x', 'net'], ['sum'])
+    expect(added(ending(sum, node('Concat', ['sum', 'x'], ['y'], { axis: 1 })))).toEqual(['net'])
+    const factor = node('Add', ['net', 'bias'], ['factor'])
+    expect(added(ending(factor, node('Mul', ['x', 'factor'], ['y'])))).toEqual(['net'])
+    expect(added(ending(node('Exp', ['net'], ['factor']), node('Div', ['x', 'factor'], ['y'])))).toEqual(['factor'])
+  })
+
   it('is nothing where no part of the sum is given', () => {
     expect(added(ending(node('Add', ['net', 'bias'], ['y'])))).toEqual([])
     expect(added(ending(node('Add', ['net', 'net'], ['y'])))).toEqual([])

@@ -54,25 +54,44 @@ function originOf(graph: Graph, node: Node, origins: ReadonlyMap<string, Origin>
 
 /** What is chosen between counts as its parts do: a network may fill in what an input lacks. */
 const sums = new Set(['Add', 'Sub', 'Sum', 'Where'])
-const scales = new Set(['Mul', 'Div', 'Clip'])
+/** What leaves a sum a sum, or a part of it, about as it was: a network behind which they stand is as easily lost. */
+const through = new Set([
+  ...passing,
+  ...['Mul', 'Div', 'Clip', 'Min', 'Max', 'Neg', 'Relu', 'Tanh', 'Sigmoid', 'Round', 'Floor', 'Ceil'],
+  ...['Slice', 'Split', 'Gather', 'Pad', 'Resize'],
+])
+const squashing = new Set(['Tanh', 'Sigmoid'])
+const joins = new Set(['Concat', 'Mean'])
+/** A product of an input and what the network makes: x (1 + f). */
+const products = new Set(['Mul', 'Div'])
 
 /** The learnt parts of the sum that an output is, beside parts that are given; none where it is no such sum. */
 function addedIn(graph: Graph, output: string, origins: ReadonlyMap<string, Origin>): string[] {
   const producers = producersOf(graph)
-  const learnt: string[] = []
+  const learnt = new Set<string>()
   let isGiven = false
-  const look = (name: string): void => {
+  const partsOf = (node: Node): string[] =>
+    (node.op === 'Where' ? node.inputs.slice(1) : node.inputs).filter((part) => origins.has(part))
+  /** Whether a factor is about a constant: 1 + f, exp f. */
+  const isAboutConstant = (name: string): boolean => {
+    const node = producers.get(name)
+    return node !== undefined && (node.op === 'Exp' || (sums.has(node.op) && partsOf(node).length === 1))
+  }
+  const look = (name: string, isFactor = false): void => {
     const node = producers.get(name)
     const origin = origins.get(name)
     if (origin === 'given') isGiven = true
     if (origin !== 'learnt' || !node) return
-    const choices = node.op === 'Where' ? node.inputs.slice(1) : node.inputs
-    const parts = choices.filter((part) => origins.has(part))
-    const isThrough = passing.has(node.op) || ((scales.has(node.op) || sums.has(node.op)) && parts.length === 1)
-    if (isThrough && origins.get(parts[0]) === 'learnt') look(parts[0])
-    else if (sums.has(node.op) && parts.length > 1) for (const part of parts) look(part)
-    else learnt.push(name)
+    const parts = partsOf(node)
+    // What a factor is squashed to counts, and not what it is made of.
+    const isThrough =
+      (through.has(node.op) || sums.has(node.op)) && parts.length === 1 && !(isFactor && squashing.has(node.op))
+    const isScaled =
+      products.has(node.op) && parts.every((part) => origins.get(part) === 'given' || isAboutConstant(part))
+    if (isThrough || (parts.length > 1 && (sums.has(node.op) || joins.has(node.op) || isScaled)))
+      for (const part of parts) look(part, isFactor || isScaled)
+    else learnt.add(name)
   }
   look(output)
-  return isGiven && learnt.length <= mostParts ? learnt : []
+  return isGiven && learnt.size <= mostParts ? [...learnt] : []
 }

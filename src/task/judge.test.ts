@@ -143,7 +143,9 @@ describe('ranges of random inputs', () => {
   })
 
   test('scores of classes in images of a range that is not theirs do not', async () => {
-    const varying = await varyingIn(offset, { normalised: 1, '0..255': 80 }, true)
+    // What all classes have in common decides nothing.
+    const classes = affine(ones, [300, -300, 200, -200])
+    const varying = await varyingIn(classes, { normalised: 1, '0..255': 80 }, true)
     expect(varying).toEqual({ normalised: false, '0..255': true })
   })
 
@@ -155,6 +157,39 @@ describe('ranges of random inputs', () => {
     const varying = await varyingIn(affine(ones, [3e6, 3e6, 3e6, 3e6]), { tiny: 1e-3, '0..255': 80 })
     expect(varying).toEqual({ tiny: false, '0..255': true })
   })
+})
+
+test('what the scores of all classes have in common is no signal', async () => {
+  const shared = (scale: number): Model =>
+    model({
+      nodes: [
+        node('MatMul', ['x', 'much'], ['common']),
+        node('Mul', ['x', 's'], ['own']),
+        node('Add', ['common', 'own'], ['y']),
+      ],
+      initializers: new Map([
+        ['much', floatTensor('much', [4, 4], new Float32Array(16).fill(100))],
+        ['s', floatTensor('s', [], [scale])],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 4])],
+      outputs: [valueInfo('y', 'float32', ['N', 4])],
+    })
+  const judged = async (kind: 'classes' | 'numbers'): Promise<number> => {
+    const task: Task = { outputs: [{ output: 'y', kind, ...(kind === 'classes' ? { axis: 1 } : {}), why: 'told' }] }
+    const [{ snrDb }] = await (await openJudge(shared(1), { task, inputs })).compare(shared(0.5))
+    return snrDb as number
+  }
+  expect(await judged('classes')).toBeCloseTo(6, 0)
+  expect(await judged('numbers')).toBeGreaterThan(30)
+})
+
+test('numbers that never vary take nothing off the noise of those that do, and an offset is no signal', async () => {
+  const moving = (step: number): Model => affine([step, 0, 0, 0], [0, 1, 1, 1])
+  const [padded] = await (await openJudge(moving(1), { task: guessTask(moving(1)), inputs })).compare(moving(0.9))
+  expect(padded.snrDb).toBeCloseTo(20, 1)
+  const far = (step: number): Model => affine([step, step, step, step], [3000, 3000, 3000, 3000])
+  const [offset] = await (await openJudge(far(1), { task: guessTask(far(1)), inputs })).compare(far(0.9))
+  expect(offset.snrDb).toBeCloseTo(20, 1)
 })
 
 describe('verdicts', () => {

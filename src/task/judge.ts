@@ -15,10 +15,10 @@ import { bytesOf } from '../tensor/dtype.ts'
 import { answersFor } from './answers.ts'
 import { groupKey } from './group-key.ts'
 import { judgedModel } from './judged-model.ts'
-import { type BatchOutput, samplesOf } from './samples.ts'
+import { type BatchOutput, samplesOf, withoutCommon } from './samples.ts'
 import { type DecisionJudgement, DecisionTally } from './tally-decisions.ts'
 import { factsOf, signalOf, type ValueFacts, type ValueJudgement, ValueTally } from './tally-values.ts'
-import { isDecision, type OutputTask, type Task } from './task.ts'
+import { isDecision, isYesOrNo, type OutputTask, type Task } from './task.ts'
 
 /** Inputs of one call, and what they are. */
 export interface JudgedBatch {
@@ -241,9 +241,13 @@ function keyOf(task: OutputTask, { group }: JudgedBatch): string {
   return `${groupKey(task, group)}\n${task.output}`
 }
 
-function cutOf(values: Record<string, Value>, { output, batchAxis }: OutputTask, batch: JudgedBatch): BatchOutput {
+function cutOf(values: Record<string, Value>, task: OutputTask, batch: JudgedBatch): BatchOutput {
+  const { output, batchAxis } = task
   const { fed = 1, count = fed } = batch
-  return samplesOf(values[output], { fed, count, axis: batchAxis })
+  const cut = samplesOf(values[output], { fed, count, axis: batchAxis })
+  const { axis, probabilities, valuesToo } = task
+  const isScores = cut.float && isDecision(task) && !isYesOrNo(task) && !probabilities && !valuesToo
+  return isScores && axis !== undefined ? withoutCommon(cut, axis) : cut
 }
 
 /** Runs a model on every batch; gives how many there were. */

@@ -34,7 +34,8 @@ function whyApart(
   found: ReadonlySet<string>,
 ): string {
   if (kind === 'ignored') return `is not judged: ${why}`
-  if (judgements.every((j) => !j.varies)) return 'is the same for every input here, so nothing is judged there'
+  if (judgements.every((j) => !j.varies))
+    return 'is the same for every input here, but for rounding, so nothing is judged there'
   const same = sameInWords(judgements.filter((j) => j.varies))
   const by = decidedBy.filter((name) => found.has(name)).map((name) => `"${name}"`)
   return by.length > 0 ? `is judged by what it is made of, ${by.join(', ')}${same}` : `has no limit${same}`

@@ -27,5 +27,14 @@ export async function resolveTask(model: Model, { told, dataset, feeds }: Resolv
         )
       : undefined
   const guessed = seen ? guessTask(model, { dataset, seen }) : first
-  return withAdded(told === undefined ? guessed : parseTask(told, guessed, model), model)
+  return told === undefined
+    ? withAdded(guessed, model)
+    : toldAdded(parseTask(told, withAdded(guessed, model), model), model)
+}
+
+/** Without what outputs add that are told to be decisions. */
+function toldAdded(task: Task, model: Model): Task {
+  const own = { outputs: task.outputs.filter((o) => !o.added) }
+  const known = new Set(withAdded(own, model).outputs.map((o) => o.output))
+  return { outputs: task.outputs.filter((o) => known.has(o.output)) }
 }

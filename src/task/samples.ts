@@ -3,6 +3,7 @@
 import { isStrings } from '../data/batch-axis.ts'
 import type { Value } from '../method.ts'
 import { floatValues } from '../tensor/dtype.ts'
+import { rowsAlong } from './scores.ts'
 
 export interface BatchOutput {
   /** Its elements as numbers: whole numbers of 64 bits too, and texts by a number for each. */
@@ -42,6 +43,28 @@ export function samplesOf(
   const samples = fed > 1 && total % fed === 0 && length % fed === 0 ? fed : 1
   const size = total / samples
   return { data, float, dims, samples: samples === 1 ? 1 : count, size, at: (s, j) => s * size + j }
+}
+
+/**
+ * Scores of classes without what all of one set have in common, which decides nothing: neither the largest of them nor their softmax
+ * changes with it. Scores that are not finite stay as they are.
+ */
+export function withoutCommon(out: BatchOutput, axis: number): BatchOutput {
+  const rows = rowsAlong(out.dims, axis)
+  const data = Float32Array.from(out.data)
+  for (let i = 0; i < rows.count; i++) {
+    const { from, width, stride } = rows.at(i)
+    let sum = 0
+    let finite = 0
+    for (let c = 0, at = from; c < width; c++, at += stride) {
+      if (!Number.isFinite(data[at])) continue
+      sum += data[at]
+      finite++
+    }
+    if (finite < 2) continue
+    for (let c = 0, at = from; c < width; c++, at += stride) data[at] -= sum / finite
+  }
+  return { ...out, data }
 }
 
 /** The same number for the same text (FNV-1a). */

@@ -33,7 +33,9 @@ export interface ValueFacts {
 const mostNumbers = 16
 /** More elements than this share one mean. */
 const mostElements = 2 ** 22
-/** A deviation below 1e-4 of a value's size is no signal: float32 and noise have as much. */
+/** A deviation below 1e-5 of a number's size is rounding, and the number a constant. */
+const leastSignal = 1e-10
+/** Of a constant, noise of 1e-4 of its size counts as much as noise as large as the signal does elsewhere. */
 const leastShare = 1e-8
 
 /** Adds up the original's outputs. */
@@ -92,9 +94,13 @@ export function factsOf(task: OutputTask) {
         energy[0] = square
       }
       const all = energy.reduce((a, b) => a + b, 0)
-      const weights = signal.map(
-        (v, c) => 1 / (columns * Math.max(v, leastShare * energy[c], leastShare * leastShare * all, Number.MIN_VALUE)),
-      )
+      const moves = (c: number): boolean => signal[c] > leastSignal * energy[c]
+      // Numbers that are constant share in no signal, and take none of the noise of the others off.
+      const moving = signal.reduce((n, _, c) => n + Number(moves(c)), 0) || columns
+      const weights = signal.map((v, c) => {
+        const least = moves(c) ? 0 : leastShare * energy[c]
+        return 1 / (moving * Math.max(v, least, leastShare * leastShare * all, Number.MIN_VALUE))
+      })
       const overall = count > 0 ? sum / count : 0
       const about = sums && samples > 1 ? sums.map((total) => total / samples) : undefined
       const mean = (j: number): number => about?.[j] ?? overall

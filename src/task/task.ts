@@ -115,7 +115,7 @@ export function parseTask(text: string, guessed: Task, model: Model): Task {
     }
   }
   const outputs = guessed.outputs.map((o) => {
-    const kind = told.get(o.output) ?? (o.kind === 'ignored' || o.decides ? undefined : all)
+    const kind = told.get(o.output) ?? (o.kind === 'ignored' || o.decides || o.added ? undefined : all)
     return kind === undefined ? o : as(o, kind, model)
   })
   return { outputs }

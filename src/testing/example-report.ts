@@ -58,7 +58,7 @@ export const exampleReport: Report = {
         spent: 0.22,
       },
     ],
-    apart: [{ output: 'state', why: 'is the same for every input here, so nothing is judged there' }],
+    apart: [{ output: 'state', why: 'is the same for every input here, but for rounding, so nothing is judged there' }],
   },
   heldBack: {
     what: 'top-1 accuracy on 5,000 held-back samples of images:pictures (train)',
