@@ -50,7 +50,7 @@ export async function openTrial(
         known.map((j) => j.right?.before ?? 0),
         test,
       )
-      const apart = outputsApart(task, judgements, verdict.findings)
+      const apart = outputsApart(task, model, { judgements, findings: verdict.findings })
       const on = `${count(test.length)} samples of ${test.id}`
       return { on, judgements, verdict, apart, warnings: [...unanswered, ...warnings] }
     }
@@ -65,7 +65,7 @@ export async function openTrial(
       on: `another draw of ${randomInWords(samples, random)}`,
       judgements,
       verdict,
-      apart: outputsApart(task, judgements, verdict.findings),
+      apart: outputsApart(task, model, { judgements, findings: verdict.findings }),
       warnings: leftOutInWords(random),
     }
   }

@@ -114,7 +114,11 @@ describe('the text', () => {
     const text = renderText({ ...exampleReport, judged: { ...exampleReport.judged!, findings } })
     expect(text).toContain('"out11" (numbers)')
     expect(text).not.toContain('"out3"')
-    expect(text).toContain('and 4 more, all better than these')
+    expect(text).toContain('and 4 more, which lose less of what is allowed')
+    // Of an output in many ranges the worst, so that each output is named.
+    const grouped = findings.map((f, i) => ({ ...f, output: i < 11 ? 'far' : 'near', group: `range${i}` }))
+    const several = renderText({ ...exampleReport, judged: { ...exampleReport.judged!, findings: grouped } })
+    expect(several).toMatch(/"near", inputs range11[^]*"far", inputs range10[^]*and 10 more/)
   })
 
   it('wraps', () => {

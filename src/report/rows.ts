@@ -104,6 +104,8 @@ function speedRows({ before, after, speedUp }: Report): ComparisonRow[] {
 }
 
 export interface JudgedRow {
+  /** The output's name alone. */
+  readonly of: string
   readonly output: string
   readonly kind: string
   /** What was lost or kept: "37.5 dB" and of what. */
@@ -124,7 +126,7 @@ export function judgedRows({ judged }: Report): JudgedRow[] {
 function judgedRow(f: Finding): JudgedRow {
   const { output, kind, group, unit, loss, limit, interval, spent } = f
   const shown = `"${shownName(output)}"`
-  const about = { output: group ? `${shown}, inputs ${group}` : shown, kind, broken: spent > 1 }
+  const about = { of: output, output: group ? `${shown}, inputs ${group}` : shown, kind, broken: spent > 1 }
   if (unit === 'dB of noise') {
     const [kept, least] = apart(-loss, -limit, 1)
     const exact = !Number.isFinite(loss)

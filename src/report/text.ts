@@ -35,17 +35,20 @@ function judgedLines(report: Report): string[] {
   const rows = judgedRows(report)
   const apart = report.judged?.apart ?? []
   if (rows.length + apart.length === 0) return []
-  const told = rows.slice(0, mostOutputs).flatMap((r) => {
+  // Of many, the worst of each output.
+  const worst = rows.filter((r, i) => rows.findIndex((other) => other.of === r.of) === i)
+  const shown = rows.length > mostOutputs ? worst.slice(0, mostOutputs) : rows
+  const told = shown.flatMap((r) => {
     const range = r.interval ? ` (95 %: ${r.interval})` : ''
     const limit = report.goal && r.limit ? `; limit ${r.limit}: ${r.broken ? 'BROKEN' : 'held'}` : ''
     return wrap(`  ${r.output} (${r.kind}): ${r.value} ${r.what}${range}${limit}`, 4)
   })
-  const more = rows.length - mostOutputs
+  const more = rows.length - shown.length
   const unsure = unsureInWords(report)
   return [
     ...wrap(`kept of the original, on ${report.judged?.on}:`, 2),
     ...told,
-    ...(more > 0 ? [`  and ${more} more, all better than these`] : []),
+    ...(more > 0 ? [`  and ${more} more, which lose less of what is allowed`] : []),
     ...apart.slice(0, mostOutputs).flatMap(({ output, why }) => wrap(`  "${shownName(output)}" ${why}`, 4)),
     ...(apart.length > mostOutputs ? [`  and ${apart.length - mostOutputs} more that no limit is held against`] : []),
     ...(unsure ? wrap(unsure, 2) : []),

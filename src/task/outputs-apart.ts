@@ -1,4 +1,5 @@
 /** The outputs that no limit was held against, each with why: a report that is silent about one lets a person think it held. */
+import type { Model } from '../model.ts'
 import type { OutputJudgement } from './judge.ts'
 import type { OutputTask, Task } from './task.ts'
 import type { Finding } from './verdict.ts'
@@ -9,23 +10,25 @@ export interface OutputApart {
   readonly why: string
 }
 
-/** What is said of the outputs of a task that have no finding, in its order. */
+/** What is said of the outputs of a task that have no finding, in its order, and of a model's outputs that it has other values for. */
 export function outputsApart(
   { outputs }: Task,
-  judgements: readonly OutputJudgement[],
-  findings: readonly Finding[],
+  { graph }: Model,
+  { judgements, findings }: { readonly judgements: readonly OutputJudgement[]; readonly findings: readonly Finding[] },
 ): OutputApart[] {
   const found = new Set(findings.map((f) => f.output))
-  return outputs
-    .filter((o) => !found.has(o.output) && !o.decides)
-    .map((o) => ({
-      output: o.output,
-      why: whyApart(
-        o,
-        judgements.filter((j) => j.task.output === o.output),
-        found,
-      ),
-    }))
+  const known = new Set(outputs.map((o) => o.output))
+  return [
+    ...outputs
+      .filter((o) => !found.has(o.output) && !o.decides)
+      .map((o) => {
+        const own = judgements.filter((j) => j.task.output === o.output)
+        return { output: o.output, why: whyApart(o, own, found) }
+      }),
+    ...graph.outputs
+      .filter(({ name }) => !known.has(name))
+      .map(({ name }) => ({ output: name, why: 'is judged by the scores that it is decided by' })),
+  ]
 }
 
 function whyApart(
