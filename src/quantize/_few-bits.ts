@@ -8,7 +8,7 @@ import type { Model, Tensor } from '../model.ts'
 import { floats, sizeOf } from '../tensor/dtype.ts'
 import { adaptiveRounding } from './_adaptive-rounding.ts'
 import type { Plan } from './_plan.ts'
-import { type QuantizedWeight, quantizeWeight } from './_qdq.ts'
+import { checkFiniteWeight, type QuantizedWeight, quantizeWeight } from './_qdq.ts'
 import { bestStep } from './_weight-quantisers.ts'
 
 export interface FewBits {
@@ -34,6 +34,7 @@ export async function fewBitWeights(
   for (const [i, node] of plan.layers.entries()) {
     stopIfAborted(context.signal, 'int8')
     const tensor = constantOf(model.graph, node.inputs[1]) as Tensor
+    checkFiniteWeight(tensor)
     const axis = node.op === 'Conv' || intAttribute(node, 'transB', 0) ? 0 : 1
     const inner = sizeOf(tensor.dims.slice(axis + 1))
     const channelOf = (at: number): number => Math.floor(at / inner) % tensor.dims[axis]

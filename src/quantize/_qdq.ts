@@ -47,13 +47,18 @@ export interface WeightOptions {
   readonly atLeast?: ArrayLike<number>
 }
 
+/** Throws where a weight holds NaN or infinity. */
+export function checkFiniteWeight(tensor: Tensor): void {
+  const bad = floats(tensor).find((v) => !Number.isFinite(v))
+  if (bad !== undefined) throw new Error(`int8: weight "${tensor.name}" holds ${bad}; expected finite numbers`)
+}
+
 /** Symmetric int8 weights, each channel's scale from its largest magnitude. An all-zero channel gets `atLeast`, or 1. */
 export function quantizeWeight(tensor: Tensor, { axis, pairs = false, atLeast }: WeightOptions = {}): QuantizedWeight {
   const w = floats(tensor)
   const channels = axis === undefined ? 1 : tensor.dims[axis]
   const inner = axis === undefined ? w.length : sizeOf(tensor.dims.slice(axis + 1))
-  const bad = w.find((v) => !Number.isFinite(v))
-  if (bad !== undefined) throw new Error(`int8: weight "${tensor.name}" holds ${bad}; expected finite numbers`)
+  checkFiniteWeight(tensor)
   const channelOf = (i: number): number => Math.floor(i / inner) % channels
   const largest = pairs ? largestSums(w, channels, channelOf) : largestMagnitudes(w, channels, channelOf)
   const scales = Float32Array.from(largest, (m, c) => Math.max(m / 127, atLeast?.[c] ?? 0) || 1)
