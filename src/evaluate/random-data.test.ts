@@ -122,6 +122,27 @@ it('draws above 0 where a model overflows in every range that people feed', asyn
   expect([Math.min(...values) >= 0.0099, Math.max(...values) <= 255]).toEqual([true, true])
 })
 
+it('a mask is drawn in the type of its input, floats too', async () => {
+  for (const dtype of ['float32', 'float16', 'uint8', 'int16'] as const) {
+    const net = model({
+      nodes: [
+        node('Cast', ['hole'], ['h'], { to: 1 }),
+        node('Greater', ['h', 'half'], ['is']),
+        node('MatMul', ['x', 'w'], ['made']),
+        node('Where', ['is', 'made', 'x'], ['y']),
+      ],
+      initializers: new Map([
+        ['w', floatTensor('w', [8, 8], new Float32Array(64).fill(0.1))],
+        ['half', floatTensor('half', [], [0.5])],
+      ]),
+      inputs: [valueInfo('x', 'float32', ['N', 8]), valueInfo('hole', dtype, ['N', 8])],
+      outputs: [valueInfo('y', 'float32', ['N', 8])],
+    })
+    const [{ feeds }] = (await randomData(net, 1)).batches(4, 1)
+    expect(feeds.hole.dtype).toBe(dtype)
+  }
+})
+
 it('says how many inputs it draws, which are no fewer than calls take', async () => {
   const net = model({
     nodes: [node('MatMul', ['x', 'w'], ['y'])],

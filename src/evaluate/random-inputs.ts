@@ -209,10 +209,7 @@ function mask(dtype: string, dims: readonly number[], rng: Random): Value {
   const bits = new Uint8Array(sizeOf(dims))
   for (let from = 0; from < bits.length; from += length)
     bits.fill(1, from, from + Math.ceil(length / 2) + rng.below(Math.floor(length / 2) + 1))
-  if (dtype === 'int64') return { dtype, dims, data: BigInt64Array.from(bits, BigInt) }
-  if (dtype === 'int32') return { dtype, dims, data: Int32Array.from(bits) }
-  if (dtype === 'float32') return { dtype, dims, data: Float32Array.from(bits) }
-  return { dtype: 'bool', dims, data: bits }
+  return dtype === 'bool' ? { dtype, dims, data: bits } : toValue(dtype, dims, Float32Array.from(bits))
 }
 
 /** Inputs of large enough size are data; smaller ones beside them are states and settings, which stay near 0. */
