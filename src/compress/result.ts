@@ -66,19 +66,20 @@ export interface HeldBackLoss {
 /** What the worst of a trial that broke its limit lost, and the limit. */
 export function brokenInWords({ on, verdict: { worst } }: Trial): string {
   if (!worst) return 'nothing was judged'
-  const { output, unit, loss, limit, group } = worst
+  const { output, added, unit, loss, limit, group } = worst
+  const which = `"${output}"${added ? ' (what the weights add)' : ''}`
   const where = group ? ` in the range ${group}` : ''
   if (unit === 'dB of noise') {
     const [kept, least] = apart(-loss, -limit, 1)
-    return `output "${output}" keeps ${kept} dB of signal to noise${where} on ${on}, where at least ${least} dB was asked for`
+    return `output ${which} keeps ${kept} dB of signal to noise${where} on ${on}, where at least ${least} dB was asked for`
   }
   const [lost, most] = apart(loss, limit)
-  return `output "${output}" loses ${lost} ${unit}${where} on ${on}, where at most ${most} points was asked for`
+  return `output ${which} loses ${lost} ${unit}${where} on ${on}, where at most ${most} points was asked for`
 }
 
 /** The worst that the search found, named. The trial has the limit that was asked for. */
 export function heldBackLoss(
-  { output, kind, unit, loss, limit, interval, group }: Finding,
+  { output, kind, added, unit, loss, limit, interval, group }: Finding,
   { outputs }: Task,
   { on, trial }: { readonly on: string; readonly trial: Trial },
 ): HeldBackLoss {
@@ -87,11 +88,12 @@ export function heldBackLoss(
     'points of accuracy per class': `${accuracyInWords(kind)}, every class counting alike,`,
     'points of agreement': `${accuracyInWords(kind).replace('accuracy', 'agreement')} with the original`,
     'points of explained variance': 'variance of the targets explained',
-    'dB of noise': 'output noise against the original',
+    'dB of noise': added ? 'noise of what the weights add' : 'output noise against the original',
   }[unit]
   const of = outputs.length > 1 ? ` of "${shownName(output)}"` : ''
   const where = group ? `, worst in the range ${group}` : ''
-  const asked = trial.verdict.findings.find((f) => f.output === output && f.unit === unit)?.limit ?? limit
+  const asked =
+    trial.verdict.findings.find((f) => f.output === output && f.unit === unit && f.added === added)?.limit ?? limit
   const isTighter = limit < asked
   return { what: `${what}${of} on ${on}${where}`, unit, loss, limit, isTighter, ...(interval ? { interval } : {}) }
 }

@@ -43,7 +43,7 @@ it('a model made by other means is compared by its outputs, though it lacks valu
       nodes: [
         node('MatMul', ['x', 'w'], [names[0]]),
         node('Mul', [names[0], 'step'], [names[1]]),
-        node('Add', ['x', names[1]], ['y']),
+        node('Greater', [names[1], 'step'], ['y']),
       ],
       initializers: new Map([
         [
@@ -57,7 +57,7 @@ it('a model made by other means is compared by its outputs, though it lacks valu
         ['step', floatTensor('step', [], [0.1])],
       ]),
       inputs: [valueInfo('x', 'float32', ['N', 8])],
-      outputs: [valueInfo('y', 'float32', ['N', 8])],
+      outputs: [valueInfo('y', 'bool', ['N', 8])],
     })
   const judgedIn = async (other: Model): Promise<string[]> => {
     const options = { seed: 1, skipLatency: true }
@@ -65,5 +65,5 @@ it('a model made by other means is compared by its outputs, though it lacks valu
     return [...new Set(trial.judgements.map((j) => j.task.output))]
   }
   expect(await judgedIn(step(['other', 'names']))).toEqual(['y'])
-  expect(await judgedIn(step(['net', 'change']))).toEqual(['y', 'net'])
+  expect(await judgedIn(step(['net', 'change']))).toEqual(['y', 'change'])
 })

@@ -124,9 +124,9 @@ export function judgedRows({ judged }: Report): JudgedRow[] {
 }
 
 function judgedRow(f: Finding): JudgedRow {
-  const { output, kind, group, unit, loss, limit, interval, spent } = f
-  const shown = `"${shownName(output)}"`
-  const about = { of: output, output: group ? `${shown}, inputs ${group}` : shown, kind, broken: spent > 1 }
+  const { output, kind, added, group, unit, loss, limit, interval, spent } = f
+  const shown = `"${shownName(output)}"${added ? ' (what the weights add)' : ''}`
+  const about = { of: shown, output: group ? `${shown}, inputs ${group}` : shown, kind, broken: spent > 1 }
   if (unit === 'dB of noise') {
     const [kept, least] = apart(-loss, -limit, 1)
     const exact = !Number.isFinite(loss)

@@ -15,6 +15,7 @@ import { bytesOf } from '../tensor/dtype.ts'
 import { answersFor } from './answers.ts'
 import { groupKey } from './group-key.ts'
 import { judgedModel } from './judged-model.ts'
+import { apartFrom, withoutWeights } from './made-by-weights.ts'
 import { type BatchOutput, samplesOf, withoutCommon } from './samples.ts'
 import { type DecisionJudgement, DecisionTally } from './tally-decisions.ts'
 import { factsOf, signalOf, type ValueFacts, type ValueJudgement, ValueTally } from './tally-values.ts'
@@ -44,6 +45,8 @@ export interface JudgeOptions {
 /** How one output of a model compares with the original's on one group of inputs. */
 export interface OutputJudgement extends Partial<ValueJudgement>, DecisionJudgement {
   readonly task: OutputTask
+  /** Whether it is about what the weights add to the output alone, where that is little beside what goes in. */
+  readonly added?: boolean
   readonly group?: string
   readonly samples: number
   /**
@@ -77,9 +80,12 @@ const leastOfBest = { sure: 0.1, values: 0.01 }
 const leastVariance = { values: 1e-5, scores: 1e-3 }
 /** Probabilities that are less unsure than this are saturated, where another range has answers that vary more; of images, all. */
 const leastUnsure = 0.2
+/** What weights add counts apart where it is less than this share of an output, in power. */
+const mostHidden = 0.1
 
 interface Subject {
   readonly task: OutputTask
+  readonly added: boolean
   readonly group?: string
   readonly isImage: boolean
   readonly facts: ValueFacts
@@ -87,94 +93,111 @@ interface Subject {
   readonly signal?: Float64Array
 }
 
+/** What the original gives for a batch, and what it gives without its weights. */
+interface Answers {
+  readonly values: Record<string, Value>
+  readonly given?: Record<string, Value>
+}
+
 /** Runs the original once, to learn what its outputs do. Throws one sentence where nothing can be judged. */
 export async function openJudge(model: Model, options: JudgeOptions): Promise<Judge> {
   const { task, dataset } = options
   const judged = task.outputs.filter((o) => o.kind !== 'ignored')
-  const kept: Record<string, Value>[] = []
+  const original = judgedModel(model, task)
+  let bare = withoutWeights(original)
+  let kept: Answers[] = []
   let bytes = 0
   const parts = new Map<string, Omit<Subject, 'facts'> & { facts: ReturnType<typeof factsOf>; samples: number }>()
-  const original = judgedModel(model, task)
-  const run = (m: Model, use: (session: Session) => Promise<void>): Promise<void> =>
-    withSession(() => openSession(m), use)
   const unanswered = new Set<number>()
-  const total = await eachBatch(original, run, options, async (batch, values) => {
-    for (const v of Object.values(values)) bytes += bytesOf(v.data).byteLength
-    if (bytes <= mostKept) kept.push(values)
+  const total = await eachAnswer({ original, bare }, options, (batch, answers) => {
+    for (const values of [answers.values, answers.given ?? {}])
+      for (const v of Object.values(values)) bytes += bytesOf(v.data).byteLength
+    if (bytes <= mostKept) kept.push(answers)
     for (const o of judged) {
-      const key = keyOf(o, batch)
-      const { isImage = false } = batch.group ?? {}
-      const part = parts.get(key) ?? {
-        task: o,
-        group: groupKey(o, batch.group),
-        isImage,
-        facts: factsOf(o),
-        samples: 0,
+      for (const cut of cutsOf(answers, o, batch)) {
+        const { added, out } = cut
+        const key = keyOf(o, batch, added)
+        const { isImage = false } = batch.group ?? {}
+        const part = parts.get(key) ?? {
+          task: o,
+          added,
+          group: groupKey(o, batch.group),
+          isImage,
+          facts: factsOf(o),
+          samples: 0,
+        }
+        part.facts.add(out)
+        part.samples += out.samples
+        parts.set(key, part)
+        if (!added) for (const s of unansweredIn(out, batch)) unanswered.add(s)
       }
-      const cut = cutOf(values, o, batch)
-      part.facts.add(cut)
-      for (const s of unansweredIn(cut, batch)) unanswered.add(s)
-      part.samples += cut.samples
-      parts.set(key, part)
     }
   })
   if (total === 0) throw new Error('judge: there are no inputs to compare on')
-  const keptAll = kept.length === total ? kept : undefined
   const subjects = new Map<string, Subject>(
     [...parts].map(([key, part]) => [key, { ...part, facts: part.facts.finish() }]),
   )
+  dropShown(subjects)
+  if (![...subjects.values()].some((s) => s.added)) {
+    bare = undefined
+    kept = kept.map(({ values }) => ({ values }))
+  }
+  const keptAll = kept.length === total ? kept : undefined
   const varies = (subject: Subject): boolean => variesBeside(subject, [...subjects.values()])
   if (keptAll) addSignals(subjects, judged, options, keptAll)
   return {
     task,
-    varying: [...subjects.values()].map((s) => ({ output: s.task.output, group: s.group, varies: varies(s) })),
+    varying: [...subjects.values()]
+      .filter((s) => !s.added)
+      .map((s) => ({ output: s.task.output, group: s.group, varies: varies(s) })),
     unanswered: [...unanswered],
     async compare(other, tell) {
       const tallies = new Map(
-        [...subjects].map(([key, { task, facts, samples, signal }]) => [
+        [...subjects].map(([key, { task, added, facts, samples, signal }]) => [
           key,
           {
             values: new ValueTally(facts, samples, signal),
-            decisions: isDecision(task) ? new DecisionTally(task) : undefined,
+            decisions: isDecision(task) && !added ? new DecisionTally(task) : undefined,
           },
         ]),
       )
       let [done, told] = [0, 0]
-      const add = (batch: JudgedBatch, expected: Record<string, Value>, actual: Record<string, Value>): void => {
+      const add = (batch: JudgedBatch, expected: Answers, actual: Record<string, Value>): void => {
         // Batches of one sample are many, and take less time than telling of them.
         if (++done - told >= total / 100) tell?.((told = done) / total)
         for (const o of judged) {
-          const tally = tallies.get(keyOf(o, batch))
-          const [from, to] = [cutOf(expected, o, batch), cutOf(actual, o, batch)]
-          if (from.dims.join() !== to.dims.join())
-            throw new Error(`model: output "${o.output}" has shapes [${from.dims}] and [${to.dims}]; expected the same`)
-          const answers =
-            dataset && batch.indices && o.labelled ? answersFor(dataset, batch.indices, from.samples) : undefined
-          tally?.values.add(from, to, isDecision(o) ? undefined : answers?.rows)
-          tally?.decisions?.add(from, to, answers)
+          const [from, to] = [cutsOf(expected, o, batch), cutsOf(expected, o, batch, actual)]
+          for (const [i, { added, out }] of from.entries()) {
+            const tally = tallies.get(keyOf(o, batch, added))
+            const answers =
+              !added && dataset && batch.indices && o.labelled
+                ? answersFor(dataset, batch.indices, out.samples)
+                : undefined
+            tally?.values.add(out, to[i].out, isDecision(o) ? undefined : answers?.rows)
+            tally?.decisions?.add(out, to[i].out, answers)
+          }
         }
       }
       const compared = judgedModel(other, task)
-      if (keptAll && other === model) {
+      if (keptAll) {
+        let b = 0
         // The original beside itself need not run again.
-        let b = 0
-        for (const batch of options.inputs()) add(batch, keptAll[b], keptAll[b++])
-      } else if (keptAll) {
-        let b = 0
-        await eachBatch(compared, run, options, async (batch, values) => add(batch, keptAll[b++], values))
+        if (other === model) for (const batch of options.inputs()) add(batch, keptAll[b], keptAll[b++].values)
+        else await eachAnswer({ original: compared }, options, (batch, { values }) => add(batch, keptAll[b++], values))
       } else {
-        await run(original, (session) =>
-          eachBatch(compared, run, options, async (batch, values) =>
-            add(batch, await session.run(batch.feeds), values),
-          ).then(() => undefined),
-        )
+        await withRunner(compared, async (run) => {
+          await eachAnswer({ original, bare }, options, async (batch, answers) => {
+            add(batch, answers, await run(batch))
+          })
+        })
       }
       return [...subjects].map(([key, subject]): OutputJudgement => {
-        const { task, group, facts, samples } = subject
+        const { task, added, group, facts, samples } = subject
         const tally = tallies.get(key)
         const values = facts.isValued ? tally?.values.finish() : undefined
         return {
           task,
+          ...(added ? { added } : {}),
           ...(group ? { group } : {}),
           samples,
           varies: varies(subject),
@@ -183,6 +206,19 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
         }
       })
     },
+  }
+}
+
+/** Leaves out what weights add where it is so much of the output that noise which ruins it shows there as well. */
+function dropShown(subjects: Map<string, Subject>): void {
+  for (const [key, { task, added, group, facts }] of subjects) {
+    if (!added) continue
+    const whole = [...subjects.values()].find((s) => !s.added && s.task === task && s.group === group)?.facts
+    // A number counts the more the less it varies.
+    const isHidden = (j: number): boolean => whole !== undefined && mostHidden * facts.weight(j) > whole.weight(j)
+    const isKept =
+      facts.isValued && facts.variation > 0 && Array.from({ length: facts.columns }, (_, j) => j).some(isHidden)
+    if (!isKept) subjects.delete(key)
   }
 }
 
@@ -204,8 +240,8 @@ function* unansweredIn(out: BatchOutput, { indices, fed = 1, count = fed }: Judg
 }
 
 /** Whether an output varies with the inputs of a group so much, beside the other groups, that something is shown there. */
-function variesBeside({ task, facts, isImage }: Subject, all: readonly Subject[]): boolean {
-  const others = all.filter((s) => s.task.output === task.output).map((s) => s.facts)
+function variesBeside({ task, added, facts, isImage }: Subject, all: readonly Subject[]): boolean {
+  const others = all.filter((s) => s.task.output === task.output && s.added === added).map((s) => s.facts)
   const isSure = task.probabilities && (isImage || facts.unsure < leastUnsure)
   const variation = leastOfBest[isSure ? 'sure' : 'values'] * Math.max(...others.map((f) => f.variation))
   const variance =
@@ -218,53 +254,92 @@ function addSignals(
   subjects: Map<string, Subject>,
   judged: readonly OutputTask[],
   { inputs }: JudgeOptions,
-  kept: readonly Record<string, Value>[],
+  kept: readonly Answers[],
 ): void {
   const signals = new Map<string, number[]>()
   let b = 0
   for (const batch of inputs()) {
-    const values = kept[b++]
+    const answers = kept[b++]
     for (const o of judged) {
-      const key = keyOf(o, batch)
-      const { facts } = subjects.get(key) as Subject
-      const cut = cutOf(values, o, batch)
-      const list = signals.get(key) ?? []
-      if (facts.isValued) for (let s = 0; s < cut.samples; s++) list.push(signalOf(cut, s, facts))
-      signals.set(key, list)
+      for (const { added, out } of cutsOf(answers, o, batch)) {
+        const key = keyOf(o, batch, added)
+        const facts = subjects.get(key)?.facts
+        if (!facts) continue
+        const list = signals.get(key) ?? []
+        if (facts.isValued) for (let s = 0; s < out.samples; s++) list.push(signalOf(out, s, facts))
+        signals.set(key, list)
+      }
     }
   }
   for (const [key, list] of signals)
     if (list.length > 0) subjects.set(key, { ...(subjects.get(key) as Subject), signal: Float64Array.from(list) })
 }
 
-function keyOf(task: OutputTask, { group }: JudgedBatch): string {
-  return `${groupKey(task, group)}\n${task.output}`
+function keyOf(task: OutputTask, { group }: JudgedBatch, added: boolean): string {
+  return `${groupKey(task, group)}\n${added}\n${task.output}`
 }
 
-function cutOf(values: Record<string, Value>, task: OutputTask, batch: JudgedBatch): BatchOutput {
-  const { output, batchAxis } = task
+/** An output cut into samples: as it is, and what the weights add to it. `actual`: another model's, beside the original's answers. */
+function cutsOf(
+  { values, given }: Answers,
+  task: OutputTask,
+  batch: JudgedBatch,
+  actual = values,
+): { readonly added: boolean; readonly out: BatchOutput }[] {
+  const { output, batchAxis, axis, probabilities, valuesToo } = task
   const { fed = 1, count = fed } = batch
-  const cut = samplesOf(values[output], { fed, count, axis: batchAxis })
-  const { axis, probabilities, valuesToo } = task
-  const isScores = cut.float && isDecision(task) && !isYesOrNo(task) && !probabilities && !valuesToo
-  return isScores && axis !== undefined ? withoutCommon(cut, axis) : cut
+  const cut = (value: Value): BatchOutput => samplesOf(value, { fed, count, axis: batchAxis })
+  const centred = (out: BatchOutput): BatchOutput => {
+    const isScores = out.float && isDecision(task) && !isYesOrNo(task) && !probabilities && !valuesToo
+    return isScores && axis !== undefined ? withoutCommon(out, axis) : out
+  }
+  const out = cut(actual[output])
+  const expected = actual === values ? out : cut(values[output])
+  if (out.dims.join() !== expected.dims.join())
+    throw new Error(`model: output "${output}" has shapes [${expected.dims}] and [${out.dims}]; expected the same`)
+  const base = given && cut(given[output])
+  const isAlike = base?.dims.join() === out.dims.join()
+  return [
+    { added: false, out: centred(out) },
+    ...(base && isAlike ? [{ added: true, out: centred(apartFrom(out, base, values[output].dtype, expected)) }] : []),
+  ]
 }
 
-/** Runs a model on every batch; gives how many there were. */
-async function eachBatch(
-  model: Model,
-  run: (m: Model, use: (session: Session) => Promise<void>) => Promise<void>,
+type Runner = (batch: JudgedBatch) => Promise<Record<string, Value>>
+
+function runnerOf(session: Session): Runner {
+  return ({ feeds }) => session.run(Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]])))
+}
+
+function withRunner(model: Model, use: (run: Runner) => Promise<void>): Promise<void> {
+  return withSession(
+    () => openSession(model),
+    (session) => use(runnerOf(session)),
+  )
+}
+
+/** Runs a model, and the same without its weights where that runs, on every batch; gives how many there were. */
+async function eachAnswer(
+  { original, bare }: { readonly original: Model; readonly bare?: Model },
   { inputs, signal }: JudgeOptions,
-  use: (batch: JudgedBatch, values: Record<string, Value>) => Promise<void>,
+  use: (batch: JudgedBatch, answers: Answers) => void | Promise<void>,
 ): Promise<number> {
   let done = 0
-  await run(model, async (session) => {
+  const each = async (run: Runner, runBare?: Runner): Promise<void> => {
     for (const batch of inputs()) {
       stopIfAborted(signal, 'judge')
-      const feeds = Object.fromEntries(session.inputNames.map((name) => [name, batch.feeds[name]]))
-      await use(batch, await session.run(feeds))
+      const given = await runBare?.(batch).catch(() => undefined)
+      await use(batch, { values: await run(batch), ...(given ? { given } : {}) })
       done++
     }
+  }
+  await withRunner(original, async (run) => {
+    const session = bare && (await openSession(bare).catch(() => undefined))
+    if (!session) return each(run)
+    await withSession(
+      async () => session,
+      (opened) => each(run, runnerOf(opened)),
+    )
   })
   return done
 }

@@ -3,7 +3,6 @@ import type { Dataset } from '../data/dataset.ts'
 import type { Feeds } from '../method.ts'
 import type { Model } from '../model.ts'
 import { openSession, withSession } from '../runtime/session.ts'
-import { withAdded } from './added.ts'
 import { guessTask } from './guess.ts'
 import { judgedModel } from './judged-model.ts'
 import { parseTask, type Task } from './task.ts'
@@ -27,14 +26,5 @@ export async function resolveTask(model: Model, { told, dataset, feeds }: Resolv
         )
       : undefined
   const guessed = seen ? guessTask(model, { dataset, seen }) : first
-  return told === undefined
-    ? withAdded(guessed, model)
-    : toldAdded(parseTask(told, withAdded(guessed, model), model), model)
-}
-
-/** Without what outputs add that are told to be decisions. */
-function toldAdded(task: Task, model: Model): Task {
-  const own = { outputs: task.outputs.filter((o) => !o.added) }
-  const known = new Set(withAdded(own, model).outputs.map((o) => o.output))
-  return { outputs: task.outputs.filter((o) => known.has(o.output)) }
+  return told === undefined ? guessed : parseTask(told, guessed, model)
 }

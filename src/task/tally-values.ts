@@ -23,6 +23,8 @@ export interface ValueFacts {
   readonly variance: number
   /** Of probabilities, how unsure they are: from 0, where all are 0 or 1, to 1, where no answer is likelier than another. */
   readonly unsure: number
+  /** Numbers in a row that count each by its own variation; 1 where all are pooled. */
+  readonly columns: number
   /** What a squared difference of element `j` counts, so that noise as large as the signal counts 1 in all. */
   weight(j: number): number
   /** What element `j` is about, over samples. */
@@ -114,6 +116,7 @@ export function factsOf(task: OutputTask) {
         variation: valued ? variation : Number(differs),
         variance,
         unsure,
+        columns,
         weight: (j) => weights[j % columns],
         mean,
       }

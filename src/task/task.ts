@@ -50,8 +50,6 @@ export interface OutputTask {
   readonly decidedBy?: readonly string[]
   /** It is no output, but what one is decided by, and judged where decisions are not counted. */
   readonly decides?: boolean
-  /** It is no output, but what one adds to an input, which would hide what becomes of it. */
-  readonly added?: boolean
   /** Why it was taken so, for people: `no softmax, no labels`. */
   readonly why: string
 }
@@ -115,7 +113,7 @@ export function parseTask(text: string, guessed: Task, model: Model): Task {
     }
   }
   const outputs = guessed.outputs.map((o) => {
-    const kind = told.get(o.output) ?? (o.kind === 'ignored' || o.decides || o.added ? undefined : all)
+    const kind = told.get(o.output) ?? (o.kind === 'ignored' || o.decides ? undefined : all)
     return kind === undefined ? o : as(o, kind, model)
   })
   return { outputs }

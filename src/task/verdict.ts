@@ -15,6 +15,8 @@ export type LossUnit =
 export interface Finding {
   readonly output: string
   readonly kind: OutputTask['kind']
+  /** Whether it is about what the weights add to the output alone. */
+  readonly added?: boolean
   /** The inputs that it was found on, where there are several groups of them. */
   readonly group?: string
   readonly unit: LossUnit
@@ -70,8 +72,9 @@ export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, 
   return { spent: worst?.spent ?? unseen, ...(worst ? { worst } : {}), findings }
 }
 
-function about({ task, group, samples }: OutputJudgement): Pick<Finding, 'output' | 'kind' | 'group' | 'samples'> {
-  return { output: task.output, kind: task.kind, samples, ...(group ? { group } : {}) }
+function about(j: OutputJudgement): Pick<Finding, 'output' | 'kind' | 'added' | 'group' | 'samples'> {
+  const { task, added, group, samples } = j
+  return { output: task.output, kind: task.kind, samples, ...(added ? { added } : {}), ...(group ? { group } : {}) }
 }
 
 /** Share of decisions for one class above which the others could be lost within few points of all. */
@@ -88,12 +91,12 @@ function isLopsided({ task: { kind }, commonest = 0 }: OutputJudgement): boolean
  */
 const decisionsAllowDb = 3
 
-/** How much noisier what is added to an input may be than values, of which it is a part: noise of 10 % of it where values bear 3 %. */
+/** How much noisier what weights add may be than values, of which it is a part: noise of 10 % of it where values bear 3 %. */
 const addedAllowsDb = 10
 
 /** The least signal-to-noise ratio of an output, in dB. */
-function leastSnr({ task }: OutputJudgement, max: MaxLoss): number {
-  if (task.added) return max.snrDb - addedAllowsDb
+function leastSnr({ task, added }: OutputJudgement, max: MaxLoss): number {
+  if (added) return max.snrDb - addedAllowsDb
   return isDecision(task) && !max.scoresToo && !task.valuesToo ? max.snrDb - decisionsAllowDb : max.snrDb
 }
 
