@@ -69,6 +69,9 @@ export function quantizeWeight(tensor: Tensor, { axis, pairs = false, atLeast }:
   return { values, scales }
 }
 
+/** The most that two weights of one sign may add up to, in steps, where processors add products in pairs (`largestSums`). */
+export const mostInPairs = 128
+
 type ChannelOf = (index: number) => number
 
 function largestMagnitudes(w: Float32Array, channels: number, channelOf: ChannelOf): Float64Array {

@@ -37,7 +37,7 @@ export function factorOf(shape: MatrixShape, moments?: Moments): LayerFactor {
   return { blocks, gain: Math.exp(logSum / (shape.groups * shape.columns)) }
 }
 
-function blockFactor({ second, size }: MomentBlock): InputFactor {
+export function blockFactor({ second, size }: MomentBlock): InputFactor {
   const h = second.slice()
   let trace = 0
   for (let i = 0; i < size; i++) trace += h[i * size + i]

@@ -51,19 +51,21 @@ describe('int8', () => {
     for (const op of ['Conv', 'Gemm', 'Relu', 'Add', 'DequantizeLinear']) expect(ops[op]).toBeUndefined()
   })
 
-  it('few bits: so many levels per channel, the same kernels; adaptive rounding loses less', async () => {
+  it('few bits: so many levels per channel, the same kernels; error feedback and adaptive rounding lose less', async () => {
     const data = { calibration: () => exampleBatches(5, 16) }
     const [feeds] = exampleBatches(9)
     const options = { weightBits: 3, biasCorrection: false } as const
-    const nearest = await int8(exampleModel(), options, { data })
+    const nearest = await int8(exampleModel(), { ...options, rounding: 'nearest' }, { data })
+    const feedback = await int8(exampleModel(), options, { data, seed: 1 })
     const adaptive = await int8(exampleModel(), { ...options, rounding: 'adaptive' }, { data, seed: 1 })
-    for (const m of [nearest, adaptive]) {
+    for (const m of [nearest, feedback, adaptive]) {
       const q = integers(m.graph.initializers.get('w2_quantized')!)
       expect(new Set(q).size).toBeLessThanOrEqual(7)
       expect(Math.max(...[...q].map(Math.abs))).toBeLessThanOrEqual(64)
       expect(await optimizedOps(m)).toMatchObject({ QLinearConv: 2, QGemm: 1 })
     }
-    expect(await snr(exampleModel(), adaptive, feeds)).toBeGreaterThan((await snr(exampleModel(), nearest, feeds)) + 1)
+    for (const m of [feedback, adaptive])
+      expect(await snr(exampleModel(), m, feeds)).toBeGreaterThan((await snr(exampleModel(), nearest, feeds)) + 1)
     await expect(int8(exampleModel(), options)).rejects.toThrow('int8: weightBits 3 needs calibration inputs')
     await expect(int8(exampleModel(), { rounding: 'adaptive' })).rejects.toThrow('int8: rounding adaptive needs')
     const eight = await int8(exampleModel(), { rounding: 'adaptive' }, { data })
@@ -98,7 +100,8 @@ describe('int8', () => {
 
   it('rounds each weight to the nearest step of its channel; no sum of two overflows where range is reduced', async () => {
     for (const reduceRange of [false, true]) {
-      const after = await int8(exampleModel(), { reduceRange, biasCorrection: false }, { data: { calibration } })
+      const options = { rounding: 'nearest', reduceRange, biasCorrection: false } as const
+      const after = await int8(exampleModel(), options, { data: { calibration } })
       const w = floats(exampleModel().graph.initializers.get('w2')!)
       const q = integers(after.graph.initializers.get('w2_quantized')!)
       const s = floats(after.graph.initializers.get('w2_scale')!)
@@ -112,6 +115,23 @@ describe('int8', () => {
         } else expect(Math.max(...rows.map(Math.abs))).toBe(127)
         const errors = rows.map((v, i) => Math.abs(v * s[c] - w[c * 72 + i]))
         expect(Math.max(...errors)).toBeLessThanOrEqual(s[c] * 0.5001)
+      }
+    }
+  })
+
+  it('feeds errors of rounding to the weights after them: outputs lose less, and no sum of two overflows', async () => {
+    const data = { calibration: () => exampleBatches(5, 16) }
+    const [feeds] = exampleBatches(9)
+    const made = (rounding: 'nearest' | 'feedback') =>
+      int8(exampleModel(), { rounding, biasCorrection: false }, { data, seed: 1 })
+    const [nearest, feedback] = [await made('nearest'), await made('feedback')]
+    expect(await snr(exampleModel(), feedback, feeds)).toBeGreaterThan(await snr(exampleModel(), nearest, feeds))
+    for (const w of ['w1_folded', 'w2']) {
+      const { data: bytes, dims } = feedback.graph.initializers.get(`${w}_quantized`)!
+      const q = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+      for (let c = 0; c < dims[0]; c++) {
+        const sorted = q.slice((c * q.length) / dims[0], ((c + 1) * q.length) / dims[0]).toSorted((a, b) => a - b)
+        expect(Math.max(sorted.at(-1)! + sorted.at(-2)!, -sorted[0] - sorted[1])).toBeLessThanOrEqual(128)
       }
     }
   })
@@ -149,7 +169,7 @@ describe('int8', () => {
     }
     const float = await means(before)
     const distance = async (biasCorrection: boolean): Promise<number> => {
-      const settings = { biasCorrection, calibration: 'min-max' } as const
+      const settings = { biasCorrection, calibration: 'min-max', rounding: 'nearest' } as const
       const got = await means(await int8(before, settings, { data: { calibration } }))
       return got.reduce((sum, v, i) => sum + Math.abs(v - float[i]), 0)
     }

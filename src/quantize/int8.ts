@@ -18,11 +18,11 @@ import { absorbBiases } from './_absorb-biases.ts'
 import { biasCorrections } from './_bias-correction.ts'
 import { collectHistograms } from './_calibrate.ts'
 import { equalise } from './_equalise.ts'
-import { fewBitWeights } from './_few-bits.ts'
 import { entropyRange, type Histogram, minMaxRange, mseRange, percentileRange, type Range } from './_histogram.ts'
 import { joinBiases } from './_merge-bias.ts'
 import { leftInFloat, type Plan, planInt8 } from './_plan.ts'
 import { inputScaleOf, type QuantizedLayer, type QuantizedWeight, quantizeLayer, writeQdq } from './_qdq.ts'
+import { roundedWeights } from './_rounded-weights.ts'
 import { sharedRanges } from './_shared-ranges.ts'
 import { quantizeWeightsOnly } from './_weight-only.ts'
 import { foldAllWeights } from './fold-weights.ts'
@@ -64,9 +64,9 @@ const options = {
   },
   rounding: {
     type: 'choice',
-    of: ['nearest', 'adaptive'],
-    default: 'nearest',
-    help: 'how weights are rounded: to the nearest level, or so that they disturb outputs least together (AdaRound); matters below 8 bits',
+    of: ['feedback', 'adaptive', 'nearest'],
+    default: 'feedback',
+    help: 'how weights are rounded: each after the errors of those before it are fed to it (GPTQ), so that together they disturb outputs least on the calibration inputs; the same by turning weights over (AdaRound: slower, for few bits); or to the nearest level',
   },
   activations: {
     type: 'choice',
@@ -121,7 +121,7 @@ export const int8 = defineMethod({
     if (!context.data) {
       const needing = [
         ...(settings.weightBits < 8 ? [`weightBits ${settings.weightBits}`] : []),
-        ...(settings.rounding === 'nearest' ? [] : [`rounding ${settings.rounding}`]),
+        ...(settings.rounding === 'adaptive' ? ['rounding adaptive'] : []),
         ...(settings.absorbBiases ? ['absorbBiases'] : []),
       ]
       if (needing.length > 0)
@@ -203,7 +203,7 @@ export async function calibrateInt8(model: Model, settings: Int8Options, context
   const own = new Map([...histograms].map(([name, h]) => [name, chooseRange(h, settings)] as const))
   const ranges = settings.concat === 'shared' ? sharedRanges(plan, own) : own
   context.progress?.(0.5, 'calibrating')
-  const weights = await fewBitWeights(model, plan, settings, context)
+  const weights = await roundedWeights(model, plan, settings, context)
   if (!settings.biasCorrection) return { ranges, corrections: new Map(), weights }
   const layers = quantizeLayers(model, { plan, ranges, corrections: new Map(), weights }, settings)
   const corrections = await biasCorrections(

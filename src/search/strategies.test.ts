@@ -100,4 +100,7 @@ it('what can be left out is, the last first, of the last few alone', async () =>
   const holds = async (fewer: readonly string[]) => vowels(fewer) >= 2
   expect(await withoutNeedless([...'axeyo'], holds, 5)).toEqual(['a', 'e'])
   expect(await withoutNeedless([...'axeyo'], holds, 2)).toEqual(['a', 'x', 'e'])
+  // x cannot be left out beside y, but without it.
+  const odd = async (fewer: readonly string[]) => vowels(fewer) >= 2 && !(fewer.includes('y') && !fewer.includes('x'))
+  expect(await withoutNeedless([...'aeyx'], odd, 4)).toEqual(['a', 'e'])
 })

@@ -107,16 +107,24 @@ export async function firstThatHolds(count: number, holds: (rung: number) => Pro
   return high
 }
 
-/** Those of a list that cannot be left out: each is tried, the last first, at most the last `most` of them. */
+/**
+ * Those of a list that cannot be left out: each is tried, the last first, at most the last `most` of them; again where some were
+ * left out, for errors may add up or cancel.
+ */
 export async function withoutNeedless<T>(
   items: readonly T[],
   holds: (fewer: readonly T[]) => Promise<boolean>,
   most: number,
 ): Promise<readonly T[]> {
   let needed = items
-  for (const item of items.slice(-most).reverse()) {
-    const fewer = needed.filter((n) => n !== item)
-    if (await holds(fewer)) needed = fewer
+  let tried = items.slice(-most).reverse()
+  for (let before = items.length + 1; needed.length < before && tried.length > 0; ) {
+    before = needed.length
+    for (const item of tried) {
+      const fewer = needed.filter((n) => n !== item)
+      if (await holds(fewer)) needed = fewer
+    }
+    tried = tried.filter((item) => needed.includes(item))
   }
   return needed
 }
