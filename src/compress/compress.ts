@@ -32,6 +32,8 @@ const mostSearches = { size: 4, speed: 2 }
  * no loss could be judged (data of one class, outputs that do not depend on the input).
  */
 export async function compress(model: Model, given: CompressOptions = {}): Promise<Compressed> {
+  if (model.graph.outputs.length === 0)
+    throw new Error('model: it has no outputs, so nothing of it could be kept; expected a model with at least one')
   const warnings: string[] = []
   const settings = settingsOf(model, given, warnings)
   const { goal, costs, data, outlook, seed, signal, warn, workers } = settings

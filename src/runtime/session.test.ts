@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { packModel } from '../formats/pack.ts'
 import { model as makeModel, node, valueInfo } from '../graph/build.ts'
-import type { Graph, Tensor } from '../model.ts'
+import { type Graph, type Model, type Tensor, withGraph } from '../model.ts'
 import { writeModel } from '../onnx/write.ts'
 import { floatTensor, tensorOfFloats } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
@@ -44,6 +44,32 @@ it('leaves the types of the runtime’s own code out of its messages', async () 
     outputs: [valueInfo('y', 'float32', [2])],
   })
   await expect(openSession(twice)).rejects.toThrow(/^model: ONNX Runtime cannot load it: [^\n[]*Duplicate ngram/)
+})
+
+it('says in short words why a file of another time or maker is not loaded', async () => {
+  const told = (from: Model): Promise<string> =>
+    openSession(from).then(
+      () => '',
+      (error: Error) => error.message,
+    )
+  const calls = (op: string, domain?: string): Model => {
+    const [first, ...others] = model.graph.nodes
+    return withGraph(model, { nodes: [{ ...first, op, ...(domain ? { domain } : {}) }, ...others] })
+  }
+  const loads = 'model: ONNX Runtime cannot load it: '
+  expect(await told({ ...model, irVersion: 99 })).toMatch(
+    new RegExp(`^${loads}the file's format is version 99, and it reads up to \\d+; coppice inspect and pack work`),
+  )
+  expect(await told({ ...model, opsets: [{ domain: '', version: 99 }] })).toMatch(
+    new RegExp(`^${loads}the model uses operator set 99 of ONNX, and it knows up to \\d+; coppice`),
+  )
+  expect(
+    await told({ ...calls('Foo', 'my.ops'), opsets: [...model.opsets, { domain: 'my.ops', version: 1 }] }),
+  ).toMatch(`${loads}it has no operator Foo of my.ops; coppice inspect and pack work without that`)
+  expect(await told(calls('Foo'))).toMatch(`${loads}it has no operator Foo in set`)
+  expect(await told(withGraph(model, { outputs: [] }))).toBe(
+    'model: it has no outputs; expected a model with at least one',
+  )
 })
 
 it('runs models of large weights of any type, in nested graphs too, as it runs their bytes', async () => {

@@ -8,6 +8,7 @@ import { onnxOf } from '../formats/unpack.ts'
 import type { Feeds, Value } from '../method.ts'
 import type { Model } from '../model.ts'
 import { type WrittenApart, writeModel, writeModelApart } from '../onnx/write.ts'
+import { plain, whyRefused } from './why-refused.ts'
 
 export type { Feeds, Value } from '../method.ts'
 
@@ -72,6 +73,8 @@ export function threadOptions(threads = usualThreads): InferenceSession.SessionO
  * the bytes are damaged or the runtime refuses the model.
  */
 export async function openSession(model: Model | Uint8Array, options: SessionOptions = {}): Promise<Session> {
+  if ('graph' in model && model.graph.outputs.length === 0)
+    throw new UnsupportedError(`${options.name ?? 'model'}: it has no outputs; expected a model with at least one`)
   const ort = await loadOrt()
   const { graph, files } = written(model, ort)
   let session: InferenceSession
@@ -85,7 +88,9 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
       ...(options.restful ? { extra: { session: { force_spinning_stop: '1' } } } : {}),
     })
   } catch (cause) {
-    throw new UnsupportedError(`${options.name ?? 'model'}: ONNX Runtime cannot load it: ${plain(cause)}`, { cause })
+    throw new UnsupportedError(`${options.name ?? 'model'}: ONNX Runtime cannot load it: ${whyRefused(cause)}`, {
+      cause,
+    })
   }
   // Sequences and maps cannot be handed over; what stands beside them can.
   const tensorNames = session.outputNames.filter((_, i) => session.outputMetadata?.[i]?.isTensor !== false)
@@ -100,7 +105,9 @@ export async function openSession(model: Model | Uint8Array, options: SessionOpt
         // What goes wrong is thrown, and need not be on the console as well.
         results = await session.run(tensors, outputs, { logSeverityLevel: 4 })
       } catch (cause) {
-        throw new Error(`${options.name ?? 'model'}: ONNX Runtime failed to run it: ${plain(cause)}`, { cause })
+        throw new Error(`${options.name ?? 'model'}: ONNX Runtime failed to run it: ${plain(cause).slice(0, 300)}`, {
+          cause,
+        })
       }
       const values: Record<string, Value> = {}
       for (const [name, t] of Object.entries(results))
@@ -122,18 +129,6 @@ function written(model: Model | Uint8Array, ort: Ort): WrittenApart {
 
 function toOrt(ort: Ort, value: Value): OrtTensor {
   return new ort.Tensor(value.dtype as 'float32', value.data as Float32Array, value.dims)
-}
-
-/** The runtime's message as one line, without its error code and source paths. */
-function plain(cause: unknown): string {
-  const text = cause instanceof Error ? cause.message : String(cause)
-  return text
-    .replace(/\s+/g, ' ')
-    .replace(/^Error: /, '')
-    .replace(/\/[^\s:]*onnxruntime[^\s:]*:\d+ [^\n]*?\) /g, '')
-    .replace(/\[with [^\]]*\] /g, '')
-    .slice(0, 300)
-    .trim()
 }
 
 /** Opens a session for `use`, and releases it whatever happens. */
