@@ -21,6 +21,8 @@ export function integerRange(graph: Graph, input: ValueInfo, shapeOf: ShapeOf): 
   const rows = readers.flatMap((reader) => rowsOf(reader, shapeOf))
   if (rows.length > 0) return [0, Math.max(0, Math.min(...rows) - 1)]
   const isOne = input.shape?.every((d, axis) => d === 1 || axis === 0) ?? true
+  const steps = stepsCounted(graph, input, { readers, shapeOf })
+  if (isOne && steps) return [1, steps]
   const compares = readers.filter(({ node }) => /^(Equal|Less|Greater)/.test(node.op))
   if (!isOne) return compares.length > 0 || /mask/i.test(input.name) ? 'mask' : [0, 1]
   for (const { node, within } of compares) {
@@ -30,6 +32,36 @@ export function integerRange(graph: Graph, input: ValueInfo, shapeOf: ShapeOf): 
     return [value, value]
   }
   return input.shape?.length === 0 ? [1, 1] : [0, 1]
+}
+
+/** Of one number per sample that says how long a sequence is: how long the longest is; undefined where it says something else. */
+function stepsCounted(
+  graph: Graph,
+  { name }: ValueInfo,
+  { readers, shapeOf }: { readonly readers: readonly Reader[]; readonly shapeOf: ShapeOf },
+): number | undefined {
+  for (const { node, at, within } of readers) {
+    const isLengths = recurrent.has(node.op) && at === 4
+    const isCompared = /^(Equal|Less|Greater)/.test(node.op)
+    if (!isLengths && !isCompared) continue
+    const [other] = isLengths ? node.inputs : node.inputs.filter((_, i) => i !== at)
+    const dims = constantOf(within, other)?.dims ?? shapeOf(within, other) ?? []
+    const length = isLengths
+      ? dims[intAttribute(node, 'layout', 0)]
+      : Math.max(...dims.map(Number).filter((d) => d > 1))
+    if (typeof length === 'number' && Number.isFinite(length)) return length
+  }
+  if (!isLength(name)) return undefined
+  // Nothing compares them: a mean over a sequence is divided by them.
+  const others = graph.inputs.filter((i) => i.name !== name && !graph.initializers.has(i.name))
+  const lengths = others.map((i) => shapeOf(graph, i.name)?.[1] ?? i.shape?.[1]).filter((d) => typeof d === 'number')
+  return lengths.length > 0 ? Math.max(...lengths) : undefined
+}
+
+const recurrent = new Set(['RNN', 'GRU', 'LSTM'])
+
+function isLength(name: string): boolean {
+  return /(^|[_.])(len|lens|lengths?)$/i.test(name) || /[a-z]Lengths?$/.test(name)
 }
 
 /** Types that hardly anything but data is fed in. */
@@ -65,7 +97,13 @@ export function wholeData(graph: Graph, inputs: readonly ValueInfo[]): ReadonlyS
     if (dtype === 'uint8') return true
     if (isFloat(dtype) || !/int/.test(dtype) || pointing.includes(input)) return false
     if (dataOnly.test(dtype)) return true
-    return shape?.length !== 0 && !/mask/i.test(name) && !tokens.has(rankOf(input)) && becomesFloats(graph, name)
+    return (
+      shape?.length !== 0 &&
+      !/mask/i.test(name) &&
+      !isLength(name) &&
+      !tokens.has(rankOf(input)) &&
+      becomesFloats(graph, name)
+    )
   }
   return new Set(inputs.filter(holds).map(({ name }) => name))
 }

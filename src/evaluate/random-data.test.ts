@@ -4,7 +4,7 @@ import { model, node, valueInfo } from '../graph/build.ts'
 import type { Model, Node } from '../model.ts'
 import { openJudge } from '../task/judge.ts'
 import { resolveTask } from '../task/resolve-task.ts'
-import { floatTensor, integerTensor } from '../tensor/dtype.ts'
+import { dataTypes, floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
 import { randomData } from './random-data.ts'
 
@@ -221,4 +221,59 @@ it('an output of one value per call is seen to vary, though all samples fit one 
     inputs: () => random.batches(16, 1),
   })
   expect(judge.varying.some(({ varies }) => varies)).toBe(true)
+})
+
+/** A mean over the steps of x [N,T,8] of which a second input counts how many there are. */
+function meanOver(name: string, ...nodes: readonly Node[]): Model {
+  return model({
+    nodes,
+    initializers: new Map([
+      [
+        'steps',
+        integerTensor(
+          'steps',
+          'int64',
+          [1, 12],
+          Array.from({ length: 12 }, (_, i) => i),
+        ),
+      ],
+      ['last', integerTensor('last', 'int64', [1], [-1])],
+      ['one', integerTensor('one', 'int64', [1], [1])],
+      ['w', floatTensor('w', [1, 12, 8], new Float32Array(96).fill(0.1))],
+      ['r', floatTensor('r', [1, 12, 4], new Float32Array(48).fill(0.1))],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 12, 8]), valueInfo(name, name === 'len32' ? 'int32' : 'int64', ['N'])],
+    outputs: [valueInfo('y', 'float32')],
+  })
+}
+
+it('draws lengths of sequences that are as long as the longest at most, however the model counts them', async () => {
+  const float = { to: dataTypes.float32.code }
+  const compared = meanOver(
+    'n',
+    node('Unsqueeze', ['n', 'last'], ['column']),
+    node('Less', ['steps', 'column'], ['there']),
+    node('Cast', ['there'], ['mask'], float),
+    node('Unsqueeze', ['mask', 'last'], ['wide']),
+    node('Mul', ['x', 'wide'], ['y']),
+  )
+  const divided = meanOver(
+    'x_lengths',
+    node('ReduceSum', ['x', 'one'], ['sum'], { keepdims: 0 }),
+    node('Cast', ['x_lengths'], ['n'], float),
+    node('Unsqueeze', ['n', 'last'], ['column']),
+    node('Div', ['sum', 'column'], ['y']),
+  )
+  const recurrent = meanOver(
+    'len32',
+    node('Transpose', ['x'], ['turned'], { perm: [1, 0, 2] }),
+    node('GRU', ['turned', 'w', 'r', '', 'len32'], ['y'], { hidden_size: 4 }),
+  )
+  for (const made of [compared, divided, recurrent]) {
+    const [, { name }] = made.graph.inputs
+    const drawn = [...(await randomData(made, 1)).batches(64, 1)].flatMap(({ feeds }) =>
+      Array.from(feeds[name].data as BigInt64Array, Number),
+    )
+    expect([Math.min(...drawn), Math.max(...drawn)], name).toEqual([1, 12])
+  }
 })

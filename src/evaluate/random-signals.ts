@@ -81,6 +81,9 @@ const wide: readonly Span[] = [
   ['1e9..2e9', 1e9, 2e9],
 ]
 
+/** Times in milliseconds since 1970. */
+const milliseconds: Span = ['1e12..2e12', 1e12, 2e12]
+
 /** By their names, the ranges that a tensor of a form and type is fed in. */
 function rangesFor(form: Form, dtype: string): Ranges {
   if (!/int/.test(dtype)) return ranges[form]
@@ -90,7 +93,7 @@ function rangesFor(form: Form, dtype: string): Ranges {
     const within = (x: number): number => Math.min(to, Math.max(from, scaled(x)))
     return [name, isWide(dtype) ? (x: number) => Math.round(within(x)) : within] as const
   }
-  return Object.fromEntries((isWide(dtype) ? wide : narrow[dtype]).map(mapTo))
+  return Object.fromEntries((narrow[dtype] ?? [...wide, ...(/64/.test(dtype) ? [milliseconds] : [])]).map(mapTo))
 }
 
 /** Whole numbers of more than 16 bits. */

@@ -231,6 +231,30 @@ describe('guessing', () => {
     ])
   })
 
+  test('floats that are rounded to the types of pictures and sound are numbers; indices of those types are decisions', () => {
+    const made = (dtype: 'uint8' | 'int16' | 'int64', ...ops: readonly Node[]): Model =>
+      model({
+        nodes: [...ops, node('Cast', ['r'], ['y'], { to: dataTypes[dtype].code })],
+        initializers: new Map([['most', floatTensor('most', [], [255])]]),
+        inputs: [valueInfo('x', 'float32', ['N', 3, 8, 8])],
+        outputs: [valueInfo('y', dtype, ['N', 3, 8, 8])],
+      })
+    expect(kindOf(made('uint8', node('Round', ['x'], ['r'])))).toBe('image')
+    expect(kindOf(made('int16', node('Clip', ['x', '', 'most'], ['r'])))).toBe('image')
+    expect(kindOf(made('int64', node('Round', ['x'], ['r'])))).toBe('tokens')
+    expect(kindOf(made('uint8', node('Greater', ['x', 'most'], ['r'])))).toBe('tokens')
+    expect(kindOf(made('uint8', node('ArgMax', ['x'], ['r'], { axis: 1 })))).toBe('mask 1')
+  })
+
+  test('the logarithm of a softmax is one of a log-softmax, kept above zero or not', () => {
+    const log = (...inner: readonly string[]): Model => ending(['Softmax', ...inner, 'Log'], ['N', 4])
+    const known = { kind: 'classes', axis: 1, why: 'it ends in Softmax' }
+    expect(guessTask(log()).outputs).toMatchObject([known])
+    expect(guessTask(log('Clip')).outputs).toMatchObject([known])
+    expect(guessTask(log()).outputs[0].probabilities).toBeFalsy()
+    expect(kindOf(ending(['Sigmoid', 'Log'], ['N', 4]))).toBe('numbers')
+  })
+
   test('what whole numbers are made of tells how near they are to turning; ranks are counted as well', () => {
     const made = (...nodes: readonly Node[]): Model =>
       model({

@@ -9,7 +9,7 @@ import { stateInputOf } from '../graph/states.ts'
 import type { Value } from '../method.ts'
 import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
-import type { DataType } from '../tensor/dtype.ts'
+import { type DataType, isFloat } from '../tensor/dtype.ts'
 import { foundValues } from './found.ts'
 import { deciderOf, endOf, floatsBehind, isOrdered, isSorted, outputShowing, tableBehind } from './output-origin.ts'
 import { isDecision, type OutputKind, type OutputTask, type Task } from './task.ts'
@@ -44,7 +44,7 @@ export function guessTask(model: Model, options: GuessOptions = {}): Task {
     const shape = shapes(name) ?? (behind ? undefined : info.shape)
     const guess = behind
       ? guessScores(model, name, behind.axis, shape ?? [])
-      : { ...guessOutput(model, { ...info, shape }, options), ...(shown ? { decidedBy: [shown] } : {}) }
+      : { ...guessOutput(model, { ...info, shape }, options, types), ...(shown ? { decidedBy: [shown] } : {}) }
     return { output: name, ...guess, ...batchOf(name, shape) }
   })
   const lookedAt = graph.outputs.some((o) => found.behind.has(o.name))
@@ -89,26 +89,50 @@ function whyFound(finder: string, lookedAt: readonly string[]): string {
 
 type Guess = Omit<OutputTask, 'output' | 'batchAxis'>
 
+/** Types of pictures and sound: several such numbers that were floats are no classes. */
+const samplesOnly = /^u?int(8|16)$/
+
 /** What an output is when the data says nothing. */
-function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions): Guess {
+function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions, types: Types | undefined): Guess {
   const { name, dtype, shape, opaqueType } = info
   if (opaqueType) return { kind: 'ignored', why: 'it is not a tensor' }
   if (seen?.[name]?.data.length === 0 && shape?.includes(0)) return { kind: 'ignored', why: 'it is empty' }
   if (dtype === 'string') return { kind: 'classes', why: 'it holds text' }
   const [end, place] = endOf(model.graph, name)
-  if (dtype !== undefined && !/float/.test(dtype)) return guessWhole(shape, end, tableBehind(model.graph, name))
+  if (dtype !== undefined && !/float/.test(dtype)) {
+    const isRounded = isFloat(types?.get(end?.outputs[place] ?? '')?.dtype) || end?.op === 'QuantizeLinear'
+    return isRounded && samplesOnly.test(dtype) && !shape?.slice(1).every((d) => d === 1)
+      ? { kind: isImage(model, shape ?? []) ? 'image' : 'numbers', why: `rounded to ${dtype}, as samples are` }
+      : guessWhole(shape, end, tableBehind(model.graph, name))
+  }
   if (isState(model, info, end, place)) return { kind: 'state', why: 'it goes into the next call' }
   const range = rangeOf(seen?.[name])
   const dims = shape ?? []
   const wide = dims.flatMap((d, axis) => (axis > 0 && d !== 1 ? [axis] : []))
   if (wide.length > 0 && isSorted(model.graph, name)) return { kind: 'numbers', why: 'a TopK sorts them' }
-  if (end?.op === 'Softmax' || end?.op === 'LogSoftmax')
-    return guessSoftmax(model, { dims, wide, end, name, probabilities: end.op === 'Softmax' })
+  const softmax = softmaxBehind(model.graph, end)
+  if (softmax)
+    return guessSoftmax(model, {
+      dims,
+      wide,
+      end: softmax,
+      name,
+      probabilities: softmax === end && end.op === 'Softmax',
+    })
   if (end?.op === 'Sigmoid' || end?.op === 'HardSigmoid') return guessSigmoid({ dims, wide, name })
   if (wide.length === 1 && range?.distribution) {
     return { kind: 'classes', axis: wide[0], probabilities: true, why: 'its rows sum to 1' }
   }
   return guessByName(model, { dims, wide, name, end })
+}
+
+/** The Softmax or LogSoftmax that an output ends in, or the Softmax whose logarithm it is, kept above zero or not. */
+function softmaxBehind(graph: Graph, end: Node | undefined): Node | undefined {
+  if (end?.op === 'Softmax' || end?.op === 'LogSoftmax') return end
+  if (end?.op !== 'Log') return undefined
+  let [inner] = endOf(graph, end.inputs[0])
+  if (inner && ['Clip', 'Max', 'Add'].includes(inner.op)) [inner] = endOf(graph, inner.inputs[0])
+  return inner?.op === 'Softmax' ? inner : undefined
 }
 
 /** A table of so many numbers that only rise or fall holds numbers, not classes. */
