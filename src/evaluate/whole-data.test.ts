@@ -78,7 +78,13 @@ function loadAt(dtype: 'int32' | 'int64'): Model {
 describe('data', () => {
   it.each(['int32', 'int64'] as const)('times of %s are drawn in several orders of magnitude', async (dtype) => {
     const spans = await drawn(loadAt(dtype), 'time')
-    expect(Object.keys(spans)).toEqual(['0..1', '0..255', '0..65535', '1e9..2e9', '1e12..2e12'])
+    expect(Object.keys(spans)).toEqual([
+      '0..1',
+      '0..255',
+      '0..65535',
+      '1e9..2e9',
+      ...(dtype === 'int64' ? ['1e12..2e12'] : []),
+    ])
     expect(spans['0..1']).toEqual([0, 1])
     const [from, to] = spans['1e9..2e9']
     expect(from).toBeGreaterThanOrEqual(1e9)
