@@ -64,8 +64,8 @@ function settingsOf({ set, settings, seed }: Row): string {
 }
 
 /** What a row has that the first ones had not. */
-function mores({ stem, crop, mixup }: Row): string {
-  return `${stem ? ', strides for 32 x 32' : ''}${crop ? `, crops of ${crop} pixels` : ''}${mixup ? `, mixup ${mixup}` : ''}`
+function mores({ restart, stem, crop, mixup }: Row): string {
+  return `${restart ? `, then ${restart} epochs more after a warm restart` : ''}${stem ? ', strides for 32 x 32' : ''}${crop ? `, crops of ${crop} pixels` : ''}${mixup ? `, mixup ${mixup}` : ''}`
 }
 
 function intro(): string {
