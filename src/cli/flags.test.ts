@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { expect, it } from 'vitest'
 import type { OptionTable } from '../options.ts'
-import { addFlags, readFlags } from './flags.ts'
+import { addFlags, readFlags, withFlags } from './flags.ts'
 
 const table = {
   output: { type: 'string', required: true, short: 'o', value: 'file', help: 'the result' },
@@ -83,4 +83,11 @@ it('shows choices and defaults in help', () => {
   expect(help).toContain('--max-loss <number> points that may be lost (default: 0.5)')
   expect(help).toContain('what to optimise for: size, speed or both (default: size)')
   expect(help).toContain('--no-shrink do not remove dead units')
+})
+
+it('names options as they are written, but not what a person wrote', () => {
+  expect(withFlags(table, 'x: maxLoss is 3, and inputShape has "maxLoss" and model.maxLoss; expected less')).toBe(
+    'x: --max-loss is 3, and --input-shape has "maxLoss" and model.maxLoss; expected less',
+  )
+  expect(withFlags(table, 'matMul and maxLosses are no options')).toBe('matMul and maxLosses are no options')
 })

@@ -18,6 +18,14 @@ export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
+/** A sentence of the library with its options as the command line has them: `--exclude-nodes` for `excludeNodes`. */
+export function withFlags(table: OptionTable, sentence: string): string {
+  // What stands in quotation marks is a person's.
+  return sentence.replace(/(?<!["\w.])[a-z]+(?:[A-Z][a-z0-9]*)+(?![\w"])/g, (word) =>
+    Object.hasOwn(table, word) ? flagOf(word) : word,
+  )
+}
+
 function spelled(name: string, def: OptionDef): string {
   const short = def.short ? `-${def.short}, ` : ''
   if (def.type === 'boolean') return short + (def.default ? flagOf(name).replace('--', '--no-') : flagOf(name))

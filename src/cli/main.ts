@@ -4,7 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { version } from '../node/environment.ts'
 import { useThreads } from '../runtime/session.ts'
 import type { CliCommand } from './command.ts'
-import { addFlags, readFlags } from './flags.ts'
+import { addFlags, readFlags, withFlags } from './flags.ts'
 import { createIo } from './io.ts'
 import { checkEndings } from './outputs.ts'
 
@@ -98,7 +98,7 @@ async function run(command: CliCommand, args: readonly string[], flags: Flags): 
     await command.run(args, options, { io, signal: stop.signal })
   } catch (error) {
     io.finish()
-    const message = error instanceof Error ? error.message : String(error)
+    const message = withFlags(command.options, error instanceof Error ? error.message : String(error))
     process.stderr.write(`${flags.debug && error instanceof Error ? error.stack : message}\n`)
     process.exitCode = 1
   }

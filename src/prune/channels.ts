@@ -189,7 +189,7 @@ function vetoes(
     const group = groups.find((g) => g.name === name)
     if (!group || !(Number.isInteger(unit) && unit >= 0 && unit < group.units))
       throw new Error(
-        `channels: keep "${text}" is no channel of a group; expected GROUP:INDEX${group ? ` with an index below ${group.units}` : didYouMean(name, new Set(groups.map((g) => g.name)))}`,
+        `channels: keep "${text}" is no channel of a group; expected GROUP:INDEX${group ? ` with an index below ${group.units}` : ` of a group that coppice inspect --groups lists${didYouMean(name, new Set(groups.map((g) => g.name)))}`}`,
       )
     stays.get(group)?.add(unit)
   }
