@@ -12,6 +12,7 @@ import { random } from '../tensor/random.ts'
 import { runCommand } from '../testing/run-command.ts'
 import { lenet300 } from '../zoo/lenet.ts'
 import { applyCommand } from './commands/apply.ts'
+import { readFlags } from './flags.ts'
 import type { Io } from './io.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'coppice-apply-'))
@@ -28,6 +29,23 @@ it('says where a method changed nothing, and what it is for', async () => {
   expect(said[0]).toMatch(/^warning: remove-dead: nothing was changed, as there is nothing for it to do: it /)
   await runCommand(applyCommand('magnitude'), ['magnitude', source], { output }, { io })
   expect(said[1]).not.toMatch(/nothing was changed/)
+})
+
+it.each([
+  ['int8', 'rounding', 'nearest'],
+  ['uniform', 'vectors', '512'],
+  ['uniform', 'samples', '64'],
+  ['svd', 'batch', '8'],
+])('refuses what only data is read with, where there is none: %s --%s', (method, flag, value) => {
+  const { options } = applyCommand(method)
+  const given = { output: 'a.onnx', [flag]: value }
+  expect(() => readFlags(options, given)).toThrow(`--${flag}: nothing reads it without --data; expected --data with it`)
+  expect(readFlags(options, { ...given, data: 'digits' }).data).toBe('digits')
+})
+
+it('names a flag that turns off what nothing reads as it was given', () => {
+  const { options } = applyCommand('int8')
+  expect(() => readFlags(options, { output: 'a.onnx', equalise: false })).toThrow('--no-equalise: nothing reads it')
 })
 
 /** A table that is looked up in, multiplied with, and reshaped to be the kernel of a convolution. */

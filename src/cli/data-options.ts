@@ -55,8 +55,9 @@ export async function bindData(
 ): Promise<BoundSpec | undefined> {
   const given = preprocessFlags(flags)
   if (!flags.data) {
-    if (given.length > 0)
-      throw new Error(`${given[0]}: it says how data is read, and there is none; expected --data SPEC with it`)
+    const answers = [flags.label === undefined ? [] : ['--label'], flags.header === undefined ? [] : ['--header']]
+    const [unread] = [...given, ...answers.flat()]
+    if (unread) throw new Error(`${unread}: it says how data is read, and there is none; expected --data SPEC with it`)
     return undefined
   }
   const options = { ...preprocessOptions(flags), ...readOptions(flags) }

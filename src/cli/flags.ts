@@ -26,9 +26,11 @@ export function withFlags(table: OptionTable, sentence: string): string {
   )
 }
 
+const negated = (name: string): string => flagOf(name).replace('--', '--no-')
+
 function spelled(name: string, def: OptionDef): string {
   const short = def.short ? `-${def.short}, ` : ''
-  if (def.type === 'boolean') return short + (def.default ? flagOf(name).replace('--', '--no-') : flagOf(name))
+  if (def.type === 'boolean') return short + (def.default ? negated(name) : flagOf(name))
   return `${short}${flagOf(name)} <${def.value ?? valueWord(def)}>`
 }
 
@@ -63,7 +65,10 @@ export function readFlags<T extends OptionTable>(table: T, flags: Readonly<Recor
   }
   const isGiven = (name: string): boolean =>
     flags[name] !== undefined && (table[name].type !== 'boolean' || flags[name] !== table[name].default)
-  const unread = whyUnread(table, options, { isGiven, called: flagOf })
+  // Of what is on, the flag turns it off.
+  const called = (name: string): string =>
+    isGiven(name) && table[name].type === 'boolean' && flags[name] === false ? negated(name) : flagOf(name)
+  const unread = whyUnread(table, options, { isGiven, called })
   if (unread) throw new Error(unread)
   return options as OptionsOf<T>
 }

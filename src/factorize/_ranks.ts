@@ -17,7 +17,7 @@ export const layerOptions = {
     default: 8192,
     min: 1,
     integer: true,
-    onlyWith: { norm: ['data'] },
+    onlyWith: { norm: ['data'], data: 'given' },
     help: 'input vectors per layer whose covariance the norm of the data is computed from',
   },
   onlyCheaper: {

@@ -34,6 +34,7 @@ const options = {
     type: 'choice',
     of: ['min-max', 'percentile', 'mse', 'entropy'],
     default: 'mse',
+    onlyWith: { data: 'given' },
     help: 'how an activation range is chosen from the values seen on calibration inputs',
   },
   percentile: {
@@ -41,12 +42,13 @@ const options = {
     default: 99.99,
     min: 50,
     max: 100,
-    onlyWith: { calibration: ['percentile'] },
+    onlyWith: { calibration: ['percentile'], data: 'given' },
     help: 'for percentile: the share in % of values that each end of the range keeps',
   },
   biasCorrection: {
     type: 'boolean',
     default: true,
+    onlyWith: { data: 'given' },
     help: 'correct the bias of each output channel by its mean error on calibration inputs',
   },
   reduceRange: {
@@ -66,29 +68,34 @@ const options = {
     type: 'choice',
     of: ['feedback', 'adaptive', 'nearest'],
     default: 'feedback',
+    onlyWith: { data: 'given' },
     help: 'how weights are rounded: each after the errors of those before it are fed to it (GPTQ), so that together they disturb outputs least on the calibration inputs; the same by turning weights over (AdaRound: slower, for few bits); or to the nearest level',
   },
   activations: {
     type: 'choice',
     of: ['uint8', 'int8'],
     default: 'uint8',
+    onlyWith: { data: 'given' },
     help: 'the type of values between layers: uint8 is fast in ONNX Runtime on all processors; int8 is what some accelerators ask for',
   },
   concat: {
     type: 'choice',
     of: ['own', 'shared'],
     default: 'own',
+    onlyWith: { data: 'given' },
     help: 'what is concatenated keeps its own range (finer), or shares one with the result where no Relu is in the way (copied as it is, as some runtimes need it)',
   },
   form: {
     type: 'choice',
     of: ['qdq', 'operators'],
     default: 'qdq',
+    onlyWith: { data: 'given' },
     help: 'QuantizeLinear / DequantizeLinear around layers, which every runtime runs; or operators on integers (see integer-operators)',
   },
   equalise: {
     type: 'boolean',
     default: true,
+    onlyWith: { data: 'given' },
     help: 'scale channels that share a range to similar sizes, by powers of two in the weights before and after them',
   },
   absorbBiases: {

@@ -71,6 +71,7 @@ export const uniform = defineMethod({
       default: 8192,
       min: 256,
       integer: true,
+      onlyWith: { data: 'given' },
       help: 'input vectors per layer that second moments are taken of',
     },
     exclude: { type: 'strings', default: [], help: 'names of weights to leave alone' },

@@ -26,10 +26,19 @@ const feedOptions = {
     min: 1,
     max: 1e9,
     integer: true,
+    onlyWith: { data: 'given' },
     help: 'training samples that the method looks at',
   },
-  batch: { type: 'number', default: 64, min: 1, max: 1e6, integer: true, help: 'samples per call' },
-  ...taskOption,
+  batch: {
+    type: 'number',
+    default: 64,
+    min: 1,
+    max: 1e6,
+    integer: true,
+    onlyWith: { data: 'given' },
+    help: 'samples per call',
+  },
+  task: { ...taskOption.task, onlyWith: { data: 'given' } },
   ...threadsOption,
 } as const satisfies OptionTable
 
