@@ -184,7 +184,8 @@ export async function layerCauses(
     const [input] = layer.inputs
     const result = resultOf(prepared.graph, layer, plan)
     const inputScale = inputScaleOf(layer, { plan, ranges })
-    const quantized = quantizeLayer(prepared.graph, layer, { inputScale, pairs: options.settings.reduceRange })
+    const given = calibrated.weights.get(nodeName(layer))
+    const quantized = quantizeLayer(prepared.graph, layer, { inputScale, pairs: options.settings.reduceRange, given })
     const rounded = dequantizeWeight(quantized.weight, quantized, quantized.axis)
     const used = quantized.scales.filter((s) => s > 0 && s !== 1)
     const weightsDb = await noiseOf(replaceTensors(prepared, new Map([[quantized.weight, rounded]])))
