@@ -45,8 +45,8 @@ export interface JudgeOptions {
 /** How one output of a model compares with the original's on one group of inputs. */
 export interface OutputJudgement extends Partial<ValueJudgement>, DecisionJudgement {
   readonly task: OutputTask
-  /** Whether it is about what the weights add to the output alone, where that is little beside what goes in. */
-  readonly added?: boolean
+  /** It is about what the weights add to the output, where that is little beside what goes in: the share that it is, in power. */
+  readonly added?: number
   readonly group?: string
   readonly samples: number
   /**
@@ -85,7 +85,9 @@ const mostHidden = 0.1
 
 interface Subject {
   readonly task: OutputTask
-  readonly added: boolean
+  readonly added: Added
+  /** Of what weights add: its share of the output, in power, of the number of which it is the least. */
+  readonly share?: number
   readonly group?: string
   readonly isImage: boolean
   readonly facts: ValueFacts
@@ -93,10 +95,13 @@ interface Subject {
   readonly signal?: Float64Array
 }
 
-/** What the original gives for a batch, and what it gives without its weights. */
+/** An output as it is, or what weights add to what such a model without them gives. */
+type Added = 'whole' | 0 | 1
+
+/** What the original gives for a batch, and what it gives without its weights, where it runs so. */
 interface Answers {
   readonly values: Record<string, Value>
-  readonly given?: Record<string, Value>
+  readonly given: readonly (Record<string, Value> | undefined)[]
 }
 
 /** Runs the original once, to learn what its outputs do. Throws one sentence where nothing can be judged. */
@@ -104,14 +109,14 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   const { task, dataset } = options
   const judged = task.outputs.filter((o) => o.kind !== 'ignored')
   const original = judgedModel(model, task)
-  let bare = withoutWeights(original)
+  let bare: readonly Model[] = withoutWeights(original)
   let kept: Answers[] = []
   let bytes = 0
   const parts = new Map<string, Omit<Subject, 'facts'> & { facts: ReturnType<typeof factsOf>; samples: number }>()
   const unanswered = new Set<number>()
   const total = await eachAnswer({ original, bare }, options, (batch, answers) => {
-    for (const values of [answers.values, answers.given ?? {}])
-      for (const v of Object.values(values)) bytes += bytesOf(v.data).byteLength
+    for (const values of [answers.values, ...answers.given])
+      for (const v of Object.values(values ?? {})) bytes += bytesOf(v.data).byteLength
     if (bytes <= mostKept) kept.push(answers)
     for (const o of judged) {
       for (const cut of cutsOf(answers, o, batch)) {
@@ -129,7 +134,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
         part.facts.add(out)
         part.samples += out.samples
         parts.set(key, part)
-        if (!added) for (const s of unansweredIn(out, batch)) unanswered.add(s)
+        if (added === 'whole') for (const s of unansweredIn(out, batch)) unanswered.add(s)
       }
     }
   })
@@ -138,9 +143,9 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
     [...parts].map(([key, part]) => [key, { ...part, facts: part.facts.finish() }]),
   )
   dropShown(subjects)
-  if (![...subjects.values()].some((s) => s.added)) {
-    bare = undefined
-    kept = kept.map(({ values }) => ({ values }))
+  if ([...subjects.values()].every((s) => s.added === 'whole')) {
+    bare = []
+    kept = kept.map(({ values }) => ({ values, given: [] }))
   }
   const keptAll = kept.length === total ? kept : undefined
   const varies = (subject: Subject): boolean => variesBeside(subject, [...subjects.values()])
@@ -148,7 +153,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
   return {
     task,
     varying: [...subjects.values()]
-      .filter((s) => !s.added)
+      .filter((s) => s.added === 'whole')
       .map((s) => ({ output: s.task.output, group: s.group, varies: varies(s) })),
     unanswered: [...unanswered],
     async compare(other, tell) {
@@ -157,7 +162,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
           key,
           {
             values: new ValueTally(facts, samples, signal),
-            decisions: isDecision(task) && !added ? new DecisionTally(task) : undefined,
+            decisions: isDecision(task) && added === 'whole' ? new DecisionTally(task) : undefined,
           },
         ]),
       )
@@ -170,7 +175,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
           for (const [i, { added, out }] of from.entries()) {
             const tally = tallies.get(keyOf(o, batch, added))
             const answers =
-              !added && dataset && batch.indices && o.labelled
+              added === 'whole' && dataset && batch.indices && o.labelled
                 ? answersFor(dataset, batch.indices, out.samples)
                 : undefined
             tally?.values.add(out, to[i].out, isDecision(o) ? undefined : answers?.rows)
@@ -183,7 +188,10 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
         let b = 0
         // The original beside itself need not run again.
         if (other === model) for (const batch of options.inputs()) add(batch, keptAll[b], keptAll[b++].values)
-        else await eachAnswer({ original: compared }, options, (batch, { values }) => add(batch, keptAll[b++], values))
+        else
+          await eachAnswer({ original: compared, bare: [] }, options, (batch, { values }) =>
+            add(batch, keptAll[b++], values),
+          )
       } else {
         await withRunner(compared, async (run) => {
           await eachAnswer({ original, bare }, options, async (batch, answers) => {
@@ -192,12 +200,12 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
         })
       }
       return [...subjects].map(([key, subject]): OutputJudgement => {
-        const { task, added, group, facts, samples } = subject
+        const { task, share, group, facts, samples } = subject
         const tally = tallies.get(key)
         const values = facts.isValued ? tally?.values.finish() : undefined
         return {
           task,
-          ...(added ? { added } : {}),
+          ...(share === undefined ? {} : { added: share }),
           ...(group ? { group } : {}),
           samples,
           varies: varies(subject),
@@ -211,14 +219,15 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
 
 /** Leaves out what weights add where it is so much of the output that noise which ruins it shows there as well. */
 function dropShown(subjects: Map<string, Subject>): void {
-  for (const [key, { task, added, group, facts }] of subjects) {
-    if (!added) continue
-    const whole = [...subjects.values()].find((s) => !s.added && s.task === task && s.group === group)?.facts
+  for (const [key, subject] of subjects) {
+    const { task, added, group, facts } = subject
+    if (added === 'whole') continue
+    const whole = [...subjects.values()].find((s) => s.added === 'whole' && s.task === task && s.group === group)?.facts
     // A number counts the more the less it varies.
-    const isHidden = (j: number): boolean => whole !== undefined && mostHidden * facts.weight(j) > whole.weight(j)
-    const isKept =
-      facts.isValued && facts.variation > 0 && Array.from({ length: facts.columns }, (_, j) => j).some(isHidden)
-    if (!isKept) subjects.delete(key)
+    const shareOf = (j: number): number => (whole?.weight(j) ?? 1) / facts.weight(j)
+    const share = Math.min(...Array.from({ length: facts.columns }, (_, j) => shareOf(j)))
+    if (facts.isValued && facts.variation > 0 && share < mostHidden) subjects.set(key, { ...subject, share })
+    else subjects.delete(key)
   }
 }
 
@@ -275,7 +284,7 @@ function addSignals(
     if (list.length > 0) subjects.set(key, { ...(subjects.get(key) as Subject), signal: Float64Array.from(list) })
 }
 
-function keyOf(task: OutputTask, { group }: JudgedBatch, added: boolean): string {
+function keyOf(task: OutputTask, { group }: JudgedBatch, added: Added): string {
   return `${groupKey(task, group)}\n${added}\n${task.output}`
 }
 
@@ -285,7 +294,7 @@ function cutsOf(
   task: OutputTask,
   batch: JudgedBatch,
   actual = values,
-): { readonly added: boolean; readonly out: BatchOutput }[] {
+): { readonly added: Added; readonly out: BatchOutput }[] {
   const { output, batchAxis, axis, probabilities, valuesToo } = task
   const { fed = 1, count = fed } = batch
   const cut = (value: Value): BatchOutput => samplesOf(value, { fed, count, axis: batchAxis })
@@ -297,12 +306,12 @@ function cutsOf(
   const expected = actual === values ? out : cut(values[output])
   if (out.dims.join() !== expected.dims.join())
     throw new Error(`model: output "${output}" has shapes [${expected.dims}] and [${out.dims}]; expected the same`)
-  const base = given && cut(given[output])
-  const isAlike = base?.dims.join() === out.dims.join()
-  return [
-    { added: false, out: centred(out) },
-    ...(base && isAlike ? [{ added: true, out: centred(apartFrom(out, base, values[output].dtype, expected)) }] : []),
-  ]
+  const parts = ([0, 1] as const).flatMap((added) => {
+    const base = given[added] && cut(given[added][output])
+    if (base?.dims.join() !== out.dims.join()) return []
+    return [{ added, out: centred(apartFrom(out, base, values[output].dtype, expected)) }]
+  })
+  return [{ added: 'whole', out: centred(out) }, ...parts]
 }
 
 type Runner = (batch: JudgedBatch) => Promise<Record<string, Value>>
@@ -320,26 +329,25 @@ function withRunner(model: Model, use: (run: Runner) => Promise<void>): Promise<
 
 /** Runs a model, and the same without its weights where that runs, on every batch; gives how many there were. */
 async function eachAnswer(
-  { original, bare }: { readonly original: Model; readonly bare?: Model },
+  { original, bare }: { readonly original: Model; readonly bare: readonly Model[] },
   { inputs, signal }: JudgeOptions,
   use: (batch: JudgedBatch, answers: Answers) => void | Promise<void>,
 ): Promise<number> {
   let done = 0
-  const each = async (run: Runner, runBare?: Runner): Promise<void> => {
-    for (const batch of inputs()) {
-      stopIfAborted(signal, 'judge')
-      const given = await runBare?.(batch).catch(() => undefined)
-      await use(batch, { values: await run(batch), ...(given ? { given } : {}) })
-      done++
-    }
-  }
+  const sessions: (Session | undefined)[] = []
   await withRunner(original, async (run) => {
-    const session = bare && (await openSession(bare).catch(() => undefined))
-    if (!session) return each(run)
-    await withSession(
-      async () => session,
-      (opened) => each(run, runnerOf(opened)),
-    )
+    try {
+      for (const model of bare) sessions.push(await openSession(model).catch(() => undefined))
+      for (const batch of inputs()) {
+        stopIfAborted(signal, 'judge')
+        const given: Answers['given'][number][] = []
+        for (const session of sessions) given.push(session && (await runnerOf(session)(batch).catch(() => undefined)))
+        await use(batch, { values: await run(batch), given })
+        done++
+      }
+    } finally {
+      for (const session of sessions) await session?.release()
+    }
   })
   return done
 }

@@ -74,7 +74,13 @@ export function verdictOf(judgements: readonly OutputJudgement[], max: MaxLoss, 
 
 function about(j: OutputJudgement): Pick<Finding, 'output' | 'kind' | 'added' | 'group' | 'samples'> {
   const { task, added, group, samples } = j
-  return { output: task.output, kind: task.kind, samples, ...(added ? { added } : {}), ...(group ? { group } : {}) }
+  return {
+    output: task.output,
+    kind: task.kind,
+    samples,
+    ...(added === undefined ? {} : { added: true }),
+    ...(group ? { group } : {}),
+  }
 }
 
 /** Share of decisions for one class above which the others could be lost within few points of all. */
@@ -93,10 +99,14 @@ const decisionsAllowDb = 3
 
 /** How much noisier what weights add may be than values, of which it is a part: noise of 10 % of it where values bear 3 %. */
 const addedAllowsDb = 10
+/** The share that weights add to scores of which a mask rules some out, in power: it is far less than that. */
+const besideMasks = 1e-6
 
 /** The least signal-to-noise ratio of an output, in dB. */
 function leastSnr({ task, added }: OutputJudgement, max: MaxLoss): number {
-  if (added) return max.snrDb - addedAllowsDb
+  // Where a mask rules scores out, what is left hangs on the weights alone, which have no more than other scores.
+  const isAlone = isDecision(task) && added !== undefined && added < besideMasks
+  if (added !== undefined && !isAlone) return max.snrDb - addedAllowsDb
   return isDecision(task) && !max.scoresToo && !task.valuesToo ? max.snrDb - decisionsAllowDb : max.snrDb
 }
 
