@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { applyCommand } from './cli/commands/apply.ts'
+import { dataOptions } from './cli/data-options.ts'
 import { addFlags } from './cli/flags.ts'
 import { methodNamed, methods } from './methods.ts'
+import type { OptionTable } from './options.ts'
 import { testMethod } from './testing/test-method.ts'
 
 describe('methods', () => {
@@ -40,7 +42,8 @@ it('options that go with others alone name some that a method has, and values th
   for (const table of tables)
     for (const [name, { onlyWith = {} }] of Object.entries(table))
       for (const [other, condition] of Object.entries(onlyWith)) {
-        const defs = tables.flatMap((t) => t[other] ?? [])
+        // Data is a flag of the command.
+        const defs = [...tables, dataOptions].flatMap((t) => (t as OptionTable)[other] ?? [])
         expect(defs.length, `${name} with ${other}`).toBeGreaterThan(0)
         const taken = defs.flatMap((def) => (def.type === 'choice' ? def.of : []))
         if (typeof condition !== 'string')

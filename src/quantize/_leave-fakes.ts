@@ -1,5 +1,5 @@
 /** The end of training under quantisation: the trained model on integers, or with weights of few values. */
-import { constantOf, floatAttribute } from '../graph/walk.ts'
+import { constantOf, floatAttribute, producersOf } from '../graph/walk.ts'
 import { replaceTensors } from '../graph/weights.ts'
 import type { Graph, Model, Node, Tensor } from '../model.ts'
 import { floats, floatTensor, sizeOf } from '../tensor/dtype.ts'
@@ -57,9 +57,14 @@ export function leaveFakes(
   const ranges = new Map<string, Range>()
   const highest = new Map<string, number>()
   const signs = new Set<string>()
+  const producers = producersOf(points.folded.graph)
   for (const value of values) {
     const { name, low, high, parameter, factor } = value
-    const step = Math.fround(Math.fround(factor) * stored(parameter)[0])
+    const learnt = Math.fround(Math.fround(factor) * stored(parameter)[0])
+    // Beyond what a Clip lets through no level is used, and ONNX Runtime (1.30) fails on a Clip that it cannot leave out.
+    const [least, most] = clippedTo(points.folded.graph, producers.get(name))
+    const needed = Math.max(most / (low + 255), low < 0 ? least / low : 0)
+    const step = high - low < 255 ? learnt : Math.min(learnt, needed)
     ranges.set(name, { min: low * step, max: (low + 255) * step })
     if (high - low < 255) highest.set(name, high - low)
     if (isSigns(value)) signs.add(name)
@@ -76,6 +81,15 @@ export function leaveFakes(
     }),
   )
   return writeQdq(folded, { plan, ranges, layers, highest, signs })
+}
+
+/** What a Clip lets through; infinities where that is not known. */
+function clippedTo(graph: Graph, node: Node | undefined): [least: number, most: number] {
+  const limitOf = (input: number, otherwise: number): number => {
+    const limit = node?.op === 'Clip' && node.inputs[input] ? constantOf(graph, node.inputs[input]) : undefined
+    return limit ? floats(limit)[0] : otherwise
+  }
+  return [limitOf(1, Number.NEGATIVE_INFINITY), limitOf(2, Number.POSITIVE_INFINITY)]
 }
 
 /** The channel of an element, of a tensor with one step or one per channel. */

@@ -173,6 +173,29 @@ describe('fake-quantise', () => {
     expect(new Set(integers(middle)).size).toBeLessThanOrEqual(16)
   })
 
+  it('what a Clip lets through: no level lies beyond, so that ONNX Runtime leaves the Clip out', async () => {
+    const chain = chainOf(3, (b, x, k, dims) => b.op('Clip', [convolution(b, x, k, dims), 'least', 'most']))
+    const initializers = new Map([
+      ...chain.graph.initializers,
+      ['least', floatTensor('least', [], [0])],
+      ['most', floatTensor('most', [], [0.25])],
+    ])
+    // Its step grows as it learns.
+    const options = { epochs: 1, batch: 32, rate: 0.05 }
+    const exported = await trainQuantised(withGraph(chain, { initializers }), options, { data, seed: 1 })
+    const { graph } = exported
+    const clipped = graph.nodes.flatMap((n) => (n.op === 'Clip' ? n.outputs : []))
+    const steps = graph.nodes.flatMap((n) =>
+      n.op === 'QuantizeLinear' && clipped.includes(n.inputs[0])
+        ? [floats(graph.initializers.get(n.inputs[1])!)[0]]
+        : [],
+    )
+    expect(steps.length).toBeGreaterThan(1)
+    for (const step of steps) expect(255 * step).toBeLessThanOrEqual(0.25 * (1 + 1e-6))
+    const ops = await optimizedOps(exported)
+    for (const op of ['Clip', 'FusedConv', 'Conv']) expect(ops[op]).toBeUndefined()
+  })
+
   it('one bit: layers read signs times one size, on integers in ONNX Runtime', async () => {
     // Blocks as those of XNOR-Net: layers between normalisations and nothing else.
     const chain = chainOf(5, convolution)
