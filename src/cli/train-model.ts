@@ -13,6 +13,7 @@ import { curveRecorder, describeTest, measures, type TestScore, type TrainReport
 import { keeping } from '../retrain/finetune.ts'
 import { guessTask } from '../task/guess.ts'
 import { parseTask, type Task } from '../task/task.ts'
+import { answeredSamples, mayLackAnswers } from '../task/unanswered.ts'
 import { engineOf, halvesOf, trainOptionsOf } from '../train/learning.ts'
 import { objectiveOf } from '../train/objective.ts'
 import type { Regime } from '../train/regime.ts'
@@ -110,10 +111,15 @@ export async function testScore(
   { batchSize = batcher.batchSize ?? 100, threads, task }: Partial<TrainOptions>,
 ): Promise<TestScore | undefined> {
   if (!test.labels && !test.targets) return undefined
-  const score = async (model: Model): Promise<number> =>
-    scoreOf(await validate(model, test, { batcher, batchSize, threads, task }))
   const measure = measures[objectiveOf(before, test, task).kind]
-  return { samples: test.length, measure, before: await score(before), after: await score(after) }
+  // Of numbers there is no error where the model gives none; a decision that it does not make is wrong.
+  const scored =
+    measure === 'RMS error' && mayLackAnswers(before, test)
+      ? (await answeredSamples(before, { batcher, dataset: test })).dataset
+      : test
+  const score = async (model: Model): Promise<number> =>
+    scoreOf(await validate(model, scored, { batcher, batchSize, threads, task }))
+  return { samples: scored.length, measure, before: await score(before), after: await score(after) }
 }
 
 /** What keeping zeros means for this model; nothing where no weight is zero. */

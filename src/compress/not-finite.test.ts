@@ -10,6 +10,7 @@ import { uniform } from '../quantize/uniform.ts'
 import { openJudge } from '../task/judge.ts'
 import { floatTensor } from '../tensor/dtype.ts'
 import { random } from '../tensor/random.ts'
+import { train } from '../train/train.ts'
 import { compress } from './compress.ts'
 
 const rng = random(3)
@@ -54,9 +55,7 @@ it.each([
   ['a logarithm of less than nothing', -1],
 ])('%s in a few samples: they are left out, with one warning, and the rest is judged', async (_, spoilt) => {
   const result = await compress(net, { data: bound(3, spoilt), seed: 1 })
-  expect(result.warnings).toEqual([
-    'for 6 of 400 samples the original itself gives NaN or infinity: such are left out of what is measured and judged',
-  ])
+  expect(result.warnings).toEqual(['for 6 of 400 samples the model itself gives NaN or infinity: they are left out'])
   expect([result.holds, result.isUnjudged, result.trial.on]).toEqual([true, false, '197 samples of test'])
   expect(result.trial.judgements[0].snrDb).toBeGreaterThan(29)
   expect(result.packed.byteLength).toBeLessThan(1500)
@@ -106,4 +105,27 @@ it('int8 leaves such samples out of ranges, and of the means that biases are cor
   const inputs = () => [{ feeds, fed: 200 }]
   const [{ snrDb }] = await (await openJudge(dense, { task, inputs })).compare(quantised)
   expect(snrDb).toBeGreaterThan(30)
+})
+
+it('of classes as well: what each weight costs is measured on the others', async () => {
+  const classes = (set: Dataset): Dataset => {
+    const { data } = set.fields.x
+    const of = (i: number): number => (Number(data[8 * i]) > 1 ? 1 : 0) + (Number(data[8 * i + 1]) > 1 ? 2 : 0)
+    return { ...set, classes: 4, labels: Int32Array.from({ length: set.length }, (_, i) => of(i)) }
+  }
+  const training = classes(numbers('train', 20, Number.NaN))
+  const inputs = requiredInputs(net)
+  const batcher = batcherFor(inputs, training, guessPreprocess(inputs, training))
+  const options = { batcher, epochs: 30, batchSize: 20, learningRate: 0.02, threads: 1 }
+  const { model: known } = await train(net, classes(numbers('all', 0, 0)), options)
+  const costs = async (count: number): Promise<number[]> => {
+    const of = (id: string): Dataset => classes(numbers(id, count, Number.NaN))
+    const data = { splits: { train: of('train'), test: of('test') }, batcher }
+    const { sensitivity } = await compress(known, { data, seed: 1 })
+    return ['w1', 'w2'].map((name) => sensitivity.get(name) ?? 0)
+  }
+  const [all, some] = [await costs(0), await costs(20)]
+  all.forEach((cost, i) => {
+    expect(Math.abs(Math.log2(some[i] / cost))).toBeLessThan(1)
+  })
 })

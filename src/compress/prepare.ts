@@ -15,6 +15,7 @@ import type { SpeedUp } from '../speed-up.ts'
 import { guessTask } from '../task/guess.ts'
 import { resolveTask } from '../task/resolve-task.ts'
 import { describeTask, type Task } from '../task/task.ts'
+import { answeredData } from '../task/unanswered.ts'
 import { repeatable, whyNothingRepeats } from './repeatable.ts'
 import { type Settings, trainingMs } from './settings.ts'
 import { type Tidied, tidy } from './tidy.ts'
@@ -71,18 +72,19 @@ interface Given {
 
 export type Judged = Omit<Prepared, 'tidied' | 'searchAgain'>
 
-async function onData({ model, tidied, settings, shared, searchAgain }: Given, data: BoundData): Promise<Judged> {
+async function onData({ model, tidied, settings, shared, searchAgain }: Given, given: BoundData): Promise<Judged> {
   const { max, seed, signal, teacher, checkpoint, warn } = settings
-  const heldBack = settings.heldBack ?? holdBack(data, seed)
+  const { data, leftOut } = await answeredData(model, given, { seed, signal })
+  const heldBack = holdBack(data, seed, settings.validation)
   const [feeds] = heldBack.data.calibration()
   const resolved = await resolveTask(model, { told: settings.task, dataset: data.splits.train, feeds })
   const task = await repeatable(model, resolved, { inputs: () => [{ feeds }], settings })
   if (!task) return unjudged(model, tidied, whyNothingRepeats(model))
   sayHowJudged(task, settings)
-  const { train, test } = data.splits
+  const { train, test } = given.splits
   for (const warning of [train, test].flatMap((set) => notFiniteWarnings(set, 'samples'))) warn(warning)
-  const scorer = await dataScorer(model, { data, heldBack, task, max, seed })
-  const trialOf = await openTrial(model, { data, leftOut: scorer.leftOut }, { task, max, signal })
+  const scorer = await dataScorer(model, { data, heldBack, task, max })
+  const trialOf = await openTrial(model, { data, leftOut: [leftOut, scorer.leftOut] }, { task, max, signal })
   searchAgain()
   const timed = async (before: Model, after: Model): Promise<SpeedUp> =>
     (await latencyOf([before, after], await oneCall(before, { data, seed }), { signal }))[1].speedUp

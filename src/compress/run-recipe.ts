@@ -1,9 +1,10 @@
 /** A whole recipe on a model: its steps, with the data, the seed and the meaning of outputs that it names. */
-import { type BoundData, dataHandle } from '../data/handle.ts'
+import type { BoundData } from '../data/handle.ts'
 import { randomData, randomSpec } from '../evaluate/random-data.ts'
 import type { Context } from '../method.ts'
 import type { Model } from '../model.ts'
 import { type Recipe, runSteps } from '../recipe.ts'
+import { answeredHandle } from '../task/unanswered.ts'
 import { checkTeacher } from './recipe-teacher.ts'
 import { resumeSteps } from './resume-steps.ts'
 
@@ -34,9 +35,7 @@ export async function runRecipe(
     seed,
     ...(task ? { task } : {}),
     ...(random ? { data: random.data } : {}),
-    ...(bound
-      ? { data: dataHandle({ train: bound.splits.train, batcher: bound.batcher }, { seed, usual: calibration }) }
-      : {}),
+    ...(bound ? { data: await answeredHandle(model, bound, { ...context, seed, usual: calibration }) } : {}),
   }
   return checkpoint ? resumeSteps(model, steps, complete, checkpoint) : runSteps(model, steps, complete)
 }

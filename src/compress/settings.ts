@@ -1,4 +1,5 @@
 /** What `compress` may be told, what a run needs to know of that, and the parts that a run consists of. */
+import type { Dataset } from '../data/dataset.ts'
 import type { BoundData } from '../data/handle.ts'
 import { type InputShapes, withInputShapes } from '../graph/input-shapes.ts'
 import type { Context } from '../method.ts'
@@ -7,7 +8,6 @@ import type { OptionsOf } from '../options.ts'
 import type { Outlook, Piece } from '../progress.ts'
 import type { CalibrationSpec } from '../recipe.ts'
 import type { CompressCosts } from '../search/costs.ts'
-import type { HeldBack } from '../search/held-back.ts'
 import type { SpeedUp } from '../speed-up.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import type { Workers } from '../workers.ts'
@@ -46,8 +46,8 @@ export interface Settings extends Omit<CompressOptions, keyof CompressTable | 'p
   readonly outlook: Outlook<Part>
   readonly costs: CompressCosts
   readonly warn: (message: string) => void
-  /** What a search that trains looks at; `data` has the rest. */
-  readonly heldBack?: HeldBack
+  /** What a search that trains is validated on; `data` has the rest. */
+  readonly validation?: Dataset
 }
 
 export type Part = 'tidying' | 'running the model' | 'searching' | 'packing' | 'unpacking' | 'judging'

@@ -4,10 +4,11 @@ import type { Model } from '../model.ts'
 import { count } from '../numbers.ts'
 import { chanceWarnings } from '../task/chance.ts'
 import { type OutputJudgement, openJudge } from '../task/judge.ts'
-import { judgeOnData, type LeftOut } from '../task/judge-on-data.ts'
+import { judgeOnData } from '../task/judge-on-data.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { type OutputApart, outputsApart } from '../task/outputs-apart.ts'
 import { isDecision, type Task } from '../task/task.ts'
+import { type LeftOut, leftOutInWords } from '../task/unanswered.ts'
 import { type Verdict, verdictOf } from '../task/verdict.ts'
 import type { RandomData } from './random-data.ts'
 
@@ -40,7 +41,7 @@ export async function openTrial(
     const { batcher, splits } = inputs.data
     const opened = await judgeOnData(model, { task, batcher, dataset: splits.test, batchSize, signal })
     const { judge, dataset: test } = opened
-    const unanswered = unansweredInWords([opened.leftOut, ...(inputs.leftOut ?? [])])
+    const unanswered = leftOutInWords([opened.leftOut, ...(inputs.leftOut ?? [])])
     return async (other, tell) => {
       const all = await judge.compare(other, tell)
       const known = all.filter((j) => isDecision(j.task) && j.right)
@@ -66,18 +67,9 @@ export async function openTrial(
       judgements,
       verdict,
       apart: outputsApart(task, model, { judgements, findings: verdict.findings }),
-      warnings: leftOutInWords(random),
+      warnings: rangesLeftOutInWords(random),
     }
   }
-}
-
-function unansweredInWords(parts: readonly LeftOut[]): string[] {
-  const samples = parts.reduce((sum, part) => sum + part.samples, 0)
-  const of = parts.reduce((sum, part) => sum + part.of, 0)
-  if (samples === 0) return []
-  return [
-    `for ${count(samples)} of ${count(of)} samples the original itself gives NaN or infinity: such are left out of what is measured and judged`,
-  ]
 }
 
 /** Of several labelled outputs, those that the labels fit: about as right as the best. */
@@ -90,7 +82,7 @@ export function randomInWords(samples: number, { ranges, drawn }: RandomData): s
   return `${count(drawn(samples))} random inputs ${ranges.length > 1 ? `in each of the ranges ${ranges.join(', ')}` : ''}`.trim()
 }
 
-function leftOutInWords({ leftOut }: RandomData): string[] {
+function rangesLeftOutInWords({ leftOut }: RandomData): string[] {
   if (leftOut.length === 0) return []
   const [which, those] = leftOut.length > 1 ? ['ranges', 'those ranges were'] : ['range', 'that range was']
   return [

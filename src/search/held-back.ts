@@ -21,39 +21,34 @@ export function holdBackCounts(length: number): { readonly calibrated: number; r
   return { calibrated, validated: Math.min(length - calibrated, validationSamples) }
 }
 
-/** At most 512 samples to calibrate on and 5,000 others to validate on; of a small set two fifths and the rest. */
-export function holdBack({ splits: { train }, batcher }: BoundData, seed: number): HeldBack {
+/**
+ * At most 512 samples to calibrate on and 5,000 others to validate on; of a small set two fifths and the rest. `ofTest`: what a
+ * search that trains is validated on instead.
+ */
+export function holdBack({ splits: { train }, batcher }: BoundData, seed: number, ofTest?: Dataset): HeldBack {
   const { calibrated: samples } = holdBackCounts(train.length)
+  const data = dataHandle({ train, batcher }, { seed, usual: { samples } })
+  if (ofTest) return { data, samples, validation: ofTest, isNew: true }
   const [, others] = drawSamples(train, samples, seed)
   if (others.length === 0) throw new Error(`${train.id}: ${train.length} samples; expected 2 or more to compress with`)
-  return {
-    data: dataHandle({ train, batcher }, { seed, usual: { samples } }),
-    samples,
-    validation: others.length > validationSamples ? firstOf(others, validationSamples) : others,
-  }
+  return { data, samples, validation: others.length > validationSamples ? firstOf(others, validationSamples) : others }
 }
 
 /**
- * The same for a search that trains, and the data without what it validates on: half of the test part, at most 5,000 samples. Of
- * the training part the model knows the samples from before, and forgets some while it trains, which would look like a loss.
+ * What a search that trains validates on, and the data without it: half of the test part, at most 5,000 samples. Of the training
+ * part the model knows the samples from before, and forgets some while it trains, which would look like a loss.
  */
 export function holdBackOfTest(
   data: BoundData,
   seed: number,
-): { readonly heldBack: HeldBack; readonly data: BoundData } {
-  const { splits, batcher } = data
-  const { train, test } = splits
+): { readonly validation: Dataset; readonly data: BoundData } {
+  const { splits } = data
+  const { test } = splits
   const half = Math.min(validationSamples, Math.floor(test.length / 2))
   if (half === 0) throw new Error(`${test.id}: ${test.length} samples; expected 2 or more to judge training by`)
   const [validation, others] = drawSamples(test, half, seed)
-  const { calibrated: samples } = holdBackCounts(train.length)
   return {
-    heldBack: {
-      data: dataHandle({ train, batcher }, { seed, usual: { samples } }),
-      samples,
-      validation: { ...validation, id: `${test.id}, a part to choose by` },
-      isNew: true,
-    },
+    validation: { ...validation, id: `${test.id}, a part to choose by` },
     data: { ...data, splits: { ...splits, test: { ...others, id: `${test.id}, the other part` } } },
   }
 }

@@ -19,6 +19,7 @@ import { type AnswerScore, AnswerTally } from '../task/answer-tally.ts'
 import { guessTask } from '../task/guess.ts'
 import { judgedModel } from '../task/judged-model.ts'
 import { labelledOutput, type OutputKind, type OutputTask, type Task } from '../task/task.ts'
+import { answeredSamples, leftOutInWords } from '../task/unanswered.ts'
 
 export interface Score {
   /** Share of right decisions, of 1; of numbers, the share of their variance that is explained. */
@@ -91,6 +92,8 @@ export interface ScanOptions {
   /** Told after each point, with everything so far. */
   readonly onPoint?: (so: ScanResult) => void | Promise<void>
   readonly progress?: (done: number, what: string) => void
+  /** Told what a person should know about what is measured on. */
+  readonly warn?: (message: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -105,9 +108,12 @@ export const scanGrid: readonly number[] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0
 const collapsedShare = 0.1
 
 /** Scans every weight tensor. `data` must have labels and must not be test data. */
-export async function scan(model: Model, { batcher, data }: Scanned, options: ScanOptions = {}): Promise<ScanResult> {
+export async function scan(model: Model, scanned: Scanned, options: ScanOptions = {}): Promise<ScanResult> {
+  const { batcher } = scanned
   const { sparsities = scanGrid, maxLoss = 1, share = true, unit = 'element', retrain, done = {} } = options
-  check(data, sparsities)
+  check(scanned.data, sparsities)
+  const { dataset: data, leftOut } = await answeredSamples(model, { batcher, dataset: scanned.data }, options.signal)
+  for (const warning of leftOutInWords([leftOut])) options.warn?.(warning)
   const task = labelledTask(model, data, options.task)
   await checkAnswers(model, { batcher, data, task }, options.threads)
   const run = runnerOf(model, { batcher, data, task }, options)
@@ -199,7 +205,8 @@ async function checkAnswers(
 }
 
 /** Accuracy; of numbers, the share of their variance that is explained, which is never below 0 here. */
-function scoreOf({ accuracy, explained = 0, loss = Number.NaN }: AnswerScore): Score {
+function scoreOf({ accuracy, explained = 0, loss = Number.NaN, unanswered = 0 }: AnswerScore): Score {
+  if (unanswered > 0) return { accuracy: 0, loss: Number.NaN }
   return { accuracy: accuracy ?? Math.max(0, explained), loss }
 }
 

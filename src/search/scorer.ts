@@ -4,7 +4,7 @@
  */
 
 import type { Dataset } from '../data/dataset.ts'
-import { type BoundData, drawSamples } from '../data/handle.ts'
+import type { BoundData } from '../data/handle.ts'
 import { samplesNotFinite } from '../evaluate/data-warnings.ts'
 import type { RandomData } from '../evaluate/random-data.ts'
 import { batchSize, explainsTargets, randomInWords, withoutMisfits } from '../evaluate/trial.ts'
@@ -13,10 +13,11 @@ import { count } from '../numbers.ts'
 import { anyBatchOf } from '../task/any-batch.ts'
 import { accuracyBesideChance, isAboveChance } from '../task/chance.ts'
 import { type Judge, type JudgedBatch, type OutputJudgement, openJudge } from '../task/judge.ts'
-import { judgeOnData, type LeftOut } from '../task/judge-on-data.ts'
+import { judgeOnData } from '../task/judge-on-data.ts'
 import type { MaxLoss } from '../task/max-loss.ts'
 import { answersInWords, outputsInWords } from '../task/misfit.ts'
 import type { Task } from '../task/task.ts'
+import type { LeftOut } from '../task/unanswered.ts'
 import { type Verdict, verdictOf } from '../task/verdict.ts'
 import type { HeldBack } from './held-back.ts'
 
@@ -31,21 +32,19 @@ export interface Scorer {
   verdictOf(model: Model, tightness?: number, tell?: (share: number) => void): Promise<Verdict>
   /** What a person should know about how much this shows. */
   readonly warnings: readonly string[]
-  /** The samples that it does not judge on, for the original has no answer. */
-  readonly leftOut?: readonly LeftOut[]
 }
 
 /** A model that has memorised nearly all held-back samples loses more on new ones than on them. */
 const knownByHeart = 0.995
 
 /**
- * Held-back data. Throws where labels show that the model knows no more than chance, and where its outputs do not depend
+ * Held-back data, and the samples of it that the original has no answer for. Throws where labels show that the model knows no more than chance, and where its outputs do not depend
  * on the input: no loss means anything then.
  */
 export async function dataScorer(
   model: Model,
-  { data, heldBack, task, max, seed }: { data: BoundData; heldBack: HeldBack; task: Task; max: MaxLoss; seed: number },
-): Promise<Scorer> {
+  { data, heldBack, task, max }: { data: BoundData; heldBack: HeldBack; task: Task; max: MaxLoss },
+): Promise<Scorer & { readonly leftOut: LeftOut }> {
   const { isNew } = heldBack
   checkClasses(heldBack.validation.labels, heldBack.validation.id)
   // A search asks many times: a model of one sample per call is judged in batches. The trial at the end runs it as it is.
@@ -58,9 +57,6 @@ export async function dataScorer(
     dataset: validation,
     leftOut,
   } = await judgeOnData(original, { task, batcher, dataset: heldBack.validation, batchSize })
-  // What layers read of such samples is left out where their inputs are measured.
-  const [measured] = drawSamples(data.splits.train, heldBack.samples, seed)
-  const calibrated = await judgeOnData(model, { task, batcher: data.batcher, dataset: measured, batchSize })
   const dead = judge.varying.filter((v) => !v.varies)
   if (dead.length === judge.varying.length && samplesNotFinite(validation) === validation.length)
     throw new Error(
@@ -93,7 +89,7 @@ export async function dataScorer(
         searching: true,
       }),
     warnings,
-    leftOut: [leftOut, calibrated.leftOut],
+    leftOut,
   }
 }
 

@@ -20,7 +20,7 @@ import { random } from '../tensor/random.ts'
 import type { CheckpointStore } from '../train/checkpoint.ts'
 import { seal } from '../train/checkpoint-bytes.ts'
 import { train } from '../train/train.ts'
-import { holdBackOfTest } from './held-back.ts'
+import { holdBack, holdBackOfTest } from './held-back.ts'
 import { openTrainedSize } from './knobs/trained-size.ts'
 
 const splits = { train: drawDigits(400, 1), test: drawDigits(100, 2) }
@@ -93,7 +93,7 @@ describe('the price of a kilobyte', () => {
   })
 
   it('and all that it says it did makes the same model again', async () => {
-    const { data, samples } = holdBackOfTest(bound, 1).heldBack
+    const { data, samples } = holdBack(bound, 1)
     const task = guessTask(net, { dataset: splits.train })
     const search = await openTrainedSize({ budget: 1_000 })(net, { data, task, max: parseMaxLoss('0.5'), seed: 1 })
     const { model: once, steps } = await search.find(() => Promise.resolve({ spent: 0.5, findings: [] }))
@@ -161,17 +161,17 @@ describe('the price of a kilobyte', () => {
 })
 
 it('chooses by one part of the test samples, and leaves the others to report on', () => {
-  const { heldBack, data } = holdBackOfTest(bound, 3)
+  const { validation, data } = holdBackOfTest(bound, 3)
   const picture = (set: Dataset, i: number): string => {
     const [{ data: pixels, shape }] = Object.values(set.fields)
     const size = shape.reduce((a, b) => a * b, 1)
     return `${Array.prototype.slice.call(pixels, i * size, (i + 1) * size)}`
   }
   const all = (set: Dataset): string[] => Array.from({ length: set.length }, (_, i) => picture(set, i))
-  const [chosen, others] = [all(heldBack.validation), all(data.splits.test)]
+  const [chosen, others] = [all(validation), all(data.splits.test)]
   expect([chosen.length, others.length]).toEqual([50, 50])
   expect([...chosen, ...others].sort()).toEqual(all(splits.test).sort())
-  expect(heldBack.data.train).toBe(splits.train)
+  expect(data.splits.train).toBe(splits.train)
 })
 
 describe('compress', () => {

@@ -100,3 +100,17 @@ it('the loss of a yes or no counts answers between them as they are', () => {
   expect(tally.result().loss).toBeCloseTo(each.reduce((a, b) => a + b) / 6, 5)
   expect(tally.result().accuracy).toBeCloseTo(5 / 6, 12)
 })
+
+it('numbers that are none are counted, and no error is told of them', () => {
+  const targets = { shape: [2], data: Float32Array.of(0, 1, 2, 3, 4, 5), kind: 'values' as const }
+  const dataset = { id: 'd', length: 3, fields: {}, targets }
+  const scored = (data: readonly number[]) => {
+    const tally = new AnswerTally({ output: 'y', kind: 'numbers', labelled: true, why: '' }, dataset)
+    tally.add({ dtype: 'float32', dims: [3, 2], data: Float32Array.from(data) }, [0, 1, 2])
+    return tally.result()
+  }
+  const { NaN: nan, POSITIVE_INFINITY: inf } = Number
+  expect(scored([0, 1, nan, 3, 4, 5])).toEqual({ samples: 2, unanswered: 1, explained: 1, rmse: 0, loss: 0 })
+  expect(scored([0, nan, nan, 3, inf, 5])).toMatchObject({ samples: 0, unanswered: 3, rmse: nan, loss: nan })
+  expect(scored([0, 1, 2, 3, 4, 5])).not.toHaveProperty('unanswered')
+})

@@ -10,12 +10,15 @@ import type { Value } from '../method.ts'
 import type { Session } from '../runtime/session.ts'
 import { answersFor, labelAt } from './answers.ts'
 import { decisionsOf } from './decisions.ts'
-import { samplesOf } from './samples.ts'
+import { type BatchOutput, samplesOf } from './samples.ts'
 import { binaryCrossEntropy, crossEntropy, logitOf, rowsAlong } from './scores.ts'
 import { isYesOrNo, type OutputTask } from './task.ts'
 
 export interface AnswerScore {
+  /** Those that are scored. */
   readonly samples: number
+  /** Samples with numbers that are NaN or infinite, which no error can be told of; decisions that are none count as wrong. Absent where there is none. */
+  readonly unanswered?: number
   /** Share of right decisions, of 1: of several per sample, their mean. Absent for numbers. */
   readonly accuracy?: number
   readonly correct?: number
@@ -33,6 +36,7 @@ export class AnswerTally {
   private readonly task: OutputTask
   private readonly dataset: Dataset
   private samples = 0
+  private unanswered = 0
   private decisions = 0
   private correct = 0
   private within5: number | undefined
@@ -50,11 +54,11 @@ export class AnswerTally {
     const { task, dataset } = this
     const out = samplesOf(value, { fed, count: indices.length, axis: task.batchAxis })
     const answers = answersFor(dataset, indices, out.samples)
-    this.samples += out.samples
     if (task.kind === 'numbers') {
       this.addNumbers(out, answers.rows ?? (answers.labels && { data: answers.labels, width: 1 }))
       return
     }
+    this.samples += out.samples
     const { classes, positions, rank } = decisionsOf(out, task)
     const labelOf = labelAt(answers, task, positions)
     if (!labelOf)
@@ -88,7 +92,7 @@ export class AnswerTally {
   }
 
   private addNumbers(
-    out: ReturnType<typeof samplesOf>,
+    out: BatchOutput,
     rows: { readonly data: ArrayLike<number>; readonly width: number } | undefined,
   ): void {
     if (rows?.width !== out.size)
@@ -96,7 +100,11 @@ export class AnswerTally {
         `${this.dataset.id}: ${rows?.width ?? 0} numbers per sample to judge by; expected ${out.size}, as the output "${this.task.output}" has`,
       )
     for (let s = 0; s < out.samples; s++) {
-      const n = this.samples - out.samples + s + 1
+      if (!hasNumbers(out, s)) {
+        this.unanswered++
+        continue
+      }
+      const n = ++this.samples
       for (let j = 0; j < out.size; j++) {
         const y = rows.data[s * out.size + j]
         this.numbers[j] ??= { mean: 0, squares: 0, error: 0 }
@@ -110,10 +118,19 @@ export class AnswerTally {
   }
 
   result(): AnswerScore {
-    const { samples, numbers } = this
+    const { samples, numbers, unanswered } = this
     if (this.task.kind === 'numbers') {
-      const mean = numbers.reduce((sum, n) => sum + n.error, 0) / Math.max(1, samples * numbers.length)
-      return { samples, explained: explainedBy(numbers), rmse: Math.sqrt(mean), loss: mean }
+      const none = samples === 0 && unanswered > 0
+      const mean = none
+        ? Number.NaN
+        : numbers.reduce((sum, n) => sum + n.error, 0) / Math.max(1, samples * numbers.length)
+      return {
+        samples,
+        ...(unanswered > 0 ? { unanswered } : {}),
+        explained: none ? Number.NaN : explainedBy(numbers),
+        rmse: Math.sqrt(mean),
+        loss: mean,
+      }
     }
     return {
       samples,
@@ -123,6 +140,11 @@ export class AnswerTally {
       ...(this.loss === undefined ? {} : { loss: this.loss / this.decisions }),
     }
   }
+}
+
+function hasNumbers(out: BatchOutput, s: number): boolean {
+  for (let j = 0; j < out.size; j++) if (!Number.isFinite(out.data[out.at(s, j)])) return false
+  return true
 }
 
 /** Numbers per sample up to which each counts alike; of more, variances and errors are added up. */

@@ -7,7 +7,7 @@ import type { InputGroup } from '../data/handle.ts'
 import type { Value } from '../method.ts'
 import { groupKey } from './group-key.ts'
 import { type BatchOutput, samplesOf } from './samples.ts'
-import { klDivergence, logitOf, rowsAlong } from './scores.ts'
+import { argmax, klDivergence, logitOf, rowsAlong } from './scores.ts'
 import { factsOf } from './tally-values.ts'
 import { isDecision, type OutputTask, type Task } from './task.ts'
 
@@ -44,26 +44,38 @@ function decided(reference: readonly Outputs[], task: OutputTask): (other: reado
       sum += total
       count += of
     }
-    return count > 0 ? sum / count : 0
+    // NaN where the original has an answer is as far as can be.
+    return Number.isNaN(sum) ? Number.POSITIVE_INFINITY : count > 0 ? sum / count : 0
   }
 }
 
 function classes(p: BatchOutput, q: BatchOutput, { axis = 1, probabilities = false }: OutputTask): [number, number] {
   const rows = rowsAlong(p.dims, axis)
   let sum = 0
-  for (let i = 0; i < rows.count; i++) sum += klDivergence(p.data, q.data, rows.at(i), probabilities)
-  return [sum, rows.count]
+  let count = 0
+  for (let i = 0; i < rows.count; i++) {
+    const row = rows.at(i)
+    const top = argmax(p.data, row)
+    // There is no answer to be far from: a sample that the original gives NaN or infinity for.
+    if (top < 0 || !Number.isFinite(p.data[row.from + top * row.stride])) continue
+    sum += klDivergence(p.data, q.data, row, probabilities)
+    count++
+  }
+  return [sum, count]
 }
 
 function yesOrNo(p: BatchOutput, q: BatchOutput, { probabilities = false }: OutputTask): [number, number] {
   let sum = 0
+  let count = 0
   for (let i = 0; i < p.data.length; i++) {
+    if (!Number.isFinite(p.data[i])) continue
+    count++
     const [a, b] = [logitOf(p.data[i], probabilities), logitOf(q.data[i], probabilities)]
     const yes = 1 / (1 + Math.exp(-a))
     // log p / q of yes and of no, where log σ(x) = -softplus(-x).
     sum += yes * (softplus(-b) - softplus(-a)) + (1 - yes) * (softplus(b) - softplus(a))
   }
-  return [sum, p.data.length]
+  return [sum, count]
 }
 
 function softplus(x: number): number {

@@ -20,6 +20,7 @@ import { type BatchOutput, samplesOf, withoutCommon } from './samples.ts'
 import { type DecisionJudgement, DecisionTally } from './tally-decisions.ts'
 import { factsOf, signalOf, type ValueFacts, type ValueJudgement, ValueTally } from './tally-values.ts'
 import { isDecision, isYesOrNo, type OutputTask, type Task } from './task.ts'
+import { unansweredIn } from './unanswered.ts'
 
 /** Inputs of one call, and what they are. */
 export interface JudgedBatch {
@@ -228,23 +229,6 @@ function dropShown(subjects: Map<string, Subject>): void {
     const share = Math.min(...Array.from({ length: facts.columns }, (_, j) => shareOf(j)))
     if (facts.isValued && facts.variation > 0 && share < mostHidden) subjects.set(key, { ...subject, share })
     else subjects.delete(key)
-  }
-}
-
-/**
- * Which samples of the data set an output gives NaN or infinity for. Minus infinity may be an answer, of a logarithm or behind a
- * mask, beside others that are finite.
- */
-function* unansweredIn(out: BatchOutput, { indices, fed = 1, count = fed }: JudgedBatch): Generator<number> {
-  if (!indices || !out.float || out.samples !== count) return
-  for (let s = 0; s < out.samples; s++) {
-    let [isUnfit, isAnswered] = [false, out.size === 0]
-    for (let j = 0; j < out.size; j++) {
-      const v = out.data[out.at(s, j)]
-      if (Number.isFinite(v)) isAnswered = true
-      else if (v !== Number.NEGATIVE_INFINITY) isUnfit = true
-    }
-    if (isUnfit || !isAnswered) yield indices[s]
   }
 }
 

@@ -90,6 +90,8 @@ export function klDivergence(p: Numbers, q: Numbers, row: Row, probabilities: bo
   for (let c = 0; c < row.width; c++) {
     const at = row.from + c * row.stride
     const a = log(Number(p[at]), zp)
+    // Behind a mask: what has no probability adds nothing.
+    if (a === Number.NEGATIVE_INFINITY) continue
     sum += Math.exp(a) * (a - log(Number(q[at]), zq))
   }
   return sum

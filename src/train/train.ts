@@ -5,6 +5,7 @@ import { modelFingerprint } from '../onnx/fingerprint.ts'
 import { forTraining, trainedAs } from '../simplify/float32-arithmetic.ts'
 import { inlined } from '../simplify/inline-functions.ts'
 import { type AnyBatch, anyBatchOf } from '../task/any-batch.ts'
+import { answeredSamples, leftOutInWords, mayLackAnswers } from '../task/unanswered.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
 import { trainingFingerprint } from './fingerprint.ts'
 import { loop, type Run } from './loop.ts'
@@ -19,12 +20,31 @@ import type { Trained, TrainOptions } from './train-options.ts'
  * Trains the model's weights on the data's labels or targets (or on `targets`, or on what regimes add to the loss alone).
  * Throws before the first step where it cannot.
  */
-export async function train(source: Model, data: Dataset, given: TrainOptions): Promise<Trained> {
-  check(data, given)
+export async function train(source: Model, all: Dataset, told: TrainOptions): Promise<Trained> {
+  check(all, told)
+  const { data, given } = await withAnswers(source, all, told)
   const any = await anyBatchFor(source, data, given)
   if (!any) return trainBatches(source, data, given)
   const result = await trainBatches(any.open(source), data, { ...given, batcher: any.batcher }, any.open)
   return { ...result, model: any.close(result.model) }
+}
+
+/**
+ * The training and validation samples that the model has a finite answer for. Targets that are told by a sample's place in the data
+ * leave all in.
+ */
+async function withAnswers(
+  source: Model,
+  all: Dataset,
+  told: TrainOptions,
+): Promise<{ readonly data: Dataset; readonly given: TrainOptions }> {
+  if (told.targets || !mayLackAnswers(source, all)) return { data: all, given: told }
+  const { batcher, signal, validation, warn } = told
+  const training = await answeredSamples(source, { batcher, dataset: all }, signal)
+  const held = validation && (await answeredSamples(source, { batcher, dataset: validation }, signal))
+  for (const warning of leftOutInWords([training.leftOut, ...(held ? [held.leftOut] : [])])) warn?.(warning)
+  check(training.dataset, told)
+  return { data: training.dataset, given: held ? { ...told, validation: held.dataset } : told }
 }
 
 /** What lets the model take batches of the size that is asked for, where its file says another. Throws where nothing does. */

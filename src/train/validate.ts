@@ -37,7 +37,11 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
     (...given: Parameters<Batcher>) => options.batcher(...given),
     isFixed ? { batchSize: options.batcher.batchSize ?? batchSize } : {},
   )
-  const { loss = Number.NaN, accuracy } = await withSession(
+  const {
+    loss: counted = Number.NaN,
+    accuracy,
+    unanswered = 0,
+  } = await withSession(
     () => openSession(onlyOutput(model, output), { threads: options.threads }),
     (session) =>
       scoreAnswers(
@@ -47,6 +51,8 @@ export async function validate(model: Model, data: Dataset, options: ValidateOpt
         { batchSize },
       ),
   )
+  // Training is given no sample that lacks an answer, so one that does now is the fault of what was learnt.
+  const loss = unanswered > 0 ? Number.NaN : counted
   return { loss, ...(accuracy === undefined ? {} : { accuracy }) }
 }
 

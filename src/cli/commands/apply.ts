@@ -1,6 +1,5 @@
 /** `coppice apply METHOD MODEL`: any method alone, its options as flags. */
 import { statSync } from 'node:fs'
-import { dataHandle } from '../../data/handle.ts'
 import type { Method } from '../../method.ts'
 import { methodNamed, methods } from '../../methods.ts'
 import { type Model, type Tensor, withGraph } from '../../model.ts'
@@ -8,6 +7,7 @@ import { checkpointFile } from '../../node/checkpoint-file.ts'
 import { count } from '../../numbers.ts'
 import { writeModel } from '../../onnx/write.ts'
 import type { OptionsOf, OptionTable } from '../../options.ts'
+import { answeredHandle } from '../../task/unanswered.ts'
 import { sameBytes } from '../../tensor/dtype.ts'
 import { type CliCommand, type Invocation, outputOption, taskOption, threadsOption } from '../command.ts'
 import { asGiven, bindData, dataOptions, shapedModel, shapeOption } from '../data-options.ts'
@@ -83,18 +83,17 @@ async function apply(
   const teacher = openTeacher(flags, { outputs: written })
   const usual = { samples: flags.samples, batchSize: flags.batch }
   const warnings: string[] = []
+  const warn = (message: string): void => void warnings.push(message)
   const options = Object.fromEntries(Object.keys(method.options).map((name) => [name, given[name]]))
   const result = await method(model, options as Partial<OptionsOf<OptionTable>>, {
-    ...(data
-      ? { data: dataHandle({ train: data.splits.train, batcher: data.batcher }, { seed: flags.seed, usual }) }
-      : {}),
+    ...(data ? { data: await answeredHandle(model, data, { seed: flags.seed, usual, signal, warn }) } : {}),
     ...(task ? { task } : {}),
     ...(teacher ? { teacher } : {}),
     ...(flags.checkpoint ? { checkpoint: checkpointFile(flags.checkpoint) } : {}),
     seed: flags.seed ?? 0,
     signal,
     progress: io.progress,
-    warn: (message) => warnings.push(message),
+    warn,
   })
   if (warnings.length === 0 && isSame(model, result))
     warnings.push(`${method.id}: nothing was changed, as there is nothing for it to do: it ${method.help}`)

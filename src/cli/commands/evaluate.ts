@@ -233,7 +233,8 @@ function fits({ outputs }: Task): string {
 
 function inWords(score: OutputScore, several: boolean): string {
   const of = several ? `output "${score.output}": ` : ''
-  const on = `on ${count(score.samples)} test samples`
+  const others = score.unanswered ? ` (NaN or infinity for ${count(score.unanswered)} more)` : ''
+  const on = `on ${count(score.samples)} test samples${others}`
   if (score.explained !== undefined)
     return `${of}${percent(score.explained)} of the variance explained, root mean square error ${(score.rmse as number).toPrecision(4)}, ${on}`
   const top5 = score.top5 === undefined ? '' : `, top-5 ${percent(score.top5)}`

@@ -1,6 +1,5 @@
 /** `coppice prune`: pruning, at once or in rounds with training between, then removal of dead units, then the test set. */
 
-import { dataHandle } from '../../data/handle.ts'
 import { packModel } from '../../formats/pack.ts'
 import { tensorsOf } from '../../graph/walk.ts'
 import type { Model } from '../../model.ts'
@@ -14,6 +13,7 @@ import { expandGrids } from '../../quantize/compact.ts'
 import { bytes, count, countChange, percent, sizeDifference } from '../../report/format.ts'
 import { describeTest, type TestScore } from '../../report/train-report.ts'
 import { pruneChoices, pruneChoicesOf } from '../../retrain/prune-in-rounds.ts'
+import { answeredHandle } from '../../task/unanswered.ts'
 import { dataTypes, floats, isFloat, sizeOf } from '../../tensor/dtype.ts'
 import { halvesOf, trainOptionsOf } from '../../train/learning.ts'
 import { defineCommand, type Invocation } from '../command.ts'
@@ -100,7 +100,13 @@ async function runPrune(path: string, flags: PruneFlags, invocation: Invocation)
     ...(options?.checkpoint ? { checkpoint: options.checkpoint.store } : {}),
     context: {
       ...(data && training
-        ? { data: dataHandle({ train: training, batcher: data.batcher }, { seed, usual: scoring }) }
+        ? {
+            data: await answeredHandle(
+              model,
+              { ...data, splits: { ...data.splits, train: training } },
+              { seed, usual: scoring, signal, warn },
+            ),
+          }
         : {}),
       seed,
       signal,

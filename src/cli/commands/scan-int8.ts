@@ -1,10 +1,10 @@
 /** `coppice scan --of int8`: which layer on integers adds how much noise to the outputs, and which part of it. */
-import { dataHandle } from '../../data/handle.ts'
 import { writeFileAtomic } from '../../node/files.ts'
 import { checkOptions } from '../../options.ts'
 import { calibrateInt8, int8, integerNode, prepareInt8 } from '../../quantize/int8.ts'
 import { type LayerCauses, layerCauses } from '../../quantize/int8-layers.ts'
 import { alignColumns, count } from '../../report/format.ts'
+import { answeredHandle } from '../../task/unanswered.ts'
 import type { Invocation } from '../command.ts'
 import { bindData, shapedModel } from '../data-options.ts'
 import { openToWork } from '../inputs.ts'
@@ -19,7 +19,7 @@ export async function scanInt8(path: string, flags: ScanFlags, { io, signal }: I
   if (!bound) throw new Error('scan: there is no data; expected --data SPEC')
   const settings = checkOptions(int8.id, int8.options)
   const usual = { samples: flags.samples, batchSize: 64 }
-  const data = dataHandle({ train: bound.splits.train, batcher: bound.batcher }, { seed: flags.seed, usual })
+  const data = await answeredHandle(model, bound, { seed: flags.seed, usual, signal, warn: io.warn })
   const context = { data, signal, seed: flags.seed, progress: io.progress }
   const prepared = await prepareInt8(model, settings, context)
   const calibrated = await calibrateInt8(prepared, settings, context)

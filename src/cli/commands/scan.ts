@@ -164,6 +164,7 @@ async function runScan(path: string, flags: ScanFlags, { io, signal }: Invocatio
       ...(done ? { done } : {}),
       onPoint: (so) => write(file(so, false)),
       progress: io.progress,
+      warn: io.warn,
       signal,
     },
   )

@@ -18,8 +18,8 @@ import {
   withInputShapes,
   writeModel,
 } from 'coppice'
-import { dataHandle, drawSamples } from 'coppice/data'
-import { filePartsOf, guessTask, parseTask, partsBeside, scan } from 'coppice/evaluate'
+import { drawSamples } from 'coppice/data'
+import { answeredHandle, filePartsOf, guessTask, parseTask, partsBeside, scan } from 'coppice/evaluate'
 import { type PackOptions, packModelInto } from 'coppice/formats'
 import { comparisonRows, compressWithReport, renderHtml, renderScan, tilesOf } from 'coppice/report'
 import { densified } from 'coppice/simplify'
@@ -182,9 +182,7 @@ const api = {
         ...context,
         seed,
         training: watching(watch),
-        ...(data
-          ? { data: dataHandle({ train: data.splits.train, batcher: data.batcher }, { seed, usual: usualTake }) }
-          : {}),
+        ...(data ? { data: await answeredHandle(model, data, { ...context, seed, usual: usualTake }) } : {}),
         ...(meaning ? { task: meaning } : {}),
       })
       return { made, step: [id, options] }
