@@ -399,3 +399,34 @@ test('where nearly all decisions are for one class, the scores behind them are j
   expect(await spent(4)).toBeGreaterThan(1)
   expect(await spent(500)).toBe(0)
 })
+
+test('which of the scores that a mask leaves is the largest, however far below the others are', async () => {
+  // y = Where(x > -1, scale x, -1e8): of about 84 % of the scores the largest decides.
+  const masked = (scale: readonly number[]): Model => {
+    const { graph } = affine(scale, [0, 0, 0, 0])
+    return model({
+      nodes: [
+        ...graph.nodes.map((n) => ({ ...n, outputs: n.outputs.map((o) => (o === 'y' ? 'scores' : o)) })),
+        node('Greater', ['x', 'least'], ['legal']),
+        node('Where', ['legal', 'scores', 'none'], ['y']),
+      ],
+      initializers: new Map([
+        ...graph.initializers,
+        ['least', floatTensor('least', [1], [-1])],
+        ['none', floatTensor('none', [1], [-1e8])],
+      ]),
+      inputs: graph.inputs,
+      outputs: graph.outputs,
+    })
+  }
+  const decided = (scale: readonly number[]): number[] =>
+    Array.from({ length: samples }, (_, s) => {
+      const scores = [...data.subarray(4 * s, 4 * s + 4)].map((x, j) => (x > -1 ? x * scale[j] : -1e8))
+      return scores.indexOf(Math.max(...scores))
+    })
+  const other = [1, 0.3, 1.5, 1]
+  const [before, after] = [decided(ones), decided(other)]
+  const { changed } = await judgeAs('classes', masked(ones), masked(other))
+  expect(changed?.share).toBeCloseTo(before.filter((d, i) => d !== after[i]).length / samples, 6)
+  expect(changed?.share).toBeGreaterThan(0.1)
+})

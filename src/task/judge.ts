@@ -121,7 +121,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
     if (bytes <= mostKept) kept.push(answers)
     for (const o of judged) {
       for (const cut of cutsOf(answers, o, batch)) {
-        const { added, out } = cut
+        const { added, out, values } = cut
         const key = keyOf(o, batch, added)
         const { isImage = false } = batch.group ?? {}
         const part = parts.get(key) ?? {
@@ -132,7 +132,7 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
           facts: factsOf(o),
           samples: 0,
         }
-        part.facts.add(out)
+        part.facts.add(values)
         part.samples += out.samples
         parts.set(key, part)
         if (added === 'whole') for (const s of unansweredIn(out, batch)) unanswered.add(s)
@@ -173,13 +173,13 @@ export async function openJudge(model: Model, options: JudgeOptions): Promise<Ju
         if (++done - told >= total / 100) tell?.((told = done) / total)
         for (const o of judged) {
           const [from, to] = [cutsOf(expected, o, batch), cutsOf(expected, o, batch, actual)]
-          for (const [i, { added, out }] of from.entries()) {
+          for (const [i, { added, out, values }] of from.entries()) {
             const tally = tallies.get(keyOf(o, batch, added))
             const answers =
               added === 'whole' && dataset && batch.indices && o.labelled
                 ? answersFor(dataset, batch.indices, out.samples)
                 : undefined
-            tally?.values.add(out, to[i].out, isDecision(o) ? undefined : answers?.rows)
+            tally?.values.add(values, to[i].values, isDecision(o) ? undefined : answers?.rows)
             tally?.decisions?.add(out, to[i].out, answers)
           }
         }
@@ -254,12 +254,12 @@ function addSignals(
   for (const batch of inputs()) {
     const answers = kept[b++]
     for (const o of judged) {
-      for (const { added, out } of cutsOf(answers, o, batch)) {
+      for (const { added, values } of cutsOf(answers, o, batch)) {
         const key = keyOf(o, batch, added)
         const facts = subjects.get(key)?.facts
         if (!facts) continue
         const list = signals.get(key) ?? []
-        if (facts.isValued) for (let s = 0; s < out.samples; s++) list.push(signalOf(out, s, facts))
+        if (facts.isValued) for (let s = 0; s < values.samples; s++) list.push(signalOf(values, s, facts))
         signals.set(key, list)
       }
     }
@@ -272,13 +272,15 @@ function keyOf(task: OutputTask, { group }: JudgedBatch, added: Added): string {
   return `${groupKey(task, group)}\n${added}\n${task.output}`
 }
 
+interface Cut {
+  readonly added: Added
+  readonly out: BatchOutput
+  /** What noise is measured in: of scores what decides. */
+  readonly values: BatchOutput
+}
+
 /** An output cut into samples: as it is, and what the weights add to it. `actual`: another model's, beside the original's answers. */
-function cutsOf(
-  { values, given }: Answers,
-  task: OutputTask,
-  batch: JudgedBatch,
-  actual = values,
-): { readonly added: Added; readonly out: BatchOutput }[] {
+function cutsOf({ values, given }: Answers, task: OutputTask, batch: JudgedBatch, actual = values): Cut[] {
   const { output, batchAxis, axis, probabilities, valuesToo } = task
   const { fed = 1, count = fed } = batch
   const cut = (value: Value): BatchOutput => samplesOf(value, { fed, count, axis: batchAxis })
@@ -293,9 +295,10 @@ function cutsOf(
   const parts = ([0, 1] as const).flatMap((added) => {
     const base = given[added] && cut(given[added][output])
     if (base?.dims.join() !== out.dims.join()) return []
-    return [{ added, out: centred(apartFrom(out, base, values[output].dtype, expected)) }]
+    const apart = apartFrom(out, base, values[output].dtype, expected)
+    return [{ added, out: apart, values: centred(apart) }]
   })
-  return [{ added: 'whole', out: centred(out) }, ...parts]
+  return [{ added: 'whole', out, values: centred(out) }, ...parts]
 }
 
 type Runner = (batch: JudgedBatch) => Promise<Record<string, Value>>

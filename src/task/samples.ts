@@ -51,7 +51,8 @@ export function samplesOf(
  */
 export function withoutCommon(out: BatchOutput, axis: number): BatchOutput {
   const rows = rowsAlong(out.dims, axis)
-  const data = Float32Array.from(out.data)
+  // Behind a mask a score is 1e8 or more below the others, beside which float32 has nothing left of them.
+  const data = Float64Array.from(out.data)
   for (let i = 0; i < rows.count; i++) {
     const { from, width, stride } = rows.at(i)
     let sum = 0
