@@ -32,6 +32,7 @@ import { codeMessage, primedMixer } from './graph-coder.ts'
 import { chooseCodings, type Description, type EncodedGroup, encodeGroup } from './group-encoder.ts'
 import { msToChoose, msToCode, msToFindShared, msToWarmUp } from './pack-costs.ts'
 import { partsOf } from './parts.ts'
+import { bytesWithoutRepeats } from './repeats.ts'
 import { type CodedTensor, infoOf, plainInfo, splitIntoGroups, tensorCoder } from './tensor-coder.ts'
 
 export interface PackOptions {
@@ -55,9 +56,9 @@ export interface GroupStore {
 
 /** Packs a model. */
 export function packModel(model: Model, options: PackOptions = {}): Uint8Array {
-  const groups = new GroupsInMemory()
-  const beginning = runHere(packing(model, options, groups))
-  return concat([...beginning, ...groups.chunks])
+  const stored = new GroupsInMemory()
+  const { beginning, groups } = runHere(packing(model, options, stored))
+  return concat([...beginning, ...stored.chunks, ...groups])
 }
 
 class GroupsInMemory implements GroupStore {
@@ -103,25 +104,68 @@ function lengthOf(chunks: readonly Uint8Array[]): number {
 }
 
 /** Packs a model, on several threads where there are some: all of the file but its groups, which went to the store. */
-export function packModelInto(model: Model, options: PackOnOptions, store: GroupStore): Promise<Uint8Array[]> {
-  return runOn(options.workers, packing(model, options, store))
+export async function packModelInto(
+  model: Model,
+  options: PackOnOptions,
+  store: GroupStore,
+): Promise<readonly Uint8Array[]> {
+  const { beginning, groups } = await runOn(options.workers, packing(model, options, store))
+  await store.add(groups)
+  return beginning
+}
+
+interface Packed {
+  /** All of the file before its groups. */
+  readonly beginning: readonly Uint8Array[]
+  /** Those groups that are not in the store. */
+  readonly groups: readonly Uint8Array[]
 }
 
 /**
  * A model as its graph and tensors; where decoders would refuse the graph, or nothing is gained, as the bytes of its ONNX file, so
- * that no packed file is larger than that and a few bytes.
+ * that no packed file is larger than that and a few bytes. A small one as whichever is smaller.
  */
-function* packing(model: Model, options: PackOptions, store: GroupStore): Steps<Uint8Array[]> {
+function* packing(model: Model, options: PackOptions, store: GroupStore): Steps<Packed> {
   const structured = outline(model)
   const { byteLength } = structured
   if (byteLength >= maxBytes)
     throw new Error(`pack: the model is ${byteLength} bytes long; expected fewer than ${maxBytes}`)
-  const packed = yield* packingOutline(structured, options, store)
-  if (packed) return packed
+  const held = byteLength <= mostAsBytes ? new GroupsInMemory() : undefined
+  const beginning = yield* packingOutline(structured, options, held ?? store)
+  if (beginning) {
+    const packed = { beginning, groups: held?.chunks ?? [] }
+    return held ? yield* smallerAsBytes(structured, writeModel(model), packed, options) : packed
+  }
   // A file of more bytes than one array holds has a graph that is far smaller than its tensors.
   store.clear()
-  const plain = yield* packingOutline(outlineOfBytes(writeModel(model)), options, store)
-  return plain as Uint8Array[]
+  return yield* packingBytes(writeModel(model), options)
+}
+
+/** Files of no more bytes are tried as bytes too: a few seconds at most. */
+const mostAsBytes = 1 << 20
+/** The same of files that are mostly text and graph, whatever repeats in them. */
+const mostOfText = 1 << 18
+/** Bytes give no tensor without all others, so they must be this much smaller. */
+const worthwhile = 0.98
+
+/**
+ * What was packed, or the bytes of the ONNX file where those take less: what repeats between lists of attributes, texts, or tensors
+ * of other types is found there alone. They are packed only where they look so.
+ */
+function* smallerAsBytes({ tensors }: Outline, onnx: Uint8Array, packed: Packed, options: PackOptions): Steps<Packed> {
+  const length = lengthOf(packed.beginning) + lengthOf(packed.groups)
+  const numbers = sumOf(tensors.map(({ info }) => info.byteLength))
+  const isText = onnx.length <= mostOfText && 2 * numbers < onnx.length
+  if (options.mode === 'fast' || !(isText || bytesWithoutRepeats(onnx) < length)) return packed
+  const plain = yield* packingBytes(onnx, { mode: options.mode })
+  return lengthOf(plain.beginning) + lengthOf(plain.groups) < worthwhile * length ? plain : packed
+}
+
+/** The bytes of a whole ONNX file. */
+function* packingBytes(onnx: Uint8Array, options: PackOptions): Steps<Packed> {
+  const held = new GroupsInMemory()
+  const beginning = (yield* packingOutline(outlineOfBytes(onnx), options, held)) as Uint8Array[]
+  return { beginning, groups: held.chunks }
 }
 
 /** Undefined where decoders would refuse the graph, and where the packed file would be larger than its ONNX file. */

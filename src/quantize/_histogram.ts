@@ -40,15 +40,18 @@ export function emptyHistogram(): Histogram {
 }
 
 /** Adds the values that are finite: a logarithm of nothing is in no range. Throws where most are not. */
-export function addToHistogram(h: Histogram, all: Float32Array): void {
-  const values = all.every(Number.isFinite) ? all : all.filter(Number.isFinite)
-  if (2 * values.length < all.length)
-    throw new Error(`calibration: a value is ${all.find((v) => !Number.isFinite(v))}; expected finite numbers`)
+export function addToHistogram(h: Histogram, values: Float32Array): void {
+  // Hundreds of millions of values come by: plain loops.
   let { min, max } = h
-  for (const v of values) {
+  let rest = 0
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i]
     if (v < min) min = v
     if (v > max) max = v
+    // 0, but NaN of what is not finite, and then for good.
+    rest += v - v
   }
+  if (rest !== 0) return addToHistogram(h, finiteOf(values))
   h.min = min
   h.max = max
   h.total += values.length
@@ -66,6 +69,13 @@ export function addToHistogram(h: Histogram, all: Float32Array): void {
     else counts[Math.floor(v * scale) - first]++
   }
   h.zeros += zeros
+}
+
+function finiteOf(all: Float32Array): Float32Array {
+  const values = all.filter(Number.isFinite)
+  if (2 * values.length < all.length)
+    throw new Error(`calibration: a value is ${all.find((v) => !Number.isFinite(v))}; expected finite numbers`)
+  return values
 }
 
 /** Widens the bins until [min, max] spans at most `maxBins` of them. */

@@ -38,7 +38,7 @@ export async function measuredAlone(
     await behind.run(changed, (outputs) => void made.push(outputs))
     return made
   }
-  const divergenceOf = divergenceFrom(await outputsOf(judged), task, groups)
+  const divergenceOf = divergenceFrom(await outputsOf(judged), task, { batches, groups })
   return {
     once,
     moveTo: (weight) => behind.moveTo(weight),

@@ -4,8 +4,9 @@
  * samples, and a sum over outputs.
  */
 import type { InputGroup } from '../data/handle.ts'
-import type { Value } from '../method.ts'
+import type { Feeds, Value } from '../method.ts'
 import { groupKey } from './group-key.ts'
+import { paddingMask, withoutPadding } from './padding.ts'
 import { type BatchOutput, samplesOf } from './samples.ts'
 import { argmax, klDivergence, logitOf, rowsAlong } from './scores.ts'
 import { factsOf } from './tally-values.ts'
@@ -13,32 +14,42 @@ import { isDecision, type OutputTask, type Task } from './task.ts'
 
 type Outputs = Readonly<Record<string, Value>>
 
+/** What was run: the inputs of each batch, and where they are random, what each is of. */
+export interface Ran {
+  readonly batches?: readonly Feeds[]
+  readonly groups?: readonly InputGroup[]
+}
+
 /**
- * The divergence from `reference`, the original's outputs by batch. With `groups`, the random inputs that each
- * batch is of, all outputs are compared as values, and every group counts alike.
+ * The divergence from `reference`, the original's outputs by batch. With `groups` all outputs are compared as values, and every
+ * group counts alike.
  */
 export function divergenceFrom(
   reference: readonly Outputs[],
   task: Task,
-  groups?: readonly InputGroup[],
+  { batches = [], groups }: Ran = {},
 ): (other: readonly Outputs[]) => number {
+  const masks = batches.map(paddingMask)
+  const cut: Cut = (outputs, o, b) => {
+    const { output, batchAxis = 0 } = o
+    const fed = outputs[output].dims[batchAxis] ?? 1
+    return withoutPadding(samplesOf(outputs[output], { fed, count: fed, axis: batchAxis }), masks[b], o)
+  }
   const parts = task.outputs
     .filter((o) => o.kind !== 'ignored')
-    .map((o) => (isDecision(o) && !groups ? decided(reference, o) : valued(reference, o, groups)))
+    .map((o) => (isDecision(o) && !groups ? decided(reference, o, cut) : valued(reference, o, cut, groups)))
   return (other) => parts.reduce((sum, part) => sum + part(other), 0)
 }
 
-function cut(outputs: Outputs, { output, batchAxis = 0 }: OutputTask): BatchOutput {
-  const fed = outputs[output].dims[batchAxis] ?? 1
-  return samplesOf(outputs[output], { fed, count: fed, axis: batchAxis })
-}
+/** An output of a batch, cut into samples, without padding. */
+type Cut = (outputs: Outputs, task: OutputTask, batch: number) => BatchOutput
 
-function decided(reference: readonly Outputs[], task: OutputTask): (other: readonly Outputs[]) => number {
+function decided(reference: readonly Outputs[], task: OutputTask, cut: Cut): (other: readonly Outputs[]) => number {
   return (other) => {
     let sum = 0
     let count = 0
     for (const [b, outputs] of reference.entries()) {
-      const [p, q] = [cut(outputs, task), cut(other[b], task)]
+      const [p, q] = [cut(outputs, task, b), cut(other[b], task, b)]
       if (!p.float) continue
       const [total, of] = task.axis === undefined ? yesOrNo(p, q, task) : classes(p, q, task)
       sum += total
@@ -86,13 +97,14 @@ function softplus(x: number): number {
 function valued(
   reference: readonly Outputs[],
   task: OutputTask,
+  cut: Cut,
   groups?: readonly InputGroup[],
 ): (other: readonly Outputs[]) => number {
   const makers = new Map<string, ReturnType<typeof factsOf>>()
   const groupOf = (b: number): string => groupKey(task, groups?.[b])
   for (const [b, outputs] of reference.entries()) {
     const maker = makers.get(groupOf(b)) ?? factsOf(task)
-    maker.add(cut(outputs, task))
+    maker.add(cut(outputs, task, b))
     makers.set(groupOf(b), maker)
   }
   const facts = new Map([...makers].map(([group, maker]) => [group, maker.finish()]))
@@ -102,7 +114,7 @@ function valued(
     for (const [b, outputs] of reference.entries()) {
       const fact = facts.get(groupOf(b))
       if (!fact?.isValued || fact.variation === 0) continue
-      const [p, q] = [cut(outputs, task), cut(other[b], task)]
+      const [p, q] = [cut(outputs, task, b), cut(other[b], task, b)]
       for (let s = 0; s < p.samples; s++) {
         for (let j = 0; j < p.size; j++) {
           const at = p.at(s, j)

@@ -16,6 +16,7 @@ import { answersFor } from './answers.ts'
 import { groupKey } from './group-key.ts'
 import { judgedModel } from './judged-model.ts'
 import { apartFrom, withoutWeights } from './made-by-weights.ts'
+import { paddingMask, withoutPadding } from './padding.ts'
 import { type BatchOutput, samplesOf, withoutCommon } from './samples.ts'
 import { type DecisionJudgement, DecisionTally } from './tally-decisions.ts'
 import { factsOf, signalOf, type ValueFacts, type ValueJudgement, ValueTally } from './tally-values.ts'
@@ -283,7 +284,9 @@ interface Cut {
 function cutsOf({ values, given }: Answers, task: OutputTask, batch: JudgedBatch, actual = values): Cut[] {
   const { output, batchAxis, axis, probabilities, valuesToo } = task
   const { fed = 1, count = fed } = batch
-  const cut = (value: Value): BatchOutput => samplesOf(value, { fed, count, axis: batchAxis })
+  const padding = paddingMask(batch.feeds)
+  const cut = (value: Value): BatchOutput =>
+    withoutPadding(samplesOf(value, { fed, count, axis: batchAxis }), padding, task)
   const centred = (out: BatchOutput): BatchOutput => {
     const isScores = out.float && isDecision(task) && !isYesOrNo(task) && !probabilities && !valuesToo
     return isScores && axis !== undefined ? withoutCommon(out, axis) : out

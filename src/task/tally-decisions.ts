@@ -1,6 +1,6 @@
 /** Decisions against those of the original, and against the data's labels. */
 import { type Answers, labelAt } from './answers.ts'
-import { decisionsOf } from './decisions.ts'
+import { decisionsOf, none } from './decisions.ts'
 import type { BatchOutput } from './samples.ts'
 import { expectedTurns, meanAndError } from './statistics.ts'
 import type { OutputTask } from './task.ts'
@@ -70,13 +70,13 @@ export class DecisionTally {
     const labelOf = answers && labelAt(answers, this.task, positions)
     for (let i = 0; i < before.classes.length; i++) {
       const decided = before.classes[i]
-      if (positions === 1 && before.margin && after.margin && decided >= 0) {
+      if (positions === 1 && before.margin && after.margin && decided !== none) {
         const margin = before.margin(i, decided)
         this.margins.push(margin)
         this.noise.push(after.margin(i, decided) - margin)
       }
       const label = labelOf?.(i)
-      if (label === undefined) continue
+      if (label === undefined || decided === none) continue
       this.countTop5(before.rank?.(i, label), after.rank?.(i, label))
       this.rightBefore.push(decided === label ? 1 : 0)
       this.rightAfter.push(after.classes[i] === label ? 1 : 0)
@@ -120,11 +120,14 @@ export class DecisionTally {
     const shares: number[] = []
     this.from.forEach((classes, b) => {
       for (let i = 0; i < classes.length; ) {
-        const positions = this.perSample[shares.length]
         let changed = 0
-        for (const end = i + positions; i < end; i++)
+        let decided = 0
+        for (const end = i + this.perSample[shares.length]; i < end; i++) {
+          if (classes[i] === none) continue
+          decided++
           if (classes[i] !== this.to[b][i]) changed += weights?.get(classes[i]) ?? 1
-        shares.push(changed / Math.max(1, positions))
+        }
+        shares.push(changed / Math.max(1, decided))
       }
     })
     return shares
@@ -137,7 +140,7 @@ export class DecisionTally {
   /** How often the original decided for each class. */
   private decided(): Map<number, number> {
     const counts = new Map<number, number>()
-    for (const classes of this.from) for (const c of classes) counts.set(c, (counts.get(c) ?? 0) + 1)
+    for (const classes of this.from) for (const c of classes) if (c !== none) counts.set(c, (counts.get(c) ?? 0) + 1)
     return counts
   }
 

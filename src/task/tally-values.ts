@@ -45,6 +45,7 @@ export function factsOf(task: OutputTask) {
   const isValued = ({ float }: BatchOutput): boolean => float || !isDecision(task)
   let sums: Float64Array | undefined
   let squares: Float64Array | undefined
+  let counts: Float64Array | undefined
   let first: BatchOutput | undefined
   let samples = 0
   let sum = 0
@@ -60,6 +61,7 @@ export function factsOf(task: OutputTask) {
       if (samples === 0 && elementwise) {
         sums = new Float64Array(out.size)
         squares = new Float64Array(out.size)
+        counts = new Float64Array(out.size)
       } else if (!elementwise) sums = undefined
       for (let s = 0; s < out.samples; s++) {
         for (let j = 0; j < out.size; j++) {
@@ -68,9 +70,10 @@ export function factsOf(task: OutputTask) {
           sum += x
           square += x * x
           count++
-          if (sums && squares) {
+          if (sums && squares && counts) {
             sums[j] += x
             squares[j] += x * x
+            counts[j]++
           }
         }
       }
@@ -85,10 +88,10 @@ export function factsOf(task: OutputTask) {
       const columns = task.kind === 'numbers' && row <= mostNumbers && sums && samples > 1 ? row : 1
       const signal = new Float64Array(columns)
       const energy = new Float64Array(columns)
-      if (sums && squares && samples > 1) {
-        const unbiased = samples / (samples - 1)
+      if (sums && squares && counts && samples > 1) {
         for (let j = 0; j < sums.length; j++) {
-          signal[j % columns] += Math.max(0, squares[j] - (sums[j] * sums[j]) / samples) * unbiased
+          const n = counts[j]
+          if (n > 1) signal[j % columns] += Math.max(0, squares[j] - (sums[j] * sums[j]) / n) * (n / (n - 1))
           energy[j % columns] += squares[j]
         }
       } else {
@@ -104,7 +107,8 @@ export function factsOf(task: OutputTask) {
         return 1 / (moving * Math.max(v, least, leastShare * leastShare * all, Number.MIN_VALUE))
       })
       const overall = count > 0 ? sum / count : 0
-      const about = sums && samples > 1 ? sums.map((total) => total / samples) : undefined
+      const about =
+        sums && samples > 1 ? sums.map((total, j) => total / Math.max(1, counts?.[j] ?? samples)) : undefined
       const mean = (j: number): number => about?.[j] ?? overall
       const variation = signal.reduce((most, v, c) => Math.max(most, energy[c] > 0 ? v / energy[c] : 0), 0)
       const variance = signal.reduce((total, v) => total + v, 0) / Math.max(1, count)

@@ -91,6 +91,23 @@ const graphs: Record<string, (rng: Random) => Model> = {
     }
     return modelOf([node('TfIdfVectorizer', ['x'], ['y'], attributes)], [])
   },
+  'the same support vectors in two nodes, many of them twice (scikit-learn)': (rng) => {
+    const vectors = list(30, () => list(24, () => Math.fround(rng.normal())))
+    const value = list(150, () => vectors[rng.below(30)]).flat()
+    const svm = (input: string, output: string): Node =>
+      node('SVMRegressor', [input], [output], { support_vectors: { type: 'floats', value } }, { domain: 'ai.onnx.ml' })
+    return modelOf(
+      chain(2, (_, input, output) => svm(input, output)),
+      [],
+    )
+  },
+  'pieces of words in the order of a text': (rng) => {
+    const words = list(120, () => list(2 + rng.below(8), () => 'etaoinshrdlu'[rng.below(12)]).join(''))
+    const text = list(700, () => words[Math.floor(120 * rng.next() ** 3)]).join(' ')
+    const pieces = [...new Set([4, 3].flatMap((n) => list(text.length - n, (i) => text.slice(i, i + n))))]
+    const value = pieces.map((piece) => new TextEncoder().encode(piece))
+    return modelOf([node('TfIdfVectorizer', ['x'], ['y'], { pool_strings: { type: 'strings', value } })], [])
+  },
   'random text': (rng) => {
     const value = Uint8Array.from({ length: 3000 }, () => rng.below(256))
     return modelOf([node('Relu', ['x'], ['y'], { note: { type: 'string', value } })], [])
@@ -287,6 +304,15 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       floatTensor('single', [500, 16], values),
       { name: 'double', dtype: 'float64', dims: [500, 16], data: bytesOf(Float64Array.from(values)) },
     ]
+  },
+  'the same bytes as another type': (rng) => {
+    const data = Uint8Array.from({ length: 20_000 }, (_, i) => (10 + (Math.floor(i / 200) % 30)) * rng.normal())
+    return (['int8', 'uint8'] as const).map((dtype) => ({ name: dtype, dtype, dims: [100, 200], data }))
+  },
+  'numbers and their conjugates': (rng) => {
+    const values = weights(rng, [64, 64, 2])
+    const turned = values.map((v, i) => (i % 2 === 0 ? v : -v))
+    return [values, turned].map((v, i) => ({ name: `c${i}`, dtype: 'complex64', dims: [64, 64], data: bytesOf(v) }))
   },
   'symmetric matrices': (rng) => {
     const half = list(90 * 90, () => rng.normal())
