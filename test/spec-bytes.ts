@@ -132,7 +132,7 @@ function seenElements({ dtype, dims, bits, parameters }: SpecBytes, mixer: Mixer
 /** The data of a tensor of this coding, or a plain text of form 3. */
 export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = false): Uint8Array {
   const { bits, dims, byteLength, parameters, earlier = [] } = tensor
-  if (parameters[0] >= 3 && parameters[0] < 8) {
+  if (parameters[0] >= 3 && parameters[0] < 7) {
     const size = byteLength / (bits / 8)
     const low = new PlainText().decode([3, 1, 2, 4][parameters[0] - 3], size, coder)
     if (tensor.dtype === 'float32') return new Uint8Array(Float32Array.from(low).buffer)
@@ -145,7 +145,7 @@ export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = fal
   const kind = parameters[0] % 8
   const b = parameters[0] < 8 ? [] : elementsOf(earlier[earlier.length - Math.floor(parameters[0] / 8)], width, kind)
   const start = b.length
-  const seen = kind > 0 ? seenElements(tensor, mixer, coder, b) : undefined
+  const seen = kind === 1 || kind === 2 ? seenElements(tensor, mixer, coder, b) : undefined
   for (let i = 0; i < start / width - 1; i++) seen?.add(i)
   const positions = new Int32Array(2 ** Math.min(16, lengthBits))
   const after = new Map<number, number>()
@@ -196,10 +196,12 @@ export function decodeBytes(tensor: SpecBytes, coder: RangeDecoder, isText = fal
       since = 0
       sign = b[i]
     }
-    matched = match > 0 && b[i] === expected ? matched + 1 : matched >> 2
+    matched = match > 0 && b[i] === expected ? matched + 1 : kind === 7 ? 0 : matched >> 2
     if (match > 0) match++
     if (i < 5 || seen) continue
-    const key = hash(b[i] | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & (positions.length - 1)
+    let hashed = hash(b[i] | (h1 << 8) | (h2 << 16) | (h3 << 24), h4)
+    if (kind === 7) for (let d = 5; d < 16 * width; d++) hashed = hash(hashed, at(d))
+    const key = hashed & (positions.length - 1)
     if (matched === 0) {
       const found = positions[key]
       while (matched < 32 && matched < found && b[found - 1 - matched] === b[i - matched]) matched++

@@ -139,6 +139,8 @@ const turned = [
 })
 
 const magnitudes = noise(12, 2)
+/** Whole numbers from 0 to 6, in no order. */
+const few = Array.from({ length: 700 }, (_, i) => (Math.imul(i + 1, 0x9e3779b1) >>> 13) % 7)
 const words = new TextEncoder().encode(
   Array.from({ length: 90 }, (_, i) => `word ${(i * i) % 17} of ${i}, `)
     .join('')
@@ -158,6 +160,20 @@ const tensors: Record<string, readonly Tensor[]> = {
   letters: [
     integerTensor('bytes', 'uint8', [words.length], words),
     integerTensor('code points', 'int32', [2, words.length / 2], words),
+  ],
+  // Few different elements that come again further away: masks in one byte, levels in four.
+  'few-elements': [
+    {
+      name: 'mask',
+      dtype: 'bool',
+      dims: [60, 100],
+      data: Uint8Array.from({ length: 6000 }, (_, i) => few[i % 700] & 1),
+    },
+    floatTensor(
+      'levels',
+      [40, 50],
+      Float32Array.from({ length: 2000 }, (_, i) => few[i % 450] - 3),
+    ),
   ],
   constant: [
     floatTensor('zeros', [30, 30], new Float32Array(900)),
@@ -651,7 +667,7 @@ const hostile: Record<string, Uint8Array> = {
   }),
   'exponent-out-of-range': withHead({ tensor: first({ coding: 'floats', parameters: [256, 0] }) }),
   'inline-of-another-size': withHead({ tensor: first({ coding: 'inline', parameters: [], table: new Uint8Array(3) }) }),
-  'bytes-of-no-kind': withHead({ tensor: first({ coding: 'bytes', parameters: [7] }) }),
+  'bytes-of-no-kind': withHead({ tensor: first({ coding: 'bytes', parameters: [7 + 8] }) }),
   'bytes-behind-none': withHead(
     { tensor: first({ coding: 'bytes', parameters: [1 + 8] }) },
     { groups: [{ ...group, raw: new Uint8Array(8) }] },

@@ -51,7 +51,10 @@ export function addToHistogram(h: Histogram, values: Float32Array): void {
     // 0, but NaN of what is not finite, and then for good.
     rest += v - v
   }
-  if (rest !== 0) return addToHistogram(h, finiteOf(values))
+  if (rest !== 0) {
+    addToHistogram(h, finiteOf(values))
+    return
+  }
   h.min = min
   h.max = max
   h.total += values.length

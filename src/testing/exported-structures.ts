@@ -305,6 +305,28 @@ const tensors: Record<string, (rng: Random) => Tensor[]> = {
       { name: 'double', dtype: 'float64', dims: [500, 16], data: bytesOf(Float64Array.from(values)) },
     ]
   },
+  'random masks and levels that come again': (rng) => {
+    const again = list(2003, () => rng.below(7))
+    return [
+      {
+        name: 'mask',
+        dtype: 'bool',
+        dims: [20_000],
+        data: Uint8Array.from({ length: 20_000 }, (_, i) => again[i % 2003] & 1),
+      },
+      integerTensor(
+        'wide',
+        'int64',
+        [9000],
+        list(9000, (i) => again[i % 1501] & 1),
+      ),
+      floatTensor(
+        'levels',
+        [9000],
+        Float32Array.from({ length: 9000 }, (_, i) => again[i % 1501] - 3),
+      ),
+    ]
+  },
   'the same bytes as another type': (rng) => {
     const data = Uint8Array.from({ length: 20_000 }, (_, i) => (10 + (Math.floor(i / 200) % 30)) * rng.normal())
     return (['int8', 'uint8'] as const).map((dtype) => ({ name: dtype, dtype, dims: [100, 200], data }))

@@ -10,6 +10,8 @@ import { TextPlace } from './text-place.ts'
 /** Bytes that a match must have in common before it counts, and from which on a byte is one decision. */
 const leastMatch = 5
 const longMatch = 16
+/** Elements by which matches are looked for where there are few different ones: five bytes of such come again everywhere. */
+const longKey = 16
 const mostMatched = 32
 /** What sets of weights are for: a length of a match in a column; long matches. */
 const longSet = 256
@@ -20,6 +22,8 @@ const limit = 127
 /** What is told of each element besides: that it was there before; the same, of integers as a sign and a magnitude. */
 export const byElements = 1
 export const bySigns = 2
+/** Matches are looked for by so many elements. */
+export const byLongKeys = 7
 
 interface BytesOptions {
   /** 0, or one of those. */
@@ -54,7 +58,8 @@ export function codeBytes(
   })
   const positions = new Int32Array(1 << Math.min(16, bits))
   const isSigned = kind === bySigns || dataTypes[info.dtype].kind === 'float'
-  const elements = kind > 0 ? seenElements(out, info, { isSigned, choicesOf }) : undefined
+  const reach = kind === byLongKeys ? longKey * width : 0
+  const elements = kind % byLongKeys ? seenElements(out, info, { isSigned, choicesOf }) : undefined
   // What came last after each byte: a row's mantissas come again, under other exponents.
   const after = new Uint8Array(width << 8)
   let match = 0
@@ -103,10 +108,13 @@ export function codeBytes(
     out[i] = byte
     text?.note(byte)
     after[(column << 8) | h1] = byte
-    matched = match > 0 && byte === expected ? matched + 1 : matched >> 2
+    // Most bytes of such elements agree with a match that is wrong, which would never end.
+    matched = match > 0 && byte === expected ? matched + 1 : reach ? 0 : matched >> 2
     if (match > 0) match++
     if (i < leastMatch || elements) continue
-    const key = hash(byte | (h1 << 8) | (h2 << 16) | (h3 << 24), h4) & (positions.length - 1)
+    let key = hash(byte | (h1 << 8) | (h2 << 16) | (h3 << 24), h4)
+    for (let d = leastMatch; d < reach; d++) key = hash(key, back(d))
+    key &= positions.length - 1
     if (matched === 0) {
       const found = positions[key]
       while (found > matched && matched < mostMatched && out[found - 1 - matched] === out[i - matched]) matched++

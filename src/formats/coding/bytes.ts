@@ -12,7 +12,7 @@ import { BitCounter } from '../entropy/bit-counter.ts'
 import { hash } from '../entropy/context-mixer.ts'
 import { BinaryDecoder, BinaryEncoder } from '../entropy/range-coder.ts'
 import { codePlain, plainForms, plainMemory } from '../plain-text.ts'
-import { byElements, bySigns, codeBytes } from './byte-model.ts'
+import { byElements, byLongKeys, bySigns, codeBytes } from './byte-model.ts'
 import {
   type Coding,
   damaged,
@@ -30,14 +30,15 @@ export const bytes: Coding = {
   name: 'bytes',
   parameterCount: 1,
   hasRaw: true,
-  decode(info, { parameters }, raw, earlier) {
+  decode(info, { parameters: [parameter] }, raw, earlier) {
     const width = widthOf(info)
-    const kind = parameters[0] % perDistance
-    const form = textForms[parameters[0] - asText]
-    if (kind >= asText && (form === undefined || !holdsText(info))) throw damaged('bytes are of no known kind')
+    const kind = parameter % perDistance
+    const form = textForms[parameter - asText]
     const coder = new BinaryDecoder(raw.bytes(raw.read(32)))
-    if (kind >= asText) return asElements(info, codePlain(coder, { form, length: info.size }, plainMemory()))
-    const before = elementsBefore(info, parameters[0], earlier)
+    if (form !== undefined && holdsText(info))
+      return asElements(info, codePlain(coder, { form, length: info.size }, plainMemory()))
+    if (kind >= asText && parameter !== byLongKeys) throw damaged('a text is of no known form')
+    const before = elementsBefore(info, parameter, earlier)
     const data = inPlace(codeBytes(coder, info, { kind, before }), width)
     if (kind === bySigns) turnNegatives(data, width)
     return data
@@ -121,7 +122,7 @@ export const bytesEncoder: Encoder = {
     if (info.byteLength < 32) return undefined
     const width = widthOf(info)
     const plain = estimate(info, data)
-    const isShort = /int/.test(dataTypes[info.dtype].kind) && info.size <= mostSigned
+    const isShort = /int|bool/.test(dataTypes[info.dtype].kind) && info.size <= mostSigned
     // Most bytes come again, which says nothing: but a few values may follow a rule.
     const isMeant = width > 1 || (isShort && hasFewMagnitudes(data))
     const bySign = isShort && isMeant && dataTypes[info.dtype].kind === 'int' && hasNegative(data, width)
@@ -142,6 +143,10 @@ export const bytesEncoder: Encoder = {
       if (least < Math.min(asBytes, 64 + (seen ?? Number.POSITIVE_INFINITY)))
         return { coded: { parameters: [asText + asWritten.indexOf(least)] }, bits: least }
     }
+    const long =
+      info.byteLength <= mostLong && hasFewElements(data, width) ? 64 + bitsAsBytes(info, data, byLongKeys) : plain
+    if (long < Math.min(plain, 64 + (seen ?? Number.POSITIVE_INFINITY)))
+      return { coded: { parameters: [byLongKeys] }, bits: long }
     if (seen === undefined || 64 + seen >= plain) return { coded: { parameters: [0] }, bits: plain }
     // The samples of a longer one may have missed what it repeats at a distance.
     const isSampled = 64 + seen < most && info.byteLength > shortLength && info.byteLength <= mostWhole
@@ -209,6 +214,22 @@ const fewMagnitudes = 4
 function hasFewMagnitudes(data: Uint8Array): boolean {
   const seen = new Set<number>()
   for (const byte of data) if (seen.add(Math.min(byte, 256 - byte)).size > fewMagnitudes) return false
+  return true
+}
+
+/** Bytes of a tensor of few elements up to which matches by more bytes are tried: a quarter of a second. */
+const mostLong = 1 << 18
+const fewElements = 16
+
+/** Whether a tensor has no more different elements than that: masks, signs, weights of few levels. */
+function hasFewElements(data: Uint8Array, width: number): boolean {
+  const seen = new Distinct()
+  for (let at = 0; at < data.length; at += width) {
+    let key = 0
+    for (let b = 0; b < width; b++) key = hash(key, data[at + b])
+    seen.add(key >>> 0)
+    if (seen.size > fewElements) return false
+  }
   return true
 }
 
@@ -294,12 +315,8 @@ function repeatedShare(data: Uint8Array, width: number): number {
 }
 
 /** Bits of a tensor coded as bytes. */
-export function bitsAsBytes(info: TensorInfo, data: Uint8Array): number {
+export function bitsAsBytes(info: TensorInfo, data: Uint8Array, kind = 0): number {
   const coder = new BinaryEncoder()
-  codeBytes(
-    coder,
-    { ...info, byteLength: data.length },
-    { kind: 0, source: inPlace(new Uint8Array(data), widthOf(info)) },
-  )
+  codeBytes(coder, { ...info, byteLength: data.length }, { kind, source: inPlace(new Uint8Array(data), widthOf(info)) })
   return 8 * coder.finish().length
 }

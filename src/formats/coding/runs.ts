@@ -78,7 +78,7 @@ export function fillRuns(
   const width = dataTypes[info.dtype].bits / 8
   for (const { at, length, distance, from, backward, negated, added } of all) {
     const source = sourceOf(distance)
-    if ((from + length) * width > source.length) throw damaged('a run reaches beyond its source')
+    if ((from + length) * width > source.length) throw damaged('a run reaches beyond its tensor')
     for (let i = 0; i < length; i++) {
       const to = (at + i) * width
       const element = (backward ? from + length - 1 - i : from + i) * width
