@@ -115,7 +115,7 @@ export async function testScore(
   // Of numbers there is no error where the model gives none; a decision that it does not make is wrong.
   const scored =
     measure === 'RMS error' && mayLackAnswers(before, test)
-      ? (await answeredSamples(before, { batcher, dataset: test })).dataset
+      ? (await answeredSamples(before, { batcher, dataset: test, batchSize })).dataset
       : test
   const score = async (model: Model): Promise<number> =>
     scoreOf(await validate(model, scored, { batcher, batchSize, threads, task }))

@@ -42,7 +42,7 @@ export interface PackOptions {
   readonly progress?: (share: number) => void
   /**
    * Told about how many bytes of the packed file each tensor of the model takes: of one whose equal came before, next to none.
-   * Not called where the model is packed as the bytes of its ONNX file.
+   * Where the bytes of the ONNX file take less, it is told what tensors would take; where decoders would refuse the graph, nothing.
    */
   readonly onTensor?: (tensor: Tensor, bytes: number) => void
 }

@@ -112,7 +112,9 @@ export async function scan(model: Model, scanned: Scanned, options: ScanOptions 
   const { batcher } = scanned
   const { sparsities = scanGrid, maxLoss = 1, share = true, unit = 'element', retrain, done = {} } = options
   check(scanned.data, sparsities)
-  const { dataset: data, leftOut } = await answeredSamples(model, { batcher, dataset: scanned.data }, options.signal)
+  const { batchSize, signal } = options
+  const looked = { batcher, dataset: scanned.data, batchSize }
+  const { dataset: data, leftOut } = await answeredSamples(model, looked, signal)
   for (const warning of leftOutInWords([leftOut])) options.warn?.(warning)
   const task = labelledTask(model, data, options.task)
   await checkAnswers(model, { batcher, data, task }, options.threads)

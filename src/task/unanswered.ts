@@ -25,7 +25,6 @@ export interface LeftOut {
 
 /** Up to this share they are left out: where they are most, NaN and infinity are what such a model gives. */
 const mostLeftOut = 0.5
-const batchSize = 250
 
 /** What methods are given of a training set: a handle on it without the samples that the model has no finite answer for. */
 export async function answeredHandle(
@@ -53,19 +52,31 @@ export async function answeredData(
   if (!mayLackAnswers(model, splits.train)) return { data, leftOut: { samples: 0, of: splits.train.length } }
   // To look at all takes a run of each, so a part of them says whether it is needed.
   const [some] = drawSamples(splits.train, Math.max(usualTake.samples, usual?.samples ?? 0), seed)
-  const found = await answeredSamples(model, { batcher, dataset: some }, signal)
+  const { batchSize } = { ...usualTake, ...usual }
+  const found = await answeredSamples(model, { batcher, dataset: some, batchSize }, signal)
   if (found.dataset === some) return { data, leftOut: found.leftOut }
-  const { dataset: train, leftOut } = await answeredSamples(model, { batcher, dataset: splits.train }, signal)
+  const { dataset: train, leftOut } = await answeredSamples(
+    model,
+    { batcher, dataset: splits.train, batchSize },
+    signal,
+  )
   return { data: { ...data, splits: { ...splits, train } }, leftOut }
 }
 
-/** A data set without the samples that the model has no finite answer for: itself where it has one for each, or for few. */
+/** A data set without the samples that the model has no finite answer for: itself where none lacks one, or most do. */
 export async function answeredSamples(
   model: Model,
-  { batcher, dataset }: { readonly batcher: Batcher; readonly dataset: Dataset },
+  looked: LookedAt,
   signal?: AbortSignal,
 ): Promise<{ readonly dataset: Dataset; readonly leftOut: LeftOut }> {
-  return withoutSamples(dataset, await unansweredSamples(model, { batcher, dataset }, signal))
+  return withoutSamples(looked.dataset, await unansweredSamples(model, looked, signal))
+}
+
+interface LookedAt {
+  readonly batcher: Batcher
+  readonly dataset: Dataset
+  /** Samples per call; default 100. */
+  readonly batchSize?: number
 }
 
 /** One sentence about the sets that samples were left out of; nothing where none was. */
@@ -90,7 +101,7 @@ export function withoutSamples(
 
 async function unansweredSamples(
   model: Model,
-  { batcher, dataset }: { readonly batcher: Batcher; readonly dataset: Dataset },
+  { batcher, dataset, batchSize }: LookedAt,
   signal?: AbortSignal,
 ): Promise<ReadonlySet<number>> {
   const task = guessTask(model, { dataset })

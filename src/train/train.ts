@@ -39,9 +39,9 @@ async function withAnswers(
   told: TrainOptions,
 ): Promise<{ readonly data: Dataset; readonly given: TrainOptions }> {
   if (told.targets || !mayLackAnswers(source, all)) return { data: all, given: told }
-  const { batcher, signal, validation, warn } = told
-  const training = await answeredSamples(source, { batcher, dataset: all }, signal)
-  const held = validation && (await answeredSamples(source, { batcher, dataset: validation }, signal))
+  const { batcher, batchSize, signal, validation, warn } = told
+  const training = await answeredSamples(source, { batcher, dataset: all, batchSize }, signal)
+  const held = validation && (await answeredSamples(source, { batcher, dataset: validation, batchSize }, signal))
   for (const warning of leftOutInWords([training.leftOut, ...(held ? [held.leftOut] : [])])) warn?.(warning)
   check(training.dataset, told)
   return { data: training.dataset, given: held ? { ...told, validation: held.dataset } : told }
