@@ -87,7 +87,7 @@ async function lenet5(): Promise<Net> {
   const splits = await loadData(`fashion-mnist:${join(process.env.COPPICE_DATA ?? '', 'fashion-mnist')}`, { seed: 0 })
   const inputs = requiredInputs(start(0))
   const batcher = batcherFor(inputs, splits.test, guessPreprocess(inputs, splits.test, {}))
-  const [set] = drawSamples(splits.train, 6000, 0)
+  const set = drawSamples(splits.train, 6000, 0)
   const net: Net = {
     title: 'LeNet-5 of half the width, Fashion-MNIST',
     ...{ train: set, test: splits.test, batcher, epochs: 4 },

@@ -49,7 +49,7 @@ const inputs = requiredInputs(startOf(0))
 const loaded = new Map<SetName, { train: Dataset; test: Dataset }>()
 for (const name of setNames) {
   const { train, test } = await loadData(flag(name), { seed: 0 })
-  loaded.set(name, { train: drawSamples(train, samples, 0)[0], test })
+  loaded.set(name, { train: drawSamples(train, samples, 0), test })
 }
 const dataOf = (name: SetName) => {
   const { train, test } = loaded.get(name) as { train: Dataset; test: Dataset }

@@ -129,7 +129,7 @@ async function lenet5(): Promise<Net> {
   const learning = { batch: 64, rate: 0.02, crop: 1 } as const
   const net: Net = {
     title: 'LeNet-5 of half the width, Fashion-MNIST (6,000 training images)',
-    ...{ train: drawSamples(splits.train, 6000, 0)[0], test, batcher },
+    ...{ train: drawSamples(splits.train, 6000, 0), test, batcher },
     learning: { ...learning, epochs: 2 },
     few: { sparsity: 0.95, meanBits: 3, activationBits: 8, rounds: 3, bitEpochs: 4 },
     float: (seed) =>
@@ -148,7 +148,7 @@ async function lenet5(): Promise<Net> {
 async function resnet20(): Promise<Net> {
   const { model, train: all, test, preprocess } = await loadCase('cifar10-resnet20')
   const batcher = batcherFor(requiredInputs(model), all, preprocess)
-  const [set] = drawSamples(all, Number(flag('samples', '10000')), 0)
+  const set = drawSamples(all, Number(flag('samples', '10000')), 0)
   return {
     title: 'ResNet-20, CIFAR-10 (a fifth of the training images)',
     ...{ train: set, test, batcher },

@@ -62,7 +62,7 @@ export function dataHandle(
 ): DataHandle {
   const drawn = (take: Partial<Take> = {}) => {
     const { samples, batchSize } = { ...usualTake, ...usual, ...take }
-    const [set] = drawSamples(train, samples, seed)
+    const set = drawSamples(train, samples, seed)
     return { set, batches: fedBatches(batcher, set, batchSize) }
   }
   const { labels } = train
@@ -87,8 +87,13 @@ export function dataHandle(
   }
 }
 
-/** The first `samples` of a set that is shuffled by the seed, and all others. */
-export function drawSamples(set: Dataset, samples: number, seed: number): [drawn: Dataset, others: Dataset] {
+/** The first `samples` of a set that is shuffled by the seed. */
+export function drawSamples(set: Dataset, samples: number, seed: number): Dataset {
+  return subset(set, permutation(set.length, random(seed)).subarray(0, samples))
+}
+
+/** The same, and all others. */
+export function drawApart(set: Dataset, samples: number, seed: number): [drawn: Dataset, others: Dataset] {
   const order = permutation(set.length, random(seed))
   return [subset(set, order.subarray(0, samples)), subset(set, order.subarray(samples))]
 }

@@ -8,7 +8,7 @@ export { type CifarFile, type CifarOptions, cifarDataset } from '../data/cifar.t
 export { type CsvOptions, csvDataset } from '../data/csv.ts'
 export type { Batcher, Dataset, Field, Preprocess, Splits } from '../data/dataset.ts'
 export { drawDigits } from '../data/digits.ts'
-export { type BoundData, type DataHandle, dataHandle, drawSamples, type Take } from '../data/handle.ts'
+export { type BoundData, type DataHandle, dataHandle, drawApart, drawSamples, type Take } from '../data/handle.ts'
 export { type IdxArray, type IdxDatasetOptions, idxDataset, readIdx } from '../data/idx.ts'
 export { type NpyArray, readNpy, readNpz, writeNpy, writeNpz } from '../data/npy.ts'
 export { npzSplits } from '../data/npz-dataset.ts'

@@ -2,7 +2,7 @@
 
 import { subset } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
-import { type BoundData, type DataHandle, dataHandle, drawSamples, usualTake } from '../data/handle.ts'
+import { type BoundData, type DataHandle, dataHandle, drawApart, usualTake } from '../data/handle.ts'
 
 const validationSamples = 5000
 
@@ -29,7 +29,7 @@ export function holdBack({ splits: { train }, batcher }: BoundData, seed: number
   const { calibrated: samples } = holdBackCounts(train.length)
   const data = dataHandle({ train, batcher }, { seed, usual: { samples } })
   if (ofTest) return { data, samples, validation: ofTest, isNew: true }
-  const [, others] = drawSamples(train, samples, seed)
+  const [, others] = drawApart(train, samples, seed)
   if (others.length === 0) throw new Error(`${train.id}: ${train.length} samples; expected 2 or more to compress with`)
   return { data, samples, validation: others.length > validationSamples ? firstOf(others, validationSamples) : others }
 }
@@ -46,7 +46,7 @@ export function holdBackOfTest(
   const { test } = splits
   const half = Math.min(validationSamples, Math.floor(test.length / 2))
   if (half === 0) throw new Error(`${test.id}: ${test.length} samples; expected 2 or more to judge training by`)
-  const [validation, others] = drawSamples(test, half, seed)
+  const [validation, others] = drawApart(test, half, seed)
   return {
     validation: { ...validation, id: `${test.id}, a part to choose by` },
     data: { ...data, splits: { ...splits, test: { ...others, id: `${test.id}, the other part` } } },

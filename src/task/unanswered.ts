@@ -51,7 +51,7 @@ export async function answeredData(
   const { batcher, splits } = data
   if (!mayLackAnswers(model, splits.train)) return { data, leftOut: { samples: 0, of: splits.train.length } }
   // To look at all takes a run of each, so a part of them says whether it is needed.
-  const [some] = drawSamples(splits.train, Math.max(usualTake.samples, usual?.samples ?? 0), seed)
+  const some = drawSamples(splits.train, Math.max(usualTake.samples, usual?.samples ?? 0), seed)
   const { batchSize } = { ...usualTake, ...usual }
   const found = await answeredSamples(model, { batcher, dataset: some, batchSize }, signal)
   if (found.dataset === some) return { data, leftOut: found.leftOut }

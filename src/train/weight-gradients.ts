@@ -189,7 +189,7 @@ function withTargets(
   if (!data?.train?.targets || !data.batcher) return undefined
   const { train, batcher } = data
   const objective = objectiveOf(model, train, task)
-  const [set] = drawSamples(train, samples, seed)
+  const set = drawSamples(train, samples, seed)
   return [...fedBatches(batcher, set, usualTake.batchSize)].map(({ feeds, fed, indices }) => {
     const filled = Array.from({ length: fed }, (_, i) => indices[Math.min(i, indices.length - 1)])
     return { feeds, labels: new Int32Array(fed), answers: { data: subset(set, filled), objective } }

@@ -6,7 +6,7 @@ import type { BoundBatcher } from '../../data/batcher.ts'
 import { splitDataset } from '../../data/batches.ts'
 import type { Dataset } from '../../data/dataset.ts'
 import { dataFingerprint } from '../../data/fingerprint.ts'
-import { drawSamples } from '../../data/handle.ts'
+import { drawApart, drawSamples } from '../../data/handle.ts'
 import type { Model } from '../../model.ts'
 import { environment } from '../../node/environment.ts'
 import { writeFileAtomic } from '../../node/files.ts'
@@ -131,7 +131,7 @@ async function runScan(path: string, flags: ScanFlags, { io, signal }: Invocatio
   const data = await bindData(model, flags, io, signal)
   if (!data) throw new Error('scan: there is no data; expected --data SPEC')
   const { unit, samples, sparsities, maxLoss, threads, seed } = flags
-  const [held, others] = drawSamples(data.splits.train, samples, seed)
+  const [held, others] = drawApart(data.splits.train, samples, seed)
   const retrain = retraining({ batcher: data.batcher, others, threads, signal }, flags)
   const how = retrain ? ` ${retrain.epochs} ${flags.retrainSamples} ${flags.rate} ${fingerprint(others)}` : ''
   const crc = modelFingerprint(given)
@@ -202,7 +202,7 @@ function retraining(
 ): Retraining | undefined {
   const { retrain: epochs, retrainSamples, rate: learningRate, seed } = flags
   if (epochs === 0) return undefined
-  const [chosen] = drawSamples(others, retrainSamples, seed)
+  const chosen = drawSamples(others, retrainSamples, seed)
   const [training, validation] = splitDataset(chosen, 0.2, seed)
   const { batchSize = retrainBatch } = batcher
   if (training.length < batchSize)

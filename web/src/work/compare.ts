@@ -17,7 +17,7 @@ export async function compareSamples(
   const field = Object.values(test.fields).find(({ kind }) => kind === 'image')
   if (!field) return []
   const perCall = data.batcher.batchSize ?? 1
-  const [drawn] = drawSamples(test, Math.max(count, perCall), seed)
+  const drawn = drawSamples(test, Math.max(count, perCall), seed)
   const tasks = guessTask(before, { dataset: test }).outputs
   const task = tasks.find(({ labelled }) => labelled) ?? tasks.find(({ kind }) => kind !== 'ignored') ?? tasks[0]
   const shown = Math.min(count, drawn.length)

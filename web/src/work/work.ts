@@ -210,7 +210,7 @@ const api = {
     const { reading = {}, seed } = task
     const model = shaped(densified(asFiled), reading)
     const { splits, batcher, spec } = await bindData(model, task.data, { words: reading, seed })
-    const [held] = drawSamples(splits.train, samples, seed)
+    const held = drawSamples(splits.train, samples, seed)
     const result = await scan(model, { batcher, data: held }, { maxLoss, progress: seldom(tell) })
     return renderScan(
       { title: `Sensitivity of ${name}`, made: new Date().toISOString(), facts: [['data', spec.data]], environment },
