@@ -77,3 +77,41 @@ it('where the places say enough, what is decided by them is listed with what bec
   expect(text).toMatch(/"y" is judged by what it is made of, "place"; \d+\.\d\d % of its values stayed as they were/)
   expect(text).toContain('"width" is the same for every input here, but for rounding, so nothing is judged there')
 })
+
+/** Sixteen yes-or-no answers as the bits of one number, put together as whole numbers or as floats. */
+function packedBits(type: 'int64' | 'float32'): Model {
+  const worth = [...new Array(16).keys()].map((k) => 2 ** k)
+  const isWhole = type === 'int64'
+  return model({
+    nodes: [
+      node('MatMul', ['x', 'w1'], ['h']),
+      node('Relu', ['h'], ['r']),
+      node('MatMul', ['r', 'w2'], ['s']),
+      node('Greater', ['s', 'zero'], ['yes']),
+      node('Cast', ['yes'], ['bits'], { to: dataTypes[type].code }),
+      ...(isWhole
+        ? [node('Mul', ['bits', 'worth'], ['worths']), node('ReduceSum', ['worths', 'last'], ['y'], { keepdims: 0 })]
+        : [node('MatMul', ['bits', 'worth'], ['sum']), node('Cast', ['sum'], ['y'], { to: dataTypes.int64.code })]),
+    ],
+    initializers: new Map([
+      ['w1', drawn('w1', [16, 48])],
+      ['w2', drawn('w2', [48, 16])],
+      ['zero', floatTensor('zero', [], [0])],
+      ['worth', isWhole ? integerTensor('worth', 'int64', [16], worth) : floatTensor('worth', [16, 1], worth)],
+      ['last', integerTensor('last', 'int64', [1], [1])],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 16])],
+    outputs: [valueInfo('y', 'int64', isWhole ? ['N'] : ['N', 1])],
+  })
+}
+
+it.each(['int64', 'float32'] as const)(
+  'a number of several decisions, put together as %s, is right where all are',
+  async (type) => {
+    const original = packedBits(type)
+    const result = await compress(original, { seed: 3, maxLoss: '1' })
+    expect(result.holds).toBe(true)
+    expect(await sameShare(original, result.model)).toBeGreaterThan(0.97)
+    expect(result.packed.byteLength).toBeLessThan(5000)
+  },
+)

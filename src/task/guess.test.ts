@@ -262,6 +262,8 @@ describe('guessing', () => {
         initializers: new Map([
           ['w', floatTensor('w', [64, 3], new Float32Array(192))],
           ['zero', floatTensor('zero', [], [0])],
+          ['worth', floatTensor('worth', [3, 1], [1, 2, 4])],
+          ['part', floatTensor('part', [3, 1], [0.5, 2, 4])],
           ['k', integerTensor('k', 'int64', [1], [2])],
           ['rising', integerTensor('rising', 'int64', [4], [1, 5, 8, 9])],
           ['mixed', integerTensor('mixed', 'int64', [4], [8, 1, 9, 5])],
@@ -293,6 +295,20 @@ describe('guessing', () => {
       expect(first).not.toHaveProperty('decidedBy')
       expect(second).toMatchObject(behind)
     }
+    // A count is told by what is compared, of whatever type it is; decisions put together as digits are counted as well.
+    const toFloat = node('Cast', ['above'], ['bits'], { to: dataTypes.float32.code })
+    const above = [node('Greater', ['s', 'zero'], ['above']), toFloat]
+    const summed = guessTask(made(...above, node('ReduceSum', ['bits'], ['sum']), toWhole('sum'))).outputs
+    expect(summed).toMatchObject([{ output: 'y', decidedBy: ['s'] }, behind])
+    const digits = guessTask(made(...above, node('MatMul', ['bits', 'worth'], ['sum']), toWhole('sum'))).outputs
+    expect(digits).toMatchObject([{ output: 'y' }, behind])
+    expect(digits[0]).not.toHaveProperty('decidedBy')
+    // What is multiplied by weights is scores again.
+    const scored = guessTask(made(...above, node('MatMul', ['bits', 'part'], ['sum']), toWhole('sum'))).outputs
+    expect(scored).toMatchObject([
+      { output: 'y', decidedBy: ['sum'] },
+      { output: 'sum', decides: true },
+    ])
     // Of an input alone nothing is lost.
     expect(guessTask(made(toWhole('x'))).outputs).toHaveLength(1)
   })

@@ -1,6 +1,6 @@
 /** How an output comes about: the node whose values it holds, the scores that decide it, what sorts it. */
 import { capturedBy, constantOf, intAttribute, producersOf } from '../graph/walk.ts'
-import type { Graph, Node, ValueInfo } from '../model.ts'
+import type { Graph, Node, Tensor, ValueInfo } from '../model.ts'
 import { type DataType, floats, integers, isFloat } from '../tensor/dtype.ts'
 
 /** Operators that change where values stand or how they are stored, not what they mean. */
@@ -92,7 +92,8 @@ export interface Behind {
   readonly floats: readonly string[]
   /**
    * Whether what the floats keep tells what the output keeps. Not where places of a TopK are among it, which turn with less noise
-   * than values must keep, nor where two that are next to each other have nothing in common: entries of a table, remainders.
+   * than values must keep, nor where two that are next to each other have nothing in common: entries of a table, remainders,
+   * several decisions as the digits of one number.
    */
   readonly tells: boolean
 }
@@ -103,10 +104,36 @@ export function isOrdered(numbers: ArrayLike<number>): boolean {
   return steps.every((step) => step >= 0) || steps.every((step) => step <= 0)
 }
 
-const rounding = new Set(['Round', 'Floor', 'Ceil'])
+const rounding = new Set(['Round', 'Floor', 'Ceil', 'Sign'])
+/** Operators that make whole numbers of whole numbers, in floats too: counts, digits put together. */
+const keepingWhole = new Set([
+  ...['Mul', 'Add', 'Sub', 'Neg', 'Abs', 'Sum', 'MatMul', 'Gemm', 'ReduceSum', 'ReduceMax', 'ReduceMin', 'Max', 'Min'],
+  ...['Concat', 'Expand', 'Tile', 'Slice', 'Gather'],
+])
+
+const mostSteps = 6
 
 /** Operators of whole numbers that make strangers of neighbours. */
 const scattering = new Set(['Mod', 'BitShift', 'BitwiseAnd', 'BitwiseOr', 'BitwiseXor', 'Equal'])
+
+/** Whether stored whole numbers are the worth of digits: 1, 2, 4, … or 1, 10, 100, … */
+function areDigits(values: readonly number[]): boolean {
+  const distinct = [...new Set(values)].sort((a, b) => a - b)
+  const [first, second] = distinct
+  return distinct.length > 2 && first > 0 && distinct.every((v, i) => v === first * (second / first) ** i)
+}
+
+/** Whether a node puts several decisions into one whole number, which is another where any of them is. */
+function packs(graph: Graph, node: Node): boolean {
+  const [end] = node.op === 'ReduceSum' ? endOf(graph, node.inputs[0]) : [node]
+  if (!end || !(node === end ? ['MatMul', 'MatMulInteger', 'Gemm'] : ['Mul']).includes(end.op)) return false
+  const stored = constantOf(graph, end.inputs[1]) ?? constantOf(graph, end.inputs[0])
+  return stored !== undefined && !stored.strings && areDigits(valuesOf(stored))
+}
+
+function valuesOf(stored: Tensor): readonly number[] {
+  return Array.from(isFloat(stored.dtype) ? floats(stored) : integers(stored))
+}
 
 /** Whether what a node makes of a whole number and of the next one may be anything: a table is looked up that is in no order. */
 function scatters(graph: Graph, node: Node): boolean {
@@ -134,18 +161,28 @@ export function floatsBehind(graph: Graph, output: string, typeOf: (name: string
     const read = [...node.inputs, ...capturedBy(node)]
     if (!measures && read.some((name) => name && given.has(name))) for (const made of node.outputs) given.add(made)
   }
-  const floats = new Set<string>()
+  /** Floats that hold whole numbers: rounded, or made of comparisons a few steps before. */
+  const isWhole = (name: string, steps = mostSteps): boolean => {
+    const stored = constantOf(graph, name)
+    if (stored) return !stored.strings && (!isFloat(stored.dtype) || valuesOf(stored).every(Number.isInteger))
+    if (!isFloat(typeOf(name))) return true
+    const node = producers.get(name)
+    if (!node || rounding.has(node.op)) return node !== undefined
+    const keeps = steps > 0 && (passing.has(node.op) || keepingWhole.has(node.op))
+    return keeps && node.inputs.every((from) => !from || isWhole(from, steps - 1))
+  }
+  const found = new Set<string>()
   const seen = new Set<string>()
   let tells = true
   const look = (name: string): void => {
     const node = producers.get(name)
     if (!node || !given.has(name) || seen.has(name)) return
     seen.add(name)
-    if (node.op === 'TopK' || scatters(graph, node)) tells = false
-    // Rounded floats are whole numbers already.
-    if (isFloat(typeOf(name)) && !rounding.has(node.op)) floats.add(name)
+    const isFound = isFloat(typeOf(name)) && !isWhole(name)
+    if (node.op === 'TopK' || scatters(graph, node) || (!isFound && packs(graph, node))) tells = false
+    if (isFound) found.add(name)
     else for (const from of scoresBeside(node) ?? node.inputs) look(from)
   }
   look(output)
-  return { floats: [...floats], tells }
+  return { floats: [...found], tells }
 }
