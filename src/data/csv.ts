@@ -3,7 +3,7 @@
  * named by the caller. Quoting as in RFC 4180; cells are separated by commas, semicolons or tabs.
  */
 import { didYouMean } from '../errors.ts'
-import type { DataType } from '../tensor/dtype.ts'
+import { type DataType, isFloat } from '../tensor/dtype.ts'
 import { type Answers, answersOfTexts, type ReadOptions } from './answers.ts'
 import type { Dataset, Field } from './dataset.ts'
 
@@ -115,7 +115,7 @@ export function csvDataset(text: string, id: string, options: CsvOptions = {}): 
  * Another word over a word says nothing where other cells are numbers: those may be the classes' names.
  */
 function looksLikeHeader([first, second = []]: readonly (readonly string[])[]): boolean {
-  const isWord = (cell = '') => cell !== '' && !isNumber(cell)
+  const isWord = (cell = '') => !isMissing(cell) && !isNumber(cell)
   if (!first.some(isWord)) return false
   return (
     !first.some(isNumber) ||
@@ -192,6 +192,13 @@ function textField(columns: readonly Column[], shape: readonly number[]): Field 
   return { shape, data: new Uint8Array(0), strings, kind: 'values' }
 }
 
+/** What tables hold where a number is missing: NaN, to a model that takes floats. */
+const missing = new Set(['', 'nan', 'na', 'n/a', '#n/a', '<na>', 'null', 'none'])
+
+function isMissing(cell: string): boolean {
+  return missing.has(cell.toLowerCase())
+}
+
 function numberField(
   columns: readonly Column[],
   shape: readonly number[],
@@ -201,13 +208,15 @@ function numberField(
   // What float32 would round (identifiers, doubles) stays as exact as the input takes it.
   const data = new (dtype === 'float32' || dtype === 'float16' ? Float32Array : Float64Array)(length * columns.length)
   columns.forEach(({ name, cells }, c) => {
+    if (cells.every(isMissing)) throw new Error(`${id}: column "${name}" holds no number; expected some`)
     cells.forEach((cell, row) => {
-      const value = Number(cell)
+      const lacks = isFloat(dtype) && isMissing(cell)
+      const value = lacks ? Number.NaN : Number(cell)
       if (/^[+-]?\d+,\d+(e[+-]?\d+)?$/i.test(cell))
         throw new Error(
           `${id}: row ${row + first} of column "${name}" holds "${cell}", a number with a decimal comma; expected a point, as in ${cell.replace(',', '.')}`,
         )
-      if (cell === '' || Number.isNaN(value))
+      if (!lacks && (cell === '' || Number.isNaN(value)))
         throw new Error(
           `${id}: row ${row + first} of column "${name}" holds "${cell}" where a number is expected (--label says which column holds classes)`,
         )

@@ -381,6 +381,14 @@ describe('CSV', () => {
       expect(() => textOf(bytes, 't')).toThrow('t: it is not text in UTF-8; expected a table as text in UTF-8')
   })
 
+  it('takes missing numbers as NaN where a model takes floats', () => {
+    const table = '3,NA,nan\n1,,2\n4,5,n/a\n'
+    const { fields, length } = csvDataset(table, 't')
+    expect([length, ...(fields.values.data as Float32Array)]).toEqual([3, 3, NaN, NaN, 1, NaN, 2, 4, 5, NaN])
+    const whole = [{ name: 'x', dtype: 'int64' as const }]
+    expect(() => csvDataset(table, 't', { inputs: whole })).toThrow('row 1 of column "2" holds "NA" where a number')
+  })
+
   it('names a decimal comma', () => {
     expect(() => csvDataset('a;b\n1,5;2\n', 't')).toThrow(
       't: row 2 of column "a" holds "1,5", a number with a decimal comma; expected a point, as in 1.5',
@@ -389,7 +397,8 @@ describe('CSV', () => {
 
   it('names the row that is wrong', () => {
     expect(() => csvDataset('a,b\n1,2\n3\n', 't')).toThrow('t: row 3 has 1 cells; expected 2')
-    expect(() => csvDataset('a,b\n1,\n', 't')).toThrow('t: row 2 of column "b" holds "" where a number is expected')
+    expect(() => csvDataset('a,b\n1,x\n', 't')).toThrow('t: row 2 of column "b" holds "x" where a number is expected')
+    expect(() => csvDataset('a,b\n1,\n2,\n', 't')).toThrow('t: column "b" holds no number; expected some')
     expect(() => csvDataset('"a', 't')).toThrow('a quoted cell has no end')
     expect(() => csvDataset('', 't')).toThrow('t: it holds no rows')
   })
