@@ -38,8 +38,8 @@ export interface Scorer {
 const knownByHeart = 0.995
 
 /**
- * Held-back data, and the samples of it that the original has no answer for. Throws where labels show that the model knows no more than chance, and where its outputs do not depend
- * on the input: no loss means anything then.
+ * Held-back data, and the samples of it that the original has no answer for. Throws where labels show that the model knows no more
+ * than chance, and where its outputs do not depend on the input: no loss means anything then.
  */
 export async function dataScorer(
   model: Model,
