@@ -313,6 +313,28 @@ describe('guessing', () => {
     expect(guessTask(made(toWhole('x'))).outputs).toHaveLength(1)
   })
 
+  test('floats that are the answers of comparisons, or signs, are decisions like whole numbers', () => {
+    const made = (...nodes: readonly Node[]): Model =>
+      model({
+        nodes: [node('MatMul', ['x', 'w'], ['s']), ...nodes],
+        initializers: new Map([
+          ['w', floatTensor('w', [64, 3], new Float32Array(192))],
+          ['zero', floatTensor('zero', [], [0])],
+        ]),
+        inputs: [valueInfo('x', 'float32', ['N', 64])],
+        outputs: [valueInfo('y', 'float32', ['N', 3])],
+      })
+    const decided = [
+      { output: 'y', kind: 'tokens', decidedBy: ['s'] },
+      { output: 's', kind: 'numbers', decides: true },
+    ]
+    expect(guessTask(made(node('Sign', ['s'], ['y']))).outputs).toMatchObject(decided)
+    const toFloat = node('Cast', ['above'], ['y'], { to: dataTypes.float32.code })
+    expect(guessTask(made(node('Greater', ['s', 'zero'], ['above']), toFloat)).outputs).toMatchObject(decided)
+    // What is rounded may be a temperature: its neighbours are nearly right.
+    expect(guessTask(made(node('Round', ['s'], ['y']))).outputs).toMatchObject([{ output: 'y', kind: 'numbers' }])
+  })
+
   test('what a TopK sorts is numbers, whatever its name, its softmax and labels say: the first is always the largest', () => {
     const best = (...ops: readonly string[]): Model =>
       model({

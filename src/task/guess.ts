@@ -11,7 +11,16 @@ import type { Dim, Graph, Model, Node, ValueInfo } from '../model.ts'
 import { inferShapes } from '../ops/shape.ts'
 import { type DataType, isFloat } from '../tensor/dtype.ts'
 import { foundValues } from './found.ts'
-import { deciderOf, endOf, floatsBehind, isOrdered, isSorted, outputShowing, tableBehind } from './output-origin.ts'
+import {
+  deciderOf,
+  endOf,
+  floatsBehind,
+  isDecided,
+  isOrdered,
+  isSorted,
+  outputShowing,
+  tableBehind,
+} from './output-origin.ts'
 import { isDecision, type OutputKind, type OutputTask, type Task } from './task.ts'
 
 export interface GuessOptions {
@@ -70,7 +79,8 @@ function withFloatsBehind(
   },
 ): OutputTask[] {
   const isWhole = (output: string): boolean =>
-    graph.outputs.some(({ name, dtype }) => name === output && dtype !== undefined && !/float/.test(dtype))
+    graph.outputs.some(({ name, dtype }) => name === output && dtype !== undefined && !/float/.test(dtype)) ||
+    isDecided(graph, output)
   const behind: OutputTask[] = []
   const decided = outputs.map((o) => {
     if (!isDecision(o) || o.decidedBy || !isWhole(o.output)) return o
@@ -105,6 +115,7 @@ function guessOutput(model: Model, info: ValueInfo, { seen }: GuessOptions, type
       ? { kind: isImage(model, shape ?? []) ? 'image' : 'numbers', why: `rounded to ${dtype}, as samples are` }
       : guessWhole(shape, end, tableBehind(model.graph, name))
   }
+  if (isDecided(model.graph, name)) return guessWhole(shape, end, undefined)
   if (isState(model, info, end, place)) return { kind: 'state', why: 'it goes into the next call' }
   const range = rangeOf(seen?.[name])
   const dims = shape ?? []

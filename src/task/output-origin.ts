@@ -1,6 +1,6 @@
 /** How an output comes about: the node whose values it holds, the scores that decide it, what sorts it. */
 import { capturedBy, constantOf, intAttribute, producersOf } from '../graph/walk.ts'
-import type { Graph, Node, Tensor, ValueInfo } from '../model.ts'
+import { type Graph, isOnnxDomain, type Node, type Tensor, type ValueInfo } from '../model.ts'
 import { type DataType, floats, integers, isFloat } from '../tensor/dtype.ts'
 
 /** Operators that change where values stand or how they are stored, not what they mean. */
@@ -16,6 +16,16 @@ export function endOf(graph: Graph, output: string): [Node | undefined, number] 
     node = producers.get(name)
   }
   return [node, node?.outputs.indexOf(name) ?? 0]
+}
+
+const deciding = new Set([
+  ...['Sign', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual', 'Equal', 'And', 'Or', 'Xor', 'Not', 'IsNaN', 'IsInf'],
+])
+
+/** Whether an output of any type is the answer of a comparison: it has two or three values, and says nothing of how near another is. */
+export function isDecided(graph: Graph, name: string): boolean {
+  const [end] = endOf(graph, name)
+  return end !== undefined && isOnnxDomain(end.domain) && deciding.has(end.op)
 }
 
 /** What makes an output of scores, which say more than what came of them. */
