@@ -13,7 +13,7 @@ import { curveRecorder, describeTest, measures, type TestScore, type TrainReport
 import { keeping } from '../retrain/finetune.ts'
 import { guessTask } from '../task/guess.ts'
 import { parseTask, type Task } from '../task/task.ts'
-import { answeredSamples, mayLackAnswers } from '../task/unanswered.ts'
+import { answeredSamples } from '../task/unanswered.ts'
 import { engineOf, halvesOf, trainOptionsOf } from '../train/learning.ts'
 import { objectiveOf } from '../train/objective.ts'
 import type { Regime } from '../train/regime.ts'
@@ -114,9 +114,7 @@ export async function testScore(
   const measure = measures[objectiveOf(before, test, task).kind]
   // Of numbers there is no error where the model gives none; a decision that it does not make is wrong.
   const scored =
-    measure === 'RMS error' && mayLackAnswers(before, test)
-      ? (await answeredSamples(before, { batcher, dataset: test, batchSize })).dataset
-      : test
+    measure === 'RMS error' ? (await answeredSamples(before, { batcher, dataset: test, batchSize })).dataset : test
   const score = async (model: Model): Promise<number> =>
     scoreOf(await validate(model, scored, { batcher, batchSize, threads, task }))
   return { samples: scored.length, measure, before: await score(before), after: await score(after) }

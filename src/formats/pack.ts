@@ -134,14 +134,16 @@ function* packing(model: Model, options: PackOptions, store: GroupStore): Steps<
   const beginning = yield* packingOutline(structured, options, held ?? store)
   if (beginning) {
     const packed = { beginning, groups: held?.chunks ?? [] }
-    return held ? yield* smallerAsBytes(structured, writeModel(model), packed, options) : packed
+    return held && options.mode !== 'fast'
+      ? yield* smallerAsBytes(structured, writeModel(model), packed, options)
+      : packed
   }
   // A file of more bytes than one array holds has a graph that is far smaller than its tensors.
   store.clear()
   return yield* packingBytes(writeModel(model), options)
 }
 
-/** Files of no more bytes are tried as bytes too: a few seconds at most. */
+/** Files of no more bytes are tried as bytes too, but where they are to decode fast: a few seconds at most. */
 const mostAsBytes = 1 << 20
 /** The same of files that are mostly text and graph, whatever repeats in them. */
 const mostOfText = 1 << 18
@@ -156,7 +158,7 @@ function* smallerAsBytes({ tensors }: Outline, onnx: Uint8Array, packed: Packed,
   const length = lengthOf(packed.beginning) + lengthOf(packed.groups)
   const numbers = sumOf(tensors.map(({ info }) => info.byteLength))
   const isText = onnx.length <= mostOfText && 2 * numbers < onnx.length
-  if (options.mode === 'fast' || !(isText || bytesWithoutRepeats(onnx) < length)) return packed
+  if (!isText && bytesWithoutRepeats(onnx) >= length) return packed
   const plain = yield* packingBytes(onnx, { mode: options.mode })
   return lengthOf(plain.beginning) + lengthOf(plain.groups) < worthwhile * length ? plain : packed
 }

@@ -29,6 +29,23 @@ const kindOf = (m: Model, options = {}): string => {
 }
 const labels = (classes: number) => ({ dataset: { labels: Int32Array.of(0, 1), classes } })
 
+/** An output y [N,3] that nodes make of scores s. */
+const madeOfScores = (dtype: 'int64' | 'float32', nodes: readonly Node[]): Model =>
+  model({
+    nodes: [node('MatMul', ['x', 'w'], ['s']), ...nodes],
+    initializers: new Map([
+      ['w', floatTensor('w', [64, 3], new Float32Array(192))],
+      ['zero', floatTensor('zero', [], [0])],
+      ['worth', floatTensor('worth', [3, 1], [1, 2, 4])],
+      ['part', floatTensor('part', [3, 1], [0.5, 2, 4])],
+      ['k', integerTensor('k', 'int64', [1], [2])],
+      ['rising', integerTensor('rising', 'int64', [4], [1, 5, 8, 9])],
+      ['mixed', integerTensor('mixed', 'int64', [4], [8, 1, 9, 5])],
+    ]),
+    inputs: [valueInfo('x', 'float32', ['N', 64])],
+    outputs: [valueInfo('y', dtype, ['N', 3])],
+  })
+
 describe('guessing', () => {
   test('numbers where nothing speaks for classes', () => {
     expect(kindOf(ending(['Relu'], ['N', 4]))).toBe('numbers')
@@ -256,21 +273,7 @@ describe('guessing', () => {
   })
 
   test('what whole numbers are made of tells how near they are to turning; ranks are counted as well', () => {
-    const made = (...nodes: readonly Node[]): Model =>
-      model({
-        nodes: [node('MatMul', ['x', 'w'], ['s']), ...nodes],
-        initializers: new Map([
-          ['w', floatTensor('w', [64, 3], new Float32Array(192))],
-          ['zero', floatTensor('zero', [], [0])],
-          ['worth', floatTensor('worth', [3, 1], [1, 2, 4])],
-          ['part', floatTensor('part', [3, 1], [0.5, 2, 4])],
-          ['k', integerTensor('k', 'int64', [1], [2])],
-          ['rising', integerTensor('rising', 'int64', [4], [1, 5, 8, 9])],
-          ['mixed', integerTensor('mixed', 'int64', [4], [8, 1, 9, 5])],
-        ]),
-        inputs: [valueInfo('x', 'float32', ['N', 64])],
-        outputs: [valueInfo('y', 'int64', ['N', 3])],
-      })
+    const made = (...nodes: readonly Node[]): Model => madeOfScores('int64', nodes)
     const toWhole = (from: string) => node('Cast', [from], ['y'], { to: dataTypes.int64.code })
     const behind = { output: 's', kind: 'numbers', decides: true }
     const compared = guessTask(made(node('Greater', ['s', 'zero'], ['above']), toWhole('above')))
@@ -314,16 +317,7 @@ describe('guessing', () => {
   })
 
   test('floats that are the answers of comparisons, or signs, are decisions like whole numbers', () => {
-    const made = (...nodes: readonly Node[]): Model =>
-      model({
-        nodes: [node('MatMul', ['x', 'w'], ['s']), ...nodes],
-        initializers: new Map([
-          ['w', floatTensor('w', [64, 3], new Float32Array(192))],
-          ['zero', floatTensor('zero', [], [0])],
-        ]),
-        inputs: [valueInfo('x', 'float32', ['N', 64])],
-        outputs: [valueInfo('y', 'float32', ['N', 3])],
-      })
+    const made = (...nodes: readonly Node[]): Model => madeOfScores('float32', nodes)
     const decided = [
       { output: 'y', kind: 'tokens', decidedBy: ['s'] },
       { output: 's', kind: 'numbers', decides: true },

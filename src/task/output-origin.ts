@@ -57,7 +57,7 @@ export function tableBehind(graph: Graph, output: string): ArrayLike<number> | u
   const table = end?.op === 'Gather' && placesOf(graph, end) ? constantOf(graph, end.inputs[0]) : undefined
   const decider = endBehindLookups(graph, output)
   if (!table || table.strings || !decider || decider.op === 'ArgMax' || scoresBeside(decider)) return undefined
-  return isFloat(table.dtype) ? floats(table) : integers(table)
+  return valuesOf(table)
 }
 
 /** The ZipMap that makes maps of scores, or the ArgMax that decides by them, whatever is looked up by its classes. */
@@ -127,8 +127,8 @@ const mostSteps = 6
 const scattering = new Set(['Mod', 'BitShift', 'BitwiseAnd', 'BitwiseOr', 'BitwiseXor', 'Equal'])
 
 /** Whether stored whole numbers are the worth of digits: 1, 2, 4, … or 1, 10, 100, … */
-function areDigits(values: readonly number[]): boolean {
-  const distinct = [...new Set(values)].sort((a, b) => a - b)
+function areDigits(values: ArrayLike<number>): boolean {
+  const distinct = [...new Set(Array.from(values))].sort((a, b) => a - b)
   const [first, second] = distinct
   return distinct.length > 2 && first > 0 && distinct.every((v, i) => v === first * (second / first) ** i)
 }
@@ -141,8 +141,8 @@ function packs(graph: Graph, node: Node): boolean {
   return stored !== undefined && !stored.strings && areDigits(valuesOf(stored))
 }
 
-function valuesOf(stored: Tensor): readonly number[] {
-  return Array.from(isFloat(stored.dtype) ? floats(stored) : integers(stored))
+function valuesOf(stored: Tensor): ArrayLike<number> {
+  return isFloat(stored.dtype) ? floats(stored) : integers(stored)
 }
 
 /** Whether what a node makes of a whole number and of the next one may be anything: a table is looked up that is in no order. */
@@ -153,7 +153,7 @@ function scatters(graph: Graph, node: Node): boolean {
   if (!decider || decider.op === 'ArgMax' || scoresBeside(decider)) return false
   const table = node.op === 'LabelEncoder' ? undefined : constantOf(graph, node.inputs[0])
   if (!table || table.strings) return true
-  return !isOrdered(isFloat(table.dtype) ? floats(table) : integers(table))
+  return !isOrdered(valuesOf(table))
 }
 
 /** The scores that an operator gives beside what it decides by them: a TopK's values, a learner's scores beside its labels. */
@@ -174,7 +174,7 @@ export function floatsBehind(graph: Graph, output: string, typeOf: (name: string
   /** Floats that hold whole numbers: rounded, or made of comparisons a few steps before. */
   const isWhole = (name: string, steps = mostSteps): boolean => {
     const stored = constantOf(graph, name)
-    if (stored) return !stored.strings && (!isFloat(stored.dtype) || valuesOf(stored).every(Number.isInteger))
+    if (stored) return !stored.strings && (!isFloat(stored.dtype) || floats(stored).every(Number.isInteger))
     if (!isFloat(typeOf(name))) return true
     const node = producers.get(name)
     if (!node || rounding.has(node.op)) return node !== undefined

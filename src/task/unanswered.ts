@@ -49,7 +49,6 @@ export async function answeredData(
   { seed, usual, signal }: Pick<Context, 'signal'> & { readonly seed: number; readonly usual?: Partial<Take> },
 ): Promise<{ readonly data: BoundData; readonly leftOut: LeftOut }> {
   const { batcher, splits } = data
-  if (!mayLackAnswers(model, splits.train)) return { data, leftOut: { samples: 0, of: splits.train.length } }
   // To look at all takes a run of each, so a part of them says whether it is needed.
   const some = drawSamples(splits.train, Math.max(usualTake.samples, usual?.samples ?? 0), seed)
   const { batchSize } = { ...usualTake, ...usual }
@@ -104,9 +103,10 @@ async function unansweredSamples(
   { batcher, dataset, batchSize }: LookedAt,
   signal?: AbortSignal,
 ): Promise<ReadonlySet<number>> {
+  const found = new Set<number>()
+  if (!mayLackAnswers(model, dataset)) return found
   const task = guessTask(model, { dataset })
   const judged = task.outputs.filter((o) => o.kind !== 'ignored')
-  const found = new Set<number>()
   if (judged.length === 0) return found
   await withSession(
     () => openSession(judgedModel(model, task)),
@@ -155,7 +155,7 @@ const partial = new Set([
 ])
 
 /** Whether a sample without an answer is to be expected: one that holds none of its numbers, or operators that have none for some. */
-export function mayLackAnswers(model: Model, { fields }: Dataset): boolean {
+function mayLackAnswers(model: Model, { fields }: Dataset): boolean {
   const isPartial = [
     ...[...graphsOf(model)].flatMap(({ nodes }) => nodes),
     ...(model.functions ?? []).flatMap((fn) => fn.nodes),

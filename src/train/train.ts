@@ -5,7 +5,7 @@ import { modelFingerprint } from '../onnx/fingerprint.ts'
 import { forTraining, trainedAs } from '../simplify/float32-arithmetic.ts'
 import { inlined } from '../simplify/inline-functions.ts'
 import { type AnyBatch, anyBatchOf } from '../task/any-batch.ts'
-import { answeredSamples, leftOutInWords, mayLackAnswers } from '../task/unanswered.ts'
+import { answeredSamples, leftOutInWords } from '../task/unanswered.ts'
 import { chooseEngine, type EngineChoice } from './choose-engine.ts'
 import { trainingFingerprint } from './fingerprint.ts'
 import { loop, type Run } from './loop.ts'
@@ -38,7 +38,7 @@ async function withAnswers(
   all: Dataset,
   told: TrainOptions,
 ): Promise<{ readonly data: Dataset; readonly given: TrainOptions }> {
-  if (told.targets || !mayLackAnswers(source, all)) return { data: all, given: told }
+  if (told.targets) return { data: all, given: told }
   const { batcher, batchSize, signal, validation, warn } = told
   const training = await answeredSamples(source, { batcher, dataset: all, batchSize }, signal)
   const held = validation && (await answeredSamples(source, { batcher, dataset: validation, batchSize }, signal))
