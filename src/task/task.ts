@@ -59,6 +59,9 @@ export interface Task {
   readonly outputs: readonly OutputTask[]
 }
 
+/** Names that outputs of masks have. */
+export const maskName = /mask|segm|matte|salien/i
+
 /** Kinds whose outputs make decisions, which are right or wrong; the others are judged as values. */
 export function isDecision({ kind }: OutputTask): boolean {
   return kind === 'classes' || kind === 'binary' || kind === 'labels' || kind === 'mask' || kind === 'tokens'
