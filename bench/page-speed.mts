@@ -3,13 +3,18 @@
  * in one worker on one thread, and by the command line on one thread. From the start of the work to its result; seconds of processor time too, which other work on
  * the machine changes less, and of which the ratio is told.
  *
+ * Beside it, ONNX Runtime alone: the same model, 64 inputs a call, in WebAssembly and in native code in turn, both on one thread in
+ * this process. What compressing spends in the model cannot come nearer to Node than that.
+ *
  * Needs COPPICE_MODELS, a folder with the model.
  * Run: npm run build && npm run build:web && npx tsx bench/page-speed.mts; writes bench/results/page-speed.json.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as native from 'onnxruntime-node'
+import * as wasm from 'onnxruntime-web/wasm'
 import { pageFolder } from '../src/node/serve-page.ts'
 import { launch, serveSite } from '../test/_chromium.ts'
 import { open, root, visit } from '../test/_page.ts'
@@ -67,7 +72,34 @@ function inNode(): Took {
   return { seconds: (performance.now() - start) / 1000, cpuSeconds: cpuOfChildren() - cpu }
 }
 
+/** Milliseconds of a call of the model alone, medians of 15 in turn. */
+async function modelAlone(): Promise<{ readonly wasmMs: number; readonly nativeMs: number }> {
+  const bytes = readFileSync(model)
+  const dims = [64, 3, 32, 32]
+  const data = new Float32Array(64 * 3 * 32 * 32).map((_, i) => Math.sin(i))
+  wasm.env.wasm.numThreads = 1
+  const inWasm = await wasm.InferenceSession.create(bytes)
+  const inNative = await native.InferenceSession.create(bytes, { intraOpNumThreads: 1 })
+  const [input] = inNative.inputNames
+  const calls = {
+    wasmMs: () => inWasm.run({ [input]: new wasm.Tensor('float32', data, dims) }),
+    nativeMs: () => inNative.run({ [input]: new native.Tensor('float32', data, dims) }),
+  }
+  const times = { wasmMs: [] as number[], nativeMs: [] as number[] }
+  for (let i = -1; i < 15; i++)
+    for (const way of ['wasmMs', 'nativeMs'] as const) {
+      const start = performance.now()
+      await calls[way]()
+      // The first call prepares.
+      if (i >= 0) times[way].push(performance.now() - start)
+    }
+  const median = (of: readonly number[]): number => Number(of.toSorted((a, b) => a - b)[of.length >> 1].toFixed(1))
+  return { wasmMs: median(times.wasmMs), nativeMs: median(times.nativeMs) }
+}
+
 try {
+  const alone = await modelAlone()
+  console.error('the model alone', alone)
   const ways = {
     page: () => inPage(built),
     node: async () => inNode(),
@@ -84,6 +116,7 @@ try {
     model: id,
     took,
     timesNode: Number((took.page.cpuSeconds / took.node.cpuSeconds).toFixed(2)),
+    modelAlone: { ...alone, timesNative: Number((alone.wasmMs / alone.nativeMs).toFixed(2)) },
   }
   writeFileSync(new URL('./results/page-speed.json', import.meta.url), `${JSON.stringify(result, null, 2)}\n`)
   console.error(result)
