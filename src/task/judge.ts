@@ -227,7 +227,8 @@ function dropShown(subjects: Map<string, Subject>): void {
     const whole = [...subjects.values()].find((s) => s.added === 'whole' && s.task === task && s.group === group)?.facts
     // A number counts the more the less it varies.
     const shareOf = (j: number): number => (whole?.weight(j) ?? 1) / facts.weight(j)
-    const share = Math.min(...Array.from({ length: facts.columns }, (_, j) => shareOf(j)))
+    let share = shareOf(0)
+    for (let j = 1; j < Math.max(facts.elements, whole?.elements ?? 1); j++) share = Math.min(share, shareOf(j))
     if (facts.isValued && facts.variation > 0 && share < mostHidden) subjects.set(key, { ...subject, share })
     else subjects.delete(key)
   }

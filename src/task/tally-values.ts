@@ -23,16 +23,20 @@ export interface ValueFacts {
   readonly variance: number
   /** Of probabilities, how unsure they are: from 0, where all are 0 or 1, to 1, where no answer is likelier than another. */
   readonly unsure: number
-  /** Numbers in a row that count each by its own variation; 1 where all are pooled. */
-  readonly columns: number
+  /** Elements that have weights of their own; 1 where all have the same. */
+  readonly elements: number
   /** What a squared difference of element `j` counts, so that noise as large as the signal counts 1 in all. */
   weight(j: number): number
   /** What element `j` is about, over samples. */
   mean(j: number): number
 }
 
-/** Numbers up to this many in a row (of a box, of points) have ranges of their own; more are features of one kind. */
+/** Numbers up to this many along an axis (of a box, of a point, of a field's quantities) have ranges of their own; more are features of one kind. */
 const mostNumbers = 16
+/** Of more numbers those whose deviations lie this far apart, with none between, are of different units. */
+const unitGap = 5
+/** A unit has this share of the numbers at least: a few features that hardly move are no unit. */
+const leastOfUnit = 0.1
 /** More elements than this share one mean. */
 const mostElements = 2 ** 22
 /** A deviation below 1e-5 of a number's size is rounding, and the number a constant. */
@@ -83,16 +87,17 @@ export function factsOf(task: OutputTask) {
       const valued = first !== undefined && isValued(first)
       // As of floats, one sample alone shows what varies within it.
       if (samples === 1) differs = first?.data.some((v) => v !== first?.data[0]) ?? false
-      const row = first && first.dims.length > 1 ? first.dims[first.dims.length - 1] : 1
       // One sample alone varies about the mean of all of its numbers.
-      const columns = task.kind === 'numbers' && row <= mostNumbers && sums && samples > 1 ? row : 1
+      const varied = sums && squares && counts && samples > 1 ? signalsOf(sums, squares, counts) : undefined
+      const ownRanges = task.kind === 'numbers' || task.valuesToo === true
+      const groups = ownRanges && first && varied ? groupsOf(first.dims, varied.map(Math.sqrt)) : oneGroup
+      const { columns } = groups
       const signal = new Float64Array(columns)
       const energy = new Float64Array(columns)
-      if (sums && squares && counts && samples > 1) {
-        for (let j = 0; j < sums.length; j++) {
-          const n = counts[j]
-          if (n > 1) signal[j % columns] += Math.max(0, squares[j] - (sums[j] * sums[j]) / n) * (n / (n - 1))
-          energy[j % columns] += squares[j]
+      if (varied && squares) {
+        for (let j = 0; j < varied.length; j++) {
+          signal[groups.of(j)] += varied[j]
+          energy[groups.of(j)] += squares[j]
         }
       } else {
         signal[0] = Math.max(0, square - (sum * sum) / Math.max(1, count))
@@ -103,8 +108,9 @@ export function factsOf(task: OutputTask) {
       // Numbers that are constant share in no signal, and take none of the noise of the others off.
       const moving = signal.reduce((n, _, c) => n + Number(moves(c)), 0) || columns
       const weights = signal.map((v, c) => {
-        const least = moves(c) ? 0 : leastShare * energy[c]
-        return 1 / (moving * Math.max(v, least, leastShare * leastShare * all, Number.MIN_VALUE))
+        // What moves counts by that alone, however small it is beside others: it may be in another unit.
+        const least = moves(c) ? 0 : Math.max(leastShare * energy[c], leastShare * leastShare * all)
+        return 1 / (moving * Math.max(v, least, Number.MIN_VALUE))
       })
       const overall = count > 0 ? sum / count : 0
       const about =
@@ -120,12 +126,60 @@ export function factsOf(task: OutputTask) {
         variation: valued ? variation : Number(differs),
         variance,
         unsure,
-        columns,
-        weight: (j) => weights[j % columns],
+        elements: columns > 1 ? (varied?.length ?? 1) : 1,
+        weight: (j) => weights[groups.of(j)],
         mean,
       }
     },
   }
+}
+
+/** How much each element varies over samples, as a sum of squares over all of them. */
+function signalsOf(sums: Float64Array, squares: Float64Array, counts: Float64Array): Float64Array {
+  return sums.map((sum, j) => {
+    const n = counts[j]
+    return n > 1 ? Math.max(0, squares[j] - (sum * sum) / n) * (n / (n - 1)) : 0
+  })
+}
+
+interface Groups {
+  readonly columns: number
+  /** The group of element `j` of a sample. */
+  of(j: number): number
+}
+
+const oneGroup: Groups = { columns: 1, of: () => 0 }
+
+/**
+ * Which elements of an output [N, ..] have a range in common: those at the same place of its first axis and of its last, where
+ * these are short; else the numbers of a row, by units that their deviations fall into.
+ */
+function groupsOf(dims: readonly number[], deviations: Float64Array): Groups {
+  const rank = dims.length
+  if (rank < 2) return oneGroup
+  const last = dims[rank - 1] <= mostNumbers ? dims[rank - 1] : 1
+  const first = rank > 2 && dims[1] <= mostNumbers ? dims[1] : 1
+  const behind = dims.slice(2).reduce((a, b) => a * b, 1)
+  if (last > 1 || first > 1)
+    return { columns: first * last, of: (j) => (first > 1 ? Math.floor(j / behind) * last : 0) + (j % last) }
+  return rank === 2 ? unitsOf(deviations) : oneGroup
+}
+
+/** Numbers by the units that they are in: where sorted deviations leave a gap, and enough lie on both sides of it. */
+function unitsOf(deviations: Float64Array): Groups {
+  const order = [...deviations.keys()].filter((j) => deviations[j] > 0).sort((a, b) => deviations[a] - deviations[b])
+  const least = Math.max(2, leastOfUnit * order.length)
+  const groups = new Uint32Array(deviations.length)
+  let [columns, begun] = [1, 0]
+  for (const [i, j] of order.entries()) {
+    const isGap = i > 0 && deviations[j] > unitGap * deviations[order[i - 1]]
+    if (isGap && i - begun >= least && order.length - i >= least) {
+      columns++
+      begun = i
+    }
+    groups[j] = columns - 1
+  }
+  return { columns, of: (j) => groups[j] }
 }
 
 /** Whether any sample is another than the first of all. */
