@@ -116,9 +116,11 @@ async function programFor([called, ...words]: readonly string[]): Promise<Comman
     if (name !== called) continue
     const command = await load(words)
     if (command.arguments) listed.arguments(command.arguments)
+    // A method that is named has flags and help of its own.
+    const asked = command.help ? `${name} ${words.find((word) => !word.startsWith('-'))}` : name
     listed
       .description(command.help ?? help)
-      .showHelpAfterError(`(coppice ${name} --help lists its flags)`)
+      .showHelpAfterError(`(coppice ${asked} --help lists its flags)`)
       .option('--json', 'print one JSON object on stdout and nothing else; progress as JSON lines on stderr')
       .option('--debug', 'print the stack of an error')
     addFlags(listed, command.options).action(() => run(command, listed.args, listed.opts()))

@@ -26,8 +26,15 @@ export function stateInputOf(graph: Graph, { name, shape }: ValueInfo): ValueInf
   )
 }
 
+/** What is left of a name without such words and what counts within it; numbers of layers stay: `past_key_values.0.key` is `present.0.key`. */
 function stem(text: string): string {
-  return text.toLowerCase().replace(/new|next|out(put)?|in(put)?|past|present|prev|[^a-z]/g, '')
+  const left = text
+    .toLowerCase()
+    .replace(/past_?key_?values(?=.)/, '')
+    .replace(/new|next|out(put)?|in(put)?|past|present|prev/g, '')
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '')
+  const layers = left.match(/(?<![a-z0-9])\d+(?=[._/][a-z])/g) ?? []
+  return [left.replace(/[^a-z]/g, ''), ...layers].join(' ')
 }
 
 /** Sizes that both declare are equal. */

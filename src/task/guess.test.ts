@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { model, node, valueInfo } from '../graph/build.ts'
+import { statesOf } from '../graph/states.ts'
 import type { Dim, Model, Node } from '../model.ts'
 import { dataTypes, floatTensor, integerTensor } from '../tensor/dtype.ts'
 import { guessTask } from './guess.ts'
@@ -119,6 +120,26 @@ describe('guessing', () => {
       },
     }
     expect(guessTask(renamed).outputs[0]).toMatchObject({ kind: 'state', batchAxis: 1 })
+  })
+
+  test.each([
+    ['past_key_values.N.key', 'present.N.key'],
+    ['past_key_values_N_decoder_value', 'present_N_decoder_value'],
+    ['state.N.in', 'state.N.out'],
+    ['h_N', 'new_h_N'],
+  ])('states of layers by their names: %s, %s', (from, to) => {
+    const layers = ['0', '1', '10']
+    const shape = ['N', 4, 'T', 16] as const
+    const named = (of: string) => layers.map((layer) => valueInfo(of.replace('N', layer), 'float32', shape))
+    const m = model({
+      nodes: layers.map((layer) => node('Relu', [from.replace('N', layer)], [to.replace('N', layer)])),
+      initializers: new Map(),
+      inputs: named(from),
+      outputs: named(to),
+    })
+    expect(guessTask(m).outputs.map((o) => o.kind)).toEqual(['state', 'state', 'state'])
+    if (from.includes('key') || from.includes('value'))
+      expect(statesOf(m)).toEqual(named(from).map(({ name }, i) => ({ input: name, output: named(to)[i].name })))
   })
 
   test('scores per pixel are masks whose values count too', () => {
