@@ -53,62 +53,40 @@ describe('values about their mean', () => {
     expect(pooled.snrDb).toBeGreaterThan(50)
   })
 
-  test.each([
-    { what: 'two numbers, however far apart', dims: [2], small: [0], by: 1e10 },
-    { what: 'a row of twenty, ten of them in another unit', dims: [20], small: [...Array(10).keys()], by: 100 },
-    { what: 'channels of a field', dims: [2, 5, 20], small: [...Array(100).keys()], by: 1e5 },
-    { what: 'series of several sensors', dims: [3, 40], small: [...Array(40).keys()], by: 1000 },
-  ])('what is ruined in a small unit shows beside large ones: $what', async ({ dims, small, by }) => {
-    const size = dims.reduce((a, b) => a * b)
-    const scaled = (ruined: boolean): Model =>
+  /** What is left of [N, ..dims], the samples lying on `batchAxis`, when what scales each element is another. */
+  async function snrOf(dims: readonly number[], [before, after]: readonly [number[], number[]], batchAxis = 0) {
+    const [size, whole] = [before.length, dims.toSpliced(batchAxis, 0, 100)]
+    const scaled = (by: readonly number[]): Model =>
       model({
         nodes: [node('Mul', ['x', 's'], ['y'])],
-        initializers: new Map([
-          [
-            's',
-            floatTensor(
-              's',
-              dims,
-              Array.from({ length: size }, (_, j) => (small.includes(j) ? (ruined ? 0 : 1) : by)),
-            ),
-          ],
-        ]),
-        inputs: [valueInfo('x', 'float32', ['N', ...dims])],
-        outputs: [valueInfo('y', 'float32', ['N', ...dims])],
+        initializers: new Map([['s', floatTensor('s', dims.toSpliced(batchAxis, 0, 1), by)]]),
+        inputs: [valueInfo('x', 'float32', whole)],
+        outputs: [valueInfo('y', 'float32', whole)],
       })
     const values = Float32Array.from({ length: 100 * size }, () => rng.normal())
-    const feeds = { x: { dtype: 'float32', dims: [100, ...dims], data: values } } as const
-    const task: Task = { outputs: [{ output: 'y', kind: 'numbers', why: 'test' }] }
-    const judge = await openJudge(scaled(false), { task, inputs: () => [{ feeds, fed: 100, count: 100 }] })
-    const [{ snrDb }] = await judge.compare(scaled(true))
+    const feeds = { x: { dtype: 'float32', dims: whole, data: values } } as const
+    const task: Task = { outputs: [{ output: 'y', kind: 'numbers', batchAxis, why: 'test' }] }
+    const judge = await openJudge(scaled(before), { task, inputs: () => [{ feeds, fed: 100, count: 100 }] })
+    const [{ snrDb }] = await judge.compare(scaled(after))
+    return snrDb
+  }
+
+  test.each([
+    { what: 'two numbers, however far apart', dims: [2], small: 1, by: 1e10 },
+    { what: 'a row of twenty, ten of them in another unit', dims: [20], small: 10, by: 100 },
+    { what: 'channels of a field', dims: [2, 5, 20], small: 100, by: 1e5 },
+    { what: 'series of several sensors', dims: [3, 40], small: 40, by: 1000 },
+    { what: 'samples on the second axis', dims: [2, 20], small: 20, by: 1000, batchAxis: 1 },
+  ])('what is ruined in a small unit shows beside large ones: $what', async ({ dims, small, by, batchAxis }) => {
+    const scales = (few: number) =>
+      Array.from({ length: dims.reduce((a, b) => a * b) }, (_, j) => (j < small ? few : by))
     // One group in two, or in three, has nothing left.
-    expect(snrDb).toBeLessThan(5)
+    expect(await snrOf(dims, [scales(1), scales(0)], batchAxis)).toBeLessThan(5)
   })
 
   test('features that hardly move are no unit of their own', async () => {
-    const scales = Array.from({ length: 64 }, (_, j) => (j < 3 ? 1e-4 : 1 + j / 64))
-    const scaled = (few: number): Model =>
-      model({
-        nodes: [node('Mul', ['x', 's'], ['y'])],
-        initializers: new Map([
-          [
-            's',
-            floatTensor(
-              's',
-              [64],
-              scales.map((v, j) => (j < 3 ? few : v)),
-            ),
-          ],
-        ]),
-        inputs: [valueInfo('x', 'float32', ['N', 64])],
-        outputs: [valueInfo('y', 'float32', ['N', 64])],
-      })
-    const values = Float32Array.from({ length: 100 * 64 }, () => rng.normal())
-    const feeds = { x: { dtype: 'float32', dims: [100, 64], data: values } } as const
-    const task: Task = { outputs: [{ output: 'y', kind: 'numbers', why: 'test' }] }
-    const judge = await openJudge(scaled(1e-4), { task, inputs: () => [{ feeds, fed: 100, count: 100 }] })
-    const [{ snrDb }] = await judge.compare(scaled(0))
-    expect(snrDb).toBeGreaterThan(60)
+    const scales = (few: number) => Array.from({ length: 64 }, (_, j) => (j < 3 ? few : 1 + j / 64))
+    expect(await snrOf([64], [scales(1e-4), scales(0)])).toBeGreaterThan(60)
   })
 
   test('one sample alone varies about the mean of its numbers, of which no one has a variation of its own', async () => {

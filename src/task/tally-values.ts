@@ -90,7 +90,8 @@ export function factsOf(task: OutputTask) {
       // One sample alone varies about the mean of all of its numbers.
       const varied = sums && squares && counts && samples > 1 ? signalsOf(sums, squares, counts) : undefined
       const ownRanges = task.kind === 'numbers' || task.valuesToo === true
-      const groups = ownRanges && first && varied ? groupsOf(first.dims, varied.map(Math.sqrt)) : oneGroup
+      const inner = first?.dims.toSpliced(task.batchAxis ?? 0, 1) ?? []
+      const groups = ownRanges && varied ? groupsOf(inner, varied.map(Math.sqrt)) : oneGroup
       const { columns } = groups
       const signal = new Float64Array(columns)
       const energy = new Float64Array(columns)
@@ -151,18 +152,17 @@ interface Groups {
 const oneGroup: Groups = { columns: 1, of: () => 0 }
 
 /**
- * Which elements of an output [N, ..] have a range in common: those at the same place of its first axis and of its last, where
- * these are short; else the numbers of a row, by units that their deviations fall into.
+ * Which elements have a range in common, of what an output has for a sample: those at the same place of its first axis and of
+ * its last, where these are short; else the numbers of a row, by units that their deviations fall into.
  */
 function groupsOf(dims: readonly number[], deviations: Float64Array): Groups {
   const rank = dims.length
-  if (rank < 2) return oneGroup
+  if (rank === 0) return oneGroup
   const last = dims[rank - 1] <= mostNumbers ? dims[rank - 1] : 1
-  const first = rank > 2 && dims[1] <= mostNumbers ? dims[1] : 1
-  const behind = dims.slice(2).reduce((a, b) => a * b, 1)
-  if (last > 1 || first > 1)
-    return { columns: first * last, of: (j) => (first > 1 ? Math.floor(j / behind) * last : 0) + (j % last) }
-  return rank === 2 ? unitsOf(deviations) : oneGroup
+  const first = rank > 1 && dims[0] <= mostNumbers ? dims[0] : 1
+  if (first === 1 && last === 1) return rank === 1 ? unitsOf(deviations) : oneGroup
+  const behind = dims.slice(1).reduce((a, b) => a * b, 1)
+  return { columns: first * last, of: (j) => (Math.floor(j / behind) % first) * last + (j % last) }
 }
 
 /** Numbers by the units that they are in: where sorted deviations leave a gap, and enough lie on both sides of it. */
