@@ -91,7 +91,7 @@ export function factsOf(task: OutputTask) {
       const varied = sums && squares && counts && samples > 1 ? signalsOf(sums, squares, counts) : undefined
       const ownRanges = task.kind === 'numbers' || task.valuesToo === true
       const inner = first?.dims.toSpliced(task.batchAxis ?? 0, 1) ?? []
-      const groups = ownRanges && varied ? groupsOf(inner, varied.map(Math.sqrt)) : oneGroup
+      const groups = ownRanges && varied ? groupsOf(inner, varied) : oneGroup
       const { columns } = groups
       const signal = new Float64Array(columns)
       const energy = new Float64Array(columns)
@@ -155,24 +155,24 @@ const oneGroup: Groups = { columns: 1, of: () => 0 }
  * Which elements have a range in common, of what an output has for a sample: those at the same place of its first axis and of
  * its last, where these are short; else the numbers of a row, by units that their deviations fall into.
  */
-function groupsOf(dims: readonly number[], deviations: Float64Array): Groups {
+function groupsOf(dims: readonly number[], variances: Float64Array): Groups {
   const rank = dims.length
   if (rank === 0) return oneGroup
   const last = dims[rank - 1] <= mostNumbers ? dims[rank - 1] : 1
   const first = rank > 1 && dims[0] <= mostNumbers ? dims[0] : 1
-  if (first === 1 && last === 1) return rank === 1 ? unitsOf(deviations) : oneGroup
+  if (first === 1 && last === 1) return rank === 1 ? unitsOf(variances) : oneGroup
   const behind = dims.slice(1).reduce((a, b) => a * b, 1)
   return { columns: first * last, of: (j) => (Math.floor(j / behind) % first) * last + (j % last) }
 }
 
 /** Numbers by the units that they are in: where sorted deviations leave a gap, and enough lie on both sides of it. */
-function unitsOf(deviations: Float64Array): Groups {
-  const order = [...deviations.keys()].filter((j) => deviations[j] > 0).sort((a, b) => deviations[a] - deviations[b])
+function unitsOf(variances: Float64Array): Groups {
+  const order = [...variances.keys()].filter((j) => variances[j] > 0).sort((a, b) => variances[a] - variances[b])
   const least = Math.max(2, leastOfUnit * order.length)
-  const groups = new Uint32Array(deviations.length)
+  const groups = new Uint32Array(variances.length)
   let [columns, begun] = [1, 0]
   for (const [i, j] of order.entries()) {
-    const isGap = i > 0 && deviations[j] > unitGap * deviations[order[i - 1]]
+    const isGap = i > 0 && variances[j] > unitGap ** 2 * variances[order[i - 1]]
     if (isGap && i - begun >= least && order.length - i >= least) {
       columns++
       begun = i
